@@ -1,0 +1,39 @@
+"""late-rerank: the late-interaction reranking stage for RAG.
+
+In: a query and candidates from any first stage. Out: the same candidates in a better order.
+Names load on first use, so that `import late_rerank` costs nothing: no torch, no transformers, no NumPy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from late_rerank.index import IndexReport as IndexReport
+    from late_rerank.reranker import Reranker as Reranker
+    from late_rerank.searcher import Searcher as Searcher
+    from late_rerank.types import Candidate as Candidate
+    from late_rerank.types import RankedDocument as RankedDocument
+    from late_rerank.types import Ranking as Ranking
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Candidate": "late_rerank.types",
+    "IndexReport": "late_rerank.index",
+    "RankedDocument": "late_rerank.types",
+    "Ranking": "late_rerank.types",
+    "Reranker": "late_rerank.reranker",
+    "Searcher": "late_rerank.searcher",
+}
+
+__all__ = ["Candidate", "IndexReport", "RankedDocument", "Ranking", "Reranker", "Searcher", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

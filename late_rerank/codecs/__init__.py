@@ -1,0 +1,39 @@
+"""Token vectors <-> fewer bytes. In: TokenVectors. Out: PackedVectors, and back within a stated error.
+
+A codec is chosen by name (`codec("int8")`) or found again from what a store recorded of it (`from_spec`).
+This is the house's one registry: a space on disk knows its codec only as JSON.
+"""
+
+from __future__ import annotations
+
+from late_rerank.codecs.base import Codec
+from late_rerank.codecs.floats import Float16Codec, Float32Codec
+from late_rerank.codecs.int8 import Int8Codec
+from late_rerank.types import CodecSpec
+
+__all__ = ["Codec", "Float16Codec", "Float32Codec", "Int8Codec", "codec", "from_spec"]
+
+_CODECS: dict[str, type[Codec]] = {kind.name: kind for kind in (Float32Codec, Float16Codec, Int8Codec)}
+
+
+def codec(name: str) -> Codec:
+    """The codec of that name, with its default settings.
+
+    Raises:
+        ValueError: No codec has that name.
+    """
+    if name not in _CODECS:
+        raise ValueError(f"codec={name!r} is not known; choose one of {', '.join(map(repr, _CODECS))}, or pass a Codec")
+    return _CODECS[name]()
+
+
+def from_spec(spec: CodecSpec) -> Codec:
+    """The codec that wrote bytes of this spec.
+
+    Raises:
+        ValueError: No codec has that name, or its bytes are laid out differently in this version.
+    """
+    found = codec(spec.name)
+    if found.spec(spec.dim) != spec:
+        raise ValueError(f"bytes of {spec} can't be read by this version's {found.spec(spec.dim)}")
+    return found

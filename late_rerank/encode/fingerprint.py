@@ -1,0 +1,47 @@
+"""The digest of all that changes document vectors by more than rounding."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from sentence_transformers import MultiVectorEncoder
+
+
+def fingerprint(model: MultiVectorEncoder, settings: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits over weights, modules, tokenizer and `settings`.
+
+    Weights are digested as float32 values, not as files: the same model in another format, or on another device, or
+    in another float precision on disk, keeps its stored vectors.
+
+    Args:
+        model: With float32 weights, as loaded.
+        settings: What else decides about documents: prompt, window, overlap, caps. JSON values.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    for module in model:
+        digest.update(f"{type(module).__name__} {json.dumps(_document_config(module), sort_keys=True, default=str)}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
+    digest.update(_tokenizer_config(model).encode())
+    return digest.hexdigest()
+
+
+# What of a module's config says nothing about document vectors: queries' own settings, and notes of where it came from.
+_NOT_DOCUMENTS = {"query_length", "query_expansion", "max_seq_length", "do_lower_case", "modality_config", "unpad_inputs"}
+
+
+def _document_config(module: Any) -> dict[str, Any]:
+    names = getattr(module, "config_keys", [])
+    return {name: getattr(module, name, None) for name in names if name not in _NOT_DOCUMENTS}
+
+
+def _tokenizer_config(model: MultiVectorEncoder) -> str:
+    config = json.loads(model.tokenizer.backend_tokenizer.to_str())
+    # Truncation and padding change with every call; they are not the tokenizer.
+    return json.dumps({name: value for name, value in config.items() if name not in ("truncation", "padding")}, sort_keys=True)

@@ -1,0 +1,268 @@
+"""Texts -> token vectors with sentence-transformers' MultiVectorEncoder; long documents in overlapping windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
+from tokenizers import Tokenizer
+
+from late_rerank.encode.builtin import MINILM
+from late_rerank.encode.checkpoint import Checkpoint
+from late_rerank.encode.fingerprint import fingerprint
+from late_rerank.encode.loading import document_prompt, load_checkpoint, load_minilm, local_folder
+from late_rerank.encode.windows import windows
+from late_rerank.errors import ModelError
+from late_rerank.types import F32, TokenVectors
+
+# Padded tokens a forward pass: enough to fill two cores, little enough to stay in their caches.
+BATCH_TOKENS = 4096
+OVERLAP_TOKENS = 50
+
+_PROBE = "A probe, with punctuation: it's 1 or 2?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One window of one document, ready for the model: its ids, and which of their vectors to keep."""
+
+    ids: list[int]
+    keep: slice
+
+
+class TextEncoder:
+    """A late-interaction text model. Safe to share between threads.
+
+    Args:
+        model: "minilm" (built in), a folder (native, PyLate or Stanford ColBERT format), or a hub name.
+        device: A torch device; None for the fastest there is.
+        max_tokens: Cap on a document's own tokens, markers not counted; longer ones are cut and say so in
+            `truncated`. None, the default, encodes documents of any length whole, window by window.
+
+    Attributes:
+        name: `model` as given.
+        checkpoint: What the files are; None for "minilm".
+        dim: Components of one token vector.
+        fingerprint: Digest of all that changes document vectors by more than rounding.
+        window_tokens: Tokens in one forward pass of a document, markers included.
+        overlap_tokens: Tokens that neighbouring windows share.
+
+    Raises:
+        ModelError: The model can't be found, or can't be what it says.
+        ValueError: `max_tokens` is below 1.
+    """
+
+    def __init__(self, model: str = MINILM, *, device: str | None = None, max_tokens: int | None = None) -> None:
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, or None for no cap, got {max_tokens}")
+        self.name = model
+        self.max_tokens = max_tokens
+        self.checkpoint: Checkpoint | None = None
+        if model == MINILM:
+            self._model = load_minilm(device)
+        else:
+            self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
+        self._model.eval()
+        self._transformer = self._model[0]
+        self.dim = int(self._model.get_embedding_dimension() or 0)
+        self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
+        self._tokenizer = _own_tokenizer(self._model.tokenizer)
+        self._prompt = document_prompt(self._model)
+        self._before, self._after = _special_tokens(self._tokenizer)
+        self._prompt_ids = self._tokenizer.encode(self._prompt, add_special_tokens=False).ids
+        self._pools = any(isinstance(module, BaseTokenPooling) for module in self._model)
+        self._set_window()
+        self._check_layout()
+        self.fingerprint = fingerprint(self._model, self._document_settings())
+
+    def encode_query(self, texts: Sequence[str]) -> TokenVectors:
+        """Encode queries with the model's own markers and expansion, in one forward pass.
+
+        Returns:
+            In the order of `texts`; `truncated` says which were longer than the model takes, and were cut.
+        """
+        if not texts:
+            return TokenVectors.from_arrays([], self.dim)
+        prompt = self._model.prompts.get("query") or ""
+        clean = [_without_surrogates(text) for text in texts]
+        with self._preprocess_lock:
+            features = self._model.preprocess(clean, prompt=prompt or None, task="query")
+        vectors, mask = self._forward(features, "query")
+        lengths = [len(self._tokenizer.encode(prompt + text).ids) for text in clean]
+        truncated = [length > self.query_tokens for length in lengths]
+        return TokenVectors.from_arrays([row[kept] for row, kept in zip(vectors, mask, strict=True)], self.dim, truncated)
+
+    def encode_document(self, texts: Sequence[str]) -> TokenVectors:
+        """Encode documents whole; longer ones than a window in overlapping windows, whose vectors are joined.
+
+        A document's rows are its tokens in order, as if the model had no limit: opening markers once, each token
+        once (from the window in which it stands further from the edge), the closing marker once. A text without
+        any token (blank, or control characters only) has no rows.
+
+        Returns:
+            In the order of `texts`.
+        """
+        pieces: list[_Piece] = []
+        owners: list[int] = []
+        truncated = []
+        for i, text in enumerate(texts):
+            ids = self._content_ids(text)
+            truncated.append(self.max_tokens is not None and len(ids) > self.max_tokens)
+            for piece in self._pieces(ids[: self.max_tokens]):
+                pieces.append(piece)
+                owners.append(i)
+        rows: list[list[F32]] = [[] for _ in texts]
+        for owner, vectors in zip(owners, self._encode_pieces(pieces), strict=True):
+            rows[owner].append(vectors)
+        empty = np.empty((0, self.dim), dtype=np.float32)
+        # One document's windows become one array; TokenVectors joins the documents.
+        joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else empty for parts in rows]
+        return TokenVectors.from_arrays(joined, self.dim, truncated)
+
+    @property
+    def query_tokens(self) -> int:
+        """The most tokens of a query that count, markers included."""
+        expansion = self._transformer.query_expansion
+        longest = self._transformer.query_length or self._longest()
+        if expansion is None:
+            return longest
+        return int(expansion["length"]) if expansion["strategy"] == "fixed" else max(longest, int(expansion["length"]))
+
+    def describe(self) -> dict[str, Any]:
+        """What `doctor` shows: how queries and documents are encoded. JSON values."""
+        mask = next((module for module in self._model if type(module).__name__ == "MultiVectorMask"), None)
+        return {
+            "model": self.name,
+            "format": self.checkpoint.format if self.checkpoint else "built in",
+            "fingerprint": self.fingerprint,
+            "device": str(self._model.device),
+            "dim": self.dim,
+            "query_prefix": self._model.prompts.get("query") or "",
+            "document_prefix": self._prompt,
+            "query_tokens": self.query_tokens,
+            "query_expansion": self._transformer.query_expansion,
+            "window_tokens": self.window_tokens,
+            "overlap_tokens": self.overlap_tokens,
+            "max_tokens": self.max_tokens,
+            "skiplist": "".join(getattr(mask, "skiplist_words", [])),
+            "similarity": self._model.similarity_fn_name,
+        }
+
+    # Documents: ids -> pieces -> batches -> vectors.
+
+    def _content_ids(self, text: str) -> list[int]:
+        encoding = self._tokenizer.encode(self._prompt + _without_surrogates(text), add_special_tokens=False)
+        # Tokenised together with its prompt, as sentence-transformers does; then the prompt's tokens are set aside.
+        n_prompt = sum(end <= len(self._prompt) for _, end in encoding.offsets[: len(self._prompt_ids)])
+        return list(encoding.ids[n_prompt:])
+
+    def _pieces(self, ids: list[int]) -> Iterator[_Piece]:
+        if not ids:
+            return
+        opening = self._before + self._prompt_ids
+        size = self.window_tokens - len(opening) - len(self._after)
+        for window in windows(len(ids), size, self.overlap_tokens):
+            first, last = window.start == 0, window.stop == len(ids)
+            piece = opening + ids[window.start : window.stop] + self._after
+            keep_start = 0 if first else len(opening) + window.keep_start - window.start
+            keep_stop = len(piece) if last else len(opening) + window.keep_stop - window.start
+            yield _Piece(piece, slice(keep_start, keep_stop))
+
+    def _encode_pieces(self, pieces: Sequence[_Piece]) -> list[F32]:
+        """The kept vectors of each piece, in order. Sorted by length first, so that little of a batch is padding."""
+        vectors: list[F32] = [np.empty((0, self.dim), np.float32)] * len(pieces)
+        order = sorted(range(len(pieces)), key=lambda i: len(pieces[i].ids), reverse=True)
+        while order:
+            n = max(1, BATCH_TOKENS // len(pieces[order[0]].ids))
+            batch, order = order[:n], order[n:]
+            for i, kept in zip(batch, self._encode_batch([pieces[i] for i in batch]), strict=True):
+                vectors[i] = kept
+        return vectors
+
+    def _encode_batch(self, pieces: Sequence[_Piece]) -> list[F32]:
+        width = max(len(piece.ids) for piece in pieces)
+        ids = torch.full((len(pieces), width), self._model.tokenizer.pad_token_id or 0)
+        real = torch.zeros((len(pieces), width), dtype=torch.int64)
+        keep = torch.zeros((len(pieces), width), dtype=torch.bool)
+        for row, piece in enumerate(pieces):
+            ids[row, : len(piece.ids)] = torch.tensor(piece.ids)
+            real[row, : len(piece.ids)] = 1
+            keep[row, piece.keep] = True
+        vectors, mask = self._forward({"input_ids": ids, "attention_mask": real}, "document")
+        # A pooling model's rows are no longer its tokens, so all of them count (and its windows don't overlap).
+        counted = mask if self._pools else mask & keep.numpy()
+        return [row[kept] for row, kept in zip(vectors, counted, strict=True)]
+
+    def _forward(self, features: dict[str, Any], task: str) -> tuple[F32, np.ndarray]:
+        """Vectors (n, width, dim) float32 and which of them count (n, width) bool."""
+        moved = {
+            name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in features.items()
+        }
+        with torch.inference_mode():
+            out = self._model(moved, task=task)
+        vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
+        return vectors, out["attention_mask"].bool().cpu().numpy()
+
+    # Once, at load.
+
+    def _longest(self) -> int:
+        tokenizer_limit = int(self._model.tokenizer.model_max_length)
+        positions = getattr(self._transformer.config, "max_position_embeddings", None) or tokenizer_limit
+        return min(tokenizer_limit, int(positions))
+
+    def _set_window(self) -> None:
+        n_markers = len(self._before) + len(self._prompt_ids) + len(self._after)
+        self.window_tokens = int(self._transformer.document_length or self._longest())
+        content = self.window_tokens - n_markers
+        if content < 1:
+            raise ModelError(f"document length {self.window_tokens} leaves no room beside {n_markers} marker tokens")
+        self.overlap_tokens = 0 if self._pools else min(OVERLAP_TOKENS, content // 4)
+
+    def _document_settings(self) -> dict[str, Any]:
+        return {
+            "prompt": self._prompt,
+            "window_tokens": self.window_tokens,
+            "overlap_tokens": self.overlap_tokens,
+            "max_tokens": self.max_tokens,
+        }
+
+    def _check_layout(self) -> None:
+        """Our ids of a short document must be sentence-transformers' own."""
+        with self._preprocess_lock:
+            features = self._model.preprocess([_PROBE], prompt=self._prompt or None, task="document")
+        theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
+        ours = next(iter(self._pieces(self._content_ids(_PROBE)))).ids
+        if ours[: self.window_tokens] != theirs and len(theirs) < self.window_tokens:
+            raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
+
+
+def _own_tokenizer(tokenizer: Any) -> Tokenizer:
+    """A copy without truncation or padding, that no other call changes under us."""
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ModelError(f"{type(tokenizer).__name__} has no fast version, which is needed to keep long documents whole")
+    own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    own.no_truncation()
+    own.no_padding()
+    return own
+
+
+def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after a text: [CLS] and [SEP], mostly."""
+    bare = tokenizer.encode(_PROBE, add_special_tokens=False).ids
+    full = tokenizer.encode(_PROBE).ids
+    start = next(i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare)
+    return full[:start], full[start + len(bare) :]
+
+
+def _without_surrogates(text: str) -> str:
+    """Lone surrogates, which no tokenizer takes, become U+FFFD; lengths and offsets stay."""
+    if text.isascii():
+        return text
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)

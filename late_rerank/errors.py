@@ -1,0 +1,61 @@
+"""The error tree. A wrong argument is a plain ValueError or TypeError; these are for what an argument check can't know.
+
+LateRerankError
++- MissingDependencyError (ImportError)     an optional package is absent; the message ends in the pip line
++- IncompatibleError (ValueError)           encoder, codec, store or kernel don't belong together; the message gives both sides
++- ModelError (ValueError)                  a checkpoint that can't be what it says: no projection, unknown prefix
++- StoreError
+|  +- StoreFormatError (ValueError)         unknown version or damaged bytes
+|  +- StoreConnectionError (ConnectionError)
++- MissingDocumentsError (KeyError)         on_missing="raise"; carries the count and the first index
+"""
+
+from __future__ import annotations
+
+
+class LateRerankError(Exception):
+    """The base of every error that late-rerank raises on purpose, wrong arguments excepted."""
+
+
+class MissingDependencyError(LateRerankError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f'{what} needs the package {package!r}. Install it: pip install "late-rerank[{extra}]"')
+        self.package = package
+        self.extra = extra
+
+
+class IncompatibleError(LateRerankError, ValueError):
+    """Two parts that don't belong together met; the message gives both sides."""
+
+
+class ModelError(LateRerankError, ValueError):
+    """A checkpoint can't be what it says, or can't be found."""
+
+
+class StoreError(LateRerankError):
+    """A store could not do its work."""
+
+
+class StoreFormatError(StoreError, ValueError):
+    """Stored bytes are of an unknown version, or damaged."""
+
+
+class StoreConnectionError(StoreError, ConnectionError):
+    """A store on another process or machine can't be reached."""
+
+
+class MissingDocumentsError(LateRerankError, KeyError):
+    """Candidates are not in the store and `on_missing="raise"` was asked for."""
+
+    def __init__(self, count: int, first_index: int) -> None:
+        super().__init__(count, first_index)
+        self.count = count
+        self.first_index = first_index
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} candidate(s) are not in the store, the first at index {self.first_index}. "
+            'Encode them ahead with Reranker.index(documents), or use on_missing="encode".'
+        )

@@ -1,0 +1,66 @@
+"""What a kernel is, and the checks that each one makes before it touches a byte."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from late_rerank.errors import IncompatibleError
+from late_rerank.types import F32, PackedVectors, TokenVectors
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """Computes MaxSim. Its law is `late_rerank.testing.KernelTests`.
+
+    Attributes:
+        name: Shown by `doctor` and `Reranker.stats()`.
+        codecs: Names of the codecs that it scores without decoding. Always holds "float32".
+    """
+
+    name: str
+    codecs: frozenset[str]
+
+    def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
+        """Score one query against packed documents by MaxSim.
+
+        Args:
+            query: One query; values (n_query_tokens, dim) float32.
+            documents: Packed by a codec named in `codecs`; read where they lie.
+
+        Returns:
+            (n_documents,) float32, in the order of `documents`. A document without tokens scores -1e9.
+
+        Raises:
+            IncompatibleError: `dim` of query and documents differ, or the codec isn't one of `codecs`.
+
+        Source: Khattab and Zaharia 2020 (ColBERT), equation 3; the empty rule is sentence-transformers 6.2's.
+        """
+
+    def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
+        """The best match of each query token in each document, so that row sums are `score`.
+
+        Returns:
+            (n_documents, n_query_tokens) float32, in the order of `documents`.
+
+        Raises:
+            IncompatibleError: As in `score`.
+        """
+
+
+def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors) -> None:
+    """Refuse what the kernel can't score.
+
+    Raises:
+        ValueError: `query` is not exactly one query.
+        IncompatibleError: dims differ, or the kernel doesn't read this codec.
+    """
+    if len(query) != 1:
+        raise ValueError(f"a kernel scores one query a call, got {len(query)}")
+    if query.dim != documents.codec.dim:
+        raise IncompatibleError(
+            f"the query has {query.dim} components a token, the documents {documents.codec.dim}: they come from different models"
+        )
+    if documents.codec.name not in kernel.codecs:
+        raise IncompatibleError(
+            f"kernel {kernel.name!r} scores {sorted(kernel.codecs)}, the documents are packed as {documents.codec.name!r}"
+        )

@@ -1,0 +1,33 @@
+"""The definition in float64, as plainly as it can be written: what every kernel is compared with. Slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.types import NO_TOKENS_SCORE
+
+
+def maxsim(query: NDArray[np.floating], document: NDArray[np.floating]) -> float:
+    """MaxSim of one query (n_query_tokens, dim) and one document (n_tokens, dim).
+
+    Source: Khattab and Zaharia 2020 (ColBERT), equation 3.
+    """
+    if len(document) == 0:
+        return NO_TOKENS_SCORE
+    return float(sum(token_maxima(query, document)))
+
+
+def token_maxima(query: NDArray[np.floating], document: NDArray[np.floating]) -> list[float]:
+    """The best match in the document of each query token."""
+    if len(document) == 0:
+        return [NO_TOKENS_SCORE / len(query)] * len(query)
+    q, d = np.asarray(query, np.float64), np.asarray(document, np.float64)
+    return [max(float(q_i @ d_j) for d_j in d) for q_i in q]
+
+
+def score(query: NDArray[np.floating], documents: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """MaxSim of one query and each document: (n_documents,) float64."""
+    return np.array([maxsim(query, document) for document in documents], dtype=np.float64)

@@ -1,0 +1,99 @@
+"""What every store must do. Its law is `late_rerank.testing.StoreTests`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from late_rerank.errors import IncompatibleError
+from late_rerank.types import CodecSpec, Fetched, PackedVectors
+
+KEY_BYTES = 16
+
+
+class Space(ABC):
+    """The vectors of one encoder (by fingerprint) under one codec.
+
+    Attributes:
+        fingerprint: The encoder's.
+        codec: How every document here is packed.
+    """
+
+    def __init__(self, fingerprint: str, codec: CodecSpec) -> None:
+        self.fingerprint = fingerprint
+        self.codec = codec
+
+    def put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        """Keep documents under their keys; a key that is there already is replaced.
+
+        Args:
+            keys: One 16-byte digest a document.
+            packed: The documents, in the order of `keys`; copied, so the caller may reuse the memory.
+
+        Raises:
+            IncompatibleError: `packed` is of another codec or dim than this space.
+            ValueError: Not one key a document, or a key that isn't 16 bytes.
+        """
+        if packed.codec != self.codec:
+            raise IncompatibleError(f"this space holds {self.codec}, but the documents are packed as {packed.codec}")
+        if len(keys) != len(packed):
+            raise ValueError(f"put needs one key a document, got {len(keys)} keys for {len(packed)} documents")
+        for key in keys:
+            if not isinstance(key, bytes) or len(key) != KEY_BYTES:
+                raise ValueError(f"a key is {KEY_BYTES} bytes, got {key!r}")
+        self._put(keys, packed)
+
+    @abstractmethod
+    def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        """`put` after its checks."""
+
+    @abstractmethod
+    def get(self, keys: Sequence[bytes]) -> Fetched:
+        """Find documents, in one round trip.
+
+        Args:
+            keys: In any order; a key asked for twice is found twice.
+
+        Returns:
+            What is here, in the order of `keys`, and the positions of what isn't. The vectors stay valid and unchanged
+            while the caller holds them, whatever is put or deleted meanwhile.
+        """
+
+    @abstractmethod
+    def delete(self, keys: Sequence[bytes]) -> int:
+        """Forget documents; keys that aren't here are passed over. Returns how many were here."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Documents here."""
+
+
+class Store(ABC):
+    """Spaces side by side: another model or codec opens another space, so old vectors can't be served by mistake."""
+
+    @abstractmethod
+    def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        """The space of that encoder and codec; opened empty if it isn't there."""
+
+    @abstractmethod
+    def spaces(self) -> list[Space]:
+        """Every space that was opened, oldest first."""
+
+    @abstractmethod
+    def drop(self, fingerprint: str) -> int:
+        """Forget every space of that encoder. Returns how many documents they held."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """At least n_documents and size_bytes, over all spaces."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files, connections, memory. A store is not used after."""
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,179 @@
+"""A store in this process's memory, bounded by bytes; least recently used documents go first."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from late_rerank.stores.base import Space, Store
+from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors
+
+_SpaceName = tuple[str, str]
+_Name = tuple[_SpaceName, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    # One array a document, not one arena: memory freed by an eviction can't be written over while a reader scores in
+    # it, since the reader's PackedVectors keeps the array alive. malloc does the rest.
+    payload: Bytes
+    length: int
+    truncated: bool
+
+
+class MemoryStore(Store):
+    """Token vectors in memory, gone with the process. Safe to share between threads.
+
+    Args:
+        max_bytes: What the documents of all spaces together may take; None for no bound. A document that is larger
+            than the bound by itself is not kept.
+
+    Raises:
+        ValueError: `max_bytes` is below 0.
+    """
+
+    def __init__(self, max_bytes: int | None = 2**30) -> None:
+        if max_bytes is not None and max_bytes < 0:
+            raise ValueError(f"max_bytes must be at least 0, or None for no bound, got {max_bytes}")
+        self.max_bytes = max_bytes
+        self._documents: OrderedDict[_Name, _Document] = OrderedDict()  # least recently used first
+        self._spaces: dict[_SpaceName, _MemorySpace] = {}
+        self._counts: Counter[_SpaceName] = Counter()
+        self._size_bytes = 0
+        self._n_evicted = 0
+        self._lock = Lock()
+
+    def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        name = (fingerprint, repr(codec))
+        with self._lock:
+            if name not in self._spaces:
+                self._spaces[name] = _MemorySpace(self, name, codec)
+            return self._spaces[name]
+
+    def spaces(self) -> list[Space]:
+        with self._lock:
+            return list(self._spaces.values())
+
+    def drop(self, fingerprint: str) -> int:
+        with self._lock:
+            names = [name for name in self._documents if name[0][0] == fingerprint]
+            for name in names:
+                self._remove(name)
+            for space in [space for space in self._spaces if space[0] == fingerprint]:
+                del self._spaces[space]
+        return len(names)
+
+    def stats(self) -> dict[str, Any]:
+        with self._lock:
+            return {
+                "n_documents": len(self._documents),
+                "size_bytes": self._size_bytes,
+                "max_bytes": self.max_bytes,
+                "n_evicted": self._n_evicted,
+            }
+
+    def close(self) -> None:
+        with self._lock:
+            self._documents.clear()
+            self._spaces.clear()
+            self._counts.clear()
+            self._size_bytes = 0
+
+    # What follows is called by the spaces; `_remove` and `_add` with the lock held.
+
+    def _add(self, name: _Name, document: _Document) -> None:
+        self._remove(name)
+        self._documents[name] = document
+        self._counts[name[0]] += 1
+        self._size_bytes += document.payload.nbytes
+        while self.max_bytes is not None and self._size_bytes > self.max_bytes:
+            self._remove(next(iter(self._documents)))
+            self._n_evicted += 1
+
+    def _remove(self, name: _Name) -> bool:
+        document = self._documents.pop(name, None)
+        if document is not None:
+            self._counts[name[0]] -= 1
+            self._size_bytes -= document.payload.nbytes
+        return document is not None
+
+    def _put(self, names: Sequence[_Name], documents: Sequence[_Document]) -> None:
+        with self._lock:
+            for name, document in zip(names, documents, strict=True):
+                # Too large for the bound by itself: letting it in would throw everything else out first.
+                if self.max_bytes is not None and document.payload.nbytes > self.max_bytes:
+                    self._remove(name)
+                else:
+                    self._add(name, document)
+
+    def _find(self, names: Sequence[_Name]) -> list[_Document | None]:
+        with self._lock:
+            found = [self._documents.get(name) for name in names]
+            for name, document in zip(names, found, strict=True):
+                if document is not None:
+                    self._documents.move_to_end(name)
+        return found
+
+    def _delete(self, names: Sequence[_Name]) -> int:
+        with self._lock:
+            return sum(self._remove(name) for name in names)
+
+    def _count(self, space: _SpaceName) -> int:
+        with self._lock:
+            return self._counts[space]
+
+
+class _MemorySpace(Space):
+    def __init__(self, store: MemoryStore, name: _SpaceName, codec: CodecSpec) -> None:
+        super().__init__(name[0], codec)
+        self._store = store
+        self._name = name
+
+    def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        columns_starts, sizes = _payload_layout(self.codec.columns, packed.lengths)
+        documents = []
+        for i, size in enumerate(sizes):
+            payload = np.empty(size, dtype=np.uint8)
+            for name, starts in columns_starts.items():
+                column = packed.column(name, i)
+                payload[starts[i] : starts[i] + len(column)] = column
+            documents.append(_Document(payload, int(packed.lengths[i]), bool(packed.truncated[i])))
+        self._store._put(self._names(keys), documents)  # noqa: SLF001 - a space is a part of its store
+
+    def get(self, keys: Sequence[bytes]) -> Fetched:
+        answers = self._store._find(self._names(keys))  # noqa: SLF001
+        documents = [document for document in answers if document is not None]
+        lengths = np.fromiter((document.length for document in documents), np.int64, len(documents))
+        found = PackedVectors(
+            codec=self.codec,
+            buffers=tuple(document.payload for document in documents),
+            buffer=np.arange(len(documents), dtype=np.int32),
+            starts=_payload_layout(self.codec.columns, lengths)[0],
+            lengths=lengths,
+            truncated=np.fromiter((document.truncated for document in documents), np.bool_, len(documents)),
+        )
+        here = np.fromiter((answer is not None for answer in answers), np.bool_, len(answers))
+        return Fetched(found, np.flatnonzero(here), np.flatnonzero(~here))
+
+    def delete(self, keys: Sequence[bytes]) -> int:
+        return self._store._delete(self._names(keys))  # noqa: SLF001
+
+    def __len__(self) -> int:
+        return self._store._count(self._name)  # noqa: SLF001
+
+    def _names(self, keys: Sequence[bytes]) -> list[_Name]:
+        return [(self._name, key) for key in keys]
+
+
+def _payload_layout(columns: Mapping[str, int], lengths: I64) -> tuple[dict[str, I64], I64]:
+    """Where each column starts in documents of these lengths, each column on a 64-byte boundary, and their sizes."""
+    starts, size = {}, np.zeros(len(lengths), dtype=np.int64)
+    for name, width in columns.items():
+        starts[name] = size
+        size = (size + lengths * width + 63) // 64 * 64
+    return starts, size

@@ -1,0 +1,236 @@
+"""The nouns that every room shares: candidates, ranked documents, token vectors, packed vectors. NumPy and stdlib only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+NO_TOKENS_SCORE = -1e9
+"""The score of a document without tokens. Source: sentence-transformers 6.2, `maxsim`."""
+
+_NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document as a first stage gives it, or as a corpus holds it.
+
+    Attributes:
+        text: What is encoded, and what the LLM will read.
+        id: The caller's own name for it; never needed, always carried along.
+        score: The first stage's score, if it has one; higher is better.
+        metadata: The caller's own; carried along untouched.
+    """
+
+    text: str
+    id: str | None = None
+    score: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """A candidate with its place in the ranking.
+
+    Attributes:
+        score: MaxSim; None where the document was not scored (`on_missing="skip"`).
+        relevance: In [0, 1]; None where `score` is.
+        rank: From 1.
+        index: Position in the candidates as given, from 0.
+        candidate_score: The first stage's score, if it gave one.
+        truncated: Whether tokens of the document were cut before encoding.
+    """
+
+    text: str
+    id: str | None
+    score: float | None
+    relevance: float | None
+    rank: int
+    index: int
+    candidate_score: float | None
+    truncated: bool
+    metadata: Mapping[str, Any]
+
+
+class Ranking(list[RankedDocument]):
+    """Ranked documents, best first, with what the ranking cost.
+
+    Attributes:
+        timings_ms: Milliseconds by stage: "encode_query", "fetch", "encode_missing", "maxsim", "total", and
+            "first_stage" where a Searcher made the ranking.
+        n_hits: Candidates whose vectors the store held.
+        n_misses: Candidates whose vectors it did not hold. Blank candidates are neither.
+        query_truncated: Whether the query was longer than the model takes, and was cut.
+    """
+
+    def __init__(
+        self,
+        documents: Iterable[RankedDocument] = (),
+        *,
+        timings_ms: Mapping[str, float] | None = None,
+        n_hits: int = 0,
+        n_misses: int = 0,
+        query_truncated: bool = False,
+    ) -> None:
+        super().__init__(documents)
+        self.timings_ms = dict(timings_ms or {})
+        self.n_hits = n_hits
+        self.n_misses = n_misses
+        self.query_truncated = query_truncated
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The token vectors of several texts, end to end: ragged, so there is no padding and no mask.
+
+    Attributes:
+        values: (n_tokens, dim) float32, L2-normalised by every encoder of ours.
+        offsets: (n_texts + 1,) int64, from 0 to n_tokens; text i owns rows offsets[i] to offsets[i + 1].
+        truncated: (n_texts,) bool, whether tokens of text i were cut. All False where not given.
+
+    Raises:
+        ValueError: Shapes or dtypes are not these, or offsets decrease or don't span the rows.
+    """
+
+    values: F32
+    offsets: I64
+    truncated: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        values, offsets = self.values, self.offsets
+        if values.ndim != 2 or values.dtype != np.float32:
+            raise ValueError(f"values must be (n_tokens, dim) float32, got shape {values.shape} {values.dtype}")
+        if offsets.ndim != 1 or offsets.dtype != np.int64 or len(offsets) == 0:
+            raise ValueError(f"offsets must be (n_texts + 1,) int64, got shape {offsets.shape} {offsets.dtype}")
+        if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
+            raise ValueError(f"offsets must rise from 0 to {len(values)} (the rows of values), got {offsets[:8]}...")
+        if self.truncated is None:
+            object.__setattr__(self, "truncated", np.zeros(len(offsets) - 1, dtype=np.bool_))
+        elif self.truncated.shape != (len(offsets) - 1,) or self.truncated.dtype != np.bool_:
+            raise ValueError(f"truncated must be ({len(offsets) - 1},) bool, got shape {self.truncated.shape}")
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[F32], dim: int, truncated: Sequence[bool] | None = None) -> TokenVectors:
+        """Join one (n_tokens, dim) array a text. `dim` says the width when there are none."""
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty((0, dim), dtype=np.float32)
+        return cls(values, offsets, None if truncated is None else np.array(truncated, dtype=np.bool_))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def dim(self) -> int:
+        """Components of one token vector."""
+        return self.values.shape[1]
+
+    @property
+    def lengths(self) -> I64:
+        """(n_texts,) int64, in tokens."""
+        return np.diff(self.offsets)
+
+    def rows(self, index: int) -> F32:
+        """(n_tokens of text `index`, dim) float32, a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def one(self, index: int) -> TokenVectors:
+        """Text `index` alone, a view."""
+        rows = self.rows(index)
+        return TokenVectors(rows, np.array([0, len(rows)], dtype=np.int64), self.truncated[index : index + 1])
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """How a codec lays out its bytes: all that a store keeps of it, and all that JSON needs to find it again.
+
+    Attributes:
+        name: The codec's registered name.
+        dim: Components of one token vector before packing.
+        columns: Bytes per token of each column, in the order in which a stored document holds them.
+        config: What else the bytes depend on (a seed, say). JSON values only.
+    """
+
+    name: str
+    dim: int
+    columns: Mapping[str, int]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Over all columns, without alignment."""
+        return sum(self.columns.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PackedVectors:
+    """Packed documents where they lie: in a codec's output, a store's arena or a mapped file. Nothing is copied.
+
+    Attributes:
+        codec: How to read the bytes.
+        buffers: 1-d uint8 arrays, kept alive by this object.
+        buffer: (n_documents,) int32, which buffer holds document i.
+        starts: For each column of the codec, (n_documents,) int64: byte offset in that buffer. A column of document i
+            is lengths[i] * codec.columns[column] bytes, contiguous.
+        lengths: (n_documents,) int64, in tokens.
+        truncated: (n_documents,) bool.
+    """
+
+    codec: CodecSpec
+    buffers: tuple[Bytes, ...]
+    buffer: NDArray[np.int32]
+    starts: Mapping[str, I64]
+    lengths: I64
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def n_tokens(self) -> int:
+        """Over all documents."""
+        return int(self.lengths.sum())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the documents' columns, without alignment."""
+        return self.n_tokens * self.codec.bytes_per_token
+
+    def column(self, name: str, index: int) -> Bytes:
+        """One column of document `index`: (lengths[index] * bytes per token,) uint8, a view."""
+        start = self.starts[name][index]
+        return self.buffers[self.buffer[index]][start : start + self.lengths[index] * self.codec.columns[name]]
+
+    def take(self, positions: I64 | slice) -> PackedVectors:
+        """The documents at `positions`, in that order, over the same buffers."""
+        starts = {name: column[positions] for name, column in self.starts.items()}
+        lengths, truncated = self.lengths[positions], self.truncated[positions]
+        return PackedVectors(self.codec, self.buffers, self.buffer[positions], starts, lengths, truncated)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a space held of the keys that it was asked for.
+
+    Attributes:
+        found: The documents it held, in the order of the keys.
+        positions: (len(found),) int64, ascending: which of the asked keys each one is.
+        missing: int64, ascending: positions of the asked keys that it did not hold.
+    """
+
+    found: PackedVectors
+    positions: I64
+    missing: I64
