@@ -36,7 +36,7 @@ def load_minilm(device: str | None) -> MultiVectorEncoder:
         ModelError: The weights are neither installed nor to be had from the hub.
     """
     folder = local_folder(minilm_source())
-    with _captured_logs():
+    with captured_logs():
         transformer = Transformer(
             str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS
         )
@@ -51,7 +51,7 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
         ModelError: Its projection, its prefixes or some of its weights can't be resolved.
     """
     checkpoint = read_checkpoint(folder)
-    with _captured_logs() as messages:
+    with captured_logs() as messages:
         try:
             model = MultiVectorEncoder(str(folder), device=device, local_files_only=True)
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -111,7 +111,7 @@ def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> 
 
 
 @contextmanager
-def _captured_logs() -> Iterator[list[str]]:
+def captured_logs() -> Iterator[list[str]]:
     """Collect what both libraries say while they load, instead of showing it: most of it is expected noise."""
     messages: list[str] = []
     handler = logging.Handler()

@@ -1,0 +1,44 @@
+"""`late-rerank doctor`: which parts run here, and whether a checkpoint is what it says."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from late_rerank.cli.options import add_json
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "doctor",
+        help="show what runs here and check a checkpoint",
+        description="Show kernel, backend and model, and refuse a checkpoint that can't be encoded as it was trained (exit code 1).",
+    )
+    command.add_argument("model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", a folder, or a hub name')
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Load, check, describe."""
+    from importlib.metadata import version
+
+    from late_rerank import maxsim
+    from late_rerank.cli.results import print_json
+    from late_rerank.encode import TextEncoder
+
+    encoder = TextEncoder(options.model)
+    names = ("late-rerank", "sentence-transformers", "transformers", "torch", "numpy")
+    report = {
+        "kernel": maxsim.kernel().name,
+        "backend": "torch",
+        **encoder.describe(),
+        "versions": {name: version(name) for name in names},
+    }
+    if options.json:
+        print_json(report)
+        return
+    for name, value in report.items():
+        shown = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
+        print(f"{name.replace('_', ' '):<18} {shown!r}" if shown == "" or "prefix" in name else f"{name.replace('_', ' '):<18} {shown}")

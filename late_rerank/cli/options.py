@@ -1,0 +1,45 @@
+"""Options that several commands share, and their types."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1; what argparse calls for the type of an option."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def blank_refused(text: str) -> str:
+    """Text with at least one word in it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be blank")
+    return text
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """--model and --codec."""
+    command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    command.add_argument(
+        "--codec", default="int8", choices=["float32", "float16", "int8"], help="how token vectors are kept (default: int8)"
+    )
+
+
+def add_first_stage(command: argparse.ArgumentParser, stages: str) -> None:
+    """--first-stage, --engine and --k."""
+    command.add_argument("--first-stage", default="bm25", metavar="STAGE", help=f"{stages} (default: bm25)")
+    command.add_argument(
+        "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
+    )
+    command.add_argument("--k", type=at_least_one, default=100, help="candidates that are reranked (default: 100)")
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """--json."""
+    command.add_argument("--json", action="store_true", help="print one JSON object and nothing else to stdout")

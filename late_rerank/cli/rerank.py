@@ -1,0 +1,46 @@
+"""`late-rerank rerank`: candidates of any retriever, from a file or a pipe -> the same in a better order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from late_rerank.cli.options import add_json, add_model, at_least_one, blank_refused
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "rerank",
+        help="rerank candidates given as JSON Lines",
+        description='Rerank candidates: JSON Lines {"text", "id"?, "score"?, "metadata"?} from FILE or stdin, best first stage first.',
+    )
+    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
+    command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
+    command.add_argument("--top-k", type=at_least_one, default=None, help="results to print (default: all)")
+    add_model(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, rerank, print."""
+    from late_rerank import Reranker
+    from late_rerank.cli.results import print_json, print_ranking, ranking_json
+    from late_rerank.corpus import read_json_lines
+    from late_rerank.corpus.json_lines import parse_json_lines
+
+    if options.file == "-":
+        if sys.stdin.isatty():
+            print("reading candidates as JSON Lines from the terminal; end with Ctrl-D", file=sys.stderr)
+        candidates = list(parse_json_lines(sys.stdin.buffer, "stdin"))
+    else:
+        candidates = read_json_lines(Path(options.file))
+    with Reranker(options.model, codec=options.codec) as reranker:
+        ranking = reranker.rerank(options.query, candidates, top_k=options.top_k)
+    if options.json:
+        print_json(ranking_json(options.query, options.model, len(candidates), ranking))
+    else:
+        print_ranking(ranking)

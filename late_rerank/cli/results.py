@@ -1,0 +1,61 @@
+"""Rankings as JSON and as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from late_rerank.types import RankedDocument, Ranking
+
+_EXCERPT = 300
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object, non-ASCII characters as they are."""
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, Any]:
+    """The JSON of `search` and `rerank`; `k` is the number of candidates asked for."""
+    return {
+        "query": query,
+        "model": model,
+        "k": k,
+        "results": [_document_json(document) for document in ranking],
+        "timings_ms": {name: round(ms, 3) for name, ms in {"first_stage": 0.0, **ranking.timings_ms}.items()},
+        "store": {"hits": ranking.n_hits, "misses": ranking.n_misses},
+    }
+
+
+def print_ranking(ranking: Ranking) -> None:
+    """Rank, score, where the first stage had it, and the beginning of each document."""
+    if not ranking:
+        print("no documents")
+    for document in ranking:
+        score = "unscored" if document.score is None else f"{document.score:.2f}  relevance {document.relevance:.2f}"
+        print(f"{document.rank:>3}. {document.id or ''}  score {score}  (was {document.index + 1})".replace(".   score", ".  score"))
+        print(f"     {excerpt(document.text)}\n")
+    ms = ranking.timings_ms
+    stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")
+    print(f"{ms['total']:.1f} ms: {stages}; {ranking.n_hits} hits, {ranking.n_misses} misses")
+
+
+def excerpt(text: str, length: int = _EXCERPT) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text[: 2 * length].split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def _document_json(document: RankedDocument) -> dict[str, Any]:
+    return {
+        "rank": document.rank,
+        "index": document.index,
+        "id": document.id,
+        "score": document.score,
+        "relevance": document.relevance,
+        "candidate_score": document.candidate_score,
+        "truncated": document.truncated,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+    }

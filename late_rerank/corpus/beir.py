@@ -1,0 +1,49 @@
+"""A BEIR folder's queries and judgements. Its documents are JSON Lines like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from late_rerank.corpus.json_lines import read_json_lines
+
+
+def read_queries(folder: Path) -> dict[str, str]:
+    """Query id -> text, in the file's order.
+
+    Raises:
+        FileNotFoundError: The folder has no queries.jsonl.
+        ValueError: A line is damaged, or has no id; names it.
+    """
+    path = folder / "queries.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no BEIR folder: it has no queries.jsonl")
+    queries = {}
+    for query in read_json_lines(path):
+        if query.id is None:
+            raise ValueError(f'{path}: the query {query.text!r:.60} has no "_id"')
+        queries[query.id] = query.text
+    return queries
+
+
+def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
+    """Query id -> document id -> judgement, from qrels/SPLIT.tsv.
+
+    Raises:
+        FileNotFoundError: The folder has no such split; names those that it has.
+        ValueError: A line is not query id, document id and a whole number; names it.
+    """
+    path = folder / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        splits = sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
+        raise FileNotFoundError(f"{folder} has no qrels/{split}.tsv; its splits: {', '.join(splits) or 'none'}")
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split("\t")
+        if number == 1 and fields[-1].strip() == "score":
+            continue
+        try:
+            query_id, document_id, judgement = fields
+            qrels.setdefault(query_id, {})[document_id] = int(judgement)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} must be query-id, corpus-id, score: {line!r:.80}") from error
+    return qrels

@@ -1,0 +1,60 @@
+"""JSON Lines -> documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from late_rerank.types import Candidate
+
+
+def read_json_lines(path: Path) -> list[Candidate]:
+    """Documents of a file with one JSON object a line.
+
+    Raises:
+        ValueError: A line is no JSON object with a "text"; names the file and the line.
+    """
+    with path.open("rb") as file:
+        return list(parse_json_lines(file, str(path)))
+
+
+def parse_json_lines(lines: Iterable[bytes], source: str) -> Iterator[Candidate]:
+    """Documents of lines of UTF-8 JSON; blank lines are passed over.
+
+    A line is an object with "text" and, where it has them, "_id" or "id", "title", "score", "metadata". The document's
+    text is title + " " + text where both are there.
+
+    Raises:
+        ValueError: A line is no such object; names `source` and the line.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _candidate(_parse(line, f"{source}, line {number}"), f"{source}, line {number}")
+
+
+def _parse(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{place} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{place} is nested too deeply to be read") from error
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise ValueError(f'{place} must be a JSON object with a "text" string, got {line[:60]!r}')
+    return row
+
+
+def _candidate(row: dict[str, Any], place: str) -> Candidate:
+    name = row.get("_id", row.get("id"))
+    score, metadata = row.get("score"), row.get("metadata") or {}
+    title = row.get("title") or ""
+    if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float))):
+        raise ValueError(f'{place}: "score" must be a number, got {score!r}')
+    if not isinstance(metadata, dict):
+        raise ValueError(f'{place}: "metadata" must be an object, got {metadata!r:.60}')
+    if not isinstance(title, str):
+        raise ValueError(f'{place}: "title" must be a string, got {title!r:.60}')
+    text = f"{title} {row['text']}" if title and row["text"] else title or row["text"]
+    return Candidate(text, None if name is None else str(name), None if score is None else float(score), metadata)

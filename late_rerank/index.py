@@ -1,0 +1,152 @@
+"""Documents -> encoder -> codec -> store: the one encode-pack-put, ahead of queries and for misses alike."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from tqdm import tqdm
+
+from late_rerank.codecs import Codec
+from late_rerank.encode import Encoder
+from late_rerank.errors import IncompatibleError
+from late_rerank.stores import Space
+from late_rerank.types import Candidate, PackedVectors, TokenVectors
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What indexing did.
+
+    Attributes:
+        n_documents: Documents given.
+        n_encoded: Of those, encoded and stored now.
+        n_cached: Of those, in the store already, or given before in the same call. The rest are blank.
+        n_tokens: Token vectors of the encoded ones.
+        size_bytes: What those take packed.
+        seconds: Wall time.
+    """
+
+    n_documents: int
+    n_encoded: int
+    n_cached: int
+    n_tokens: int
+    size_bytes: int
+    seconds: float
+
+
+def key_of(text: str) -> bytes:
+    """A document's key: a 16-byte digest of its content.
+
+    The same text is encoded once, whatever ids or corpora bring it; a changed text is a new key, so nothing goes stale.
+    """
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to encode. Blank documents are never encoded and score -1e9."""
+    return not text or text.isspace()
+
+
+def text_of(document: str | Candidate, index: int, what: str) -> str:
+    """The text of one item that a user gave.
+
+    Raises:
+        TypeError: It is neither a str nor a Candidate; names `what` and `index`.
+    """
+    if isinstance(document, str):
+        return document
+    if isinstance(document, Candidate):
+        return document.text
+    raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {type(document).__name__}: {document!r:.60}")
+
+
+def encode_and_put(encoder: Encoder, codec: Codec, space: Space, keys: Sequence[bytes], texts: Sequence[str]) -> PackedVectors:
+    """Encode documents, pack them and store them.
+
+    Args:
+        encoder: Whose fingerprint the space has.
+        codec: Which the space was opened with.
+        space: Where they go.
+        keys: `key_of` each text.
+        texts: Not blank.
+
+    Returns:
+        The packed documents, in the order of `texts`.
+
+    Raises:
+        ValueError: The encoder gave NaN or infinity, or not one document a text; names the document.
+    """
+    vectors = encoder.encode_document(texts)
+    check_vectors(vectors, texts, encoder.dim, "document")
+    packed = codec.encode(vectors)
+    space.put(keys, packed)
+    return packed
+
+
+def check_vectors(vectors: TokenVectors, texts: Sequence[str], dim: int, kind: str) -> None:
+    """Refuse what no score can be made of.
+
+    Raises:
+        IncompatibleError: The vectors are not of the encoder's own `dim`.
+        ValueError: Not one entry a text, or a component is NaN or infinite; names the text.
+    """
+    if len(vectors) != len(texts):
+        raise ValueError(f"the encoder gave token vectors of {len(vectors)} texts for {len(texts)} of kind {kind!r}")
+    if vectors.dim != dim:
+        raise IncompatibleError(f"the encoder says dim={dim}, but gave {kind} vectors of {vectors.dim} components")
+    # A sum over all is finite only if every component is: one pass, no temporary. (Overflow can't hide one: only adds.)
+    if np.isfinite(vectors.values.sum(dtype=np.float64)):
+        return
+    row = int(np.flatnonzero(~np.isfinite(vectors.values).all(axis=1))[0])
+    index = int(np.searchsorted(vectors.offsets, row, side="right")) - 1
+    raise ValueError(f"the encoder gave NaN or infinity for {kind} {index}: {texts[index]!r:.60}")
+
+
+def index_documents(
+    encoder: Encoder,
+    codec: Codec,
+    space: Space,
+    documents: Iterable[str | Candidate],
+    *,
+    batch_size: int,
+    progress: bool,
+) -> IndexReport:
+    """Encode and store documents, those that the store holds already excepted. Memory doesn't grow with their number.
+
+    Raises:
+        TypeError: A document is neither a str nor a Candidate.
+        ValueError: `batch_size` is below 1, or the encoder gave NaN or infinity.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if isinstance(documents, str):
+        raise TypeError("documents must be an iterable of str or Candidate, got one str; wrap it in a list")
+    started = time.perf_counter()
+    n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
+    total = len(documents) if isinstance(documents, Sequence) else None
+    texts = (text_of(document, i, "documents") for i, document in enumerate(documents))
+    # disable=None: tqdm draws on a terminal only.
+    with tqdm(total=total, unit=" documents", desc="Encoding", disable=None if progress else True) as bar:
+        for batch in _batches(texts, batch_size):
+            by_key = {key_of(text): text for text in batch if not is_blank(text)}
+            keys = list(by_key)
+            missing = [keys[i] for i in space.get(keys).missing]
+            if missing:
+                packed = encode_and_put(encoder, codec, space, missing, [by_key[key] for key in missing])
+                n_tokens += packed.n_tokens
+                size_bytes += packed.size_bytes
+            n_documents += len(batch)
+            n_encoded += len(missing)
+            n_cached += sum(not is_blank(text) for text in batch) - len(missing)
+            bar.update(len(batch))
+    return IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
+
+
+def _batches(texts: Iterator[str], size: int) -> Iterator[list[str]]:
+    while batch := list(islice(texts, size)):
+        yield batch

@@ -1,0 +1,20 @@
+"""Score -> relevance in [0, 1]. Until a calibration exists: the mean MaxSim per query token, clipped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from late_rerank.types import F32
+
+
+def relevance(scores: F32, n_query_tokens: int) -> F32:
+    """Relevance of scored documents.
+
+    Args:
+        scores: (n_documents,) float32 MaxSim.
+        n_query_tokens: Token vectors of the query, expansion included.
+
+    Returns:
+        (n_documents,) float32 in [0, 1]. Within one query the order is that of `scores`, ties at the ends aside.
+    """
+    return np.clip(scores / max(n_query_tokens, 1), 0.0, 1.0)

@@ -1,0 +1,404 @@
+"""Query + candidates -> ranked documents. The one orchestrator: encode the query, fetch, encode misses, score, sort."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank import codecs, maxsim
+from late_rerank.encode import Encoder
+from late_rerank.errors import MissingDocumentsError
+from late_rerank.index import IndexReport, check_vectors, encode_and_put, index_documents, is_blank, key_of, text_of
+from late_rerank.relevance import relevance
+from late_rerank.stores import MemoryStore, Store
+from late_rerank.types import (
+    F32,
+    NO_TOKENS_SCORE,
+    Candidate,
+    PackedVectors,
+    RankedDocument,
+    Ranking,
+    TokenVectors,
+)
+
+OnMissing = Literal["encode", "skip", "raise"]
+
+# Documents encoded between two puts: bounds memory, and what an interrupted call loses.
+BATCH_SIZE = 128
+
+
+class Reranker:
+    """Reorders candidates by late interaction. Safe to share between threads; a context manager.
+
+    Args:
+        model: "minilm" (built in), a hub name, a folder (native, PyLate or Stanford ColBERT format), or an Encoder.
+        store: Where token vectors are kept: None for this process's memory, or a Store, which stays yours to close.
+        codec: "float32", "float16" or "int8", or a Codec.
+        backend: What runs the model: "torch", or "auto" for the fastest installed.
+        device: A torch device; None for the fastest there is.
+        kernel: What computes MaxSim: "auto", "numpy", "torch", or a Kernel.
+        on_missing: What to do with candidates whose vectors aren't in the store: "encode" and store them, "skip" (they
+            follow the scored ones, unscored), or "raise" MissingDocumentsError.
+
+    Attributes:
+        encoder: The Encoder in use.
+        codec: The Codec in use.
+        store: The Store in use.
+        kernel: The Kernel in use: `kernel.name` says which.
+
+    Raises:
+        ModelError: The model can't be found, or can't be what it says.
+        ValueError: A name isn't known.
+        TypeError: An argument is of none of these kinds.
+    """
+
+    def __init__(
+        self,
+        model: str | Encoder = "minilm",
+        *,
+        store: Store | None = None,
+        codec: str | codecs.Codec = "int8",
+        backend: Literal["auto", "torch"] = "auto",
+        device: str | None = None,
+        kernel: str | maxsim.Kernel = "auto",
+        on_missing: OnMissing = "encode",
+    ) -> None:
+        if on_missing not in ("encode", "skip", "raise"):
+            raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
+        # Everything cheap is checked before the model is loaded.
+        self.codec = _resolve_codec(codec)
+        self.kernel = _resolve_kernel(kernel, device)
+        self._owns_store = store is None
+        self.store = _resolve_store(store)
+        self.encoder = _resolve_encoder(model, backend, device)
+        self.on_missing = on_missing
+        self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
+        self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
+        self._counts_lock = Lock()
+        self._warned_truncated = False
+
+    def rerank(self, query: str, candidates: Iterable[str | Candidate], *, top_k: int | None = None) -> Ranking:
+        """Rank candidates by MaxSim.
+
+        Args:
+            query: Not blank.
+            candidates: Texts or Candidates, mixed; never changed.
+            top_k: At most so many results, at least 1; None for all.
+
+        Returns:
+            Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9 and
+            relevance 0; after them those that `on_missing="skip"` left unscored. Empty for no candidates.
+
+        Raises:
+            ValueError: The query is blank, `top_k` is below 1, or the encoder gave NaN.
+            TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
+            MissingDocumentsError: With `on_missing="raise"`.
+        """
+        return self.rerank_batch([query], [candidates], top_k=top_k)[0]
+
+    def rerank_batch(
+        self, queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]], *, top_k: int | None = None
+    ) -> list[Ranking]:
+        """`rerank` for several queries: they are encoded together, their candidates fetched and encoded together.
+
+        Returns:
+            One Ranking a query, in order, each equal to what `rerank` gives. Of its timings only "maxsim" is its own;
+            the others are the batch's.
+
+        Raises:
+            ValueError: As in `rerank`, or the two lists differ in length.
+            TypeError: As in `rerank`.
+            MissingDocumentsError: With `on_missing="raise"`.
+        """
+        _check_top_k(top_k)
+        _check_queries(queries, candidate_lists)
+        timer = _Timer()
+        with timer.stage("total"):
+            pools = [_Pool(candidates) for candidates in candidate_lists]
+            texts = {key: text for pool in pools for key, text in pool.texts()}
+            if any(pool.candidates for pool in pools):
+                with timer.stage("encode_query"):
+                    encoded = self._encode_queries(queries)
+                with timer.stage("fetch"):
+                    keys = list(texts)
+                    fetched = self._space.get(keys)
+                missing = [keys[i] for i in fetched.missing]
+                self._raise_if_wanted(missing, pools)
+                for i, pool in enumerate(pools):
+                    pool.query = encoded.one(i)
+                    pool.score(self.kernel, self.codec, [keys[i] for i in fetched.positions], fetched.found)
+                for batch, packed in self._encode_missing(missing, texts, timer):
+                    for pool in pools:
+                        pool.score(self.kernel, self.codec, batch, packed)
+            else:
+                missing = []
+        rankings = [pool.ranking(top_k, set(missing), timer.ms) for pool in pools]
+        self._count(rankings)
+        return rankings
+
+    async def arerank(self, query: str, candidates: Iterable[str | Candidate], *, top_k: int | None = None) -> Ranking:
+        """`rerank` in a thread, so that the event loop is never blocked."""
+        return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k)
+
+    def token_maxima(self, query: str, texts: Sequence[str]) -> F32:
+        """The best match of each query token in each text; stored vectors first, misses are encoded and stored.
+
+        Returns:
+            (n_texts, n_query_tokens) float32, in the order of `texts`; row sums are MaxSim scores.
+
+        Raises:
+            ValueError: The query is blank.
+            TypeError: A text is no str.
+        """
+        _check_queries([query], [texts])
+        encoded = self._encode_queries([query])
+        pool = _Pool(texts)
+        n_query_tokens = len(encoded.values)
+        maxima = np.full((len(pool.keys), n_query_tokens), NO_TOKENS_SCORE / max(n_query_tokens, 1), dtype=np.float32)
+        by_key = dict(pool.texts())
+        keys = list(by_key)
+        fetched = self._space.get(keys)
+        found = [([keys[i] for i in fetched.positions], fetched.found)]
+        for batch, packed in (*found, *self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())):
+            positions, chosen = pool.select(batch, packed)
+            maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)
+        return maxima
+
+    def index(
+        self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False
+    ) -> IndexReport:
+        """Encode and store documents ahead of queries; those in the store already cost nothing.
+
+        Args:
+            documents: Texts or Candidates, mixed; read once, so a generator will do.
+            batch_size: Documents encoded between two puts; scores don't depend on it.
+            progress: Show a bar on stderr, if that is a terminal.
+
+        Raises:
+            TypeError: A document is neither a str nor a Candidate; names it. What came before it is stored.
+            ValueError: `batch_size` is below 1, or the encoder gave NaN.
+        """
+        return index_documents(
+            self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress
+        )
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since this Reranker was made, what its store holds, and which parts run. JSON values."""
+        with self._counts_lock:
+            counts = dict(self._counts)
+        return {
+            **counts,
+            "n_documents": len(self._space),
+            "size_bytes": self.store.stats()["size_bytes"],
+            "kernel": self.kernel.name,
+            "model": getattr(self.encoder, "name", type(self.encoder).__name__),
+            "codec": self.codec.name,
+            "fingerprint": self.encoder.fingerprint,
+        }
+
+    def close(self) -> None:
+        """Close the store, if this Reranker made it."""
+        if self._owns_store:
+            self.store.close()
+
+    def __enter__(self) -> Reranker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _encode_queries(self, queries: Sequence[str]) -> TokenVectors:
+        encoded = self.encoder.encode_query(queries)
+        check_vectors(encoded, queries, self.encoder.dim, "query")
+        if encoded.truncated.any():
+            self._warn_truncated(queries[int(np.flatnonzero(encoded.truncated)[0])])
+        return encoded
+
+    def _warn_truncated(self, query: str) -> None:
+        with self._counts_lock:
+            first, self._warned_truncated = not self._warned_truncated, True
+        if first:
+            longest = getattr(self.encoder, "query_tokens", None)
+            limit = f" of {longest} tokens" if longest else ""
+            warnings.warn(
+                f"query {query!r:.60} is longer than the model's limit{limit} and was cut; further ones are counted in "
+                "Reranker.stats()['n_queries_truncated'] and marked in Ranking.query_truncated",
+                stacklevel=4,
+            )
+
+    def _encode_missing(
+        self, keys: Sequence[bytes], texts: Mapping[bytes, str], timer: _Timer
+    ) -> Iterator[tuple[Sequence[bytes], PackedVectors]]:
+        if self.on_missing == "skip":
+            return
+        for start in range(0, len(keys), BATCH_SIZE):
+            batch = keys[start : start + BATCH_SIZE]
+            with timer.stage("encode_missing"):
+                packed = encode_and_put(self.encoder, self.codec, self._space, batch, [texts[key] for key in batch])
+            yield batch, packed
+
+    def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[_Pool]) -> None:
+        if self.on_missing == "raise" and missing:
+            absent = set(missing)
+            indexes = [i for pool in pools for i, key in enumerate(pool.keys) if key in absent]
+            raise MissingDocumentsError(len(indexes), indexes[0])
+
+    def _count(self, rankings: Sequence[Ranking]) -> None:
+        with self._counts_lock:
+            self._counts["n_queries"] += len(rankings)
+            self._counts["n_queries_truncated"] += sum(ranking.query_truncated for ranking in rankings)
+            self._counts["hits"] += sum(ranking.n_hits for ranking in rankings)
+            self._counts["misses"] += sum(ranking.n_misses for ranking in rankings)
+
+
+class _Pool:
+    """One query's candidates while they are scored. Blank ones have no key; unscored ones score -inf until the end."""
+
+    def __init__(self, candidates: Iterable[str | Candidate]) -> None:
+        self.candidates = list(candidates)
+        given = [text_of(candidate, i, "candidates") for i, candidate in enumerate(self.candidates)]
+        self.keys = [None if is_blank(text) else key_of(text) for text in given]
+        self._given = given
+        self.query: TokenVectors | None = None
+        self._scores = np.full(len(given), -np.inf, dtype=np.float32)
+        self._scores[[key is None for key in self.keys]] = NO_TOKENS_SCORE
+        self._truncated = np.zeros(len(given), dtype=np.bool_)
+        self._maxsim_ms = 0.0
+
+    def texts(self) -> Iterator[tuple[bytes, str]]:
+        return ((key, text) for key, text in zip(self.keys, self._given, strict=True) if key is not None)
+
+    def select(self, keys: Sequence[bytes], packed: PackedVectors) -> tuple[NDArray[np.int64], PackedVectors]:
+        """Positions of this pool's candidates among packed documents of these keys, and those documents, in that order."""
+        rows = {key: row for row, key in enumerate(keys)}
+        pairs = [(i, rows[key]) for i, key in enumerate(self.keys) if key in rows]
+        chosen = np.array([row for _, row in pairs], dtype=np.int64)
+        positions = np.array([i for i, _ in pairs], dtype=np.int64)
+        in_place = len(chosen) == len(packed) and (chosen == np.arange(len(chosen))).all()
+        return positions, packed if in_place else packed.take(chosen)
+
+    def score(self, kernel: maxsim.Kernel, codec: codecs.Codec, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        """Write the scores of those candidates that are among `packed`."""
+        positions, chosen = self.select(keys, packed)
+        if self.query is None or not len(positions):
+            return
+        started = time.perf_counter()
+        self._scores[positions] = maxsim.score(kernel, codec, self.query, chosen)
+        self._maxsim_ms += (time.perf_counter() - started) * 1000
+        self._truncated[positions] = chosen.truncated
+
+    def ranking(self, top_k: int | None, missing: set[bytes], timings_ms: Mapping[str, float]) -> Ranking:
+        n_misses = sum(key in missing for key in self.keys)
+        n_query_tokens = len(self.query.values) if self.query else 0
+        relevances = relevance(self._scores, n_query_tokens)
+        # Stable, so equal scores keep the candidates' order; -inf, the unscored, come last.
+        order = np.argsort(-self._scores, kind="stable")[:top_k]
+        return Ranking(
+            (self._document(int(index), rank, float(relevances[index])) for rank, index in enumerate(order, start=1)),
+            timings_ms={**timings_ms, "maxsim": self._maxsim_ms},
+            n_hits=sum(key is not None for key in self.keys) - n_misses,
+            n_misses=n_misses,
+            query_truncated=self.query is not None and bool(self.query.truncated[0]),
+        )
+
+    def _document(self, index: int, rank: int, relevance: float) -> RankedDocument:
+        given = self.candidates[index]
+        candidate = given if isinstance(given, Candidate) else Candidate(given)
+        score = float(self._scores[index])
+        scored = score != -np.inf
+        return RankedDocument(
+            text=candidate.text,
+            id=candidate.id,
+            score=score if scored else None,
+            relevance=relevance if scored else None,
+            rank=rank,
+            index=index,
+            candidate_score=candidate.score,
+            truncated=bool(self._truncated[index]),
+            metadata=candidate.metadata,
+        )
+
+
+class _Timer:
+    """Milliseconds by stage; a stage entered again adds up."""
+
+    def __init__(self) -> None:
+        self.ms = dict.fromkeys(("encode_query", "fetch", "encode_missing", "total"), 0.0)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[name] += (time.perf_counter() - started) * 1000
+
+
+def _check_top_k(top_k: int | None) -> None:
+    if top_k is None:
+        return
+    if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)):
+        raise TypeError(f"top_k must be an int or None, got {top_k!r}")
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, or None for all, got {top_k}")
+
+
+def _check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]]) -> None:
+    if isinstance(queries, str):
+        raise TypeError("queries must be a list of str, got one str; use rerank for one query")
+    if len(queries) != len(candidate_lists):
+        raise ValueError(f"got {len(queries)} queries but {len(candidate_lists)} lists of candidates")
+    for i, (query, candidates) in enumerate(zip(queries, candidate_lists, strict=True)):
+        if not isinstance(query, str):
+            raise TypeError(f"query {i} must be a str, got {type(query).__name__}: {query!r:.60}")
+        if is_blank(query):
+            raise ValueError(f"query {i} is {query!r}: a query needs at least one word")
+        if isinstance(candidates, (str, Candidate)):
+            raise TypeError(f"candidates must be a list of str or Candidate, got one {type(candidates).__name__}; wrap it")
+
+
+def _resolve_codec(codec: str | codecs.Codec) -> codecs.Codec:
+    if isinstance(codec, codecs.Codec):
+        return codec
+    if isinstance(codec, str):
+        return codecs.codec(codec)
+    raise TypeError(f"codec must be a name or a Codec, got {type(codec).__name__}")
+
+
+def _resolve_kernel(kernel: str | maxsim.Kernel, device: str | None) -> maxsim.Kernel:
+    if isinstance(kernel, str):
+        return maxsim.kernel(kernel, device)
+    if isinstance(kernel, maxsim.Kernel):
+        return kernel
+    raise TypeError(f"kernel must be a name or a Kernel (name, codecs, score, token_maxima), got {type(kernel).__name__}")
+
+
+def _resolve_store(store: Store | None) -> Store:
+    if store is None:
+        return MemoryStore()
+    if isinstance(store, Store):
+        return store
+    raise TypeError(f"store must be None (this process's memory) or a Store, got {type(store).__name__}: {store!r:.60}")
+
+
+def _resolve_encoder(model: str | Encoder, backend: str, device: str | None) -> Encoder:
+    if backend not in ("auto", "torch"):
+        raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
+    if isinstance(model, str):
+        from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
+
+        return TextEncoder(model, device=device)
+    if isinstance(model, Encoder):
+        return model
+    raise TypeError(
+        "model must be a name, a folder, or an Encoder (dim, fingerprint, encode_query, encode_document), "
+        f"got {type(model).__name__}"
+    )

@@ -1,0 +1,23 @@
+"""Query -> candidates. Any object with `retrieve(query, k)` is a first stage; these are ours.
+
+`DenseRetriever` loads torch, so it is imported on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.retrieve.base import Retriever
+from late_rerank.retrieve.bm25 import BM25Retriever
+from late_rerank.retrieve.hybrid import HybridRetriever
+
+if TYPE_CHECKING:
+    from late_rerank.retrieve.dense import DenseRetriever as DenseRetriever
+
+__all__ = ["BM25Retriever", "DenseRetriever", "HybridRetriever", "Retriever"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DenseRetriever":
+        from late_rerank.retrieve.dense import DenseRetriever  # noqa: PLC0415
+
+        return DenseRetriever
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

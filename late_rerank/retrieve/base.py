@@ -1,0 +1,114 @@
+"""What a first stage is, and what ours share: top k of an array of scores, and documents on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.errors import StoreFormatError
+from late_rerank.types import Candidate
+
+FORMAT_VERSION = 1
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """A first stage. Its law is `late_rerank.testing.RetrieverTests`."""
+
+    def retrieve(self, query: str, k: int) -> list[Candidate]:
+        """At most `k` candidates, best first, each with its score."""
+
+
+def as_candidates(documents: Iterable[str | Candidate]) -> list[Candidate]:
+    """What a user gave as documents, as Candidates.
+
+    Raises:
+        TypeError: One is neither a str nor a Candidate; names it.
+    """
+    if isinstance(documents, (str, Candidate)):
+        raise TypeError(f"documents must be a list of str or Candidate, got one {type(documents).__name__}; wrap it in a list")
+    candidates = []
+    for i, document in enumerate(documents):
+        if not isinstance(document, (str, Candidate)):
+            raise TypeError(f"documents[{i}] must be a str or a Candidate, got {type(document).__name__}: {document!r:.60}")
+        candidates.append(Candidate(document) if isinstance(document, str) else document)
+    return candidates
+
+
+def check_query(query: str, k: int) -> None:
+    """Refuse what can't be searched for.
+
+    Raises:
+        TypeError: The query is no str.
+        ValueError: `k` is below 1.
+    """
+    if not isinstance(query, str):
+        raise TypeError(f"query must be a str, got {type(query).__name__}: {query!r:.60}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+
+
+def best(documents: Sequence[Candidate], scores: NDArray[np.floating], k: int) -> list[Candidate]:
+    """The `k` documents of highest score, with their scores; equal scores keep the documents' order."""
+    k = min(k, len(documents))
+    if k < len(scores):
+        # All that reach the k-th score, so that ties at the cut keep their order too.
+        kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+        chosen = np.flatnonzero(scores >= kth)
+    else:
+        chosen = np.arange(len(scores))
+    order = chosen[np.argsort(-scores[chosen], kind="stable")][:k]
+    return [replace(documents[i], score=float(scores[i])) for i in order]
+
+
+def save_documents(folder: Path, documents: Sequence[Candidate], kind: str, settings: Mapping[str, Any]) -> None:
+    """Write documents and settings into `folder`, which is made if it isn't there.
+
+    Raises:
+        FileExistsError: `folder` holds something else than a saved retriever.
+        TypeError: A document's metadata is no JSON.
+    """
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "retriever.json").is_file())):
+        raise FileExistsError(f"{folder} holds other files; save into a new or empty folder")
+    rows = []
+    for i, document in enumerate(documents):
+        try:
+            rows.append(json.dumps({"id": document.id, "text": document.text, "metadata": dict(document.metadata)}))
+        except TypeError as error:
+            raise TypeError(f"the metadata of document {i} can't be saved as JSON: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "documents.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    header = {"format": FORMAT_VERSION, "kind": kind, "n_documents": len(rows), "settings": dict(settings)}
+    (folder / "retriever.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+
+def load_documents(folder: Path, kind: str) -> tuple[list[Candidate], dict[str, Any]]:
+    """What `save_documents` wrote: documents and settings.
+
+    Raises:
+        FileNotFoundError: `folder` holds no saved retriever.
+        StoreFormatError: It holds one of another kind or version, or damaged files.
+    """
+    if not (folder / "retriever.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no saved retriever (no retriever.json)")
+    try:
+        header = json.loads((folder / "retriever.json").read_text(encoding="utf-8"))
+        found = (header["format"], header["kind"])
+        if found != (FORMAT_VERSION, kind):
+            raise StoreFormatError(f"{folder} holds (format, kind) {found}, expected {(FORMAT_VERSION, kind)}")
+        lines = (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        documents = [Candidate(row["text"], row["id"], None, row["metadata"]) for row in rows]
+        if len(documents) != header["n_documents"]:
+            raise StoreFormatError(f"{folder} holds {len(documents)} documents, but was saved with {header['n_documents']}")
+        return documents, header["settings"]
+    except StoreFormatError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise StoreFormatError(f"{folder} is damaged: {error!r}; build the retriever anew and save it") from error

@@ -1,0 +1,180 @@
+"""BM25 over documents in memory: rank-bm25 by default, bm25s for large corpora."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.errors import MissingDependencyError, StoreFormatError
+from late_rerank.retrieve.base import as_candidates, best, check_query, load_documents, save_documents
+from late_rerank.retrieve.words import word_splitter
+from late_rerank.types import Candidate
+
+EngineName = Literal["rank-bm25", "bm25s"]
+
+
+class BM25Retriever:
+    """The first stage that needs no model.
+
+    Args:
+        documents: Texts or Candidates, mixed.
+        engine: "rank-bm25", or "bm25s" (the extra of that name): the same ranking function in another variant, about
+            seventy times as fast a query on 5,000 documents.
+        k1: How soon a repeated word stops counting.
+        b: How much long documents are held back, from 0 to 1.
+        language: A Snowball stemmer's name ("english" also drops stop words), or None for neither.
+
+    Raises:
+        TypeError: A document is neither a str nor a Candidate; names it.
+        ValueError: An unknown engine or language, or k1 or b out of range.
+        MissingDependencyError: bm25s is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        documents: Iterable[str | Candidate],
+        *,
+        engine: EngineName = "rank-bm25",
+        k1: float = 0.9,
+        b: float = 0.4,
+        language: str | None = "english",
+    ) -> None:
+        if k1 < 0 or not 0 <= b <= 1:
+            raise ValueError(f"k1 must be at least 0 and b from 0 to 1, got k1={k1}, b={b}")
+        self._settings = {"engine": engine, "k1": k1, "b": b, "language": language}
+        self._kind = _engine(engine)
+        self._words = word_splitter(language)
+        self.documents = as_candidates(documents)
+        words = [self._words(document.text) for document in self.documents]
+        # Neither engine takes a corpus without a single word.
+        self._index = self._kind.build(words, k1, b) if any(words) else None
+
+    def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
+        """The `k` documents of highest BM25 score, best first; equal scores keep the documents' order.
+
+        Documents that share no word with the query follow with score 0 if there are fewer than `k` others.
+
+        Raises:
+            TypeError: The query is no str.
+            ValueError: `k` is below 1.
+        """
+        check_query(query, k)
+        words = self._words(query)
+        scores = np.zeros(len(self.documents)) if self._index is None or not words else self._index.scores(words)
+        return best(self.documents, scores, k)
+
+    def save(self, path: str | Path) -> None:
+        """Write documents and index into a folder, new, empty, or saved into before.
+
+        Raises:
+            FileExistsError: The folder holds something else.
+            TypeError: A document's metadata is no JSON.
+        """
+        folder = Path(path)
+        save_documents(folder, self.documents, "bm25", self._settings)
+        if self._index is not None:
+            self._index.save(folder)
+
+    @classmethod
+    def load(cls, path: str | Path) -> BM25Retriever:
+        """What `save` wrote.
+
+        Raises:
+            FileNotFoundError: The folder holds no saved retriever.
+            StoreFormatError: It holds one of another kind or version, or damaged files.
+            MissingDependencyError: It was saved with bm25s, which is not installed.
+        """
+        documents, settings = load_documents(Path(path), "bm25")
+        retriever = cls([], **settings)
+        retriever.documents = documents
+        if any(retriever._words(document.text) for document in documents):
+            retriever._index = retriever._kind.load(Path(path), settings["k1"], settings["b"])
+        return retriever
+
+
+class _Index(Protocol):
+    """What both engines come down to."""
+
+    @classmethod
+    def build(cls, documents: Sequence[list[str]], k1: float, b: float) -> _Index: ...
+
+    @classmethod
+    def load(cls, folder: Path, k1: float, b: float) -> _Index: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def scores(self, words: list[str]) -> NDArray[np.floating]: ...
+
+
+class _RankBM25:
+    def __init__(self, documents: Sequence[list[str]], k1: float, b: float) -> None:
+        from rank_bm25 import BM25Okapi  # noqa: PLC0415 - the engine of choice, loaded when chosen
+
+        self._documents = documents
+        self._index = BM25Okapi(documents, k1=k1, b=b)
+
+    @classmethod
+    def build(cls, documents: Sequence[list[str]], k1: float, b: float) -> _RankBM25:
+        return cls(documents, k1, b)
+
+    @classmethod
+    def load(cls, folder: Path, k1: float, b: float) -> _RankBM25:
+        try:
+            with (folder / "words.jsonl").open(encoding="utf-8") as file:
+                return cls([json.loads(line) for line in file], k1, b)
+        except (OSError, ValueError) as error:
+            raise StoreFormatError(f"{folder}/words.jsonl is damaged: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        # Words, not a pickle of the index: reading a pickle runs what is in it, and the index is built in no time.
+        with (folder / "words.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(words)}\n" for words in self._documents)
+
+    def scores(self, words: list[str]) -> NDArray[np.floating]:
+        return np.asarray(self._index.get_scores(words))
+
+
+class _Bm25s:
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    @classmethod
+    def build(cls, documents: Sequence[list[str]], k1: float, b: float) -> _Bm25s:
+        index = _bm25s().BM25(method="lucene", k1=k1, b=b)
+        index.index(documents, show_progress=False)
+        return cls(index)
+
+    @classmethod
+    def load(cls, folder: Path, k1: float, b: float) -> _Bm25s:  # noqa: ARG003 - bm25s keeps its own settings
+        try:
+            return cls(_bm25s().BM25.load(folder / "bm25s", show_progress=False))
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreFormatError(f"{folder}/bm25s is damaged: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        self._index.save(folder / "bm25s", show_progress=False)
+
+    def scores(self, words: list[str]) -> NDArray[np.floating]:
+        return np.asarray(self._index.get_scores(words))
+
+
+def _bm25s() -> Any:
+    try:
+        import bm25s  # noqa: PLC0415 - optional
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError('engine="bm25s"', "bm25s", "bm25s") from error
+    return bm25s
+
+
+def _engine(name: str) -> type[_Index]:
+    if name == "rank-bm25":
+        return _RankBM25
+    if name == "bm25s":
+        _bm25s()
+        return _Bm25s
+    raise ValueError(f'engine={name!r} is not known; choose "rank-bm25" or "bm25s"')

@@ -1,0 +1,111 @@
+"""Single vectors and exact search: the dense first stage, on the built-in model's own weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from tqdm import tqdm
+
+from late_rerank.encode.builtin import MINILM, minilm_source
+from late_rerank.encode.loading import captured_logs, local_folder
+from late_rerank.errors import StoreFormatError
+from late_rerank.retrieve.base import as_candidates, best, check_query, load_documents, save_documents
+from late_rerank.types import F32, Candidate
+
+_BATCH_SIZE = 32
+
+
+class DenseRetriever:
+    """Cosine of one vector a document, searched exactly in float32.
+
+    Args:
+        documents: Texts or Candidates, mixed; encoded now.
+        model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that
+            sentence-transformers' SentenceTransformer loads.
+        device: A torch device; None for the fastest there is.
+        progress: Show a bar on stderr, if that is a terminal.
+
+    Raises:
+        TypeError: A document is neither a str nor a Candidate; names it.
+        ModelError: The model can't be found.
+    """
+
+    def __init__(
+        self,
+        documents: Iterable[str | Candidate],
+        model: str = MINILM,
+        *,
+        device: str | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.documents = as_candidates(documents)
+        self._model_name = model
+        with captured_logs():
+            self._model = SentenceTransformer(
+                str(local_folder(minilm_source() if model == MINILM else model)), device=device
+            )
+        self._vectors = self._encode_documents(progress=progress)
+
+    def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
+        """The `k` documents of highest cosine, best first; equal scores keep the documents' order.
+
+        Raises:
+            TypeError: The query is no str.
+            ValueError: `k` is below 1.
+        """
+        check_query(query, k)
+        if not self.documents:
+            return []
+        return best(self.documents, self._vectors @ self._encode([query], "query")[0], k)
+
+    def save(self, path: str | Path) -> None:
+        """Write documents and vectors into a folder, new, empty, or saved into before.
+
+        Raises:
+            FileExistsError: The folder holds something else.
+            TypeError: A document's metadata is no JSON.
+        """
+        folder = Path(path)
+        save_documents(folder, self.documents, "dense", {"model": self._model_name})
+        np.save(folder / "vectors.npy", self._vectors)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str | None = None) -> DenseRetriever:
+        """What `save` wrote.
+
+        Raises:
+            FileNotFoundError: The folder holds no saved retriever.
+            StoreFormatError: It holds one of another kind or version, or damaged files.
+            ModelError: Its model can't be found.
+        """
+        documents, settings = load_documents(Path(path), "dense")
+        retriever = cls([], settings["model"], device=device)
+        try:
+            vectors = np.load(Path(path) / "vectors.npy")
+        except (OSError, ValueError) as error:
+            raise StoreFormatError(f"{path}/vectors.npy is damaged: {error}") from error
+        if vectors.shape != (len(documents), retriever._vectors.shape[1]) or vectors.dtype != np.float32:
+            raise StoreFormatError(f"{path}/vectors.npy holds {vectors.shape} {vectors.dtype} for {len(documents)} documents")
+        retriever.documents, retriever._vectors = documents, vectors
+        return retriever
+
+    def _encode_documents(self, *, progress: bool) -> F32:
+        vectors = np.empty((len(self.documents), int(self._model.get_embedding_dimension() or 0)), dtype=np.float32)
+        # Longest first, so that little of a batch is padding and the time left is never guessed too low.
+        order = sorted(range(len(vectors)), key=lambda i: len(self.documents[i].text), reverse=True)
+        with tqdm(total=len(order), unit=" documents", desc="Dense vectors", disable=None if progress else True) as bar:
+            for start in range(0, len(order), _BATCH_SIZE):
+                batch = order[start : start + _BATCH_SIZE]
+                vectors[batch] = self._encode([self.documents[i].text for i in batch], "document")
+                bar.update(len(batch))
+        return vectors
+
+    def _encode(self, texts: list[str], kind: str) -> F32:
+        encode = self._model.encode_query if kind == "query" else self._model.encode_document
+        # Lone surrogates, which no tokenizer takes, become "?".
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
+        return vectors.astype(np.float32, copy=False)

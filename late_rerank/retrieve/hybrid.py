@@ -1,0 +1,49 @@
+"""Several first stages fused by reciprocal rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from late_rerank.retrieve.base import Retriever, check_query
+from late_rerank.types import Candidate
+
+
+class HybridRetriever:
+    """Asks several retrievers and fuses their orders: a document's score is the sum of 1 / (60 + rank).
+
+    A document is the same in two lists if its id is, or, without ids, its text. Within one list it counts once.
+
+    Args:
+        retrievers: At least one.
+        rank_constant: The 60; larger values flatten the difference between ranks.
+
+    Raises:
+        ValueError: No retrievers, or `rank_constant` is below 0.
+
+    Source: Cormack, Clarke and Büttcher 2009 (Reciprocal rank fusion).
+    """
+
+    def __init__(self, retrievers: Sequence[Retriever], *, rank_constant: float = 60.0) -> None:
+        if not retrievers:
+            raise ValueError("HybridRetriever needs at least one retriever, got none")
+        if rank_constant < 0:
+            raise ValueError(f"rank_constant must be at least 0, got {rank_constant}")
+        self.retrievers = list(retrievers)
+        self.rank_constant = rank_constant
+
+    def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
+        """The best `k` of what each retriever gives for `k`, best first; equal scores keep the order of first sight."""
+        check_query(query, k)
+        scores: dict[tuple[str, str], float] = {}
+        seen: dict[tuple[str, str], Candidate] = {}
+        for retriever in self.retrievers:
+            ranks: dict[tuple[str, str], int] = {}
+            for rank, candidate in enumerate(retriever.retrieve(query, k), start=1):
+                name = ("text", candidate.text) if candidate.id is None else ("id", candidate.id)
+                ranks.setdefault(name, rank)
+                seen.setdefault(name, candidate)
+            for name, rank in ranks.items():
+                scores[name] = scores.get(name, 0.0) + 1.0 / (self.rank_constant + rank)
+        order = sorted(scores, key=lambda name: -scores[name])[:k]
+        return [replace(seen[name], score=scores[name]) for name in order]

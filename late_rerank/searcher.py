@@ -1,0 +1,53 @@
+"""Retriever + reranker -> search."""
+
+from __future__ import annotations
+
+import time
+
+from late_rerank.reranker import Reranker
+from late_rerank.retrieve import Retriever
+from late_rerank.types import Ranking
+
+
+class Searcher:
+    """Two stages in one call: a retriever finds candidates, the reranker orders them.
+
+    Args:
+        retriever: Any object with `retrieve(query, k) -> list[Candidate]`.
+        reranker: A Reranker.
+        k: The first stage's depth: candidates that the reranker sees.
+
+    Raises:
+        TypeError: `retriever` has no `retrieve`.
+        ValueError: `k` is below 1.
+    """
+
+    def __init__(self, retriever: Retriever, reranker: Reranker, k: int = 100) -> None:
+        if not isinstance(retriever, Retriever):
+            raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        self.retriever = retriever
+        self.reranker = reranker
+        self.k = k
+
+    def search(self, query: str, top_k: int | None = 10) -> Ranking:
+        """Find and rank.
+
+        Args:
+            query: Not blank.
+            top_k: At most so many results; None for all `k`.
+
+        Returns:
+            Best first; `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
+
+        Raises:
+            ValueError: The query is blank, or `top_k` is below 1.
+        """
+        started = time.perf_counter()
+        candidates = self.retriever.retrieve(query, self.k)
+        first_stage_ms = (time.perf_counter() - started) * 1000
+        ranking = self.reranker.rerank(query, candidates, top_k=top_k)
+        total_ms = first_stage_ms + ranking.timings_ms["total"]
+        ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms, "total": total_ms}
+        return ranking
