@@ -186,9 +186,7 @@ class Reranker:
             TypeError: A document is neither a str nor a Candidate; names it. What came before it is stored.
             ValueError: `batch_size` is below 1, or the encoder gave NaN.
         """
-        return index_documents(
-            self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress
-        )
+        return index_documents(self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """Counts since this Reranker was made, what its store holds, and which parts run. JSON values."""

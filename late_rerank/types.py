@@ -99,7 +99,7 @@ class TokenVectors:
     Attributes:
         values: (n_tokens, dim) float32, L2-normalised by every encoder of ours.
         offsets: (n_texts + 1,) int64, from 0 to n_tokens; text i owns rows offsets[i] to offsets[i + 1].
-        truncated: (n_texts,) bool, whether tokens of text i were cut. All False where not given.
+        truncated: (n_texts,) bool, whether tokens of text i were cut. All False where left out.
 
     Raises:
         ValueError: Shapes or dtypes are not these, or offsets decrease or don't span the rows.
@@ -107,7 +107,7 @@ class TokenVectors:
 
     values: F32
     offsets: I64
-    truncated: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
+    truncated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
         values, offsets = self.values, self.offsets
@@ -117,9 +117,9 @@ class TokenVectors:
             raise ValueError(f"offsets must be (n_texts + 1,) int64, got shape {offsets.shape} {offsets.dtype}")
         if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to {len(values)} (the rows of values), got {offsets[:8]}...")
-        if self.truncated is None:
+        if len(self.truncated) == 0:
             object.__setattr__(self, "truncated", np.zeros(len(offsets) - 1, dtype=np.bool_))
-        elif self.truncated.shape != (len(offsets) - 1,) or self.truncated.dtype != np.bool_:
+        if self.truncated.shape != (len(offsets) - 1,) or self.truncated.dtype != np.bool_:
             raise ValueError(f"truncated must be ({len(offsets) - 1},) bool, got shape {self.truncated.shape}")
 
     @classmethod
@@ -128,7 +128,7 @@ class TokenVectors:
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty((0, dim), dtype=np.float32)
-        return cls(values, offsets, None if truncated is None else np.array(truncated, dtype=np.bool_))  # type: ignore[arg-type]
+        return cls(values, offsets, np.array(truncated or (), dtype=np.bool_))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -136,7 +136,7 @@ class TokenVectors:
     @property
     def dim(self) -> int:
         """Components of one token vector."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     @property
     def lengths(self) -> I64:
@@ -211,8 +211,9 @@ class PackedVectors:
 
     def column(self, name: str, index: int) -> Bytes:
         """One column of document `index`: (lengths[index] * bytes per token,) uint8, a view."""
+        buffer: Bytes = self.buffers[self.buffer[index]]
         start = self.starts[name][index]
-        return self.buffers[self.buffer[index]][start : start + self.lengths[index] * self.codec.columns[name]]
+        return buffer[start : start + self.lengths[index] * self.codec.columns[name]]
 
     def take(self, positions: I64 | slice) -> PackedVectors:
         """The documents at `positions`, in that order, over the same buffers."""

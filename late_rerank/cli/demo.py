@@ -24,7 +24,7 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "demo",
         help="five questions about Python, answered from its own documentation",
-        description="Search the docstrings of Python's standard library: BM25's order beside the reranked one, and what it cost.",
+        description="Search the docstrings of Python's standard library: BM25's order, the reranked one, and what it cost.",
     )
     command.set_defaults(run=run)
 
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> None:  # noqa: ARG001 - every command ha
         console.print(_timings(cold, warm))
         stats = reranker.stats()
     console.print(
-        f"The store holds {stats['n_documents']} passages in {stats['size_bytes'] / 1e6:.0f} MB. "
-        f"With vectors stored, a search took {_median(warm, 'total'):.0f} ms instead of {_median(cold, 'total'):,.0f} ms (medians)."
+        f"The store holds {stats['n_documents']} passages in {stats['size_bytes'] / 1e6:.0f} MB. With "
+        f"vectors stored a search took {_median(warm, 'total'):.0f} ms, without {_median(cold, 'total'):,.0f} ms (medians)."
     )
 
 

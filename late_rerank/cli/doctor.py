@@ -13,7 +13,7 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "doctor",
         help="show what runs here and check a checkpoint",
-        description="Show kernel, backend and model, and refuse a checkpoint that can't be encoded as it was trained (exit code 1).",
+        description="Show kernel, backend and model; refuse a checkpoint that can't be encoded as it was trained (exit 1).",
     )
     command.add_argument("model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", a folder, or a hub name')
     add_json(command)
@@ -41,4 +41,8 @@ def run(options: argparse.Namespace) -> None:
         return
     for name, value in report.items():
         shown = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
-        print(f"{name.replace('_', ' '):<18} {shown!r}" if shown == "" or "prefix" in name else f"{name.replace('_', ' '):<18} {shown}")
+        print(
+            f"{name.replace('_', ' '):<18} {shown!r}"
+            if shown == "" or "prefix" in name
+            else f"{name.replace('_', ' '):<18} {shown}"
+        )

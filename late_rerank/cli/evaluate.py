@@ -76,5 +76,7 @@ def _print_table(report: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     latency = report["latency_ms"]
-    console.print(f"rerank with stored vectors: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms; "
-                  f"{report['bytes_per_token']} bytes a token ({report['codec']})")
+    console.print(
+        f"rerank with stored vectors: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms; "
+        f"{report['bytes_per_token']} bytes a token ({report['codec']})"
+    )

@@ -15,7 +15,7 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "rerank",
         help="rerank candidates given as JSON Lines",
-        description='Rerank candidates: JSON Lines {"text", "id"?, "score"?, "metadata"?} from FILE or stdin, best first stage first.',
+        description='Rerank candidates given as JSON Lines, {"text", "id"?, "score"?, "metadata"?}, in FILE or on stdin.',
     )
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")

@@ -34,7 +34,11 @@ def print_ranking(ranking: Ranking) -> None:
         print("no documents")
     for document in ranking:
         score = "unscored" if document.score is None else f"{document.score:.2f}  relevance {document.relevance:.2f}"
-        print(f"{document.rank:>3}. {document.id or ''}  score {score}  (was {document.index + 1})".replace(".   score", ".  score"))
+        print(
+            f"{document.rank:>3}. {document.id or ''}  score {score}  (was {document.index + 1})".replace(
+                ".   score", ".  score"
+            )
+        )
         print(f"     {excerpt(document.text)}\n")
     ms = ranking.timings_ms
     stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")

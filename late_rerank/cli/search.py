@@ -16,7 +16,9 @@ def register(commands: Any) -> None:
         help="search a folder of text, a JSON Lines file or a BEIR folder",
         description="Find passages with a first stage, rerank them by late interaction, print the best.",
     )
-    command.add_argument("path", metavar="PATH", help="a folder of txt, md, rst, html; one such file; JSON Lines; a BEIR folder")
+    command.add_argument(
+        "path", metavar="PATH", help="a folder of txt, md, rst, html; one such file; JSON Lines; a BEIR folder"
+    )
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     command.add_argument("--top-k", type=at_least_one, default=10, help="results to print (default: 10)")
     add_first_stage(command, "bm25, dense or hybrid")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 PIECE_TOKENS = 200
 
@@ -20,8 +21,8 @@ def split(text: str, n_tokens: int = PIECE_TOKENS) -> list[tuple[str, int, int]]
     Returns:
         (piece, start, end) in order, with text[start:end] == piece; nothing but white space lies between pieces.
     """
-    import semchunk  # noqa: PLC0415 - 50 ms that `--help` need not pay
+    from semchunk.semchunk import chunkerify  # noqa: PLC0415 - 50 ms that `--help` need not pay
 
-    chunker = semchunk.chunkerify(lambda piece: len(_TOKEN.findall(piece)), n_tokens, memoize=False)
-    pieces, places = chunker(text, offsets=True)
-    return [(piece, start, end) for piece, (start, end) in zip(pieces, places, strict=True) if piece.strip()]
+    chunker = chunkerify(lambda piece: len(_TOKEN.findall(piece)), n_tokens, memoize=False)
+    places: Any = chunker(text, offsets=True)[1]
+    return [(text[start:end], start, end) for start, end in places if text[start:end].strip()]

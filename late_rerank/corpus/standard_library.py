@@ -1,4 +1,4 @@
-"""Python's own documentation as a corpus: the docstrings of the standard library, several thousand passages on every machine."""
+"""Python's own documentation as a corpus: the docstrings of its standard library, thousands of passages on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from late_rerank.types import Candidate
 
 # Tests, demos, generated tables and vendored packages: nothing that a programmer looks up.
 _NOT_DOCUMENTATION = frozenset(
-    ("site-packages", "dist-packages", "distutils", "test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "pydoc_data", "__pycache__")
+    (
+        "site-packages",
+        "dist-packages",
+        "distutils",
+        "test",
+        "tests",
+        "idlelib",
+        "lib2to3",
+        "turtledemo",
+        "ensurepip",
+        "pydoc_data",
+        "__pycache__",
+    )
 )
 _MIN_WORDS = 8
 
@@ -27,7 +39,9 @@ def read_standard_library() -> list[Candidate]:
     root = Path(sysconfig.get_path("stdlib"))
     documents = [document for file in _sources(root) for document in _docstrings(file, root)]
     if not documents:
-        raise FileNotFoundError(f"{root} holds no Python sources with docstrings; pass a folder of your own to `late-rerank search`")
+        raise FileNotFoundError(
+            f"{root} holds no Python sources with docstrings; pass a folder of your own to `late-rerank search`"
+        )
     return documents
 
 

@@ -37,9 +37,7 @@ def load_minilm(device: str | None) -> MultiVectorEncoder:
     """
     folder = local_folder(minilm_source())
     with captured_logs():
-        transformer = Transformer(
-            str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS
-        )
+        transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS)
         modules = [transformer, MultiVectorMask(), Normalize(module_input_name="token_embeddings")]
         return MultiVectorEncoder(modules=modules, device=device)
 
@@ -117,11 +115,15 @@ def captured_logs() -> Iterator[list[str]]:
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     # The random projection is told at INFO, by this logger; the rest at WARNING.
-    levels = {"sentence_transformers.multi_vector_encoder.model": logging.INFO, "sentence_transformers": None, "transformers": None}
+    levels = {
+        "sentence_transformers.multi_vector_encoder.model": logging.INFO,
+        "sentence_transformers": None,
+        "transformers": None,
+    }
     loggers = [logging.getLogger(name) for name in levels]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         for logger, level in zip(loggers, levels.values(), strict=True):
             logger.handlers, logger.propagate = [handler], False
@@ -132,4 +134,4 @@ def captured_logs() -> Iterator[list[str]]:
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

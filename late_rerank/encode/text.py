@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -69,7 +68,7 @@ class TextEncoder:
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
         self._model.eval()
-        self._transformer = self._model[0]
+        self._transformer: Any = self._model[0]
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
         self._tokenizer = _own_tokenizer(self._model.tokenizer)
@@ -202,8 +201,7 @@ class TextEncoder:
     def _forward(self, features: dict[str, Any], task: str) -> tuple[F32, np.ndarray]:
         """Vectors (n, width, dim) float32 and which of them count (n, width) bool."""
         moved = {
-            name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
-            for name, value in features.items()
+            name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value for name, value in features.items()
         }
         with torch.inference_mode():
             out = self._model(moved, task=task)

@@ -78,9 +78,7 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> dict[str, float]:
         for rank, document in enumerate(dict.fromkeys(documents))
     ]
     judgements = [
-        ir_measures.Qrel(query, document, judgement)
-        for query in ranked
-        for document, judgement in qrels[query].items()
+        ir_measures.Qrel(query, document, judgement) for query in ranked for document, judgement in qrels[query].items()
     ]
     found = ir_measures.calc_aggregate(measures, judgements, scored)
     return {str(name): round(float(found[name]), 4) for name in measures}

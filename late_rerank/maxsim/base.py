@@ -58,7 +58,7 @@ def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors
         raise ValueError(f"a kernel scores one query a call, got {len(query)}")
     if query.dim != documents.codec.dim:
         raise IncompatibleError(
-            f"the query has {query.dim} components a token, the documents {documents.codec.dim}: they come from different models"
+            f"the query has {query.dim} components a token, the documents {documents.codec.dim}: two different models"
         )
     if documents.codec.name not in kernel.codecs:
         raise IncompatibleError(

@@ -23,7 +23,7 @@ class NumpyKernel:
 
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
-        scores = self.token_maxima(query, documents).sum(axis=1)
+        scores: F32 = self.token_maxima(query, documents).sum(axis=1)
         scores[documents.lengths == 0] = NO_TOKENS_SCORE
         return scores
 

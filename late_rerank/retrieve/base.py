@@ -76,12 +76,7 @@ def save_documents(folder: Path, documents: Sequence[Candidate], kind: str, sett
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "retriever.json").is_file())):
         raise FileExistsError(f"{folder} holds other files; save into a new or empty folder")
-    rows = []
-    for i, document in enumerate(documents):
-        try:
-            rows.append(json.dumps({"id": document.id, "text": document.text, "metadata": dict(document.metadata)}))
-        except TypeError as error:
-            raise TypeError(f"the metadata of document {i} can't be saved as JSON: {error}") from error
+    rows = [_row(document, i) for i, document in enumerate(documents)]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "documents.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     header = {"format": FORMAT_VERSION, "kind": kind, "n_documents": len(rows), "settings": dict(settings)}
@@ -99,16 +94,20 @@ def load_documents(folder: Path, kind: str) -> tuple[list[Candidate], dict[str, 
         raise FileNotFoundError(f"{folder} holds no saved retriever (no retriever.json)")
     try:
         header = json.loads((folder / "retriever.json").read_text(encoding="utf-8"))
-        found = (header["format"], header["kind"])
-        if found != (FORMAT_VERSION, kind):
-            raise StoreFormatError(f"{folder} holds (format, kind) {found}, expected {(FORMAT_VERSION, kind)}")
-        lines = (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
+        rows = [json.loads(line) for line in (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()]
         documents = [Candidate(row["text"], row["id"], None, row["metadata"]) for row in rows]
-        if len(documents) != header["n_documents"]:
-            raise StoreFormatError(f"{folder} holds {len(documents)} documents, but was saved with {header['n_documents']}")
-        return documents, header["settings"]
-    except StoreFormatError:
-        raise
+        found = {name: header[name] for name in ("format", "kind", "n_documents")}
+        settings = dict(header["settings"])
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise StoreFormatError(f"{folder} is damaged: {error!r}; build the retriever anew and save it") from error
+    expected = {"format": FORMAT_VERSION, "kind": kind, "n_documents": len(documents)}
+    if found != expected:
+        raise StoreFormatError(f"{folder} was saved as {found}, but expected {expected}; build the retriever anew and save it")
+    return documents, settings
+
+
+def _row(document: Candidate, index: int) -> str:
+    try:
+        return json.dumps({"id": document.id, "text": document.text, "metadata": dict(document.metadata)})
+    except TypeError as error:
+        raise TypeError(f"the metadata of document {index} can't be saved as JSON: {error}") from error

@@ -44,9 +44,7 @@ class DenseRetriever:
         self.documents = as_candidates(documents)
         self._model_name = model
         with captured_logs():
-            self._model = SentenceTransformer(
-                str(local_folder(minilm_source() if model == MINILM else model)), device=device
-            )
+            self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)
         self._vectors = self._encode_documents(progress=progress)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:

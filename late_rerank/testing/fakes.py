@@ -14,7 +14,7 @@ _WORD = re.compile(r"\w+")
 
 
 class FakeEncoder:
-    """Deterministic token vectors from words: equal words (letter case aside) have equal vectors, others nearly orthogonal ones.
+    """Deterministic token vectors from words: equal words, letter case aside, have equal vectors; others are nearly orthogonal.
 
     Args:
         dim: Components of one token vector.

@@ -1,0 +1,36 @@
+"""Public conformance suites: what a store, codec, kernel, encoder or retriever must do, as tests to inherit.
+
+    from late_rerank.testing import StoreTests
+
+    class TestMyStore(StoreTests):
+        def make_store(self):
+            return MyStore()
+
+The suites need pytest; `late_rerank.testing.fakes` doesn't.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from late_rerank.testing.codecs import CodecTests as CodecTests
+    from late_rerank.testing.encoders import EncoderTests as EncoderTests
+    from late_rerank.testing.kernels import KernelTests as KernelTests
+    from late_rerank.testing.retrievers import RetrieverTests as RetrieverTests
+    from late_rerank.testing.stores import StoreTests as StoreTests
+
+_HOMES = {
+    "CodecTests": "codecs",
+    "EncoderTests": "encoders",
+    "KernelTests": "kernels",
+    "RetrieverTests": "retrievers",
+    "StoreTests": "stores",
+}
+
+__all__ = ["CodecTests", "EncoderTests", "KernelTests", "RetrieverTests", "StoreTests"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"late_rerank.testing.{_HOMES[name]}"), name)

@@ -1,0 +1,87 @@
+"""The law of codecs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from late_rerank.codecs import Codec, Float32Codec, Int8Codec
+from late_rerank.errors import IncompatibleError
+from late_rerank.testing.vectors import random_vectors, same_documents, scattered
+from late_rerank.types import F32, CodecSpec, TokenVectors
+
+LENGTHS = [3, 0, 1, 180, 17, 0]
+DIMS = [1, 3, 48, 128, 384]
+
+
+class CodecTests:
+    """Inherit, give `make_codec` and state `max_error`."""
+
+    max_error: float
+    """Largest error of a component, as a share of its token's largest component."""
+
+    def make_codec(self) -> Codec:
+        """The codec with its default settings."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def codec(self) -> Codec:
+        return self.make_codec()
+
+    @pytest.mark.parametrize("dim", DIMS)
+    def test_decoding_gives_the_vectors_back_within_the_stated_error(self, codec: Codec, dim: int) -> None:
+        vectors = random_vectors(LENGTHS, dim)
+        back = codec.decode(codec.encode(vectors))
+        assert back.values.dtype == np.float32
+        assert back.offsets.tolist() == vectors.offsets.tolist()
+        assert back.truncated.tolist() == vectors.truncated.tolist()
+        largest = np.abs(vectors.values).max(axis=1, keepdims=True)
+        assert (np.abs(back.values - vectors.values) <= self.max_error * largest + 1e-7).all()
+
+    def test_zero_vectors_stay_zero(self, codec: Codec) -> None:
+        zeros = TokenVectors(np.zeros((4, 16), np.float32), np.array([0, 4]))
+        assert not codec.decode(codec.encode(zeros)).values.any()
+
+    @pytest.mark.parametrize("lengths", [[], [0], [0, 0]])
+    def test_no_documents_and_no_tokens_survive(self, codec: Codec, lengths: list[int]) -> None:
+        back = codec.decode(codec.encode(random_vectors(lengths, 16)))
+        assert back.lengths.tolist() == lengths
+        assert back.dim == 16
+
+    def test_packed_bytes_are_what_the_spec_says(self, codec: Codec) -> None:
+        packed = codec.encode(random_vectors(LENGTHS, 48))
+        assert packed.codec == codec.spec(48)
+        assert packed.size_bytes == sum(LENGTHS) * codec.spec(48).bytes_per_token
+        for name, width in packed.codec.columns.items():
+            assert [len(packed.column(name, i)) for i in range(len(packed))] == [length * width for length in LENGTHS]
+
+    def test_a_documents_bytes_do_not_depend_on_its_neighbours(self, codec: Codec) -> None:
+        vectors = random_vectors(LENGTHS, 48)
+        together = codec.encode(vectors)
+        for i in range(len(vectors)):
+            assert same_documents(codec.encode(vectors.one(i)), together.take(np.array([i])))
+
+    def test_decoding_reads_documents_wherever_they_lie(self, codec: Codec) -> None:
+        packed = codec.encode(random_vectors(LENGTHS, 48))
+        assert (codec.decode(scattered(packed)).values == codec.decode(packed).values).all()
+
+    def test_encoding_changes_nothing_and_shares_nothing(self, codec: Codec) -> None:
+        vectors = random_vectors(LENGTHS, 48)
+        before: F32 = vectors.values.copy()
+        packed = codec.encode(vectors)
+        assert (vectors.values == before).all()
+        decoded = codec.decode(packed).values.copy()
+        vectors.values[:] = 0
+        assert (codec.decode(packed).values == decoded).all()
+
+    def test_the_spec_survives_json(self, codec: Codec) -> None:
+        spec = codec.spec(48)
+        assert CodecSpec(**json.loads(json.dumps(asdict(spec)))) == spec
+
+    def test_another_codecs_bytes_are_refused(self, codec: Codec) -> None:
+        other = Int8Codec() if isinstance(codec, Float32Codec) else Float32Codec()
+        with pytest.raises(IncompatibleError):
+            codec.decode(other.encode(random_vectors([3], 16)))

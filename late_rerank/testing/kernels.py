@@ -1,0 +1,109 @@
+"""The law of kernels: equal to the reference in `late_rerank.maxsim.reference`, wherever the documents lie."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from late_rerank.codecs import codec
+from late_rerank.errors import IncompatibleError
+from late_rerank.maxsim import Kernel, reference
+from late_rerank.testing.vectors import random_packed, random_vectors, scattered
+from late_rerank.types import CodecSpec, PackedVectors, TokenVectors
+
+LENGTHS = [1, 0, 7, 300, 40, 0, 2, 181, 64]
+TOLERANCE = 1e-5
+"""Of float32 sums, a query token."""
+
+
+class KernelTests:
+    """Inherit and give `make_kernel`."""
+
+    def make_kernel(self) -> Kernel:
+        """The kernel under test."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def kernel(self) -> Kernel:
+        return self.make_kernel()
+
+    def test_float32_is_among_its_codecs(self, kernel: Kernel) -> None:
+        assert "float32" in kernel.codecs
+
+    @pytest.mark.parametrize("dim", [1, 3, 48, 128, 384])
+    @pytest.mark.parametrize("n_query_tokens", [1, 2, 32])
+    def test_every_codec_scores_as_the_reference(self, kernel: Kernel, dim: int, n_query_tokens: int) -> None:
+        query = random_vectors([n_query_tokens], dim, seed=1)
+        for name in sorted(kernel.codecs):
+            packed = codec(name).encode(random_vectors(LENGTHS, dim))
+            assert_equals_reference(kernel, query, packed)
+
+    def test_documents_are_read_wherever_they_lie(self, kernel: Kernel) -> None:
+        query = random_vectors([9], 48, seed=1)
+        for name in sorted(kernel.codecs):
+            packed = codec(name).encode(random_vectors(LENGTHS, 48))
+            order = np.random.default_rng(2).permutation(len(LENGTHS))
+            assert_equals_reference(kernel, query, scattered(packed).take(order))
+
+    def test_row_sums_of_token_maxima_are_the_scores(self, kernel: Kernel) -> None:
+        query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors(LENGTHS, 48))
+        maxima = kernel.token_maxima(query, packed)
+        assert maxima.shape == (len(LENGTHS), 9)
+        assert maxima.dtype == np.float32
+        np.testing.assert_allclose(maxima.sum(axis=1), kernel.score(query, packed), rtol=1e-5, atol=1e-4)
+
+    def test_negative_similarities_are_kept(self, kernel: Kernel) -> None:
+        query = TokenVectors(np.array([[1, 0], [0, 1]], np.float32), np.array([0, 2]))
+        documents = TokenVectors(np.array([[-1, -0.4], [-0.1, -0.1], [-0.2, -0.2]], np.float32), np.array([0, 1, 3, 3]))
+        scores = kernel.score(query, codec("float32").encode(documents))
+        np.testing.assert_allclose(scores, [-1.4, -0.2, -1e9], rtol=1e-6)
+
+    def test_a_zero_vector_is_a_token(self, kernel: Kernel) -> None:
+        query = TokenVectors(np.array([[1, 0]], np.float32), np.array([0, 1]))
+        documents = TokenVectors(np.array([[-0.5, 0], [0, 0]], np.float32), np.array([0, 2]))
+        assert kernel.score(query, codec("float32").encode(documents)).tolist() == [0.0]
+
+    @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
+    def test_no_documents_and_documents_without_tokens(self, kernel: Kernel, lengths: list[int]) -> None:
+        scores = kernel.score(random_vectors([3], 48), codec("float32").encode(random_vectors(lengths, 48)))
+        assert scores.dtype == np.float32
+        assert scores.tolist() == [-1e9] * len(lengths)
+
+    def test_a_document_scores_the_same_among_any_neighbours(self, kernel: Kernel) -> None:
+        query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors([50] * 40, 48))
+        together = kernel.score(query, packed)
+        alone = np.concatenate([kernel.score(query, packed.take(np.array([i]))) for i in range(len(packed))])
+        np.testing.assert_allclose(together, alone, atol=9 * TOLERANCE)
+
+    def test_what_does_not_fit_is_refused(self, kernel: Kernel) -> None:
+        packed = codec("float32").encode(random_vectors([3], 48))
+        with pytest.raises(IncompatibleError, match="48"):
+            kernel.score(random_vectors([3], 32), packed)
+        with pytest.raises(ValueError, match="one query"):
+            kernel.score(random_vectors([3, 3], 48), packed)
+        unknown = CodecSpec("nobody's", 48, {"codes": 48})
+        with pytest.raises(IncompatibleError, match="nobody's"):
+            kernel.score(random_vectors([3], 48), random_packed([3], unknown))
+
+    def test_threads_get_what_one_thread_gets(self, kernel: Kernel) -> None:
+        packed = codec("float32").encode(random_vectors([50] * 40, 48))
+        queries = [random_vectors([9], 48, seed=i) for i in range(16)]
+        expected = [kernel.score(query, packed) for query in queries]
+        with ThreadPoolExecutor(4) as pool:
+            for scores, alone in zip(pool.map(lambda query: kernel.score(query, packed), queries), expected, strict=True):
+                np.testing.assert_allclose(scores, alone, atol=9 * TOLERANCE)
+
+
+def assert_equals_reference(kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
+    """Both calls of the kernel against float64, on what the packing kept."""
+    decoded = codec(packed.codec.name).decode(packed)
+    expected = reference.score(query.values, [decoded.rows(i) for i in range(len(decoded))])
+    scores = kernel.score(query, packed)
+    assert scores.dtype == np.float32
+    assert scores.shape == (len(packed),)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=TOLERANCE * len(query.values))
+    maxima = kernel.token_maxima(query, packed)
+    rows = [reference.token_maxima(query.values, decoded.rows(i)) for i in range(len(decoded))]
+    np.testing.assert_allclose(maxima, np.array(rows), rtol=1e-6, atol=TOLERANCE)

@@ -1,0 +1,59 @@
+"""Random token vectors and packed documents, for the suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from late_rerank.types import Bytes, CodecSpec, PackedVectors, TokenVectors
+
+
+def random_vectors(lengths: Sequence[int], dim: int, seed: int = 0) -> TokenVectors:
+    """Unit vectors, texts of these lengths; every third text is marked truncated."""
+    values = np.random.default_rng(seed).standard_normal((sum(lengths), dim)).astype(np.float32)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return TokenVectors(values, offsets, np.arange(len(lengths)) % 3 == 2)
+
+
+def random_packed(lengths: Sequence[int], spec: CodecSpec, seed: int = 0) -> PackedVectors:
+    """Documents of random bytes: a store must carry bytes that no codec would write."""
+    sizes = np.asarray(lengths, dtype=np.int64)
+    ends = np.cumsum(sizes)
+    starts, size = {}, 0
+    for name, width in spec.columns.items():
+        starts[name] = size + (ends - sizes) * width
+        size += int(sizes.sum()) * width
+    buffer = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+    truncated = np.arange(len(sizes)) % 3 == 2
+    return PackedVectors(spec, (buffer,), np.zeros(len(sizes), np.int32), starts, sizes, truncated)
+
+
+def scattered(packed: PackedVectors) -> PackedVectors:
+    """The same documents, each column copied to an odd place of a buffer of its document's own, as a store might hold it."""
+    buffers: list[Bytes] = []
+    starts = {name: np.empty(len(packed), dtype=np.int64) for name in packed.codec.columns}
+    for i in range(len(packed)):
+        parts: list[Bytes] = [np.full(64, 255, np.uint8)]
+        for name in reversed(list(packed.codec.columns)):
+            starts[name][i] = sum(map(len, parts))
+            column = packed.column(name, i)
+            parts += [column, np.full(-len(column) % 64 + 64, 255, np.uint8)]
+        buffers.append(np.concatenate(parts))
+    which = np.arange(len(packed), dtype=np.int32)
+    return PackedVectors(packed.codec, tuple(buffers), which, starts, packed.lengths, packed.truncated)
+
+
+def same_documents(left: PackedVectors, right: PackedVectors) -> bool:
+    """Whether both hold the same bytes, lengths and flags, document by document, wherever those lie."""
+    return (
+        left.codec == right.codec
+        and left.lengths.tolist() == right.lengths.tolist()
+        and left.truncated.tolist() == right.truncated.tolist()
+        and all(
+            left.column(name, i).tobytes() == right.column(name, i).tobytes()
+            for name in left.codec.columns
+            for i in range(len(left))
+        )
+    )

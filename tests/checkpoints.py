@@ -1,0 +1,131 @@
+"""Tiny late-interaction checkpoints with random weights, in every format that users bring. Built from files only."""
+
+import json
+import string
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import BertConfig, BertModel, BertTokenizer
+
+HIDDEN, DIM = 32, 16
+WORDS = ["late", "inter", "##action", "keeps", "one", "vector", "per", "token", "the", "cat", "sat", "on", "mat", "what", "is"]
+VOCABULARY = [
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"),
+    *string.punctuation,
+    *string.ascii_lowercase,
+    *(f"##{letter}" for letter in string.ascii_lowercase),
+    *string.digits,
+    *WORDS,
+]
+
+
+def backbone(folder: Path, extra_tokens: tuple[str, ...] = ()) -> BertModel:
+    """A BERT of two layers with its tokenizer, saved into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join([*VOCABULARY, *extra_tokens]), encoding="utf-8")
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=128)
+    if extra_tokens:
+        tokenizer.add_special_tokens({"additional_special_tokens": list(extra_tokens)})
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    torch.manual_seed(0)
+    model = BertModel(config, add_pooling_layer=False).eval()
+    # BERT's own start, 0.02, leaves every token nearly the same vector: differences would drown in rounding.
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(len(name)))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def projection() -> torch.Tensor:
+    """(DIM, HIDDEN), the same in every format."""
+    return torch.randn(DIM, HIDDEN, generator=torch.Generator().manual_seed(1))
+
+
+def stanford(folder: Path, *, with_projection: bool = True, prefix: str = "bert.", **metadata) -> Path:
+    """Stanford ColBERT's format: HF_ColBERT, one file of weights, artifact.metadata."""
+    model = backbone(folder)
+    weights = {prefix + name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if with_projection:
+        weights["linear.weight"] = projection()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _edit(folder / "config.json", architectures=["HF_ColBERT"])
+    settings = {
+        "query_token_id": "[unused0]",
+        "doc_token_id": "[unused1]",
+        "query_maxlen": 32,
+        "doc_maxlen": 48,
+        "mask_punctuation": True,
+        "attend_to_mask_tokens": False,
+    }
+    (folder / "artifact.metadata").write_text(json.dumps({**settings, **metadata}))
+    return folder
+
+
+def pylate(folder: Path, *, markers: tuple[str, str] = ("[unused0]", "[unused1]"), with_dense: bool = True, **config) -> Path:
+    """PyLate's format: a Transformer and a Dense module, and its settings beside sentence-transformers'."""
+    known = tuple(marker for marker in markers if marker not in VOCABULARY and not marker.startswith("[missing"))
+    backbone(folder, known)
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+    if with_dense:
+        modules.append({"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"})
+        (folder / "1_Dense").mkdir()
+        save_file({"linear.weight": projection()}, folder / "1_Dense" / "model.safetensors")
+        identity = "torch.nn.modules.linear.Identity"
+        dense = {"in_features": HIDDEN, "out_features": DIM, "bias": False, "activation_function": identity}
+        (folder / "1_Dense" / "config.json").write_text(json.dumps(dense))
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 48, "do_lower_case": False}))
+    settings = {
+        "model_type": "ColBERT",
+        "query_prefix": markers[0],
+        "document_prefix": markers[1],
+        "query_length": 32,
+        "document_length": 48,
+        "attend_to_expansion_tokens": False,
+        "skiplist_words": list(string.punctuation),
+    }
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({**settings, **config}))
+    return folder
+
+
+def native(folder: Path, *, register_markers: bool = True, document_length: int | None = 48) -> Path:
+    """sentence-transformers' own format, saved by itself."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    raw = folder.with_name(f"{folder.name}-backbone")
+    backbone(raw, ("[unused0]", "[unused1]") if register_markers else ())
+    expansion = {"strategy": "fixed", "attend": False, "length": 32}
+    dense = Dense(
+        in_features=HIDDEN,
+        out_features=DIM,
+        bias=False,
+        activation_function=torch.nn.Identity(),
+        init_weight=projection(),
+        module_input_name="token_embeddings",
+    )
+    modules = [
+        Transformer(str(raw), query_expansion=expansion, document_length=document_length),
+        dense,
+        MultiVectorMask(skiplist_words=list(string.punctuation)),
+        Normalize(module_input_name="token_embeddings"),
+    ]
+    prompts = {"query": "[unused0] ", "document": "[unused1] "}
+    MultiVectorEncoder(modules=modules, prompts=prompts, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def _edit(path: Path, **changes) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

