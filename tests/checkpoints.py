@@ -23,7 +23,8 @@ VOCABULARY = [
 def backbone(folder: Path, extra_tokens: tuple[str, ...] = ()) -> BertModel:
     """A BERT of two layers with its tokenizer, saved into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("\n".join([*VOCABULARY, *extra_tokens]), encoding="utf-8")
+    new = [token for token in extra_tokens if token not in VOCABULARY]
+    (folder / "vocab.txt").write_text("\n".join([*VOCABULARY, *new]), encoding="utf-8")
     tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=128)
     if extra_tokens:
         tokenizer.add_special_tokens({"additional_special_tokens": list(extra_tokens)})

@@ -19,13 +19,17 @@ def fingerprint(model: MultiVectorEncoder, settings: Mapping[str, Any]) -> str:
 
     Args:
         model: With float32 weights, as loaded.
-        settings: What else decides about documents: prompt, window, overlap, caps. JSON values.
+        settings: What else decides about documents: marker tokens, window, overlap, caps. JSON values.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for module in model:
         digest.update(f"{type(module).__name__} {json.dumps(_document_config(module), sort_keys=True, default=str)}".encode())
+    digest.update(_architecture(model).encode())
     for name, tensor in sorted(model.state_dict().items()):
+        # Makes BERT's sentence vector, not its token vectors; in checkpoints that lack it, it is random on every load.
+        if ".pooler." in name:
+            continue
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy())
     digest.update(_tokenizer_config(model).encode())
@@ -39,6 +43,17 @@ _NOT_DOCUMENTS = {"query_length", "query_expansion", "max_seq_length", "do_lower
 def _document_config(module: Any) -> dict[str, Any]:
     names = getattr(module, "config_keys", [])
     return {name: getattr(module, name, None) for name in names if name not in _NOT_DOCUMENTS}
+
+
+# What of an architecture's config says nothing about what it computes.
+_NOTES = {"_name_or_path", "architectures", "dtype", "initializer_range", "transformers_version", "use_cache"}
+
+
+def _architecture(model: MultiVectorEncoder) -> str:
+    """Same weights under another activation or norm are another model. Unset values are left out: releases add such keys."""
+    module: Any = model[0]
+    config = {name: value for name, value in module.config.to_dict().items() if value and name not in _NOTES}
+    return json.dumps(config, sort_keys=True, default=str)
 
 
 def _tokenizer_config(model: MultiVectorEncoder) -> str:

@@ -225,7 +225,7 @@ class TextEncoder:
 
     def _document_settings(self) -> dict[str, Any]:
         return {
-            "prompt": self._prompt,
+            "prompt_ids": self._prompt_ids,
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
