@@ -168,8 +168,8 @@ class Reranker:
         fetched = self._space.get(keys)
         found = [([keys[i] for i in fetched.positions], fetched.found)]
         for batch, packed in (*found, *self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())):
-            positions, chosen = pool.select(batch, packed)
-            maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)
+            positions, which, chosen = pool.select(batch, packed)
+            maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)[which]
         return maxima
 
     def index(
@@ -274,24 +274,30 @@ class _Pool:
     def texts(self) -> Iterator[tuple[bytes, str]]:
         return ((key, text) for key, text in zip(self.keys, self._given, strict=True) if key is not None)
 
-    def select(self, keys: Sequence[bytes], packed: PackedVectors) -> tuple[NDArray[np.int64], PackedVectors]:
-        """Positions of this pool's candidates among packed documents of these keys, and those documents, in that order."""
+    def select(
+        self, keys: Sequence[bytes], packed: PackedVectors
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp], PackedVectors]:
+        """This pool's candidates among packed documents of these keys.
+
+        Returns:
+            Their positions among the candidates, which of the chosen documents each one is, and the chosen documents, each
+            once: two results of one kernel call may differ in the last bit, and duplicates must tie.
+        """
         rows = {key: row for row, key in enumerate(keys)}
         pairs = [(i, rows[key]) for i, key in enumerate(self.keys) if key in rows]
-        chosen = np.array([row for _, row in pairs], dtype=np.int64)
         positions = np.array([i for i, _ in pairs], dtype=np.int64)
-        in_place = len(chosen) == len(packed) and (chosen == np.arange(len(chosen))).all()
-        return positions, packed if in_place else packed.take(chosen)
+        chosen, which = np.unique(np.array([row for _, row in pairs], dtype=np.int64), return_inverse=True)
+        return positions, which, packed if len(chosen) == len(packed) else packed.take(chosen)
 
     def score(self, kernel: maxsim.Kernel, codec: codecs.Codec, keys: Sequence[bytes], packed: PackedVectors) -> None:
         """Write the scores of those candidates that are among `packed`."""
-        positions, chosen = self.select(keys, packed)
+        positions, which, chosen = self.select(keys, packed)
         if self.query is None or not len(positions):
             return
         started = time.perf_counter()
-        self._scores[positions] = maxsim.score(kernel, codec, self.query, chosen)
+        self._scores[positions] = maxsim.score(kernel, codec, self.query, chosen)[which]
         self._maxsim_ms += (time.perf_counter() - started) * 1000
-        self._truncated[positions] = chosen.truncated
+        self._truncated[positions] = chosen.truncated[which]
 
     def ranking(self, top_k: int | None, missing: set[bytes], timings_ms: Mapping[str, float]) -> Ranking:
         n_misses = sum(key in missing for key in self.keys)
