@@ -274,9 +274,7 @@ class _Pool:
     def texts(self) -> Iterator[tuple[bytes, str]]:
         return ((key, text) for key, text in zip(self.keys, self._given, strict=True) if key is not None)
 
-    def select(
-        self, keys: Sequence[bytes], packed: PackedVectors
-    ) -> tuple[NDArray[np.int64], NDArray[np.intp], PackedVectors]:
+    def select(self, keys: Sequence[bytes], packed: PackedVectors) -> tuple[NDArray[np.int64], NDArray[np.intp], PackedVectors]:
         """This pool's candidates among packed documents of these keys.
 
         Returns:

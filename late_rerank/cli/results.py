@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,9 @@ _EXCERPT = 300
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object, non-ASCII characters as they are."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    """One JSON object; non-ASCII characters as they are where stdout takes them, else escaped."""
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not readable, indent=1))
 
 
 def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, Any]:

@@ -29,7 +29,9 @@ def case(request):
 def test_kernels_give_the_golden_scores(case, tested):
     query, documents = arrays(case)
     packed = Float32Codec().encode(TokenVectors.from_arrays(documents, query.shape[1]))
-    np.testing.assert_allclose(tested.score(TokenVectors.from_arrays([query], query.shape[1]), packed), case["scores"], rtol=1e-6)
+    np.testing.assert_allclose(
+        tested.score(TokenVectors.from_arrays([query], query.shape[1]), packed), case["scores"], rtol=1e-6
+    )
 
 
 def test_the_reference_gives_the_golden_scores(case):

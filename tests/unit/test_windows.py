@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ def test_every_token_is_kept_from_exactly_one_window(n_tokens, size, data):
     assert [token for window in found for token in range(window.keep_start, window.keep_stop)] == list(range(n_tokens))
     for window in found:
         assert window.start <= window.keep_start <= window.keep_stop <= window.stop <= window.start + size
-    for left, right in zip(found[:-1], found[1:], strict=True):
+    for left, right in pairwise(found):
         assert left.stop - right.start >= overlap
         assert right.start > left.start
 

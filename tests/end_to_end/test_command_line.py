@@ -1,0 +1,242 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from late_rerank.cli import main
+
+CANDIDATES = [
+    {"text": "The cat sat on the mat.", "id": "cat", "score": 2.0, "metadata": {"page": 1}},
+    {"text": "Rivers carry water to the sea."},
+    {"text": "A kitten slept on a rug."},
+]
+
+
+@pytest.fixture(autouse=True)
+def _model(minilm):
+    """Skips where the model isn't installed."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "cats.md").write_text("Cats sleep most of the day.\n\n" * 3)
+    (tmp_path / "rivers.txt").write_text("Rivers carry water to the sea.")
+    (tmp_path / "bad.txt").write_bytes(b"\x00" * 10)
+    return tmp_path
+
+
+@pytest.fixture
+def candidates(tmp_path):
+    path = tmp_path / "candidates.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in CANDIDATES))
+    return str(path)
+
+
+def test_search_prints_the_best_passages(folder, capsys):
+    assert main(["search", str(folder), "where does the water of a river go", "--top-k", "1"]) == 0
+    out, err = capsys.readouterr()
+
+    assert "rivers.txt#0" in out
+    assert "cats.md" not in out
+    assert "bad.txt: binary, not text" in err
+
+
+def test_search_prints_json_and_nothing_else(folder, capsys):
+    assert main(["search", str(folder), "sleeping animals", "--json", "--first-stage", "hybrid"]) == 0
+    found = json.loads(capsys.readouterr().out)
+
+    assert set(found) == {"query", "model", "k", "results", "timings_ms", "store"}
+    assert (found["query"], found["model"], found["k"], found["store"]) == (
+        "sleeping animals",
+        "minilm",
+        100,
+        {"hits": 0, "misses": 2},
+    )
+    assert set(found["timings_ms"]) == {"first_stage", "encode_query", "fetch", "encode_missing", "maxsim", "total"}
+    first = found["results"][0]
+    assert set(first) >= {"rank", "index", "id", "score", "relevance", "candidate_score", "text", "metadata"}
+    assert (first["rank"], first["id"], first["metadata"]["path"]) == (1, "cats.md#0", "cats.md")
+
+
+def test_rerank_reads_a_file_or_stdin(candidates, capsys, monkeypatch):
+    assert main(["rerank", "kitten", candidates, "--json"]) == 0
+    from_file = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(candidates).read_bytes())))
+    assert main(["rerank", "kitten", "--json", "--top-k", "2"]) == 0
+    from_stdin = json.loads(capsys.readouterr().out)
+
+    assert [row["index"] for row in from_file["results"]] == [2, 0, 1]
+    assert from_file["results"][1]["candidate_score"] == 2.0
+    assert from_file["results"][1]["metadata"] == {"page": 1}
+    assert from_file["k"] == 3
+    assert [row["index"] for row in from_stdin["results"]] == [2, 0]
+
+
+def test_rerank_of_nothing_is_no_error(tmp_path, capsys):
+    (tmp_path / "none.jsonl").write_text("")
+    assert main(["rerank", "q", str(tmp_path / "none.jsonl"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"] == []
+    assert main(["rerank", "q", str(tmp_path / "none.jsonl")]) == 0
+    assert "no documents" in capsys.readouterr().out
+
+
+def test_eval_measures_a_beir_folder(tmp_path, capsys):
+    (tmp_path / "corpus.jsonl").write_text("\n".join(json.dumps({"_id": str(i), **row}) for i, row in enumerate(CANDIDATES)))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "a small pet"}))
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t2\t1\n")
+    (tmp_path / "run.tsv").write_text("q\t1\t1\t3.0\nq\t2\t2\t2.0\n")
+    assert main(["eval", str(tmp_path), "--first-stage", str(tmp_path / "run.tsv"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+
+    assert report["measures"]["first_stage"]["RR@10"] == 0.5
+    assert report["measures"]["reranked"] == {"nDCG@10": 1.0, "RR@10": 1.0, "R@100": 1.0}
+    assert (report["dataset"], report["split"], report["n_queries"], report["k"]) == (tmp_path.name, "test", 1, 100)
+    assert (report["first_stage"], report["bytes_per_token"], report["codec"]) == ("run", 388, "int8")
+    assert main(["eval", str(tmp_path)]) == 0
+    assert "nDCG@10" in capsys.readouterr().out
+
+
+def test_doctor_tells_what_runs(capsys):
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["kernel"], report["backend"], report["format"], report["dim"]) == ("numpy", "torch", "built in", 384)
+    assert (report["query_tokens"], report["window_tokens"], report["overlap_tokens"]) == (64, 300, 50)
+    assert main(["doctor"]) == 0
+    assert "kernel" in capsys.readouterr().out
+
+
+def test_doctor_describes_a_checkpoint_and_refuses_a_wrong_one(tmp_path, capsys):
+    from checkpoints import backbone, stanford
+
+    assert main(["doctor", str(stanford(tmp_path / "model")), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["format"], report["dim"], report["query_prefix"], report["document_prefix"]) == (
+        "stanford",
+        16,
+        "[unused0] ",
+        "[unused1] ",
+    )
+    assert report["query_expansion"]["length"] == 32
+    assert "!" in report["skiplist"]
+
+    backbone(tmp_path / "plain")
+    assert main(["doctor", str(tmp_path / "plain")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no trained token projection" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["serach", "x"],
+        ["search", "only-a-path"],
+        ["search", ".", " "],
+        ["search", ".", "q", "--top-k", "0"],
+        ["search", ".", "q", "--k", "many"],
+        ["rerank", "q", "--codec", "int3"],
+    ],
+)
+def test_wrong_use_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: late-rerank" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["search", "/nowhere/at/all", "q"], "does not exist"),
+        (["search", "{folder}/empty", "q"], "holds no documents"),
+        (["search", "{folder}", "q", "--first-stage", "magic"], "choose one of bm25, dense, hybrid"),
+        (["rerank", "q", "/nowhere.jsonl"], "No such file"),
+        (["rerank", "q", "{folder}/cats.md"], "cats.md, line 1 is not JSON"),
+        (["eval", "{folder}"], "no queries.jsonl"),
+        (["eval", "{folder}", "--first-stage", "nothing.tsv"], "nor a file"),
+        (["doctor", "{folder}/empty"], "no model checkpoint"),
+        (["search", "{folder}", "q", "--model", "/nowhere"], "neither a folder"),
+    ],
+)
+def test_failing_work_exits_with_1_and_one_line(arguments, complaint, folder, capsys):
+    (folder / "empty").mkdir()
+    assert main([argument.format(folder=folder) for argument in arguments]) == 1
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert complaint in err
+    assert "Traceback" not in err
+
+
+def run(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "late_rerank", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_ctrl_c_ends_with_one_word(tmp_path):
+    (tmp_path / "long.jsonl").write_text("\n".join(json.dumps({"text": f"{i} word " * 200}) for i in range(2000)))
+    process = run("rerank", "q", str(tmp_path / "long.jsonl"))
+    time.sleep(12)
+    assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip() == "interrupted"
+
+
+def test_ctrl_c_while_loading_ends_with_one_word(candidates):
+    process = run("rerank", "q", candidates)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert err.strip() == "interrupted"
+
+
+def test_a_reader_that_leaves_early_is_no_error(folder):
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "late_rerank", "search", str(folder), "cats"], stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def test_odd_characters_survive_an_ascii_terminal(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"text": "caf\\u00e9 \\ud800 \\u65e5"}')
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process = run("rerank", "coffee", str(tmp_path / "odd.jsonl"), "--json", env=environment)
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    assert json.loads(out)["results"][0]["text"] == "café \ud800 日"
+
+
+def test_the_demo_answers_in_under_a_minute():
+    started = time.monotonic()
+    process = run("demo")
+    out, err = process.communicate(timeout=180)
+
+    assert process.returncode == 0, err
+    assert "functools.lru_cache" in out
+    assert "500 of 500" in out
+    assert err == ""
+    assert time.monotonic() - started < 120  # a minute on an idle machine; this one may be busy

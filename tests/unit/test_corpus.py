@@ -1,0 +1,191 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from late_rerank.corpus import read_corpus, read_json_lines, read_qrels, read_queries
+from late_rerank.corpus.html import visible_text
+from late_rerank.corpus.split import split
+from late_rerank.corpus.standard_library import read_standard_library
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        (tmp_path / "b.md").write_text("# Title\n\nSome *markdown*.")
+        (tmp_path / "a.txt").write_text("Plain text.")
+        (tmp_path / "sub" / "deeper").mkdir(parents=True)
+        (tmp_path / "sub" / "deeper" / "c.rst").write_text("Deep text")
+        (tmp_path / "page.HTML").write_text("<html><p>Seen &amp; read</p><script>unseen()</script></html>")
+        (tmp_path / "ignored.py").write_text("print()")
+        (tmp_path / ".hidden").mkdir()
+        (tmp_path / ".hidden" / "d.txt").write_text("hidden")
+        return tmp_path
+
+    def test_text_files_become_documents_in_the_order_of_their_paths(self, folder):
+        corpus = read_corpus(folder)
+
+        assert [document.metadata["path"] for document in corpus.documents] == [
+            "a.txt",
+            "b.md",
+            "page.HTML",
+            "sub/deeper/c.rst",
+        ]
+        assert [document.text for document in corpus.documents][2] == "Seen & read"
+        assert corpus.skipped == []
+
+    def test_documents_know_their_place_in_the_file(self, folder):
+        (folder / "long.txt").write_text(
+            "\r\n\r\n".join(f"Paragraph {i} says something. And more." * 5 for i in range(60)), newline=""
+        )
+        raw = (folder / "long.txt").read_bytes().decode()
+        pieces = [document for document in read_corpus(folder).documents if document.metadata["path"] == "long.txt"]
+
+        assert len(pieces) > 5
+        for piece in pieces:
+            assert raw[piece.metadata["start"] : piece.metadata["end"]] == piece.text
+            assert piece.id == f"long.txt#{piece.metadata['start']}"
+
+    def test_unreadable_files_are_skipped_and_told(self, folder):
+        (folder / "binary.txt").write_bytes(b"\x00\x01\x02" * 100)
+        (folder / "latin.txt").write_bytes("Café".encode("latin-1"))
+        (folder / "broken.md").symlink_to(folder / "nowhere")
+        corpus = read_corpus(folder)
+
+        reasons = {path.rsplit("/", 1)[1]: reason for path, reason in corpus.skipped}
+        assert reasons.keys() == {"binary.txt", "latin.txt", "broken.md"}
+        assert reasons["binary.txt"] == "binary, not text"
+        assert "not UTF-8 at byte 3" in reasons["latin.txt"]
+        assert len(corpus.documents) == 4
+
+    def test_byte_order_marks_are_understood(self, tmp_path):
+        (tmp_path / "a.txt").write_bytes("Grüße".encode("utf-16"))
+        (tmp_path / "b.txt").write_bytes("Grüße".encode("utf-8-sig"))
+
+        assert [document.text for document in read_corpus(tmp_path).documents] == ["Grüße", "Grüße"]
+
+    def test_one_file_will_do(self, folder):
+        assert [document.text for document in read_corpus(folder / "a.txt").documents] == ["Plain text."]
+
+    def test_an_empty_folder_holds_nothing(self, tmp_path):
+        (tmp_path / "empty.txt").write_text("")
+        assert read_corpus(tmp_path).documents == []
+
+    def test_what_cannot_be_read_is_said(self, folder):
+        with pytest.raises(FileNotFoundError, match="does not exist"):
+            read_corpus(folder / "nowhere")
+        with pytest.raises(ValueError, match=r"expected a folder or one of \.htm, \.html"):
+            read_corpus(folder / "ignored.py")
+
+
+class TestHtml:
+    def test_every_character_stays_at_its_offset(self):
+        source = "<h1>One</h1>\n<p class='x'>two &lt;three&#33; <b>four</b><br/>five<style>p{}</style></p>"
+        shown = visible_text(source)
+
+        assert len(shown) == len(source)
+        for word in ("One", "two", "four", "five"):
+            assert shown.index(word) == source.index(word)
+        assert shown.split() == ["One", "two", "<", "three!", "four", "five"]
+
+    @given(st.text(alphabet="<>&;/a b\n!-='\"#x\u00e4p", max_size=60))
+    def test_any_text_keeps_its_length(self, source):
+        assert len(visible_text(source)) == len(source)
+
+
+class TestSplit:
+    @given(st.lists(st.sampled_from(["word", "Sentence.", "\n\n", "\n", " ", "  ", "日本", "\t"]), max_size=300).map(" ".join))
+    def test_pieces_are_slices_and_only_white_space_lies_between(self, text):
+        end = 0
+        for piece, start, stop in split(text, 10):
+            assert text[start:stop] == piece
+            assert not text[end:start].strip()
+            end = stop
+        assert not text[end:].strip()
+
+    def test_it_cuts_at_paragraphs_first(self):
+        paragraphs = ["one two three. four five six.", "seven eight nine. ten eleven twelve."]
+
+        assert [piece for piece, _, _ in split("\n\n".join(paragraphs), 10)] == paragraphs
+
+    def test_a_single_long_word_stays_whole(self):
+        assert split("x" * 5000, 10) == [("x" * 5000, 0, 5000)]
+
+
+class TestJsonLines:
+    def write(self, tmp_path, *lines):
+        path = tmp_path / "documents.jsonl"
+        path.write_text("\n".join(lines))
+        return path
+
+    def test_ids_titles_scores_and_metadata(self, tmp_path):
+        path = self.write(
+            tmp_path,
+            '{"_id": "1", "title": "T", "text": "body"}',
+            "",
+            '{"id": 2, "text": "b", "score": 3, "metadata": {"a": 1}}',
+            '{"text": ""}',
+        )
+        documents = read_json_lines(path)
+
+        assert [(document.text, document.id, document.score) for document in documents] == [
+            ("T body", "1", None),
+            ("b", "2", 3.0),
+            ("", None, None),
+        ]
+        assert documents[1].metadata == {"a": 1}
+
+    @pytest.mark.parametrize(
+        ("line", "complaint"),
+        [
+            ("{", "is not JSON"),
+            ("[]", "must be a JSON object"),
+            ('{"id": "x"}', 'with a "text"'),
+            ('{"text": 3}', 'with a "text"'),
+            ('{"text": "a", "score": "high"}', '"score" must be a number'),
+            ('{"text": "a", "metadata": [1]}', '"metadata" must be an object'),
+            ('{"text": "a", "title": 7}', '"title" must be a string'),
+            ("[" * 100_000, "nested too deeply|is not JSON"),
+        ],
+    )
+    def test_a_damaged_line_is_named(self, tmp_path, line, complaint):
+        path = self.write(tmp_path, '{"text": "fine"}', line)
+        with pytest.raises(ValueError, match=complaint) as caught:
+            read_json_lines(path)
+        assert "documents.jsonl, line 2" in str(caught.value)
+
+
+class TestBeir:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        (tmp_path / "corpus.jsonl").write_text(json.dumps({"_id": "d1", "title": "", "text": "body"}))
+        (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "ask"}))
+        (tmp_path / "qrels").mkdir()
+        (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n")
+        return tmp_path
+
+    def test_documents_queries_and_judgements(self, folder):
+        assert [(document.id, document.text) for document in read_corpus(folder).documents] == [("d1", "body")]
+        assert read_queries(folder) == {"q1": "ask"}
+        assert read_qrels(folder, "test") == {"q1": {"d1": 2, "d2": 0}}
+
+    def test_what_is_missing_or_damaged_is_named(self, folder):
+        with pytest.raises(FileNotFoundError, match="its splits: test"):
+            read_qrels(folder, "dev")
+        with pytest.raises(FileNotFoundError, match=r"no queries\.jsonl"):
+            read_queries(folder / "qrels")
+        (folder / "qrels" / "test.tsv").write_text("q1 d1 2\n")
+        with pytest.raises(ValueError, match="line 1 must be query-id"):
+            read_qrels(folder, "test")
+        (folder / "queries.jsonl").write_text('{"text": "no id"}')
+        with pytest.raises(ValueError, match='has no "_id"'):
+            read_queries(folder)
+
+
+def test_the_standard_library_is_several_thousand_passages():
+    documents = read_standard_library()
+    names = {document.id for document in documents}
+
+    assert len(documents) > 2000
+    assert {"threading.Barrier", "functools.lru_cache", "textwrap.wrap"} <= names

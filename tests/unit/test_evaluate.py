@@ -1,0 +1,81 @@
+import pytest
+
+from late_rerank import Candidate, Reranker
+from late_rerank.evaluate import evaluate, read_run, retrieve_run
+from late_rerank.evaluate.evaluation import measure
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.testing.fakes import FakeEncoder
+
+DOCUMENTS = {
+    name: Candidate(text, name) for name, text in [("a", "cats sat"), ("b", "the cat sat"), ("c", "a dog"), ("d", "cat")]
+}
+QUERIES = {"q1": "cat sat", "q2": "dog", "unjudged": "x"}
+QRELS = {"q1": {"b": 2, "d": 1}, "q2": {"c": 1}}
+
+
+def test_measures_are_the_textbooks():
+    found = measure({"q1": ["a", "b", "d"], "q2": ["c"]}, QRELS)
+    ideal = 2 + 1 / 1.5849625
+    q1 = (2 / 1.5849625 + 1 / 2) / ideal  # linear gain
+
+    assert found == {
+        "nDCG@10": pytest.approx((q1 + 1) / 2, abs=1e-4),
+        "RR@10": pytest.approx(0.75),
+        "R@100": pytest.approx(1.0),
+    }
+
+
+def test_a_query_without_candidates_counts_as_zero():
+    assert measure({"q1": [], "q2": ["c"]}, QRELS)["nDCG@10"] == pytest.approx(0.5)
+
+
+def test_ties_and_ids_never_decide():
+    """trec_eval sorts equal scores by id; the order of the ranking must count alone."""
+    ranked = [f"{i:03d}" for i in range(100)]
+    qrels = {"q": {"000": 1}}
+
+    assert measure({"q": ranked}, qrels)["RR@10"] == 1.0
+    assert measure({"q": ranked[::-1]}, qrels)["RR@10"] == 0.0
+
+
+def test_a_run_is_measured_before_and_after():
+    run = {"q1": [DOCUMENTS[name] for name in "acbd"], "q2": [DOCUMENTS[name] for name in "abc"]}
+    result = evaluate(Reranker(FakeEncoder()), run, QUERIES, QRELS)
+
+    assert result.n_queries == 2
+    assert result.measures["first_stage"]["RR@10"] == pytest.approx(1 / 3, abs=1e-4)
+    assert result.measures["reranked"]["RR@10"] == pytest.approx(1)
+    assert result.measures["reranked"]["nDCG@10"] > result.measures["first_stage"]["nDCG@10"]
+    assert result.latency_ms["p99"] >= result.latency_ms["p50"] > 0
+
+
+def test_runs_from_retrievers_and_files_agree(tmp_path):
+    retriever = BM25Retriever(list(DOCUMENTS.values()))
+    run = retrieve_run(retriever, QUERIES, 3)
+    rows = [(name, candidate, rank) for name in run for rank, candidate in enumerate(run[name], 1)]
+    (tmp_path / "run.tsv").write_text("".join(f"{q}\t{c.id}\t{rank}\t{c.score}\n" for q, c, rank in reversed(rows)))
+    (tmp_path / "run.trec").write_text("".join(f"{q} Q0 {c.id} {rank} {c.score} tag\n" for q, c, rank in rows))
+
+    assert read_run(tmp_path / "run.tsv", DOCUMENTS, 3) == run
+    assert read_run(tmp_path / "run.trec", DOCUMENTS, 3) == run
+    assert [len(found) for found in read_run(tmp_path / "run.trec", DOCUMENTS, 2).values()] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [("q1\ta\t1", "expected query id"), ("q1\tz\t1\t2.0", "'z' is not in the corpus"), ("q1\ta\tone\t2.0", "rank must be")],
+)
+def test_a_damaged_run_names_the_line(tmp_path, line, complaint):
+    (tmp_path / "run.tsv").write_text(f"query-id\tcorpus-id\trank\tscore\n{line}\n")
+    with pytest.raises(ValueError, match=f"line 2.*{complaint}"):
+        read_run(tmp_path / "run.tsv", DOCUMENTS, 3)
+
+
+def test_what_cannot_be_measured_is_refused():
+    reranker = Reranker(FakeEncoder())
+    with pytest.raises(ValueError, match="nothing to measure"):
+        evaluate(reranker, {}, QUERIES, {})
+    with pytest.raises(ValueError, match="have no text, 'q1' first"):
+        evaluate(reranker, {}, {}, QRELS)
+    with pytest.raises(ValueError, match="no id"):
+        evaluate(reranker, {"q1": [Candidate("x")]}, QUERIES, QRELS)

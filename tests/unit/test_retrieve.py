@@ -1,0 +1,156 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from late_rerank import Candidate
+from late_rerank.errors import MissingDependencyError, StoreFormatError
+from late_rerank.retrieve import BM25Retriever, HybridRetriever
+from late_rerank.retrieve.base import best
+
+DOCUMENTS = [
+    Candidate("The runner was running in the rain", "run", None, {"n": 1}),
+    Candidate("A stationary bicycle", "bike"),
+    Candidate("Rain in Spain stays mainly in the plain", "rain"),
+    Candidate("Photosynthesis", "photo"),
+]
+
+
+class TestBM25:
+    @pytest.fixture(params=["rank-bm25", "bm25s"])
+    def engine(self, request):
+        return request.param
+
+    def test_stemming_is_on_by_default_and_can_be_turned_off(self, engine):
+        assert BM25Retriever(DOCUMENTS, engine=engine).retrieve("runs", 1)[0].id == "run"
+        assert BM25Retriever(DOCUMENTS, engine=engine, language=None).retrieve("runs", 1)[0].score == 0
+
+    def test_stop_words_do_not_count(self, engine):
+        assert BM25Retriever(DOCUMENTS, engine=engine).retrieve("was", 1)[0].score == 0
+        assert BM25Retriever(DOCUMENTS, engine=engine, language=None).retrieve("was", 1)[0].score > 0
+
+    def test_a_saved_retriever_gives_the_same_candidates(self, engine, tmp_path):
+        retriever = BM25Retriever(DOCUMENTS, engine=engine, k1=1.2, b=0.7, language="german")
+        retriever.save(tmp_path / "index")
+        retriever.save(tmp_path / "index")  # over itself
+        loaded = BM25Retriever.load(tmp_path / "index")
+
+        assert loaded.retrieve("rain in spain", 4) == retriever.retrieve("rain in spain", 4)
+        assert loaded.documents == retriever.documents
+
+    def test_an_empty_retriever_can_be_saved(self, engine, tmp_path):
+        BM25Retriever([], engine=engine).save(tmp_path)
+
+        assert BM25Retriever.load(tmp_path).retrieve("rain", 3) == []
+
+    def test_documents_with_surrogates_and_line_separators_survive_saving(self, engine, tmp_path):
+        documents = [Candidate("one \u2028 two \x85 three"), Candidate("lone \ud800 surrogate")]
+        BM25Retriever(documents, engine=engine).save(tmp_path)
+
+        assert BM25Retriever.load(tmp_path).documents == documents
+
+    def test_wrong_settings_are_refused(self):
+        with pytest.raises(ValueError, match="k1 must be at least 0"):
+            BM25Retriever(DOCUMENTS, k1=-1)
+        with pytest.raises(ValueError, match="b from 0 to 1"):
+            BM25Retriever(DOCUMENTS, b=2)
+        with pytest.raises(ValueError, match="engine='lucene'"):
+            BM25Retriever(DOCUMENTS, engine="lucene")
+        with pytest.raises(ValueError, match="language='klingon' has no stemmer"):
+            BM25Retriever(DOCUMENTS, language="klingon")
+        with pytest.raises(TypeError, match="wrap it in a list"):
+            BM25Retriever("one text")
+
+    def test_a_missing_engine_says_how_to_install_it(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "bm25s", None)
+        with pytest.raises(MissingDependencyError, match=r'pip install "late-rerank\[bm25s\]"$'):
+            BM25Retriever(DOCUMENTS, engine="bm25s")
+
+    def test_folders_with_something_else_are_left_alone(self, tmp_path):
+        (tmp_path / "mine.txt").write_text("keep me")
+        with pytest.raises(FileExistsError):
+            BM25Retriever(DOCUMENTS).save(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt"]
+        with pytest.raises(FileNotFoundError, match="no saved retriever"):
+            BM25Retriever.load(tmp_path)
+
+    def test_metadata_that_is_no_json_is_refused_before_anything_is_written(self, tmp_path):
+        with pytest.raises(TypeError, match="metadata of document 1"):
+            BM25Retriever([*DOCUMENTS[:1], Candidate("x", None, None, {"a": object()})]).save(tmp_path / "index")
+        assert not (tmp_path / "index").exists()
+
+    @pytest.mark.parametrize("name", ["retriever.json", "documents.jsonl", "words.jsonl"])
+    def test_damaged_files_are_named(self, name, tmp_path):
+        BM25Retriever(DOCUMENTS).save(tmp_path)
+        (tmp_path / name).write_text('{"broken')
+        with pytest.raises(StoreFormatError, match="damaged"):
+            BM25Retriever.load(tmp_path)
+
+    def test_another_version_or_a_lost_document_is_refused(self, tmp_path):
+        BM25Retriever(DOCUMENTS).save(tmp_path)
+        header = json.loads((tmp_path / "retriever.json").read_text())
+        (tmp_path / "retriever.json").write_text(json.dumps({**header, "format": 99}))
+        with pytest.raises(StoreFormatError, match="'format': 99"):
+            BM25Retriever.load(tmp_path)
+        (tmp_path / "retriever.json").write_text(json.dumps({**header, "n_documents": 3}))
+        with pytest.raises(StoreFormatError, match="'n_documents': 3"):
+            BM25Retriever.load(tmp_path)
+
+
+class Fixed:
+    def __init__(self, *candidates):
+        self.candidates = [Candidate(name, name) if isinstance(name, str) else name for name in candidates]
+
+    def retrieve(self, query, k):
+        return self.candidates[:k]
+
+
+class TestHybrid:
+    def test_scores_are_sums_of_reciprocal_ranks(self):
+        found = HybridRetriever([Fixed("a", "b", "c"), Fixed("c", "a")]).retrieve("q", 10)
+
+        assert [candidate.id for candidate in found] == ["a", "c", "b"]
+        assert [candidate.score for candidate in found] == pytest.approx([1 / 61 + 1 / 62, 1 / 63 + 1 / 61, 1 / 62])
+
+    def test_a_duplicate_within_one_list_counts_once(self):
+        found = HybridRetriever([Fixed("b", "a", "a", "a"), Fixed("b", "c")]).retrieve("q", 10)
+
+        assert {candidate.id: candidate.score for candidate in found}["a"] == pytest.approx(1 / 62)
+
+    def test_documents_without_ids_are_known_by_their_text(self):
+        found = HybridRetriever([Fixed(Candidate("same")), Fixed(Candidate("same"), Candidate("other"))]).retrieve("q", 10)
+
+        assert [(candidate.text, candidate.score) for candidate in found] == [("same", 2 / 61), ("other", 1 / 62)]
+
+    def test_k_cuts_the_fused_list(self):
+        assert len(HybridRetriever([Fixed("a", "b"), Fixed("c", "d")]).retrieve("q", 2)) == 2
+
+    def test_wrong_settings_are_refused(self):
+        with pytest.raises(ValueError, match="at least one retriever"):
+            HybridRetriever([])
+        with pytest.raises(ValueError, match="rank_constant"):
+            HybridRetriever([Fixed()], rank_constant=-1)
+
+
+def test_best_keeps_the_order_of_ties_at_the_cut():
+    documents = [Candidate(str(i)) for i in range(200)]
+    scores = np.array([i % 3 for i in range(200)], dtype=float)
+    expected = sorted(range(200), key=lambda i: -scores[i])
+
+    for k in (1, 10, 66, 67, 100, 200, 500):
+        assert [int(candidate.text) for candidate in best(documents, scores, k)] == expected[:k]
+
+
+def test_a_saved_dense_retriever_gives_the_same_candidates(minilm, tmp_path):
+    from late_rerank.retrieve import DenseRetriever
+
+    retriever = DenseRetriever(DOCUMENTS)
+    retriever.save(tmp_path)
+    loaded = DenseRetriever.load(tmp_path)
+
+    assert loaded.retrieve("plants and light", 2) == retriever.retrieve("plants and light", 2)
+    assert loaded.retrieve("plants and light", 1)[0].id == "photo"
+    np.save(tmp_path / "vectors.npy", np.zeros((3, 3), np.float32))
+    with pytest.raises(StoreFormatError, match=r"vectors.npy holds \(3, 3\)"):
+        DenseRetriever.load(tmp_path)
