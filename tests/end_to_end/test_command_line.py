@@ -202,7 +202,8 @@ def test_ctrl_c_while_loading_ends_with_one_word(candidates):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    # CPython dies of the signal itself where C code caught it first, as torch's import may; a shell says 130 for both.
+    assert process.returncode in (130, -signal.SIGINT)
     assert err.strip() == "interrupted"
 
 

@@ -1,0 +1,63 @@
+"""The README's code runs, its commands exist, its figures are the committed ones."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from late_rerank.cli.main import parser
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "late_rerank" / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_its_code_runs(snippet, minilm, capsys):
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
+def test_its_first_code_prints_the_answer_first(minilm, capsys):
+    exec(compile(SNIPPETS[0], "README.md", "exec"), {})
+
+    assert re.match(r"1 0\.\d+ A barrier makes threads wait", capsys.readouterr().out)
+
+
+def test_it_lists_every_command_and_no_other():
+    actions = parser()._subparsers._group_actions[0].choices
+    section = README.split("## Command line")[1].split("```")[1]
+
+    assert re.findall(r"^late-rerank (\S+)", section, re.MULTILINE) == list(actions)
+
+
+def test_its_latency_figures_are_the_committed_ones():
+    result = json.loads((ROOT / "tests" / "benchmarks" / "cached_rerank.json").read_text())
+    medians = result["median_ms"]
+    row = [medians["encode_query"], medians["maxsim"], result["other_ms"]["median"], medians["total"]]
+
+    assert f"| {' | '.join(f'{ms:.1f} ms' for ms in row)} | {result['encode_ahead_s']:.1f} s |" in README
+
+
+def test_its_quality_figures_are_the_committed_ones():
+    results = json.loads((ROOT / "tests" / "benchmarks" / "quality.json").read_text())["results"]
+    for name, result in zip(("SciFact", "NFCorpus", "TREC DL 2019"), results, strict=True):
+        before, after = (f"{result['measures'][run]['nDCG@10']:.3f}"[1:] for run in ("first_stage", "reranked"))
+        assert re.search(rf"\| {name}.*\| {re.escape(before)} \| \*\*{re.escape(after)}\*\* \|", README)
+
+
+def test_the_map_names_every_room_and_every_file_of_the_encoder():
+    package = ROOT / "late_rerank"
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    files = {path.name for path in [*package.glob("*.py"), *(package / "encode").glob("*.py")]} - {"__main__.py", "__init__.py"}
+
+    section = ARCHITECTURE.split("## The map")[1].split("## The data's path")[0]
+    assert [name for name in rooms if f"{name}/" not in section] == []
+    assert [name for name in files if name not in section] == []
+
+
+def test_links_lead_somewhere():
+    for text, folder in ((README, ROOT), (ARCHITECTURE, ROOT / "late_rerank")):
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (folder / link).exists(), link
