@@ -333,7 +333,7 @@ class _Timer:
     """Milliseconds by stage; a stage entered again adds up."""
 
     def __init__(self) -> None:
-        self.ms = dict.fromkeys(("encode_query", "fetch", "encode_missing", "total"), 0.0)
+        self.ms = dict.fromkeys(("encode_query", "fetch", "encode_missing", "maxsim", "total"), 0.0)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

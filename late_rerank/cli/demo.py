@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from late_rerank import Ranking, Searcher
+    from late_rerank import Ranking
 
 QUESTIONS = (
     "remember results of a slow function so it is not computed twice",
@@ -46,11 +46,12 @@ def run(options: argparse.Namespace) -> None:  # noqa: ARG001 - every command ha
     with Reranker() as reranker:
         console.print(f"model {reranker.encoder.name}, kernel {reranker.kernel.name}, loaded in {_since(started)}\n")  # type: ignore[attr-defined]
         searcher = Searcher(retriever, reranker, k=100)
-        with console.status("encoding candidates for the first time") as status:
-            cold = [_search(searcher, question, status) for question in QUESTIONS]
+        cold = []
+        for number, question in enumerate(QUESTIONS, start=1):
+            with console.status(f"question {number} of {len(QUESTIONS)}: encoding its candidates for the first time"):
+                cold.append(searcher.search(question, top_k=None))
+            console.print(_orders(question, cold[-1]))
         warm = [searcher.search(question, top_k=None) for question in QUESTIONS]
-        for question, ranking in zip(QUESTIONS, cold, strict=True):
-            console.print(_orders(question, ranking))
         console.print(_timings(cold, warm))
         stats = reranker.stats()
     console.print(
@@ -59,16 +60,15 @@ def run(options: argparse.Namespace) -> None:  # noqa: ARG001 - every command ha
     )
 
 
-def _search(searcher: Searcher, question: str, status: Any) -> Ranking:
-    status.update(f"encoding candidates: {question}")
-    return searcher.search(question, top_k=None)
-
-
 def _orders(question: str, ranking: Ranking) -> Any:
     from rich.table import Table
 
     first_stage = sorted(ranking, key=lambda document: document.index)
-    table = Table("BM25", "reranked", "was", "relevance", title=f"[bold]{question}[/bold]", title_justify="left", width=100)
+    table = Table(title=f"[bold]{question}[/bold]", title_justify="left")
+    for heading in ("BM25", "reranked"):
+        table.add_column(heading, overflow="fold", ratio=1)
+    for heading in ("was", "relevance"):
+        table.add_column(heading, justify="right")
     for before, after in zip(first_stage[:_SHOWN], ranking[:_SHOWN], strict=False):
         table.add_row(before.id, after.id, str(after.index + 1), f"{after.relevance:.2f}")
     return table
@@ -77,7 +77,9 @@ def _orders(question: str, ranking: Ranking) -> Any:
 def _timings(cold: list[Ranking], warm: list[Ranking]) -> Any:
     from rich.table import Table
 
-    table = Table("stage (median ms)", "empty store", "full store", title="[bold]what it cost[/bold]", title_justify="left")
+    table = Table("stage, median ms", title="[bold]what it cost[/bold]", title_justify="left")
+    for heading in ("empty store", "full store"):
+        table.add_column(heading, justify="right")
     for stage in cold[0].timings_ms:
         table.add_row(stage, f"{_median(cold, stage):,.1f}", f"{_median(warm, stage):,.1f}")
     hits = [sum(ranking.n_hits for ranking in rankings) for rankings in (cold, warm)]
