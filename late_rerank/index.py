@@ -99,8 +99,10 @@ def check_vectors(vectors: TokenVectors, texts: Sequence[str], dim: int, kind: s
         raise ValueError(f"the encoder gave token vectors of {len(vectors)} texts for {len(texts)} of kind {kind!r}")
     if vectors.dim != dim:
         raise IncompatibleError(f"the encoder says dim={dim}, but gave {kind} vectors of {vectors.dim} components")
-    # A sum over all is finite only if every component is: one pass, no temporary. (Overflow can't hide one: only adds.)
-    if np.isfinite(vectors.values.sum(dtype=np.float64)):
+    # A sum over all is finite only if every component is: one pass, no temporary.
+    with np.errstate(invalid="ignore"):
+        total = vectors.values.sum(dtype=np.float64)
+    if np.isfinite(total):
         return
     row = int(np.flatnonzero(~np.isfinite(vectors.values).all(axis=1))[0])
     index = int(np.searchsorted(vectors.offsets, row, side="right")) - 1

@@ -102,6 +102,11 @@ class TestBlank:
 
         assert [(document.index, document.score) for document in ranked][1] == (0, -1e9)
 
+    def test_a_query_without_any_token_leaves_the_order_as_it_is(self, reranker):
+        ranked = reranker.rerank("?!", ["b", "", "a"])
+
+        assert [(document.index, document.score) for document in ranked] == [(0, 0.0), (2, 0.0), (1, -1e9)]
+
     def test_only_blank_documents(self, reranker):
         assert [document.score for document in reranker.rerank("cat", ["", " "])] == [-1e9, -1e9]
 
@@ -174,6 +179,8 @@ class BrokenEncoder(FakeEncoder):
         for i, text in enumerate(texts):
             if "poison" in text:
                 vectors.rows(i)[0, 0] = np.nan
+            if "infinite" in text:
+                vectors.rows(i)[0, :2] = np.inf, -np.inf
         return vectors
 
 
@@ -185,6 +192,8 @@ class TestUsersEncoder:
         assert reranker.stats()["n_documents"] == 0
         with pytest.raises(ValueError, match="for query 0"):
             reranker.rerank("poison", ["a cat"])
+        with pytest.raises(ValueError, match="for document 0: 'infinite'"):
+            reranker.index(["infinite"])
 
     def test_an_encoder_that_loses_a_text_is_refused(self):
         class Lossy(FakeEncoder):
