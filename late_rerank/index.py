@@ -15,7 +15,7 @@ from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import IncompatibleError
 from late_rerank.stores import Space
-from late_rerank.types import Candidate, PackedVectors, TokenVectors
+from late_rerank.types import Candidate, PackedVectors, TokenVectors, as_candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,6 @@ def key_of(text: str) -> bytes:
 def is_blank(text: str) -> bool:
     """Whether there is nothing to encode. Blank documents are never encoded and score -1e9."""
     return not text or text.isspace()
-
-
-def text_of(document: str | Candidate, index: int, what: str) -> str:
-    """The text of one item that a user gave.
-
-    Raises:
-        TypeError: It is neither a str nor a Candidate; names `what` and `index`.
-    """
-    if isinstance(document, str):
-        return document
-    if isinstance(document, Candidate):
-        return document.text
-    raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {type(document).__name__}: {document!r:.60}")
 
 
 def encode_and_put(encoder: Encoder, codec: Codec, space: Space, keys: Sequence[bytes], texts: Sequence[str]) -> PackedVectors:
@@ -126,12 +113,10 @@ def index_documents(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if isinstance(documents, str):
-        raise TypeError("documents must be an iterable of str or Candidate, got one str; wrap it in a list")
     started = time.perf_counter()
     n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
     total = len(documents) if isinstance(documents, Sequence) else None
-    texts = (text_of(document, i, "documents") for i, document in enumerate(documents))
+    texts = (document.text for document in as_candidates(documents, "documents"))
     # disable=None: tqdm draws on a terminal only.
     with tqdm(total=total, unit=" documents", desc="Encoding", disable=None if progress else True) as bar:
         for batch in _batches(texts, batch_size):

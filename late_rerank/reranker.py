@@ -11,20 +11,18 @@ from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from late_rerank import codecs, maxsim
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
-from late_rerank.index import IndexReport, check_vectors, encode_and_put, index_documents, is_blank, key_of, text_of
-from late_rerank.relevance import relevance
+from late_rerank.index import IndexReport, check_vectors, encode_and_put, index_documents, is_blank
+from late_rerank.pool import CandidatePool
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import (
     F32,
     NO_TOKENS_SCORE,
     Candidate,
     PackedVectors,
-    RankedDocument,
     Ranking,
     TokenVectors,
 )
@@ -122,7 +120,7 @@ class Reranker:
         _check_queries(queries, candidate_lists)
         timer = _Timer()
         with timer.stage("total"):
-            pools = [_Pool(candidates) for candidates in candidate_lists]
+            pools = [CandidatePool(candidates) for candidates in candidate_lists]
             texts = {key: text for pool in pools for key, text in pool.texts()}
             if any(pool.candidates for pool in pools):
                 with timer.stage("encode_query"):
@@ -160,7 +158,7 @@ class Reranker:
         """
         _check_queries([query], [texts])
         encoded = self._encode_queries([query])
-        pool = _Pool(texts)
+        pool = CandidatePool(texts)
         n_query_tokens = len(encoded.values)
         maxima = np.full((len(pool.keys), n_query_tokens), NO_TOKENS_SCORE / max(n_query_tokens, 1), dtype=np.float32)
         by_key = dict(pool.texts())
@@ -243,7 +241,7 @@ class Reranker:
                 packed = encode_and_put(self.encoder, self.codec, self._space, batch, [texts[key] for key in batch])
             yield batch, packed
 
-    def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[_Pool]) -> None:
+    def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[CandidatePool]) -> None:
         if self.on_missing == "raise" and missing:
             absent = set(missing)
             indexes = [i for pool in pools for i, key in enumerate(pool.keys) if key in absent]
@@ -255,78 +253,6 @@ class Reranker:
             self._counts["n_queries_truncated"] += sum(ranking.query_truncated for ranking in rankings)
             self._counts["hits"] += sum(ranking.n_hits for ranking in rankings)
             self._counts["misses"] += sum(ranking.n_misses for ranking in rankings)
-
-
-class _Pool:
-    """One query's candidates while they are scored. Blank ones have no key; unscored ones score -inf until the end."""
-
-    def __init__(self, candidates: Iterable[str | Candidate]) -> None:
-        self.candidates = list(candidates)
-        given = [text_of(candidate, i, "candidates") for i, candidate in enumerate(self.candidates)]
-        self.keys = [None if is_blank(text) else key_of(text) for text in given]
-        self._given = given
-        self.query: TokenVectors | None = None
-        self._scores = np.full(len(given), -np.inf, dtype=np.float32)
-        self._scores[[key is None for key in self.keys]] = NO_TOKENS_SCORE
-        self._truncated = np.zeros(len(given), dtype=np.bool_)
-        self._maxsim_ms = 0.0
-
-    def texts(self) -> Iterator[tuple[bytes, str]]:
-        return ((key, text) for key, text in zip(self.keys, self._given, strict=True) if key is not None)
-
-    def select(self, keys: Sequence[bytes], packed: PackedVectors) -> tuple[NDArray[np.int64], NDArray[np.intp], PackedVectors]:
-        """This pool's candidates among packed documents of these keys.
-
-        Returns:
-            Their positions among the candidates, which of the chosen documents each one is, and the chosen documents, each
-            once: two results of one kernel call may differ in the last bit, and duplicates must tie.
-        """
-        rows = {key: row for row, key in enumerate(keys)}
-        pairs = [(i, rows[key]) for i, key in enumerate(self.keys) if key in rows]
-        positions = np.array([i for i, _ in pairs], dtype=np.int64)
-        chosen, which = np.unique(np.array([row for _, row in pairs], dtype=np.int64), return_inverse=True)
-        return positions, which, packed if len(chosen) == len(packed) else packed.take(chosen)
-
-    def score(self, kernel: maxsim.Kernel, codec: codecs.Codec, keys: Sequence[bytes], packed: PackedVectors) -> None:
-        """Write the scores of those candidates that are among `packed`."""
-        positions, which, chosen = self.select(keys, packed)
-        if self.query is None or not len(positions):
-            return
-        started = time.perf_counter()
-        self._scores[positions] = maxsim.score(kernel, codec, self.query, chosen)[which]
-        self._maxsim_ms += (time.perf_counter() - started) * 1000
-        self._truncated[positions] = chosen.truncated[which]
-
-    def ranking(self, top_k: int | None, missing: set[bytes], timings_ms: Mapping[str, float]) -> Ranking:
-        n_misses = sum(key in missing for key in self.keys)
-        n_query_tokens = len(self.query.values) if self.query else 0
-        relevances = relevance(self._scores, n_query_tokens)
-        # Stable, so equal scores keep the candidates' order; -inf, the unscored, come last.
-        order = np.argsort(-self._scores, kind="stable")[:top_k]
-        return Ranking(
-            (self._document(int(index), rank, float(relevances[index])) for rank, index in enumerate(order, start=1)),
-            timings_ms={**timings_ms, "maxsim": self._maxsim_ms},
-            n_hits=sum(key is not None for key in self.keys) - n_misses,
-            n_misses=n_misses,
-            query_truncated=self.query is not None and bool(self.query.truncated[0]),
-        )
-
-    def _document(self, index: int, rank: int, relevance: float) -> RankedDocument:
-        given = self.candidates[index]
-        candidate = given if isinstance(given, Candidate) else Candidate(given)
-        score = float(self._scores[index])
-        scored = score != -np.inf
-        return RankedDocument(
-            text=candidate.text,
-            id=candidate.id,
-            score=score if scored else None,
-            relevance=relevance if scored else None,
-            rank=rank,
-            index=index,
-            candidate_score=candidate.score,
-            truncated=bool(self._truncated[index]),
-            metadata=candidate.metadata,
-        )
 
 
 class _Timer:
@@ -358,13 +284,11 @@ def _check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[st
         raise TypeError("queries must be a list of str, got one str; use rerank for one query")
     if len(queries) != len(candidate_lists):
         raise ValueError(f"got {len(queries)} queries but {len(candidate_lists)} lists of candidates")
-    for i, (query, candidates) in enumerate(zip(queries, candidate_lists, strict=True)):
+    for i, query in enumerate(queries):
         if not isinstance(query, str):
             raise TypeError(f"query {i} must be a str, got {type(query).__name__}: {query!r:.60}")
         if is_blank(query):
             raise ValueError(f"query {i} is {query!r}: a query needs at least one word")
-        if isinstance(candidates, (str, Candidate)):
-            raise TypeError(f"candidates must be a list of str or Candidate, got one {type(candidates).__name__}; wrap it")
 
 
 def _resolve_codec(codec: str | codecs.Codec) -> codecs.Codec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -39,6 +39,30 @@ class Candidate:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
+
+
+def as_candidate(given: str | Candidate, index: int, what: str) -> Candidate:
+    """One item that a user gave, as a Candidate.
+
+    Raises:
+        TypeError: It is neither a str nor a Candidate; names `what` and `index`.
+    """
+    if isinstance(given, Candidate):
+        return given
+    if isinstance(given, str):
+        return Candidate(given)
+    raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {type(given).__name__}: {given!r:.60}")
+
+
+def as_candidates(given: Iterable[str | Candidate], what: str) -> Iterator[Candidate]:
+    """Items that a user gave, as Candidates, one by one.
+
+    Raises:
+        TypeError: One is neither a str nor a Candidate, named by `what` and its index; or `given` is one text, no list.
+    """
+    if isinstance(given, (str, Candidate)):
+        raise TypeError(f"{what} must be a list of str or Candidate, got one {type(given).__name__}; wrap it in a list")
+    return (as_candidate(item, index, what) for index, item in enumerate(given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,22 +23,6 @@ class Retriever(Protocol):
 
     def retrieve(self, query: str, k: int) -> list[Candidate]:
         """At most `k` candidates, best first, each with its score."""
-
-
-def as_candidates(documents: Iterable[str | Candidate]) -> list[Candidate]:
-    """What a user gave as documents, as Candidates.
-
-    Raises:
-        TypeError: One is neither a str nor a Candidate; names it.
-    """
-    if isinstance(documents, (str, Candidate)):
-        raise TypeError(f"documents must be a list of str or Candidate, got one {type(documents).__name__}; wrap it in a list")
-    candidates = []
-    for i, document in enumerate(documents):
-        if not isinstance(document, (str, Candidate)):
-            raise TypeError(f"documents[{i}] must be a str or a Candidate, got {type(document).__name__}: {document!r:.60}")
-        candidates.append(Candidate(document) if isinstance(document, str) else document)
-    return candidates
 
 
 def check_query(query: str, k: int) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import MissingDependencyError, StoreFormatError
-from late_rerank.retrieve.base import as_candidates, best, check_query, load_documents, save_documents
+from late_rerank.retrieve.base import best, check_query, load_documents, save_documents
 from late_rerank.retrieve.words import word_splitter
-from late_rerank.types import Candidate
+from late_rerank.types import Candidate, as_candidates
 
 EngineName = Literal["rank-bm25", "bm25s"]
 
@@ -49,7 +49,7 @@ class BM25Retriever:
         self._settings = {"engine": engine, "k1": k1, "b": b, "language": language}
         self._kind = _engine(engine)
         self._words = word_splitter(language)
-        self.documents = as_candidates(documents)
+        self.documents = list(as_candidates(documents, "documents"))
         words = [self._words(document.text) for document in self.documents]
         # Neither engine takes a corpus without a single word.
         self._index = self._kind.build(words, k1, b) if any(words) else None

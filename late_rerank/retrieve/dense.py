@@ -12,8 +12,8 @@ from tqdm import tqdm
 from late_rerank.encode.builtin import MINILM, minilm_source
 from late_rerank.encode.loading import captured_logs, local_folder
 from late_rerank.errors import StoreFormatError
-from late_rerank.retrieve.base import as_candidates, best, check_query, load_documents, save_documents
-from late_rerank.types import F32, Candidate
+from late_rerank.retrieve.base import best, check_query, load_documents, save_documents
+from late_rerank.types import F32, Candidate, as_candidates
 
 _BATCH_SIZE = 32
 
@@ -41,7 +41,7 @@ class DenseRetriever:
         device: str | None = None,
         progress: bool = False,
     ) -> None:
-        self.documents = as_candidates(documents)
+        self.documents = list(as_candidates(documents, "documents"))
         self._model_name = model
         with captured_logs():
             self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)

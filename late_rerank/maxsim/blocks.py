@@ -1,0 +1,77 @@
+"""MaxSim block by block: what the NumPy and the torch kernel share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.maxsim.base import check_scorable
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
+
+# Tokens a block: its float32 rows (6 MB at dim 384) should stay in the cache between the cast and the product.
+BLOCK_TOKENS = 4096
+
+_DTYPES = {"float32": ("values", np.float32), "float16": ("values", np.float16), "int8": ("codes", np.int8)}
+
+
+class BlockKernel(ABC):
+    """Joins documents into blocks and leaves the arithmetic of a block to its heirs."""
+
+    name: str
+    codecs = frozenset(_DTYPES)
+
+    def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
+        """As in Kernel."""
+        scores: F32 = self.token_maxima(query, documents).sum(axis=1)
+        scores[documents.lengths == 0] = NO_TOKENS_SCORE
+        return scores
+
+    def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
+        """As in Kernel."""
+        check_scorable(self, query, documents)
+        n_query_tokens = len(query.values)
+        empty = NO_TOKENS_SCORE / max(n_query_tokens, 1)
+        maxima = np.full((len(documents), n_query_tokens), empty, dtype=np.float32)
+        for block in _blocks(documents):
+            rows, scales = _rows(documents, block)
+            maxima[block] = self._block_maxima(query.values, rows, scales, documents.lengths[block])
+        return maxima
+
+    @abstractmethod
+    def _block_maxima(self, query: F32, rows: NDArray[Any], scales: F32 | None, lengths: I64) -> F32:
+        """Token maxima of documents of at least one token each.
+
+        Args:
+            query: (n_query_tokens, dim) float32.
+            rows: (n_tokens, dim) in the packed dtype.
+            scales: (n_tokens,) float32 to multiply each row by, or None.
+            lengths: (n_documents,), each at least 1; they sum to n_tokens.
+
+        Returns:
+            (n_documents, n_query_tokens) float32.
+        """
+
+
+def _blocks(documents: PackedVectors) -> Iterator[NDArray[np.int64]]:
+    """Positions of the documents that have tokens, in runs of at most BLOCK_TOKENS tokens (a longer document is alone)."""
+    positions = np.flatnonzero(documents.lengths)
+    ends = np.cumsum(documents.lengths[positions])
+    first = 0
+    while first < len(positions):
+        done = ends[first - 1] if first else 0
+        stop = max(first + 1, int(np.searchsorted(ends, done + BLOCK_TOKENS, side="right")))
+        yield positions[first:stop]
+        first = stop
+
+
+def _rows(documents: PackedVectors, block: NDArray[np.int64]) -> tuple[NDArray[Any], F32 | None]:
+    """The rows of a block, joined, in the packed dtype, and the scale of each row if the codec has scales."""
+    column, dtype = _DTYPES[documents.codec.name]
+    rows = np.concatenate([documents.column(column, i) for i in block]).view(dtype).reshape(-1, documents.codec.dim)
+    if "scales" not in documents.codec.columns:
+        return rows, None
+    return rows, np.concatenate([documents.column("scales", i) for i in block]).view(np.float32)
