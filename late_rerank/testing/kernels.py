@@ -67,9 +67,11 @@ class KernelTests:
 
     @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
     def test_no_documents_and_documents_without_tokens(self, kernel: Kernel, lengths: list[int]) -> None:
-        scores = kernel.score(random_vectors([3], 48), codec("float32").encode(random_vectors(lengths, 48)))
-        assert scores.dtype == np.float32
-        assert scores.tolist() == [-1e9] * len(lengths)
+        for n_query_tokens in (1, 3, 11, 31):  # -1e9 / 11, summed 11 times in float32, is not -1e9
+            query = random_vectors([n_query_tokens], 48)
+            scores = kernel.score(query, codec("float32").encode(random_vectors(lengths, 48)))
+            assert scores.dtype == np.float32
+            assert scores.tolist() == [-1e9] * len(lengths)
 
     def test_a_document_scores_the_same_among_any_neighbours(self, kernel: Kernel) -> None:
         query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors([50] * 40, 48))

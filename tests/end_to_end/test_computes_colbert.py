@@ -120,10 +120,14 @@ def test_the_fingerprint_follows_what_changes_document_vectors(tmp_path):
         TextEncoder(str(stanford(tmp_path / "skiplist", mask_punctuation=False)), device="cpu"),
         TextEncoder(str(stanford(tmp_path / "cap")), device="cpu", max_tokens=10),
     ]
+    other_activation = stanford(tmp_path / "activation")
+    config = json.loads((other_activation / "config.json").read_text())
+    (other_activation / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    other.append(TextEncoder(str(other_activation), device="cpu"))
     query_only = TextEncoder(str(stanford(tmp_path / "query", query_maxlen=24)), device="cpu")
 
     assert same[0] == same[1] == query_only.fingerprint
-    assert len({same[0], *(encoder.fingerprint for encoder in other)}) == 5
+    assert len({same[0], *(encoder.fingerprint for encoder in other)}) == 6
 
 
 def test_max_tokens_cuts_and_says_so(tmp_path):
