@@ -130,3 +130,34 @@ def native(folder: Path, *, register_markers: bool = True, document_length: int 
 
 def _edit(path: Path, **changes) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def native_byte_level(folder: Path, prompts: dict[str, str], special: tuple[str, ...] = ()) -> Path:
+    """sentence-transformers' own format over a byte-level BPE tokenizer, as RoBERTa's and ModernBERT's descendants have."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+
+    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=list(names.values()), initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(["passage: query: the cat sat on the mat, late interaction"] * 20, trainer)
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+    fast.add_special_tokens({"additional_special_tokens": list(special)})
+    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = RobertaConfig(vocab_size=len(fast), max_position_embeddings=80, pad_token_id=1, initializer_range=0.3, **sizes)
+    raw = folder.with_name(f"{folder.name}-backbone")
+    torch.manual_seed(0)
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(raw)
+    fast.save_pretrained(raw)
+    dense = Dense(HIDDEN, DIM, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
+    normalize = Normalize(module_input_name="token_embeddings")
+    modules = [Transformer(str(raw), document_length=32, query_length=32), dense, MultiVectorMask(), normalize]
+    MultiVectorEncoder(modules=modules, prompts=prompts, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return folder

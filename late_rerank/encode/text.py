@@ -111,9 +111,9 @@ class TextEncoder:
         owners: list[int] = []
         truncated = []
         for i, text in enumerate(texts):
-            ids = self._content_ids(text)
+            opening, ids = self._token_ids(text)
             truncated.append(self.max_tokens is not None and len(ids) > self.max_tokens)
-            for piece in self._pieces(ids[: self.max_tokens]):
+            for piece in self._pieces(opening, ids[: self.max_tokens]):
                 pieces.append(piece)
                 owners.append(i)
         rows: list[list[F32]] = [[] for _ in texts]
@@ -155,16 +155,17 @@ class TextEncoder:
 
     # Documents: ids -> pieces -> batches -> vectors.
 
-    def _content_ids(self, text: str) -> list[int]:
+    def _token_ids(self, text: str) -> tuple[list[int], list[int]]:
+        """What stands before the text in every window, and the text's own tokens."""
+        # Tokenised together with its prompt, as sentence-transformers does: in "passage: cat" a byte-level tokenizer gives
+        # the space to the cat. Then the prompt's tokens are set aside.
         encoding = self._tokenizer.encode(self._prompt + _without_surrogates(text), add_special_tokens=False)
-        # Tokenised together with its prompt, as sentence-transformers does; then the prompt's tokens are set aside.
         n_prompt = sum(end <= len(self._prompt) for _, end in encoding.offsets[: len(self._prompt_ids)])
-        return list(encoding.ids[n_prompt:])
+        return self._before + encoding.ids[:n_prompt], encoding.ids[n_prompt:]
 
-    def _pieces(self, ids: list[int]) -> Iterator[_Piece]:
+    def _pieces(self, opening: list[int], ids: list[int]) -> Iterator[_Piece]:
         if not ids:
             return
-        opening = self._before + self._prompt_ids
         size = self.window_tokens - len(opening) - len(self._after)
         for window in windows(len(ids), size, self.overlap_tokens):
             first, last = window.start == 0, window.stop == len(ids)
@@ -236,8 +237,8 @@ class TextEncoder:
         with self._preprocess_lock:
             features = self._model.preprocess([_PROBE], prompt=self._prompt or None, task="document")
         theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
-        ours = next(iter(self._pieces(self._content_ids(_PROBE)))).ids
-        if ours[: self.window_tokens] != theirs and len(theirs) < self.window_tokens:
+        ours = next(self._pieces(*self._token_ids(_PROBE))).ids
+        if ours != theirs:
             raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
 
 

@@ -6,7 +6,7 @@ import string
 import numpy as np
 import pytest
 import torch
-from checkpoints import backbone, native, projection, pylate, stanford
+from checkpoints import backbone, native, native_byte_level, projection, pylate, stanford
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.util.similarity import maxsim
 from transformers import BertModel, BertTokenizer
@@ -204,3 +204,29 @@ def test_added_markers_of_pylate_are_single_tokens(tmp_path):
 
     assert encoder.describe()["query_prefix"] == "[Q] "
     assert encoder.encode_document(["cat"]).lengths.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "special"),
+    [
+        ({"query": "query: ", "document": "passage: "}, ()),
+        ({"query": "[Q] ", "document": "[D] "}, ("[Q] ", "[D] ")),
+        ({}, ()),
+    ],
+    ids=["text", "marker", "none"],
+)
+def test_byte_level_tokenizers_and_text_prompts_are_encoded_as_trained(prompts, special, tmp_path):
+    """Such a tokenizer joins the space after "passage:" to the word that follows."""
+    folder = native_byte_level(tmp_path / "model", prompts, special)
+    ours, theirs = TextEncoder(str(folder), device="cpu"), MultiVectorEncoder(str(folder), device="cpu")
+
+    for text in ("the cat sat", " leading space", "日本", "a\n\nb", LONG):
+        expected = theirs.encode_document([text], convert_to_numpy=True)[0]
+        vectors = ours.encode_document([text]).values
+        kept = len(expected) - (ours.overlap_tokens if len(vectors) > len(expected) else 0)
+        np.testing.assert_allclose(vectors[:kept], expected[:kept], atol=1e-4)
+        np.testing.assert_allclose(
+            ours.encode_query([text]).values, theirs.encode_query([text], convert_to_numpy=True)[0], atol=1e-4
+        )
+    together = ours.encode_document([LONG, "the cat"])
+    np.testing.assert_allclose(together.rows(1), ours.encode_document(["the cat"]).values, atol=1e-5)
