@@ -79,9 +79,12 @@ def check_vectors(vectors: TokenVectors, texts: Sequence[str], dim: int, kind: s
     """Refuse what no score can be made of.
 
     Raises:
+        TypeError: The encoder gave no TokenVectors.
         IncompatibleError: The vectors are not of the encoder's own `dim`.
         ValueError: Not one entry a text, or a component is NaN or infinite; names the text.
     """
+    if not isinstance(vectors, TokenVectors):
+        raise TypeError(f"an encoder must give TokenVectors, got {type(vectors).__name__} for texts of kind {kind!r}")
     if len(vectors) != len(texts):
         raise ValueError(f"the encoder gave token vectors of {len(vectors)} texts for {len(texts)} of kind {kind!r}")
     if vectors.dim != dim:

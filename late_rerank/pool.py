@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from late_rerank import codecs, maxsim
 from late_rerank.index import is_blank, key_of
 from late_rerank.relevance import relevance
 from late_rerank.types import NO_TOKENS_SCORE, Candidate, PackedVectors, RankedDocument, Ranking, TokenVectors, as_candidates
+
+# Two float32 sums of the same products in another order differ by less, a query token.
+ROUNDING = 1e-6
 
 
 class CandidatePool:
@@ -31,22 +34,23 @@ class CandidatePool:
         pairs = zip(self.keys, self.candidates, strict=True)
         return ((key, candidate.text) for key, candidate in pairs if key is not None)
 
-    def select(self, keys: Sequence[bytes], packed: PackedVectors) -> tuple[NDArray[np.int64], NDArray[np.intp], PackedVectors]:
-        """This pool's candidates among packed documents of these keys.
+    def select(
+        self, rows: Mapping[bytes, int], packed: PackedVectors
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp], PackedVectors]:
+        """This pool's candidates among packed documents; `rows` says which document each key is.
 
         Returns:
             Their positions among the candidates, which of the chosen documents each one is, and the chosen documents, each
             once: two results of one kernel call may differ in the last bit, and duplicates must tie.
         """
-        rows = {key: row for row, key in enumerate(keys)}
         pairs = [(i, rows[key]) for i, key in enumerate(self.keys) if key in rows]
         positions = np.array([i for i, _ in pairs], dtype=np.int64)
         chosen, which = np.unique(np.array([row for _, row in pairs], dtype=np.int64), return_inverse=True)
         return positions, which, packed if len(chosen) == len(packed) else packed.take(chosen)
 
-    def score(self, kernel: maxsim.Kernel, codec: codecs.Codec, keys: Sequence[bytes], packed: PackedVectors) -> None:
+    def score(self, kernel: maxsim.Kernel, codec: codecs.Codec, rows: Mapping[bytes, int], packed: PackedVectors) -> None:
         """Write the scores of those candidates that are among `packed`."""
-        positions, which, chosen = self.select(keys, packed)
+        positions, which, chosen = self.select(rows, packed)
         if self.query is None or not len(positions):
             return
         started = time.perf_counter()
@@ -58,9 +62,8 @@ class CandidatePool:
         """Best first; `missing` are the keys that the store didn't hold."""
         n_misses = sum(key in missing for key in self.keys)
         n_query_tokens = len(self.query.values) if self.query else 0
+        order = self._order(n_query_tokens)[:top_k]
         relevances = relevance(self._scores, n_query_tokens)
-        # Stable, so equal scores keep the candidates' order; -inf, the unscored, come last.
-        order = np.argsort(-self._scores, kind="stable")[:top_k]
         return Ranking(
             (self._document(int(index), rank, float(relevances[index])) for rank, index in enumerate(order, start=1)),
             timings_ms={**timings_ms, "maxsim": self._maxsim_ms},
@@ -68,6 +71,21 @@ class CandidatePool:
             n_misses=n_misses,
             query_truncated=self.query is not None and bool(self.query.truncated[0]),
         )
+
+    def _order(self, n_query_tokens: int) -> NDArray[np.int64]:
+        """Positions, best first; equal scores in the candidates' order; the unscored, -inf, last.
+
+        Scores that only float32's rounding parts are made equal first: the last bit depends on a document's place in the
+        kernel's call, and that must not decide an order.
+        """
+        order = np.argsort(-self._scores, kind="stable")
+        falling = self._scores[order]
+        with np.errstate(invalid="ignore"):  # -inf - -inf
+            apart = np.diff(-falling) > ROUNDING * max(n_query_tokens, 1)
+        group = np.concatenate([[0], np.cumsum(apart)])[: len(order)]
+        first = np.concatenate([[0], np.flatnonzero(apart) + 1])
+        self._scores[order] = falling[first][group] if len(order) else falling
+        return order[np.lexsort((order, group))]
 
     def _document(self, index: int, rank: int, relevance: float) -> RankedDocument:
         candidate = self.candidates[index]

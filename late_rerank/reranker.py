@@ -22,6 +22,7 @@ from late_rerank.types import (
     F32,
     NO_TOKENS_SCORE,
     Candidate,
+    Fetched,
     PackedVectors,
     Ranking,
     TokenVectors,
@@ -71,6 +72,7 @@ class Reranker:
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
+        device = None if device is None else str(device)  # a torch.device will do
         # Everything cheap is checked before the model is loaded.
         self.codec = _resolve_codec(codec)
         self.kernel = _resolve_kernel(kernel, device)
@@ -132,13 +134,15 @@ class Reranker:
                 self._raise_if_wanted(missing, pools)
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
-                    pool.score(self.kernel, self.codec, [keys[i] for i in fetched.positions], fetched.found)
-                for batch, packed in self._encode_missing(missing, texts, timer):
+                to_encode = missing if self.on_missing == "encode" else []
+                for rows, packed in self._vectors(keys, fetched, self._encode_missing(to_encode, texts, timer)):
                     for pool in pools:
-                        pool.score(self.kernel, self.codec, batch, packed)
+                        pool.score(self.kernel, self.codec, rows, packed)
             else:
                 missing = []
-        rankings = [pool.ranking(top_k, set(missing), timer.ms) for pool in pools]
+            rankings = [pool.ranking(top_k, set(missing), timer.ms) for pool in pools]
+        for ranking in rankings:
+            ranking.timings_ms["total"] = timer.ms["total"]
         self._count(rankings)
         return rankings
 
@@ -164,9 +168,9 @@ class Reranker:
         by_key = dict(pool.texts())
         keys = list(by_key)
         fetched = self._space.get(keys)
-        found = [([keys[i] for i in fetched.positions], fetched.found)]
-        for batch, packed in (*found, *self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())):
-            positions, which, chosen = pool.select(batch, packed)
+        encoding = self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())
+        for rows, packed in self._vectors(keys, fetched, encoding):
+            positions, which, chosen = pool.select(rows, packed)
             maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)[which]
         return maxima
 
@@ -181,7 +185,7 @@ class Reranker:
             progress: Show a bar on stderr, if that is a terminal.
 
         Raises:
-            TypeError: A document is neither a str nor a Candidate; names it. What came before it is stored.
+            TypeError: A document is neither a str nor a Candidate; names it. Earlier batches are stored.
             ValueError: `batch_size` is below 1, or the encoder gave NaN.
         """
         return index_documents(self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress)
@@ -190,10 +194,11 @@ class Reranker:
         """Counts since this Reranker was made, what its store holds, and which parts run. JSON values."""
         with self._counts_lock:
             counts = dict(self._counts)
+        stored = self.store.stats()
         return {
             **counts,
-            "n_documents": len(self._space),
-            "size_bytes": self.store.stats()["size_bytes"],
+            "n_documents": stored["n_documents"],
+            "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
             "model": getattr(self.encoder, "name", type(self.encoder).__name__),
             "codec": self.codec.name,
@@ -230,11 +235,18 @@ class Reranker:
                 stacklevel=4,
             )
 
+    def _vectors(
+        self, keys: Sequence[bytes], fetched: Fetched, encoding: Iterable[tuple[Sequence[bytes], PackedVectors]]
+    ) -> Iterator[tuple[dict[bytes, int], PackedVectors]]:
+        """Documents as they come, hits first, each time with the row of each key."""
+        if len(fetched.found):
+            yield {keys[i]: row for row, i in enumerate(fetched.positions)}, fetched.found
+        for batch, packed in encoding:
+            yield {key: row for row, key in enumerate(batch)}, packed
+
     def _encode_missing(
         self, keys: Sequence[bytes], texts: Mapping[bytes, str], timer: _Timer
     ) -> Iterator[tuple[Sequence[bytes], PackedVectors]]:
-        if self.on_missing == "skip":
-            return
         for start in range(0, len(keys), BATCH_SIZE):
             batch = keys[start : start + BATCH_SIZE]
             with timer.stage("encode_missing"):
@@ -302,7 +314,7 @@ def _resolve_codec(codec: str | codecs.Codec) -> codecs.Codec:
 def _resolve_kernel(kernel: str | maxsim.Kernel, device: str | None) -> maxsim.Kernel:
     if isinstance(kernel, str):
         return maxsim.kernel(kernel, device)
-    if isinstance(kernel, maxsim.Kernel):
+    if isinstance(kernel, maxsim.Kernel) and not isinstance(kernel, type):
         return kernel
     raise TypeError(f"kernel must be a name or a Kernel (name, codecs, score, token_maxima), got {type(kernel).__name__}")
 

@@ -23,11 +23,13 @@ class Checkpoint:
     Attributes:
         path: The folder.
         format: "native" (sentence-transformers' MultiVectorEncoder), "pylate" or "stanford" (ColBERT).
+        backbone: Where its transformer lies, relative to `path`.
         prefixes: The markers that the files name, by role ("query", "document"); empty where they name none.
     """
 
     path: Path
     format: Format
+    backbone: str
     prefixes: dict[str, str]
 
 
@@ -41,7 +43,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise ModelError(f"{folder} holds neither config.json nor modules.json, so it is no model checkpoint")
     if (folder / "modules.json").is_file():
         return _from_modules(folder)
-    architectures = _read_json(folder / "config.json").get("architectures") or []
+    architectures = _read_object(folder / "config.json").get("architectures") or []
     if "HF_ColBERT" in architectures:
         return _stanford(folder)
     if any(str(name).endswith("ForRetrieval") for name in architectures):
@@ -50,29 +52,36 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _from_modules(folder: Path) -> Checkpoint:
-    config = _read_json(folder / "config_sentence_transformers.json")
+    config = _read_object(folder / "config_sentence_transformers.json")
     modules = _read_json(folder / "modules.json")
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+    if not isinstance(modules, list) or not modules or not all(isinstance(module, dict) for module in modules):
         raise ModelError(f"{folder / 'modules.json'} must be a list of modules")
+    backbone = str(modules[0].get("path", ""))
     if config.get("model_type") == "MultiVectorEncoder":
         _check_dense_weights(folder, modules)
-        return Checkpoint(folder, "native", {})
+        return Checkpoint(folder, "native", backbone, {})
     types = [str(module.get("type", "")) for module in modules]
     if config.get("model_type") == "ColBERT" or "query_prefix" in config or any("pylate" in name for name in types):
         if not any(name.endswith("Dense") for name in types):
             raise _no_projection(folder, "it looks like a PyLate model, but modules.json lists no Dense module")
         _check_dense_weights(folder, modules)
-        prefixes = {role: str(config.get(f"{role}_prefix") or "") for role in ("query", "document")}
-        return Checkpoint(folder, "pylate", prefixes)
+        prefixes = {role: config.get(f"{role}_prefix") for role in ("query", "document")}
+        absent = [f"{role}_prefix" for role, prefix in prefixes.items() if not isinstance(prefix, str)]
+        if absent:
+            raise ModelError(
+                f"{folder}: config_sentence_transformers.json doesn't say {' and '.join(absent)}, so the markers that the "
+                'model was trained with are unknown. Write them there, as "" if it was trained without.'
+            )
+        return Checkpoint(folder, "pylate", backbone, {role: str(prefix) for role, prefix in prefixes.items()})
     raise _no_projection(folder, f"modules.json lists {[name.rsplit('.', 1)[-1] for name in types]}: a single-vector model")
 
 
 def _stanford(folder: Path) -> Checkpoint:
-    metadata = _read_json(folder / "artifact.metadata")
+    metadata = _read_object(folder / "artifact.metadata")
     if (folder / "model.safetensors").is_file() and "linear.weight" not in _tensor_names(folder / "model.safetensors"):
         raise _no_projection(folder, "its model.safetensors holds no 'linear.weight'")
     query, document = metadata.get("query_token_id") or "[unused0]", metadata.get("doc_token_id") or "[unused1]"
-    return Checkpoint(folder, "stanford", {"query": f"{query} ", "document": f"{document} "})
+    return Checkpoint(folder, "stanford", "", {"query": f"{query} ", "document": f"{document} "})
 
 
 def _check_dense_weights(folder: Path, modules: list[dict[str, Any]]) -> None:
@@ -96,6 +105,13 @@ def _tensor_names(path: Path) -> set[str]:
         return set(header)
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = _read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} must hold a JSON object, got {value!r:.60}")
+    return value
 
 
 def _read_json(path: Path) -> Any:

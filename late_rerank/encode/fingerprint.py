@@ -14,8 +14,8 @@ from sentence_transformers import MultiVectorEncoder
 def fingerprint(model: MultiVectorEncoder, settings: Mapping[str, Any]) -> str:
     """32 hexadecimal digits over weights, modules, tokenizer and `settings`.
 
-    Weights are digested as float32 values, not as files: the same model in another format, or on another device, or
-    in another float precision on disk, keeps its stored vectors.
+    Weights are digested as float32 values, not as files: the same model in another format or on another device keeps
+    its stored vectors.
 
     Args:
         model: With float32 weights, as loaded.

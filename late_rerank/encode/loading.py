@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -22,9 +24,8 @@ from late_rerank.errors import ModelError
 # Other people's exports of the same weights, hundreds of MB that we never read.
 _NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
 
-_RANDOM_PROJECTION = "randomly-initialised"
-_MISSING_WEIGHT = re.compile(r"^\s*(\S+)\s*\|\s*MISSING", re.MULTILINE)
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# Both libraries' loggers are the process's, so one load at a time may silence them.
+_LOADING = Lock()
 
 
 def load_minilm(device: str | None) -> MultiVectorEncoder:
@@ -36,10 +37,10 @@ def load_minilm(device: str | None) -> MultiVectorEncoder:
         ModelError: The weights are neither installed nor to be had from the hub.
     """
     folder = local_folder(minilm_source())
-    with captured_logs():
+    with quiet_loading():
         transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS)
         modules = [transformer, MultiVectorMask(), Normalize(module_input_name="token_embeddings")]
-        return MultiVectorEncoder(modules=modules, device=device)
+        return MultiVectorEncoder(modules=modules, device=device).float()
 
 
 def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncoder, Checkpoint]:
@@ -49,12 +50,17 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
         ModelError: Its projection, its prefixes or some of its weights can't be resolved.
     """
     checkpoint = read_checkpoint(folder)
-    with captured_logs() as messages:
+    with quiet_loading():
         try:
-            model = MultiVectorEncoder(str(folder), device=device, local_files_only=True)
+            # float32 whatever the files hold: half precision on a CPU makes a token's vector depend on its neighbours.
+            model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
+            missing = _missing_weights(model, folder / checkpoint.backbone)
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(f"{folder} ({checkpoint.format} format) can't be loaded: {error!r}") from error
-    _refuse_random_weights(folder, "\n".join(messages))
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} weights of its own architecture, {missing[0]!r} first: they would be random"
+        )
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint
 
@@ -85,14 +91,14 @@ def document_prompt(model: MultiVectorEncoder) -> str:
     return next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), None) or ""
 
 
-def _refuse_random_weights(folder: Path, messages: str) -> None:
-    if _RANDOM_PROJECTION in messages:
-        raise ModelError(f"{folder} has no trained token projection: sentence-transformers appended a random one")
-    missing = [name for name in _MISSING_WEIGHT.findall(_COLOURS.sub("", messages)) if "pooler" not in name]
-    if missing:
-        raise ModelError(
-            f"{folder} lacks {len(missing)} weights of its own architecture, {missing[0]!r} first: they would be random"
-        )
+def _missing_weights(model: MultiVectorEncoder, folder: Path) -> list[str]:
+    """Names of backbone weights that no file gave, BERT's unused pooler aside.
+
+    transformers tells them in a log message, whose wording and level are anyone's to change; so they are asked for.
+    """
+    transformer: Any = model[0]
+    _, report = type(transformer.model).from_pretrained(str(folder), output_loading_info=True, local_files_only=True)
+    return sorted(name for name in report["missing_keys"] if "pooler." not in name)
 
 
 def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> None:
@@ -109,29 +115,19 @@ def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> 
 
 
 @contextmanager
-def captured_logs() -> Iterator[list[str]]:
-    """Collect what both libraries say while they load, instead of showing it: most of it is expected noise."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    # The random projection is told at INFO, by this logger; the rest at WARNING.
-    levels = {
-        "sentence_transformers.multi_vector_encoder.model": logging.INFO,
-        "sentence_transformers": None,
-        "transformers": None,
-    }
-    loggers = [logging.getLogger(name) for name in levels]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        for logger, level in zip(loggers, levels.values(), strict=True):
-            logger.handlers, logger.propagate = [handler], False
-            logger.setLevel(logger.level if level is None else level)
-        yield messages
-    finally:
-        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+def quiet_loading() -> Iterator[None]:
+    """Keep both libraries from showing what they say while they load: most of it is expected noise, and we check for ourselves."""
+    with _LOADING:
+        loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
+        before = [(logger.handlers[:], logger.propagate) for logger in loggers]
+        bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            for logger in loggers:
+                logger.handlers, logger.propagate = [logging.NullHandler()], False
+            yield
+        finally:
+            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+                logger.handlers, logger.propagate = handlers, propagate
+            if bars:
+                transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from late_rerank.types import F32, TokenVectors
 
 # Padded tokens a forward pass: enough to fill two cores, little enough to stay in their caches.
 BATCH_TOKENS = 4096
+BATCH_QUERIES = 64
 OVERLAP_TOKENS = 50
 
 _PROBE = "A probe, with punctuation: it's 1 or 2?"
@@ -76,26 +77,30 @@ class TextEncoder:
         self._before, self._after = _special_tokens(self._tokenizer)
         self._prompt_ids = self._tokenizer.encode(self._prompt, add_special_tokens=False).ids
         self._pools = any(isinstance(module, BaseTokenPooling) for module in self._model)
+        if self._transformer.query_expansion is None:
+            # On the left, padding would shift a query's positions by its neighbours' lengths.
+            self._model.tokenizer.padding_side = "right"
         self._set_window()
         self._check_layout()
+        self._check_vectors()
         self.fingerprint = fingerprint(self._model, self._document_settings())
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
-        """Encode queries with the model's own markers and expansion, in one forward pass.
+        """Encode queries with the model's own markers and expansion.
 
         Returns:
             In the order of `texts`; `truncated` says which were longer than the model takes, and were cut.
         """
-        if not texts:
-            return TokenVectors.from_arrays([], self.dim)
         prompt = self._model.prompts.get("query") or ""
         clean = [_without_surrogates(text) for text in texts]
-        with self._preprocess_lock:
-            features = self._model.preprocess(clean, prompt=prompt or None, task="query")
-        vectors, mask = self._forward(features, "query")
-        lengths = [len(self._tokenizer.encode(prompt + text).ids) for text in clean]
-        truncated = [length > self.query_tokens for length in lengths]
-        return TokenVectors.from_arrays([row[kept] for row, kept in zip(vectors, mask, strict=True)], self.dim, truncated)
+        rows: list[F32] = []
+        for start in range(0, len(clean), BATCH_QUERIES):
+            with self._preprocess_lock:
+                features = self._model.preprocess(clean[start : start + BATCH_QUERIES], prompt=prompt or None, task="query")
+            vectors, mask = self._forward(features, "query")
+            rows += [row[kept] for row, kept in zip(vectors, mask, strict=True)]
+        truncated = [len(self._tokenizer.encode(prompt + text).ids) > self.query_tokens for text in clean]
+        return TokenVectors.from_arrays(rows, self.dim, truncated)
 
     def encode_document(self, texts: Sequence[str]) -> TokenVectors:
         """Encode documents whole; longer ones than a window in overlapping windows, whose vectors are joined.
@@ -213,12 +218,22 @@ class TextEncoder:
 
     def _longest(self) -> int:
         tokenizer_limit = int(self._model.tokenizer.model_max_length)
-        positions = getattr(self._transformer.config, "max_position_embeddings", None) or tokenizer_limit
-        return min(tokenizer_limit, int(positions))
+        return min(tokenizer_limit, self._positions() or tokenizer_limit)
+
+    def _positions(self) -> int | None:
+        """Tokens that the model has positions for; None where it has no table of them."""
+        size = getattr(self._transformer.config, "max_position_embeddings", None)
+        table = getattr(getattr(self._transformer.model, "embeddings", None), "position_embeddings", None)
+        # RoBERTa and its kin count positions from padding_idx + 1.
+        padding = getattr(table, "padding_idx", None)
+        return None if size is None else int(size) - (0 if padding is None else int(padding) + 1)
 
     def _set_window(self) -> None:
         n_markers = len(self._before) + len(self._prompt_ids) + len(self._after)
         self.window_tokens = int(self._transformer.document_length or self._longest())
+        longest = max(self.window_tokens, self.query_tokens)
+        if longest > (self._positions() or longest):
+            raise ModelError(f"{self.name} says a length of {longest} tokens, but has positions for {self._positions()}")
         content = self.window_tokens - n_markers
         if content < 1:
             raise ModelError(f"document length {self.window_tokens} leaves no room beside {n_markers} marker tokens")
@@ -240,6 +255,24 @@ class TextEncoder:
         ours = next(self._pieces(*self._token_ids(_PROBE))).ids
         if ours != theirs:
             raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
+
+    def _check_vectors(self) -> None:
+        """One forward pass of each kind: parts that don't fit each other show here, not in the middle of an index."""
+        for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
+            try:
+                values = encode([_PROBE]).values
+            except (IndexError, RuntimeError, ValueError) as error:
+                raise ModelError(f"{self.name} can't encode a {kind}: {error}") from error
+            if values.shape[1] != self.dim or not np.isfinite(values).all():
+                raise ModelError(
+                    f"{self.name} gives {kind} vectors of {values.shape[1]} components (expected {self.dim}), or NaN"
+                )
+            norms = np.linalg.norm(values, axis=1)
+            if np.abs(norms - 1).max() > 1e-2:
+                raise ModelError(
+                    f"{self.name} gives {kind} vectors of lengths {norms.min():.2f} to {norms.max():.2f}, not 1: MaxSim over "
+                    "them is no sum of cosines. Its modules lack a Normalize."
+                )
 
 
 def _own_tokenizer(tokenizer: Any) -> Tokenizer:

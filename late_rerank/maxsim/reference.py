@@ -23,7 +23,7 @@ def maxsim(query: NDArray[np.floating], document: NDArray[np.floating]) -> float
 def token_maxima(query: NDArray[np.floating], document: NDArray[np.floating]) -> list[float]:
     """The best match in the document of each query token."""
     if len(document) == 0:
-        return [NO_TOKENS_SCORE / len(query)] * len(query)
+        return [NO_TOKENS_SCORE / max(len(query), 1)] * len(query)
     q, d = np.asarray(query, np.float64), np.asarray(document, np.float64)
     return [max(float(q_i @ d_j) for d_j in d) for q_i in q]
 

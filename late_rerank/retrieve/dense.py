@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 from late_rerank.encode.builtin import MINILM, minilm_source
-from late_rerank.encode.loading import captured_logs, local_folder
+from late_rerank.encode.loading import local_folder, quiet_loading
 from late_rerank.errors import StoreFormatError
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents
 from late_rerank.types import F32, Candidate, as_candidates
@@ -43,7 +43,7 @@ class DenseRetriever:
     ) -> None:
         self.documents = list(as_candidates(documents, "documents"))
         self._model_name = model
-        with captured_logs():
+        with quiet_loading():
             self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)
         self._vectors = self._encode_documents(progress=progress)
 

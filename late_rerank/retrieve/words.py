@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from threading import Lock
 
 import snowballstemmer
 
@@ -53,10 +54,12 @@ def word_splitter(language: str | None) -> Callable[[str], list[str]]:
         raise ValueError(f"language={language!r} has no stemmer; choose None or one of {snowballstemmer.algorithms()}")
     stop_words = _ENGLISH_STOP_WORDS if language == "english" else frozenset()
     stemmer = snowballstemmer.stemmer(language)
+    lock = Lock()
 
     # A corpus has a hundred times more words than different words, and the stemmer is pure Python.
     @lru_cache(maxsize=2**17)
     def stem(word: str) -> str:
-        return str(stemmer.stemWord(word))
+        with lock:  # the stemmer keeps its state in itself
+            return str(stemmer.stemWord(word))
 
     return lambda text: [stem(word) for word in _WORD.findall(text.lower()) if word not in stop_words]

@@ -16,6 +16,9 @@ from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors
 _SpaceName = tuple[str, str]
 _Name = tuple[_SpaceName, bytes]
 
+# What Python itself takes for one document: array, key, entry. Else a million empty documents would cost nothing.
+_OVERHEAD_BYTES = 400
+
 
 @dataclass(frozen=True, slots=True)
 class _Document:
@@ -24,6 +27,10 @@ class _Document:
     payload: Bytes
     length: int
     truncated: bool
+
+    @property
+    def size_bytes(self) -> int:
+        return self.payload.nbytes + _OVERHEAD_BYTES
 
 
 class MemoryStore(Store):
@@ -90,7 +97,7 @@ class MemoryStore(Store):
         self._remove(name)
         self._documents[name] = document
         self._counts[name[0]] += 1
-        self._size_bytes += document.payload.nbytes
+        self._size_bytes += document.size_bytes
         while self.max_bytes is not None and self._size_bytes > self.max_bytes:
             self._remove(next(iter(self._documents)))
             self._n_evicted += 1
@@ -99,14 +106,15 @@ class MemoryStore(Store):
         document = self._documents.pop(name, None)
         if document is not None:
             self._counts[name[0]] -= 1
-            self._size_bytes -= document.payload.nbytes
+            self._size_bytes -= document.size_bytes
         return document is not None
 
-    def _put(self, names: Sequence[_Name], documents: Sequence[_Document]) -> None:
+    def _put(self, space: _MemorySpace, names: Sequence[_Name], documents: Sequence[_Document]) -> None:
         with self._lock:
+            self._spaces.setdefault(space.name, space)  # it may have been dropped while somebody held it
             for name, document in zip(names, documents, strict=True):
                 # Too large for the bound by itself: letting it in would throw everything else out first.
-                if self.max_bytes is not None and document.payload.nbytes > self.max_bytes:
+                if self.max_bytes is not None and document.size_bytes > self.max_bytes:
                     self._remove(name)
                 else:
                     self._add(name, document)
@@ -132,7 +140,7 @@ class _MemorySpace(Space):
     def __init__(self, store: MemoryStore, name: _SpaceName, codec: CodecSpec) -> None:
         super().__init__(name[0], codec)
         self._store = store
-        self._name = name
+        self.name = name
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
         columns_starts, sizes = _payload_layout(self.codec.columns, packed.lengths)
@@ -142,8 +150,9 @@ class _MemorySpace(Space):
             for name, starts in columns_starts.items():
                 column = packed.column(name, i)
                 payload[starts[i] : starts[i] + len(column)] = column
+            payload.setflags(write=False)  # fetched documents are this memory itself
             documents.append(_Document(payload, int(packed.lengths[i]), bool(packed.truncated[i])))
-        self._store._put(self._names(keys), documents)  # noqa: SLF001 - a space is a part of its store
+        self._store._put(self, self._names(keys), documents)  # noqa: SLF001 - a space is a part of its store
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
         answers = self._store._find(self._names(keys))  # noqa: SLF001
@@ -164,10 +173,10 @@ class _MemorySpace(Space):
         return self._store._delete(self._names(keys))  # noqa: SLF001
 
     def __len__(self) -> int:
-        return self._store._count(self._name)  # noqa: SLF001
+        return self._store._count(self.name)  # noqa: SLF001
 
     def _names(self, keys: Sequence[bytes]) -> list[_Name]:
-        return [(self._name, key) for key in keys]
+        return [(self.name, key) for key in keys]
 
 
 def _payload_layout(columns: Mapping[str, int], lengths: I64) -> tuple[dict[str, I64], I64]:

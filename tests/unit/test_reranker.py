@@ -270,7 +270,7 @@ class TestStoreUse:
         assert reranker.store.stats()["n_documents"] == 0
 
     def test_a_store_too_small_for_the_candidates_still_ranks_right(self, fake):
-        small, large = Reranker(fake, store=MemoryStore(max_bytes=600)), Reranker(fake)
+        small, large = Reranker(fake, store=MemoryStore(max_bytes=1600)), Reranker(fake)
 
         for _ in range(2):
             assert scores_by_index(small.rerank("cat", TEXTS)) == scores_by_index(large.rerank("cat", TEXTS))
