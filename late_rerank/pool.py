@@ -43,7 +43,7 @@ class CandidatePool:
             Their positions among the candidates, which of the chosen documents each one is, and the chosen documents, each
             once: two results of one kernel call may differ in the last bit, and duplicates must tie.
         """
-        pairs = [(i, rows[key]) for i, key in enumerate(self.keys) if key in rows]
+        pairs = [(i, rows[key]) for i, key in enumerate(self.keys) if key is not None and key in rows]
         positions = np.array([i for i, _ in pairs], dtype=np.int64)
         chosen, which = np.unique(np.array([row for _, row in pairs], dtype=np.int64), return_inverse=True)
         return positions, which, packed if len(chosen) == len(packed) else packed.take(chosen)

@@ -25,8 +25,10 @@ class Searcher:
     def __init__(self, retriever: Retriever, reranker: Reranker, k: int = 100) -> None:
         if not isinstance(retriever, Retriever):
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        if not isinstance(reranker, Reranker):
+            raise TypeError(f"reranker must be a Reranker, got {type(reranker).__name__}")
+        if not isinstance(k, int) or k < 1:
+            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
         self.retriever = retriever
         self.reranker = reranker
         self.k = k

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from late_rerank.cli.options import add_first_stage, add_json, add_model
+from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model
 
 
 def register(commands: Any) -> None:
@@ -18,7 +18,7 @@ def register(commands: Any) -> None:
     )
     command.add_argument("folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--split", default="test", help="which judgements (default: test)")
-    add_first_stage(command, "bm25, dense, hybrid, or a file of candidates (query id, document id, rank, score)")
+    add_first_stage(command, files=True)
     add_model(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -27,19 +27,21 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, index, rerank, measure, print."""
     from late_rerank import Reranker
-    from late_rerank.cli.first_stage import NAMES, first_stage
+    from late_rerank.cli.first_stage import first_stage
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus, read_qrels, read_queries
     from late_rerank.evaluate import evaluate, read_run, retrieve_run
     from late_rerank.stores import MemoryStore
 
     folder, stage = Path(options.folder), options.first_stage
-    if stage not in NAMES and not Path(stage).is_file():
-        raise ValueError(f"--first-stage {stage} is neither {', '.join(NAMES)} nor a file")
+    if not (folder / "corpus.jsonl").is_file():
+        raise ValueError(f"{folder} is no BEIR folder: it has no corpus.jsonl")
     queries, qrels = read_queries(folder), read_qrels(folder, options.split)
     documents = read_corpus(folder).documents
+    if not documents:
+        raise ValueError(f"{folder / 'corpus.jsonl'} holds no documents")
     judged = {name: queries[name] for name in qrels if name in queries}
-    if stage in NAMES:
+    if stage in FIRST_STAGES:
         run = retrieve_run(first_stage(stage, documents, options.engine), judged, options.k, progress=True)
     else:
         run = read_run(Path(stage), {str(document.id): document for document in documents}, options.k)
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         "split": options.split,
         "n_queries": result.n_queries,
         "k": options.k,
-        "first_stage": stage if stage in NAMES else Path(stage).stem,
+        "first_stage": stage if stage in FIRST_STAGES else Path(stage).stem,
         "measures": result.measures,
         "latency_ms": result.latency_ms,
         "bytes_per_token": bytes_per_token,

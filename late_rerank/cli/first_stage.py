@@ -8,19 +8,11 @@ from typing import Any
 from late_rerank.retrieve import BM25Retriever, HybridRetriever, Retriever
 from late_rerank.types import Candidate
 
-NAMES = ("bm25", "dense", "hybrid")
-
 
 def first_stage(name: str, documents: Sequence[Candidate], engine: Any) -> Retriever:
-    """The retriever of that name over these documents; dense vectors are made now, with a progress bar.
-
-    Raises:
-        ValueError: No first stage has that name.
-    """
+    """The retriever of that name (one of FIRST_STAGES) over these documents; dense vectors are made now, with a bar."""
     if name == "bm25":
         return BM25Retriever(documents, engine=engine)
-    if name not in NAMES:
-        raise ValueError(f"--first-stage {name} is not known; choose one of {', '.join(NAMES)}")
     from late_rerank.retrieve import DenseRetriever  # loads torch
 
     dense = DenseRetriever(documents, progress=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def at_least_one(text: str) -> int:
@@ -31,9 +32,19 @@ def add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_first_stage(command: argparse.ArgumentParser, stages: str) -> None:
-    """--first-stage, --engine and --k."""
-    command.add_argument("--first-stage", default="bm25", metavar="STAGE", help=f"{stages} (default: bm25)")
+FIRST_STAGES = ("bm25", "dense", "hybrid")
+
+
+def add_first_stage(command: argparse.ArgumentParser, *, files: bool) -> None:
+    """--first-stage (with `files`, also a file of candidates), --engine and --k."""
+    names = ", ".join(FIRST_STAGES) + (", or a file of candidates (query id, document id, rank, score)" if files else "")
+
+    def first_stage(text: str) -> str:
+        if text not in FIRST_STAGES and not (files and Path(text).is_file()):
+            raise argparse.ArgumentTypeError(f"must be one of {names}; got {text!r}")
+        return text
+
+    command.add_argument("--first-stage", default="bm25", metavar="STAGE", type=first_stage, help=f"{names} (default: bm25)")
     command.add_argument(
         "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
     )

@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.corpus.json_lines import parse_json_lines
 
     if options.file == "-":
+        if sys.stdin is None:
+            raise ValueError("stdin is closed; name a FILE of candidates")
         if sys.stdin.isatty():
             print("reading candidates as JSON Lines from the terminal; end with Ctrl-D", file=sys.stderr)
         candidates = list(parse_json_lines(sys.stdin.buffer, "stdin"))

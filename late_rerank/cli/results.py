@@ -14,8 +14,8 @@ _EXCERPT = 300
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object; non-ASCII characters as they are where stdout takes them, else escaped."""
-    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, ensure_ascii=not readable, indent=1))
+    readable = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not readable, allow_nan=False, indent=1))
 
 
 def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, Any]:

@@ -17,11 +17,14 @@ def register(commands: Any) -> None:
         description="Find passages with a first stage, rerank them by late interaction, print the best.",
     )
     command.add_argument(
-        "path", metavar="PATH", help="a folder of txt, md, rst, html; one such file; JSON Lines; a BEIR folder"
+        "path",
+        metavar="PATH",
+        type=blank_refused,
+        help="a folder of txt, md, rst, html; one such file; JSON Lines; a BEIR folder",
     )
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     command.add_argument("--top-k", type=at_least_one, default=10, help="results to print (default: 10)")
-    add_first_stage(command, "bm25, dense or hybrid")
+    add_first_stage(command, files=False)
     add_model(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -30,12 +33,10 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, rerank, print."""
     from late_rerank import Reranker, Searcher
-    from late_rerank.cli.first_stage import NAMES, first_stage
+    from late_rerank.cli.first_stage import first_stage
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
     from late_rerank.corpus import read_corpus
 
-    if options.first_stage not in NAMES:
-        raise ValueError(f"--first-stage {options.first_stage} is not known; choose one of {', '.join(NAMES)}")
     corpus = read_corpus(options.path)
     for path, reason in corpus.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)

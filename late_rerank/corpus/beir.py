@@ -19,6 +19,8 @@ def read_queries(folder: Path) -> dict[str, str]:
         raise FileNotFoundError(f"{folder} is no BEIR folder: it has no queries.jsonl")
     queries = {}
     for query in read_json_lines(path):
+        if not query.text.strip():
+            raise ValueError(f"{path}: the query {query.id!r} is blank")
         if query.id is None:
             raise ValueError(f'{path}: the query {query.text!r:.60} has no "_id"')
         queries[query.id] = query.text
@@ -37,9 +39,9 @@ def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
         splits = sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
         raise FileNotFoundError(f"{folder} has no qrels/{split}.tsv; its splits: {', '.join(splits) or 'none'}")
     qrels: dict[str, dict[str, int]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         fields = line.split("\t")
-        if number == 1 and fields[-1].strip() == "score":
+        if not line.strip() or (number == 1 and fields[-1].strip() == "score"):
             continue
         try:
             query_id, document_id, judgement = fields
@@ -47,3 +49,10 @@ def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
         except ValueError as error:
             raise ValueError(f"{path}, line {number} must be query-id, corpus-id, score: {line!r:.80}") from error
     return qrels
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 at byte {error.start}") from error

@@ -51,7 +51,9 @@ def read_corpus(path: str | Path) -> Corpus:
     if root.is_dir():
         if (root / "corpus.jsonl").is_file():
             return Corpus(read_json_lines(root / "corpus.jsonl"), [])
-        return _read_files(list(_text_files(root)), root)
+        closed: list[tuple[str, str]] = []
+        corpus = _read_files(list(_text_files(root, closed)), root)
+        return Corpus(corpus.documents, closed + corpus.skipped)
     if root.suffix.lower() in JSON_LINES_SUFFIXES:
         return Corpus(read_json_lines(root), [])
     if root.suffix.lower() in TEXT_SUFFIXES:
@@ -72,8 +74,9 @@ def _read_files(files: list[Path], root: Path) -> Corpus:
     return Corpus(documents, skipped)
 
 
-def _text_files(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
+def _text_files(root: Path, closed: list[tuple[str, str]]) -> Iterator[Path]:
+    """Files below `root` in the order of their paths; folders that can't be entered go to `closed`."""
+    for folder, folders, files in os.walk(root, onerror=lambda error: closed.append((error.filename, str(error.strerror)))):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             file = Path(folder, name)

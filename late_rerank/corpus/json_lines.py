@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def parse_json_lines(lines: Iterable[bytes], source: str) -> Iterator[Candidate]
 
 def _parse(line: bytes, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_no_number)
     except ValueError as error:
         raise ValueError(f"{place} is not JSON: {error}") from error
     except RecursionError as error:
@@ -47,14 +48,20 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
 
 
 def _candidate(row: dict[str, Any], place: str) -> Candidate:
-    name = row.get("_id", row.get("id"))
+    name = row.get("id") if row.get("_id") is None else row["_id"]
     score, metadata = row.get("score"), row.get("metadata") or {}
     title = row.get("title") or ""
-    if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float))):
-        raise ValueError(f'{place}: "score" must be a number, got {score!r}')
+    if score is not None and (
+        isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > sys.float_info.max
+    ):
+        raise ValueError(f'{place}: "score" must be a finite number, got {score!r:.60}')
     if not isinstance(metadata, dict):
         raise ValueError(f'{place}: "metadata" must be an object, got {metadata!r:.60}')
     if not isinstance(title, str):
         raise ValueError(f'{place}: "title" must be a string, got {title!r:.60}')
     text = f"{title} {row['text']}" if title and row["text"] else title or row["text"]
     return Candidate(text, None if name is None else str(name), None if score is None else float(score), metadata)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

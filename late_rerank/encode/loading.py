@@ -116,7 +116,7 @@ def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep both libraries from showing what they say while they load: most of it is expected noise, and we check for ourselves."""
+    """Keep both libraries from showing what they say while they load: mostly expected noise, and we check ourselves."""
     with _LOADING:
         loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
         before = [(logger.handlers[:], logger.propagate) for logger in loggers]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class TextEncoder:
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
         self._model.eval()
-        self._transformer: Any = self._model[0]
+        self._transformer = cast(Any, self._model[0])
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
         self._tokenizer = _own_tokenizer(self._model.tokenizer)

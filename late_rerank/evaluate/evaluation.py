@@ -90,6 +90,8 @@ def _check(judged: list[str], run: Run, queries: Mapping[str, str]) -> None:
     unknown = [name for name in judged if name not in queries]
     if unknown:
         raise ValueError(f"{len(unknown)} judged queries have no text, {unknown[0]!r} first")
+    if not any(run.get(name) for name in judged):
+        raise ValueError(f"the run has candidates for none of the {len(judged)} judged queries")
     for name in judged:
         if any(candidate.id is None for candidate in run.get(name, [])):
             raise ValueError(f"a candidate of query {name!r} has no id; judgements name documents by id")

@@ -42,7 +42,7 @@ def read_run(path: Path, documents: Mapping[str, Candidate], k: int) -> Run:
         ValueError: A line has other columns, or names a document that isn't there; names the line.
     """
     ranked: dict[str, list[tuple[int, Candidate]]] = {}
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:  # ids that aren't UTF-8 won't be found, and are then named
         for number, line in enumerate(file, start=1):
             fields = line.split()
             if not fields or (number == 1 and fields[0] in ("query-id", "query_id", "qid")):

@@ -44,7 +44,7 @@ class BM25Retriever:
         b: float = 0.4,
         language: str | None = "english",
     ) -> None:
-        if k1 < 0 or not 0 <= b <= 1:
+        if not k1 >= 0 or not 0 <= b <= 1:
             raise ValueError(f"k1 must be at least 0 and b from 0 to 1, got k1={k1}, b={b}")
         self._settings = {"engine": engine, "k1": k1, "b": b, "language": language}
         self._kind = _engine(engine)
@@ -57,7 +57,8 @@ class BM25Retriever:
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
         """The `k` documents of highest BM25 score, best first; equal scores keep the documents' order.
 
-        Documents that share no word with the query follow with score 0 if there are fewer than `k` others.
+        Documents that share no word with the query score 0. rank-bm25's idf is 0 or below for words in half of the documents
+        or more: over a handful of documents its order says little, and the reranker decides.
 
         Raises:
             TypeError: The query is no str.
@@ -90,10 +91,13 @@ class BM25Retriever:
             MissingDependencyError: It was saved with bm25s, which is not installed.
         """
         documents, settings = load_documents(Path(path), "bm25")
-        retriever = cls([], **settings)
+        try:
+            retriever = cls([], **settings)
+        except TypeError as error:
+            raise StoreFormatError(f"{path}/retriever.json has settings that are none: {settings}") from error
         retriever.documents = documents
         if any(retriever._words(document.text) for document in documents):
-            retriever._index = retriever._kind.load(Path(path), settings["k1"], settings["b"])
+            retriever._index = retriever._kind.load(Path(path), len(documents), settings["k1"], settings["b"])
         return retriever
 
 
@@ -104,7 +108,7 @@ class _Index(Protocol):
     def build(cls, documents: Sequence[list[str]], k1: float, b: float) -> _Index: ...
 
     @classmethod
-    def load(cls, folder: Path, k1: float, b: float) -> _Index: ...
+    def load(cls, folder: Path, n_documents: int, k1: float, b: float) -> _Index: ...
 
     def save(self, folder: Path) -> None: ...
 
@@ -123,12 +127,16 @@ class _RankBM25:
         return cls(documents, k1, b)
 
     @classmethod
-    def load(cls, folder: Path, k1: float, b: float) -> _RankBM25:
+    def load(cls, folder: Path, n_documents: int, k1: float, b: float) -> _RankBM25:
         try:
             with (folder / "words.jsonl").open(encoding="utf-8") as file:
-                return cls([json.loads(line) for line in file], k1, b)
+                documents = [json.loads(line) for line in file]
         except (OSError, ValueError) as error:
             raise StoreFormatError(f"{folder}/words.jsonl is damaged: {error}") from error
+        fit = len(documents) == n_documents and all(isinstance(words, list) for words in documents) and any(documents)
+        if not fit or not all(isinstance(word, str) for words in documents for word in words):
+            raise StoreFormatError(f"{folder}/words.jsonl is damaged: expected the words of {n_documents} documents")
+        return cls(documents, k1, b)
 
     def save(self, folder: Path) -> None:
         # Words, not a pickle of the index: reading a pickle runs what is in it, and the index is built in no time.
@@ -150,11 +158,14 @@ class _Bm25s:
         return cls(index)
 
     @classmethod
-    def load(cls, folder: Path, k1: float, b: float) -> _Bm25s:  # noqa: ARG003 - bm25s keeps its own settings
+    def load(cls, folder: Path, n_documents: int, k1: float, b: float) -> _Bm25s:  # noqa: ARG003 - bm25s keeps k1 and b
         try:
-            return cls(_bm25s().BM25.load(folder / "bm25s", show_progress=False))
-        except (OSError, ValueError, KeyError) as error:
+            index = _bm25s().BM25.load(folder / "bm25s", show_progress=False)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise StoreFormatError(f"{folder}/bm25s is damaged: {error}") from error
+        if index.scores["num_docs"] != n_documents:
+            raise StoreFormatError(f"{folder}/bm25s holds {index.scores['num_docs']} documents, expected {n_documents}")
+        return cls(index)
 
     def save(self, folder: Path) -> None:
         self._index.save(folder / "bm25s", show_progress=False)

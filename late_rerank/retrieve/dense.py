@@ -83,7 +83,7 @@ class DenseRetriever:
         retriever = cls([], settings["model"], device=device)
         try:
             vectors = np.load(Path(path) / "vectors.npy")
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise StoreFormatError(f"{path}/vectors.npy is damaged: {error}") from error
         if vectors.shape != (len(documents), retriever._vectors.shape[1]) or vectors.dtype != np.float32:
             raise StoreFormatError(f"{path}/vectors.npy holds {vectors.shape} {vectors.dtype} for {len(documents)} documents")

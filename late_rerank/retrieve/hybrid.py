@@ -12,7 +12,8 @@ from late_rerank.types import Candidate
 class HybridRetriever:
     """Asks several retrievers and fuses their orders: a document's score is the sum of 1 / (60 + rank).
 
-    A document is the same in two lists if its id is, or, without ids, its text. Within one list it counts once.
+    A document is the same in two lists if its id is, or, without ids, its text. Within one list it counts once. A score
+    of exactly 0 is no vote: lexical retrievers fill their lists with documents that share no word with the query.
 
     Args:
         retrievers: At least one.
@@ -41,9 +42,9 @@ class HybridRetriever:
             ranks: dict[tuple[str, str], int] = {}
             for rank, candidate in enumerate(retriever.retrieve(query, k), start=1):
                 name = ("text", candidate.text) if candidate.id is None else ("id", candidate.id)
-                ranks.setdefault(name, rank)
+                ranks.setdefault(name, 0 if candidate.score == 0 else rank)
                 seen.setdefault(name, candidate)
             for name, rank in ranks.items():
-                scores[name] = scores.get(name, 0.0) + 1.0 / (self.rank_constant + rank)
+                scores[name] = scores.get(name, 0.0) + (1.0 / (self.rank_constant + rank) if rank else 0.0)
         order = sorted(scores, key=lambda name: -scores[name])[:k]
         return [replace(seen[name], score=scores[name]) for name in order]

@@ -144,6 +144,9 @@ def test_doctor_describes_a_checkpoint_and_refuses_a_wrong_one(tmp_path, capsys)
         ["search", ".", "q", "--top-k", "0"],
         ["search", ".", "q", "--k", "many"],
         ["rerank", "q", "--codec", "int3"],
+        ["search", ".", "q", "--first-stage", "magic"],
+        ["search", "", "q"],
+        ["eval", ".", "--first-stage", "nothing.tsv"],
     ],
 )
 def test_wrong_use_exits_with_2(arguments, capsys):
@@ -158,11 +161,9 @@ def test_wrong_use_exits_with_2(arguments, capsys):
     [
         (["search", "/nowhere/at/all", "q"], "does not exist"),
         (["search", "{folder}/empty", "q"], "holds no documents"),
-        (["search", "{folder}", "q", "--first-stage", "magic"], "choose one of bm25, dense, hybrid"),
         (["rerank", "q", "/nowhere.jsonl"], "No such file"),
         (["rerank", "q", "{folder}/cats.md"], "cats.md, line 1 is not JSON"),
-        (["eval", "{folder}"], "no queries.jsonl"),
-        (["eval", "{folder}", "--first-stage", "nothing.tsv"], "nor a file"),
+        (["eval", "{folder}"], "no corpus.jsonl"),
         (["doctor", "{folder}/empty"], "no model checkpoint"),
         (["search", "{folder}", "q", "--model", "/nowhere"], "neither a folder"),
     ],

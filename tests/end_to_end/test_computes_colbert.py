@@ -1,7 +1,9 @@
 """It computes ColBERT: projection, markers, expansion and skiplist, in every format, or it refuses."""
 
 import json
+import logging
 import string
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -139,6 +141,33 @@ def test_max_tokens_cuts_and_says_so(tmp_path):
     assert {document.index: document.truncated for document in ranked} == {0: True, 1: False}
 
 
+def test_half_precision_files_are_computed_in_float32(tmp_path):
+    folder = stanford(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+    encoder = TextEncoder(str(folder), device="cpu")
+
+    together = encoder.encode_document(["the cat", "late interaction keeps one vector per token " * 3])
+    np.testing.assert_allclose(together.rows(0), encoder.encode_document(["the cat"]).values, atol=1e-5)
+
+
+def test_checkpoints_load_side_by_side_and_leave_the_logs_alone(tmp_path):
+    good, bad = stanford(tmp_path / "good"), stanford(tmp_path / "bad", prefix="somebody.elses.")
+    before = [logging.getLogger(name).handlers[:] for name in ("transformers", "sentence_transformers")]
+
+    def load(folder):
+        try:
+            return TextEncoder(str(folder), device="cpu").fingerprint
+        except ModelError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(load, [good, bad] * 4))
+    assert len(set(results[::2])) == 1
+    assert all("lacks" in result for result in results[1::2])
+    assert [logging.getLogger(name).handlers for name in ("transformers", "sentence_transformers")] == before
+
+
 class TestRefusal:
     def refuse(self, folder, match):
         with pytest.raises(ModelError, match=match):
@@ -161,6 +190,56 @@ class TestRefusal:
 
     def test_stanford_whose_encoder_weights_have_other_names(self, tmp_path):
         self.refuse(stanford(tmp_path / "model", prefix="somebody.elses."), "lacks .* weights")
+
+    def test_stanford_that_lacks_the_same_weight_in_every_layer(self, tmp_path):
+        """transformers' report groups such names; its log level must not matter either."""
+        from safetensors.torch import load_file, save_file
+
+        folder = stanford(tmp_path / "model")
+        weights = load_file(folder / "model.safetensors")
+        kept = {name: tensor for name, tensor in weights.items() if "attention.self.query.weight" not in name}
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        logging.disable(logging.CRITICAL)
+        try:
+            self.refuse(folder, "lacks 2 weights")
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def test_lengths_beyond_the_position_table(self, tmp_path):
+        self.refuse(stanford(tmp_path / "document", doc_maxlen=300), "length of 300 tokens, but has positions for 128")
+        self.refuse(stanford(tmp_path / "query", query_maxlen=300), "length of 300 tokens")
+
+    def test_a_projection_that_does_not_fit(self, tmp_path):
+        from safetensors.torch import save_file
+
+        folder = pylate(tmp_path / "model")
+        save_file({"linear.weight": torch.zeros(16, 48)}, folder / "1_Dense" / "model.safetensors")
+        config = json.loads((folder / "1_Dense" / "config.json").read_text())
+        (folder / "1_Dense" / "config.json").write_text(json.dumps({**config, "in_features": 48}))
+        self.refuse(folder, "can't encode a query")
+
+    def test_a_projection_of_nan(self, tmp_path):
+        from safetensors.torch import save_file
+
+        folder = pylate(tmp_path / "model")
+        save_file({"linear.weight": torch.full((16, 32), torch.nan)}, folder / "1_Dense" / "model.safetensors")
+        self.refuse(folder, "or NaN")
+
+    def test_vectors_that_nothing_normalises(self, tmp_path):
+        folder = native(tmp_path / "model")
+        modules = json.loads((folder / "modules.json").read_text())
+        (folder / "modules.json").write_text(json.dumps(modules[:-1]))
+        self.refuse(folder, "lack a Normalize")
+
+    @pytest.mark.parametrize("prefix", [None, 3])
+    def test_pylate_that_does_not_say_its_prefixes(self, prefix, tmp_path):
+        self.refuse(pylate(tmp_path / "model", query_prefix=prefix), "doesn't say query_prefix")
+
+    @pytest.mark.parametrize("name", ["config.json", "artifact.metadata"])
+    def test_json_that_is_no_object(self, name, tmp_path):
+        folder = stanford(tmp_path / "model")
+        (folder / name).write_text("[]")
+        self.refuse(folder, "must hold a JSON object")
 
     def test_stanford_whose_marker_is_unknown(self, tmp_path):
         self.refuse(stanford(tmp_path / "model", query_token_id="[nowhere]"), r"query prefix '\[nowhere\]' is not a token")

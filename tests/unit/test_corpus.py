@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,32 @@ class TestHtml:
             assert shown.index(word) == source.index(word)
         assert shown.split() == ["One", "two", "<", "three!", "four", "five"]
 
+    @pytest.mark.parametrize(
+        ("source", "shown"),
+        [
+            ("AT&T and R&D<b>x</b>", "AT&T and R&D   x"),
+            ("&lt;a&gt; &copy 5 &nosuch; &#65;", "< a> © 5 &nosuch; A"),
+            ("<!-- <b>not seen</b> -->seen<!-- nor this", "seen"),
+            ("a < b and c > d", "a < b and c > d"),
+        ],
+    )
+    def test_what_is_no_markup_is_shown_as_it_stands(self, source, shown):
+        assert visible_text(source).split() == shown.split()
+
+    @pytest.mark.parametrize("trap", ["<a ", "<!--", "<a href='", "&amp", "<![", "</"])
+    def test_markup_that_never_ends_takes_no_time(self, trap):
+        started = time.monotonic()
+        visible_text(trap * 40_000)
+        assert time.monotonic() - started < 5
+
+    def test_a_declaration_that_the_parser_gives_up_on_is_skipped_and_told(self, tmp_path):
+        (tmp_path / "odd.html").write_text("<p>hello</p><![ if IE ]>")
+        (tmp_path / "fine.html").write_text("<p>hello</p>")
+        corpus = read_corpus(tmp_path)
+
+        assert [document.text for document in corpus.documents] == ["hello"]
+        assert "can't be parsed" in corpus.skipped[0][1]
+
     @given(st.text(alphabet="<>&;/a b\n!-='\"#x\u00e4p", max_size=60))
     def test_any_text_keeps_its_length(self, source):
         assert len(visible_text(source)) == len(source)
@@ -125,14 +152,14 @@ class TestJsonLines:
             '{"_id": "1", "title": "T", "text": "body"}',
             "",
             '{"id": 2, "text": "b", "score": 3, "metadata": {"a": 1}}',
-            '{"text": ""}',
+            '{"text": "", "_id": null, "id": "three"}',
         )
         documents = read_json_lines(path)
 
         assert [(document.text, document.id, document.score) for document in documents] == [
             ("T body", "1", None),
             ("b", "2", 3.0),
-            ("", None, None),
+            ("", "three", None),
         ]
         assert documents[1].metadata == {"a": 1}
 
@@ -143,7 +170,10 @@ class TestJsonLines:
             ("[]", "must be a JSON object"),
             ('{"id": "x"}', 'with a "text"'),
             ('{"text": 3}', 'with a "text"'),
-            ('{"text": "a", "score": "high"}', '"score" must be a number'),
+            ('{"text": "a", "score": "high"}', '"score" must be a finite number'),
+            ('{"text": "a", "score": NaN}', "NaN is not a JSON number"),
+            ('{"text": "a", "score": 1e999}', "finite number"),
+            ('{"text": "a", "score": 1' + 400 * "0" + "}", "finite number"),
             ('{"text": "a", "metadata": [1]}', '"metadata" must be an object'),
             ('{"text": "a", "title": 7}', '"title" must be a string'),
             ("[" * 100_000, "nested too deeply|is not JSON"),

@@ -79,3 +79,5 @@ def test_what_cannot_be_measured_is_refused():
         evaluate(reranker, {}, {}, QRELS)
     with pytest.raises(ValueError, match="no id"):
         evaluate(reranker, {"q1": [Candidate("x")]}, QUERIES, QRELS)
+    with pytest.raises(ValueError, match="none of the 2 judged queries"):
+        evaluate(reranker, {"unjudged": [DOCUMENTS["a"]], "q1": []}, QUERIES, QRELS)

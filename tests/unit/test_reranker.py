@@ -42,6 +42,16 @@ class TestRanking:
 
         np.testing.assert_allclose([scores_by_index(ranked)[i] for i in range(len(TEXTS))], expected, atol=1e-5)
 
+    def test_scores_that_rounding_alone_parts_tie_whatever_the_store_held(self, fake):
+        """Their texts differ, their vectors don't; in which kernel call a document stands must not decide."""
+        texts = ["cat" + "!" * i for i in range(40)]
+        for stored in (texts[1:], texts[::2], texts[20:], []):
+            reranker = Reranker(fake, codec="float32")
+            reranker.index(stored)
+            ranked = reranker.rerank("one cat on the mat", texts)
+            assert [document.index for document in ranked] == list(range(40))
+            assert len({document.score for document in ranked}) == 1
+
     def test_top_k_keeps_the_best(self, reranker):
         assert list(reranker.rerank("cat mat", TEXTS, top_k=2)) == list(reranker.rerank("cat mat", TEXTS))[:2]
         assert len(reranker.rerank("cat", TEXTS, top_k=99)) == 5
@@ -204,6 +214,14 @@ class TestUsersEncoder:
         with pytest.raises(ValueError, match="2 texts for 3"):
             Reranker(Lossy()).rerank("cat", ["a", "b", "c"])
 
+    def test_an_encoder_that_gives_something_else_is_refused(self):
+        class Listing(FakeEncoder):
+            def encode_query(self, texts):
+                return [[0.0] * 64]
+
+        with pytest.raises(TypeError, match="must give TokenVectors, got list"):
+            Reranker(Listing()).rerank("cat", ["a"])
+
     def test_an_encoder_with_another_dim_than_it_says_is_refused(self):
         class Wide(FakeEncoder):
             def encode_query(self, texts):
@@ -316,6 +334,13 @@ class TestBatchAndAsync:
 
         assert fake.n_documents == 5
 
+    def test_the_total_covers_all_stages(self, reranker):
+        started = time.perf_counter()
+        ranking = reranker.rerank("cat 7", [f"cat {i}" for i in range(3000)])
+        wall_ms = (time.perf_counter() - started) * 1000
+
+        assert ranking.timings_ms["total"] >= wall_ms * 0.9
+
     def test_an_empty_batch(self, reranker):
         assert reranker.rerank_batch([], []) == []
 
@@ -368,6 +393,10 @@ class TestTokenMaxima:
         assert maxima.shape == (7, 3)
         assert maxima.dtype == np.float32
         np.testing.assert_allclose(maxima.sum(axis=1), [scores[i] for i in range(7)], rtol=1e-6, atol=1e-5)
+
+    @pytest.mark.parametrize("on_missing", ["skip", "raise"])
+    def test_misses_are_encoded_whatever_rerank_does_with_them(self, fake, on_missing):
+        assert Reranker(fake, on_missing=on_missing).token_maxima("cat", ["a cat"])[0, 0] == pytest.approx(1, abs=0.01)
 
     def test_no_texts(self, reranker):
         assert reranker.token_maxima("cat on mat", []).shape == (0, 3)

@@ -1,5 +1,6 @@
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -87,6 +88,40 @@ class TestBM25:
         with pytest.raises(StoreFormatError, match="damaged"):
             BM25Retriever.load(tmp_path)
 
+    def test_words_of_other_documents_are_refused(self, tmp_path):
+        BM25Retriever(DOCUMENTS).save(tmp_path)
+        lines = (tmp_path / "words.jsonl").read_text().splitlines()
+        for damaged in ("\n".join(lines[:2]), "", "\n".join(["3"] * 4), "\n".join(["[3]"] * 4)):
+            (tmp_path / "words.jsonl").write_text(damaged)
+            with pytest.raises(StoreFormatError, match="expected the words of 4 documents"):
+                BM25Retriever.load(tmp_path)
+
+    def test_an_index_of_other_documents_is_refused(self, tmp_path):
+        BM25Retriever(DOCUMENTS, engine="bm25s").save(tmp_path / "four")
+        BM25Retriever(DOCUMENTS[:3], engine="bm25s").save(tmp_path / "three")
+        (tmp_path / "four" / "bm25s").rename(tmp_path / "old")
+        (tmp_path / "three" / "bm25s").rename(tmp_path / "four" / "bm25s")
+        with pytest.raises(StoreFormatError, match="holds 3 documents, expected 4"):
+            BM25Retriever.load(tmp_path / "four")
+
+    def test_threads_share_one_retriever(self, monkeypatch):
+        """The pure-Python stemmer keeps its state in itself; PyStemmer, where installed, would hide it."""
+        import snowballstemmer
+        from snowballstemmer.english_stemmer import EnglishStemmer
+
+        monkeypatch.setattr(snowballstemmer, "stemmer", lambda language: EnglishStemmer())
+        words = [f"running{suffix} nationalization{suffix} generously{suffix}" for suffix in map(str, range(300))]
+        expected = [BM25Retriever(["x y"])._words(text) for text in words]
+        split = BM25Retriever(["x y"])._words
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(split, words * 4))
+        finally:
+            sys.setswitchinterval(interval)
+        assert found == expected * 4
+
     def test_another_version_or_a_lost_document_is_refused(self, tmp_path):
         BM25Retriever(DOCUMENTS).save(tmp_path)
         header = json.loads((tmp_path / "retriever.json").read_text())
@@ -122,6 +157,13 @@ class TestHybrid:
         found = HybridRetriever([Fixed(Candidate("same")), Fixed(Candidate("same"), Candidate("other"))]).retrieve("q", 10)
 
         assert [(candidate.text, candidate.score) for candidate in found] == [("same", 2 / 61), ("other", 1 / 62)]
+
+    def test_a_score_of_zero_is_no_vote(self):
+        filler = [Candidate(name, name, 0.0) for name in "abc"]
+        found = HybridRetriever([Fixed(*filler), Fixed("c", "b")]).retrieve("q", 10)
+
+        assert [candidate.id for candidate in found] == ["c", "b", "a"]
+        assert found[2].score == 0
 
     def test_k_cuts_the_fused_list(self):
         assert len(HybridRetriever([Fixed("a", "b"), Fixed("c", "d")]).retrieve("q", 2)) == 2

@@ -1,3 +1,7 @@
+import copy
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,6 +29,13 @@ def test_token_vectors_check_their_shapes():
 def test_a_candidate_needs_text():
     with pytest.raises(TypeError, match="must be a str, got int"):
         Candidate(3)
+
+
+def test_candidates_can_be_pickled_copied_and_made_dicts():
+    candidate = Candidate("x")
+
+    assert pickle.loads(pickle.dumps(candidate)) == copy.deepcopy(candidate) == candidate
+    assert dataclasses.asdict(candidate) == {"text": "x", "id": None, "score": None, "metadata": {}}
 
 
 def test_a_ranking_is_a_list():
