@@ -58,7 +58,7 @@ class CandidatePool:
         self._maxsim_ms += (time.perf_counter() - started) * 1000
         self._truncated[positions] = chosen.truncated[which]
 
-    def ranking(self, top_k: int | None, missing: set[bytes], timings_ms: Mapping[str, float]) -> Ranking:
+    def ranking(self, top_k: int | None, missing: frozenset[bytes], timings_ms: Mapping[str, float]) -> Ranking:
         """Best first; `missing` are the keys that the store didn't hold."""
         n_misses = sum(key in missing for key in self.keys)
         n_query_tokens = len(self.query.values) if self.query else 0

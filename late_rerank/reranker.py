@@ -140,7 +140,8 @@ class Reranker:
                         pool.score(self.kernel, self.codec, rows, packed)
             else:
                 missing = []
-            rankings = [pool.ranking(top_k, set(missing), timer.ms) for pool in pools]
+            absent = frozenset(missing)
+            rankings = [pool.ranking(top_k, absent, timer.ms) for pool in pools]
         for ranking in rankings:
             ranking.timings_ms["total"] = timer.ms["total"]
         self._count(rankings)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,17 +53,33 @@ def best(documents: Sequence[Candidate], scores: NDArray[np.floating], k: int) -
     return [replace(documents[i], score=float(scores[i])) for i in order]
 
 
-def save_documents(folder: Path, documents: Sequence[Candidate], kind: str, settings: Mapping[str, Any]) -> None:
-    """Write documents and settings into `folder`, which is made if it isn't there.
+@contextmanager
+def saving(folder: Path) -> Iterator[Path]:
+    """A new folder to write into, which takes the place of `folder` when all is written; until then the old one stays.
 
     Raises:
         FileExistsError: `folder` holds something else than a saved retriever.
-        TypeError: A document's metadata is no JSON.
     """
+    folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "retriever.json").is_file())):
         raise FileExistsError(f"{folder} holds other files; save into a new or empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        new, old = Path(beside, "new"), Path(beside, "old")
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+
+
+def save_documents(folder: Path, documents: Sequence[Candidate], kind: str, settings: Mapping[str, Any]) -> None:
+    """Write documents and settings into `folder`.
+
+    Raises:
+        TypeError: A document's metadata is no JSON.
+    """
     rows = [_row(document, i) for i, document in enumerate(documents)]
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "documents.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     header = {"format": FORMAT_VERSION, "kind": kind, "n_documents": len(rows), "settings": dict(settings)}
     (folder / "retriever.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")

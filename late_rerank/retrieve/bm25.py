@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import MissingDependencyError, StoreFormatError
-from late_rerank.retrieve.base import best, check_query, load_documents, save_documents
+from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
 from late_rerank.retrieve.words import word_splitter
 from late_rerank.types import Candidate, as_candidates
 
@@ -76,10 +76,10 @@ class BM25Retriever:
             FileExistsError: The folder holds something else.
             TypeError: A document's metadata is no JSON.
         """
-        folder = Path(path)
-        save_documents(folder, self.documents, "bm25", self._settings)
-        if self._index is not None:
-            self._index.save(folder)
+        with saving(Path(path)) as folder:
+            save_documents(folder, self.documents, "bm25", self._settings)
+            if self._index is not None:
+                self._index.save(folder)
 
     @classmethod
     def load(cls, path: str | Path) -> BM25Retriever:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from late_rerank.encode.builtin import MINILM, minilm_source
 from late_rerank.encode.loading import local_folder, quiet_loading
 from late_rerank.errors import StoreFormatError
-from late_rerank.retrieve.base import best, check_query, load_documents, save_documents
+from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
 from late_rerank.types import F32, Candidate, as_candidates
 
 _BATCH_SIZE = 32
@@ -66,9 +66,9 @@ class DenseRetriever:
             FileExistsError: The folder holds something else.
             TypeError: A document's metadata is no JSON.
         """
-        folder = Path(path)
-        save_documents(folder, self.documents, "dense", {"model": self._model_name})
-        np.save(folder / "vectors.npy", self._vectors)
+        with saving(Path(path)) as folder:
+            save_documents(folder, self.documents, "dense", {"model": self._model_name})
+            np.save(folder / "vectors.npy", self._vectors)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> DenseRetriever:

@@ -79,7 +79,14 @@ class TestBM25:
     def test_metadata_that_is_no_json_is_refused_before_anything_is_written(self, tmp_path):
         with pytest.raises(TypeError, match="metadata of document 1"):
             BM25Retriever([*DOCUMENTS[:1], Candidate("x", None, None, {"a": object()})]).save(tmp_path / "index")
-        assert not (tmp_path / "index").exists()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_save_that_fails_leaves_the_old_one(self, tmp_path):
+        BM25Retriever(DOCUMENTS).save(tmp_path / "index")
+        with pytest.raises(TypeError, match="metadata"):
+            BM25Retriever([Candidate("x", None, None, {"a": object()})]).save(tmp_path / "index")
+        assert [path.name for path in tmp_path.iterdir()] == ["index"]
+        assert BM25Retriever.load(tmp_path / "index").documents == DOCUMENTS
 
     @pytest.mark.parametrize("name", ["retriever.json", "documents.jsonl", "words.jsonl"])
     def test_damaged_files_are_named(self, name, tmp_path):
