@@ -63,9 +63,11 @@ class CandidatePool:
         n_misses = sum(key in missing for key in self.keys)
         n_query_tokens = len(self.query.values) if self.query else 0
         order = self._order(n_query_tokens)[:top_k]
-        relevances = relevance(self._scores, n_query_tokens)
+        # Python's own numbers, made at once: one NumPy scalar after the other takes a tenth of a millisecond for 100 documents.
+        columns = (order, self._scores[order], relevance(self._scores[order], n_query_tokens), self._truncated[order])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
         return Ranking(
-            (self._document(int(index), rank, float(relevances[index])) for rank, index in enumerate(order, start=1)),
+            (self._document(rank, *row) for rank, row in enumerate(rows, start=1)),
             timings_ms={**timings_ms, "maxsim": self._maxsim_ms},
             n_hits=sum(key is not None for key in self.keys) - n_misses,
             n_misses=n_misses,
@@ -87,9 +89,8 @@ class CandidatePool:
         self._scores[order] = falling[first][group] if len(order) else falling
         return order[np.lexsort((order, group))]
 
-    def _document(self, index: int, rank: int, relevance: float) -> RankedDocument:
+    def _document(self, rank: int, index: int, score: float, relevance: float, truncated: bool) -> RankedDocument:  # noqa: FBT001
         candidate = self.candidates[index]
-        score = float(self._scores[index])
         scored = score != -np.inf
         return RankedDocument(
             text=candidate.text,
@@ -99,6 +100,6 @@ class CandidatePool:
             rank=rank,
             index=index,
             candidate_score=candidate.score,
-            truncated=bool(self._truncated[index]),
+            truncated=truncated,
             metadata=candidate.metadata,
         )
