@@ -40,9 +40,11 @@ def run(options: argparse.Namespace) -> None:
         print_json(report)
         return
     for name, value in report.items():
-        shown = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
-        print(
-            f"{name.replace('_', ' '):<18} {shown!r}"
-            if shown == "" or "prefix" in name
-            else f"{name.replace('_', ' '):<18} {shown}"
-        )
+        print(f"{name.replace('_', ' '):<18} {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    # A prefix ends in a space, or is empty: quotes show it.
+    return repr(value) if isinstance(value, str) and (not value or value.strip() != value) else str(value)

@@ -29,8 +29,7 @@ def run(options: argparse.Namespace) -> None:
     """Read, rerank, print."""
     from late_rerank import Reranker
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
-    from late_rerank.corpus import read_json_lines
-    from late_rerank.corpus.json_lines import parse_json_lines
+    from late_rerank.corpus import parse_json_lines, read_json_lines
 
     if options.file == "-":
         if sys.stdin is None:

@@ -35,12 +35,8 @@ def print_ranking(ranking: Ranking) -> None:
     if not ranking:
         print("no documents")
     for document in ranking:
-        score = "unscored" if document.score is None else f"{document.score:.2f}  relevance {document.relevance:.2f}"
-        print(
-            f"{document.rank:>3}. {document.id or ''}  score {score}  (was {document.index + 1})".replace(
-                ".   score", ".  score"
-            )
-        )
+        score = "unscored" if document.score is None else f"score {document.score:.2f}  relevance {document.relevance:.2f}"
+        print("  ".join(filter(None, (f"{document.rank:>3}.", document.id, score, f"(was {document.index + 1})"))))
         print(f"     {excerpt(document.text)}\n")
     ms = ranking.timings_ms
     stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")

@@ -2,6 +2,6 @@
 
 from late_rerank.corpus.beir import read_qrels, read_queries
 from late_rerank.corpus.files import Corpus, read_corpus
-from late_rerank.corpus.json_lines import read_json_lines
+from late_rerank.corpus.json_lines import parse_json_lines, read_json_lines
 
-__all__ = ["Corpus", "read_corpus", "read_json_lines", "read_qrels", "read_queries"]
+__all__ = ["Corpus", "parse_json_lines", "read_corpus", "read_json_lines", "read_qrels", "read_queries"]
