@@ -6,9 +6,11 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 from late_rerank import __version__
 from late_rerank.cli import demo, doctor, evaluate, rerank, search
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _interrupts():
             warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
             options.run(options)
         sys.stdout.flush()
@@ -59,6 +61,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"late-rerank {options.command}: {error}")
         return 1
     return 0
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Make sure that Ctrl-C arrives as KeyboardInterrupt, also in the seconds in which torch is imported.
+
+    Raised in a callback of the import machinery Python only reports it and goes on, and C code under import may turn it
+    into an ImportError.
+    """
+    interrupted = False
+
+    def note(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(signal_number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and only it is interrupted
+        return
+    handler, hook = signal.signal(signal.SIGINT, note), sys.unraisablehook
+    sys.unraisablehook = lambda report: None if interrupted else hook(report)
+    try:
+        yield
+    except Exception:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        sys.unraisablehook = hook
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _complain(text: str) -> None:
