@@ -9,11 +9,13 @@ from __future__ import annotations
 from late_rerank.codecs.base import Codec
 from late_rerank.codecs.floats import Float16Codec, Float32Codec
 from late_rerank.codecs.int8 import Int8Codec
+from late_rerank.codecs.rotated import BinaryCodec, Int4Codec
 from late_rerank.types import CodecSpec
 
-__all__ = ["Codec", "Float16Codec", "Float32Codec", "Int8Codec", "codec", "from_spec"]
+__all__ = ["BinaryCodec", "Codec", "Float16Codec", "Float32Codec", "Int4Codec", "Int8Codec", "codec", "from_spec"]
 
-_CODECS: dict[str, type[Codec]] = {kind.name: kind for kind in (Float32Codec, Float16Codec, Int8Codec)}
+_KINDS: tuple[type[Codec], ...] = (Float32Codec, Float16Codec, Int8Codec, Int4Codec, BinaryCodec)
+_CODECS = {kind.name: kind for kind in _KINDS}
 
 
 def codec(name: str) -> Codec:

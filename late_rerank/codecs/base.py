@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +38,25 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def decode_columns(self, columns: Mapping[str, Bytes], dim: int) -> F32:
-        """Unpack rows.
+    def unpack(self, columns: Mapping[str, Bytes], dim: int) -> tuple[NDArray[Any], F32 | None]:
+        """Unpack rows as far as kernels need it.
 
         Args:
             columns: For each column of the spec its bytes, 1-d uint8.
             dim: Components of one token vector.
 
         Returns:
-            (n_tokens, dim) float32.
+            (n_tokens, dim) numbers, and (n_tokens,) float32 to multiply each row by, or None. The rows are rotated, if the
+            codec rotates.
         """
+
+    def rotate(self, values: F32) -> F32:
+        """The codec's rotation of vectors, (n, dim) float32; nothing, for most. A rotated query matches rows of `unpack`."""
+        return values
+
+    def rotate_back(self, values: F32) -> F32:
+        """The inverse of `rotate`."""
+        return values
 
     def encode(self, vectors: TokenVectors) -> PackedVectors:
         """Pack documents into one new buffer, column after column.
@@ -87,7 +96,10 @@ class Codec(ABC):
         }
         offsets = np.zeros(len(packed) + 1, dtype=np.int64)
         np.cumsum(packed.lengths, out=offsets[1:])
-        return TokenVectors(self.decode_columns(columns, spec.dim), offsets, packed.truncated.copy())
+        rows, scales = self.unpack(columns, spec.dim)
+        values = rows.astype(np.float32, copy=False)
+        values = self.rotate_back(values if scales is None else values * scales[:, None])
+        return TokenVectors(values, offsets, packed.truncated.copy())
 
 
 def align(size: int) -> int:

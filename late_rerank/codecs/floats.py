@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ class _FloatCodec(Codec):
     def encode_columns(self, values: F32) -> Mapping[str, NDArray[np.generic]]:
         return {"values": values.astype(self.dtype, copy=False)}
 
-    def decode_columns(self, columns: Mapping[str, Bytes], dim: int) -> F32:
-        return columns["values"].view(self.dtype).reshape(-1, dim).astype(np.float32, copy=False)
+    def unpack(self, columns: Mapping[str, Bytes], dim: int) -> tuple[NDArray[Any], F32 | None]:
+        return columns["values"].view(self.dtype).reshape(-1, dim), None
 
 
 class Float32Codec(_FloatCodec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,5 @@ class Int8Codec(Codec):
         codes = np.rint(np.clip(values / divisors, -127, 127)).astype(np.int8)
         return {"codes": codes, "scales": scales}
 
-    def decode_columns(self, columns: Mapping[str, Bytes], dim: int) -> F32:
-        codes = columns["codes"].view(np.int8).reshape(-1, dim)
-        return codes.astype(np.float32) * columns["scales"].view(np.float32)[:, None]
+    def unpack(self, columns: Mapping[str, Bytes], dim: int) -> tuple[NDArray[Any], F32 | None]:
+        return columns["codes"].view(np.int8).reshape(-1, dim), columns["scales"].view(np.float32)

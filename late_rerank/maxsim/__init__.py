@@ -5,32 +5,54 @@ README.md beside this file is the definition; `reference.py` is its obvious impl
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from late_rerank.codecs import Codec, Float32Codec
 from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
 from late_rerank.types import F32, PackedVectors, TokenVectors
 
-__all__ = ["Kernel", "NumpyKernel", "kernel", "score", "token_maxima"]
+__all__ = ["Kernel", "NumpyKernel", "kernel", "score", "token_maxima", "why_not_native"]
 
 
 def kernel(name: str = "auto", device: str | None = None) -> Kernel:
     """The kernel of that name.
 
     Args:
-        name: "numpy", "torch", or "auto": torch where `device` is an accelerator, else NumPy.
+        name: "native", "numpy", "torch", or "auto": torch where `device` is an accelerator, else native where it was
+            compiled and the processor has one of its levels, else NumPy. `kernel.name` says which it is.
         device: A torch device, for the torch kernel.
 
     Raises:
-        ValueError: No kernel has that name.
+        ValueError: No kernel has that name, or "native" can't run here; says why.
     """
     accelerated = device is not None and not device.startswith("cpu")
     if name == "torch" or (name == "auto" and accelerated):
         from late_rerank.maxsim.torch_kernel import TorchKernel  # noqa: PLC0415 - loads torch
 
         return TorchKernel(device or "cpu")
+    if name == "native" or (name == "auto" and why_not_native() is None):
+        if reason := why_not_native():
+            raise ValueError(f"kernel='native' can't run here: {reason}")
+        from late_rerank.maxsim.native_kernel import NativeKernel  # noqa: PLC0415 - there may be none
+
+        return NativeKernel()
     if name in ("auto", "numpy"):
         return NumpyKernel()
-    raise ValueError(f"kernel={name!r} is not known; choose 'auto', 'numpy' or 'torch', or pass a Kernel")
+    raise ValueError(f"kernel={name!r} is not known; choose 'auto', 'native', 'numpy' or 'torch', or pass a Kernel")
+
+
+def why_not_native() -> str | None:
+    """Why the native kernel can't run here; None if it can."""
+    if find_spec("late_rerank.maxsim._native") is None:
+        return "it wasn't compiled; install late-rerank where GCC or Clang is, or from a platform wheel"
+    try:
+        from late_rerank.maxsim import native_kernel  # noqa: PLC0415
+    except ImportError as error:
+        return f"its compiled part can't be loaded: {error}"
+    if not native_kernel.levels():
+        return "the processor has neither AVX2 nor NEON with dot products"
+    return None
 
 
 def score(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVectors) -> F32:

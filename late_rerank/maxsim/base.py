@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from late_rerank.errors import IncompatibleError
-from late_rerank.types import F32, PackedVectors, TokenVectors
+from late_rerank.types import F32, I64, PackedVectors, TokenVectors
 
 
 @runtime_checkable
@@ -32,6 +35,7 @@ class Kernel(Protocol):
 
         Raises:
             IncompatibleError: `dim` of query and documents differ, or the codec isn't one of `codecs`.
+            ValueError: A document holds NaN or infinity: damaged bytes. Names the document.
 
         Source: Khattab and Zaharia 2020 (ColBERT), equation 3; the empty rule is sentence-transformers 6.2's.
         """
@@ -44,17 +48,18 @@ class Kernel(Protocol):
 
         Raises:
             IncompatibleError: As in `score`.
+            ValueError: As in `score`.
         """
 
 
-def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors) -> None:
+def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors, *, one_query: bool = True) -> None:
     """Refuse what the kernel can't score.
 
     Raises:
-        ValueError: `query` is not exactly one query.
+        ValueError: `query` is not exactly one query, where it must be.
         IncompatibleError: dims differ, or the kernel doesn't read this codec.
     """
-    if len(query) != 1:
+    if one_query and len(query) != 1:
         raise ValueError(f"a kernel scores one query a call, got {len(query)}")
     if query.dim != documents.codec.dim:
         raise IncompatibleError(
@@ -64,3 +69,27 @@ def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors
         raise IncompatibleError(
             f"kernel {kernel.name!r} scores {sorted(kernel.codecs)}, the documents are packed as {documents.codec.name!r}"
         )
+
+
+def check_finite(values: NDArray[Any], lengths: I64, documents: I64) -> None:
+    """Refuse what damaged bytes decode to; max would drop it, or every comparison after it.
+
+    Args:
+        values: (n_tokens,) or (n_tokens, dim): the scales of a block's tokens, or all their components.
+        lengths: (n_documents,), in tokens; they sum to n_tokens.
+        documents: (n_documents,), what to call them.
+
+    Raises:
+        ValueError: A value is NaN or infinite; names the first document that has one.
+    """
+    # A sum over all is finite only if every value is: one pass, no temporary.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(values.sum(dtype=np.float32)):
+            return
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if finite.all():
+        return
+    first = int(np.searchsorted(np.cumsum(lengths), np.flatnonzero(~finite)[0], side="right"))
+    raise ValueError(
+        f"document {documents[first]} holds NaN or infinity: its stored bytes are damaged, or weren't written by this codec"
+    )

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.maxsim.base import check_scorable
+from late_rerank.codecs import from_spec
+from late_rerank.maxsim.base import check_finite, check_scorable
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
 
 # Tokens a block: its float32 rows (6 MB at dim 384) should stay in the cache between the cast and the product.
 BLOCK_TOKENS = 4096
-
-_DTYPES = {"float32": ("values", np.float32), "float16": ("values", np.float16), "int8": ("codes", np.int8)}
 
 
 class BlockKernel(ABC):
     """Joins documents into blocks and leaves the arithmetic of a block to its heirs."""
 
     name: str
-    codecs = frozenset(_DTYPES)
+    codecs = frozenset({"float32", "float16", "int8", "int4", "binary"})
 
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
@@ -36,9 +35,13 @@ class BlockKernel(ABC):
         n_query_tokens = len(query.values)
         empty = NO_TOKENS_SCORE / max(n_query_tokens, 1)
         maxima = np.full((len(documents), n_query_tokens), empty, dtype=np.float32)
+        codec = from_spec(documents.codec)
+        rotated = codec.rotate(query.values)
         for block in _blocks(documents):
-            rows, scales = _rows(documents, block)
-            maxima[block] = self._block_maxima(query.values, rows, scales, documents.lengths[block])
+            columns = {name: np.concatenate([documents.column(name, i) for i in block]) for name in documents.codec.columns}
+            rows, scales = codec.unpack(columns, documents.codec.dim)
+            check_finite(rows if scales is None else scales, documents.lengths[block], block)
+            maxima[block] = self._block_maxima(rotated, rows, scales, documents.lengths[block])
         return maxima
 
     @abstractmethod
@@ -47,7 +50,7 @@ class BlockKernel(ABC):
 
         Args:
             query: (n_query_tokens, dim) float32.
-            rows: (n_tokens, dim) in the packed dtype.
+            rows: (n_tokens, dim) as the codec unpacks them.
             scales: (n_tokens,) float32 to multiply each row by, or None.
             lengths: (n_documents,), each at least 1; they sum to n_tokens.
 
@@ -66,12 +69,3 @@ def _blocks(documents: PackedVectors) -> Iterator[NDArray[np.int64]]:
         stop = max(first + 1, int(np.searchsorted(ends, done + BLOCK_TOKENS, side="right")))
         yield positions[first:stop]
         first = stop
-
-
-def _rows(documents: PackedVectors, block: NDArray[np.int64]) -> tuple[NDArray[Any], F32 | None]:
-    """The rows of a block, joined, in the packed dtype, and the scale of each row if the codec has scales."""
-    column, dtype = _DTYPES[documents.codec.name]
-    rows = np.concatenate([documents.column(column, i) for i in block]).view(dtype).reshape(-1, documents.codec.dim)
-    if "scales" not in documents.codec.columns:
-        return rows, None
-    return rows, np.concatenate([documents.column("scales", i) for i in block]).view(np.float32)
