@@ -73,8 +73,8 @@ class RotatedCodec(Codec):
 class Int4Codec(RotatedCodec):
     """Sixteen levels a component, -15, -13, ... 15 times the token's scale. An eighth of float32's bytes.
 
-    Byte i of a token holds component i in its low four bits and component i + half in its high ones, half being dim / 2 rounded up;
-    where dim is odd the last high four bits are 0. The four bits hold (level + 15) / 2.
+    Byte i of a token holds component i in its low four bits and component i + half in its high ones, half being dim / 2
+    rounded up; where dim is odd the last high four bits are 0. The four bits hold (level + 15) / 2.
     """
 
     name = "int4"
@@ -83,7 +83,8 @@ class Int4Codec(RotatedCodec):
     def _integers(self, rows: F32) -> NDArray[np.int8]:
         step = np.abs(rows).max(axis=1, initial=0.0, keepdims=True) / np.float32(8)
         levels = np.clip(np.floor(rows / np.where(step > 0, step, np.float32(1))), -8, 7)
-        return (2 * levels + 1).astype(np.int8)
+        integers: NDArray[np.int8] = (2 * levels + 1).astype(np.int8)
+        return integers
 
     def _pack(self, integers: NDArray[np.int8]) -> Bytes:
         half = -(-integers.shape[1] // 2)
@@ -94,7 +95,8 @@ class Int4Codec(RotatedCodec):
 
     def _unpack(self, codes: Bytes, dim: int) -> NDArray[np.int8]:
         nibbles = np.concatenate([codes & 15, codes >> 4], axis=1)[:, :dim]
-        return 2 * nibbles.astype(np.int8) - 15
+        integers: NDArray[np.int8] = 2 * nibbles.astype(np.int8) - np.int8(15)
+        return integers
 
 
 class BinaryCodec(RotatedCodec):
@@ -107,13 +109,16 @@ class BinaryCodec(RotatedCodec):
     bits = 1
 
     def _integers(self, rows: F32) -> NDArray[np.int8]:
-        return np.where(rows < 0, np.int8(-1), np.int8(1))
+        signs: NDArray[np.int8] = np.where(rows < 0, np.int8(-1), np.int8(1))
+        return signs
 
     def _pack(self, integers: NDArray[np.int8]) -> Bytes:
         return np.packbits(integers > 0, axis=1, bitorder="little")
 
     def _unpack(self, codes: Bytes, dim: int) -> NDArray[np.int8]:
-        return 2 * np.unpackbits(codes, axis=1, count=dim, bitorder="little").astype(np.int8) - 1
+        bits = np.unpackbits(codes, axis=1, count=dim, bitorder="little")
+        integers: NDArray[np.int8] = 2 * bits.astype(np.int8) - np.int8(1)
+        return integers
 
 
 def _chunks(n_rows: int) -> Iterator[slice]:

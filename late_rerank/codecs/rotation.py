@@ -3,17 +3,17 @@
 Codes of few bits a component need that: a transformer's vectors have components that are ten times as large as others, and one
 scale for all would leave the small ones nothing.
 
-The rotation is written out here to the last bit, since stored bytes depend on it: no library's random stream, no QR. For seed s and
-round r, component i:
+The rotation is written out here to the last bit, since stored bytes depend on it: no library's random stream, no QR.
+For seed s, round r and component i:
 
     h(s, what, r, i) = mix(s * 2**48 + what * 2**40 + r * 2**32 + i)   in 64 bits; `mix` is SplitMix64's finaliser
     sign             = -1 if the lowest bit of h(s, 0, r, i) is set, else 1
     permutation      = the components sorted by h(s, 1, r, i), equal ones by i
     blocks           = the powers of two that sum to dim, largest first: 384 = 256 + 128
 
-A round multiplies by the signs, takes each block's Hadamard transform divided by the square root of its size, and moves component
-permutation[i] to i. Three rounds mix every component with every other. Each step is orthogonal, so the transpose takes it back, and
-dot products don't change: codecs rotate documents once, kernels rotate the query.
+A round multiplies by the signs, takes each block's Hadamard transform divided by the square root of its size, and moves
+component permutation[i] to i. Three rounds mix every component with every other. Each step is orthogonal, so its transpose
+takes it back, and dot products don't change: codecs rotate documents once, kernels rotate the query.
 
 Source: Ailon and Chazelle 2009 (fast Johnson-Lindenstrauss transform), for signs before Hadamard transforms.
 """
@@ -116,4 +116,5 @@ def _hash(seed: int, what: int, r: int, dim: int) -> NDArray[np.uint64]:
     x = np.uint64(seed * 2**48 + what * 2**40 + r * 2**32) + np.arange(dim, dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
+    return mixed

@@ -23,7 +23,7 @@ def score_into(
     query_offsets: I64,
     buffers: tuple[NDArray[np.uint8], ...],
     buffer: NDArray[np.int32],
-    codes: I64,
+    codes: I64 | None,
     scales: I64 | None,
     lengths: I64,
     rotation: tuple[F32, NDArray[np.int32], NDArray[np.int32]] | None,

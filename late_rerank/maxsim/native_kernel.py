@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from late_rerank.codecs import from_spec
 from late_rerank.codecs.rotation import Rotation, rotation
@@ -44,7 +47,8 @@ class NativeKernel:
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
         check_scorable(self, query, documents)
-        return self.score_batch(query, documents)[0]
+        scores: F32 = self.score_batch(query, documents)[0]
+        return scores
 
     def score_batch(self, queries: TokenVectors, documents: PackedVectors) -> F32:
         """Score several queries against the same documents, which are read once.
@@ -70,29 +74,32 @@ class NativeKernel:
 
     def _into(self, queries: TokenVectors, documents: PackedVectors, scores: F32 | None, maxima: F32 | None) -> None:
         spec = documents.codec
-        codes, scales = _STARTS[spec.name]
+        codes, scales = _COLUMNS[spec.name]
         turned = _rotation(spec)
-        _native.score_into(
-            self.level,
-            spec.name,
-            np.ascontiguousarray(queries.values),
-            queries.offsets,
-            documents.buffers,
-            documents.buffer,
-            documents.starts[codes],
-            None if scales is None else documents.starts[scales],
-            documents.lengths,
-            None if turned is None else (turned.signs, turned.permutation, turned.blocks),
-            scores,
-            maxima,
-            self.n_threads,
-        )
+        try:
+            _native.score_into(
+                self.level,
+                spec.name,
+                np.ascontiguousarray(queries.values),
+                np.ascontiguousarray(queries.offsets),
+                documents.buffers,
+                documents.buffer,
+                documents.starts.get(codes),
+                None if scales is None else documents.starts.get(scales),
+                documents.lengths,
+                None if turned is None else (turned.signs, turned.permutation, turned.blocks),
+                scores,
+                maxima,
+                self.n_threads,
+            )
+        except TypeError:
+            raise TypeError(_unfit(documents)) from None
 
 
 _MAX_THREADS = 1024
 
 # The columns that hold a token's codes and its scale.
-_STARTS: dict[str, tuple[str, str | None]] = {
+_COLUMNS: dict[str, tuple[str, str | None]] = {
     "float32": ("values", None),
     "float16": ("values", None),
     "int8": ("codes", "scales"),
@@ -112,3 +119,14 @@ def _rotation(spec: CodecSpec) -> Rotation | None:
         return None
     from_spec(spec)
     return rotation(spec.config["seed"], spec.dim)
+
+
+def _unfit(documents: PackedVectors) -> str:
+    arrays: dict[str, NDArray[Any]] = {"buffer": documents.buffer, "lengths": documents.lengths}
+    arrays |= {f"starts[{name!r}]": starts for name, starts in documents.starts.items()}
+    given = [f"{name} {array.shape} {array.dtype} with strides {array.strides}" for name, array in arrays.items()]
+    return (
+        "packed documents must hold a tuple of 1-d uint8 buffers, and contiguous arrays of one entry a document: buffer int32, "
+        f"lengths and the starts of columns {[column for column in _COLUMNS[documents.codec.name] if column]} int64; got "
+        f"{type(documents.buffers).__name__} of buffers, {', '.join(given)}"
+    )

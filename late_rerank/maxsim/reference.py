@@ -25,7 +25,7 @@ def token_maxima(query: NDArray[np.floating], document: NDArray[np.floating]) ->
     if len(document) == 0:
         return [NO_TOKENS_SCORE / max(len(query), 1)] * len(query)
     q, d = np.asarray(query, np.float64), np.asarray(document, np.float64)
-    return [max(float(q_i @ d_j) for d_j in d) for q_i in q]
+    return [float((d @ q_i).max()) for q_i in q]
 
 
 def score(query: NDArray[np.floating], documents: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from late_rerank.codecs import codec
+from late_rerank.codecs import Codec, codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import Kernel, reference
 from late_rerank.testing.vectors import random_packed, random_vectors, scattered
-from late_rerank.types import CodecSpec, PackedVectors, TokenVectors
+from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
 
 LENGTHS = [1, 0, 7, 300, 40, 0, 2, 181, 64]
 TOLERANCE = 1e-5
@@ -24,6 +25,10 @@ class KernelTests:
     def make_kernel(self) -> Kernel:
         """The kernel under test."""
         raise NotImplementedError
+
+    def scored_query(self, query: F32, codec: Codec) -> NDArray[np.floating]:
+        """The query as the kernel multiplies it with the rows of `codec.unpack`; for a kernel that rounds it."""
+        return codec.rotate(query)
 
     @pytest.fixture
     def kernel(self) -> Kernel:
@@ -38,14 +43,14 @@ class KernelTests:
         query = random_vectors([n_query_tokens], dim, seed=1)
         for name in sorted(kernel.codecs):
             packed = codec(name).encode(random_vectors(LENGTHS, dim))
-            assert_equals_reference(kernel, query, packed)
+            self.assert_equals_reference(kernel, query, packed)
 
     def test_documents_are_read_wherever_they_lie(self, kernel: Kernel) -> None:
         query = random_vectors([9], 48, seed=1)
         for name in sorted(kernel.codecs):
             packed = codec(name).encode(random_vectors(LENGTHS, 48))
             order = np.random.default_rng(2).permutation(len(LENGTHS))
-            assert_equals_reference(kernel, query, scattered(packed).take(order))
+            self.assert_equals_reference(kernel, query, scattered(packed).take(order))
 
     def test_row_sums_of_token_maxima_are_the_scores(self, kernel: Kernel) -> None:
         query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors(LENGTHS, 48))
@@ -97,15 +102,37 @@ class KernelTests:
             for scores, alone in zip(pool.map(lambda query: kernel.score(query, packed), queries), expected, strict=True):
                 np.testing.assert_allclose(scores, alone, atol=9 * TOLERANCE)
 
+    def test_damaged_bytes_are_refused(self, kernel: Kernel) -> None:
+        """NaN or infinity in a scale, or in a component where there are no scales: max would drop it, or all after it."""
+        query = random_vectors([9], 48, seed=1)
+        for name in sorted(kernel.codecs):
+            for value in (np.nan, np.inf, -np.inf):
+                packed = codec(name).encode(random_vectors(LENGTHS, 48))
+                column, dtype = ("scales", np.float32) if "scales" in packed.codec.columns else ("values", name)
+                packed.column(column, 3).view(dtype)[-1] = value
+                with pytest.raises(ValueError, match="document 3"):
+                    kernel.score(query, packed)
+                with pytest.raises(ValueError, match="document 3"):
+                    kernel.token_maxima(query, packed)
 
-def assert_equals_reference(kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
-    """Both calls of the kernel against float64, on what the packing kept."""
-    decoded = codec(packed.codec.name).decode(packed)
-    expected = reference.score(query.values, [decoded.rows(i) for i in range(len(decoded))])
-    scores = kernel.score(query, packed)
-    assert scores.dtype == np.float32
-    assert scores.shape == (len(packed),)
-    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=TOLERANCE * len(query.values))
-    maxima = kernel.token_maxima(query, packed)
-    rows = [reference.token_maxima(query.values, decoded.rows(i)) for i in range(len(decoded))]
-    np.testing.assert_allclose(maxima, np.array(rows), rtol=1e-6, atol=TOLERANCE)
+    def assert_equals_reference(self, kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
+        """Both calls of the kernel against float64, on what the packing kept."""
+        kind = codec(packed.codec.name)
+        scored = self.scored_query(query.values, kind)
+        documents = [_rows(kind, packed, i) for i in range(len(packed))]
+        scores = kernel.score(query, packed)
+        assert scores.dtype == np.float32
+        assert scores.shape == (len(packed),)
+        expected = reference.score(scored, documents)
+        np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=TOLERANCE * len(query.values))
+        maxima = kernel.token_maxima(query, packed)
+        assert maxima.dtype == np.float32
+        expected = np.array([reference.token_maxima(scored, rows) for rows in documents]).reshape(maxima.shape)
+        np.testing.assert_allclose(maxima, expected, rtol=1e-6, atol=TOLERANCE)
+
+
+def _rows(kind: Codec, packed: PackedVectors, index: int) -> NDArray[np.float64]:
+    """What the bytes of a document say: (n_tokens, dim), in the codec's rotation."""
+    columns = {name: packed.column(name, index) for name in packed.codec.columns}
+    rows, scales = kind.unpack(columns, packed.codec.dim)
+    return rows.astype(np.float64) if scales is None else rows.astype(np.float64) * scales[:, None]

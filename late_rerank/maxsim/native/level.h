@@ -5,6 +5,9 @@
 // registers are accumulated at once, so that no horizontal sum and no matrix of similarities is ever made; the running maxima are
 // kVectors registers. The last block of a document overlaps the one before instead of a loop over the rest: max doesn't mind.
 //
+// A query that fits one register (most do: 16 tokens on AVX-512) is scored with one, in half the time: kVectors is a template
+// parameter, 1 or Isa::kVectors.
+//
 // Everything is in an anonymous namespace and calls no function of the standard library; see kernel.h.
 #pragma once
 
@@ -23,15 +26,17 @@ namespace late_rerank {
 namespace {
 
 constexpr size_t kLanes = Isa::kLanes;
-constexpr size_t kVectors = Isa::kVectors;
-constexpr size_t kGroup = kLanes * kVectors;  // query tokens scored at once
-
 // Arrays of __m512i are spilled to the stack by GCC 12 on every step, which costs 2.5x: __m512i may alias. These don't.
 typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
 typedef float Floats __attribute__((vector_size(kLanes * 4)));
 
 ALWAYS_INLINE size_t up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-ALWAYS_INLINE size_t n_groups(const Shape& shape) { return up(shape.n_query_tokens ? shape.n_query_tokens : 1, kGroup) / kGroup; }
+// Query registers scored at once; a group is so many query tokens, and a query some groups.
+ALWAYS_INLINE size_t n_vectors(const Shape& shape) { return shape.n_query_tokens <= kLanes ? 1 : Isa::kVectors; }
+ALWAYS_INLINE size_t group_tokens(const Shape& shape) { return kLanes * n_vectors(shape); }
+ALWAYS_INLINE size_t n_groups(const Shape& shape) {
+  return up(shape.n_query_tokens ? shape.n_query_tokens : 1, group_tokens(shape)) / group_tokens(shape);
+}
 ALWAYS_INLINE bool is_float(Codec codec) { return codec == Codec::float32 || codec == Codec::float16; }
 // Steps of four bytes: one float, or four int8.
 ALWAYS_INLINE size_t n_steps(const Shape& shape) { return is_float(shape.codec) ? shape.dim : (shape.dim + 3) / 4; }
@@ -43,17 +48,16 @@ ALWAYS_INLINE T load(const void* from) {
   return value;
 }
 
-// ---- The packed query: kGroup query tokens side by side, group after group. Each group is
-//        scales  kGroup floats     what a lane's maximum is multiplied by at the end (1 for floats)
-//        start   kGroup int32      what its sums start from: document codes are unsigned, offset by a constant
-//        values  n_steps x kGroup x 4 bytes
+// ---- The packed query: the tokens of a group side by side, group after group. Each group is
+//        scales  group_tokens floats     what a lane's maximum is multiplied by at the end (1 for floats)
+//        start   group_tokens int32      what its sums start from: document codes are unsigned, offset by a constant
+//        values  n_steps x group_tokens x 4 bytes
 
-constexpr size_t kHeader = 2 * kGroup * 4;
-ALWAYS_INLINE size_t group_bytes(const Shape& shape) { return kHeader + n_steps(shape) * kGroup * 4; }
+ALWAYS_INLINE size_t group_bytes(const Shape& shape) { return (2 + n_steps(shape)) * group_tokens(shape) * 4; }
 
 size_t query_bytes(const Shape& shape) { return n_groups(shape) * group_bytes(shape); }
 
-size_t pack_bytes(const Shape& shape) { return 2 * shape.dim * kGroup * sizeof(float); }
+size_t pack_bytes(const Shape& shape) { return 2 * shape.dim * group_tokens(shape) * sizeof(float); }
 
 // The codes of a document minus this are what they mean, up to the scale. int8's are made unsigned by flipping the top bit.
 ALWAYS_INLINE int32_t code_offset(Codec codec) {
@@ -66,6 +70,7 @@ ALWAYS_INLINE int32_t code_offset(Codec codec) {
 }
 
 // `rows` is (dim, kGroup): each step works on a component of kGroup query tokens at once. `other` is as large.
+template <size_t kGroup>
 float* rotated(const Rotation& rotation, size_t dim, float* rows, float* other) {
   for (size_t round = 0; round < rotation.n_rounds; round++) {
     const float* signs = rotation.signs + round * dim;
@@ -98,10 +103,11 @@ float* rotated(const Rotation& rotation, size_t dim, float* rows, float* other) 
   return rows;
 }
 
+template <size_t kGroup>
 void pack_group_as_integers(const Shape& shape, const float* rows, uint8_t* group) {
   float* scales = reinterpret_cast<float*>(group);
   int32_t* start = reinterpret_cast<int32_t*>(group) + kGroup;
-  int32_t* values = reinterpret_cast<int32_t*>(group + kHeader);
+  int32_t* values = reinterpret_cast<int32_t*>(group) + 2 * kGroup;
   float inverse[kGroup], largest[kGroup] = {};
   int32_t sums[kGroup] = {};
   for (size_t i = 0; i < shape.dim; i++)
@@ -129,6 +135,7 @@ void pack_group_as_integers(const Shape& shape, const float* rows, uint8_t* grou
   for (size_t lane = 0; lane < kGroup; lane++) start[lane] = -code_offset(shape.codec) * sums[lane];
 }
 
+template <size_t kGroup>
 void pack_group_as_floats(const Shape& shape, const float* rows, uint8_t* group) {
   float* scales = reinterpret_cast<float*>(group);
   int32_t* start = reinterpret_cast<int32_t*>(group) + kGroup;
@@ -136,10 +143,11 @@ void pack_group_as_floats(const Shape& shape, const float* rows, uint8_t* group)
     scales[lane] = 1.0f;
     start[lane] = 0;
   }
-  __builtin_memcpy(group + kHeader, rows, shape.dim * kGroup * sizeof(float));
+  __builtin_memcpy(group + 8 * kGroup, rows, shape.dim * kGroup * sizeof(float));
 }
 
-bool pack(const Shape& shape, const float* query, const Rotation& rotation, uint8_t* packed, uint8_t* workspace) {
+template <size_t kGroup>
+bool packed_in_groups(const Shape& shape, const float* query, const Rotation& rotation, uint8_t* packed, uint8_t* workspace) {
   float* rows = reinterpret_cast<float*>(workspace);
   float* other = rows + shape.dim * kGroup;
   uint32_t not_finite = 0;
@@ -156,15 +164,20 @@ bool pack(const Shape& shape, const float* query, const Rotation& rotation, uint
     }
     uint8_t* to = packed + group * group_bytes(shape);
     if (is_float(shape.codec)) {
-      pack_group_as_floats(shape, rows, to);
+      pack_group_as_floats<kGroup>(shape, rows, to);
     } else {
-      pack_group_as_integers(shape, rotated(rotation, shape.dim, rows, other), to);
+      pack_group_as_integers<kGroup>(shape, rotated<kGroup>(rotation, shape.dim, rows, other), to);
     }
   }
   return true;
 }
 
-// ---- Products. `Signs` says whether document bytes have their top bit flipped on the way.
+bool pack(const Shape& shape, const float* query, const Rotation& rotation, uint8_t* packed, uint8_t* workspace) {
+  return n_vectors(shape) == 1 ? packed_in_groups<kLanes>(shape, query, rotation, packed, workspace)
+                               : packed_in_groups<kLanes * Isa::kVectors>(shape, query, rotation, packed, workspace);
+}
+
+// ---- Products: what a document's four bytes and a query register make.
 
 struct FloatProducts {
   typedef Floats Sums;
@@ -176,11 +189,12 @@ struct FloatProducts {
   static constexpr bool kCheckValues = true;
 };
 
-template <bool kSigned>
+// kFlip: whether the bytes of documents are int8, whose top bit some processors want flipped.
+template <bool kFlip>
 struct IntProducts {
   typedef Ints Sums;
   static ALWAYS_INLINE Sums started(const uint8_t* start, size_t vector) { return load<Sums>(start + vector * sizeof(Sums)); }
-  static ALWAYS_INLINE Sums token(const uint8_t* at) { return kSigned ? Isa::broadcast_int8(at) : Isa::broadcast_int(at); }
+  static ALWAYS_INLINE Sums token(const uint8_t* at) { return kFlip ? Isa::broadcast_int8(at) : Isa::broadcast_int(at); }
   static ALWAYS_INLINE Sums query(const uint8_t* at) { return load<Sums>(at); }
   static ALWAYS_INLINE Sums added(Sums sums, Sums token, Sums query) { return Isa::dot_add(sums, token, query); }
   static ALWAYS_INLINE Floats value(Sums sums, const uint8_t* scales, size_t token) {
@@ -189,17 +203,18 @@ struct IntProducts {
   static constexpr bool kCheckValues = false;  // integers are finite, scales are looked through beforehand
 };
 
-// kTokens tokens against one group of query tokens. Row i is at rows[i / 3] + (i % 3) * stride: four pointers and one stride
+// kTokens document tokens against one group of query tokens. Row i is at rows[i / 3] + (i % 3) * stride: four pointers and one stride
 // instead of twelve pointers, which would not fit the registers.
-template <class Products, size_t kTokens>
+template <class Products, size_t kVectors, size_t kTokens>
 ALWAYS_INLINE void block(const uint8_t* rows, size_t stride, size_t steps, const uint8_t* group, const uint8_t* scales,
                          uint8_t* maxima, Floats& wrong, const uint8_t* ahead, size_t ahead_per_step) {
   typedef typename Products::Sums Sums;
+  constexpr size_t kGroup = kLanes * kVectors;
   Sums sums[kTokens][kVectors];
   UNROLL for (size_t i = 0; i < kTokens; i++) {
     UNROLL for (size_t j = 0; j < kVectors; j++) sums[i][j] = Products::started(group + kGroup * 4, j);
   }
-  const uint8_t* query = group + kHeader;
+  const uint8_t* query = group + 8 * kGroup;
   const uint8_t* const end = query + steps * kGroup * 4;
   const uint8_t* row[(kTokens + 2) / 3];
   UNROLL for (size_t i = 0; i < (kTokens + 2) / 3; i++) row[i] = rows + 3 * i * stride;
@@ -302,8 +317,9 @@ struct BinaryRows {
 ALWAYS_INLINE size_t widest_row(const Shape& shape) { return 4 * up(shape.dim, 16) + 64; }
 
 size_t scratch_bytes(const Shape& shape) {
-  const size_t rows = shape.codec == Codec::float32 ? 0 : Isa::kTokens * widest_row(shape);
-  return rows + n_groups(shape) * kGroup * sizeof(float);
+  constexpr size_t kMostTokens = Isa::kTokens > Isa::kTokensAlone ? Isa::kTokens : Isa::kTokensAlone;
+  const size_t rows = shape.codec == Codec::float32 ? 0 : kMostTokens * widest_row(shape);
+  return rows + n_groups(shape) * group_tokens(shape) * sizeof(float);
 }
 
 // ---- One document.
@@ -311,7 +327,7 @@ size_t scratch_bytes(const Shape& shape) {
 // How far ahead memory is asked for, in blocks and at least in bytes. k=1000 takes 1.7x as long without.
 constexpr size_t kAheadBlocks = 2, kAheadBytes = 6144;
 
-template <class Products, class Rows, size_t kTokens>
+template <class Products, class Rows, size_t kVectors, size_t kTokens>
 void blocks(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
             uint8_t* maxima, Floats& wrong) {
   const size_t row_bytes = Rows::row_bytes(shape), end = document.n_tokens * row_bytes, block_bytes = kTokens * row_bytes;
@@ -321,8 +337,8 @@ void blocks(const Shape& shape, const uint8_t* packed, const Document& document,
     const uint8_t* const wanted = ahead < end ? document.codes + ahead : next.codes + (ahead - end);
     const uint8_t* rows = Rows::template rows<kTokens>(shape, document.codes + first * row_bytes, scratch);
     for (size_t group = 0; group < n_groups(shape); group++)
-      block<Products, kTokens>(rows, Rows::stride(shape), n_steps(shape), packed + group * group_bytes(shape),
-                               document.scales + 4 * first, maxima + group * kGroup * 4, wrong, wanted,
+      block<Products, kVectors, kTokens>(rows, Rows::stride(shape), n_steps(shape), packed + group * group_bytes(shape),
+                               document.scales + 4 * first, maxima + group * kVectors * sizeof(Floats), wrong, wanted,
                                block_bytes / n_steps(shape) + 1);
     if (first + kTokens >= document.n_tokens) return;
     first += kTokens;
@@ -337,21 +353,21 @@ bool scales_are_finite(const Document& document) {
   return !wrong;
 }
 
-template <class Products, class Rows>
-bool scored(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
-            float* out) {
-  if (!Products::kCheckValues && !scales_are_finite(document)) return false;
-  uint8_t* maxima = scratch;
-  scratch += n_groups(shape) * kGroup * sizeof(float);
+template <class Products, class Rows, size_t kVectors, size_t kTokens>
+bool scored_in_groups(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
+                      float* out) {
+  constexpr size_t kGroup = kLanes * kVectors;
+  uint8_t* const maxima = scratch;
+  uint8_t* const rows = scratch + n_groups(shape) * kGroup * sizeof(float);
   const Floats lowest = Floats{} - 3.402823466e38f;
   for (size_t i = 0; i < n_groups(shape) * kVectors; i++) __builtin_memcpy(maxima + i * sizeof(Floats), &lowest, sizeof(Floats));
   Floats wrong = {};
-  if (document.n_tokens >= Isa::kTokens) {
-    blocks<Products, Rows, Isa::kTokens>(shape, packed, document, next, scratch, maxima, wrong);
+  if (document.n_tokens >= kTokens) {
+    blocks<Products, Rows, kVectors, kTokens>(shape, packed, document, next, rows, maxima, wrong);
   } else if (document.n_tokens >= 4) {
-    blocks<Products, Rows, 4>(shape, packed, document, next, scratch, maxima, wrong);
+    blocks<Products, Rows, kVectors, 4>(shape, packed, document, next, rows, maxima, wrong);
   } else {
-    blocks<Products, Rows, 1>(shape, packed, document, next, scratch, maxima, wrong);
+    blocks<Products, Rows, kVectors, 1>(shape, packed, document, next, rows, maxima, wrong);
   }
   for (size_t token = 0; token < shape.n_query_tokens; token++) {
     const uint8_t* group = packed + token / kGroup * group_bytes(shape);
@@ -360,6 +376,15 @@ bool scored(const Shape& shape, const uint8_t* packed, const Document& document,
   for (size_t lane = 0; lane < kLanes; lane++)
     if (!(wrong[lane] == 0.0f)) return false;
   return true;
+}
+
+template <class Products, class Rows>
+bool scored(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
+            float* out) {
+  if (!Products::kCheckValues && !scales_are_finite(document)) return false;
+  if (n_vectors(shape) == 1)
+    return scored_in_groups<Products, Rows, 1, Isa::kTokensAlone>(shape, packed, document, next, scratch, out);
+  return scored_in_groups<Products, Rows, Isa::kVectors, Isa::kTokens>(shape, packed, document, next, scratch, out);
 }
 
 bool maxima(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch, float* out) {
@@ -381,7 +406,7 @@ bool maxima(const Shape& shape, const uint8_t* packed, const Document& document,
 template <class Products>
 double multiplied(uint64_t n, double per_lane) {
   typedef typename Products::Sums Sums;
-  constexpr size_t kSums = Isa::kTokens * kVectors;
+  constexpr size_t kSums = Isa::kTokens * Isa::kVectors;
   Sums sums[kSums] = {};
   Sums token = {}, query = {};
   __asm__ volatile("" : "+" LATE_RERANK_REGISTER(query));  // else it is known to be zero

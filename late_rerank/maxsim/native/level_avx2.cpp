@@ -13,7 +13,7 @@ namespace {
 struct Isa {
   typedef int32_t Ints __attribute__((vector_size(32)));
   typedef float Floats __attribute__((vector_size(32)));
-  static constexpr size_t kLanes = 8, kVectors = 2;
+  static constexpr size_t kLanes = 8, kVectors = 2, kTokensAlone = 8;
 
 #if defined(LATE_RERANK_AVXVNNI)
   static constexpr size_t kTokens = 6;

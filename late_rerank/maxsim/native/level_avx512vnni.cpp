@@ -8,7 +8,7 @@
 namespace {
 
 struct Isa {
-  static constexpr size_t kLanes = 16, kVectors = 2, kTokens = 12;
+  static constexpr size_t kLanes = 16, kVectors = 2, kTokens = 12, kTokensAlone = 12;
   static constexpr int kQueryLimit = 127, kInt8Offset = 128;
   typedef int32_t Ints __attribute__((vector_size(64)));
   typedef float Floats __attribute__((vector_size(64)));

@@ -8,7 +8,7 @@
 namespace {
 
 struct Isa {
-  static constexpr size_t kLanes = 4, kVectors = 4, kTokens = 6;
+  static constexpr size_t kLanes = 4, kVectors = 4, kTokens = 6, kTokensAlone = 12;
   static constexpr int kQueryLimit = 127, kInt8Offset = 0;  // the instruction multiplies signed bytes
   typedef int32_t Ints __attribute__((vector_size(16)));
   typedef float Floats __attribute__((vector_size(16)));
