@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check format bench
+.PHONY: install demo test check format bench sanitize
 
 install: .venv/installed
 
@@ -30,3 +30,14 @@ format: install
 
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/cached_rerank.py
+
+# The kernel's tests with AddressSanitizer and UndefinedBehaviorSanitizer, in an environment of their own. Without detect_leaks=0
+# Python's own memory counts as leaked; with captured output (no -s) a report would be lost.
+sanitize:
+	$(PYTHON) -m venv .venv-sanitize
+	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy tqdm pytest hypothesis
+	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps . \
+		-C build-dir=build/sanitize -C cmake.build-type=RelWithDebInfo -C cmake.define.LATE_RERANK_SANITIZE=ON
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
+	.venv-sanitize/bin/pytest -q -s tests/conformance/test_native_kernel.py

@@ -207,8 +207,8 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs os.fork: not on Windows")
-def test_a_forked_child_has_threads_of_its_own():
-    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+def test_a_forked_child_has_threads_of_its_own(tmp_path):
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60, cwd=tmp_path)
 
 
 # What can't be read is refused, before any byte of it is.
