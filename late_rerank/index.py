@@ -47,6 +47,11 @@ def key_of(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+def keys_of(texts: Iterable[str]) -> list[bytes | None]:
+    """`key_of` for many; None for a blank text."""
+    return [None if not text or text.isspace() else key_of(text) for text in texts]
+
+
 def is_blank(text: str) -> bool:
     """Whether there is nothing to encode. Blank documents are never encoded and score -1e9."""
     return not text or text.isspace()

@@ -17,4 +17,6 @@ def relevance(scores: F32, n_query_tokens: int) -> F32:
     Returns:
         (n_documents,) float32 in [0, 1]. Within one query the order is that of `scores`, ties at the ends aside.
     """
-    return np.clip(scores / max(n_query_tokens, 1), 0.0, 1.0)
+    mean: F32 = scores / np.float32(max(n_query_tokens, 1))
+    clipped: F32 = np.minimum(np.maximum(mean, np.float32(0)), np.float32(1))
+    return clipped

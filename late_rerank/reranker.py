@@ -123,15 +123,17 @@ class Reranker:
         timer = _Timer()
         with timer.stage("total"):
             pools = [CandidatePool(candidates) for candidates in candidate_lists]
-            texts = {key: text for pool in pools for key, text in pool.texts()}
-            if any(pool.candidates for pool in pools):
-                with timer.stage("encode_query"):
-                    encoded = self._encode_queries(queries)
+            texts: dict[bytes, str] = {}
+            for pool in pools:
+                texts.update(pool.by_key())
+            if any(pool.texts for pool in pools):
+                keys = list(texts)
                 with timer.stage("fetch"):
-                    keys = list(texts)
                     fetched = self._space.get(keys)
                 missing = [keys[i] for i in fetched.missing]
                 self._raise_if_wanted(missing, pools)
+                with timer.stage("encode_query"):
+                    encoded = self._encode_queries(queries)
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
@@ -166,7 +168,7 @@ class Reranker:
         pool = CandidatePool(texts)
         n_query_tokens = len(encoded.values)
         maxima = np.full((len(pool.keys), n_query_tokens), NO_TOKENS_SCORE / max(n_query_tokens, 1), dtype=np.float32)
-        by_key = dict(pool.texts())
+        by_key = pool.by_key()
         keys = list(by_key)
         fetched = self._space.get(keys)
         encoding = self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())
@@ -238,12 +240,13 @@ class Reranker:
 
     def _vectors(
         self, keys: Sequence[bytes], fetched: Fetched, encoding: Iterable[tuple[Sequence[bytes], PackedVectors]]
-    ) -> Iterator[tuple[dict[bytes, int], PackedVectors]]:
+    ) -> Iterator[tuple[dict[bytes | None, int], PackedVectors]]:
         """Documents as they come, hits first, each time with the row of each key."""
         if len(fetched.found):
-            yield {keys[i]: row for row, i in enumerate(fetched.positions)}, fetched.found
+            found = keys if len(fetched.found) == len(keys) else [keys[i] for i in fetched.positions.tolist()]
+            yield _rows(found), fetched.found
         for batch, packed in encoding:
-            yield {key: row for row, key in enumerate(batch)}, packed
+            yield _rows(batch), packed
 
     def _encode_missing(
         self, keys: Sequence[bytes], texts: Mapping[bytes, str], timer: _Timer
@@ -281,6 +284,11 @@ class _Timer:
             yield
         finally:
             self.ms[name] += (time.perf_counter() - started) * 1000
+
+
+def _rows(keys: Sequence[bytes]) -> dict[bytes | None, int]:
+    """Where each key's document stands; None, the key of blank texts, stands nowhere."""
+    return dict(zip(keys, range(len(keys)), strict=True))
 
 
 def _check_top_k(top_k: int | None) -> None:

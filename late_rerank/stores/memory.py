@@ -14,7 +14,9 @@ from late_rerank.stores.base import Space, Store
 from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors
 
 _SpaceName = tuple[str, str]
-_Name = tuple[_SpaceName, bytes]
+# 8 bytes for the space, then the key: faster to make and to hash than a tuple.
+_Name = bytes
+_PREFIX_BYTES = 8
 
 # What Python itself takes for one document: array, key, entry. Else a million empty documents would cost nothing.
 _OVERHEAD_BYTES = 400
@@ -50,7 +52,8 @@ class MemoryStore(Store):
         self.max_bytes = max_bytes
         self._documents: OrderedDict[_Name, _Document] = OrderedDict()  # least recently used first
         self._spaces: dict[_SpaceName, _MemorySpace] = {}
-        self._counts: Counter[_SpaceName] = Counter()
+        self._prefixes: dict[_SpaceName, bytes] = {}  # a dropped space that is opened again keeps its prefix
+        self._counts: Counter[bytes] = Counter()  # documents by prefix
         self._size_bytes = 0
         self._n_evicted = 0
         self._lock = Lock()
@@ -59,7 +62,8 @@ class MemoryStore(Store):
         name = (fingerprint, repr(codec))
         with self._lock:
             if name not in self._spaces:
-                self._spaces[name] = _MemorySpace(self, name, codec)
+                prefix = self._prefixes.setdefault(name, len(self._prefixes).to_bytes(_PREFIX_BYTES, "big"))
+                self._spaces[name] = _MemorySpace(self, name, prefix, codec)
             return self._spaces[name]
 
     def spaces(self) -> list[Space]:
@@ -68,7 +72,8 @@ class MemoryStore(Store):
 
     def drop(self, fingerprint: str) -> int:
         with self._lock:
-            names = [name for name in self._documents if name[0][0] == fingerprint]
+            dropped = {prefix for name, prefix in self._prefixes.items() if name[0] == fingerprint}
+            names = [name for name in self._documents if name[:_PREFIX_BYTES] in dropped]
             for name in names:
                 self._remove(name)
             for space in [space for space in self._spaces if space[0] == fingerprint]:
@@ -96,7 +101,7 @@ class MemoryStore(Store):
     def _add(self, name: _Name, document: _Document) -> None:
         self._remove(name)
         self._documents[name] = document
-        self._counts[name[0]] += 1
+        self._counts[name[:_PREFIX_BYTES]] += 1
         self._size_bytes += document.size_bytes
         while self.max_bytes is not None and self._size_bytes > self.max_bytes:
             self._remove(next(iter(self._documents)))
@@ -105,7 +110,7 @@ class MemoryStore(Store):
     def _remove(self, name: _Name) -> bool:
         document = self._documents.pop(name, None)
         if document is not None:
-            self._counts[name[0]] -= 1
+            self._counts[name[:_PREFIX_BYTES]] -= 1
             self._size_bytes -= document.size_bytes
         return document is not None
 
@@ -121,7 +126,7 @@ class MemoryStore(Store):
 
     def _find(self, names: Sequence[_Name]) -> list[_Document | None]:
         with self._lock:
-            found = [self._documents.get(name) for name in names]
+            found = list(map(self._documents.get, names))
             for name, document in zip(names, found, strict=True):
                 if document is not None:
                     self._documents.move_to_end(name)
@@ -131,15 +136,16 @@ class MemoryStore(Store):
         with self._lock:
             return sum(self._remove(name) for name in names)
 
-    def _count(self, space: _SpaceName) -> int:
+    def _count(self, prefix: bytes) -> int:
         with self._lock:
-            return self._counts[space]
+            return self._counts[prefix]
 
 
 class _MemorySpace(Space):
-    def __init__(self, store: MemoryStore, name: _SpaceName, codec: CodecSpec) -> None:
+    def __init__(self, store: MemoryStore, name: _SpaceName, prefix: bytes, codec: CodecSpec) -> None:
         super().__init__(name[0], codec)
         self._store = store
+        self._prefix = prefix
         self.name = name
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
@@ -157,26 +163,28 @@ class _MemorySpace(Space):
     def get(self, keys: Sequence[bytes]) -> Fetched:
         answers = self._store._find(self._names(keys))  # noqa: SLF001
         documents = [document for document in answers if document is not None]
-        lengths = np.fromiter((document.length for document in documents), np.int64, len(documents))
+        lengths = np.array([document.length for document in documents], dtype=np.int64)
         found = PackedVectors(
             codec=self.codec,
-            buffers=tuple(document.payload for document in documents),
+            buffers=tuple([document.payload for document in documents]),
             buffer=np.arange(len(documents), dtype=np.int32),
             starts=_payload_layout(self.codec.columns, lengths)[0],
             lengths=lengths,
-            truncated=np.fromiter((document.truncated for document in documents), np.bool_, len(documents)),
+            truncated=np.array([document.truncated for document in documents], dtype=np.bool_),
         )
-        here = np.fromiter((answer is not None for answer in answers), np.bool_, len(answers))
+        if len(documents) == len(answers):
+            return Fetched(found, np.arange(len(answers)), np.empty(0, dtype=np.int64))
+        here = np.array([answer is not None for answer in answers], dtype=np.bool_)
         return Fetched(found, np.flatnonzero(here), np.flatnonzero(~here))
 
     def delete(self, keys: Sequence[bytes]) -> int:
         return self._store._delete(self._names(keys))  # noqa: SLF001
 
     def __len__(self) -> int:
-        return self._store._count(self.name)  # noqa: SLF001
+        return self._store._count(self._prefix)  # noqa: SLF001
 
     def _names(self, keys: Sequence[bytes]) -> list[_Name]:
-        return [(self.name, key) for key in keys]
+        return [self._prefix + key for key in keys]
 
 
 def _payload_layout(columns: Mapping[str, int], lengths: I64) -> tuple[dict[str, I64], I64]:
