@@ -40,10 +40,10 @@ class Reranker:
     Args:
         model: "minilm" (built in), a hub name, a folder (native, PyLate or Stanford ColBERT format), or an Encoder.
         store: Where token vectors are kept: None for this process's memory, or a Store, which stays yours to close.
-        codec: "float32", "float16" or "int8", or a Codec.
+        codec: "int8", "int4", "binary", "float16" or "float32", or a Codec: how token vectors are packed.
         backend: What runs the model: "torch", or "auto" for the fastest installed.
         device: A torch device; None for the fastest there is.
-        kernel: What computes MaxSim: "auto", "numpy", "torch", or a Kernel.
+        kernel: What computes MaxSim: "auto", "native", "numpy", "torch", or a Kernel.
         on_missing: What to do with candidates whose vectors aren't in the store: "encode" and store them, "skip" (they
             follow the scored ones, unscored), or "raise" MissingDocumentsError.
 

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> None:
     names = ("late-rerank", "sentence-transformers", "transformers", "torch", "numpy")
     report = {
         "kernel": maxsim.kernel().name,
+        "native_kernel": maxsim.describe_native(),
         "backend": "torch",
         **encoder.describe(),
         "versions": {name: version(name) for name in names},

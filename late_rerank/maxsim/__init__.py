@@ -12,7 +12,7 @@ from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
 from late_rerank.types import F32, PackedVectors, TokenVectors
 
-__all__ = ["Kernel", "NumpyKernel", "kernel", "score", "token_maxima", "why_not_native"]
+__all__ = ["Kernel", "NumpyKernel", "describe_native", "kernel", "score", "token_maxima", "why_not_native"]
 
 
 def kernel(name: str = "auto", device: str | None = None) -> Kernel:
@@ -53,6 +53,15 @@ def why_not_native() -> str | None:
     if not native_kernel.levels():
         return "the processor has neither AVX2 nor NEON with dot products"
     return None
+
+
+def describe_native() -> str:
+    """The native kernel's levels on this processor, or why it can't run."""
+    if reason := why_not_native():
+        return f"not available: {reason}"
+    from late_rerank.maxsim.native_kernel import levels  # noqa: PLC0415 - there may be none
+
+    return f"available: {', '.join(levels())}"
 
 
 def score(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVectors) -> F32:

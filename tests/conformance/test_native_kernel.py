@@ -276,6 +276,21 @@ def test_a_query_that_is_not_finite_is_refused():
                 NativeKernel().score(query, _packed(name))
 
 
+def test_vectors_too_long_for_float32_are_refused():
+    """Sums of a rotation, or scales multiplied: from finite numbers infinity, and from that a silent 0."""
+    query, huge = random_vectors([3], 48), random_vectors([3], 48)
+    huge.values[:] = np.where(huge.values < 0, -2e38, 2e38)
+    for name in ("int4", "binary"):
+        with pytest.raises(ValueError, match="overflow"):
+            NativeKernel().score(huge, _packed(name))
+    for name in WITH_SCALES:
+        packed = _packed(name)
+        packed.column("scales", 2).view(np.float32)[:] = 3e38
+        query.values[:] = 1e3
+        with pytest.raises(ValueError, match="document 2"):
+            NativeKernel().score(query, packed)
+
+
 def test_a_rotation_that_this_version_does_not_make_is_refused():
     packed = _packed("int4")
     spec = CodecSpec("int4", 48, packed.codec.columns, {**packed.codec.config, "n_rounds": 4})

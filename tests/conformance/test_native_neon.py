@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[1]
 PROGRAM, KERNEL = TESTS / "native" / "score_file.cpp", TESTS.parent / "late_rerank" / "maxsim" / "native"
 CODECS = ["float32", "float16", "int8", "int4", "binary"]  # numbered as in kernel.h
 ROUNDED = ["int8", "int4", "binary"]
-LENGTHS = [0, 1, 3, 4, 5, 6, 7, 40, 181]
+LENGTHS = [0, 1, 3, 4, 5, 6, 7, 11, 12, 13, 40, 181]  # around the tokens scored at once: 6, and 12 for short queries
 FINE, QUERY_NOT_FINITE = -1, -2  # of score.h
 TOLERANCE = 1e-5  # of float32 sums, a query token
 
@@ -88,7 +88,7 @@ def test_neon_scores_as_the_reference(neon, name):
     calls = [
         Call("neon", random_vectors([n_query_tokens], dim, seed=1).values, codec(name).encode(random_vectors(LENGTHS, dim)))
         for dim in (1, 3, 48, 128, 383, 384)
-        for n_query_tokens in (1, 2, 33)
+        for n_query_tokens in (1, 2, 4, 5, 16, 17, 33)
     ]
     for call, answer in zip(calls, neon.score(calls), strict=True):
         assert_as_expected(call, answer)
@@ -103,14 +103,14 @@ def test_neon_reads_every_code(neon, name):
         scales = np.random.default_rng(1).random(packed.n_tokens, dtype=np.float32) / 300
         for i, end in enumerate(np.cumsum(packed.lengths)):
             packed.column("scales", i)[:] = scales[end - packed.lengths[i] : end].view(np.uint8)
-        calls.append(Call("neon", random_vectors([5], dim, seed=1).values, packed))
+        calls += [Call("neon", random_vectors([n], dim, seed=1).values, packed) for n in (2, 5)]
     for call, answer in zip(calls, neon.score(calls), strict=True):
         assert_as_expected(call, answer)
 
 
 @pytest.mark.parametrize("name", CODECS)
 def test_neon_scores_zero_vectors_as_zero(neon, name):
-    """A query token that is zero, or so small that 127 divided by its largest component overflows."""
+    """And query tokens so small that 127 divided by their largest component overflows."""
     query = random_vectors([3], 48, seed=1).values
     query[0], query[1] = 0, query[1] * 1e-38
     documents = random_vectors([2, 7], 48)
@@ -120,6 +120,8 @@ def test_neon_scores_zero_vectors_as_zero(neon, name):
     assert answer.status == FINE
     np.testing.assert_allclose(answer.maxima, expected_maxima(rounded_query(query, name, 48, 127), packed), atol=TOLERANCE)
     assert answer.scores[0] == 0
+    assert not answer.maxima[:, 0].any()
+    assert name not in ROUNDED or not answer.maxima[:, 1].any()
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -132,8 +134,8 @@ def test_neon_names_the_first_document_that_is_not_finite(neon, name, n_threads)
                 packed = codec(name).encode(random_vectors([*LENGTHS, 2], 19))
                 numbers(packed, i)[token, -1] = wrong
                 numbers(packed, len(LENGTHS))[0] = wrong
-                calls.append(Call("neon", random_vectors([2], 19, seed=1).values, packed, n_threads))
-                expected.append(i)
+                calls += [Call("neon", random_vectors([n], 19, seed=1).values, packed, n_threads) for n in (2, 9)]
+                expected += [i, i]
     assert [answer.status for answer in neon.score(calls)] == expected
 
 
@@ -141,8 +143,8 @@ def test_neon_names_the_first_document_that_is_not_finite(neon, name, n_threads)
 def test_neon_refuses_a_query_that_is_not_finite(neon, name):
     packed, calls = codec(name).encode(random_vectors([2], 19)), []
     for wrong in (np.nan, np.inf, -np.inf):
-        for token, component in ((0, 0), (0, 18), (17, 0), (17, 18)):
-            query = random_vectors([18], 19, seed=1).values
+        for n_query_tokens, token, component in ((2, 0, 18), (2, 1, 0), (18, 0, 0), (18, 17, 18)):
+            query = random_vectors([n_query_tokens], 19, seed=1).values
             query[token, component] = wrong
             calls.append(Call("neon", query, packed))
     assert {answer.status for answer in neon.score(calls)} == {QUERY_NOT_FINITE}

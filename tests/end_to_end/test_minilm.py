@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from sentence_transformers.util.similarity import maxsim
 
 from late_rerank import Reranker, Searcher
+from late_rerank.codecs import codec
 from late_rerank.corpus.standard_library import read_standard_library
+from late_rerank.maxsim import kernel as maxsim_kernel
+from late_rerank.maxsim import reference
 from late_rerank.retrieve import BM25Retriever
 
 QUERY = "wait until several threads have all reached the same point"
@@ -136,3 +139,25 @@ def test_the_fingerprint_is_the_same_in_another_process(minilm):
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert other.stdout.strip() == minilm.fingerprint
+
+
+def test_codecs_keep_the_best_ten_of_a_hundred(minilm):
+    """Against float64 on the unpacked vectors: excerpts of documentation as queries, near neighbours as candidates."""
+    texts = [document.text for document in read_standard_library() if len(document.text) > 300][::10][:220]
+    queries = [" ".join(text.split()[i : i + 6 + i % 12]) for text in texts for i in (3, 12)]
+    documents, encoded = minilm.encode_document(texts), minilm.encode_query(queries)
+    means = np.array([documents.rows(i).mean(axis=0) for i in range(len(texts))])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    kernel, kept = maxsim_kernel(), {"int8": [], "int4": [], "binary": []}
+    packed = {name: codec(name).encode(documents) for name in kept}
+    for i in range(len(queries)):
+        query = encoded.one(i)
+        candidates = np.argsort(-means @ query.values.mean(axis=0))[:100]
+        exact = reference.score(query.values, [documents.rows(j) for j in candidates])
+        for name, shares in kept.items():
+            scores = kernel.score(query, packed[name].take(candidates))
+            shares.append(len(set(np.argsort(-scores)[:10]) & set(np.argsort(-exact)[:10])) / 10)
+
+    assert np.mean(kept["int8"]) >= 0.995
+    assert np.mean(kept["int4"]) >= 0.97
+    assert np.mean(kept["binary"]) >= 0.87

@@ -42,11 +42,11 @@ struct Level {
   size_t (*pack_bytes)(const Shape&);
   size_t (*scratch_bytes)(const Shape&);
 
-  // Packs the query (n_query_tokens, dim). False if a component isn't finite: then nothing may be scored with it.
+  // Packs the query (n_query_tokens, dim). False if a component isn't finite, rotated: then nothing may be scored with it.
   bool (*pack)(const Shape&, const float* query, const Rotation&, uint8_t* packed, uint8_t* workspace);
 
   // The best match of each query token in one document of at least one token; `next` is fetched into the cache meanwhile.
-  // False if a scale or a product isn't finite.
+  // False if a scale, a product or a maximum isn't finite.
   bool (*maxima)(const Shape&, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch, float* maxima);
 
   // Runs the instruction that this codec is scored with, n times on registers alone; returns multiply-adds done.

@@ -14,7 +14,11 @@
 #include "kernel.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
 #define UNROLL _Pragma("GCC unroll 32")
+#endif
 
 #if defined(__aarch64__)
 #define LATE_RERANK_REGISTER(value) "w"(value)
@@ -46,6 +50,13 @@ ALWAYS_INLINE T load(const void* from) {
   T value;
   __builtin_memcpy(&value, from, sizeof(T));
   return value;
+}
+
+ALWAYS_INLINE bool are_finite(const void* floats, size_t n) {
+  uint32_t wrong = 0;
+  for (size_t i = 0; i < n; i++)
+    wrong |= static_cast<uint32_t>((load<uint32_t>(static_cast<const uint8_t*>(floats) + 4 * i) & 0x7f800000u) == 0x7f800000u);
+  return !wrong;
 }
 
 // ---- The packed query: the tokens of a group side by side, group after group. Each group is
@@ -150,23 +161,20 @@ template <size_t kGroup>
 bool packed_in_groups(const Shape& shape, const float* query, const Rotation& rotation, uint8_t* packed, uint8_t* workspace) {
   float* rows = reinterpret_cast<float*>(workspace);
   float* other = rows + shape.dim * kGroup;
-  uint32_t not_finite = 0;
-  for (size_t i = 0; i < shape.n_query_tokens * shape.dim; i++) {
-    const uint32_t bits = load<uint32_t>(query + i);
-    not_finite |= static_cast<uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
-  }
-  if (not_finite) return false;
   for (size_t group = 0; group < n_groups(shape); group++) {
     for (size_t lane = 0; lane < kGroup; lane++) {
       const size_t token = group * kGroup + lane;
       for (size_t i = 0; i < shape.dim; i++)
         rows[i * kGroup + lane] = token < shape.n_query_tokens ? query[token * shape.dim + i] : 0.0f;
     }
+    // Looked through after the rotation, whose sums can overflow; what isn't finite before it isn't finite after.
+    const float* turned = rotated<kGroup>(rotation, shape.dim, rows, other);
+    if (!are_finite(turned, shape.dim * kGroup)) return false;
     uint8_t* to = packed + group * group_bytes(shape);
     if (is_float(shape.codec)) {
-      pack_group_as_floats<kGroup>(shape, rows, to);
+      pack_group_as_floats<kGroup>(shape, turned, to);
     } else {
-      pack_group_as_integers<kGroup>(shape, rotated<kGroup>(rotation, shape.dim, rows, other), to);
+      pack_group_as_integers<kGroup>(shape, turned, to);
     }
   }
   return true;
@@ -346,13 +354,6 @@ void blocks(const Shape& shape, const uint8_t* packed, const Document& document,
   }
 }
 
-bool scales_are_finite(const Document& document) {
-  uint32_t wrong = 0;
-  for (size_t i = 0; i < document.n_tokens; i++)
-    wrong |= static_cast<uint32_t>((load<uint32_t>(document.scales + 4 * i) & 0x7f800000u) == 0x7f800000u);
-  return !wrong;
-}
-
 template <class Products, class Rows, size_t kVectors, size_t kTokens>
 bool scored_in_groups(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
                       float* out) {
@@ -375,13 +376,13 @@ bool scored_in_groups(const Shape& shape, const uint8_t* packed, const Document&
   }
   for (size_t lane = 0; lane < kLanes; lane++)
     if (!(wrong[lane] == 0.0f)) return false;
-  return true;
+  return are_finite(out, shape.n_query_tokens);  // a sum of integers times two finite scales can overflow
 }
 
 template <class Products, class Rows>
 bool scored(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
             float* out) {
-  if (!Products::kCheckValues && !scales_are_finite(document)) return false;
+  if (!Products::kCheckValues && !are_finite(document.scales, document.n_tokens)) return false;
   if (n_vectors(shape) == 1)
     return scored_in_groups<Products, Rows, 1, Isa::kTokensAlone>(shape, packed, document, next, scratch, out);
   return scored_in_groups<Products, Rows, Isa::kVectors, Isa::kTokens>(shape, packed, document, next, scratch, out);

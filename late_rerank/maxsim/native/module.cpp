@@ -177,9 +177,9 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
     nb::gil_scoped_release released;
     wrong = score(call);
   }
-  if (wrong == kQueryNotFinite) refuse("the query holds NaN or infinity");
+  if (wrong == kQueryNotFinite) refuse("the query holds NaN or infinity, or its rotation overflows");
   if (wrong != kFine)
-    refuse("document " + std::to_string(wrong) + " holds NaN or infinity: its stored bytes are damaged, or weren't written by this codec");
+    refuse("document " + std::to_string(wrong) + " holds NaN or infinity, or its products overflow: its stored bytes are damaged, or weren't written by this codec");
 }
 
 std::vector<std::string> levels() {
