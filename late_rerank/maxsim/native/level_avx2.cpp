@@ -19,7 +19,11 @@ struct Isa {
   static constexpr size_t kTokens = 6;
   static constexpr int kQueryLimit = 127;
   static inline Ints dot_add(Ints sums, Ints token, Ints query) {
+#if defined(__AVXVNNI__)
     return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)token, (__m256i)query);
+#else  // The same instruction in AVX-512's encoding: how a processor without AVX-VNNI can test this level.
+    return (Ints)_mm256_dpbusd_epi32((__m256i)sums, (__m256i)token, (__m256i)query);
+#endif
   }
 #else
   static constexpr size_t kTokens = 4;

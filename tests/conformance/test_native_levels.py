@@ -1,4 +1,4 @@
-"""The kernel's ARM level, compiled for that processor and run under an emulator: no other machine is needed."""
+"""The kernel's levels that this machine may not have: ARM's under an emulator, AVX-VNNI's in AVX-512's encoding."""
 
 import platform
 import shutil
@@ -28,6 +28,8 @@ TOLERANCE = 1e-5  # of float32 sums, a query token
 LEVEL = ["-O3", "-ffp-contract=off"]
 AVX2 = [*LEVEL, "-mavx2", "-mfma", "-mf16c", "-mbmi2"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx512vnni", "-mprefer-vector-width=512"]
+# In place of -mavxvnni: the level then takes the same instruction from AVX-512.
+AVXVNNI_BY_AVX512 = [*AVX512, "-Dprocessor_has_avxvnni=processor_has_avx512vnni"]
 OPTIONS = {
     "aarch64": {"level_neon.cpp": [*LEVEL, "-march=armv8.2-a+dotprod"]},
     "x86_64": {"level_avx2.cpp": AVX2, "level_avxvnni.cpp": [*AVX2, "-mavxvnni"], "level_avx512vnni.cpp": AVX512},
@@ -63,10 +65,10 @@ class Program:
         return read((self.folder / "results").read_bytes(), calls)
 
 
-def built(compiler, machine, folder, *link_options):
-    """The program for that kind of machine."""
+def built(compiler, options_by_level, folder, *link_options):
+    """The program, with these levels."""
     sources = {PROGRAM: ["-O2"], **{KERNEL / name: ["-O2"] for name in ("score.cpp", "pool.cpp", "processor.cpp")}}
-    sources |= {KERNEL / name: options for name, options in OPTIONS[machine].items()}
+    sources |= {KERNEL / name: options for name, options in options_by_level.items()}
     for source, options in sources.items():
         command = [compiler, "-std=c++17", *options, f"-I{KERNEL}", "-c", source]
         subprocess.run(command, cwd=folder, check=True)
@@ -80,7 +82,7 @@ def neon(tmp_path_factory):
         pytest.skip("needs a compiler and an emulator: apt install g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user")
     folder = tmp_path_factory.mktemp("neon")
     # Static: the emulator then needs none of the other machine's libraries.
-    return Program(["qemu-aarch64", built("aarch64-linux-gnu-g++", "aarch64", folder, "-static")], folder)
+    return Program(["qemu-aarch64", built("aarch64-linux-gnu-g++", OPTIONS["aarch64"], folder, "-static")], folder)
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -171,7 +173,7 @@ def test_the_program_scores_as_the_installed_kernel(tmp_path):
     native_kernel = pytest.importorskip("late_rerank.maxsim.native_kernel")
     if not (sys.platform == "linux" and platform.machine() in OPTIONS and shutil.which("g++")):
         pytest.skip("needs Linux on x86_64 or aarch64, and a compiler: apt install g++")
-    program = Program([built("g++", platform.machine(), tmp_path, "-pthread")], tmp_path)
+    program = Program([built("g++", OPTIONS[platform.machine()], tmp_path, "-pthread")], tmp_path)
     calls = [
         Call(level, random_vectors([33], dim, seed=1).values, codec(name).encode(random_vectors(LENGTHS, dim)))
         for level in native_kernel.levels()
@@ -183,6 +185,22 @@ def test_the_program_scores_as_the_installed_kernel(tmp_path):
         assert answer.status == FINE
         np.testing.assert_array_equal(answer.scores, kernel.score(query, call.packed))
         np.testing.assert_array_equal(answer.maxima, kernel.token_maxima(query, call.packed))
+
+
+def test_avxvnni_scores_as_the_reference(tmp_path):
+    native_kernel = pytest.importorskip("late_rerank.maxsim.native_kernel")
+    if "avx512vnni" not in native_kernel.levels() or not shutil.which("g++"):
+        pytest.skip("needs a processor with AVX-512 VNNI, and a compiler: apt install g++")
+    levels = {**OPTIONS["x86_64"], "level_avxvnni.cpp": AVXVNNI_BY_AVX512}
+    program = Program([built("g++", levels, tmp_path, "-pthread")], tmp_path)
+    calls = [
+        Call("avxvnni", random_vectors([n_query_tokens], dim, seed=1).values, codec(name).encode(random_vectors(LENGTHS, dim)))
+        for name in CODECS
+        for dim in (1, 48, 383, 384)
+        for n_query_tokens in (1, 8, 9, 33)
+    ]
+    for call, answer in zip(calls, program.score(calls), strict=True):
+        assert_as_expected(call, answer)
 
 
 def assert_as_expected(call, answer):
