@@ -3,7 +3,7 @@
 // Lanes are query tokens: a register holds one component (or four int8 components) of kLanes query tokens. Each group of four
 // bytes of a document token is broadcast and multiplied with kVectors such registers. kTokens document tokens x kVectors query
 // registers are accumulated at once, so that no horizontal sum and no matrix of similarities is ever made; the running maxima are
-// kVectors registers. The last block of a document overlaps the one before instead of a loop over the rest: max doesn't mind.
+// kVectors registers. The last block of a document overlaps the one before, where the rest would be smaller: max doesn't mind.
 //
 // A query that fits one register (most do: 16 tokens on AVX-512) is scored with one, in half the time: kVectors is a template
 // parameter, 1 or Isa::kVectors.
@@ -302,8 +302,30 @@ struct Int4Rows {
   static ALWAYS_INLINE void row(const uint8_t* from, size_t dim, uint8_t* to) {
     const size_t half = row_bytes(dim);
     __builtin_memset(to + (2 * half) / 4 * 4, 0, 4);
-    for (size_t i = 0; i < half; i++) to[i] = static_cast<uint8_t>((from[i] << 1) & 0x1e);
-    for (size_t i = 0; i < half; i++) to[half + i] = static_cast<uint8_t>((from[i] >> 3) & 0x1e);
+    if (kLanes == 16 && half >= 64) return chunks<64>(from, half, to);
+    if (kLanes >= 8 && half >= 32) return chunks<32>(from, half, to);
+    if (half >= 16) return chunks<16>(from, half, to);
+    for (size_t i = 0; i < half; i++) {
+      to[i] = static_cast<uint8_t>((from[i] << 1) & 0x1e);
+      to[half + i] = static_cast<uint8_t>((from[i] >> 3) & 0x1e);
+    }
+  }
+
+ private:
+  // kBytes at a time; the last ones overlap those before. Shifted in 16 bits: what crosses from byte to byte is masked away.
+  template <size_t kBytes>
+  static ALWAYS_INLINE void chunks(const uint8_t* from, size_t half, uint8_t* to) {
+    typedef uint16_t Chunk __attribute__((vector_size(kBytes)));
+    for (size_t i = 0;;) {
+      Chunk both;
+      __builtin_memcpy(&both, from + i, kBytes);
+      const Chunk low = (both << 1) & 0x1e1e, high = (both >> 3) & 0x1e1e;
+      __builtin_memcpy(to + i, &low, kBytes);
+      __builtin_memcpy(to + half + i, &high, kBytes);
+      if (i + kBytes >= half) return;
+      i += kBytes;
+      if (i + kBytes > half) i = half - kBytes;
+    }
   }
 };
 
@@ -314,11 +336,15 @@ struct BinaryRows {
   static ALWAYS_INLINE void row(const uint8_t* from, size_t dim, uint8_t* to) {
     size_t i = 0;
     for (; i + 64 <= dim; i += 64) Isa::sixty_four_bits(load<uint64_t>(from + i / 8), to + i);
-    if (i < dim) {
-      uint64_t rest = 0;
-      for (size_t byte = 0; byte < row_bytes(dim) - i / 8; byte++) rest |= static_cast<uint64_t>(from[i / 8 + byte]) << (8 * byte);
-      Isa::sixty_four_bits(rest, to + i);
-    }
+    if (i < dim) Isa::sixty_four_bits(bytes(from + i / 8, row_bytes(dim) - i / 8), to + i);
+  }
+
+ private:
+  // n bytes, 1 to 7 (or 8), as a number: its ends are read, and overlap.
+  static ALWAYS_INLINE uint64_t bytes(const uint8_t* from, size_t n) {
+    if (n >= 4) return load<uint32_t>(from) | static_cast<uint64_t>(load<uint32_t>(from + n - 4)) << (8 * (n - 4));
+    if (n >= 2) return load<uint16_t>(from) | static_cast<uint64_t>(load<uint16_t>(from + n - 2)) << (8 * (n - 2));
+    return *from;
   }
 };
 
@@ -335,22 +361,43 @@ size_t scratch_bytes(const Shape& shape) {
 // How far ahead memory is asked for, in blocks and at least in bytes. k=1000 takes 1.7x as long without.
 constexpr size_t kAheadBlocks = 2, kAheadBytes = 6144;
 
+// A document on its way through the blocks.
+struct Pass {
+  const Shape& shape;
+  const uint8_t* packed;
+  const Document& document;
+  const Document& next;
+  uint8_t* scratch;
+  uint8_t* maxima;
+  Floats wrong;
+};
+
+// Tokens first to first + kTokens against the whole query.
 template <class Products, class Rows, size_t kVectors, size_t kTokens>
-void blocks(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
-            uint8_t* maxima, Floats& wrong) {
-  const size_t row_bytes = Rows::row_bytes(shape), end = document.n_tokens * row_bytes, block_bytes = kTokens * row_bytes;
+ALWAYS_INLINE void tokens(Pass& pass, size_t first) {
+  const Shape& shape = pass.shape;
+  const size_t row_bytes = Rows::row_bytes(shape), end = pass.document.n_tokens * row_bytes, block_bytes = kTokens * row_bytes;
   const size_t distance = kAheadBlocks * block_bytes > kAheadBytes ? kAheadBlocks * block_bytes : kAheadBytes;
-  for (size_t first = 0;;) {
-    const size_t ahead = first * row_bytes + distance;
-    const uint8_t* const wanted = ahead < end ? document.codes + ahead : next.codes + (ahead - end);
-    const uint8_t* rows = Rows::template rows<kTokens>(shape, document.codes + first * row_bytes, scratch);
-    for (size_t group = 0; group < n_groups(shape); group++)
-      block<Products, kVectors, kTokens>(rows, Rows::stride(shape), n_steps(shape), packed + group * group_bytes(shape),
-                               document.scales + 4 * first, maxima + group * kVectors * sizeof(Floats), wrong, wanted,
-                               block_bytes / n_steps(shape) + 1);
-    if (first + kTokens >= document.n_tokens) return;
-    first += kTokens;
-    if (first + kTokens > document.n_tokens) first = document.n_tokens - kTokens;
+  const size_t ahead = first * row_bytes + distance;
+  const uint8_t* const wanted = ahead < end ? pass.document.codes + ahead : pass.next.codes + (ahead - end);
+  const uint8_t* rows = Rows::template rows<kTokens>(shape, pass.document.codes + first * row_bytes, pass.scratch);
+  for (size_t group = 0; group < n_groups(shape); group++)
+    block<Products, kVectors, kTokens>(rows, Rows::stride(shape), n_steps(shape), pass.packed + group * group_bytes(shape),
+                                       pass.document.scales + 4 * first, pass.maxima + group * kVectors * sizeof(Floats),
+                                       pass.wrong, wanted, block_bytes / n_steps(shape) + 1);
+}
+
+template <class Products, class Rows, size_t kVectors, size_t kTokens>
+void all_tokens(Pass& pass) {
+  const size_t n = pass.document.n_tokens;
+  size_t first = 0;
+  for (; first + kTokens <= n; first += kTokens) tokens<Products, Rows, kVectors, kTokens>(pass, first);
+  if (first == n) return;
+  if (n >= kTokens && n - first > kTokens - 4) return tokens<Products, Rows, kVectors, kTokens>(pass, n - kTokens);
+  if (n >= 4) {
+    for (; first < n; first += 4) tokens<Products, Rows, kVectors, 4>(pass, first + 4 <= n ? first : n - 4);
+  } else {
+    for (; first < n; first++) tokens<Products, Rows, kVectors, 1>(pass, first);
   }
 }
 
@@ -359,23 +406,19 @@ bool scored_in_groups(const Shape& shape, const uint8_t* packed, const Document&
                       float* out) {
   constexpr size_t kGroup = kLanes * kVectors;
   uint8_t* const maxima = scratch;
-  uint8_t* const rows = scratch + n_groups(shape) * kGroup * sizeof(float);
+  Pass pass = {shape, packed, document, next, scratch + n_groups(shape) * kGroup * sizeof(float), maxima, Floats{}};
   const Floats lowest = Floats{} - 3.402823466e38f;
   for (size_t i = 0; i < n_groups(shape) * kVectors; i++) __builtin_memcpy(maxima + i * sizeof(Floats), &lowest, sizeof(Floats));
-  Floats wrong = {};
-  if (document.n_tokens >= kTokens) {
-    blocks<Products, Rows, kVectors, kTokens>(shape, packed, document, next, rows, maxima, wrong);
-  } else if (document.n_tokens >= 4) {
-    blocks<Products, Rows, kVectors, 4>(shape, packed, document, next, rows, maxima, wrong);
-  } else {
-    blocks<Products, Rows, kVectors, 1>(shape, packed, document, next, rows, maxima, wrong);
-  }
-  for (size_t token = 0; token < shape.n_query_tokens; token++) {
-    const uint8_t* group = packed + token / kGroup * group_bytes(shape);
-    out[token] = load<float>(maxima + 4 * token) * load<float>(group + 4 * (token % kGroup));
+  all_tokens<Products, Rows, kVectors, kTokens>(pass);
+  for (size_t first = 0; first < shape.n_query_tokens; first += kGroup) {
+    const uint8_t* const scales = packed + first / kGroup * group_bytes(shape);
+    float scaled[kGroup];
+    for (size_t lane = 0; lane < kGroup; lane++) scaled[lane] = load<float>(maxima + 4 * (first + lane)) * load<float>(scales + 4 * lane);
+    const size_t n = shape.n_query_tokens - first < kGroup ? shape.n_query_tokens - first : kGroup;
+    for (size_t lane = 0; lane < n; lane++) out[first + lane] = scaled[lane];
   }
   for (size_t lane = 0; lane < kLanes; lane++)
-    if (!(wrong[lane] == 0.0f)) return false;
+    if (!(pass.wrong[lane] == 0.0f)) return false;
   return are_finite(out, shape.n_query_tokens);  // a sum of integers times two finite scales can overflow
 }
 
