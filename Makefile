@@ -9,7 +9,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv: about 1.6 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,bench,dev]"
 	@touch $@
 
 demo: install
@@ -29,7 +29,7 @@ format: install
 	$(BIN)/ruff check --fix .
 
 bench: install
-	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/cached_rerank.py
+	$(BIN)/late-rerank bench --json
 
 # The kernel's tests with AddressSanitizer and UndefinedBehaviorSanitizer, in an environment of their own. Without detect_leaks=0
 # Python's own memory counts as leaked; with captured output (no -s) a report would be lost.

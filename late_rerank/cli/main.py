@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from late_rerank import __version__
-from late_rerank.cli import demo, doctor, evaluate, rerank, search
+from late_rerank.cli import bench, demo, doctor, evaluate, rerank, search
 from late_rerank.errors import LateRerankError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for room in (demo, search, rerank, evaluate, doctor):
+    for room in (demo, search, rerank, evaluate, doctor, bench):
         room.register(commands)
     return top
 

@@ -21,7 +21,9 @@ def test_import_loads_nothing_heavy():
     assert loaded("import late_rerank") == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["eval", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["search", "--help"], ["eval", "--help"], ["bench", "--help"], ["--version"]]
+)
 def test_help_loads_nothing_heavy(arguments):
     code = f"from late_rerank.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
 

@@ -1,0 +1,154 @@
+"""`late-rerank bench`: what scoring and a whole rerank cost on this machine, beside others."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_json
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+# What OpenMP, the BLAS libraries, and Rust's thread pool read when they are loaded.
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS"), "1"
+)
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "bench",
+        help="time MaxSim and a whole rerank on this machine, beside others",
+        description="Time MaxSim on each codec beside NumPy, torch, sentence-transformers, and numkong and maxsim-cpu where "
+        'they are installed (pip install "late-rerank[bench]"); then a rerank of 100 stored passages beside encoding them '
+        "again, and beside a cross-encoder. One thread, turns interleaved, medians. Takes some minutes.",
+    )
+    command.add_argument("--quick", action="store_true", help="time MaxSim for 100 documents at dim 128 only")
+    command.add_argument("--skip-end-to-end", action="store_true", help="time MaxSim only; needs no model")
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, print."""
+    from late_rerank.cli.results import print_json
+
+    report = _in_one_thread(quick=options.quick, end_to_end=not options.skip_end_to_end, progress=True)
+    if options.json:
+        print_json(report)
+    else:
+        _print_tables(report)
+
+
+def _in_one_thread(**options: bool) -> dict[str, Any]:
+    """The report, measured in a new process, where no library has chosen its number of threads yet."""
+    from multiprocessing import get_context
+
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(theirs, options))
+    process.start()
+    theirs.close()  # so that its end is noticed here
+    try:
+        with ours:
+            report, complaint = ours.recv()
+    except EOFError:
+        process.join()
+        raise ChildProcessError(f"the process that measures ended with code {process.exitcode}") from None
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+    if complaint is not None:
+        raise ValueError(complaint)
+    return dict(report)
+
+
+def _measure(connection: Connection, options: dict[str, bool]) -> None:
+    """What the new process does: sends the report and None, or None and what went wrong."""
+    # Ctrl-C reaches both processes; the one that waits speaks, and ends this one, which leaves in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    os.environ.update(_ONE_THREAD)
+    from late_rerank.errors import LateRerankError
+    from late_rerank.evaluate.bench import benchmark
+
+    try:
+        connection.send((benchmark(**options), None))
+    except (LateRerankError, OSError, ValueError) as error:
+        connection.send((None, str(error)))
+
+
+def _print_tables(report: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(report["machine"])
+    console.print(_kernel_table(report["kernel"]))
+    console.print(_ratio_table(report["kernel"]))
+    for name, notes in _notes(report["peers"]).items():
+        console.print(f"{name}: {'; '.join(notes)}")
+    if report["end_to_end"]:
+        console.print(_end_to_end_table(report["end_to_end"]))
+
+
+def _kernel_table(rows: list[dict[str, Any]]) -> Any:
+    headings = ["ms", "% of peak", "scattered, ms", "top 10"]
+    table = _table(f"MaxSim of 32 query tokens, {rows[0]['level']}", ["k", "dim", "codec"], headings)
+    for row in rows:
+        peak = f"{row['peak_percent']:.0f}" if "peak_percent" in row else ""
+        figures = (f"{row['median_ms']:.3f}", peak, f"{row['scattered_ms']:.3f}", f"{row['top10_overlap']:.1f}")
+        table.add_row(str(row["k"]), str(row["dim"]), row["codec"], *figures)
+    return table
+
+
+def _ratio_table(rows: list[dict[str, Any]]) -> Any:
+    peers = list(dict.fromkeys(name for row in rows for name in row["ratio"]))
+    table = _table("others' time over ours", ["k", "dim", "codec"], peers)
+    for row in rows:
+        ratios = (f"{row['ratio'][name]:.1f}" if name in row["ratio"] else "" for name in peers)
+        table.add_row(str(row["k"]), str(row["dim"]), row["codec"], *ratios)
+    return table
+
+
+def _table(title: str, names: list[str], figures: list[str]) -> Any:
+    from rich.table import Table
+
+    table = Table(*names, title=f"[bold]{title}[/bold]", title_justify="left")
+    for heading in figures:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _notes(peers: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """What must be known about a peer beside its time, each thing once."""
+    notes: dict[str, dict[str, None]] = {}
+    for peer in peers:
+        if "refused" in peer:
+            notes.setdefault(peer["name"], {})[peer["refused"]] = None
+    for name in dict.fromkeys(peer["name"] for peer in peers):
+        overlaps = [peer["top10_overlap"] for peer in peers if peer["name"] == name and "top10_overlap" in peer]
+        if overlaps and min(overlaps) < 1:
+            notes.setdefault(name, {})[f"not exact, its top 10 agrees with float64 to {min(overlaps):.1f} at worst"] = None
+    return {name: list(said) for name, said in notes.items()}
+
+
+def _end_to_end_table(result: dict[str, Any]) -> Any:
+    title = f"{result['k']} passages, {result['n_tokens']:,} tokens, {result['model']}, {result['codec']}, {result['kernel']}"
+    table = _table(title, [""], ["ms"])
+    for name, key in (
+        ("rerank, passages stored", "cached_ms"),
+        ("  encoding the query", "encode_query_ms"),
+        ("  MaxSim", "maxsim_ms"),
+        ("  everything else", "other_ms"),
+        ("rerank, passages encoded", "uncached_ms"),
+        ("cross-encoder of the same size", "cross_encoder_ms"),
+    ):
+        table.add_row(name, f"{result[key]:,.1f}")
+    return table

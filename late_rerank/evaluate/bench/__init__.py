@@ -1,0 +1,57 @@
+"""What scoring and a whole rerank cost on this machine, beside what others take for the same work in the same run.
+
+In: how much to measure. Out: the JSON of `late-rerank bench`. Turns of all contenders are interleaved, and every score is held
+against float64 before anything is timed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from late_rerank.codecs import codec
+from late_rerank.evaluate.bench.kernel import compare
+from late_rerank.evaluate.bench.provenance import commit, machine, versions
+
+__all__ = ["benchmark"]
+
+CODECS = ("int8", "int4", "binary", "float16", "float32")
+_SIZES = (10, 100, 1000)
+_DIMS = (48, 128, 384)
+_TURNS = 15
+
+
+def benchmark(*, quick: bool, end_to_end: bool, progress: bool) -> dict[str, Any]:
+    """Measure.
+
+    BLAS and OpenMP read their number of threads when they are loaded: for one thread everywhere, set OMP_NUM_THREADS and its
+    kin before anything is imported, as the command does.
+
+    Args:
+        quick: 100 documents of 128 components only.
+        end_to_end: Also whole reranks with the built-in model; "end_to_end" is None without.
+        progress: Show bars on stderr, if that is a terminal.
+
+    Returns:
+        JSON values, as api.md and the README name them.
+
+    Raises:
+        ValueError: Our own kernel gave a wrong score, so that its time says nothing.
+    """
+    from late_rerank.evaluate.bench import torch_peers  # noqa: PLC0415 - loads torch
+
+    torch_peers.one_thread()
+    codecs = [codec(name) for name in CODECS]
+    rows: list[dict[str, Any]] = []
+    peers: list[dict[str, Any]] = []
+    for k, dim in [(100, 128)] if quick else [(k, dim) for k in _SIZES for dim in _DIMS]:
+        compared = compare(k, dim, codecs, n_turns=_TURNS, progress=progress)
+        rows += compared.kernel
+        peers += compared.peers
+    report = {"machine": machine(), "commit": commit(), "versions": versions(), "kernel": rows, "peers": peers}
+    return {**report, "end_to_end": _end_to_end(progress=progress) if end_to_end else None}
+
+
+def _end_to_end(*, progress: bool) -> dict[str, Any]:
+    from late_rerank.evaluate.bench.end_to_end import measure  # noqa: PLC0415 - loads torch and the model
+
+    return measure(progress=progress)

@@ -1,0 +1,79 @@
+"""Fair timing: contenders take turns in shuffled order, and medians count."""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Sampler = Callable[[], float]
+"""Takes one turn and returns what it measured."""
+
+Name = TypeVar("Name")
+Call = TypeVar("Call", bound=Callable[[], Any])
+
+# Long enough for the clock, short enough that a slow contender is called only once a turn.
+_TURN_S = 0.002
+
+# Windows counts CPU time in steps of 16 ms.
+_cpu_time = time.perf_counter if os.name == "nt" else time.process_time
+
+
+def timed(call: Callable[[], Any], *, warm_up: bool = True) -> Sampler:
+    """A sampler of one call's seconds on one thread.
+
+    Args:
+        call: What is timed.
+        warm_up: Whether a turn's first call isn't timed: it brings back to the caches what the contender before pushed out.
+    """
+
+    def sample() -> float:
+        if warm_up:
+            call()
+        samples: list[float] = []
+        while not samples or sum(samples) < _TURN_S:
+            samples.append(_seconds(call))
+        return statistics.median(samples)
+
+    return sample
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """What one call takes of one core that is all its own.
+
+    The clock's time or the CPU's, whichever is less. On a busy machine another process often cuts a call of some milliseconds
+    in two, a short one hardly ever: by the clock alone the faster contender would look faster than it is. On a quiet machine
+    both are the same, but reading the CPU's takes 0.7 us.
+    """
+    cpu, clock = _cpu_time(), time.perf_counter()
+    call()
+    clock = time.perf_counter() - clock
+    return min(clock, _cpu_time() - cpu)
+
+
+def fastest(*forms: Call) -> Call:
+    """Whichever of several ways to compute the same is the fastest here: a peer should run in its best form."""
+    return min(forms, key=lambda form: min(timed(form)() for _ in range(3)))
+
+
+def medians(
+    samplers: Mapping[Name, Sampler], *, n_turns: int, title: str = "", progress: bool = False, seed: int = 0
+) -> dict[Name, float]:
+    """The median of each contender's turns.
+
+    Each turn has all contenders in an order of its own: a machine that slows down for a while slows all of them, and nobody
+    always runs after the same neighbour.
+    """
+    order = list(samplers)
+    shuffle = random.Random(seed).shuffle
+    samples: dict[Name, list[float]] = {name: [] for name in order}
+    for _ in tqdm(range(n_turns), unit=" turns", desc=title, leave=False, disable=None if progress else True):
+        shuffle(order)
+        for name in order:
+            samples[name].append(samplers[name]())
+    return {name: statistics.median(values) for name, values in samples.items()}

@@ -1,0 +1,45 @@
+import json
+
+import pytest
+
+from late_rerank.cli import bench, main
+
+
+@pytest.fixture(scope="module")
+def report():
+    return bench._in_one_thread(quick=True, end_to_end=False, progress=False)
+
+
+def test_bench_prints_one_json_object(capfd):
+    assert main(["bench", "--quick", "--skip-end-to-end", "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+
+    assert set(report) == {"machine", "commit", "versions", "kernel", "peers", "end_to_end"}
+    assert report["end_to_end"] is None
+    assert {(row["k"], row["dim"]) for row in report["kernel"]} == {(100, 128)}
+    assert [row["codec"] for row in report["kernel"]] == ["int8", "int4", "binary", "float16", "float32"]
+    assert set(report["kernel"][0]["ratio"]) >= {"numpy", "torch", "sentence-transformers"}
+
+
+def test_bench_prints_tables(report, monkeypatch, capsys):
+    end_to_end = dict.fromkeys(
+        ["cached_ms", "encode_query_ms", "maxsim_ms", "other_ms", "uncached_ms", "cross_encoder_ms"], 2.5
+    )
+    end_to_end |= {"k": 100, "n_tokens": 18000, "model": "minilm", "codec": "int8", "kernel": "numpy"}
+    refused = {"k": 100, "dim": 128, "name": "theirs", "refused": "off by a lot"}
+    whole = {**report, "peers": [*report["peers"], refused], "end_to_end": end_to_end}
+    monkeypatch.setattr(bench, "_in_one_thread", lambda **options: whole)
+    assert main(["bench"]) == 0
+    out = capsys.readouterr().out
+
+    assert "others' time over ours" in out
+    assert "theirs: off by a lot" in out
+    assert "18,000 tokens" in out
+
+
+def test_a_failed_measurement_exits_with_1_and_one_line(monkeypatch, capfd):
+    monkeypatch.setattr(bench, "_measure", print)  # ends without an answer
+    assert main(["bench", "--json"]) == 1
+    err = capfd.readouterr().err
+
+    assert err == "late-rerank bench: the process that measures ended with code 0\n"
