@@ -16,14 +16,13 @@ from late_rerank import codecs, maxsim
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.index import IndexReport, check_vectors, encode_and_put, index_documents, is_blank
-from late_rerank.pool import CandidatePool
+from late_rerank.pool import CandidatePool, KeyedDocuments
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import (
     F32,
     NO_TOKENS_SCORE,
     Candidate,
     Fetched,
-    PackedVectors,
     Ranking,
     TokenVectors,
 )
@@ -137,9 +136,9 @@ class Reranker:
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
-                for rows, packed in self._vectors(keys, fetched, self._encode_missing(to_encode, texts, timer)):
+                for found in self._documents(keys, fetched, self._encode_missing(to_encode, texts, timer)):
                     for pool in pools:
-                        pool.score(self.kernel, self.codec, rows, packed)
+                        pool.score(self.kernel, self.codec, found)
             else:
                 missing = []
             absent = frozenset(missing)
@@ -172,8 +171,8 @@ class Reranker:
         keys = list(by_key)
         fetched = self._space.get(keys)
         encoding = self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())
-        for rows, packed in self._vectors(keys, fetched, encoding):
-            positions, which, chosen = pool.select(rows, packed)
+        for found in self._documents(keys, fetched, encoding):
+            positions, which, chosen = pool.select(found)
             maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)[which]
         return maxima
 
@@ -238,24 +237,19 @@ class Reranker:
                 stacklevel=4,
             )
 
-    def _vectors(
-        self, keys: Sequence[bytes], fetched: Fetched, encoding: Iterable[tuple[Sequence[bytes], PackedVectors]]
-    ) -> Iterator[tuple[dict[bytes | None, int], PackedVectors]]:
-        """Documents as they come, hits first, each time with the row of each key."""
+    def _documents(self, keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocuments]) -> Iterator[KeyedDocuments]:
+        """Documents as they come, hits first."""
         if len(fetched.found):
-            found = keys if len(fetched.found) == len(keys) else [keys[i] for i in fetched.positions.tolist()]
-            yield _rows(found), fetched.found
-        for batch, packed in encoding:
-            yield _rows(batch), packed
+            all_found = len(fetched.found) == len(keys)
+            yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
+        yield from encoding
 
-    def _encode_missing(
-        self, keys: Sequence[bytes], texts: Mapping[bytes, str], timer: _Timer
-    ) -> Iterator[tuple[Sequence[bytes], PackedVectors]]:
+    def _encode_missing(self, keys: list[bytes], texts: Mapping[bytes, str], timer: _Timer) -> Iterator[KeyedDocuments]:
         for start in range(0, len(keys), BATCH_SIZE):
             batch = keys[start : start + BATCH_SIZE]
             with timer.stage("encode_missing"):
                 packed = encode_and_put(self.encoder, self.codec, self._space, batch, [texts[key] for key in batch])
-            yield batch, packed
+            yield KeyedDocuments(batch, packed)
 
     def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[CandidatePool]) -> None:
         if self.on_missing == "raise" and missing:
@@ -284,11 +278,6 @@ class _Timer:
             yield
         finally:
             self.ms[name] += (time.perf_counter() - started) * 1000
-
-
-def _rows(keys: Sequence[bytes]) -> dict[bytes | None, int]:
-    """Where each key's document stands; None, the key of blank texts, stands nowhere."""
-    return dict(zip(keys, range(len(keys)), strict=True))
 
 
 def _check_top_k(top_k: int | None) -> None:

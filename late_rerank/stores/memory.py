@@ -192,5 +192,5 @@ def _payload_layout(columns: Mapping[str, int], lengths: I64) -> tuple[dict[str,
     starts, size = {}, np.zeros(len(lengths), dtype=np.int64)
     for name, width in columns.items():
         starts[name] = size
-        size = (size + lengths * width + 63) // 64 * 64
+        size = (size + lengths * width + 63) & -64
     return starts, size
