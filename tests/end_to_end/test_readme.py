@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from benchmarks.tables import RESULT, kernel_rows, rerank_row
+from benchmarks.tables import CODECS, RESULT, codec_rows, kernel_rows, rerank_row
 
 from late_rerank.cli.main import parser
 
@@ -36,7 +36,7 @@ def test_it_lists_every_command_and_no_other():
 def test_its_figures_of_time_are_the_committed_ones():
     result = json.loads(RESULT.read_text())
     # After a new measurement, tests/benchmarks/tables.py prints the rows.
-    for row in (rerank_row(result), *kernel_rows(result)):
+    for row in (rerank_row(result), *kernel_rows(result), *codec_rows(json.loads(CODECS.read_text()))):
         assert row in README
 
 

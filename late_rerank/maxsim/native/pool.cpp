@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -50,7 +51,11 @@ class Helpers {
   void ask(const std::shared_ptr<Job>& job, size_t n_helpers) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      for (; n_started_ < n_helpers; n_started_++) std::thread([this] { loop(); }).detach();
+      try {
+        for (; n_started_ < n_helpers; n_started_++) std::thread([this] { loop(); }).detach();
+      } catch (const std::system_error&) {
+        n_helpers = n_started_;  // the system allows no more: fewer do it too
+      }
       for (size_t i = 0; i < n_helpers; i++) jobs_.push_back(job);
     }
     for (size_t i = 0; i < n_helpers; i++) wake_.notify_one();
