@@ -38,6 +38,7 @@ sanitize:
 	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy tqdm pytest hypothesis
 	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps . \
 		-C build-dir=build/sanitize -C cmake.build-type=RelWithDebInfo -C cmake.define.LATE_RERANK_SANITIZE=ON
+	nm -D .venv-sanitize/lib/python*/site-packages/late_rerank/maxsim/_native*.so | grep -q __asan # else it fell back to NumPy
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
-	.venv-sanitize/bin/pytest -q -s tests/conformance/test_native_kernel.py
+	.venv-sanitize/bin/pytest -q -s tests/conformance/test_native_kernel.py tests/conformance/test_codecs.py

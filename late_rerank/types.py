@@ -179,7 +179,7 @@ class TokenVectors:
 
     def one(self, index: int) -> TokenVectors:
         """Text `index` alone, a view."""
-        if len(self) == 1 and index in (0, -1):
+        if len(self) == 1 and index == 0:
             return self
         rows = self.rows(index)
         return TokenVectors(rows, np.array([0, len(rows)], dtype=np.int64), self.truncated[index : index + 1])

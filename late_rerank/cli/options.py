@@ -28,7 +28,10 @@ def add_model(command: argparse.ArgumentParser) -> None:
     """--model and --codec."""
     command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
     command.add_argument(
-        "--codec", default="int8", choices=["float32", "float16", "int8", "int4", "binary"], help="how token vectors are kept (default: int8)"
+        "--codec",
+        default="int8",
+        choices=["float32", "float16", "int8", "int4", "binary"],  # as in late_rerank.codecs, which would load NumPy for --help
+        help="how token vectors are packed (default: int8)",
     )
 
 

@@ -13,6 +13,9 @@ from late_rerank.codecs.base import Codec
 from late_rerank.codecs.rotation import N_ROUNDS, rotation
 from late_rerank.types import F32, Bytes, CodecSpec
 
+# Sums of a rotation of up to 65,536 such components stay finite.
+_LARGEST = 1e30
+
 # Rows packed at once: bounds the temporaries, which are several times as large as the codes.
 _CHUNK = 1024
 
@@ -40,6 +43,13 @@ class RotatedCodec(Codec):
         return rotation(self.SEED, values.shape[1]).rotate_back(values)
 
     def encode_columns(self, values: F32) -> Mapping[str, NDArray[np.generic]]:
+        """As in Codec.
+
+        Raises:
+            ValueError: A component is so large that the rotation's sums overflow; normalised vectors' never are.
+        """
+        if values.size and not np.abs(values).max() <= _LARGEST:
+            raise ValueError(f"{self.name} takes components up to {_LARGEST:g}; normalise the token vectors")
         spec = self.spec(values.shape[1])
         codes = np.empty((len(values), spec.columns["codes"]), dtype=np.uint8)
         scales = np.empty(len(values), dtype=np.float32)

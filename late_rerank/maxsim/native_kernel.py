@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from late_rerank.codecs import from_spec
 from late_rerank.codecs.rotation import Rotation, rotation
@@ -46,7 +45,8 @@ class NativeKernel:
 
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
-        check_scorable(self, query, documents)
+        if len(query) != 1:
+            raise ValueError(f"`score` takes one query, got {len(query)}; use `score_batch`: one query or many")
         scores: F32 = self.score_batch(query, documents)[0]
         return scores
 
@@ -80,8 +80,8 @@ class NativeKernel:
             _native.score_into(
                 self.level,
                 spec.name,
-                np.ascontiguousarray(queries.values),
-                np.ascontiguousarray(queries.offsets),
+                np.require(queries.values, requirements=["C", "ALIGNED"]),
+                np.require(queries.offsets, requirements=["C", "ALIGNED"]),
                 documents.buffers,
                 documents.buffer,
                 documents.starts.get(codes),
@@ -114,17 +114,22 @@ def levels() -> list[str]:
 
 
 def _rotation(spec: CodecSpec) -> Rotation | None:
-    """The rotation of the codes; refuses one that this version doesn't make."""
+    """The rotation of the codes, if they have one; refuses columns and configs that this version doesn't make."""
+    from_spec(spec)
     if "rotation" not in spec.config:
         return None
-    from_spec(spec)
     return rotation(spec.config["seed"], spec.dim)
 
 
 def _unfit(documents: PackedVectors) -> str:
-    arrays: dict[str, NDArray[Any]] = {"buffer": documents.buffer, "lengths": documents.lengths}
+    arrays: dict[str, Any] = {"buffer": documents.buffer, "lengths": documents.lengths}
     arrays |= {f"starts[{name!r}]": starts for name, starts in documents.starts.items()}
-    given = [f"{name} {array.shape} {array.dtype} with strides {array.strides}" for name, array in arrays.items()]
+    given = [
+        f"{name} {array.shape} {array.dtype} with strides {array.strides}"
+        if isinstance(array, np.ndarray)
+        else f"{name} a {type(array).__name__}"
+        for name, array in arrays.items()
+    ]
     return (
         "packed documents must hold a tuple of 1-d uint8 buffers, and contiguous arrays of one entry a document: buffer int32, "
         f"lengths and the starts of columns {[column for column in _COLUMNS[documents.codec.name] if column]} int64; got "

@@ -173,7 +173,7 @@ class _MemorySpace(Space):
             truncated=np.array([document.truncated for document in documents], dtype=np.bool_),
         )
         if len(documents) == len(answers):
-            return Fetched(found, np.arange(len(answers)), np.empty(0, dtype=np.int64))
+            return Fetched(found, np.arange(len(answers), dtype=np.int64), np.empty(0, dtype=np.int64))
         here = np.array([answer is not None for answer in answers], dtype=np.bool_)
         return Fetched(found, np.flatnonzero(here), np.flatnonzero(~here))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,14 +108,23 @@ class KernelTests:
         """NaN or infinity in a scale, or in a component where there are no scales: max would drop it, or all after it."""
         query = random_vectors([9], 48, seed=1)
         for name in sorted(kernel.codecs):
-            for value in (np.nan, np.inf, -np.inf):
+            for value, token in itertools.product((np.nan, np.inf, -np.inf), (0, 150, LENGTHS[3] - 1)):
                 packed = codec(name).encode(random_vectors(LENGTHS, 48))
                 column, dtype = ("scales", np.float32) if "scales" in packed.codec.columns else ("values", name)
-                packed.column(column, 3).view(dtype)[-1] = value
+                packed.column(column, 3).view(dtype).reshape(LENGTHS[3], -1)[token, -1] = value
                 with pytest.raises(ValueError, match="document 3"):
                     kernel.score(query, packed)
                 with pytest.raises(ValueError, match="document 3"):
                     kernel.token_maxima(query, packed)
+
+    def test_bytes_laid_out_in_another_way_are_refused(self, kernel: Kernel) -> None:
+        """A codec of the same name but other columns or config: its bytes would give scores, and wrong ones."""
+        for name in sorted(kernel.codecs):
+            packed = codec(name).encode(random_vectors(LENGTHS, 48))
+            columns = {column: 2 * width for column, width in packed.codec.columns.items()}
+            for spec in (CodecSpec(name, 48, packed.codec.columns, {"offset": 1}), CodecSpec(name, 48, columns)):
+                with pytest.raises(ValueError, match="bytes of"):
+                    kernel.score(random_vectors([3], 48), replace(packed, codec=spec))
 
     def assert_equals_reference(self, kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
         """Both calls of the kernel against float64, on what the packing kept."""

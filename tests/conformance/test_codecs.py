@@ -43,6 +43,12 @@ class RotatedCodecTests(CodecTests):
         back = codec.decode(codec.encode(vectors)).values
         np.testing.assert_allclose((back * vectors.values).sum(axis=1), 1.0, atol=1e-5)
 
+    def test_vectors_too_long_for_it_are_refused(self, codec):
+        vectors = random_vectors([5], 48)
+        vectors.values[:] *= 1e37
+        with pytest.raises(ValueError, match="normalise"):
+            codec.encode(vectors)
+
     def test_products_with_other_vectors_are_right_on_average(self, codec):
         vectors = random_vectors([2000], 128)
         queries = vectors.values[:50] + random_vectors([50], 128, seed=1).values

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
@@ -173,21 +174,41 @@ def test_many_threads_at_once_get_what_one_gets(n_threads):
 
 def test_python_runs_on_while_the_kernel_scores():
     packed, query = codec("float32").encode(random_vectors([600] * 100, 384)), random_vectors([256], 384, seed=1)
-    packed = packed.take(np.tile(np.arange(100), 3))
-    began, ended, steps = threading.Event(), threading.Event(), 0
+    packed, times, turns = packed.take(np.tile(np.arange(100), 3)), [], []
 
     def score():
-        began.set()
+        times.append(time.perf_counter())
         NativeKernel().score(query, packed)
-        ended.set()
+        times.append(time.perf_counter())
 
     thread = threading.Thread(target=score)
     thread.start()
-    began.wait()
-    while not ended.is_set():
-        steps += 1
+    while len(times) < 2:
+        turns.append(time.perf_counter())
     thread.join()
-    assert steps > 1000  # holding the GIL, the kernel would leave Python some turns before and after, but no thousand
+    # Before the call and after it Python gets its turns even if the kernel holds the GIL: so those in the middle count.
+    quarter = (times[1] - times[0]) / 4
+    assert sum(times[0] + quarter < turn < times[1] - quarter for turn in turns) > 100
+
+
+DAEMONS = """
+import threading, time
+from late_rerank.codecs import codec
+from late_rerank.maxsim.native_kernel import NativeKernel
+from late_rerank.testing.vectors import random_vectors
+query, packed = random_vectors([32], 128), codec("int8").encode(random_vectors([200] * 200, 128))
+def score():
+    while True:
+        NativeKernel().score(query, packed)
+for _ in range(4):
+    threading.Thread(target=score, daemon=True).start()
+time.sleep(0.3)
+"""
+
+
+def test_a_process_may_end_while_daemon_threads_score(tmp_path):
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", DAEMONS], check=True, timeout=60, cwd=tmp_path)
 
 
 FORK = """
@@ -195,12 +216,19 @@ import os, numpy as np
 from late_rerank.codecs import codec
 from late_rerank.maxsim.native_kernel import NativeKernel
 from late_rerank.testing.vectors import random_vectors
+def n_threads():
+    return len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else None
+
 kernel, query, packed = NativeKernel(n_threads=3), random_vectors([9], 48), codec("int8").encode(random_vectors([50] * 100, 48))
+before = n_threads()
 expected = kernel.score(query, packed)
+assert before is None or n_threads() == before + 2
 child = os.fork()
 if child == 0:
+    before = n_threads()
     for _ in range(20):
         assert (kernel.score(query, packed) == expected).all()
+    assert before is None or n_threads() == before + 2  # the parent's threads don't live here
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 """
@@ -224,12 +252,20 @@ def _moved(packed, column, index, value):
     return replace(packed, starts=starts)
 
 
+def _misaligned(array):
+    return np.frombuffer(b"x" + array.tobytes(), np.uint8)[1:].view(array.dtype)
+
+
 BROKEN = {
     "a start before the buffer": (lambda p: _moved(p, "codes", 0, -1), ValueError, "document 0: its codes"),
     "a start behind the buffer": (lambda p: _moved(p, "codes", 2, 10**9), ValueError, "document 2: its codes.*reach out"),
     "the largest start there is": (lambda p: _moved(p, "scales", 2, 2**63 - 1), ValueError, "document 2: its scales"),
     "codes that run past the end": (lambda p: _moved(p, "codes", 2, p.buffers[0].size - 39 * 48), ValueError, "reach out"),
     "scales that run past the end": (lambda p: _moved(p, "scales", 2, p.buffers[0].size - 3), ValueError, "reach out"),
+    "codes a byte too far": (lambda p: _moved(p, "codes", 2, p.buffers[0].size - 40 * 48 + 1), ValueError, "reach out"),
+    "scales a byte too far": (lambda p: _moved(p, "scales", 2, p.buffers[0].size - 40 * 4 + 1), ValueError, "reach out"),
+    "a list of lengths": (lambda p: replace(p, lengths=[5, 0, 40]), TypeError, "lengths a list"),
+    "lengths at an odd address": (lambda p: replace(p, lengths=_misaligned(p.lengths)), ValueError, "lengths isn't aligned"),
     "a negative length": (lambda p: replace(p, lengths=np.array([5, -1, 40])), ValueError, "document 1 has -1 tokens"),
     "a length that overflows": (lambda p: replace(p, lengths=np.array([5, 2**62, 40])), ValueError, "document 1"),
     "no such buffer": (lambda p: replace(p, buffer=np.array([0, 0, 1], np.int32)), ValueError, "buffer 1 of 1"),
@@ -291,6 +327,41 @@ def test_vectors_too_long_for_float32_are_refused():
             NativeKernel().score(query, packed)
 
 
+def test_queries_are_taken_in_any_layout():
+    packed, query = _packed(), random_vectors([3], 48)
+    expected = NativeKernel().score(query, packed).tolist()
+    for values in (np.asfortranarray(query.values), _misaligned(query.values).reshape(3, 48)):
+        assert NativeKernel().score(TokenVectors(values, query.offsets), packed).tolist() == expected
+
+
+def test_dims_are_bounded_where_integer_sums_would_overflow():
+    query = TokenVectors(np.ones((2, 65_536), np.float32), np.array([0, 2]))
+    packed = codec("int8").encode(TokenVectors(np.ones((5, 65_536), np.float32), np.array([0, 5])))
+    for level in levels():
+        np.testing.assert_allclose(NativeKernel(level).score(query, packed), [2 * 65_536], rtol=1e-5)
+    with pytest.raises(ValueError, match="65536, got 65537"):
+        NativeKernel().score(random_vectors([1], 65_537), codec("int8").encode(random_vectors([1], 65_537)))
+
+
+def test_a_score_that_overflows_is_refused():
+    huge = random_vectors([5], 48)
+    huge.values[:] = np.abs(huge.values) * 6e18
+    with pytest.raises(ValueError, match="document 0"):
+        NativeKernel().score(
+            TokenVectors(np.abs(random_vectors([9], 48).values) * 5e19, np.array([0, 9])), codec("float32").encode(huge)
+        )
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_first_damaged_document_is_named(n_threads):
+    packed = codec("int8").encode(random_vectors([50] * 200, 48))
+    for i in (199, 150, 77, 78):
+        packed.column("scales", i).view(np.float32)[3] = np.nan
+    for _ in range(20):
+        with pytest.raises(ValueError, match="document 77 "):
+            NativeKernel(n_threads=n_threads).score(random_vectors([9], 48), packed)
+
+
 def test_a_rotation_that_this_version_does_not_make_is_refused():
     packed = _packed("int4")
     spec = CodecSpec("int4", 48, packed.codec.columns, {**packed.codec.config, "n_rounds": 4})
@@ -319,16 +390,19 @@ numbers = st.one_of(st.integers(0, 6), st.integers(-3, 300), st.sampled_from([-(
     sizes=st.lists(st.integers(0, 400), max_size=3),
     documents=st.lists(st.tuples(st.integers(-1, 3), numbers, numbers, numbers), max_size=5),
     offsets=st.lists(st.integers(-1, 41), max_size=4),
+    end_off=st.sampled_from([0, 0, 0, 1, -1]),
     n_threads=st.integers(-1, 3),
     content=st.integers(0, 255),
 )
-def test_no_numbers_make_it_read_out_of_bounds(level, name, dim, n_query_tokens, sizes, documents, offsets, n_threads, content):
+def test_no_numbers_make_it_read_out_of_bounds(
+    level, name, dim, n_query_tokens, sizes, documents, offsets, end_off, n_threads, content
+):
     rng = np.random.default_rng(content)
     buffers = tuple(rng.integers(0, content + 1, size, dtype=np.uint8) for size in sizes)
     query = rng.standard_normal((n_query_tokens, dim)).astype(np.float32)
     buffer, codes, scales, lengths = (np.array(column, dtype=np.int64) for column in np.array(documents or [[0] * 4], object).T)
     n = len(lengths)
-    offsets = np.array([0, *offsets, n_query_tokens])
+    offsets = np.array([0, *offsets, n_query_tokens + end_off])
     rotation = None
     if name in ("int4", "binary") and dim:
         from late_rerank.codecs.rotation import rotation as rotation_of
@@ -345,6 +419,7 @@ def test_no_numbers_make_it_read_out_of_bounds(level, name, dim, n_query_tokens,
     except ValueError:
         return
     assert n_threads > 0
+    assert offsets[-1] == n_query_tokens
     assert (np.diff(offsets) >= 0).all()
     assert ((buffer >= 0) & (buffer < len(buffers)) & (lengths >= 0)).all()
     assert np.isfinite(scores).all()

@@ -1,4 +1,4 @@
-// AVX2 with FMA and F16C: every x86-64 processor since 2013 (Intel) and 2017 (AMD). 16 registers of 8 lanes.
+// AVX2 with FMA and F16C: Intel since 2013 (the cheapest lines later), AMD since 2015. 16 registers of 8 lanes.
 //
 // Compiled a second time as `avxvnni` (Intel's client processors since 2021, AMD's since Zen 5), where one instruction does
 // what takes three here.

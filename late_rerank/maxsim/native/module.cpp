@@ -7,9 +7,9 @@
 #include <nanobind/stl/vector.h>
 
 #include <chrono>
-#include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernel.h"
@@ -59,32 +59,71 @@ size_t bytes_per_token(Codec codec, size_t dim) {
 // Memory that Python lends, for as long as this lives. To be made and destroyed with the GIL held.
 class Borrowed {
  public:
-  explicit Borrowed(nb::handle from) {
-    if (PyObject_GetBuffer(from.ptr(), &view_, PyBUF_ND | PyBUF_FORMAT)) throw nb::python_error();
-    if (view_.ndim != 1 || view_.itemsize != 1) {
-      PyBuffer_Release(&view_);
-      refuse("buffers must be 1-d arrays of bytes (uint8)");
-    }
+  explicit Borrowed(nb::tuple buffers) {
+    views_.reserve(buffers.size());
+    for (nb::handle from : buffers) borrow(from);
   }
-  ~Borrowed() { PyBuffer_Release(&view_); }
+  ~Borrowed() { release(); }
   Borrowed(const Borrowed&) = delete;
   Borrowed& operator=(const Borrowed&) = delete;
-  const uint8_t* begin() const { return static_cast<const uint8_t*>(view_.buf); }
-  size_t size() const { return static_cast<size_t>(view_.len); }
+  size_t size() const { return views_.size(); }
+  const Py_buffer& operator[](size_t i) const { return views_[i]; }
 
  private:
-  Py_buffer view_;
+  void borrow(nb::handle from) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(from.ptr(), &view, PyBUF_ND | PyBUF_FORMAT)) {
+      release();  // no destructor runs for what was never made
+      throw nb::python_error();
+    }
+    views_.push_back(view);
+    if (view.ndim == 1 && view.itemsize == 1) return;
+    release();
+    refuse("buffers must be 1-d arrays of bytes (uint8)");
+  }
+  void release() {
+    for (Py_buffer& view : views_) PyBuffer_Release(&view);
+    views_.clear();
+  }
+  std::vector<Py_buffer> views_;
 };
 
+// Releases the GIL while it lives. nanobind's would end the process if Python ended meanwhile: before 3.14 a daemon thread that then
+// asks for the GIL is unwound, and out of a destructor nothing may be.
+class Released {
+ public:
+  Released() : state_(PyEval_SaveThread()) {}
+  ~Released() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));  // the process is ending: nobody waits for this thread
+    }
+  }
+  Released(const Released&) = delete;
+  Released& operator=(const Released&) = delete;
+
+ private:
+  PyThreadState* const state_;
+};
+
+// Views into files can begin anywhere; a vector load of an int64 from an odd address is undefined.
+template <class Given>
+void check_aligned(const Given& array, const char* name) {
+  if (reinterpret_cast<uintptr_t>(array.data()) % alignof(typename Given::Scalar))
+    refuse(std::string(name) + " isn't aligned to its dtype; copy it");
+}
+
 // Where n_tokens tokens of `width` bytes lie; refuses what reaches out of the buffer.
-const uint8_t* placed(const Borrowed& buffer, int64_t start, size_t n_tokens, size_t width, const char* column, size_t document) {
-  const bool inside = start >= 0 && static_cast<uint64_t>(start) <= buffer.size() &&
-                      n_tokens <= (buffer.size() - static_cast<size_t>(start)) / width;
+const uint8_t* placed(const Py_buffer& buffer, int64_t start, size_t n_tokens, size_t width, const char* column, size_t document) {
+  const size_t size = static_cast<size_t>(buffer.len);
+  const bool inside =
+      start >= 0 && static_cast<uint64_t>(start) <= size && n_tokens <= (size - static_cast<size_t>(start)) / width;
   if (!inside)
     refuse("document " + std::to_string(document) + ": its " + column + ", " + std::to_string(n_tokens) + " tokens of " +
            std::to_string(width) + " bytes from byte " + std::to_string(start) + ", reach out of its buffer of " +
-           std::to_string(buffer.size()) + " bytes");
-  return buffer.begin() + start;
+           std::to_string(size) + " bytes");
+  return static_cast<const uint8_t*>(buffer.buf) + start;
 }
 
 // Copied, since Python's arrays could change while the GIL is released.
@@ -102,6 +141,9 @@ OwnedRotation checked(const RotationArrays& arrays, size_t dim) {
   const auto& [signs, permutation, blocks] = arrays;
   if (signs.shape(1) != dim || permutation.shape(1) != dim || signs.shape(0) != permutation.shape(0))
     refuse("a rotation needs signs and a permutation, (n_rounds, dim) each, for dim " + std::to_string(dim));
+  check_aligned(signs, "signs");
+  check_aligned(permutation, "permutation");
+  check_aligned(blocks, "blocks");
   OwnedRotation owned;
   owned.n_rounds = signs.shape(0);
   owned.signs.assign(signs.data(), signs.data() + signs.size());
@@ -145,6 +187,14 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
   if (is_rotated != rotation.has_value()) refuse(codec_name + (is_rotated ? " needs a rotation" : " has no rotation"));
   if (buffer.shape(0) != n || codes.shape(0) != n || (scales && scales->shape(0) != n))
     refuse("buffer, starts and lengths must have one entry a document");
+  check_aligned(query, "query");
+  check_aligned(query_offsets, "query offsets");
+  check_aligned(buffer, "buffer");
+  check_aligned(codes, "codes' starts");
+  check_aligned(lengths, "lengths");
+  if (scales) check_aligned(*scales, "scales' starts");
+  if (scores) check_aligned(*scores, "scores");
+  if (maxima) check_aligned(*maxima, "maxima");
   const std::vector<size_t> offsets = checked_offsets(query_offsets, n_query_tokens);
   const size_t n_queries = offsets.size() - 1;
   if (scores && (scores->shape(0) != n_queries || scores->shape(1) != n)) refuse("scores must be (n_queries, n_documents)");
@@ -152,9 +202,7 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
     refuse("maxima must be (n_documents, n_query_tokens)");
   const OwnedRotation owned = rotation ? checked(*rotation, dim) : OwnedRotation{};
 
-  std::vector<std::unique_ptr<Borrowed>> borrowed;
-  borrowed.reserve(buffers.size());
-  for (nb::handle item : buffers) borrowed.push_back(std::make_unique<Borrowed>(item));
+  const Borrowed borrowed(buffers);
   std::vector<Document> documents(n);
   const size_t width = bytes_per_token(codec, dim);
   for (size_t i = 0; i < n; i++) {
@@ -163,7 +211,7 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
     if (which < 0 || static_cast<size_t>(which) >= borrowed.size())
       refuse("document " + std::to_string(i) + " lies in buffer " + std::to_string(which) + " of " + std::to_string(borrowed.size()));
     if (length < 0) refuse("document " + std::to_string(i) + " has " + std::to_string(length) + " tokens");
-    const Borrowed& memory = *borrowed[static_cast<size_t>(which)];
+    const Py_buffer& memory = borrowed[static_cast<size_t>(which)];
     const size_t n_tokens = static_cast<size_t>(length);
     const uint8_t* at = placed(memory, codes.data()[i], n_tokens, width, "codes", i);
     documents[i] = {at, scales ? placed(memory, scales->data()[i], n_tokens, 4, "scales", i) : at, n_tokens};
@@ -174,7 +222,7 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
                      static_cast<size_t>(n_threads)};
   int64_t wrong;
   {
-    nb::gil_scoped_release released;
+    const Released released;
     wrong = score(call);
   }
   if (wrong == kQueryNotFinite) refuse("the query holds NaN or infinity, or its rotation overflows");
@@ -192,7 +240,7 @@ std::vector<std::string> levels() {
 double peak(const std::string& level_name, const std::string& codec_name, uint64_t n) {
   const Level& level = level_named(level_name);
   const Codec codec = codec_named(codec_name);
-  nb::gil_scoped_release released;
+  const Released released;
   const auto started = std::chrono::steady_clock::now();
   const double multiplied = level.peak(codec, n);
   return multiplied / std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

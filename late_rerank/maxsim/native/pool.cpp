@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 
@@ -51,12 +52,15 @@ class Helpers {
   void ask(const std::shared_ptr<Job>& job, size_t n_helpers) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      // Where the system has no more threads or memory, fewer do it too, or the caller alone.
       try {
         for (; n_started_ < n_helpers; n_started_++) std::thread([this] { loop(); }).detach();
       } catch (const std::system_error&) {
-        n_helpers = n_started_;  // the system allows no more: fewer do it too
       }
-      for (size_t i = 0; i < n_helpers; i++) jobs_.push_back(job);
+      try {
+        for (size_t i = 0; i < n_helpers && i < n_started_; i++) jobs_.push_back(job);
+      } catch (const std::bad_alloc&) {
+      }
     }
     for (size_t i = 0; i < n_helpers; i++) wake_.notify_one();
   }

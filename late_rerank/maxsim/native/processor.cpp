@@ -73,8 +73,10 @@ const Level* const kLevels[] = {&avx512vnni, &avxvnni, &avx2, nullptr};
 bool processor_has_neon() {
 #if defined(__linux__)
   return getauxval(AT_HWCAP) & (1 << 20);  // HWCAP_ASIMDDP
-#else
+#elif defined(__APPLE__) || defined(_WIN32)
   return true;  // every Apple processor with macOS, every ARM processor that Windows 11 runs on
+#else
+  return false;  // unknown how to ask
 #endif
 }
 

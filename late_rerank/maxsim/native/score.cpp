@@ -1,6 +1,7 @@
 #include "score.h"
 
 #include <atomic>
+#include <cmath>
 #include <memory>
 
 #include "pool.h"
@@ -47,7 +48,9 @@ bool score_document(const Call& call, const uint8_t* packed, size_t i, uint8_t* 
   if (call.scores)
     for (size_t q = 0; q < call.n_queries; q++) {
       const size_t first = call.query_offsets[q], end = call.query_offsets[q + 1];
-      call.scores[q * call.n_documents + i] = document.n_tokens ? sum(maxima + first, end - first) : kNoTokensScore;
+      const float total = document.n_tokens ? sum(maxima + first, end - first) : kNoTokensScore;
+      call.scores[q * call.n_documents + i] = total;
+      finite = finite && std::isfinite(total);
     }
   return finite;
 }
