@@ -39,6 +39,9 @@ class IndexReport:
     seconds: float
 
 
+_EMPTY = hashlib.blake2b(digest_size=16)
+
+
 def key_of(text: str) -> bytes:
     """A document's key: a 16-byte digest of its content.
 
@@ -47,9 +50,6 @@ def key_of(text: str) -> bytes:
     digest = _EMPTY.copy()  # a quarter faster than making one
     digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.digest()
-
-
-_EMPTY = hashlib.blake2b(digest_size=16)
 
 
 def keys_of(texts: Iterable[str]) -> list[bytes | None]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from late_rerank.codecs import codec
 from late_rerank.maxsim import reference
+from late_rerank.testing.vectors import unpacked
 
 FLOATS = ("float32", "float16")
 
@@ -43,14 +44,3 @@ def expected_maxima(query_values, packed):
 def expected_scores(query_values, packed):
     """(n_documents,) float64, of a query from `rounded_query`."""
     return reference.score(query_values, unpacked(packed))
-
-
-def unpacked(packed):
-    """Each document's rows as `Codec.unpack` gives them, times their scales: (n_tokens, dim) float64."""
-    spec, documents = packed.codec, []
-    for i in range(len(packed)):
-        columns = {name: packed.column(name, i) for name in spec.columns}
-        rows, scales = codec(spec.name).unpack(columns, spec.dim)
-        rows = rows.astype(np.float64)
-        documents.append(rows if scales is None else rows * scales[:, None].astype(np.float64))
-    return documents

@@ -12,10 +12,12 @@ from late_rerank.codecs.int8 import Int8Codec
 from late_rerank.codecs.rotated import BinaryCodec, Int4Codec
 from late_rerank.types import CodecSpec
 
-__all__ = ["BinaryCodec", "Codec", "Float16Codec", "Float32Codec", "Int4Codec", "Int8Codec", "codec", "from_spec"]
+__all__ = ["NAMES", "BinaryCodec", "Codec", "Float16Codec", "Float32Codec", "Int4Codec", "Int8Codec", "codec", "from_spec"]
 
 _KINDS: tuple[type[Codec], ...] = (Float32Codec, Float16Codec, Int8Codec, Int4Codec, BinaryCodec)
 _CODECS = {kind.name: kind for kind in _KINDS}
+
+NAMES = frozenset(_CODECS)
 
 
 def codec(name: str) -> Codec:

@@ -31,12 +31,14 @@ def kernel(name: str = "auto", device: str | None = None) -> Kernel:
         from late_rerank.maxsim.torch_kernel import TorchKernel  # noqa: PLC0415 - loads torch
 
         return TorchKernel(device or "cpu")
-    if name == "native" or (name == "auto" and why_not_native() is None):
-        if reason := why_not_native():
-            raise ValueError(f"kernel='native' can't run here: {reason}")
-        from late_rerank.maxsim.native_kernel import NativeKernel  # noqa: PLC0415 - there may be none
+    if name in ("auto", "native"):
+        reason = why_not_native()
+        if reason is None:
+            from late_rerank.maxsim.native_kernel import NativeKernel  # noqa: PLC0415 - there may be none
 
-        return NativeKernel()
+            return NativeKernel()
+        if name == "native":
+            raise ValueError(f"kernel='native' can't run here: {reason}")
     if name in ("auto", "numpy"):
         return NumpyKernel()
     raise ValueError(f"kernel={name!r} is not known; choose 'auto', 'native', 'numpy' or 'torch', or pass a Kernel")

@@ -52,15 +52,22 @@ class Kernel(Protocol):
         """
 
 
-def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors, *, one_query: bool = True) -> None:
+def check_one_query(query: TokenVectors) -> None:
+    """Refuse several queries, or none.
+
+    Raises:
+        ValueError: `query` is not exactly one query.
+    """
+    if len(query) != 1:
+        raise ValueError(f"a kernel scores one query a call, got {len(query)}")
+
+
+def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors) -> None:
     """Refuse what the kernel can't score.
 
     Raises:
-        ValueError: `query` is not exactly one query, where it must be.
         IncompatibleError: dims differ, or the kernel doesn't read this codec.
     """
-    if one_query and len(query) != 1:
-        raise ValueError(f"a kernel scores one query a call, got {len(query)}")
     if query.dim != documents.codec.dim:
         raise IncompatibleError(
             f"the query has {query.dim} components a token, the documents {documents.codec.dim}: two different models"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.codecs import from_spec
-from late_rerank.maxsim.base import check_finite, check_scorable
+from late_rerank.codecs import NAMES, from_spec
+from late_rerank.maxsim.base import check_finite, check_one_query, check_scorable
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
 
 # Tokens a block: its float32 rows (6 MB at dim 384) should stay in the cache between the cast and the product.
@@ -21,7 +21,7 @@ class BlockKernel(ABC):
     """Joins documents into blocks and leaves the arithmetic of a block to its heirs."""
 
     name: str
-    codecs = frozenset({"float32", "float16", "int8", "int4", "binary"})
+    codecs = NAMES  # whatever a codec packs, it unpacks
 
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
@@ -31,6 +31,7 @@ class BlockKernel(ABC):
 
     def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
+        check_one_query(query)
         check_scorable(self, query, documents)
         n_query_tokens = len(query.values)
         empty = NO_TOKENS_SCORE / max(n_query_tokens, 1)

@@ -9,7 +9,7 @@ import numpy as np
 from late_rerank.codecs import from_spec
 from late_rerank.codecs.rotation import Rotation, rotation
 from late_rerank.maxsim import _native
-from late_rerank.maxsim.base import check_scorable
+from late_rerank.maxsim.base import check_one_query, check_scorable
 from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
 
 
@@ -45,8 +45,7 @@ class NativeKernel:
 
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
-        if len(query) != 1:
-            raise ValueError(f"`score` takes one query, got {len(query)}; use `score_batch`: one query or many")
+        check_one_query(query)
         scores: F32 = self.score_batch(query, documents)[0]
         return scores
 
@@ -60,21 +59,20 @@ class NativeKernel:
             IncompatibleError: As in `score`.
             ValueError: As in `score`.
         """
-        check_scorable(self, queries, documents, one_query=False)
         scores = np.empty((len(queries), len(documents)), dtype=np.float32)
         self._into(queries, documents, scores, None)
         return scores
 
     def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
-        check_scorable(self, query, documents)
+        check_one_query(query)
         maxima = np.empty((len(documents), len(query.values)), dtype=np.float32)
         self._into(query, documents, None, maxima)
         return maxima
 
     def _into(self, queries: TokenVectors, documents: PackedVectors, scores: F32 | None, maxima: F32 | None) -> None:
+        check_scorable(self, queries, documents)
         spec = documents.codec
-        codes, scales = _COLUMNS[spec.name]
         turned = _rotation(spec)
         try:
             _native.score_into(
@@ -84,8 +82,8 @@ class NativeKernel:
                 np.require(queries.offsets, requirements=["C", "ALIGNED"]),
                 documents.buffers,
                 documents.buffer,
-                documents.starts.get(codes),
-                None if scales is None else documents.starts.get(scales),
+                documents.starts.get(next(iter(spec.columns))),
+                documents.starts.get("scales"),
                 documents.lengths,
                 None if turned is None else (turned.signs, turned.permutation, turned.blocks),
                 scores,
@@ -97,15 +95,6 @@ class NativeKernel:
 
 
 _MAX_THREADS = 1024
-
-# The columns that hold a token's codes and its scale.
-_COLUMNS: dict[str, tuple[str, str | None]] = {
-    "float32": ("values", None),
-    "float16": ("values", None),
-    "int8": ("codes", "scales"),
-    "int4": ("codes", "scales"),
-    "binary": ("codes", "scales"),
-}
 
 
 def levels() -> list[str]:
@@ -132,6 +121,6 @@ def _unfit(documents: PackedVectors) -> str:
     ]
     return (
         "packed documents must hold a tuple of 1-d uint8 buffers, and contiguous arrays of one entry a document: buffer int32, "
-        f"lengths and the starts of columns {[column for column in _COLUMNS[documents.codec.name] if column]} int64; got "
+        f"lengths and the starts of columns {list(documents.codec.columns)} int64; got "
         f"{type(documents.buffers).__name__} of buffers, {', '.join(given)}"
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from late_rerank.codecs import Codec, codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import Kernel, reference
-from late_rerank.testing.vectors import random_packed, random_vectors, scattered
+from late_rerank.testing.vectors import random_packed, random_vectors, scattered, unpacked
 from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
 
 LENGTHS = [1, 0, 7, 300, 40, 0, 2, 181, 64]
@@ -128,9 +128,8 @@ class KernelTests:
 
     def assert_equals_reference(self, kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
         """Both calls of the kernel against float64, on what the packing kept."""
-        kind = codec(packed.codec.name)
-        scored = self.scored_query(query.values, kind)
-        documents = [_rows(kind, packed, i) for i in range(len(packed))]
+        scored = self.scored_query(query.values, codec(packed.codec.name))
+        documents = unpacked(packed)
         scores = kernel.score(query, packed)
         assert scores.dtype == np.float32
         assert scores.shape == (len(packed),)
@@ -140,10 +139,3 @@ class KernelTests:
         assert maxima.dtype == np.float32
         expected = np.array([reference.token_maxima(scored, rows) for rows in documents]).reshape(maxima.shape)
         np.testing.assert_allclose(maxima, expected, rtol=1e-6, atol=TOLERANCE)
-
-
-def _rows(kind: Codec, packed: PackedVectors, index: int) -> NDArray[np.float64]:
-    """What the bytes of a document say: (n_tokens, dim), in the codec's rotation."""
-    columns = {name: packed.column(name, index) for name in packed.codec.columns}
-    rows, scales = kind.unpack(columns, packed.codec.dim)
-    return rows.astype(np.float64) if scales is None else rows.astype(np.float64) * scales[:, None]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from late_rerank.codecs import codec
 from late_rerank.types import Bytes, CodecSpec, PackedVectors, TokenVectors
 
 
@@ -57,3 +59,13 @@ def same_documents(left: PackedVectors, right: PackedVectors) -> bool:
             for i in range(len(left))
         )
     )
+
+
+def unpacked(packed: PackedVectors) -> list[NDArray[np.float64]]:
+    """What the bytes of each document say: (n_tokens, dim) float64, scaled, in the codec's rotation."""
+    spec, documents = packed.codec, []
+    for i in range(len(packed)):
+        rows, scales = codec(spec.name).unpack({name: packed.column(name, i) for name in spec.columns}, spec.dim)
+        wide = rows.astype(np.float64)
+        documents.append(wide if scales is None else wide * scales[:, None])
+    return documents

@@ -6,8 +6,6 @@ Each document is encoded once and packed by every codec.
 """
 
 import json
-import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from late_rerank.codecs import codec
 from late_rerank.corpus import read_corpus, read_qrels, read_queries
 from late_rerank.encode import TextEncoder
 from late_rerank.evaluate import evaluate, retrieve_run
+from late_rerank.evaluate.bench.provenance import commit, platform_name
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.stores import MemoryStore
 from late_rerank.types import TokenVectors
@@ -59,9 +58,7 @@ def main() -> None:
             bytes_per_token = {str(dim): codec(name).spec(dim).bytes_per_token for dim in (128, 384)}
             row = {"dataset": dataset, "codec": name, "kernel": reranker.kernel.name, "bytes_per_token": bytes_per_token}
             results.append({**row, **measures})
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    machine = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    print(json.dumps({"machine": machine, "commit": commit.stdout.strip(), "k": K, "results": results}, indent=1))
+    print(json.dumps({"machine": platform_name(), "commit": commit(), "k": K, "results": results}, indent=1))
 
 
 if __name__ == "__main__":

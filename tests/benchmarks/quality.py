@@ -6,10 +6,11 @@ The folder holds scifact, nfcorpus and trec-dl19-rerank, the last with its store
 """
 
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
+
+from late_rerank.evaluate.bench.provenance import commit, platform_name
 
 
 def main() -> None:
@@ -20,9 +21,7 @@ def main() -> None:
     for arguments in runs:
         command = [sys.executable, "-m", "late_rerank", "eval", *map(str, arguments), "--json"]
         results.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    machine = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    print(json.dumps({"machine": machine, "commit": commit.stdout.strip(), "results": results}, indent=1))
+    print(json.dumps({"machine": platform_name(), "commit": commit(), "results": results}, indent=1))
 
 
 if __name__ == "__main__":

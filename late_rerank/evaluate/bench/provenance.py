@@ -11,8 +11,13 @@ _PACKAGES = ("numpy", "torch", "sentence-transformers", "numkong", "maxsim-cpu")
 
 
 def machine() -> str:
+    """What `platform_name` says, and that figures of time are of one thread."""
+    return f"{platform_name()}, one thread"
+
+
+def platform_name() -> str:
     """Processor, architecture, system, Python."""
-    parts = [_processor(), platform.machine(), platform.system(), f"Python {platform.python_version()}", "one thread"]
+    parts = [_processor(), platform.machine(), platform.system(), f"Python {platform.python_version()}"]
     return ", ".join(filter(None, parts))
 
 

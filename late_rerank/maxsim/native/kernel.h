@@ -25,7 +25,7 @@ struct Shape {
   size_t dim;
 };
 
-// Where a document lies. `scales` is one float32 a token, anywhere in memory; floats have none.
+// Where a document lies. `scales` is one float32 a token, anywhere in memory; floats have none, and it is not read.
 struct Document {
   const uint8_t* codes;
   const uint8_t* scales;
