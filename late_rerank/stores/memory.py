@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from late_rerank.stores.base import Space, Store
-from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors
+from late_rerank.stores.record import copy_columns, layout, one_buffer_each
+from late_rerank.types import Bytes, CodecSpec, Fetched, PackedVectors
 
 _SpaceName = tuple[str, str]
 # 8 bytes for the space, then the key: faster to make and to hash than a tuple.
@@ -149,33 +150,21 @@ class _MemorySpace(Space):
         self.name = name
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
-        columns_starts, sizes = _payload_layout(self.codec.columns, packed.lengths)
+        starts, sizes = layout(self.codec.columns, packed.lengths)
         documents = []
         for i, size in enumerate(sizes):
             payload = np.empty(size, dtype=np.uint8)
-            for name, starts in columns_starts.items():
-                column = packed.column(name, i)
-                payload[starts[i] : starts[i] + len(column)] = column
+            copy_columns(packed, i, starts, payload)
             payload.setflags(write=False)  # fetched documents are this memory itself
             documents.append(_Document(payload, int(packed.lengths[i]), bool(packed.truncated[i])))
         self._store._put(self, self._names(keys), documents)  # noqa: SLF001 - a space is a part of its store
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
         answers = self._store._find(self._names(keys))  # noqa: SLF001
-        documents = [document for document in answers if document is not None]
-        lengths = np.array([document.length for document in documents], dtype=np.int64)
-        found = PackedVectors(
-            codec=self.codec,
-            buffers=tuple([document.payload for document in documents]),
-            buffer=np.arange(len(documents), dtype=np.int32),
-            starts=_payload_layout(self.codec.columns, lengths)[0],
-            lengths=lengths,
-            truncated=np.array([document.truncated for document in documents], dtype=np.bool_),
-        )
-        if len(documents) == len(answers):
-            return Fetched(found, np.arange(len(answers), dtype=np.int64), np.empty(0, dtype=np.int64))
-        here = np.array([answer is not None for answer in answers], dtype=np.bool_)
-        return Fetched(found, np.flatnonzero(here), np.flatnonzero(~here))
+        payloads = [None if answer is None else answer.payload for answer in answers]
+        documents = [answer for answer in answers if answer is not None]
+        lengths = [document.length for document in documents]
+        return one_buffer_each(self.codec, payloads, lengths, [document.truncated for document in documents])
 
     def delete(self, keys: Sequence[bytes]) -> int:
         return self._store._delete(self._names(keys))  # noqa: SLF001
@@ -185,12 +174,3 @@ class _MemorySpace(Space):
 
     def _names(self, keys: Sequence[bytes]) -> list[_Name]:
         return [self._prefix + key for key in keys]
-
-
-def _payload_layout(columns: Mapping[str, int], lengths: I64) -> tuple[dict[str, I64], I64]:
-    """Where each column starts in documents of these lengths, each column on a 64-byte boundary, and their sizes."""
-    starts, size = {}, np.zeros(len(lengths), dtype=np.int64)
-    for name, width in columns.items():
-        starts[name] = size
-        size = (size + lengths * width + 63) & -64
-    return starts, size
