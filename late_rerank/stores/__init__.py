@@ -1,9 +1,31 @@
 """Document key -> packed vectors. A store never sees text, queries or scores, and never opens a codec.
 
 A document's key is a digest of its content, made outside; a space holds the vectors of one encoder under one codec.
+Stores load on first use: each brings libraries that the others don't need.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.memory import MemoryStore
+from late_rerank.stores.opening import open_store
 
-__all__ = ["MemoryStore", "Space", "Store"]
+if TYPE_CHECKING:
+    from late_rerank.stores.disk import DiskStore as DiskStore
+    from late_rerank.stores.disk import PublishedStore as PublishedStore
+    from late_rerank.stores.redis import RedisStore as RedisStore
+
+_HOMES = {
+    "DiskStore": "late_rerank.stores.disk",
+    "PublishedStore": "late_rerank.stores.disk",
+    "RedisStore": "late_rerank.stores.redis",
+}
+
+__all__ = ["DiskStore", "MemoryStore", "PublishedStore", "RedisStore", "Space", "Store", "open_store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

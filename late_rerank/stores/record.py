@@ -120,8 +120,8 @@ def pack_records(keys: Sequence[bytes], packed: PackedVectors, *, sequence: int,
     return records
 
 
-def pack_marks(keys: Sequence[bytes], *, flag: int, sequence: int, stored_at: int) -> Records:
-    """Records without columns: tombstones, or a seal (whose key is all zeros)."""
+def pack_marks(keys: Sequence[bytes], *, flag: int, sequence: int | I64, stored_at: int | I64) -> Records:
+    """Records without columns: tombstones, or a seal (whose key is all zeros). Sequence and time of all, or one each."""
     sizes = np.full(len(keys), HEADER_BYTES, dtype=np.int64)
     nothing = np.zeros(len(keys), dtype=np.int64)
     records = _records(_headers(keys, sequence, sizes, nothing, stored_at, np.full(len(keys), flag)))
@@ -159,12 +159,9 @@ def checked_header(buffer: Bytes, offset: int = 0) -> Header | None:
     return header if zlib.crc32(buffer[offset + _CHECKED_FROM : offset + header.size].data) == stored else None
 
 
-def holds(buffer: Bytes, offset: int, key: bytes, columns: Mapping[str, int]) -> bool:
-    """Whether the record at `offset` is undamaged, of that key, and as long as its tokens say."""
-    header = checked_header(buffer, offset)
-    if header is None or header.key != key or header.flags & (TOMBSTONE | SEAL):
-        return False
-    return header.size == int(layout(columns, np.array([header.n_tokens], dtype=np.int64), HEADER_BYTES)[1][0])
+def size_of(columns: Mapping[str, int], n_tokens: int) -> int:
+    """Bytes of a document's record, header included."""
+    return int(layout(columns, np.array([n_tokens], dtype=np.int64), HEADER_BYTES)[1][0])
 
 
 def one_buffer_each(
@@ -230,7 +227,7 @@ def parse_space(text: str) -> tuple[str, CodecSpec]:
 
 
 def _headers(
-    keys: Sequence[bytes], sequence: int, sizes: I64, lengths: I64, stored_at: int, flags: NDArray[np.int64]
+    keys: Sequence[bytes], sequence: int | I64, sizes: I64, lengths: I64, stored_at: int | I64, flags: NDArray[np.int64]
 ) -> NDArray[np.void]:
     headers = np.zeros(len(keys), dtype=_HEADER)
     headers["magic"] = MAGIC

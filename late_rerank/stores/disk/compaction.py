@@ -1,0 +1,181 @@
+"""Rewrites segments that hold much that is dead. Readers and writers go on meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from late_rerank.errors import StoreFormatError
+from late_rerank.stores.disk import files, index
+from late_rerank.stores.disk.index import Index, Row, Segment
+from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.disk.writing import Writing, row_of
+from late_rerank.stores.record import TOMBSTONE, Records, checked_header
+
+_CHUNK_BYTES = 16 * 2**20
+# Segments smaller than this share of a full one are joined, where there are several.
+_SMALL = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """Before and after.
+
+    Attributes:
+        n_segments_before, n_segments_after: Segment files.
+        size_bytes_before, size_bytes_after: Theirs.
+        n_damaged: Documents that were left out since their records are damaged.
+        n_expired: Documents that were left out since their time to live is over.
+    """
+
+    n_segments_before: int
+    n_segments_after: int
+    size_bytes_before: int
+    size_bytes_after: int
+    n_damaged: int
+    n_expired: int
+
+
+class Compaction:
+    """One compaction. The caller holds the lock of `writing`."""
+
+    def __init__(self, folder: Path, opened: Index, gate: files.Gate, writing: Writing, segment_bytes: int) -> None:
+        self._folder = folder
+        self._index = opened
+        self._gate = gate
+        self._writing = writing
+        self._segment_bytes = segment_bytes
+        self._target: SegmentWriter | None = None
+        self._n_damaged = 0
+        self._n_expired = 0
+
+    def run(self, *, min_live: float, newer_than: int, progress: bool) -> CompactReport:
+        """Compact every space."""
+        before = self._index.segments()
+        for space_id, space in self._index.spaces():
+            mine = [segment for segment in before if segment.space == space_id and segment.state in (index.SEALED, index.FULL)]
+            chosen = self._choose(mine, min_live, newer_than, progress=progress)
+            try:
+                for segment in tqdm(chosen, unit=" segments", desc="Compacting", disable=None if progress else True):
+                    self._rewrite(segment, space, newer_than)
+            finally:
+                self._finish_target()
+            self._drop_tombstones(space_id)
+        after = self._index.segments()
+        sizes = [sum(segment.size for segment in segments) for segments in (before, after)]
+        return CompactReport(len(before), len(after), sizes[0], sizes[1], self._n_damaged, self._n_expired)
+
+    def _choose(self, segments: list[Segment], min_live: float, newer_than: int, *, progress: bool) -> list[Segment]:
+        small = {segment.id for segment in segments if segment.size < _SMALL * self._segment_bytes}
+        chosen = []
+        for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
+            wasteful = segment.live_bytes < min_live * (segment.size - 4096)
+            if wasteful or (len(small) > 1 and segment.id in small) or self._is_touched(segment, newer_than):
+                chosen.append(segment)
+        return chosen
+
+    def _is_touched(self, segment: Segment, newer_than: int) -> bool:
+        """Whether a document of it is damaged or expired."""
+        rows = self._index.rows(segment.id)
+        if any(row.stored_at <= newer_than for row in rows):
+            return True
+        mapping = self._map(segment)
+        return mapping is None or any(not _is_whole(mapping, row) for row in rows)
+
+    def _map(self, segment: Segment) -> Mapping | None:
+        try:
+            return Mapping(path_of(self._folder, segment.id))
+        except (FileNotFoundError, StoreFormatError):
+            return None
+
+    def _rewrite(self, segment: Segment, space: str, newer_than: int) -> None:
+        """Copy what is alive, then retire the segment. A crash in between leaves both; the index says which counts."""
+        path = path_of(self._folder, segment.id)
+        with suppress(FileNotFoundError), files.locked(path) as fd:
+            if fd is None:
+                return  # somebody went on with it
+            used = os.fstat(fd).st_mtime
+            mapping = self._map(segment)
+            if mapping is None:
+                self._n_damaged += segment.n_live
+            else:
+                for rows in self._living(segment, mapping, newer_than):
+                    self._copy(rows, mapping, space, used)
+            self._writing.forget([segment.id])  # with the lock held, or somebody might go on with it now
+            return
+        if self._index.has_segment(segment.id):
+            self._n_damaged += segment.n_live
+            self._writing.forget([segment.id])  # its file is lost
+
+    def _living(self, segment: Segment, mapping: Mapping, newer_than: int) -> Iterator[list[Row]]:
+        """Rows to copy, some megabytes at a time."""
+        batch: list[Row] = []
+        n_bytes = 0
+        for row in self._index.rows(segment.id):
+            if not row.flags & TOMBSTONE and row.stored_at <= newer_than:
+                self._n_expired += 1
+                continue
+            if not _is_whole(mapping, row):
+                self._n_damaged += 1
+                continue
+            if batch and n_bytes + row.size > _CHUNK_BYTES:
+                yield batch
+                batch, n_bytes = [], 0
+            batch.append(row)
+            n_bytes += row.size
+        if batch:
+            yield batch
+
+    def _copy(self, rows: list[Row], mapping: Mapping, space: str, used: float) -> None:
+        if self._target is not None and self._target.size >= self._segment_bytes:
+            self._finish_target()
+        target = self._target = self._target or self._writing.begin(space)
+        # A record doesn't know where it lies, so it is copied as it is, its sequence and checksum included.
+        offsets = np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64)
+        records = Records(np.concatenate([mapping.bytes[row.offset : row.offset + row.size] for row in rows]), offsets)
+        target.append(records)
+        size = target.size + len(records.bytes)
+        moves = [
+            (target.id, target.size + offset, target.space_id, row.key, row.segment, row.offset)
+            for row, offset in zip(rows, offsets.tolist(), strict=False)
+        ]
+        n_documents = sum(not row.flags & TOMBSTONE for row in rows)
+        with self._gate.held(), self._index.changing() as changes:
+            index.grow_segment(changes, target.id, size, n_documents, max(row.stored_at for row in rows))
+            # Whoever replaced or deleted a document meanwhile has it elsewhere: that stays.
+            changes.executemany(
+                "UPDATE record SET segment = ?, offset = ? WHERE space = ? AND key = ? AND segment = ? AND offset = ?", moves
+            )
+        target.size = size
+        with suppress(OSError):
+            os.utime(target.path, (used, used))  # copying is no use of it
+
+    def _finish_target(self) -> None:
+        target, self._target = self._target, None
+        if target is None:
+            return
+        try:
+            target.seal()
+            with self._gate.held(), self._index.changing() as changes:
+                index.set_state(changes, target.id, index.SEALED if target.size < self._segment_bytes else index.FULL)
+        finally:
+            target.close()
+
+    def _drop_tombstones(self, space_id: int) -> None:
+        """Forget tombstones once no segment holds a document that they could be needed against."""
+        with self._gate.held(), self._index.changing() as changes:
+            segments = self._index.segments(with_dead=True)
+            mine = [segment for segment in segments if segment.space == space_id]
+            if all(segment.n_live == segment.n_written and segment.state != index.DEAD for segment in mine):
+                changes.execute(f"DELETE FROM record WHERE space = ? AND flags & {TOMBSTONE}", (space_id,))
+
+
+def _is_whole(mapping: Mapping, row: Row) -> bool:
+    header = checked_header(mapping.bytes, row.offset)
+    return header is not None and row_of(header, row.segment, row.offset) == row

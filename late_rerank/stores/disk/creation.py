@@ -1,0 +1,72 @@
+"""A folder -> a store that can be used: made where there is none, its index made again where that is lost."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from late_rerank.errors import StoreFormatError
+from late_rerank.stores.disk import files, format_file, index
+from late_rerank.stores.disk.rebuild import rebuild_index
+
+# What a process that died while it made a store leaves behind.
+_OURS = (
+    "LOCK",
+    "segments",
+    f"{format_file.NAME}.new",
+    index.NAME,
+    f"{index.NAME}-wal",
+    f"{index.NAME}-shm",
+    f"{index.NAME}-journal",
+)
+
+
+def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> None:
+    """Make sure that there is a store at `folder`, with an index that can be read.
+
+    Raises:
+        ValueError: The folder holds other files, or is a file.
+        StoreFormatError: It is no such store, of another version, or its index is another store's.
+        OSError: It can't be read, or made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; a store is a folder")
+    if not format_file.is_store(folder):
+        _create(folder, gate)
+    found = format_file.read_format(folder)
+    if found["format"] != format_file.STORE:
+        raise StoreFormatError(f"{folder} holds a published store, which is never written to: open it with PublishedStore")
+    if not (folder / index.NAME).is_file():
+        _rebuild(folder, gate)
+    if opened.store_id() != found["id"]:
+        raise StoreFormatError(
+            f"{folder / index.NAME} is the index of another store; make its own again: late-rerank store rebuild {folder}"
+        )
+
+
+def _create(folder: Path, gate: files.Gate) -> None:
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS) if folder.exists() else []
+    if strange:
+        raise ValueError(f"{folder} is no store and not empty (it holds {', '.join(strange[:3])}); name a new or empty folder")
+    (folder / "segments").mkdir(parents=True, exist_ok=True)
+    with gate.held():
+        if format_file.is_store(folder):
+            return  # another process was faster
+        if any((folder / "segments").iterdir()):
+            raise StoreFormatError(f"{folder} has lost its {format_file.NAME}, but holds segments; put it back from a copy")
+        index.remove(folder)
+        store_id = format_file.write_format(folder, format_file.STORE)
+        index.create(folder / index.NAME, store_id)
+        files.sync_folder(folder)
+
+
+def _rebuild(folder: Path, gate: files.Gate) -> None:
+    with gate.held():
+        if (folder / index.NAME).is_file():
+            return
+        report = rebuild_index(folder)
+    if report.n_segments:
+        warnings.warn(
+            f"{folder} had lost its index; it was made again from {report.n_segments} segments, {report.n_documents} documents",
+            stacklevel=5,
+        )

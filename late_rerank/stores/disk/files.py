@@ -1,0 +1,127 @@
+"""What is asked of the operating system: whole writes, writes that last, locks that die with their process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# Linux writes at most 2 GiB a call.
+_MOST_BYTES = 2**30
+_ZEROS = bytes(2**20)
+
+
+def write_at(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of `data`; a system call may take a part of it only.
+
+    Raises:
+        OSError: The disk is full, or failed.
+    """
+    while data:
+        written = os.pwrite(fd, data[:_MOST_BYTES], offset)
+        data = data[written:]
+        offset += written
+
+
+def zero_from(fd: int, offset: int) -> None:
+    """Overwrite what the file holds from `offset` on with zeros. It keeps its length: others may have it mapped."""
+    end = os.fstat(fd).st_size
+    while offset < end:
+        part = memoryview(_ZEROS)[: end - offset]
+        write_at(fd, part, offset)
+        offset += len(part)
+
+
+def sync(fd: int) -> None:
+    """Return when what was written to the file is on the disk.
+
+    Raises:
+        OSError: It isn't. The system may have thrown the writes away: a second try could succeed and prove nothing.
+    """
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync there only reaches the drive's own cache
+    else:
+        os.fdatasync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the folder's entries are on the disk: files made, renamed and removed."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the file for this open file; False if another one has it. The lock ends with the process, however that ends."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int | None]:
+    """The file's descriptor with its lock held; None if another process or writer has the lock.
+
+    Raises:
+        FileNotFoundError: It isn't there.
+    """
+    fd = os.open(path, os.O_RDWR)
+    try:
+        yield fd if try_lock(fd) else None
+    finally:
+        os.close(fd)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file so that it is there with all its text, or as before."""
+    scratch = path.with_name(f"{path.name}.new")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    sync_folder(path.parent)
+
+
+class Gate:
+    """One at a time, over all threads and processes: who changes the index holds it. Not re-entrant."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+        self._threads = threading.Lock()  # flock knows open files, not threads
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for it, hold it."""
+        with self._threads:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._threads:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
+
+    def after_fork(self) -> None:
+        """In a child: parent and child share the open file, and so its lock; the child takes one of its own."""
+        self._threads = threading.Lock()
+        if self._fd is not None:
+            with suppress(OSError):
+                os.close(self._fd)
+            self._fd = None

@@ -1,0 +1,406 @@
+"""Where each document lies: an SQLite database beside the segments, made again from them if it is lost.
+
+Writers change it one at a time (the caller holds the gate), readers are never kept waiting. Nothing here reads a segment.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.stores.record import TOMBSTONE
+
+NAME = "index.sqlite"
+VERSION = 1
+
+# States of a segment: OPEN, a writer may hold it; SEALED, it may be gone on with; FULL, never changed again; RECOVERING, its
+# writer died and its tail is being cleaned; DEAD, nothing refers to it and its file is to be removed.
+OPEN, SEALED, FULL, RECOVERING, DEAD = "open", "sealed", "full", "recovering", "dead"
+
+# Counts are kept by triggers, so that no statement can forget them. A tombstone is no document.
+_COUNT = "UPDATE segment SET n_live = n_live {0} 1, live_bytes = live_bytes {0} {1}.size WHERE id = {1}.segment;"
+_SCHEMA = f"""
+CREATE TABLE meta (store TEXT NOT NULL, sequence INTEGER NOT NULL);
+CREATE TABLE space (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT UNIQUE,
+    dropped TEXT
+);
+CREATE TABLE segment (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    space INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    size INTEGER NOT NULL DEFAULT 0,
+    n_written INTEGER NOT NULL DEFAULT 0,
+    newest INTEGER NOT NULL DEFAULT 0,
+    n_live INTEGER NOT NULL DEFAULT 0,
+    live_bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE record (
+    space INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    segment INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    n_tokens INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL,
+    PRIMARY KEY (space, key)
+) WITHOUT ROWID;
+CREATE INDEX record_segment ON record (segment);
+CREATE TRIGGER document_came AFTER INSERT ON record WHEN NOT NEW.flags & {TOMBSTONE} BEGIN {_COUNT.format("+", "NEW")} END;
+CREATE TRIGGER document_left AFTER DELETE ON record WHEN NOT OLD.flags & {TOMBSTONE} BEGIN {_COUNT.format("-", "OLD")} END;
+CREATE TRIGGER document_left_here AFTER UPDATE ON record WHEN NOT OLD.flags & {TOMBSTONE} BEGIN {_COUNT.format("-", "OLD")} END;
+CREATE TRIGGER document_came_here AFTER UPDATE ON record WHEN NOT NEW.flags & {TOMBSTONE} BEGIN {_COUNT.format("+", "NEW")} END;
+"""
+
+# Of two records of one key the later one counts, in the index as in the segments: by sequence, then by place.
+_UPSERT = """
+INSERT INTO record (space, key, segment, offset, size, n_tokens, flags, sequence, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (space, key) DO UPDATE SET segment = excluded.segment, offset = excluded.offset, size = excluded.size,
+    n_tokens = excluded.n_tokens, flags = excluded.flags, sequence = excluded.sequence, stored_at = excluded.stored_at
+WHERE (excluded.sequence, excluded.segment, excluded.offset) > (record.sequence, record.segment, record.offset)
+"""
+_FIND = f"""
+SELECT key, segment, offset, n_tokens, flags FROM record
+WHERE space = (SELECT id FROM space WHERE name = ?) AND stored_at > ? AND NOT flags & {TOMBSTONE} AND key IN
+"""
+
+# SQLite takes 32,766 variables a statement.
+_MOST_KEYS = 30_000
+_WAL_BYTES = 8 * 2**20
+_CACHE_KIB = 64 * 2**10
+_BUSY_S = 60.0
+
+# key, segment, offset, n_tokens, flags
+Found = tuple[bytes, int, int, int, int]
+
+
+class SegmentGoneError(Exception):
+    """The segment that was written to was dropped meanwhile: write to another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as the index knows it. `n_written`, `n_live` count documents; `newest` is the latest `stored_at`."""
+
+    id: int
+    space: int
+    state: str
+    size: int
+    n_written: int
+    newest: int
+    n_live: int
+    live_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where one document, or its tombstone, lies."""
+
+    key: bytes
+    segment: int
+    offset: int
+    size: int
+    n_tokens: int
+    flags: int
+    sequence: int
+    stored_at: int
+
+
+class Index:
+    """The database of one store; opened when it is first needed, by one connection that reads and one that writes."""
+
+    def __init__(self, folder: Path, name: str = NAME) -> None:
+        self.path = folder / name
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reading = Lock()
+        self._opened: tuple[int, int] | None = None
+
+    # Reading
+
+    def find(self, space: str, keys: Sequence[bytes], newer_than: int) -> list[Found]:
+        """Those of the keys that are here, in any order: one query."""
+        found: list[Found] = []
+        for start in range(0, len(keys), _MOST_KEYS):
+            part = keys[start : start + _MOST_KEYS]
+            marks = ",".join("?" * len(part))
+            found += self._read(f"{_FIND} ({marks})", (space, newer_than, *part))
+        return found
+
+    def sequence(self) -> int:
+        """The highest that was committed."""
+        rows = self._read("SELECT sequence FROM meta")
+        return int(rows[0][0])
+
+    def store_id(self) -> str:
+        """Of the store that this index belongs to."""
+        return str(self._read("SELECT store FROM meta")[0][0])
+
+    def spaces(self) -> list[tuple[int, str]]:
+        """(id, name) of every space, oldest first; a name is `space_json`."""
+        return self._read("SELECT id, name FROM space WHERE name IS NOT NULL ORDER BY id")
+
+    def dropped_spaces(self) -> list[int]:
+        """Ids of spaces that nobody finds any more, and whose rows may still be there."""
+        return [row[0] for row in self._read("SELECT id FROM space WHERE name IS NULL")]
+
+    def segments(self, *, with_dead: bool = False) -> list[Segment]:
+        """Every segment, by id."""
+        columns = "id, space, state, size, n_written, newest, n_live, live_bytes"
+        where = "" if with_dead else f"WHERE state != '{DEAD}'"
+        return [Segment(*row) for row in self._read(f"SELECT {columns} FROM segment {where} ORDER BY id")]
+
+    def has_segment(self, segment_id: int) -> bool:
+        """Whether documents may be found in that segment."""
+        return bool(self._read("SELECT 1 FROM segment WHERE id = ? AND state != ?", (segment_id, DEAD)))
+
+    def count(self, space: str) -> int:
+        """Documents of a space."""
+        sql = "SELECT coalesce(sum(n_live), 0) FROM segment WHERE space = (SELECT id FROM space WHERE name = ?)"
+        return int(self._read(sql, (space,))[0][0])
+
+    def totals(self) -> list[tuple[str, int, int, int, int]]:
+        """(name, documents, their bytes, bytes of segments, segments) of every space, oldest first."""
+        return self._read(
+            "SELECT name, coalesce(sum(n_live), 0), coalesce(sum(live_bytes), 0), coalesce(sum(size), 0), count(segment.id) "
+            f"FROM space LEFT JOIN segment ON segment.space = space.id AND state != '{DEAD}' "
+            "WHERE name IS NOT NULL GROUP BY space.id ORDER BY space.id"
+        )
+
+    def rows(self, segment_id: int) -> list[Row]:
+        """Every row that points into a segment, by offset."""
+        columns = "key, segment, offset, size, n_tokens, flags, sequence, stored_at"
+        return [
+            Row(*row) for row in self._read(f"SELECT {columns} FROM record WHERE segment = ? ORDER BY offset", (segment_id,))
+        ]
+
+    def problems(self) -> list[str]:
+        """What SQLite and the counts say is wrong."""
+        wrong = [str(row[0]) for row in self._read("PRAGMA integrity_check(100)") if row[0] != "ok"]
+        counted = (
+            f"SELECT id FROM segment WHERE n_live != (SELECT count(*) FROM record WHERE segment = segment.id "
+            f"AND NOT flags & {TOMBSTONE})"
+        )
+        return wrong + [f"the count of documents of segment {row[0]} is wrong" for row in self._read(counted)]
+
+    def size_bytes(self) -> int:
+        """Of its file, without the log beside it."""
+        pages = self._read("PRAGMA page_count")[0][0] * self._read("PRAGMA page_size")[0][0]
+        return int(pages)
+
+    @contextmanager
+    def unchanging(self) -> Iterator[Index]:
+        """The index as it is now, whatever others write meanwhile."""
+        snapshot = Index(self.path.parent, self.path.name)
+        try:
+            snapshot._read("BEGIN")
+            snapshot.sequence()  # SQLite takes its snapshot at the first read
+            yield snapshot
+        finally:
+            snapshot.close()
+
+    def was_replaced(self) -> bool:
+        """Whether the file is another one than that which was opened: somebody made the index again."""
+        return self._opened is not None and self._identity() != self._opened
+
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._reading, _as_store_errors(self.path):
+            if self._reader is None:
+                self._reader = _connect(self.path, "ro")
+                self._opened = self._identity()
+            return self._reader.execute(sql, values).fetchall()
+
+    def _identity(self) -> tuple[int, int] | None:
+        with suppress(FileNotFoundError):
+            found = self.path.stat()  # never open(): closing it again would drop SQLite's own locks in this process
+            return found.st_dev, found.st_ino
+        return None
+
+    # Writing: the caller holds the gate.
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it, on the disk, or nothing.
+
+        Raises:
+            StoreError: The disk is full, or failed.
+        """
+        with _as_store_errors(self.path):
+            if self._writer is None:
+                self._writer = _connect(self.path, "rw")
+            writer = self._writer
+            writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield writer
+                writer.execute("COMMIT")
+            except BaseException:
+                if writer.in_transaction:
+                    with suppress(sqlite3.Error):
+                        writer.execute("ROLLBACK")
+                raise
+            if self._wal_bytes() > _WAL_BYTES:
+                self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Bring the log into the database, as far as no reader needs it."""
+        if self._writer is not None:
+            self._writer.execute("PRAGMA busy_timeout = 0")  # a reader in the middle of a query: next time
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._writer.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+
+    def free_pages(self) -> None:
+        """Give the pages of what was deleted back to the file system."""
+        with _as_store_errors(self.path):
+            if self._writer is not None:
+                self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+                self.checkpoint()
+
+    def _wal_bytes(self) -> int:
+        with suppress(FileNotFoundError):
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        return 0
+
+    # The connections' life
+
+    def reopen(self) -> None:
+        """Read from the file that is there now."""
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+            self._reader = None
+
+    def close(self) -> None:
+        """Close both connections. The caller holds the gate: the last one to close brings the log into the database."""
+        with self._reading:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    def after_fork(self) -> None:
+        """In a child: SQLite's connections must be neither used nor closed there."""
+        _INHERITED.extend(connection for connection in (self._reader, self._writer) if connection is not None)
+        self._reader = self._writer = None
+        self._reading = Lock()
+
+
+_INHERITED: list[sqlite3.Connection] = []
+
+
+def create(path: Path, store_id: str) -> None:
+    """A new, empty index. The caller holds the gate."""
+    with _as_store_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            # Before any table: afterwards it would take a VACUUM.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            connection.execute("INSERT INTO meta VALUES (?, 0)", (store_id,))
+        finally:
+            connection.close()
+
+
+def remove(folder: Path, name: str = NAME) -> None:
+    """Remove an index and its logs. The caller holds the gate."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def add_space(connection: sqlite3.Connection, name: str) -> int:
+    """The space's id; it is made if it isn't there."""
+    connection.execute("INSERT INTO space (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+    return int(connection.execute("SELECT id FROM space WHERE name = ?", (name,)).fetchone()[0])
+
+
+def add_segment(connection: sqlite3.Connection, space_id: int) -> int:
+    """A new segment's id, never used before."""
+    cursor = connection.execute("INSERT INTO segment (space, state) VALUES (?, ?)", (space_id, OPEN))
+    return int(cursor.lastrowid or 0)
+
+
+def add_rows(connection: sqlite3.Connection, space_id: int, rows: Iterable[Row]) -> None:
+    """Point keys at records, those excepted that a later record has already."""
+    connection.executemany(
+        _UPSERT, ((space_id, r.key, r.segment, r.offset, r.size, r.n_tokens, r.flags, r.sequence, r.stored_at) for r in rows)
+    )
+
+
+def grow_segment(connection: sqlite3.Connection, segment_id: int, size: int, n_written: int, newest: int) -> None:
+    """A segment was appended to.
+
+    Raises:
+        SegmentGoneError: It was dropped meanwhile.
+    """
+    cursor = connection.execute(
+        "UPDATE segment SET size = ?, n_written = n_written + ?, newest = max(newest, ?) WHERE id = ? AND state = ?",
+        (size, n_written, newest, segment_id, OPEN),
+    )
+    if cursor.rowcount != 1:
+        raise SegmentGoneError
+
+
+def set_state(connection: sqlite3.Connection, segment_id: int, state: str) -> None:
+    """One of OPEN, SEALED, FULL, RECOVERING, DEAD."""
+    connection.execute("UPDATE segment SET state = ? WHERE id = ?", (state, segment_id))
+
+
+def raise_sequence(connection: sqlite3.Connection, sequence: int) -> None:
+    """Remember the highest sequence."""
+    connection.execute("UPDATE meta SET sequence = max(sequence, ?)", (sequence,))
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_S,
+        isolation_level=None,  # transactions begin and end where we say
+        check_same_thread=False,  # callers take turns
+        cached_statements=512,
+    )
+    try:
+        _check_version(connection, path)
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if mode == "rw":
+            connection.execute("PRAGMA synchronous = FULL")
+            # SQLite before 3.51.3 may damage a database if one connection checkpoints while another commits. Ours do either
+            # only while they hold the gate, and readers (mode=ro) do neither.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        raise StoreFormatError(f"{path} is an index of version {version}; this late-rerank reads {VERSION}")
+
+
+@contextmanager
+def _as_store_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not os.access(path.parent, os.W_OK) and "readonly" in str(error):
+            raise StoreError(
+                f"{path} can't be read on a read-only file system ({error}): publish the store where it can be written"
+            ) from error
+        raise StoreError(f"the index {path} can't be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreFormatError(
+            f"the index {path} is damaged ({error}); make it again from the segments: late-rerank store rebuild {path.parent}"
+        ) from error

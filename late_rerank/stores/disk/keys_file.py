@@ -1,0 +1,98 @@
+"""A keys file: where each document of a published space lies, sorted by key, in place of a database."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.errors import StoreFormatError
+from late_rerank.stores.disk.index import Found
+from late_rerank.types import Bytes
+
+VERSION = 1
+_MAGIC = b"LRRKKEYS"
+# magic, checksum of the rest of the header, version, keys, bytes of this header, bytes of its JSON, checksum of the columns, 0
+_FIELDS = struct.Struct("<8sIIQIIII")
+_CHECKED_FROM = 12
+_PAGE = 4096
+# A key's first and last 8 bytes as numbers, so that they sort as the keys do.
+_COLUMNS = {"first": "<u8", "last": "<u8", "offset": "<u8", "n_tokens": "<u8", "segment": "<u4", "flags": "<u4"}
+_PLACE = ("segment", "offset", "n_tokens", "flags")
+
+
+def pack_keys(space: str, rows: Sequence[Found]) -> bytes:
+    """A keys file: where each document of a space lies, sorted by key."""
+    numbers = np.frombuffer(b"".join(row[0] for row in rows), dtype=">u8").reshape(-1, 2)
+    places = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4)
+    order = np.lexsort((numbers[:, 1], numbers[:, 0]))
+    values = dict(zip(("first", "last", "segment", "offset", "n_tokens", "flags"), [*numbers.T, *places.T], strict=True))
+    body = b"".join(values[name][order].astype(kind).tobytes() for name, kind in _COLUMNS.items())
+    text = space.encode()
+    size = -(-(_FIELDS.size + len(text)) // _PAGE) * _PAGE
+    header = bytearray(size)
+    _FIELDS.pack_into(header, 0, _MAGIC, 0, VERSION, len(rows), size, len(text), zlib.crc32(body), 0)
+    header[_FIELDS.size : _FIELDS.size + len(text)] = text
+    struct.pack_into("<I", header, 8, zlib.crc32(header[_CHECKED_FROM:]))
+    return bytes(header) + body
+
+
+class Keys:
+    """A keys file mapped into memory.
+
+    Raises:
+        StoreFormatError: It is none, damaged in its header, or of a later version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < _PAGE:
+                raise StoreFormatError(f"{path} is shorter than a keys file's header")
+            self._raw: Bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+        magic, checksum, version, self.n, size, text_size, self._body_checksum, _ = _FIELDS.unpack_from(self._raw.data)
+        if magic != _MAGIC or zlib.crc32(self._raw[_CHECKED_FROM:size].data) != checksum:
+            raise StoreFormatError(f"{path} is no keys file, or its header is damaged")
+        if version != VERSION:
+            raise StoreFormatError(f"{path} is of version {version}; this late-rerank reads {VERSION}: install a later one")
+        self.space = self._raw[_FIELDS.size : _FIELDS.size + text_size].tobytes().decode()
+        self._body = self._raw[size:]
+        if len(self._body) != self.n * sum(np.dtype(kind).itemsize for kind in _COLUMNS.values()):
+            raise StoreFormatError(f"{path} must hold {self.n} keys, but has {len(self._body)} bytes for them")
+        self._columns: dict[str, NDArray[Any]] = {}
+        start = 0
+        for name, kind in _COLUMNS.items():
+            end = start + self.n * np.dtype(kind).itemsize
+            self._columns[name] = self._body[start:end].view(kind)
+            start = end
+
+    def find(self, keys: Sequence[bytes]) -> list[Found]:
+        """Rows of those keys that are here."""
+        wanted = np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+        at = np.searchsorted(self._columns["first"], wanted[:, 0])
+        found = []
+        for key, (first, last), row in zip(keys, wanted.tolist(), at.tolist(), strict=True):
+            while row < self.n and self._columns["first"][row] == first and self._columns["last"][row] != last:
+                row += 1
+            if row < self.n and self._columns["first"][row] == first:
+                segment, offset, n_tokens, flags = (int(self._columns[name][row]) for name in _PLACE)
+                found.append((key, segment, offset, n_tokens, flags))
+        return found
+
+    def rows(self) -> Iterator[Found]:
+        """Every row, sorted by key."""
+        halves = [self._columns[name].astype(">u8") for name in ("first", "last")]
+        raw = np.stack(halves, axis=1).tobytes()
+        places = zip(*(self._columns[name].tolist() for name in _PLACE), strict=True)
+        for i, (segment, offset, n_tokens, flags) in enumerate(places):
+            yield raw[16 * i : 16 * i + 16], segment, offset, n_tokens, flags
+
+    def is_whole(self) -> bool:
+        """Whether the columns match their checksum."""
+        return bool(zlib.crc32(self._body.data) == self._body_checksum)

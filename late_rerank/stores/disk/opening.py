@@ -1,0 +1,23 @@
+"""A folder -> the store that it holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from late_rerank.stores.disk import format_file
+from late_rerank.stores.disk.published import PublishedStore
+from late_rerank.stores.disk.store import DiskStore
+
+
+def open_folder(path: str | os.PathLike[str]) -> DiskStore | PublishedStore:
+    """The store in a folder: a published one read-only, any other to read and write; a new one where there is none.
+
+    Raises:
+        ValueError: The folder holds other files.
+        StoreError: It can't be used.
+    """
+    folder = Path(path)
+    if format_file.is_store(folder) and format_file.read_format(folder)["format"] == format_file.PUBLISHED:
+        return PublishedStore(folder)
+    return DiskStore(folder)

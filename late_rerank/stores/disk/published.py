@@ -1,0 +1,170 @@
+"""PublishedStore: a store that is only read, and needs no file to be written for that."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.stores.base import Space, Store
+from late_rerank.stores.disk import format_file
+from late_rerank.stores.disk.index import Found
+from late_rerank.stores.disk.keys_file import Keys
+from late_rerank.stores.disk.reading import Mappings, Reading
+from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.disk.verification import Problem, VerifyReport
+from late_rerank.stores.record import SEAL, parse_space, space_json
+from late_rerank.types import CodecSpec, Fetched, PackedVectors
+
+
+class PublishedStore(Store):
+    """A store that was published: read-only, and opened without writing a byte, so also on a read-only file system.
+
+    Args:
+        path: The folder that `DiskStore.publish` wrote.
+        check: Whether `get` computes each record's checksum; a damaged document then is a miss.
+
+    Raises:
+        FileNotFoundError: There is no store.
+        StoreFormatError: It isn't a published one, of another version, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, check: bool = False) -> None:
+        self.path = Path(path)
+        if format_file.read_format(self.path)["format"] != format_file.PUBLISHED:
+            raise StoreFormatError(f"{self.path} is a store that is written to: open it with DiskStore")
+        self._mappings = Mappings(self.path, noting=False)
+        self._keys = {keys.space: keys for keys in map(Keys, sorted((self.path / "keys").glob("*.keys")))}
+        self._check = check
+        self._n_damaged = 0
+
+    def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        return _PublishedSpace(self, space_json(fingerprint, codec), fingerprint, codec)
+
+    def spaces(self) -> list[Space]:
+        return [_PublishedSpace(self, name, *parse_space(name)) for name in self._keys]
+
+    def drop(self, fingerprint: str) -> int:  # noqa: ARG002 - a store's interface
+        """Not possible: a StoreError."""
+        self._refuse()
+
+    def stats(self) -> dict[str, Any]:
+        """Counts and bytes. JSON values."""
+        paths = [*(self.path / "segments").iterdir(), *(self.path / "keys").iterdir()]
+        spaces = []
+        for name, keys in self._keys.items():
+            fingerprint, codec = parse_space(name)
+            spaces.append({"fingerprint": fingerprint, "codec": codec.name, "dim": codec.dim, "n_documents": keys.n})
+        return {
+            "path": str(self.path),
+            "n_documents": sum(keys.n for keys in self._keys.values()),
+            "size_bytes": sum(path.stat().st_size for path in paths),
+            "n_damaged": self._n_damaged,
+            "spaces": spaces,
+        }
+
+    def verify(self, *, progress: bool = False) -> VerifyReport:
+        """Read every byte and compare it with its checksum, and the keys with the segments.
+
+        Args:
+            progress: Show a bar on stderr, if that is a terminal.
+        """
+        check = _Check()
+        for name, keys in self._keys.items():
+            check.add_keys(name, keys)
+        paths = sorted((self.path / "segments").glob("*.seg"))
+        for path in tqdm(paths, unit=" segments", desc="Reading", disable=None if progress else True):
+            check.read(path)
+        check.problems += [Problem(path_of(self.path, number).name, "missing") for number in check.places]
+        return VerifyReport(len(paths), check.n_records, check.n_documents, check.problems)
+
+    def close(self) -> None:
+        """Let go of all files. Fetched documents stay valid."""
+        self._mappings.keep(set())
+        self._keys = {}
+
+    def _refuse(self) -> NoReturn:
+        raise StoreError(
+            f"{self.path} is a published store, which is read-only. Write to the store that it was made from and publish "
+            "again, or put one of your own in front: TieredStore(DiskStore(...), PublishedStore(...))"
+        )
+
+    def _get(self, space: _PublishedSpace, keys: Sequence[bytes]) -> Fetched:
+        known = self._keys.get(space.name)
+        rows = [] if known is None or not keys else known.find(keys)
+        reading = Reading(self._mappings, space.name, space.codec, check=self._check)
+        found, damage = reading.fetch(keys, rows)
+        if damage:
+            if not self._n_damaged:
+                warnings.warn(f"{self.path}: {damage[0]}; such documents count as missing", stacklevel=4)
+            self._n_damaged += len(damage)
+        return found
+
+
+class _PublishedSpace(Space):
+    def __init__(self, store: PublishedStore, name: str, fingerprint: str, codec: CodecSpec) -> None:
+        super().__init__(fingerprint, codec)
+        self._store = store
+        self.name = name
+
+    def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:  # noqa: ARG002 - a space's interface
+        if keys:
+            self._store._refuse()  # noqa: SLF001 - a space is a part of its store
+
+    def get(self, keys: Sequence[bytes]) -> Fetched:
+        return self._store._get(self, keys)  # noqa: SLF001
+
+    def delete(self, keys: Sequence[bytes]) -> int:  # noqa: ARG002
+        self._store._refuse()  # noqa: SLF001
+
+    def __len__(self) -> int:
+        known = self._store._keys.get(self.name)  # noqa: SLF001
+        return 0 if known is None else known.n
+
+
+class _Check:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.n_records = 0
+        self.n_documents = 0
+        self.places: dict[int, dict[int, Found]] = {}
+
+    def add_keys(self, name: str, keys: Keys) -> None:
+        """What the segments should hold."""
+        if not keys.is_whole():
+            self.problems.append(Problem(f"the keys of {name:.60}", "the checksum doesn't match"))
+        for row in keys.rows():
+            self.places.setdefault(row[1], {})[row[2]] = row
+
+    def read(self, path: Path) -> None:
+        """Compare one segment."""
+        try:
+            mapping = Mapping(path)
+        except StoreFormatError as error:
+            self.problems.append(Problem(path.name, str(error)))
+            return
+        number = mapping.header.id
+        expected = self.places.pop(number, {})
+        sealed = False
+        for offset, header in walk(mapping.bytes, mapping.header.size, len(mapping.bytes)):
+            if header is None:
+                self.problems.append(Problem(f"{path.name} at byte {offset}", "damaged from here"))
+            elif header.flags & SEAL:
+                sealed = True
+            else:
+                self.n_records += 1
+                self._compare(path, expected.pop(offset, None), (header.key, number, offset, header.n_tokens, header.flags))
+        if not sealed:
+            self.problems.append(Problem(path.name, "the seal is damaged or missing"))
+        self.problems += [Problem(f"{path.name} at byte {offset}", "no whole record here") for offset in expected]
+
+    def _compare(self, path: Path, expected: Found | None, found: Found) -> None:
+        if expected == found:
+            self.n_documents += 1
+        else:
+            self.problems.append(Problem(f"{path.name} at byte {found[2]}", "the keys say something else"))

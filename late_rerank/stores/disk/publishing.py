@@ -1,0 +1,130 @@
+"""A store -> its read-only form: living documents in new segments, and sorted keys instead of a database."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from late_rerank.stores.disk import files, format_file
+from late_rerank.stores.disk.index import Found, Index, Row
+from late_rerank.stores.disk.keys_file import pack_keys
+from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.record import TOMBSTONE, Records, checked_header
+from late_rerank.types import Bytes
+
+_SEGMENT_BYTES = 2**30
+_CHUNK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """What was written."""
+
+    n_documents: int
+    n_segments: int
+    size_bytes: int
+
+
+def publish(store: Path, opened: Index, gate: files.Gate, folder: Path, newer_than: int, *, progress: bool) -> PublishReport:
+    """Write a store's living documents to `folder`, as of now; others may write to the store meanwhile."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is there and not empty; name a new folder to publish to")
+    (folder / "segments").mkdir(parents=True, exist_ok=True)
+    (folder / "keys").mkdir()
+    with ExitStack() as held:
+        with gate.held():
+            # Who removes a segment marks it dead first, under the gate: all of these are there, and stay readable once mapped.
+            snapshot = held.enter_context(opened.unchanging())
+            mapped = {segment.id: Mapping(path_of(store, segment.id)) for segment in snapshot.segments()}
+        bar = tqdm(total=len(mapped), unit=" segments", desc="Publishing", disable=None if progress else True)
+        writer = _Publisher(folder)
+        for number, name in snapshot.spaces():
+            rows = _living(snapshot, number, mapped, newer_than, bar)
+            writer.add_space(number, name, rows)
+        bar.close()
+    format_file.write_format(folder, format_file.PUBLISHED)  # last: without it the folder is no store
+    return PublishReport(writer.n_documents, writer.n_segments, writer.size_bytes)
+
+
+def _living(
+    snapshot: Index, space_id: int, mapped: dict[int, Mapping], newer_than: int, bar: Any
+) -> Iterator[tuple[Row, Bytes]]:
+    n_damaged = 0
+    for segment in snapshot.segments():
+        if segment.space != space_id:
+            continue
+        whole = mapped[segment.id].bytes
+        for row in snapshot.rows(segment.id):
+            if row.flags & TOMBSTONE or row.stored_at <= newer_than:
+                continue
+            if checked_header(whole, row.offset) is None:
+                n_damaged += 1
+                continue
+            yield row, whole[row.offset : row.offset + row.size]
+        bar.update()
+    if n_damaged:
+        warnings.warn(f"{n_damaged} damaged documents were left out", stacklevel=4)
+
+
+class _Publisher:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._target: SegmentWriter | None = None
+        self.n_documents = self.n_segments = self.size_bytes = 0
+
+    def add_space(self, number: int, name: str, rows: Iterator[tuple[Row, Bytes]]) -> None:
+        """Write one space's segments and keys."""
+        placed: list[tuple[bytes, int, int, int, int]] = []
+        batch: list[tuple[Row, Bytes]] = []
+        n_bytes = 0
+        for row, record in rows:
+            batch.append((row, record))
+            n_bytes += len(record)
+            if n_bytes > _CHUNK_BYTES:
+                placed += self._write(batch, number, name)
+                batch, n_bytes = [], 0
+        placed += self._write(batch, number, name)
+        self._finish()
+        raw = pack_keys(name, placed)
+        path = self._folder / "keys" / f"{number:010}.keys"
+        with path.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        files.sync_folder(path.parent)
+        self.n_documents += len(placed)
+        self.size_bytes += len(raw)
+
+    def _write(self, batch: list[tuple[Row, Bytes]], number: int, name: str) -> list[Found]:
+        if not batch:
+            return []
+        if self._target is not None and self._target.size >= _SEGMENT_BYTES:
+            self._finish()
+        if self._target is None:
+            self.n_segments += 1
+            self._target = SegmentWriter.create(self._folder, self.n_segments, number, name)
+        offsets = np.concatenate([[0], np.cumsum([len(record) for _, record in batch])]).astype(np.int64)
+        records = Records(np.concatenate([record for _, record in batch]), offsets)
+        start = self._target.size
+        self._target.append(records)
+        self._target.size += len(records.bytes)
+        segment_id = self._target.id
+        return [
+            (row.key, segment_id, start + offset, row.n_tokens, row.flags)
+            for (row, _), offset in zip(batch, offsets.tolist(), strict=False)
+        ]
+
+    def _finish(self) -> None:
+        if self._target is not None:
+            self._target.seal()
+            self.size_bytes += self._target.size
+            self._target.close()
+            self._target = None

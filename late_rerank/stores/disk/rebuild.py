@@ -1,0 +1,123 @@
+"""Segments -> index: of each key's records the latest counts, tombstones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.stores.disk import files, format_file, index
+from late_rerank.stores.disk.segment import Mapping, walk
+from late_rerank.stores.disk.writing import row_of
+from late_rerank.stores.record import SEAL, TOMBSTONE, parse_space
+
+_SCRATCH = f"{index.NAME}.new"
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildReport:
+    """What was found.
+
+    Attributes:
+        n_segments: Segments read.
+        n_documents: Documents in the new index.
+        n_damaged: Places where records are damaged, and segments whose headers are: not in the index.
+    """
+
+    n_segments: int
+    n_documents: int
+    n_damaged: int
+
+
+def rebuild(folder: str | Path, *, progress: bool = False) -> RebuildReport:
+    """Make a store's index again, from its segments alone. Reads every byte; others must not write meanwhile.
+
+    Args:
+        folder: The store's.
+        progress: Show a bar on stderr, if that is a terminal.
+
+    Raises:
+        FileNotFoundError: There is no store.
+        StoreFormatError: It is of another kind or version.
+        StoreError: Another process is writing to it.
+    """
+    root = Path(folder)
+    if format_file.read_format(root)["format"] != format_file.STORE:
+        raise StoreFormatError(f"{root} is a published store: it has no index")
+    gate = files.Gate(root / "LOCK")
+    try:
+        with gate.held():
+            return rebuild_index(root, progress=progress)
+    finally:
+        gate.close()
+
+
+def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
+    """`rebuild`; the caller holds the gate."""
+    scratch = folder / _SCRATCH
+    index.remove(folder, _SCRATCH)
+    index.create(scratch, format_file.read_format(folder)["id"])
+    segments = index.Index(folder, _SCRATCH)
+    paths = sorted((folder / "segments").glob("*.seg"))
+    n_damaged = 0
+    try:
+        for path in tqdm(paths, unit=" segments", desc="Reading", disable=None if progress else True):
+            with files.locked(path) as fd:
+                if fd is None:
+                    raise StoreError(f"{path} is being written to by another process; stop it first")
+                n_damaged += _read_segment(path, segments)
+        n_documents = sum(segment.n_live for segment in segments.segments())
+        segments.checkpoint()
+    finally:
+        segments.close()
+    index.remove(folder)  # its log too, which would be played into the new one
+    scratch.replace(folder / index.NAME)
+    files.sync_folder(folder)
+    return RebuildReport(len(paths), n_documents, n_damaged)
+
+
+def _read_segment(path: Path, segments: index.Index) -> int:
+    """Enter one segment's records; returns the number of damaged places."""
+    try:
+        mapping = Mapping(path)
+        parse_space(mapping.header.space)
+    except StoreFormatError:
+        return 1
+    scan = _Scan(mapping)
+    with segments.changing() as changes:
+        space_id = index.add_space(changes, mapping.header.space)
+        changes.execute("INSERT INTO segment (id, space, state) VALUES (?, ?, ?)", (mapping.header.id, space_id, index.OPEN))
+        index.add_rows(changes, space_id, scan.rows())
+        index.grow_segment(changes, mapping.header.id, scan.end, scan.n_written, scan.newest)
+        # Without a seal its writer died: what lies after the last whole record was never committed, and `recover` cleans it.
+        index.set_state(changes, mapping.header.id, index.FULL if scan.sealed else index.RECOVERING)
+        index.raise_sequence(changes, scan.sequence)
+    return scan.n_damaged
+
+
+class _Scan:
+    """One pass over a segment's records, and what it learns."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self.end = mapping.header.size
+        self.sealed = False
+        self.n_damaged = self.n_written = self.newest = self.sequence = 0
+
+    def rows(self) -> Iterator[index.Row]:
+        damage = 0
+        for offset, header in walk(self._mapping.bytes, self.end, len(self._mapping.bytes)):
+            if header is None:
+                damage += 1  # or the tail of a writer that died, if nothing follows
+                continue
+            self.n_damaged, damage = self.n_damaged + damage, 0
+            if header.flags & SEAL:
+                self.end, self.sealed = offset, True
+                return
+            self.end = offset + header.size
+            self.newest, self.sequence = max(self.newest, header.stored_at), max(self.sequence, header.sequence)
+            self.n_written += not header.flags & TOMBSTONE
+            yield row_of(header, self._mapping.header.id, offset)

@@ -1,0 +1,125 @@
+"""Reads every byte of a store and says what is wrong. Changes nothing, and keeps nobody waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from late_rerank.errors import StoreFormatError
+from late_rerank.stores.disk import index
+from late_rerank.stores.disk.index import Index, Row, Segment
+from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.disk.writing import row_of
+from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that isn't as it was stored.
+
+    Attributes:
+        where: File, and byte where that is known.
+        reason: What is wrong there.
+    """
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was read.
+
+    Attributes:
+        n_segments: Segments read.
+        n_records: Undamaged records in them, those that were replaced or deleted included.
+        n_documents: Documents that the index finds, undamaged.
+        problems: Empty if all is well.
+    """
+
+    n_segments: int
+    n_records: int
+    n_documents: int
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyReport:
+    """Compare each record with its checksum, and the index with the records."""
+    problems = [Problem(index.NAME, reason) for reason in opened.problems()]
+    spaces = dict(opened.spaces())
+    segments = opened.segments()
+    n_records = n_documents = 0
+    for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
+        # First the rows, then the file: what is committed in between is in the file, and no row is missed.
+        check = _SegmentCheck(folder, segment, spaces.get(segment.space), opened.rows(segment.id))
+        found = list(check.problems())
+        if found and not opened.has_segment(segment.id):
+            continue  # compacted or evicted meanwhile
+        problems += found
+        n_records += check.n_records
+        n_documents += check.n_documents
+    problems += [
+        Problem(path.name, "no segment of the index: a leftover, or the index is older than it")
+        for path in _strangers(folder, opened)
+    ]
+    return VerifyReport(len(segments), n_records, n_documents, problems)
+
+
+class _SegmentCheck:
+    def __init__(self, folder: Path, segment: Segment, space: str | None, rows: list[Row]) -> None:
+        self._path = path_of(folder, segment.id)
+        self._segment = segment
+        self._space = space
+        self._rows = {row.offset: row for row in rows if row.offset < segment.size}
+        self.n_records = 0
+        self.n_documents = 0
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with this segment; counts on the way."""
+        try:
+            mapping = Mapping(self._path)
+        except (OSError, StoreFormatError) as error:
+            yield Problem(self._path.name, str(error))
+            return
+        header = mapping.header
+        if (header.id, header.space) != (self._segment.id, self._space):
+            yield Problem(self._path.name, f"its header says segment {header.id} of {header.space}, the index {self._space}")
+        if len(mapping.bytes) < self._segment.size:
+            yield Problem(self._path.name, f"has {len(mapping.bytes)} bytes of {self._segment.size}")
+        yield from self._record_problems(mapping)
+        for offset, row in sorted(self._rows.items()):
+            yield self._at(offset, f"the index finds {row.key.hex()} here, but no such record is whole")
+        if self._segment.state in (index.SEALED, index.FULL):
+            seal = checked_header(mapping.bytes, self._segment.size)
+            if seal is None or not seal.flags & SEAL or any(seal.key):
+                yield self._at(self._segment.size, "the seal is damaged or missing")
+
+    def _record_problems(self, mapping: Mapping) -> Iterator[Problem]:
+        for offset, header in walk(mapping.bytes, mapping.header.size, min(self._segment.size, len(mapping.bytes))):
+            if header is None:
+                yield self._at(offset, "damaged from here: the checksum doesn't match, or no record begins here")
+                continue
+            self.n_records += 1
+            row = self._rows.pop(offset, None)
+            if row is None:
+                continue  # replaced, deleted or never found
+            if row != row_of(header, self._segment.id, offset):
+                yield self._at(offset, f"the index says {row}, the record {header}")
+            elif not header.flags & TOMBSTONE:
+                self.n_documents += 1
+
+    def _at(self, offset: int, reason: str) -> Problem:
+        return Problem(f"{self._path.name} at byte {offset}", reason)
+
+
+def _strangers(folder: Path, opened: Index) -> list[Path]:
+    paths = sorted((folder / "segments").iterdir())
+    known = {path_of(folder, segment.id).name for segment in opened.segments(with_dead=True)}
+    unknown = [path for path in paths if path.name not in known]
+    with suppress(FileNotFoundError):
+        return [path for path in unknown if path.stat()]
+    return []

@@ -1,0 +1,247 @@
+"""Adding to a store: each writer appends to a segment of its own, and what it wrote counts once the index says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.stores.disk import files, index
+from late_rerank.stores.disk.index import Index, Row, Segment, SegmentGoneError
+from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.record import TOMBSTONE, Header, Records, pack_marks, read_header
+
+_TRIES = 5
+
+
+def row_of(header: Header, segment_id: int, offset: int) -> Row:
+    """The index's row for a record."""
+    return Row(header.key, segment_id, offset, header.size, header.n_tokens, header.flags, header.sequence, header.stored_at)
+
+
+def rows_of(records: Records, segment_id: int, start: int) -> list[Row]:
+    """The index's rows for records that lie in a segment from `start` on."""
+    offsets = records.offsets[:-1].tolist()
+    headers = (read_header(records.bytes, offset) for offset in offsets)
+    return [row_of(header, segment_id, start + offset) for header, offset in zip(headers, offsets, strict=True) if header]
+
+
+class Writing:
+    """The segments that this store object appends to, one a space. One thread at a time; the caller sees to it.
+
+    Args:
+        folder: The store's.
+        index: The store's.
+        gate: Held for every change of the index, never while documents are written.
+        segment_bytes: From this size on a segment is full.
+    """
+
+    def __init__(self, folder: Path, index: Index, gate: files.Gate, segment_bytes: int) -> None:
+        self._folder = folder
+        self._index = index
+        self._gate = gate
+        self._segment_bytes = segment_bytes
+        self._writers: dict[str, SegmentWriter] = {}
+
+    def append(self, space: str, records: Records) -> None:
+        """Add records. When this returns they are on the disk, and found.
+
+        Raises:
+            StoreError: The disk is full, or failed. Nothing of these records is found; what was there before is.
+        """
+        for _ in range(_TRIES):
+            writer = None
+            try:
+                writer = self._writer(space)
+                writer.append(records)
+                self._commit(writer, records)
+            except SegmentGoneError:
+                self.let_go(space)
+            except OSError as error:
+                self.let_go(space)
+                raise StoreError(f"nothing could be written to {self._folder}: {error}") from error
+            except BaseException:
+                self.let_go(space)
+                raise
+            else:
+                return
+        raise StoreError(f"{self._folder}: the space is dropped by another process whenever it is written to")
+
+    def let_go(self, space: str) -> None:
+        """Leave this space's segment as it is. Whatever its tail holds, `recover` will end it where the index says."""
+        writer = self._writers.pop(space, None)
+        if writer is not None:
+            writer.close()
+
+    def seal(self, space: str) -> None:
+        """Finish this space's segment: complete in itself, to be gone on with by anyone if there is room in it."""
+        writer = self._writers.pop(space, None)
+        if writer is None:
+            return
+        try:
+            writer.seal()
+            with self._gate.held(), self._index.changing() as changes:
+                state = index.SEALED if writer.size < self._segment_bytes else index.FULL
+                index.set_state(changes, writer.id, state)
+        except OSError as error:
+            raise StoreError(f"{writer.path} could not be sealed: {error}") from error
+        finally:
+            writer.close()
+
+    def seal_all(self) -> None:
+        """Seal every space's segment."""
+        for space in list(self._writers):
+            self.seal(space)
+
+    def segment_ids(self) -> list[int]:
+        """Segments that this object appends to, the one that was begun first first."""
+        return [writer.id for writer in self._writers.values()]
+
+    def after_fork(self) -> None:
+        """In a child: the segments are the parent's."""
+        for space in list(self._writers):
+            self.let_go(space)
+
+    def recover(self) -> None:
+        """Seal the segments of writers that died, and remove the files of dead segments."""
+        for segment in self._index.segments(with_dead=True):
+            if segment.state in (index.OPEN, index.RECOVERING):
+                with suppress(OSError):  # it stays as it is, and every reader can live with that
+                    self._recover(segment)
+        self.remove_dead()
+
+    def retire(self, segment: Segment) -> bool:
+        """Forget a segment's documents and remove its file; False if a writer has it.
+
+        Its tombstones go on: an older record of their keys may lie in another segment.
+        """
+        with suppress(FileNotFoundError), files.locked(path_of(self._folder, segment.id)) as fd:
+            if fd is None:
+                return False
+            self._carry_tombstones(segment)
+            self.forget([segment.id])  # with the lock held, or somebody might go on with it now
+            return True
+        if self._index.has_segment(segment.id):
+            self.forget([segment.id])  # its file is lost
+        return True
+
+    def forget(self, segment_ids: list[int]) -> None:
+        """Take segments out of the index, then remove their files. Readers that have them mapped keep what they hold."""
+        with self._gate.held(), self._index.changing() as changes:
+            for segment_id in segment_ids:
+                changes.execute("DELETE FROM record WHERE segment = ?", (segment_id,))
+                index.set_state(changes, segment_id, index.DEAD)
+        self.remove_dead()
+
+    def remove_dead(self) -> None:
+        """Remove the files of dead segments, then their rows: whoever dies in between leaves the row to the next."""
+        dead = [segment.id for segment in self._index.segments(with_dead=True) if segment.state == index.DEAD]
+        if not dead:
+            return
+        for segment_id in dead:
+            path_of(self._folder, segment_id).unlink(missing_ok=True)
+        files.sync_folder(self._folder / "segments")
+        with self._gate.held(), self._index.changing() as changes:
+            changes.executemany("DELETE FROM segment WHERE id = ?", [(segment_id,) for segment_id in dead])
+
+    def begin(self, space: str) -> SegmentWriter:
+        """A new segment for a space."""
+        with self._gate.held():
+            return self._create(space)
+
+    def _writer(self, space: str) -> SegmentWriter:
+        writer = self._writers.get(space)
+        if writer is not None and writer.size < self._segment_bytes:
+            return writer
+        self.seal(space)
+        self.recover()
+        with self._gate.held():
+            writer = self._resume(space) or self._create(space)
+        self._writers[space] = writer
+        return writer
+
+    def _resume(self, space: str) -> SegmentWriter | None:
+        space_id = {name: number for number, name in self._index.spaces()}.get(space)
+        for segment in reversed(self._index.segments()):
+            if segment.space != space_id or segment.state != index.SEALED or segment.size >= self._segment_bytes:
+                continue
+            writer = self._reopen(segment, space)
+            if writer is not None:
+                with self._index.changing() as changes:
+                    index.set_state(changes, segment.id, index.OPEN)
+                return writer
+        return None
+
+    def _reopen(self, segment: Segment, space: str) -> SegmentWriter | None:
+        with suppress(StoreFormatError, FileNotFoundError):
+            header = Mapping(path_of(self._folder, segment.id)).header
+            if (header.id, header.space) == (segment.id, space):
+                return SegmentWriter.resume(self._folder, segment.id, segment.space, segment.size)
+        return None
+
+    def _create(self, space: str) -> SegmentWriter:
+        with self._index.changing() as changes:
+            space_id = index.add_space(changes, space)
+            segment_id = index.add_segment(changes, space_id)
+        writer = SegmentWriter.create(self._folder, segment_id, space_id, space)
+        with self._index.changing() as changes:
+            index.grow_segment(changes, segment_id, writer.size, 0, 0)
+        return writer
+
+    def _commit(self, writer: SegmentWriter, records: Records) -> None:
+        rows = rows_of(records, writer.id, writer.size)
+        size = writer.size + len(records.bytes)
+        n_documents = sum(not row.flags & TOMBSTONE for row in rows)
+        with self._gate.held(), self._index.changing() as changes:
+            index.grow_segment(changes, writer.id, size, n_documents, max(row.stored_at for row in rows))
+            index.raise_sequence(changes, max(row.sequence for row in rows))
+            index.add_rows(changes, writer.space_id, rows)
+        writer.size = size
+
+    def _recover(self, segment: Segment) -> None:
+        with self._gate.held():
+            current = {found.id: found for found in self._index.segments()}.get(segment.id)
+            if current is None or current.state not in (index.OPEN, index.RECOVERING):
+                return
+            if not path_of(self._folder, segment.id).exists() and not current.n_written:
+                self._drop_row(segment.id)  # its writer died before it made the file
+                return
+            writer = SegmentWriter.resume(self._folder, current.id, current.space, current.size)
+            if writer is None:
+                return
+            try:
+                if not current.size:
+                    self._drop_row(segment.id)
+                    writer.path.unlink()
+                    return
+                # First a commit, so that no half-written one of the dead writer can come back and point into what is zeroed.
+                with self._index.changing() as changes:
+                    index.set_state(changes, current.id, index.RECOVERING)
+                writer.seal()
+                with self._index.changing() as changes:
+                    index.set_state(changes, current.id, index.FULL)
+            finally:
+                writer.close()
+
+    def _drop_row(self, segment_id: int) -> None:
+        with self._index.changing() as changes:
+            changes.execute("DELETE FROM segment WHERE id = ?", (segment_id,))
+
+    def _carry_tombstones(self, segment: Segment) -> None:
+        rows = [row for row in self._index.rows(segment.id) if row.flags & TOMBSTONE]
+        space = dict(self._index.spaces()).get(segment.space)
+        if rows and space is not None:
+            self.append(space, tombstones(rows))
+
+
+def tombstones(rows: Sequence[Row]) -> Records:
+    """The records of tombstones, again."""
+    return pack_marks(
+        [row.key for row in rows],
+        flag=TOMBSTONE,
+        sequence=np.array([row.sequence for row in rows], dtype=np.int64),
+        stored_at=np.array([row.stored_at for row in rows], dtype=np.int64),
+    )

@@ -1,0 +1,56 @@
+"""Where a store is, as a user says it -> the store."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from late_rerank.stores.base import Store
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+# "redis:/x" is a slip, no folder. One letter before the colon is a drive of Windows.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(redis|rediss|unix):", re.IGNORECASE)
+
+
+def open_store(where: str | os.PathLike[str]) -> Store:
+    """Open the store at a place; whoever opens it closes it.
+
+    Args:
+        where: "redis://...", "rediss://..." or "unix://..." for a Redis server; anything else is a folder, made where there
+            is none.
+
+    Returns:
+        For a folder a DiskStore, or a PublishedStore, which only reads, where a published store lies there.
+
+    Raises:
+        ValueError: A URL of another kind, or nothing but blanks.
+        StoreError: It can't be opened, reached or read.
+        MissingDependencyError: Redis's client isn't installed.
+    """
+    # What a kind of store needs is loaded for that kind only.
+    if is_url(where):
+        from late_rerank.stores.redis import RedisStore  # noqa: PLC0415
+
+        return RedisStore(str(where))
+    from late_rerank.stores.disk import open_folder  # noqa: PLC0415
+
+    return open_folder(Path(where))
+
+
+def is_url(where: str | os.PathLike[str]) -> bool:
+    """Whether it is a Redis server's URL; else it is a folder. A Path is always a folder.
+
+    Raises:
+        ValueError: A URL of another kind, or nothing but blanks.
+    """
+    if not isinstance(where, str):
+        return False
+    if where.startswith(REDIS_SCHEMES):
+        return True
+    if not where.strip() or _URL.match(where):
+        raise ValueError(
+            f"a store is a folder, or a Redis server as redis://HOST:PORT/0, rediss://... or unix://PATH; got {where!r}"
+        )
+    return False
