@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -76,12 +77,17 @@ WHERE space = (SELECT id FROM space WHERE name = ?) AND stored_at > ? AND NOT fl
 
 # SQLite takes 32,766 variables a statement.
 _MOST_KEYS = 30_000
+# Places remembered, a space: 20 MB.
+_MOST_KNOWN = 2**16
 _WAL_BYTES = 8 * 2**20
 _CACHE_KIB = 64 * 2**10
 _BUSY_S = 60.0
 
-# key, segment, offset, n_tokens, flags
-Found = tuple[bytes, int, int, int, int]
+# Segment, offset, n_tokens and flags as four int64: one object to touch instead of five, and a hundred join to an array.
+Place = bytes
+_PLACE = struct.Struct("=4q")
+pack_place = _PLACE.pack
+unpack_place = _PLACE.unpack
 
 
 class SegmentGoneError(Exception):
@@ -125,17 +131,43 @@ class Index:
         self._writer: sqlite3.Connection | None = None
         self._reading = Lock()
         self._opened: tuple[int, int] | None = None
+        self._version = -1  # of the database, when `_known` was right
+        self._known: dict[str, dict[bytes, Place]] = {}
 
     # Reading
 
-    def find(self, space: str, keys: Sequence[bytes], newer_than: int) -> list[Found]:
-        """Those of the keys that are here, in any order: one query."""
-        found: list[Found] = []
+    def find(self, space: str, keys: Sequence[bytes], newer_than: int) -> list[Place | None]:
+        """Where each of the keys lies, None where it isn't here: one query for those that aren't remembered.
+
+        What was found is remembered until anyone commits. SQLite says in 8 us whether somebody did; a query takes 180.
+        """
+        if newer_than >= 0:
+            return list(map(self._find(space, keys, newer_than).get, keys))
+        known = self._known_places(space)
+        places = list(map(known.get, keys))
+        if None in places:
+            found = self._find(space, [key for key, place in zip(keys, places, strict=True) if place is None], newer_than)
+            if len(known) + len(found) > _MOST_KNOWN:
+                known.clear()
+            known.update(found)
+            places = [place or found.get(key) for key, place in zip(keys, places, strict=True)]
+        return places
+
+    def _find(self, space: str, keys: Sequence[bytes], newer_than: int) -> dict[bytes, Place]:
+        found = {}
         for start in range(0, len(keys), _MOST_KEYS):
             part = keys[start : start + _MOST_KEYS]
             marks = ",".join("?" * len(part))
-            found += self._read(f"{_FIND} ({marks})", (space, newer_than, *part))
+            for key, *place in self._read(f"{_FIND} ({marks})", (space, newer_than, *part)):
+                found[key] = pack_place(*place)
         return found
+
+    def _known_places(self, space: str) -> dict[bytes, Place]:
+        version = self._read("PRAGMA data_version")[0][0]
+        if version != self._version:
+            # A new dict: another thread may be looking things up in the old one, which was right when it began.
+            self._version, self._known = version, {}
+        return self._known.setdefault(space, {})
 
     def sequence(self) -> int:
         """The highest that was committed."""
@@ -277,7 +309,7 @@ class Index:
         with self._reading:
             if self._reader is not None:
                 self._reader.close()
-            self._reader = None
+            self._reader, self._version = None, -1
 
     def close(self) -> None:
         """Close both connections. The caller holds the gate: the last one to close brings the log into the database."""
@@ -291,6 +323,7 @@ class Index:
         """In a child: SQLite's connections must be neither used nor closed there."""
         _INHERITED.extend(connection for connection in (self._reader, self._writer) if connection is not None)
         self._reader = self._writer = None
+        self._version = -1
         self._reading = Lock()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk.index import Found
+from late_rerank.stores.disk.index import Place, pack_place
 from late_rerank.types import Bytes
 
 VERSION = 1
@@ -26,6 +26,9 @@ _PAGE = 4096
 # A key's first and last 8 bytes as numbers, so that they sort as the keys do.
 _COLUMNS = {"first": "<u8", "last": "<u8", "offset": "<u8", "n_tokens": "<u8", "segment": "<u4", "flags": "<u4"}
 _PLACE = ("segment", "offset", "n_tokens", "flags")
+
+# A key, then as _PLACE says.
+Found = tuple[bytes, int, int, int, int]
 
 
 def pack_keys(space: str, rows: Sequence[Found]) -> bytes:
@@ -72,18 +75,18 @@ class Keys:
             self._columns[name] = self._body[start:end].view(kind)
             start = end
 
-    def find(self, keys: Sequence[bytes]) -> list[Found]:
-        """Rows of those keys that are here."""
+    def find(self, keys: Sequence[bytes]) -> list[Place | None]:
+        """Where each of the keys lies, None where it isn't here."""
         wanted = np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 2).astype(np.uint64)
-        at = np.searchsorted(self._columns["first"], wanted[:, 0])
-        found = []
-        for key, (first, last), row in zip(keys, wanted.tolist(), at.tolist(), strict=True):
-            while row < self.n and self._columns["first"][row] == first and self._columns["last"][row] != last:
-                row += 1
-            if row < self.n and self._columns["first"][row] == first:
-                segment, offset, n_tokens, flags = (int(self._columns[name][row]) for name in _PLACE)
-                found.append((key, segment, offset, n_tokens, flags))
-        return found
+        rows = np.searchsorted(self._columns["first"], wanted[:, 0]).tolist()
+        return [self._place(row, first, last) for row, (first, last) in zip(rows, wanted.tolist(), strict=True)]
+
+    def _place(self, row: int, first: int, last: int) -> Place | None:
+        while row < self.n and self._columns["first"][row] == first:  # equal first halves: one pair of keys in 2**64
+            if self._columns["last"][row] == last:
+                return pack_place(*(int(self._columns[name][row]) for name in _PLACE))
+            row += 1
+        return None
 
     def rows(self) -> Iterator[Found]:
         """Every row, sorted by key."""

@@ -13,8 +13,7 @@ from tqdm import tqdm
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
-from late_rerank.stores.disk.index import Found
-from late_rerank.stores.disk.keys_file import Keys
+from late_rerank.stores.disk.keys_file import Found, Keys
 from late_rerank.stores.disk.reading import Mappings, Reading
 from late_rerank.stores.disk.segment import Mapping, path_of, walk
 from late_rerank.stores.disk.verification import Problem, VerifyReport
@@ -96,9 +95,9 @@ class PublishedStore(Store):
 
     def _get(self, space: _PublishedSpace, keys: Sequence[bytes]) -> Fetched:
         known = self._keys.get(space.name)
-        rows = [] if known is None or not keys else known.find(keys)
+        places = known.find(keys) if known is not None else [None] * len(keys)
         reading = Reading(self._mappings, space.name, space.codec, check=self._check)
-        found, damage = reading.fetch(keys, rows)
+        found, damage = reading.fetch(keys, places)
         if damage:
             if not self._n_damaged:
                 warnings.warn(f"{self.path}: {damage[0]}; such documents count as missing", stacklevel=4)

@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from late_rerank.stores.disk import files, format_file
-from late_rerank.stores.disk.index import Found, Index, Row
-from late_rerank.stores.disk.keys_file import pack_keys
+from late_rerank.stores.disk.index import Index, Row
+from late_rerank.stores.disk.keys_file import Found, pack_keys
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
 from late_rerank.types import Bytes

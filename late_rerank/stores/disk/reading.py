@@ -9,12 +9,13 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk.index import Found
+from late_rerank.stores.disk.index import Place, unpack_place
 from late_rerank.stores.disk.segment import Mapping, path_of
 from late_rerank.stores.record import HEADER_BYTES, TRUNCATED, checked_header, layout
-from late_rerank.types import CodecSpec, Fetched, PackedVectors
+from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
 # How often a reader notes which segments it uses, and lets go of those that are gone.
 TICK_S = 10.0
@@ -102,12 +103,12 @@ class Reading:
         self._codec = codec
         self._check = check
 
-    def fetch(self, keys: Sequence[bytes], rows: Sequence[Found]) -> tuple[Fetched, list[str]]:
+    def fetch(self, keys: Sequence[bytes], places: Sequence[Place | None]) -> tuple[Fetched, list[str]]:
         """Documents in the order of the asked keys.
 
         Args:
             keys: As asked, with repetitions.
-            rows: What the index has of them, in any order.
+            places: Of each, None where the index doesn't have it.
 
         Returns:
             What was found, and for each document that can't be returned as it was stored a line that says why; it is missing.
@@ -115,33 +116,57 @@ class Reading:
         Raises:
             FileNotFoundError: A segment was removed since the index was asked: ask it again.
         """
-        by_key = {row[0]: row for row in rows}
-        picked = [by_key[key] for key in keys if key in by_key]
-        if not picked:
-            return _nothing_found(self._codec, len(keys)), []
-        segment, offset, lengths, flags = np.array([row[1:] for row in picked], dtype=np.int64).T.copy()
+        joined = b"".join([place for place in places if place is not None])
+        segment, offset, lengths, flags = np.frombuffer(joined, dtype=np.int64).reshape(-1, 4).T.copy()
         starts, sizes = layout(self._codec.columns, lengths, HEADER_BYTES)
-        ids, which = np.unique(segment, return_inverse=True)
-        ends = offset + sizes
-        mapped = [self._mapping(number, int(ends[which == i].max())) for i, number in enumerate(ids.tolist())]
-        damage = self._prefetch(picked, mapped, which.tolist(), ends.tolist())
-        if self._check and not damage:
-            damage = _unlike(picked, mapped, which.tolist(), sizes.tolist())
-        if damage:
-            rest, more = self.fetch(keys, [row for row in picked if row[0] not in damage])
-            return rest, [*damage.values(), *more]
+        mapped, which, damaged = self._map(segment, offset, offset + sizes)
+        if self._check and not damaged.any():
+            there = [(key, place) for key, place in zip(keys, places, strict=True) if place is not None]
+            damaged = _unlike(there, [mapped[i] for i in which.tolist()], sizes.tolist())
+        if damaged.any():
+            return self._without(keys, places, damaged)
         found = PackedVectors(
             codec=self._codec,
             buffers=tuple([mapping.bytes for mapping in mapped if mapping is not None]),
-            buffer=which.astype(np.int32),
+            buffer=which,
             starts={name: offset + start for name, start in starts.items()},
             lengths=lengths,
             truncated=(flags & TRUNCATED) != 0,
         )
-        if len(picked) == len(keys):
-            return Fetched(found, np.arange(len(keys), dtype=np.int64), np.empty(0, dtype=np.int64)), []
-        here = np.array([key in by_key for key in keys], dtype=np.bool_)
+        if len(found) == len(places):
+            return Fetched(found, np.arange(len(places), dtype=np.int64), np.empty(0, dtype=np.int64)), []
+        here = np.array([place is not None for place in places], dtype=np.bool_)
         return Fetched(found, np.flatnonzero(here), np.flatnonzero(~here)), []
+
+    def _without(
+        self, keys: Sequence[bytes], places: Sequence[Place | None], damaged: NDArray[np.bool_]
+    ) -> tuple[Fetched, list[str]]:
+        """`fetch` as if the damaged ones weren't here."""
+        bad = iter(damaged.tolist())
+        rest = [None if place is None or next(bad) else place for place in places]
+        lost = [place for place, left in zip(places, rest, strict=True) if place is not None and left is None]
+        found, more = self.fetch(keys, rest)
+        lines = ["the document at byte {1} of segment {0} is damaged".format(*unpack_place(place)) for place in lost]
+        return found, [*lines, *more]
+
+    def _map(self, segment: I64, start: I64, end: I64) -> tuple[list[Mapping | None], NDArray[np.int32], NDArray[np.bool_]]:
+        """The mapped segments, which of them each document lies in, and whether it is damaged: not there with all its bytes."""
+        ids = list(dict.fromkeys(segment.tolist()))
+        which = np.zeros(len(segment), dtype=np.int32)
+        damaged = np.zeros(len(segment), dtype=np.bool_)
+        mapped = []
+        for i, segment_id in enumerate(ids):
+            mine = slice(None) if len(ids) == 1 else np.flatnonzero(segment == segment_id)
+            which[mine] = i
+            mapping = self._mapping(segment_id, int(end[mine].max()))
+            mapped.append(mapping)
+            if mapping is None:
+                damaged[mine] = True
+                continue
+            damaged[mine] = beyond = end[mine] > len(mapping.bytes)
+            if not beyond.any():
+                mapping.prefetch(start[mine], end[mine])
+        return mapped, which, damaged
 
     def _mapping(self, segment_id: int, end: int) -> Mapping | None:
         try:
@@ -149,35 +174,12 @@ class Reading:
         except StoreFormatError:
             return None  # every document in it is damaged
 
-    def _prefetch(
-        self, rows: Sequence[Found], mapped: Sequence[Mapping | None], which: Sequence[int], ends: Sequence[int]
-    ) -> dict[bytes, str]:
-        damage = {}
-        for (key, segment_id, offset, *_), i, end in zip(rows, which, ends, strict=True):
-            mapping = mapped[i]
-            if mapping is None or end > len(mapping.bytes):
-                damage[key] = (
-                    f"segment {segment_id} is damaged, or shorter than it was when the document at {offset} was written"
-                )
-            else:
-                mapping.prefetch(offset, end)
-        return damage
 
-
-def _unlike(
-    rows: Sequence[Found], mapped: Sequence[Mapping | None], which: Sequence[int], sizes: Sequence[int]
-) -> dict[bytes, str]:
-    """Documents whose records aren't what the index says, or don't match their checksums."""
-    damage = {}
-    for (key, segment_id, offset, n_tokens, flags), i, size in zip(rows, which, sizes, strict=True):
-        mapping = mapped[i]
+def _unlike(there: Sequence[tuple[bytes, Place]], mapped: Sequence[Mapping | None], sizes: Sequence[int]) -> NDArray[np.bool_]:
+    """Which documents' records aren't what the index says, or don't match their checksums."""
+    unlike = np.zeros(len(there), dtype=np.bool_)
+    for i, ((key, place), mapping, size) in enumerate(zip(there, mapped, sizes, strict=True)):
+        _, offset, n_tokens, flags = unpack_place(place)
         header = None if mapping is None else checked_header(mapping.bytes, offset)
-        if header is None or (header.key, header.size, header.n_tokens, header.flags) != (key, size, n_tokens, flags):
-            damage[key] = f"the record at {offset} of segment {segment_id} is damaged"
-    return damage
-
-
-def _nothing_found(codec: CodecSpec, n_keys: int) -> Fetched:
-    none = np.empty(0, dtype=np.int64)
-    found = PackedVectors(codec, (), none.astype(np.int32), dict.fromkeys(codec.columns, none), none, none.astype(np.bool_))
-    return Fetched(found, none, np.arange(n_keys, dtype=np.int64))
+        unlike[i] = header is None or (header.key, header.size, header.n_tokens, header.flags) != (key, size, n_tokens, flags)
+    return unlike

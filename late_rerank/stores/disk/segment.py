@@ -16,7 +16,7 @@ import numpy as np
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files
 from late_rerank.stores.record import ALIGNMENT, MAGIC, SEAL, Header, Records, checked_header, pack_marks
-from late_rerank.types import Bytes
+from late_rerank.types import I64, Bytes
 
 VERSION = 1
 _SEGMENT_MAGIC = b"LRRKSEGM"
@@ -200,17 +200,20 @@ class Mapping:
             os.close(fd)
         self.bytes: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
         self.header = read_header(self.bytes, path)
-        self._untouched = bytearray(b"\x01") * (size // _PAGE + 1)  # by page
+        self._touched = np.zeros(size // _PAGE + 1, dtype=np.bool_)  # by page
 
-    def prefetch(self, start: int, end: int) -> None:
-        """Have the pages of [start, end) read, all at once, if this process hasn't asked for them yet.
+    def prefetch(self, starts: I64, ends: I64) -> None:
+        """Have the pages of documents read, all at once, if this process hasn't asked for them yet.
 
         Touched one by one each costs a trip to the disk: 33 ms for 100 documents instead of 3.
         """
-        last = (end - 1) // _PAGE + 1
-        first = self._untouched.find(1, start // _PAGE, last)
-        if first < 0:
+        first, last = starts // _PAGE, (ends - 1) // _PAGE
+        # Neighbours share a document's first and last page. One of three or more has its second page for itself.
+        touched = self._touched[first] & self._touched[last] & self._touched[np.minimum(first + 1, last)]
+        if touched.all():
             return
-        self._untouched[first:last] = bytes(last - first)
-        if hasattr(mmap, "MADV_WILLNEED"):
-            self._mmap.madvise(mmap.MADV_WILLNEED, first * _PAGE, min(last * _PAGE, len(self.bytes)) - first * _PAGE)
+        for begin, end in zip(first[~touched].tolist(), last[~touched].tolist(), strict=True):
+            self._touched[begin : end + 1] = True
+            if hasattr(mmap, "MADV_WILLNEED"):
+                n_bytes = min((end + 1) * _PAGE, len(self.bytes)) - begin * _PAGE
+                self._mmap.madvise(mmap.MADV_WILLNEED, begin * _PAGE, n_bytes)

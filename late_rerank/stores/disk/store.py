@@ -21,7 +21,7 @@ from late_rerank.stores.disk import files, index
 from late_rerank.stores.disk.compaction import Compaction, CompactReport
 from late_rerank.stores.disk.creation import open_or_create
 from late_rerank.stores.disk.eviction import Eviction
-from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.index import Index, Place, unpack_place
 from late_rerank.stores.disk.publishing import PublishReport, publish
 from late_rerank.stores.disk.reading import TICK_S, Mappings, Reading
 from late_rerank.stores.disk.segment import path_of
@@ -207,21 +207,22 @@ class DiskStore(Store):
     def _get(self, space: _DiskSpace, keys: Sequence[bytes]) -> Fetched:
         self._refuse_if_closed()
         reading = Reading(self._mappings, space.name, space.codec, check=self.check)
-        for tries_left in reversed(range(_TRIES)):
-            rows = self._index.find(space.name, keys, self._newer_than())
-            try:
-                found, damage = reading.fetch(keys, rows)
-            except FileNotFoundError as error:
-                if tries_left:
-                    continue  # compacted or evicted since the index was asked
-                there = [row for row in rows if path_of(self.path, row[1]).exists()]
-                found, damage = reading.fetch(keys, there)
-                damage.append(str(error))
-            if damage:
-                self._count_damage(damage)
-            self._tick()
-            return found
-        raise AssertionError
+        for _ in range(_TRIES):
+            places = self._index.find(space.name, keys, self._newer_than())
+            with suppress(FileNotFoundError):  # compacted or evicted since the index was asked
+                found, damage = reading.fetch(keys, places)
+                break
+        else:
+            lost = {place for place in places if place is not None and not self._is_there(place)}
+            found, damage = reading.fetch(keys, [None if place in lost else place for place in places])
+            damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
+        if damage:
+            self._count_damage(damage)
+        self._tick()
+        return found
+
+    def _is_there(self, place: Place) -> bool:
+        return path_of(self.path, unpack_place(place)[0]).exists()
 
     def _put(self, space: _DiskSpace, keys: Sequence[bytes], packed: PackedVectors) -> None:
         sizes = [size_of(space.codec.columns, n_tokens) for n_tokens in packed.lengths.tolist()]
@@ -242,7 +243,8 @@ class DiskStore(Store):
         with self._writing_alone():
             for start in range(0, len(keys), _AT_ONCE):
                 part = list(dict.fromkeys(keys[start : start + _AT_ONCE]))
-                here = [row[0] for row in self._index.find(space.name, part, self._newer_than())]
+                places = self._index.find(space.name, part, self._newer_than())
+                here = [key for key, place in zip(part, places, strict=True) if place is not None]
                 if here:
                     sequence = self._index.sequence() + 1
                     marks = pack_marks(here, flag=TOMBSTONE, sequence=sequence, stored_at=int(time.time()))
