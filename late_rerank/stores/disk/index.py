@@ -294,7 +294,7 @@ class Index:
         """Give the pages of what was deleted back to the file system."""
         with _as_store_errors(self.path):
             if self._writer is not None:
-                self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+                self._writer.executescript("PRAGMA incremental_vacuum")  # execute() would stop after the first page
                 self.checkpoint()
 
     def _wal_bytes(self) -> int:

@@ -90,8 +90,7 @@ class Keys:
 
     def rows(self) -> Iterator[Found]:
         """Every row, sorted by key."""
-        halves = [self._columns[name].astype(">u8") for name in ("first", "last")]
-        raw = np.stack(halves, axis=1).tobytes()
+        raw = np.stack([self._columns["first"], self._columns["last"]], axis=1).astype(">u8").tobytes()
         places = zip(*(self._columns[name].tolist() for name in _PLACE), strict=True)
         for i, (segment, offset, n_tokens, flags) in enumerate(places):
             yield raw[16 * i : 16 * i + 16], segment, offset, n_tokens, flags
