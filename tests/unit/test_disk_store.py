@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import subprocess
 import time
 
 import numpy as np
@@ -376,7 +377,9 @@ def test_a_lost_index_is_made_again(folder):
         fill(store, 7, name="b")
     for path in folder.glob("index.sqlite*"):
         path.unlink()
-    with pytest.warns(UserWarning, match="lost its index"), DiskStore(folder) as store:
+    with pytest.warns(UserWarning, match="lost its index"):
+        store = DiskStore(folder)
+    with store:
         found = store.space("a", SPEC).get(names)
         assert found.missing.tolist() == list(range(20, 30))
         assert len(store.space("b", SPEC)) == 7
@@ -458,6 +461,38 @@ def test_a_published_store_says_what_is_damaged(folder, tmp_path):
     path.write_bytes(raw)
     with pytest.raises(StoreFormatError, match="header is damaged"):
         PublishedStore(out)
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Makes a folder's content appear on a file system that can't be written to."""
+    mounted = []
+
+    def mount(folder):
+        place = tmp_path / f"mounted-{len(mounted)}"
+        place.mkdir()
+        for command in (["mount", "--bind", folder, place], ["mount", "-o", "remount,bind,ro", place]):
+            if subprocess.run(command, capture_output=True).returncode:
+                pytest.skip("needs root and the right to mount")
+            mounted.append(place)
+        return place
+
+    yield mount
+    for place in dict.fromkeys(mounted):
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_published_store_opens_on_a_read_only_file_system_and_another_says_to_publish(folder, tmp_path, read_only):
+    with DiskStore(folder) as store:
+        names = fill(store, 5)
+        store.publish(tmp_path / "out")
+    place = read_only(tmp_path / "out")
+    with open_folder(place) as published:
+        assert len(published.space("a", SPEC).get(names).found) == 5
+        assert published.verify().problems == []
+    place = read_only(folder)
+    with pytest.raises(StoreError, match="publish"), DiskStore(place) as store:
+        store.space("a", SPEC).get(names)
 
 
 def test_publishing_needs_an_empty_folder_and_the_right_class(folder, tmp_path, store):

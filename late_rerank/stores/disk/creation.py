@@ -10,15 +10,7 @@ from late_rerank.stores.disk import files, format_file, index
 from late_rerank.stores.disk.rebuild import rebuild_index
 
 # What a process that died while it made a store leaves behind.
-_OURS = (
-    "LOCK",
-    "segments",
-    f"{format_file.NAME}.new",
-    index.NAME,
-    f"{index.NAME}-wal",
-    f"{index.NAME}-shm",
-    f"{index.NAME}-journal",
-)
+_OURS = {"LOCK", "segments", format_file.NAME, f"{format_file.NAME}.new"}
 
 
 def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> None:
@@ -45,6 +37,7 @@ def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> None:
 
 
 def _create(folder: Path, gate: files.Gate) -> None:
+    """Say that the folder is a store; its index is made like one that was lost."""
     strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS) if folder.exists() else []
     if strange:
         raise ValueError(f"{folder} is no store and not empty (it holds {', '.join(strange[:3])}); name a new or empty folder")
@@ -54,10 +47,7 @@ def _create(folder: Path, gate: files.Gate) -> None:
             return  # another process was faster
         if any((folder / "segments").iterdir()):
             raise StoreFormatError(f"{folder} has lost its {format_file.NAME}, but holds segments; put it back from a copy")
-        index.remove(folder)
-        store_id = format_file.write_format(folder, format_file.STORE)
-        index.create(folder / index.NAME, store_id)
-        files.sync_folder(folder)
+        format_file.write_format(folder, format_file.STORE)
 
 
 def _rebuild(folder: Path, gate: files.Gate) -> None:

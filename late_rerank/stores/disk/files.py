@@ -105,8 +105,8 @@ class Gate:
         with self._threads:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            try:
+            try:  # an interrupt while it waits, or just after, must not leave it held
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
                 yield
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)

@@ -130,7 +130,8 @@ class Index:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._reading = Lock()
-        self._opened: tuple[int, int] | None = None
+        self._opened: tuple[int, int] | None = None  # which file the reader reads
+        self._written: tuple[int, int] | None = None  # which file the writer writes
         self._version = -1  # of the database, when `_known` was right
         self._known: dict[str, dict[bytes, Place]] = {}
 
@@ -268,9 +269,7 @@ class Index:
             StoreError: The disk is full, or failed.
         """
         with _as_store_errors(self.path):
-            if self._writer is None:
-                self._writer = _connect(self.path, "rw")
-            writer = self._writer
+            writer = self._connected_writer()
             writer.execute("BEGIN IMMEDIATE")
             try:
                 yield writer
@@ -282,6 +281,16 @@ class Index:
                 raise
             if self._wal_bytes() > _WAL_BYTES:
                 self.checkpoint()
+
+    def _connected_writer(self) -> sqlite3.Connection:
+        if self._writer is not None and self._identity() != self._written:
+            # Somebody made the index again: what is written to the old file nobody reads.
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            self._writer = _connect(self.path, "rw")
+            self._written = self._identity()
+        return self._writer
 
     def checkpoint(self) -> None:
         """Bring the log into the database, as far as no reader needs it."""

@@ -27,7 +27,7 @@ from late_rerank.stores.disk.reading import TICK_S, Mappings, Reading
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.disk.verification import VerifyReport, verify
 from late_rerank.stores.disk.writing import Writing
-from late_rerank.stores.record import TOMBSTONE, pack_marks, pack_records, parse_space, size_of, space_json
+from late_rerank.stores.record import HEADER_BYTES, TOMBSTONE, layout, pack_marks, pack_records, parse_space, space_json
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
 
 _LEAST_BYTES = 2**20
@@ -225,7 +225,7 @@ class DiskStore(Store):
         return path_of(self.path, unpack_place(place)[0]).exists()
 
     def _put(self, space: _DiskSpace, keys: Sequence[bytes], packed: PackedVectors) -> None:
-        sizes = [size_of(space.codec.columns, n_tokens) for n_tokens in packed.lengths.tolist()]
+        sizes = layout(space.codec.columns, packed.lengths, HEADER_BYTES)[1].tolist()
         kept = [i for i, size in enumerate(sizes) if self.max_bytes is None or size <= self.max_bytes - 2 * 4096]
         with self._writing_alone():
             for chunk in _chunks(kept, sizes, min(_CHUNK_BYTES, self._segment_bytes)):

@@ -17,6 +17,9 @@ from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
 
 
+_TRIES = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that isn't as it was stored.
@@ -54,11 +57,7 @@ def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyRepo
     segments = opened.segments()
     n_records = n_documents = 0
     for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
-        # First the rows, then the file: what is committed in between is in the file, and no row is missed.
-        check = _SegmentCheck(folder, segment, spaces.get(segment.space), opened.rows(segment.id))
-        found = list(check.problems())
-        if found and not opened.has_segment(segment.id):
-            continue  # compacted or evicted meanwhile
+        check, found = _check(folder, opened, segment, spaces)
         problems += found
         n_records += check.n_records
         n_documents += check.n_documents
@@ -67,6 +66,22 @@ def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyRepo
         for path in _strangers(folder, opened)
     ]
     return VerifyReport(len(segments), n_records, n_documents, problems)
+
+
+def _check(folder: Path, opened: Index, segment: Segment, spaces: dict[int, str]) -> tuple[_SegmentCheck, list[Problem]]:
+    """Check a segment; again if somebody changed it meanwhile, since then a problem may be none."""
+    for _ in range(_TRIES):
+        check = _SegmentCheck(folder, segment, spaces.get(segment.space), opened.rows(segment.id))
+        found = list(check.problems())
+        if not found:
+            return check, []
+        current = {now.id: now for now in opened.segments()}.get(segment.id)
+        if current is None:
+            return check, []  # compacted or evicted
+        if current == segment:
+            break
+        segment = current
+    return check, found
 
 
 class _SegmentCheck:

@@ -187,8 +187,12 @@ class Writing:
             space_id = index.add_space(changes, space)
             segment_id = index.add_segment(changes, space_id)
         writer = SegmentWriter.create(self._folder, segment_id, space_id, space)
-        with self._index.changing() as changes:
-            index.grow_segment(changes, segment_id, writer.size, 0, 0)
+        try:
+            with self._index.changing() as changes:
+                index.grow_segment(changes, segment_id, writer.size, 0, 0)
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     def _commit(self, writer: SegmentWriter, records: Records) -> None:
