@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
@@ -70,7 +70,13 @@ class Space(ABC):
 
 
 class Store(ABC):
-    """Spaces side by side: another model or codec opens another space, so old vectors can't be served by mistake."""
+    """Spaces side by side: another model or codec opens another space, so old vectors can't be served by mistake.
+
+    Attributes:
+        read_only: Whether `put`, `delete` and `drop` are refused, with a StoreError.
+    """
+
+    read_only: ClassVar[bool] = False
 
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
@@ -78,7 +84,7 @@ class Store(ABC):
 
     @abstractmethod
     def spaces(self) -> list[Space]:
-        """Every space that was opened, oldest first."""
+        """Every space that something was put into, oldest first; a store may list those that were only opened too."""
 
     @abstractmethod
     def drop(self, fingerprint: str) -> int:

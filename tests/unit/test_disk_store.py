@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.stores import DiskStore, PublishedStore
+from late_rerank.stores import DiskStore, PublishedStore, TieredStore
 from late_rerank.stores.disk import is_store, open_folder, rebuild
 from late_rerank.stores.disk import store as store_module
 from late_rerank.testing.stores import SPEC, keys
@@ -523,3 +523,14 @@ def test_no_space_and_wide_spaces(folder, tmp_path):
             assert opened.verify().problems == []
     with PublishedStore(tmp_path / "empty") as opened:
         assert opened.stats()["n_documents"] == 0
+
+
+def test_a_published_store_behind_one_of_your_own_takes_new_documents(folder, tmp_path):
+    with DiskStore(folder) as store:
+        names = fill(store, 5)
+        store.publish(tmp_path / "out")
+    with TieredStore(DiskStore(tmp_path / "near"), PublishedStore(tmp_path / "out")) as tiered:
+        more = fill(tiered, 3, salt=1)
+        assert len(tiered.space("a", SPEC).get(names + more).found) == 8
+        with pytest.raises(StoreError, match="read-only"):
+            tiered.drop("a")

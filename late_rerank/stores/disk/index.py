@@ -296,8 +296,10 @@ class Index:
         """Bring the log into the database, as far as no reader needs it."""
         if self._writer is not None:
             self._writer.execute("PRAGMA busy_timeout = 0")  # a reader in the middle of a query: next time
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._writer.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+            try:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
 
     def free_pages(self) -> None:
         """Give the pages of what was deleted back to the file system."""
@@ -394,8 +396,8 @@ def grow_segment(connection: sqlite3.Connection, segment_id: int, size: int, n_w
 
 
 def set_state(connection: sqlite3.Connection, segment_id: int, state: str) -> None:
-    """One of OPEN, SEALED, FULL, RECOVERING, DEAD."""
-    connection.execute("UPDATE segment SET state = ? WHERE id = ?", (state, segment_id))
+    """One of OPEN, SEALED, FULL, RECOVERING, DEAD. A dead one stays dead: its space was dropped while its writer sealed it."""
+    connection.execute("UPDATE segment SET state = ? WHERE id = ? AND state != ?", (state, segment_id, DEAD))
 
 
 def raise_sequence(connection: sqlite3.Connection, sequence: int) -> None:

@@ -33,6 +33,8 @@ class PublishedStore(Store):
         StoreFormatError: It isn't a published one, of another version, or damaged.
     """
 
+    read_only = True
+
     def __init__(self, path: str | os.PathLike[str], *, check: bool = False) -> None:
         self.path = Path(path)
         if format_file.read_format(self.path)["format"] != format_file.PUBLISHED:

@@ -170,8 +170,12 @@ class Writing:
                 continue
             writer = self._reopen(segment, space)
             if writer is not None:
-                with self._index.changing() as changes:
-                    index.set_state(changes, segment.id, index.OPEN)
+                try:
+                    with self._index.changing() as changes:
+                        index.set_state(changes, segment.id, index.OPEN)
+                except BaseException:
+                    writer.close()
+                    raise
                 return writer
         return None
 
@@ -218,8 +222,8 @@ class Writing:
                 return
             try:
                 if not current.size:
+                    writer.path.unlink()  # first: a file without a row nobody would remove
                     self._drop_row(segment.id)
-                    writer.path.unlink()
                     return
                 # First a commit, so that no half-written one of the dead writer can come back and point into what is zeroed.
                 with self._index.changing() as changes:

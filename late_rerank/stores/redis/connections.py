@@ -1,0 +1,207 @@
+"""One server's connections: commands sent, replies read, errors told. The only module that imports redis.
+
+It speaks to redis-py's connections, not to its clients: all servers of a cluster are sent their commands before any reply
+is read, so they work at the same time without threads, which a fork would lose.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from late_rerank.stores.redis.trouble import Breaker, Failed
+
+Command = tuple[Any, ...]
+_Given = TypeVar("_Given")
+_Got = TypeVar("_Got")
+
+BACK_OFF_S = 0.05
+
+
+def options_of(url: str, timeout_s: float) -> dict[str, Any]:
+    """What redis-py needs to connect; options in the URL come before ours.
+
+    Raises:
+        ValueError: redis-py doesn't know an option, or its value.
+    """
+    # RESP2: RESP3 gives nothing here, and costs a HELLO a connection. Retries are ours, since redis-py's would wait out
+    # every timeout several times.
+    options = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        **parse_url(url),  # type: ignore[no-untyped-call]
+    }
+    pool = redis.ConnectionPool(**options)
+    try:
+        # Made, not connected: an option that is wrong is told now, not in a query.
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, RedisError) as error:
+        raise ValueError(f"url has an option that redis-py refuses: {error}") from error
+    return options
+
+
+def slot_of(name: bytes) -> int:
+    """Which of a cluster's 16384 slots holds that name."""
+    return int(key_slot(name))
+
+
+class Node:
+    """One server: its connections, and whether it is to be asked.
+
+    Attributes:
+        name: For messages: host:port, or the socket's path.
+    """
+
+    def __init__(self, options: Mapping[str, Any], pause_s: float) -> None:
+        self.name = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self.pool = redis.ConnectionPool(**options)
+        self.breaker = Breaker(pause_s)
+        self.failure = ""  # the last one, as a sentence
+
+    def send(self, commands: Sequence[Command]) -> _Call:
+        """Send commands; read their replies from what this returns, and close it."""
+        call = _Call(self, len(commands))
+        try:
+            call.connection.send_packed_command(call.connection.pack_commands(commands))
+        except BaseException:
+            call.close()
+            raise
+        return call
+
+
+class _Call:
+    """Commands on their way over a connection that nobody else uses meanwhile."""
+
+    def __init__(self, node: Node, n_replies: int) -> None:
+        self._node, self._n_replies = node, n_replies
+        self.connection: Any = node.pool.get_connection()
+        self._whole = False
+
+    def replies(self, deadline: float) -> list[Any]:
+        """One reply a command; Failed in place of a refusal.
+
+        Raises:
+            RedisError: The connection broke, or nothing came until `deadline` (as time.monotonic tells it).
+        """
+        # Nodes that hang together are waited for together: the first takes the time, the rest is only looked at.
+        if not self.connection.can_read(max(deadline - time.monotonic(), 0.001)):
+            raise redis.TimeoutError("no reply in time")
+        replies = [self._reply() for _ in range(self._n_replies)]
+        self._whole = True
+        return replies
+
+    def _reply(self) -> Any:
+        try:
+            return self.connection.read_response(disable_decoding=True)
+        except ResponseError as refusal:
+            return _refused(self._node, refusal)
+
+    def close(self) -> None:
+        """Give the connection back; one with replies unread would answer the next command with them."""
+        if not self._whole:
+            self.connection.disconnect()
+        self._node.pool.release(self.connection)
+
+
+def exchange(requests: Mapping[Node, Sequence[Command]], *, timeout_s: float, retries: int) -> dict[Node, list[Any] | Failed]:
+    """Commands to several servers at once.
+
+    Returns:
+        For each its replies, Failed in place of refusals; or Failed if none came, after retries, or if it is left alone.
+    """
+    answers: dict[Node, list[Any] | Failed] = {
+        node: Failed(f"{node.failure} It is left alone for a while after that.") for node in requests
+    }
+    tried = waiting = [node for node in requests if node.breaker.lets_through()]
+    for attempt in range(retries + 1):
+        if not waiting:
+            break
+        if attempt:
+            time.sleep(BACK_OFF_S * 2 ** (attempt - 1) * random.uniform(0.5, 1))
+        answers.update(_once({node: requests[node] for node in waiting}, timeout_s))
+        waiting = [node for node in waiting if isinstance(answer := answers[node], Failed) and answer.again]
+    for node in tried:
+        answer = answers[node]
+        if isinstance(answer, Failed):
+            node.failure = answer.text
+            node.breaker.failed()
+        else:
+            node.breaker.succeeded()
+    return answers
+
+
+def _once(requests: Mapping[Node, Sequence[Command]], timeout_s: float) -> dict[Node, list[Any] | Failed]:
+    calls: dict[Node, _Call | Failed] = {}
+    try:
+        for node, commands in requests.items():
+            calls[node] = _try(node, node.send, commands)
+        deadline = time.monotonic() + timeout_s
+        return {node: call if isinstance(call, Failed) else _try(node, call.replies, deadline) for node, call in calls.items()}
+    finally:
+        for call in calls.values():
+            if not isinstance(call, Failed):
+                call.close()
+
+
+def _try(node: Node, work: Callable[[_Given], _Got], given: _Given) -> _Got | Failed:
+    try:
+        return work(given)
+    except (RedisError, OSError) as error:
+        return _lost(node, error)
+
+
+def _refused(node: Node, error: ResponseError) -> Failed:
+    moved = isinstance(error, (MovedError, ClusterCrossSlotError))
+    stale = moved or isinstance(error, ClusterDownError)
+    return Failed(f"{node.name} refused: {error}. {_advice(error)}".strip(), refused=True, moved=moved, stale=stale)
+
+
+def _lost(node: Node, error: Exception) -> Failed:
+    """No reply came. A timeout isn't tried again: the caller has waited for it once."""
+    final = (AuthenticationError, AuthorizationError)
+    again = isinstance(error, (redis.ConnectionError, OSError)) and not isinstance(error, final)
+    return Failed(f"{node.name} did not answer: {error}. {_advice(error)}".strip(), again=again, stale=True)
+
+
+def _advice(error: Exception) -> str:
+    for kinds, advice in _ADVICE:
+        if isinstance(error, kinds):
+            return advice
+    return "Is it running, and is this its URL?" if isinstance(error, (redis.ConnectionError, OSError)) else ""
+
+
+_ADVICE: Sequence[tuple[tuple[type[Exception], ...], str]] = (
+    ((AuthenticationError, AuthorizationError), "It wants another user or password: redis://user:password@host:port."),
+    ((NoPermissionError,), "Its user may not do this; see ACL SETUSER."),
+    ((OutOfMemoryError,), "It is full: raise its maxmemory, set maxmemory-policy allkeys-lru, or give ttl_s."),
+    ((ReadOnlyError,), "It is a replica: give its primary's URL."),
+    ((BusyLoadingError,), "It was started just now and reads its files."),
+    ((MovedError, ClusterCrossSlotError), "It is one server of a cluster, which must be asked about the others: cluster=None."),
+    ((AskError, TryAgainError), "The cluster moves keys between servers now."),
+    ((redis.TimeoutError,), "It is too slow or hangs; timeout_s says how long to wait."),
+)

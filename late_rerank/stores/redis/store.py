@@ -1,0 +1,181 @@
+"""RedisStore: documents as records in Redis, shared by every process that reaches it."""
+
+from __future__ import annotations
+
+import re
+from threading import Lock
+from typing import Any
+
+from late_rerank.errors import MissingDependencyError, StoreFormatError
+from late_rerank.stores.base import Space, Store
+from late_rerank.stores.record import parse_space, space_json
+from late_rerank.stores.redis.address import checked_url, shown_url
+from late_rerank.stores.redis.space import RedisSpace, Shared
+from late_rerank.stores.redis.trouble import LONGEST_PAUSE_S, OnError, Trouble
+from late_rerank.types import CodecSpec
+
+# stats() looks up the size of so many documents a server.
+MEASURED_DOCUMENTS = 100_000
+_PREFIX = re.compile(r"[A-Za-z0-9_.:-]+")
+_DOCUMENT = re.compile(rb"[0-9a-f]{16}:[0-9a-f]{32}")
+
+
+class RedisStore(Store):
+    """Token vectors in Redis or a Redis Cluster, shared between processes and machines. Safe to share between threads.
+
+    It is a cache: a document that Redis lost, or can't give in time, counts as missing and is encoded again.
+
+    Args:
+        url: "redis://user:password@host:port/db", "rediss://..." (TLS), "unix:///path"; of a cluster any one server.
+            redis-py's options may follow, "?ssl_ca_certs=...".
+        prefix: What every name begins with: letters, digits and "_.:-".
+        ttl_s: Seconds that a document is kept after it was put; None for as long as Redis keeps it.
+        timeout_s: How long to wait for a connection, and for the server to go on with a reply.
+        retries: How often a broken connection is tried again, after 25 to 50 ms and twice that each time. A timeout
+            isn't.
+        pause_s: How long a server that failed is left alone; twice as long each time, up to 30 s. Other servers of
+            the cluster are used meanwhile.
+        on_error: "miss": documents count as missing, with one RuntimeWarning, and `stats` counts; or "raise".
+        check: Compare each document's checksum, 0.7 ms for 100. Its key and size always are.
+        cluster: Whether it is a cluster; None to ask the server.
+
+    Raises:
+        ValueError: An argument is wrong.
+        MissingDependencyError: redis is not installed.
+        StoreConnectionError: With `on_error="raise"`, the server can't be reached; every method may raise it then.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "late-rerank",
+        ttl_s: float | None = None,
+        timeout_s: float = 1.0,
+        retries: int = 1,
+        pause_s: float = 1.0,
+        on_error: OnError = "miss",
+        check: bool = False,
+        cluster: bool | None = None,
+    ) -> None:
+        _check_arguments(url, prefix, on_error, cluster=cluster)
+        _check_numbers(ttl_s, timeout_s, retries, pause_s)
+        self.url = shown_url(url)
+        self.prefix = prefix
+        servers = _load_servers()
+        self._shared = Shared(
+            servers.Servers(url, timeout_s=timeout_s, retries=retries, pause_s=pause_s, cluster=cluster),
+            Trouble(self.url, on_error),
+            f"{prefix}:spaces".encode(),
+            None if ttl_s is None else max(1, round(ttl_s * 1000)),
+            check,
+        )
+        self._spaces: dict[str, RedisSpace] = {}
+        self._lock = Lock()
+        if on_error == "raise":
+            self._shared.command("EXISTS", self._shared.registry)
+
+    def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        return self._space(space_json(fingerprint, codec), fingerprint, codec)
+
+    def spaces(self) -> list[Space]:
+        """Every space that documents were put into, by whichever process, oldest first; then those opened here only."""
+        return list(self._every_space())
+
+    def drop(self, fingerprint: str) -> int:
+        """Forget every space of that encoder, by walking over all names in Redis. Returns how many documents they held."""
+        n = 0
+        for space in self._every_space():
+            if space.fingerprint == fingerprint:
+                n += space.clear()
+                with self._lock:
+                    self._spaces.pop(space.described, None)
+        return n
+
+    def stats(self) -> dict[str, Any]:
+        """What all spaces of this prefix hold, and what went wrong in this process.
+
+        n_documents and size_bytes (values and names) walk over all names in Redis: a second or so for a million. Sizes
+        are looked up for 100,000 documents a server; more count as long as those are, and "estimated" says so.
+        n_errors counts calls that met an error, n_unreachable documents asked for in vain, n_not_stored documents that
+        could not be put, n_damaged values that were no record of their key; last_error is a text or None.
+        """
+        n_documents = size_bytes = 0
+        estimated = False
+        for batches in self._shared.walk(f"{self.prefix}:*"):
+            n, size, looked = 0, 0, 0
+            for names in batches:
+                documents = [name for name in names if self._names_document(name)]
+                n += len(documents)
+                if looked < MEASURED_DOCUMENTS:
+                    looked += len(documents)
+                    size += self._shared.sizes(documents)
+            n_documents += n
+            size_bytes += size if looked == n else size * n // looked
+            estimated = estimated or looked < n
+        return {
+            "n_documents": n_documents,
+            "size_bytes": size_bytes,
+            "estimated": estimated,
+            "url": self.url,
+            **self._shared.trouble.counts(),
+        }
+
+    def close(self) -> None:
+        """Close the connections. What is in Redis stays."""
+        self._shared.servers.close()
+
+    def _space(self, described: str, fingerprint: str, codec: CodecSpec) -> RedisSpace:
+        with self._lock:
+            if described not in self._spaces:
+                self._spaces[described] = RedisSpace(self._shared, self.prefix, described, fingerprint, codec)
+            return self._spaces[described]
+
+    def _every_space(self) -> list[RedisSpace]:
+        members = self._shared.command("ZRANGE", self._shared.registry, 0, -1) or []
+        registered = [space for space in map(self._registered, members) if space is not None]
+        with self._lock:
+            return list(dict.fromkeys([*registered, *self._spaces.values()]))
+
+    def _registered(self, member: bytes) -> RedisSpace | None:
+        try:
+            fingerprint, codec = parse_space(member.decode(errors="replace"))
+        except StoreFormatError:  # a later version's
+            self._shared.trouble.damaged(1)
+            return None
+        return self._space(space_json(fingerprint, codec), fingerprint, codec)
+
+    def _names_document(self, name: bytes) -> bool:
+        return _DOCUMENT.fullmatch(name, len(self.prefix) + 1) is not None
+
+
+def _load_servers() -> Any:
+    try:
+        from late_rerank.stores.redis import servers  # noqa: PLC0415 - `redis` is an extra, and takes 0.1 s
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise MissingDependencyError("RedisStore", "redis", "redis") from error
+    return servers
+
+
+def _check_arguments(url: str, prefix: str, on_error: str, *, cluster: bool | None) -> None:
+    parts = checked_url(url)
+    if cluster and (parts.scheme == "unix" or parts.path not in ("", "/", "/0")):
+        raise ValueError("a cluster has no database but 0 and no unix socket; give the host and port of one of its servers")
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        # A brace would put every document on one server of a cluster, a star would match other names.
+        raise ValueError(f'prefix must be made of letters, digits and "_.:-", got {prefix!r}')
+    if on_error not in ("miss", "raise"):
+        raise ValueError(f'on_error must be "miss" or "raise", got {on_error!r}')
+
+
+def _check_numbers(ttl_s: float | None, timeout_s: float, retries: int, pause_s: float) -> None:
+    if ttl_s is not None and not 0 < ttl_s < float("inf"):
+        raise ValueError(f"ttl_s must be above 0, or None to keep documents, got {ttl_s}")
+    if not 0 < timeout_s < float("inf"):
+        raise ValueError(f"timeout_s must be above 0, got {timeout_s}")
+    if retries < 0:
+        raise ValueError(f"retries must be at least 0, got {retries}")
+    if not 0 <= pause_s <= LONGEST_PAUSE_S:
+        raise ValueError(f"pause_s must be from 0 to {LONGEST_PAUSE_S:g}, got {pause_s}")

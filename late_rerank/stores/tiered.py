@@ -1,0 +1,149 @@
+"""Two stores as one: a near one that answers fast, in front of a far one that holds everything."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+
+from late_rerank.errors import StoreError
+from late_rerank.stores.base import Space, Store
+from late_rerank.stores.record import space_json
+from late_rerank.types import CodecSpec, Fetched, PackedVectors
+
+_T = TypeVar("_T")
+
+
+class TieredStore(Store):
+    """Asks `near` first, `far` for the rest, and keeps in `near` what came from `far`. Safe to share if both are.
+
+    Everything that is put goes to both. `near` is a copy of a part of `far`: where it fails, queries go on without it, with
+    one RuntimeWarning, and `stats` counts. What fails in `far` is raised, or not, as `far` does it. A document that somebody
+    else deletes from `far` stays in `near` until it is deleted here. Where `far` is read-only (a PublishedStore), what is put
+    goes to `near` alone.
+
+    Args:
+        near: A MemoryStore or DiskStore, say.
+        far: A RedisStore, say.
+
+    Raises:
+        TypeError: One is no Store.
+        ValueError: Both are the same.
+    """
+
+    def __init__(self, near: Store, far: Store) -> None:
+        for name, store in (("near", near), ("far", far)):
+            if not isinstance(store, Store):
+                raise TypeError(f"{name} must be a Store, got {type(store).__name__}: {store!r:.60}")
+        if near is far:
+            raise ValueError("near and far must be two stores, got the same one twice")
+        self.near, self.far = near, far
+        self._spaces: dict[str, _TieredSpace] = {}
+        self._n_near_errors = 0
+        self._lock = Lock()
+
+    def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        described = space_json(fingerprint, codec)
+        with self._lock:
+            if described not in self._spaces:
+                near, far = self.near.space(fingerprint, codec), self.far.space(fingerprint, codec)
+                self._spaces[described] = _TieredSpace(self._unless_near_fails, near, far, far_writes=not self.far.read_only)
+            return self._spaces[described]
+
+    def spaces(self) -> list[Space]:
+        """Those of `far`, oldest first, then those that only `near` knows."""
+        both = [*self.far.spaces(), *self.near.spaces()]
+        return list(dict.fromkeys(self.space(space.fingerprint, space.codec) for space in both))
+
+    def drop(self, fingerprint: str) -> int:
+        """Forget every space of that encoder in both. Returns the larger of the two numbers of documents they held."""
+        with self._lock:
+            self._spaces = {key: space for key, space in self._spaces.items() if space.fingerprint != fingerprint}
+        return max(self.near.drop(fingerprint), self.far.drop(fingerprint))
+
+    def stats(self) -> dict[str, Any]:
+        """n_documents and size_bytes of `far`; n_near_errors; what each says of itself as "near" and "far"."""
+        near, far = self.near.stats(), self.far.stats()
+        return {
+            "n_documents": far["n_documents"],
+            "size_bytes": far["size_bytes"],
+            "n_near_errors": self._n_near_errors,
+            "near": near,
+            "far": far,
+        }
+
+    def close(self) -> None:
+        """Close both: they are most often made for this store only."""
+        try:
+            self.near.close()
+        finally:
+            self.far.close()
+
+    def _unless_near_fails(self, work: Callable[[], _T]) -> _T | None:
+        """What `work` on the near store gives, or None and a count."""
+        try:
+            return work()
+        except (StoreError, OSError) as error:  # OSError: its disk is full, say
+            with self._lock:
+                first, self._n_near_errors = self._n_near_errors == 0, self._n_near_errors + 1
+            if first:
+                warnings.warn(
+                    f"the near store ({type(self.near).__name__}) failed: {error}. The far one is used meanwhile. This is said "
+                    'once; TieredStore.stats() counts on ("n_near_errors").',
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            return None
+
+
+class _TieredSpace(Space):
+    def __init__(self, guard: Callable[[Callable[[], Any]], Any], near: Space, far: Space, *, far_writes: bool) -> None:
+        super().__init__(far.fingerprint, far.codec)
+        self._guard, self._near, self._far, self._far_writes = guard, near, far, far_writes
+
+    def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        if not self._far_writes:
+            self._near.put(keys, packed)
+            return
+        self._far.put(keys, packed)
+        self._guard(lambda: self._near.put(keys, packed))
+
+    def get(self, keys: Sequence[bytes]) -> Fetched:
+        near: Fetched | None = self._guard(lambda: self._near.get(keys))
+        if near is None:
+            return self._far.get(keys)  # a near store that fails is not written to either
+        if not len(near.missing):
+            return near
+        asked = [keys[i] for i in near.missing.tolist()]
+        far = self._far.get(asked)
+        if len(far.found):
+            found = [asked[i] for i in far.positions.tolist()]
+            self._guard(lambda: self._near.put(found, far.found))
+        return _joined(near, far)
+
+    def delete(self, keys: Sequence[bytes]) -> int:
+        """Forget documents in both. Returns the larger of the two numbers that were there."""
+        return max(self._near.delete(keys), self._far.delete(keys))
+
+    def __len__(self) -> int:
+        """Documents in the far store."""
+        return len(self._far)
+
+
+def _joined(near: Fetched, far: Fetched) -> Fetched:
+    """What two stores found as one, in the asked order, over the buffers of both. `far` was asked for what `near` missed."""
+    positions = np.concatenate([near.positions, near.missing[far.positions]])
+    order = np.argsort(positions, kind="stable")
+    left, right = near.found, far.found
+    found = PackedVectors(
+        codec=right.codec,
+        buffers=left.buffers + right.buffers,
+        buffer=np.concatenate([left.buffer, right.buffer + np.int32(len(left.buffers))])[order],
+        starts={name: np.concatenate([left.starts[name], right.starts[name]])[order] for name in right.codec.columns},
+        lengths=np.concatenate([left.lengths, right.lengths])[order],
+        truncated=np.concatenate([left.truncated, right.truncated])[order],
+    )
+    return Fetched(found, positions[order], near.missing[far.missing])

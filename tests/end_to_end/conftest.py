@@ -1,0 +1,37 @@
+"""Redis servers and stores that several tests share."""
+
+import pytest
+from redis_servers import RedisServer, fresh_prefix, skip_without_redis
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    """A server for tests that leave it as it is."""
+    skip_without_redis()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server to be killed."""
+    skip_without_redis()
+    with RedisServer(tmp_path / "redis", "--appendonly", "yes") as started:
+        yield started
+
+
+@pytest.fixture
+def opened():
+    """RedisStore, closed at the end."""
+    from late_rerank.stores import RedisStore
+
+    stores = []
+
+    def open_store(url, **options):
+        options = {"prefix": fresh_prefix(), "timeout_s": 0.3, "pause_s": 0.1} | options
+        stores.append(RedisStore(url, **options))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()

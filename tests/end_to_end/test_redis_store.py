@@ -1,0 +1,298 @@
+"""A reranker whose store is a real Redis server that is killed, hangs, forgets, refuses, lies. A query never fails of it."""
+
+import subprocess
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from shutil import which
+
+import pytest
+from redis_queries import QUERY, TEXTS, hits, used_again
+from redis_servers import RedisServer, cluster, skip_without_redis
+
+from late_rerank import Reranker
+from late_rerank.errors import StoreConnectionError
+from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.stores import SPEC, keys
+from late_rerank.testing.vectors import random_packed, same_documents
+
+skip_without_redis()
+
+
+class FailsWhileEncoding(FakeEncoder):
+    """Does something between a query's get and its put."""
+
+    def __init__(self, deed):
+        super().__init__()
+        self.deed = deed
+
+    def encode_document(self, texts):
+        self.deed()
+        return super().encode_document(texts)
+
+
+class TestServerThatFails:
+    def test_one_that_is_down_from_the_start_costs_no_query(self, server, opened):
+        server.kill()
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+
+        with pytest.warns(RuntimeWarning, match=r"did not answer.*refused.*Is it running.*encoded again"):
+            assert hits(reranker) == 0
+        assert hits(reranker) == 0  # a second warning would be an error here
+
+        counts = reranker.store.stats()
+        assert (counts["n_unreachable"], counts["n_not_stored"]) == (40, 40)
+        assert counts["n_documents"] == counts["size_bytes"] == len(reranker.store.space("a", SPEC)) == 0
+        assert "refused" in counts["last_error"]
+
+    def test_one_that_comes_up_later_is_used(self, server, opened):
+        server.kill()
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+        with pytest.warns(RuntimeWarning):
+            hits(reranker)
+        server.start()
+
+        assert used_again(reranker)
+
+    def test_killed_between_get_and_put(self, server, opened):
+        store = opened(server.url)
+        reranker = Reranker(FailsWhileEncoding(server.kill), store=store)
+
+        with pytest.warns(RuntimeWarning, match="encoded again"):
+            assert hits(reranker) == 0
+        assert store.stats()["n_unreachable"] == 0
+        assert store.stats()["n_not_stored"] == 20
+
+    def test_killed_and_restarted_between_queries_nothing_is_noticed(self, server, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+        hits(reranker)
+        server.kill()
+        server.start()
+
+        assert hits(reranker) == 20  # over a new connection, from the append-only file
+        assert reranker.store.stats()["n_errors"] == 0
+
+    def test_one_that_hangs_is_waited_for_once(self, server, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(server.url, timeout_s=0.6, pause_s=2))
+        hits(reranker)
+        with server.hanging():
+            started = time.monotonic()
+            with pytest.warns(RuntimeWarning, match="too slow or hangs"):
+                assert hits(reranker) == 0  # its put doesn't wait either
+            first, started = time.monotonic() - started, time.monotonic()
+            for _ in range(10):
+                assert hits(reranker) == 0
+            later = time.monotonic() - started
+
+        assert 0.6 <= first < 1.15
+        assert later < 0.6
+        assert used_again(reranker)
+
+    def test_one_that_hangs_while_connecting_is_waited_for_once_and_not_by_the_constructor(self, server, opened):
+        with server.hanging():
+            started = time.monotonic()
+            reranker = Reranker(FakeEncoder(), store=opened(server.url, timeout_s=0.6, pause_s=2))
+            assert time.monotonic() - started < 0.5
+            started = time.monotonic()
+            with pytest.warns(RuntimeWarning, match="too slow or hangs"):
+                hits(reranker)
+            assert time.monotonic() - started < 1.15
+
+    def test_threads_that_rerank_through_a_crash_and_a_restart_never_fail(self, server, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+
+        with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(4) as pool:
+            warnings.simplefilter("always")
+            futures = [pool.submit(hits, reranker) for _ in range(200)]
+            time.sleep(0.1)
+            server.kill()
+            time.sleep(0.2)
+            server.start()
+            assert all(0 <= future.result() <= 20 for future in futures)
+        assert len(caught) <= 1
+        assert used_again(reranker)
+
+    def test_it_raises_where_that_is_asked_for(self, server, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(f"{server.url}?password=", on_error="raise"))
+        server.kill()
+
+        with pytest.raises(StoreConnectionError, match=rf"127.0.0.1:{server.port}.*refused"):
+            reranker.rerank(QUERY, TEXTS)
+        with pytest.raises(StoreConnectionError):
+            reranker.stats()
+        with pytest.raises(StoreConnectionError):
+            opened(server.url, on_error="raise")
+
+    def test_a_connection_that_breaks_is_tried_again(self, server, opened):
+        store = opened(server.url, retries=6)
+        hits(Reranker(FakeEncoder(), store=store))
+        server.kill()
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(hits, Reranker(FakeEncoder(), store=store))
+            time.sleep(0.1)
+            server.start()
+            assert found.result() == 20
+        assert store.stats()["n_errors"] == 0
+
+    def test_a_reply_that_comes_too_late_is_not_taken_for_the_next_one(self, server, opened):
+        space, packed = opened(server.url, pause_s=0, timeout_s=0.4).space("a", SPEC), random_packed([3, 5], SPEC)
+        space.put(keys(2), packed)
+        with ThreadPoolExecutor(1) as pool:
+            with server.hanging():
+                with pytest.warns(RuntimeWarning, match="too slow or hangs"):
+                    space.get(keys(1))
+                fetching = pool.submit(space.get, keys(2)[1:])
+                time.sleep(0.1)
+            assert same_documents(fetching.result().found, packed.take(slice(1, 2)))
+
+    def test_no_retries(self, server, opened):
+        store = opened(server.url, retries=0)
+        server.kill()
+        with pytest.warns(RuntimeWarning):
+            assert store.spaces() == []
+
+
+class TestServerThatRefuses:
+    def test_a_full_one(self, server, opened):
+        server.cli("CONFIG", "SET", "maxmemory", "1")
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+
+        with pytest.warns(RuntimeWarning, match=r"OOM|maxmemory.*ttl_s"):
+            assert hits(reranker) == 0
+        assert reranker.store.stats()["n_not_stored"] == 20
+        server.cli("CONFIG", "SET", "maxmemory", "0")
+        hits(reranker)
+        assert hits(reranker) == 20  # an error of a command is no reason to leave the server alone
+
+    def test_a_replica_is_read(self, server, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+        hits(reranker)
+        server.cli("REPLICAOF", "127.0.0.1", "1")
+
+        assert hits(reranker) == 20
+        with pytest.warns(RuntimeWarning, match="replica: give its primary"):
+            reranker.index(["another document"])
+
+    def test_a_password(self, tmp_path, opened):
+        with RedisServer(tmp_path / "redis", "--requirepass", "p@ss:w/rd") as server:
+            place = f"127.0.0.1:{server.port}"
+            store = opened(f"redis://:p%40ss%3Aw%2Frd@{place}")
+            hits(Reranker(FakeEncoder(), store=store))
+            assert hits(Reranker(FakeEncoder(), store=store)) == 20
+            assert store.url == f"redis://:***@{place}"
+
+            for url in (f"redis://{place}", f"redis://:wrong-secret@{place}", f"redis://{place}?password=wrong-secret"):
+                with pytest.warns(RuntimeWarning, match="another user or password") as caught:
+                    assert hits(Reranker(FakeEncoder(), store=opened(url))) == 0
+                assert len(caught) == 1
+                assert "wrong-secret" not in str(caught[0].message)
+                with pytest.raises(StoreConnectionError, match="another user or password") as error:
+                    opened(url, on_error="raise")
+                assert "wrong-secret" not in str(error.value)
+
+    def test_an_option_that_redis_py_does_not_know(self, lasting, opened):
+        with pytest.raises(ValueError, match="surprise"):
+            opened(f"{lasting.url}?surprise=1")
+
+
+class TestWays:
+    def test_tls(self, tmp_path, opened):
+        if which("openssl") is None:
+            pytest.skip("needs openssl: apt-get install openssl")
+        key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*make, *names], check=True, capture_output=True)
+        options = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
+        with RedisServer(tmp_path / "redis", *map(str, options), "--tls-auth-clients", "no", tls=True) as server:
+            url = f"rediss://127.0.0.1:{server.port}"
+            store = opened(f"{url}?ssl_ca_certs={certificate}")
+            hits(Reranker(FakeEncoder(), store=store))
+            assert hits(Reranker(FakeEncoder(), store=store)) == 20
+
+            with pytest.warns(RuntimeWarning, match="certificate verify failed"):
+                assert hits(Reranker(FakeEncoder(), store=opened(url))) == 0
+
+    def test_a_unix_socket(self, tmp_path, opened):
+        path = tmp_path / "s"
+        with RedisServer(tmp_path / "redis", "--unixsocket", str(path)):
+            store = opened(f"unix://{path}")
+            hits(Reranker(FakeEncoder(), store=store))
+            assert hits(Reranker(FakeEncoder(), store=store)) == 20
+
+
+class TestCluster:
+    @pytest.fixture
+    def servers(self, tmp_path):
+        # "no": what is left goes on, as with a cluster that is used as a cache.
+        with cluster(tmp_path, "--cluster-require-full-coverage", "no") as started:
+            yield started
+
+    def test_documents_are_spread_and_a_killed_server_takes_only_its_own_with_it(self, servers, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(servers[0].url))
+        hits(reranker)
+        held = [int(server.cli("DBSIZE")) for server in servers]
+        assert min(held) > 0
+        servers[1].kill()
+
+        with pytest.warns(RuntimeWarning, match=f"{servers[1].port} did not answer"):
+            found = hits(reranker)
+        assert 20 - held[1] <= found < 20
+        assert hits(reranker) == found
+        assert reranker.stats()["n_documents"] == found
+
+        servers[1].start()  # empty
+        assert used_again(reranker)
+        assert reranker.stats()["n_documents"] == 20
+
+    def test_servers_that_hang_are_waited_for_together_and_once(self, servers, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(servers[0].url, timeout_s=0.6, pause_s=2))
+        hits(reranker)
+        with servers[1].hanging(), servers[2].hanging():
+            started = time.monotonic()
+            with pytest.warns(RuntimeWarning, match="too slow or hangs"):
+                found = hits(reranker)
+            first, started = time.monotonic() - started, time.monotonic()
+            assert hits(reranker) == found
+            later = time.monotonic() - started
+
+        assert 0 < found < 20
+        assert 0.6 <= first < 1.15
+        assert later < 0.6
+
+    def test_the_server_in_the_url_may_die_later(self, servers, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(servers[0].url))
+        hits(reranker)
+        servers[0].kill()
+
+        with pytest.warns(RuntimeWarning):
+            found = hits(reranker)
+        assert 0 < found < 20
+        assert hits(reranker) == found  # the others are asked who owns what
+
+    def test_a_key_that_moved_is_followed(self, servers, opened):
+        store = opened(servers[0].url, on_error="raise", timeout_s=5)
+        space, names = store.space("a", SPEC), keys(1)
+        space.put(names, random_packed([5], SPEC))
+        (name,) = [name for server in servers for name in server.cli("KEYS", f"{store.prefix}:*").split() if len(name) > 60]
+        space.delete(names)
+        slot, ids = servers[0].cli("CLUSTER", "KEYSLOT", name), [server.cli("CLUSTER", "MYID") for server in servers]
+        here = next(i for i, server in enumerate(servers) if server.cli("GET", name) == "")
+        there = (here + 1) % 3
+        servers[there].cli("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[here])  # or gossip may give it back
+        for i in (there, here, (here + 2) % 3):
+            servers[i].cli("CLUSTER", "SETSLOT", slot, "NODE", ids[there])
+
+        space.put(names, random_packed([5], SPEC))
+        assert same_documents(space.get(names).found, random_packed([5], SPEC))
+        assert servers[there].cli("STRLEN", name) != "0"
+
+    def test_a_server_that_must_be_a_cluster_and_is_none(self, lasting, opened):
+        with pytest.raises(StoreConnectionError, match="cluster support disabled"):
+            opened(lasting.url, cluster=True, on_error="raise")
+
+    def test_a_cluster_that_is_taken_for_one_server_misses(self, servers, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(servers[0].url, cluster=False))
+        with pytest.warns(RuntimeWarning, match="cluster=None"):
+            hits(reranker)
+        assert hits(reranker) < 20

@@ -1,0 +1,33 @@
+"""A query whose result is known, over a store that may fail."""
+
+import time
+
+from late_rerank import Reranker
+from late_rerank.testing.fakes import FakeEncoder
+
+QUERY = "late interaction"
+TEXTS = [f"document {i} about late interaction number {i}" for i in range(20)]
+
+
+def ranked(reranker):
+    return [(document.text, document.score) for document in reranker.rerank(QUERY, TEXTS)]
+
+
+EXPECTED = ranked(Reranker(FakeEncoder()))
+
+
+def hits(reranker):
+    """How many documents the store gave; the ranking is right however many."""
+    ranking = reranker.rerank(QUERY, TEXTS)
+    assert [(document.text, document.score) for document in ranking] == EXPECTED
+    return ranking.n_hits
+
+
+def used_again(reranker):
+    """Whether every document is a hit before long: nobody tells the store that the server is back."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if hits(reranker) == len(TEXTS):
+            return True
+        time.sleep(0.02)
+    return False
