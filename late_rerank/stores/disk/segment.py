@@ -209,11 +209,13 @@ class Mapping:
         """
         first, last = starts // _PAGE, (ends - 1) // _PAGE
         # Neighbours share a document's first and last page. One of three or more has its second page for itself.
-        touched = self._touched[first] & self._touched[last] & self._touched[np.minimum(first + 1, last)]
+        second = np.minimum(first + 1, last)
+        touched = self._touched[first] & self._touched[last] & self._touched[second]
         if touched.all():
             return
-        for begin, end in zip(first[~touched].tolist(), last[~touched].tolist(), strict=True):
-            self._touched[begin : end + 1] = True
-            if hasattr(mmap, "MADV_WILLNEED"):
-                n_bytes = min((end + 1) * _PAGE, len(self.bytes)) - begin * _PAGE
-                self._mmap.madvise(mmap.MADV_WILLNEED, begin * _PAGE, n_bytes)
+        for pages in (first, second, last):
+            self._touched[pages] = True
+        if hasattr(mmap, "MADV_WILLNEED"):
+            begin, end = first[~touched] * _PAGE, np.minimum((last[~touched] + 1) * _PAGE, len(self.bytes))
+            for start, n_bytes in zip(begin.tolist(), (end - begin).tolist(), strict=True):
+                self._mmap.madvise(mmap.MADV_WILLNEED, start, n_bytes)

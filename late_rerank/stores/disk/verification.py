@@ -16,7 +16,6 @@ from late_rerank.stores.disk.segment import Mapping, path_of, walk
 from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
 
-
 _TRIES = 5
 
 

@@ -12,7 +12,7 @@ from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.disk import files, index
 from late_rerank.stores.disk.index import Index, Row, Segment, SegmentGoneError
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
-from late_rerank.stores.record import TOMBSTONE, Header, Records, pack_marks, read_header
+from late_rerank.stores.record import HEADER_BYTES, TOMBSTONE, Header, Records, pack_marks, read_headers
 
 _TRIES = 5
 
@@ -25,8 +25,10 @@ def row_of(header: Header, segment_id: int, offset: int) -> Row:
 def rows_of(records: Records, segment_id: int, start: int) -> list[Row]:
     """The index's rows for records that lie in a segment from `start` on."""
     offsets = records.offsets[:-1].tolist()
-    headers = (read_header(records.bytes, offset) for offset in offsets)
-    return [row_of(header, segment_id, start + offset) for header, offset in zip(headers, offsets, strict=True) if header]
+    whole = records.bytes.data
+    headers = read_headers([whole[offset : offset + HEADER_BYTES] for offset in offsets])
+    columns = (headers[name].tolist() for name in ("key", "size", "n_tokens", "flags", "sequence", "stored_at"))
+    return [Row(key, segment_id, start + offset, *rest) for offset, key, *rest in zip(offsets, *columns, strict=True)]
 
 
 class Writing:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from late_rerank.stores.record import (
     HEADER_BYTES,
+    MAGIC,
     SEAL,
     TOMBSTONE,
     TRUNCATED,
-    Header,
     checked_header,
     layout,
     one_buffer_each,
-    read_header,
+    read_headers,
 )
 from late_rerank.types import Bytes, CodecSpec, Fetched
 
@@ -32,36 +33,30 @@ def read_values(codec: CodecSpec, keys: Sequence[bytes], values: Sequence[bytes 
     Returns:
         The documents, over the memory of `values`, and how many values were damaged, which are missing.
     """
-    headers = [_header(key, value, check=check) for key, value in zip(keys, values, strict=True)]
-    fits = _fitting(codec, headers)
-    documents: list[Bytes | None] = [
-        np.frombuffer(value, dtype=np.uint8) if value is not None and fit else None
-        for value, fit in zip(values, fits, strict=True)
-    ]
-    good = [header for header, fit in zip(headers, fits, strict=True) if header is not None and fit]
-    lengths = [header.n_tokens for header in good]
-    truncated = [bool(header.flags & TRUNCATED) for header in good]
-    n_damaged = sum(value is not None for value in values) - len(good)
-    return one_buffer_each(codec, documents, lengths, truncated, start=HEADER_BYTES), n_damaged
+    there = [i for i, value in enumerate(values) if value is not None]
+    found = [value for value in values if value is not None]
+    headers = read_headers([value[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0") for value in found])
+    whole = _whole(codec, [keys[i] for i in there], found, headers)
+    if check:
+        whole &= np.array([checked_header(np.frombuffer(value, np.uint8)) is not None for value in found], dtype=np.bool_)
+    documents: list[Bytes | None] = [None] * len(values)
+    for i, value, good in zip(there, found, whole.tolist(), strict=True):
+        if good:
+            documents[i] = np.frombuffer(value, dtype=np.uint8)
+    headers = headers[whole]
+    truncated = (headers["flags"] & TRUNCATED != 0).tolist()
+    fetched = one_buffer_each(codec, documents, headers["n_tokens"].tolist(), truncated, start=HEADER_BYTES)
+    return fetched, len(found) - len(headers)
 
 
-def _header(key: bytes, value: bytes | None, *, check: bool) -> Header | None:
-    """The value's header, if the value is a record of that key; whether its size fits its tokens is not yet known."""
-    if value is None:
-        return None
-    record = np.frombuffer(value, dtype=np.uint8)
-    header = checked_header(record) if check else read_header(record)
-    if header is None or header.key != key or header.size != len(value) or header.flags & (TOMBSTONE | SEAL):
-        return None
-    return header
-
-
-def _fitting(codec: CodecSpec, headers: Sequence[Header | None]) -> list[bool]:
-    """Whether each record is as long as its tokens say, computed at once: a kernel trusts lengths."""
-    # A token takes at least a byte; more tokens than that would overflow below, and are damage.
-    counts = [header.n_tokens if header and header.n_tokens <= header.size else -1 for header in headers]
-    ends = layout(codec.columns, np.array(counts, dtype=np.int64), HEADER_BYTES)[1].tolist()
-    return [
-        header is not None and count >= 0 and end == header.size
-        for header, count, end in zip(headers, counts, ends, strict=True)
-    ]
+def _whole(codec: CodecSpec, keys: Sequence[bytes], values: Sequence[bytes], headers: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Whether each value is a record of that key and as long as its tokens say: a kernel trusts lengths."""
+    size, n_tokens = headers["size"].astype(np.int64), headers["n_tokens"].astype(np.int64)
+    # A token takes at least a byte. More tokens than bytes would overflow below, and are damage.
+    possible = (n_tokens >= 0) & (n_tokens <= size)
+    ends = layout(codec.columns, np.where(possible, n_tokens, 0), HEADER_BYTES)[1]
+    lengths = np.array([len(value) for value in values], dtype=np.int64)
+    named = np.array([found == key for found, key in zip(headers["key"].tolist(), keys, strict=True)], dtype=np.bool_)
+    document = (headers["magic"] == MAGIC) & (headers["flags"] & (TOMBSTONE | SEAL) == 0)
+    whole: NDArray[np.bool_] = possible & (size == lengths) & (size == ends) & document & named
+    return whole
