@@ -1,4 +1,4 @@
-"""Documents -> encoder -> codec -> store: the one encode-pack-put, ahead of queries and for misses alike."""
+"""Documents -> encoder -> codec -> store, ahead of queries; keys; the one encode-and-pack, which misses take too."""
 
 from __future__ import annotations
 
@@ -62,27 +62,23 @@ def is_blank(text: str) -> bool:
     return not text or text.isspace()
 
 
-def encode_and_put(encoder: Encoder, codec: Codec, space: Space, keys: Sequence[bytes], texts: Sequence[str]) -> PackedVectors:
-    """Encode documents, pack them and store them.
+def encode_and_pack(encoder: Encoder, codec: Codec, texts: Sequence[str]) -> PackedVectors:
+    """Encode documents and pack them.
 
     Args:
-        encoder: Whose fingerprint the space has.
-        codec: Which the space was opened with.
-        space: Where they go.
-        keys: `key_of` each text.
+        encoder: What encodes them.
+        codec: What packs them.
         texts: Not blank.
 
     Returns:
-        The packed documents, in the order of `texts`.
+        In the order of `texts`.
 
     Raises:
         ValueError: The encoder gave NaN or infinity, or not one document a text; names the document.
     """
     vectors = encoder.encode_document(texts)
     check_vectors(vectors, texts, encoder.dim, "document")
-    packed = codec.encode(vectors)
-    space.put(keys, packed)
-    return packed
+    return codec.encode(vectors)
 
 
 def check_vectors(vectors: TokenVectors, texts: Sequence[str], dim: int, kind: str) -> None:
@@ -123,6 +119,7 @@ def index_documents(
     Raises:
         TypeError: A document is neither a str nor a Candidate.
         ValueError: `batch_size` is below 1, or the encoder gave NaN or infinity.
+        StoreError: The store can't keep them.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -137,7 +134,8 @@ def index_documents(
             keys = list(by_key)
             missing = [keys[i] for i in space.get(keys).missing]
             if missing:
-                packed = encode_and_put(encoder, codec, space, missing, [by_key[key] for key in missing])
+                packed = encode_and_pack(encoder, codec, [by_key[key] for key in missing])
+                space.put(missing, packed)
                 n_tokens += packed.n_tokens
                 size_bytes += packed.size_bytes
             n_documents += len(batch)

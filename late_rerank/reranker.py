@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any, Literal
 
@@ -15,17 +14,13 @@ import numpy as np
 from late_rerank import codecs, maxsim
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
-from late_rerank.index import IndexReport, check_vectors, encode_and_put, index_documents, is_blank
+from late_rerank.index import IndexReport, check_vectors, index_documents, is_blank
+from late_rerank.misses import MissEncoder
+from late_rerank.parts import resolve_codec, resolve_encoder, resolve_kernel, resolve_store
 from late_rerank.pool import CandidatePool, KeyedDocuments
-from late_rerank.stores import MemoryStore, Store
-from late_rerank.types import (
-    F32,
-    NO_TOKENS_SCORE,
-    Candidate,
-    Fetched,
-    Ranking,
-    TokenVectors,
-)
+from late_rerank.stores import Store
+from late_rerank.timing import Timer
+from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, Fetched, Ranking, TokenVectors
 
 OnMissing = Literal["encode", "skip", "raise"]
 
@@ -38,7 +33,9 @@ class Reranker:
 
     Args:
         model: "minilm" (built in), a hub name, a folder (native, PyLate or Stanford ColBERT format), or an Encoder.
-        store: Where token vectors are kept: None for this process's memory, or a Store, which stays yours to close.
+        store: Where token vectors are kept: None for this process's memory, a folder, a Redis server ("redis://...",
+            "rediss://...", "unix://..."), or a Store, which stays yours to close. Where it can't keep new vectors (disk
+            full, read-only), queries are answered all the same, with one warning.
         codec: "int8", "int4", "binary", "float16" or "float32", or a Codec: how token vectors are packed.
         backend: What runs the model: "torch", or "auto" for the fastest installed.
         device: A torch device; None for the fastest there is.
@@ -54,6 +51,7 @@ class Reranker:
 
     Raises:
         ModelError: The model can't be found, or can't be what it says.
+        StoreError: The store can't be opened.
         ValueError: A name isn't known.
         TypeError: An argument is of none of these kinds.
     """
@@ -62,7 +60,7 @@ class Reranker:
         self,
         model: str | Encoder = "minilm",
         *,
-        store: Store | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
         codec: str | codecs.Codec = "int8",
         backend: Literal["auto", "torch"] = "auto",
         device: str | None = None,
@@ -73,13 +71,18 @@ class Reranker:
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
         device = None if device is None else str(device)  # a torch.device will do
         # Everything cheap is checked before the model is loaded.
-        self.codec = _resolve_codec(codec)
-        self.kernel = _resolve_kernel(kernel, device)
-        self._owns_store = store is None
-        self.store = _resolve_store(store)
-        self.encoder = _resolve_encoder(model, backend, device)
+        self.codec = resolve_codec(codec)
+        self.kernel = resolve_kernel(kernel, device)
+        self._owns_store = not isinstance(store, Store)
+        self.store = resolve_store(store)
         self.on_missing = on_missing
-        self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
+        try:
+            self.encoder = resolve_encoder(model, backend, device)
+            self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
+        except BaseException:
+            self.close()
+            raise
+        self._misses = MissEncoder(self.encoder, self.codec, self._space, BATCH_SIZE)
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
         self._counts_lock = Lock()
         self._warned_truncated = False
@@ -119,7 +122,7 @@ class Reranker:
         """
         _check_top_k(top_k)
         _check_queries(queries, candidate_lists)
-        timer = _Timer()
+        timer = Timer()
         with timer.stage("total"):
             pools = [CandidatePool(candidates) for candidates in candidate_lists]
             texts: dict[bytes, str] = {}
@@ -136,7 +139,7 @@ class Reranker:
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
-                for found in self._documents(keys, fetched, self._encode_missing(to_encode, texts, timer)):
+                for found in _documents(keys, fetched, self._misses.encode(to_encode, texts, timer)):
                     for pool in pools:
                         pool.score(self.kernel, self.codec, found)
             else:
@@ -170,8 +173,8 @@ class Reranker:
         by_key = pool.by_key()
         keys = list(by_key)
         fetched = self._space.get(keys)
-        encoding = self._encode_missing([keys[i] for i in fetched.missing], by_key, _Timer())
-        for found in self._documents(keys, fetched, encoding):
+        encoding = self._misses.encode([keys[i] for i in fetched.missing], by_key, Timer())
+        for found in _documents(keys, fetched, encoding):
             positions, which, chosen = pool.select(found)
             maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)[which]
         return maxima
@@ -188,17 +191,22 @@ class Reranker:
 
         Raises:
             TypeError: A document is neither a str nor a Candidate; names it. Earlier batches are stored.
+            StoreError: The store can't keep them. Earlier batches are stored.
             ValueError: `batch_size` is below 1, or the encoder gave NaN.
         """
         return index_documents(self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since this Reranker was made, what its store holds, and which parts run. JSON values."""
+        """Counts since this Reranker was made, what its store holds, and which parts run. JSON values.
+
+        "n_not_stored" counts documents that were encoded for a query, but that the store could not keep.
+        """
         with self._counts_lock:
             counts = dict(self._counts)
         stored = self.store.stats()
         return {
             **counts,
+            "n_not_stored": self._misses.n_not_stored,
             "n_documents": stored["n_documents"],
             "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
@@ -208,7 +216,7 @@ class Reranker:
         }
 
     def close(self) -> None:
-        """Close the store, if this Reranker made it."""
+        """Close the store, if this Reranker made or opened it."""
         if self._owns_store:
             self.store.close()
 
@@ -237,20 +245,6 @@ class Reranker:
                 stacklevel=4,
             )
 
-    def _documents(self, keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocuments]) -> Iterator[KeyedDocuments]:
-        """Documents as they come, hits first."""
-        if len(fetched.found):
-            all_found = len(fetched.found) == len(keys)
-            yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
-        yield from encoding
-
-    def _encode_missing(self, keys: list[bytes], texts: Mapping[bytes, str], timer: _Timer) -> Iterator[KeyedDocuments]:
-        for start in range(0, len(keys), BATCH_SIZE):
-            batch = keys[start : start + BATCH_SIZE]
-            with timer.stage("encode_missing"):
-                packed = encode_and_put(self.encoder, self.codec, self._space, batch, [texts[key] for key in batch])
-            yield KeyedDocuments(batch, packed)
-
     def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[CandidatePool]) -> None:
         if self.on_missing == "raise" and missing:
             absent = set(missing)
@@ -265,19 +259,12 @@ class Reranker:
             self._counts["misses"] += sum(ranking.n_misses for ranking in rankings)
 
 
-class _Timer:
-    """Milliseconds by stage; a stage entered again adds up."""
-
-    def __init__(self) -> None:
-        self.ms = dict.fromkeys(("encode_query", "fetch", "encode_missing", "maxsim", "total"), 0.0)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[name] += (time.perf_counter() - started) * 1000
+def _documents(keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocuments]) -> Iterator[KeyedDocuments]:
+    """Documents as they come, hits first."""
+    if len(fetched.found):
+        all_found = len(fetched.found) == len(keys)
+        yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
+    yield from encoding
 
 
 def _check_top_k(top_k: int | None) -> None:
@@ -299,42 +286,3 @@ def _check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[st
             raise TypeError(f"query {i} must be a str, got {type(query).__name__}: {query!r:.60}")
         if is_blank(query):
             raise ValueError(f"query {i} is {query!r}: a query needs at least one word")
-
-
-def _resolve_codec(codec: str | codecs.Codec) -> codecs.Codec:
-    if isinstance(codec, codecs.Codec):
-        return codec
-    if isinstance(codec, str):
-        return codecs.codec(codec)
-    raise TypeError(f"codec must be a name or a Codec, got {type(codec).__name__}")
-
-
-def _resolve_kernel(kernel: str | maxsim.Kernel, device: str | None) -> maxsim.Kernel:
-    if isinstance(kernel, str):
-        return maxsim.kernel(kernel, device)
-    if isinstance(kernel, maxsim.Kernel) and not isinstance(kernel, type):
-        return kernel
-    raise TypeError(f"kernel must be a name or a Kernel (name, codecs, score, token_maxima), got {type(kernel).__name__}")
-
-
-def _resolve_store(store: Store | None) -> Store:
-    if store is None:
-        return MemoryStore()
-    if isinstance(store, Store):
-        return store
-    raise TypeError(f"store must be None (this process's memory) or a Store, got {type(store).__name__}: {store!r:.60}")
-
-
-def _resolve_encoder(model: str | Encoder, backend: str, device: str | None) -> Encoder:
-    if backend not in ("auto", "torch"):
-        raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
-    if isinstance(model, str):
-        from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
-
-        return TextEncoder(model, device=device)
-    if isinstance(model, Encoder):
-        return model
-    raise TypeError(
-        "model must be a name, a folder, or an Encoder (dim, fingerprint, encode_query, encode_document), "
-        f"got {type(model).__name__}"
-    )

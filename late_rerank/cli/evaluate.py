@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model
+from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model, add_store
 
 
 def register(commands: Any) -> None:
@@ -19,6 +19,7 @@ def register(commands: Any) -> None:
     command.add_argument("folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--split", default="test", help="which judgements (default: test)")
     add_first_stage(command, files=True)
+    add_store(command)
     add_model(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -45,7 +46,8 @@ def run(options: argparse.Namespace) -> None:
         run = retrieve_run(first_stage(stage, documents, options.engine), judged, options.k, progress=True)
     else:
         run = read_run(Path(stage), {str(document.id): document for document in documents}, options.k)
-    with Reranker(options.model, codec=options.codec, store=MemoryStore(max_bytes=None)) as reranker:
+    store = options.store or MemoryStore(max_bytes=None)  # a bound would drop candidates before they are scored
+    with Reranker(options.model, codec=options.codec, store=store) as reranker:
         result = evaluate(reranker, run, queries, qrels, progress=True)
         bytes_per_token = reranker.codec.spec(reranker.encoder.dim).bytes_per_token
     report = {

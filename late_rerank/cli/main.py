@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from late_rerank import __version__
-from late_rerank.cli import bench, demo, doctor, evaluate, rerank, search
+from late_rerank.cli import bench, demo, doctor, evaluate, index, rerank, search, store
 from late_rerank.errors import LateRerankError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for room in (demo, search, rerank, evaluate, doctor, bench):
+    for room in (demo, search, index, rerank, evaluate, store, doctor, bench):
         room.register(commands)
     return top
 
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings(), _interrupts():
             warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
-            options.run(options)
+            # A command that did its work, but found what should be seen to, returns its own exit code.
+            code = options.run(options) or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LateRerankError, OSError, ValueError) as error:
         _complain(f"late-rerank {options.command}: {error}")
         return 1
-    return 0
+    return int(code)
 
 
 @contextmanager

@@ -24,6 +24,39 @@ def blank_refused(text: str) -> str:
     return text
 
 
+def store_place(text: str) -> str:
+    """Where a store is: a folder, or a Redis server's URL."""
+    from late_rerank.stores.opening import is_url  # loads NumPy, which --help need not
+
+    try:
+        is_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def add_path(command: argparse.ArgumentParser) -> None:
+    """PATH, where documents are."""
+    command.add_argument(
+        "path",
+        metavar="PATH",
+        type=blank_refused,
+        help="a folder of txt, md, rst, html; one such file; JSON Lines; a BEIR folder",
+    )
+
+
+def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """--store."""
+    command.add_argument(
+        "--store",
+        metavar="DIR|URL",
+        type=store_place,
+        required=required,
+        help="where token vectors are kept: a folder, made where there is none, or redis://HOST:PORT/0"
+        + ("" if required else " (default: nowhere, they are made anew each time)"),
+    )
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """--model and --codec."""
     command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from late_rerank.cli.options import add_json, add_model, at_least_one, blank_refused
+from late_rerank.cli.options import add_json, add_model, add_store, at_least_one, blank_refused
 
 
 def register(commands: Any) -> None:
@@ -20,6 +20,7 @@ def register(commands: Any) -> None:
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
     command.add_argument("--top-k", type=at_least_one, default=None, help="results to print (default: all)")
+    add_store(command)
     add_model(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         candidates = list(parse_json_lines(sys.stdin.buffer, "stdin"))
     else:
         candidates = read_json_lines(Path(options.file))
-    with Reranker(options.model, codec=options.codec) as reranker:
+    with Reranker(options.model, codec=options.codec, store=options.store) as reranker:
         ranking = reranker.rerank(options.query, candidates, top_k=options.top_k)
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))

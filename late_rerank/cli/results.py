@@ -43,6 +43,15 @@ def print_ranking(ranking: Ranking) -> None:
     print(f"{ms['total']:.1f} ms: {stages}; {ranking.n_hits} hits, {ranking.n_misses} misses")
 
 
+def size_text(n_bytes: float) -> str:
+    """Bytes as a person reads them: three digits or so, and a unit of thousands."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} bytes" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.1f} TB"
+
+
 def excerpt(text: str, length: int = _EXCERPT) -> str:
     """The beginning of a text on one line."""
     line = " ".join(text[: 2 * length].split())

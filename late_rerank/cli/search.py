@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
-from late_rerank.cli.options import add_first_stage, add_json, add_model, at_least_one, blank_refused
+from late_rerank.cli.options import add_first_stage, add_json, add_model, add_path, add_store, at_least_one, blank_refused
 
 
 def register(commands: Any) -> None:
@@ -16,15 +15,11 @@ def register(commands: Any) -> None:
         help="search a folder of text, a JSON Lines file or a BEIR folder",
         description="Find passages with a first stage, rerank them by late interaction, print the best.",
     )
-    command.add_argument(
-        "path",
-        metavar="PATH",
-        type=blank_refused,
-        help="a folder of txt, md, rst, html; one such file; JSON Lines; a BEIR folder",
-    )
+    add_path(command)
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     command.add_argument("--top-k", type=at_least_one, default=10, help="results to print (default: 10)")
     add_first_stage(command, files=False)
+    add_store(command)
     add_model(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -33,17 +28,17 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, rerank, print."""
     from late_rerank import Reranker, Searcher
+    from late_rerank.cli.documents import no_documents, tell_skipped
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
     from late_rerank.corpus import read_corpus
 
     corpus = read_corpus(options.path)
-    for path, reason in corpus.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+    tell_skipped(corpus.skipped)
     if not corpus.documents:
-        raise ValueError(f"{options.path} holds no documents (txt, md, rst, html, or JSON Lines)")
+        raise no_documents(options.path)
     retriever = first_stage(options.first_stage, corpus.documents, options.engine)
-    with Reranker(options.model, codec=options.codec) as reranker:
+    with Reranker(options.model, codec=options.codec, store=options.store) as reranker:
         ranking = Searcher(retriever, reranker, k=options.k).search(options.query, top_k=options.top_k)
     if options.json:
         print_json(ranking_json(options.query, options.model, options.k, ranking))

@@ -1,11 +1,13 @@
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from late_rerank.corpus import read_corpus, read_json_lines, read_qrels, read_queries
+from late_rerank.corpus import CorpusStream, files, read_corpus, read_json_lines, read_qrels, read_queries
+from late_rerank.corpus.files import read_text
 from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.split import split
 from late_rerank.corpus.standard_library import read_standard_library
@@ -78,6 +80,68 @@ class TestFolders:
             read_corpus(folder / "nowhere")
         with pytest.raises(ValueError, match=r"expected a folder or one of \.htm, \.html"):
             read_corpus(folder / "ignored.py")
+
+
+class TestStreams:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for i in range(40):
+            (tmp_path / f"{i:02}.txt").write_text(f"Text of file {i}. " * 100)
+        (tmp_path / "41.txt").write_bytes(b"\x00")
+        return tmp_path
+
+    def test_a_folder_is_read_file_by_file_as_it_is_asked_for(self, folder, monkeypatch):
+        opened = []
+        monkeypatch.setattr(files, "read_text", lambda file: opened.append(file.name) or read_text(file))
+        documents = iter(CorpusStream(folder))
+
+        assert next(documents).metadata["path"] == "00.txt"
+        assert opened == ["00.txt"]
+
+    def test_json_lines_are_read_line_by_line_as_they_are_asked_for(self, tmp_path):
+        (tmp_path / "corpus.jsonl").write_text('{"text": "fine"}\n' * 3 + "damaged")
+        documents = iter(CorpusStream(tmp_path))
+
+        assert [next(documents).text for _ in range(3)] == ["fine"] * 3
+        with pytest.raises(ValueError, match="line 4 is not JSON"):
+            next(documents)
+
+    def test_it_gives_what_reading_at_once_gives_also_the_second_time(self, folder):
+        stream, corpus = CorpusStream(folder), read_corpus(folder)
+
+        for _ in range(2):
+            assert list(stream) == corpus.documents
+            assert stream.skipped == corpus.skipped == [(str(folder / "41.txt"), "binary, not text")]
+
+    def test_the_bytes_read_add_up_to_the_size(self, folder, tmp_path):
+        (folder / "broken.md").symlink_to(folder / "nowhere")
+        (tmp_path / "lines").mkdir()
+        (tmp_path / "lines" / "a.jsonl").write_text('{"text": "Grüße"}\n\n' * 50)
+        for path in (folder, folder / "00.txt", tmp_path / "lines" / "a.jsonl"):
+            stream = CorpusStream(path)
+            seen = [stream.n_bytes_read for _ in stream]
+
+            assert seen == sorted(seen)
+            assert 0 < seen[0] <= stream.size_bytes
+            assert stream.n_bytes_read == stream.size_bytes == size(path)
+
+    def test_memory_does_not_grow_with_the_number_of_documents(self, tmp_path):
+        peaks = []
+        for n_documents in (1000, 20_000):
+            (tmp_path / "a.jsonl").write_text(json.dumps({"text": "word " * 100}) + "\n")
+            with (tmp_path / "a.jsonl").open("a") as file:
+                file.writelines(json.dumps({"text": f"{i} " * 100}) + "\n" for i in range(n_documents))
+            tracemalloc.start()
+            assert sum(1 for _ in CorpusStream(tmp_path / "a.jsonl")) == n_documents + 1
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+
+        assert peaks[1] < peaks[0] + 100_000
+
+
+def size(path):
+    files = [path] if path.is_file() else path.glob("*.txt")
+    return sum(file.stat().st_size for file in files)
 
 
 class TestHtml:

@@ -22,7 +22,17 @@ def test_import_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["search", "--help"], ["eval", "--help"], ["bench", "--help"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["search", "--help"],
+        ["index", "--help"],
+        ["store", "--help"],
+        ["store", "drop", "--help"],
+        ["eval", "--help"],
+        ["bench", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments):
     code = f"from late_rerank.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"

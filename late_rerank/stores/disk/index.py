@@ -144,8 +144,8 @@ class Index:
     def find(self, space: str, keys: Sequence[bytes], newer_than: int) -> list[Place | None]:
         """Where each of the keys lies, None where it isn't here: one query for those that aren't remembered.
 
-        What was found is remembered until a document is replaced, deleted or moved. SQLite says in 8 us whether anyone committed
-        anything; a query takes 180.
+        What was found is remembered until a document is replaced, deleted or moved. SQLite says in 8 us whether anybody
+        committed anything; a query takes 150.
         """
         if newer_than >= 0:
             return list(map(self._find(space, keys, newer_than).get, keys))

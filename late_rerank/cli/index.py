@@ -1,0 +1,97 @@
+"""`late-rerank index`: documents of any number -> token vectors in a store, ahead of queries."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_json, add_model, add_path, add_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from late_rerank import Candidate
+    from late_rerank.corpus import CorpusStream
+
+
+# Documents between two puts: what a kill loses. Flushing to disk costs nothing beside encoding so many.
+_BATCH_SIZE = 128
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "index",
+        help="encode documents into a store, ahead of queries",
+        description="Encode documents and keep their token vectors, so that queries need not. What the store holds already "
+        "isn't encoded again: stopped and started again, it goes on where it was. Memory doesn't grow with the documents.",
+    )
+    add_path(command)
+    add_store(command, required=True)
+    add_model(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, encode, store, print."""
+    from tqdm import tqdm
+
+    from late_rerank import Reranker
+    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.results import print_json
+    from late_rerank.corpus import CorpusStream
+
+    stream = CorpusStream(options.path)
+    documents = iter(stream)
+    first = next(documents, None)  # before seconds are spent on the model, and before a store is made
+    if first is None:
+        tell_skipped(stream.skipped)
+        raise no_documents(options.path)
+    with Reranker(options.model, codec=options.codec, store=options.store) as reranker:
+        try:
+            # disable=None: tqdm draws on a terminal only.
+            with tqdm(unit="B", unit_scale=True, desc="Indexing", disable=None) as bar:
+                report = reranker.index(_watched(stream, chain([first], documents), bar), batch_size=_BATCH_SIZE)
+        finally:
+            tell_skipped(stream.skipped)
+        fingerprint = reranker.encoder.fingerprint
+    result = {
+        "path": options.path,
+        "store": options.store,
+        "model": options.model,
+        "codec": options.codec,
+        "fingerprint": fingerprint,
+        **asdict(report),
+        "n_skipped_files": len(stream.skipped),
+    }
+    if options.json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _watched(stream: CorpusStream, documents: Iterator[Candidate], bar: Any) -> Iterator[Candidate]:
+    """The documents; the bar follows in bytes, since how many documents there are isn't known."""
+    if not bar.disable:
+        bar.reset(total=stream.size_bytes)
+    n_bytes_before = 0
+    for n_documents, document in enumerate(documents):
+        if n_documents % _BATCH_SIZE == 0:  # when all before this one are stored
+            bar.set_postfix_str(f"{n_documents:,} documents", refresh=False)
+            bar.update(n_bytes_before - bar.n)
+        n_bytes_before = stream.n_bytes_read
+        yield document
+    bar.update(stream.n_bytes_read - bar.n)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from late_rerank.cli.results import size_text
+
+    print(
+        f"{result['n_documents']:,} documents in {result['seconds']:.1f} s: {result['n_encoded']:,} encoded "
+        f"({result['n_tokens']:,} tokens, {size_text(result['size_bytes'])}), {result['n_cached']:,} already there"
+    )
+    print(f"kept in {result['store']} for model {result['model']}, codec {result['codec']}")

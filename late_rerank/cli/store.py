@@ -1,0 +1,221 @@
+"""`late-rerank store`: what a store holds, whether it is sound, and what makes it smaller."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_json, blank_refused, store_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from late_rerank.stores import Store
+    from late_rerank.stores.disk import DiskStore
+
+_SHOWN_PROBLEMS = 20
+
+
+def register(commands: Any) -> None:
+    """Add the command and its verbs to the parser."""
+    command = commands.add_parser(
+        "store",
+        help="look after a store: stats, verify, compact, drop, rebuild, publish",
+        description="Look after a store that `late-rerank index` made. None of these makes a store where there is none.",
+    )
+    verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add(verbs, "stats", _stats, "what it holds, by encoder and codec")
+    _add(verbs, "verify", _verify, "read all of a folder's vectors and check them; exit code 1 where some are damaged")
+    _add(verbs, "compact", _compact, "give back the room of deleted, replaced and damaged documents of a folder")
+    drop = _add(verbs, "drop", _drop, "forget the vectors of one encoder")
+    which = drop.add_mutually_exclusive_group(required=True)
+    which.add_argument("--fingerprint", metavar="PREFIX", type=blank_refused, help="its fingerprint, or how that begins")
+    which.add_argument("--model", metavar="MODEL", type=blank_refused, help="the model whose vectors go; it is loaded for that")
+    which.add_argument("--all", action="store_true", help="the vectors of every encoder")
+    _add(verbs, "rebuild", _rebuild, "make a folder's index again from its segments")
+    publish = _add(verbs, "publish", _publish, "write what a folder holds in the form that only reads, for read-only disks")
+    publish.add_argument("out", metavar="OUT", type=blank_refused, help="a new folder")
+
+
+def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None], said: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=said, description=f"{said[0].upper()}{said[1:]}.")
+    verb.add_argument("store", metavar="STORE", type=store_place, help="a folder, or redis://HOST:PORT/0 for stats and drop")
+    add_json(verb)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _stats(options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import print_json
+    from late_rerank.cli.store_text import print_stats
+
+    with _existing(options.store) as store:
+        stats = store.stats()
+    if options.json:
+        print_json({"store": options.store, **stats})
+    else:
+        print_stats(stats)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from late_rerank.cli.results import print_json
+    from late_rerank.stores.disk import DiskStore, PublishedStore
+
+    with _existing(_folder(options)) as store:
+        if not isinstance(store, (DiskStore, PublishedStore)):
+            raise ValueError(f"{options.store} is no store in a folder")
+        report = store.verify(progress=True)
+    problems = report.problems
+    if options.json:
+        print_json({"store": options.store, **asdict(report), "n_problems": len(problems)})
+        return int(bool(problems))
+    print(
+        f"checked {report.n_segments:,} segments with {report.n_records:,} records, {report.n_documents:,} documents: "
+        f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"
+    )
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        print(f"{problem.where}: {problem.reason}")
+    if len(problems) > _SHOWN_PROBLEMS:
+        print(f"... and {len(problems) - _SHOWN_PROBLEMS:,} more; --json gives all")
+    if problems and isinstance(store, DiskStore):
+        print(f"`late-rerank store compact {options.store}` drops damaged documents, so that they are encoded again")
+    return int(bool(problems))
+
+
+def _compact(options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import size_text
+
+    store = _writable(options)
+    with store:
+        report = store.compact(progress=True)
+    freed = report.size_bytes_before - report.size_bytes_after
+    dropped = f"{report.n_damaged:,} damaged and {report.n_expired:,} expired documents dropped"
+    _tell(
+        options,
+        asdict(report),
+        f"{size_text(report.size_bytes_before)} in {report.n_segments_before:,} segments before, "
+        f"{size_text(report.size_bytes_after)} in {report.n_segments_after:,} after: {size_text(freed)} freed, {dropped}",
+    )
+
+
+def _drop(options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import size_text
+
+    with _existing(options.store) as store:
+        before = store.stats()
+        fingerprints = _chosen(options, sorted({space.fingerprint for space in store.spaces()}))
+        n_documents = sum(store.drop(fingerprint) for fingerprint in fingerprints)
+        freed = before["size_bytes"] - store.stats()["size_bytes"]
+    _tell(
+        options,
+        {"fingerprints": fingerprints, "n_documents": n_documents, "size_bytes": freed},
+        f"dropped {n_documents:,} documents, {size_text(freed)}, of {', '.join(fingerprints) or 'no encoder'}",
+    )
+
+
+def _rebuild(options: argparse.Namespace) -> None:
+    from late_rerank.stores.disk import rebuild
+
+    report = rebuild(_checked(_folder(options)), progress=True)
+    _tell(
+        options,
+        asdict(report),
+        f"index made again from {report.n_segments:,} segments: {report.n_documents:,} documents, "
+        f"{report.n_damaged:,} damaged ones left out",
+    )
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import size_text
+
+    store = _writable(options)
+    with store:
+        report = store.publish(Path(options.out), progress=True)
+    _tell(
+        options,
+        {"out": options.out, **asdict(report)},
+        f"{report.n_documents:,} documents, {size_text(report.size_bytes)} in {report.n_segments:,} segments, "
+        f"published in {options.out}",
+    )
+
+
+def _tell(options: argparse.Namespace, report: dict[str, Any], sentence: str) -> None:
+    from late_rerank.cli.results import print_json
+
+    if options.json:
+        print_json({"store": options.store, **report})
+    else:
+        print(sentence)
+
+
+def _folder(options: argparse.Namespace) -> str:
+    """STORE, if it is a folder.
+
+    Raises:
+        ValueError: It is a server's URL.
+    """
+    from late_rerank.stores.opening import is_url
+
+    if is_url(options.store):
+        raise ValueError(f"{options.verb} is for stores in folders; {options.store} is kept by its server")
+    return str(options.store)
+
+
+def _checked(folder: str) -> Path:
+    """The folder, if a store lies there: opening one makes it.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        ValueError: There is something else.
+    """
+    from late_rerank.stores.disk import is_store
+
+    path = Path(folder)
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} does not exist")
+    if not is_store(path):
+        raise ValueError(f"{folder} is no store; `late-rerank index PATH --store DIR` makes one")
+    return path
+
+
+def _existing(where: str) -> Store:
+    """The store at a place, which is never made here."""
+    from late_rerank.stores import open_store
+    from late_rerank.stores.opening import is_url
+
+    return open_store(where if is_url(where) else _checked(where))
+
+
+def _writable(options: argparse.Namespace) -> DiskStore:
+    from late_rerank.stores.disk import DiskStore
+
+    store = _existing(_folder(options))
+    if not isinstance(store, DiskStore):
+        store.close()
+        raise ValueError(f"{options.store} is published, so it only reads; {options.verb} the store that it was made from")
+    return store
+
+
+def _chosen(options: argparse.Namespace, known: list[str]) -> list[str]:
+    """The fingerprints that the options mean.
+
+    Raises:
+        ValueError: None of those that are known, or several by a prefix; names them.
+    """
+    if options.all:
+        return known
+    if options.model is not None:
+        from late_rerank.encode import TextEncoder
+
+        prefix = TextEncoder(options.model).fingerprint
+    else:
+        prefix = options.fingerprint
+    chosen = [fingerprint for fingerprint in known if fingerprint.startswith(prefix)]
+    if prefix in chosen:
+        return [prefix]
+    if len(chosen) != 1:
+        said = f"{len(chosen)} fingerprints begin" if chosen else "no fingerprint begins"
+        raise ValueError(f"{options.store}: {said} with {prefix}; there are: {', '.join(chosen or known) or 'none'}")
+    return chosen

@@ -1,0 +1,31 @@
+"""What a store holds, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from late_rerank.cli.results import size_text
+
+
+def print_stats(stats: Mapping[str, Any]) -> None:
+    """One line a figure, then one line a space; stores differ in what they know."""
+    for name, value in stats.items():
+        if name != "spaces":
+            print(f"{_label(name):<10} {_value(name, value)}")
+    for space in stats.get("spaces", []):
+        size = f", {size_text(space['size_bytes'])}" if "size_bytes" in space else ""
+        print(f"{space['fingerprint'][:16]}  {space['codec']}, dim {space['dim']}: {space['n_documents']:,} documents{size}")
+
+
+def _label(name: str) -> str:
+    said = {"size_bytes": "size", "dead_bytes": "dead", "max_bytes": "bound", "index_bytes": "index"}
+    return said.get(name, name.removeprefix("n_").replace("_", " "))
+
+
+def _value(name: str, value: Any) -> str:
+    if name == "max_bytes" and value is None:
+        return "none"
+    if name.endswith("_bytes") and isinstance(value, int):
+        return size_text(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,124 @@
+"""A place -> the store that lies there, and who closes it."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from late_rerank import Reranker
+from late_rerank.errors import ModelError
+from late_rerank.stores import MemoryStore, open_store
+from late_rerank.stores.opening import is_url
+from late_rerank.testing.fakes import FakeEncoder
+
+pytest.importorskip("fcntl", reason="DiskStore needs POSIX")
+disk = import_module("late_rerank.stores.disk")
+
+
+class Closing(MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self.n_closed = 0
+
+    def close(self):
+        self.n_closed += 1
+        super().close()
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """What `Reranker(store=a place)` opened, whatever the place."""
+    store, places = Closing(), []
+    monkeypatch.setattr("late_rerank.parts.open_store", lambda where: places.append(where) or store)
+    store.places = places
+    return store
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_is_made_and_opened_again(tmp_path, kind):
+    place = kind(tmp_path / "deep" / "store")
+    with Reranker(FakeEncoder(), store=place) as reranker:
+        assert isinstance(reranker.store, disk.DiskStore)
+        reranker.index(["a cat"])
+    with Reranker(FakeEncoder(), store=place) as reranker:
+        assert reranker.rerank("cat", ["a cat"]).n_hits == 1
+
+
+def test_a_published_store_is_opened_to_read(tmp_path):
+    with disk.DiskStore(tmp_path / "store") as store:
+        Reranker(FakeEncoder(), store=store).index(["a cat"])
+        store.publish(tmp_path / "out")
+    with open_store(tmp_path / "out") as published:
+        assert isinstance(published, disk.PublishedStore)
+        assert Reranker(FakeEncoder(), store=published).rerank("cat", ["a cat"]).n_hits == 1
+
+
+def test_urls_open_redis(monkeypatch):
+    redis = pytest.importorskip("late_rerank.stores.redis", exc_type=ImportError)
+    places = []
+    monkeypatch.setattr(redis, "RedisStore", lambda url: places.append(url) or MemoryStore())
+    urls = ["redis://here:6379/0", "rediss://here/0", "unix:///run/redis.sock"]
+    for url in urls:
+        open_store(url)
+
+    assert places == urls
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["http://here", "redis:/x", "redis:here", "REDIS://here", "unix:/run/redis.sock", "file:///x", "s3://bucket/x", "", " "],
+)
+def test_other_urls_are_refused_and_what_is_taken_is_said(place):
+    with pytest.raises(ValueError, match=r"a folder, or a Redis server as redis://HOST:PORT/0"):
+        open_store(place)
+    with pytest.raises(ValueError, match=r"a folder, or a Redis server"):
+        Reranker(FakeEncoder(), store=place)
+
+
+@pytest.mark.parametrize("place", ["a", "./a", "/a/b", "C:\\a", "C:/a", "a:b", "redis", "redis/x", Path("redis://x")])
+def test_everything_else_is_a_folder(place):
+    assert not is_url(place)
+
+
+@pytest.mark.parametrize("place", ["somewhere", Path("somewhere")])
+def test_a_reranker_closes_the_store_that_it_opened(opened, place):
+    with Reranker(FakeEncoder(), store=place):
+        assert opened.n_closed == 0
+
+    assert (opened.places, opened.n_closed) == ([place], 1)
+
+
+def test_a_reranker_never_closes_a_store_that_it_was_given():
+    store = Closing()
+    with Reranker(FakeEncoder(), store=store):
+        pass
+    with pytest.raises(ModelError):
+        Reranker("no such/model/here", store=store)
+
+    assert store.n_closed == 0
+
+
+def test_an_opened_store_is_closed_where_the_model_cannot_be_made(opened):
+    with pytest.raises(ModelError):
+        Reranker("no such/model/here", store="somewhere")
+
+    assert opened.n_closed == 1
+
+
+def test_an_opened_store_is_closed_where_its_space_cannot_be_opened(opened, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opened, "space", fail)
+    with pytest.raises(KeyboardInterrupt):
+        Reranker(FakeEncoder(), store="somewhere")
+
+    assert opened.n_closed == 1
+
+
+def test_wrong_names_are_refused_before_a_store_is_made(tmp_path):
+    for arguments in ({"codec": "int3"}, {"kernel": "fast"}, {"on_missing": "ignore"}):
+        with pytest.raises(ValueError, match=next(iter(arguments.values()))):
+            Reranker(FakeEncoder(), store=tmp_path / "store", **arguments)
+
+    assert not (tmp_path / "store").exists()
