@@ -5,8 +5,10 @@ In: keys and packed documents. Out: the same, read where the files are mapped in
 
 import sys
 
+from late_rerank.errors import StoreError
+
 if sys.platform == "win32":
-    raise ImportError("DiskStore needs POSIX file locks; on Windows use it in WSL, or take MemoryStore or RedisStore")
+    raise StoreError("a store in a folder needs POSIX file locks; on Windows use it in WSL, or take MemoryStore or RedisStore")
 
 from late_rerank.stores.disk.compaction import CompactReport
 from late_rerank.stores.disk.format_file import is_store
