@@ -71,7 +71,7 @@ def text(i):
 
 
 class MemoryPeak:
-    """The peak of this process's own memory (RssAnon), looked at every 20 ms; the kernel keeps that of all its memory (VmHWM)."""
+    """The peak of this process's own memory (RssAnon), looked at every 20 ms. Of all its memory the kernel keeps it: VmHWM."""
 
     def __init__(self):
         self.anonymous = 0

@@ -81,6 +81,18 @@ class Disk:
         return [*self.folder.glob("index.sqlite*"), *(self.folder / "segments").iterdir()]
 
 
+class DiskWithWarmIndex(Disk):
+    """As after some requests: the index, of 75 bytes a document, in the page cache, the documents not."""
+
+    name = "disk-warm-index"
+
+    def __init__(self, other):
+        self.folder = other.folder
+
+    def files(self):
+        return list((self.folder / "segments").iterdir())
+
+
 class Memory(Disk):
     name = "memory"
 
@@ -317,6 +329,8 @@ def cold(contenders, keys, k):
         for name in shuffled(turns):
             contender, call = turns[name]
             gc.collect()  # mappings end with their last array
+            if isinstance(contender, DiskWithWarmIndex):
+                (contender.folder / "index.sqlite").read_bytes()
             resident.append(drop_pages(contender.files()))
             contender.open()
             started = time.perf_counter()
@@ -467,7 +481,7 @@ def main():
         }
     for contender in contenders:
         contender.close()
-    result["cold"] = with_ratios(cold([*files, RandomLMDB(files[-1])], keys, 100))
+    result["cold"] = with_ratios(cold([*files, RandomLMDB(files[-1]), DiskWithWarmIndex(files[0])], keys, 100))
     print(json.dumps(rounded(result), indent=1))
 
 

@@ -1,4 +1,4 @@
-"""The README's tables of time and of codecs, from the JSON committed beside this file. Prints Markdown.
+"""The README's tables of time, of codecs and of stores, from the JSON committed beside this file. Prints Markdown.
 
 python tests/benchmarks/tables.py
 """
@@ -8,9 +8,19 @@ from pathlib import Path
 
 RESULT = Path(__file__).parent / "bench.json"
 CODECS = Path(__file__).parent / "codecs.json"
+STORES = Path(__file__).parent / "stores.json"
+STORE_SCALE = Path(__file__).parent / "store_scale.json"
 
 DIMS = (128, 384)
 K = 100
+STORE_COLUMNS = ("disk", "lmdb raw", "lmdb ready", "sqlite raw", "sqlite ready", "memory")
+STORE_PHASES = {
+    "steady": "asked for before",
+    "new_documents_put": "after another process's put",
+    "documents_replaced": "after a document was replaced",
+    "first_pass": "asked for the first time",
+}
+COLD_COLUMNS = ("disk", "lmdb", "lmdb-random", "sqlite")
 PEERS = ("numpy", "torch", "sentence-transformers", "maxsim-cpu", "numkong")
 
 
@@ -41,9 +51,60 @@ def codec_rows(result):
     return [f"| {' | '.join(row)} |" for row in rows.values()]
 
 
+def store_rows(result):
+    """Median milliseconds of a fetch from the page cache: DiskStore, LMDB raw and ready, SQLite raw and ready, MemoryStore."""
+    rows = []
+    for k, phases in result["fetch"].items():
+        for phase, name in STORE_PHASES.items():
+            times = phases[phase]["times"]
+            cells = (f"{times[column]['median_ms']:.2f}" for column in STORE_COLUMNS)
+            rows.append(f"| {k}, {name} | {' | '.join(cells)} |")
+    return rows
+
+
+def cold_store_rows(result):
+    """Milliseconds of a hundred documents from the disk, median and 99th percentile: DiskStore, LMDB both ways, SQLite."""
+    times = result["cold"]["times"]
+    rows = []
+    for use, name in (("packed", "copied into one array"), ("scored", "scored")):
+        cells = (times[f"{column} {use}"] for column in COLD_COLUMNS)
+        found = [f"{cell['median_ms']:.0f} / {cell['p99_ms']:.0f}" for cell in cells]
+        rows.append(f"| {name} | {' | '.join(found)} |")
+    return rows
+
+
+def put_row(result):
+    """Documents a second in durable batches: DiskStore, LMDB, SQLite, MemoryStore."""
+    rates = (result["put"][name]["documents_per_s"] for name in ("disk", "lmdb", "sqlite", "memory"))
+    return f"| {' | '.join(f'{round(rate, -2):,.0f}' for rate in rates)} |"
+
+
+def scale_rows(result):
+    """Documents, the indexing process's memory, bytes on the disk, opening and first fetch by a new process."""
+    rows = []
+    for row in result["growth"]:
+        opening = row["opening_beside_the_writer"]
+        rows.append(
+            f"| {row['n_documents']:,} | {row['peak_anonymous_mb']:.0f} MB | {row['segment_bytes_per_document']:,.0f} | "
+            f"{opening['open_ms']:.1f} ms | {opening['first_get_ms']:.1f} ms |"
+        )
+    return rows
+
+
+def ten_million_rows(result):
+    """GB of ten million documents of 180 tokens, computed: codec, 384 components, 128."""
+    sizes = result["extrapolated"]["codecs"]
+    names = dict.fromkeys(name.split()[0] for name in sizes)
+    cells = {name: [f"{sizes[f'{name} {dim}']['both_gb']:.0f} GB" for dim in DIMS[::-1]] for name in names}
+    return [f"| {name} | {' | '.join(row)} |" for name, row in cells.items()]
+
+
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
-    print(*kernel_rows(result), "", rerank_row(result), "", *codec_rows(codecs), sep="\n")
+    stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
+    print(*kernel_rows(result), "", rerank_row(result), "", *codec_rows(codecs), "", sep="\n")
+    print(*store_rows(stores), "", *cold_store_rows(stores), "", put_row(stores), "", sep="\n")
+    print(*scale_rows(scale), "", *ten_million_rows(scale), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Kills writers of a DiskStore, at random moments and at named points of the write path, and checks what is left.
 
-    python tests/end_to_end/crash.py --rounds 200 [--seed 1]
+    python tests/end_to_end/crash.py --rounds 200 [--seed 1] [--break "no tombstones"]
 
 Two writers (killed again and again) and two readers share a store; their segments and the index's log are kept small, so that
-rolling, sealing, checkpoints and compaction happen all the time. Every operation is noted before it begins and after it returned.
-After each round, of every key: what is found must be a version that no acknowledged operation came after. Then `verify` must be
-clean, and a copy of the store whose index is deleted must hold the same. The last line is JSON; the exit code is 1 after any
-violation. SIGKILL proves what a process leaves behind, not what a machine without power does.
+rolling, sealing, checkpoints and compaction happen all the time. Every operation is noted before it begins and when it
+returned. After each round, of every key: what is found must be a version that no acknowledged operation came after. Then
+`verify` must be clean, and a copy of the store whose index is deleted must hold the same. The last line is JSON; the exit code
+is 1 after any violation. SIGKILL proves what a process leaves behind, not what a machine without power does. --break breaks the
+store on purpose: then there must be violations.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import inspect
 import json
 import multiprocessing
 import os
@@ -22,6 +24,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import warnings
@@ -237,6 +240,77 @@ MAKING = (
     "making the store, after its index", "making the store, in its index",
 )  # fmt: skip
 RANDOM = "random moment"
+
+
+# Breakages: the store with a line of it changed, to see that this harness notices
+
+
+def _changed(owner, name: str, old: str, new: str) -> None:
+    """Replace a part of a function's source; an error if it isn't there any more."""
+    function = getattr(owner, name)
+    source = textwrap.dedent(inspect.getsource(function))
+    if old not in source:
+        raise ValueError(f"{name} has no {old!r}")
+    module = sys.modules[function.__module__]
+    scope = {}
+    exec(f"from __future__ import annotations\n{source.replace(old, new)}", module.__dict__, scope)
+    setattr(owner, name, scope[name])
+
+
+BREAKAGES = {
+    "committed before it is written": lambda: _changed(
+        Writing,
+        "append",
+        "writer.append(records)\n            self._commit(writer, records)",
+        "size = writer.size; self._commit(writer, records); files.write_at(writer._fd, records.bytes.data, size)",
+    ),
+    "acknowledged before the commit": lambda: _changed(
+        Writing,
+        "append",
+        "self._commit(writer, records)",
+        "(self._commit(writer, records) if len(records.offsets) % 2 else None)",
+    ),
+    "no tombstones": lambda: _changed(
+        DiskStore,
+        "_delete",
+        "self._writing.append(space.name, marks)",
+        "\n".join(
+            [
+                "with self._gate.held(), self._index.changing() as changes:",
+                "                        changes.executemany('DELETE FROM record WHERE key = ?', [(key,) for key in here])",
+            ]
+        ),
+    ),
+    "tombstones dropped too early": lambda: _changed(
+        Compaction, "_drop_tombstones", "segment.n_live == segment.n_written and", "True or"
+    ),
+    "no recovery": lambda: _changed(Writing, "_recover", "with self._gate.held():", "return\n    with self._gate.held():"),
+    "recovery without a lock": lambda: _changed(SegmentWriter, "resume", "not files.try_lock(fd) or", ""),
+    "recovery seals where the file ends": lambda: _changed(
+        Writing, "_recover", "writer.seal()", "writer.size = writer.path.stat().st_size; writer.seal()"
+    ),
+    "recovery truncates": lambda: _changed(files, "zero_from", "end =", "os.ftruncate(fd, offset); end ="),
+    "the tail isn't zeroed": lambda: setattr(files, "zero_from", lambda *_: None),
+    "nothing is synced": lambda: setattr(files, "sync", lambda _: None),
+    "compaction ignores who wrote meanwhile": lambda: _changed(
+        Compaction, "_copy", "AND segment = ? AND offset = ?", "AND (segment = ? OR 1) AND (offset = ? OR 1)"
+    ),
+    "compaction forgets before it moves": lambda: _changed(
+        Compaction,
+        "_rewrite",
+        "for rows in self._living",
+        "self._writing.forget([segment.id])\n            for rows in self._living",
+    ),
+    "removed before it is forgotten": lambda: _changed(
+        Writing,
+        "forget",
+        "with self._gate.held()",
+        "for i in segment_ids: path_of(self._folder, i).unlink(missing_ok=True)\n    with self._gate.held()",
+    ),
+    "the last to commit wins": lambda: setattr(index, "_UPSERT", index._UPSERT.partition("WHERE (excluded")[0]),
+    "no gate": lambda: _changed(files.Gate, "held", "fcntl.flock(self._fd, fcntl.LOCK_EX)", "pass"),
+    "written to after it was dropped": lambda: _changed(index, "grow_segment", "cursor.rowcount != 1", "False"),
+}
 
 
 # What the processes do
@@ -538,7 +612,10 @@ class Harness:
             self.counts["rebuilds_equal"] += 1
         else:
             different = [
-                (SPACES[at], number) for at in range(2) for number in range(N_KEYS) if again[at].get(number) != left[at].get(number)
+                (SPACES[at], number)
+                for at in range(2)
+                for number in range(N_KEYS)
+                if again[at].get(number) != left[at].get(number)
             ]
             self._violated("rebuilds_unequal", f"the rebuilt index finds other documents: {different[:5]}, {lengths}")
         shutil.rmtree(copy)
@@ -554,7 +631,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after the round that passes this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where to make the stores; kept if something is violated")
+    parser.add_argument("--break", dest="breakage", choices=BREAKAGES, help="break the store on purpose")
     args = parser.parse_args()
+    if args.breakage:
+        BREAKAGES[args.breakage]()
     started = time.monotonic()
     shrink()
     tqdm.tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, which whoever is killed leaves behind

@@ -6,8 +6,8 @@ import fcntl
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 # Linux writes at most 2 GiB a call.
@@ -102,26 +102,45 @@ class Gate:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for it, hold it."""
-        with self._threads:
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:  # an interrupt while it waits, or just after, must not leave it held
-                fcntl.flock(self._fd, fcntl.LOCK_EX)
-                yield
-            finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        with self._threads, self._flocked():
+            yield
+
+    @contextmanager
+    def _flocked(self) -> Iterator[None]:
+        if self._fd is None:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:  # an interrupt while it waits, or just after, must not leave it held
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of the file."""
         with self._threads:
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
+            self._close()
 
-    def after_fork(self) -> None:
-        """In a child: parent and child share the open file, and so its lock; the child takes one of its own."""
-        self._threads = threading.Lock()
+    def _close(self) -> None:
         if self._fd is not None:
-            with suppress(OSError):
-                os.close(self._fd)
+            os.close(self._fd)
             self._fd = None
+
+    def before_fork(self, last: Callable[[], None]) -> None:
+        """Wait until no thread holds it, do `last` while it is held, and let nobody in until the fork is done.
+
+        The file is closed: parent and child would share it, and so its lock.
+        """
+        self._threads.acquire()
+        with ExitStack() as held:
+            with suppress(OSError):  # not ours to lock: then it isn't ours to write either
+                held.enter_context(self._flocked())
+            last()
+        self._close()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._threads.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on, with a lock that no thread of the parent's holds."""
+        self._threads = threading.Lock()

@@ -184,7 +184,9 @@ class Index:
         self._version, self._dead = version, dead
 
     def sequence(self) -> int:
-        """The highest that was committed."""
+        """The highest that was committed; by whoever, so also where the index was made again since it was opened."""
+        if self.was_replaced():
+            self.reopen()
         rows = self._read("SELECT sequence FROM meta")
         return int(rows[0][0])
 
@@ -339,20 +341,31 @@ class Index:
     def close(self) -> None:
         """Close both connections. The caller holds the gate: the last one to close brings the log into the database."""
         with self._reading:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = None
+            self._close()
 
-    def after_fork(self) -> None:
-        """In a child: SQLite's connections must be neither used nor closed there."""
-        _INHERITED.extend(connection for connection in (self._reader, self._writer) if connection is not None)
+    def _close(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
         self._reader = self._writer = None
-        self._reading, self._remembering = Lock(), Lock()
         self._forget()
 
+    def before_fork(self) -> None:
+        """Close both connections, and let nobody open one until the fork is done.
 
-_INHERITED: list[sqlite3.Connection] = []
+        SQLite keeps its files' locks by process: in a child that inherits what the parent knows of them it would take none.
+        """
+        self._reading.acquire()
+        with suppress(sqlite3.Error):
+            self._close()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on; connections are opened when they are needed."""
+        self._reading.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on, with a lock that no thread of the parent's holds."""
+        self._reading, self._remembering = Lock(), Lock()
 
 
 def create(path: Path, store_id: str) -> None:
@@ -386,6 +399,12 @@ def add_segment(connection: sqlite3.Connection, space_id: int) -> int:
     """A new segment's id, never used before."""
     cursor = connection.execute("INSERT INTO segment (space, state) VALUES (?, ?)", (space_id, OPEN))
     return int(cursor.lastrowid or 0)
+
+
+def use_up(connection: sqlite3.Connection, segment_ids: Sequence[int]) -> None:
+    """See to it that no new segment gets one of these numbers, or one below: a file that can't be read keeps its own."""
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'segment'")
+    connection.execute("INSERT INTO sqlite_sequence VALUES ('segment', ?)", (max(segment_ids, default=0),))
 
 
 def add_rows(connection: sqlite3.Connection, space_id: int, rows: Iterable[Row]) -> None:

@@ -70,6 +70,8 @@ def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
                     raise StoreError(f"{path} is being written to by another process; stop it first")
                 n_damaged += _read_segment(path, segments)
         n_documents = sum(segment.n_live for segment in segments.segments())
+        with segments.changing() as changes:
+            index.use_up(changes, [int(path.stem) for path in paths if path.stem.isdigit()])
         segments.checkpoint()
     finally:
         segments.close()

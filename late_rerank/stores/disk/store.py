@@ -198,6 +198,7 @@ class DiskStore(Store):
             self._mappings.note_use()
             self._mappings.keep(set())
             self._finalizer()
+            _OPEN.discard(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.max_bytes, self.ttl_s, self.check)
@@ -302,10 +303,17 @@ class DiskStore(Store):
         if self._closed:
             raise StoreError(f"the store {self.path} was closed; open it again")
 
-    def _after_fork(self) -> None:
+    def _before_fork(self) -> None:
+        self._gate.before_fork(self._index.before_fork)
+
+    def _after_fork_in_parent(self) -> None:
+        self._index.after_fork_in_parent()
+        self._gate.after_fork_in_parent()
+
+    def _after_fork_in_child(self) -> None:
         self._write_lock = Lock()
-        self._gate.after_fork()
-        self._index.after_fork()
+        self._gate.after_fork_in_child()
+        self._index.after_fork_in_child()
         self._mappings.after_fork()
         self._writing.after_fork()
         self._finalizer.detach()
@@ -335,15 +343,34 @@ _OPEN: weakref.WeakSet[DiskStore] = weakref.WeakSet()
 _WATCHED: list[bool] = []
 
 
+_FORKING: list[DiskStore] = []
+
+
 def _forks_noticed() -> None:
     if not _WATCHED:
         _WATCHED.append(True)
-        os.register_at_fork(after_in_child=_after_fork)
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _after_fork() -> None:
-    for store in list(_OPEN):
-        store._after_fork()  # noqa: SLF001 - they are ours
+# A store's parts are its own; these see to it that each is left in order on both sides of a fork.
+
+
+def _before_fork() -> None:
+    _FORKING[:] = _OPEN
+    for store in _FORKING:
+        store._before_fork()  # noqa: SLF001
+
+
+def _after_fork_in_parent() -> None:
+    for store in _FORKING:
+        store._after_fork_in_parent()  # noqa: SLF001
+    _FORKING.clear()
+
+
+def _after_fork_in_child() -> None:
+    for store in _FORKING:
+        store._after_fork_in_child()  # noqa: SLF001
+    _FORKING.clear()
 
 
 def _close(writing: Writing, opened: Index, gate: files.Gate, process: int) -> None:
