@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check format bench sanitize
+.PHONY: install demo test check format bench sanitize crash
 
 install: .venv/installed
 
@@ -30,6 +30,10 @@ format: install
 
 bench: install
 	$(BIN)/late-rerank bench --json
+
+# Kills writers of a DiskStore some 1,200 times; about ten minutes. `make test` does a few rounds.
+crash: install
+	$(BIN)/python tests/end_to_end/crash.py --rounds 200
 
 # The kernel's tests with AddressSanitizer and UndefinedBehaviorSanitizer, in an environment of their own. Without detect_leaks=0
 # Python's own memory counts as leaked; with captured output (no -s) a report would be lost.

@@ -11,11 +11,13 @@ HARNESS = Path(__file__).with_name("crash.py")
 NONE_OF = ("lost", "wrong", "torn", "reader_wrong", "verify_problems", "rebuilds_unequal", "writer_errors")
 
 
+def crash(*options):
+    command = [sys.executable, str(HARNESS), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
 def test_killed_writers_lose_nothing_and_readers_see_whole_documents(tmp_path):
-    if sys.platform == "win32":
-        pytest.skip("DiskStore needs POSIX file locks")
-    command = [sys.executable, str(HARNESS), "--rounds", "8", "--seconds", "20", "--seed", "1", "--folder", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = crash("--rounds", "8", "--seconds", "20", "--seed", "1", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
     print(counts)
@@ -26,3 +28,10 @@ def test_killed_writers_lose_nothing_and_readers_see_whole_documents(tmp_path):
     assert len(counts["kills"]) >= 5
     assert counts["acknowledged"] > 100 * counts["rounds"]
     assert counts["reader_documents"] > 1000
+
+
+@pytest.mark.parametrize("breakage", ["acknowledged before the commit", "no tombstones", "no recovery"])
+def test_the_harness_notices_a_store_that_is_broken(tmp_path, breakage):
+    done = crash("--rounds", "10", "--break", breakage, "--folder", str(tmp_path))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "violations" in done.stdout

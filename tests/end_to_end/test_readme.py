@@ -5,7 +5,19 @@ import re
 from pathlib import Path
 
 import pytest
-from benchmarks.tables import CODECS, RESULT, codec_rows, kernel_rows, rerank_row
+from benchmarks.tables import (
+    CODECS,
+    RESULT,
+    STORE_SCALE,
+    STORES,
+    codec_rows,
+    cold_store_rows,
+    kernel_rows,
+    rerank_row,
+    scale_rows,
+    store_rows,
+    ten_million_rows,
+)
 
 from late_rerank.cli.main import parser
 
@@ -16,7 +28,8 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_its_code_runs(snippet, minilm, capsys):
+def test_its_code_runs(snippet, minilm, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(snippet, "README.md", "exec"), {})
 
 
@@ -37,6 +50,12 @@ def test_its_figures_of_time_are_the_committed_ones():
     result = json.loads(RESULT.read_text())
     # After a new measurement, tests/benchmarks/tables.py prints the rows.
     for row in (rerank_row(result), *kernel_rows(result), *codec_rows(json.loads(CODECS.read_text()))):
+        assert row in README
+
+
+def test_its_figures_of_stores_are_the_committed_ones():
+    stores, scale = (json.loads(path.read_text()) for path in (STORES, STORE_SCALE))
+    for row in (*store_rows(stores), *cold_store_rows(stores), *scale_rows(scale), *ten_million_rows(scale)):
         assert row in README
 
 

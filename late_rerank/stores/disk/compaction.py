@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files, index
-from late_rerank.stores.disk.index import Index, Row, Segment
+from late_rerank.stores.disk.index import Index, Row, Segment, SegmentGoneError
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
 from late_rerank.stores.disk.writing import Writing, row_of
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
@@ -62,8 +62,9 @@ class Compaction:
             mine = [segment for segment in before if segment.space == space_id and segment.state in (index.SEALED, index.FULL)]
             chosen = self._choose(mine, min_live, newer_than, progress=progress)
             try:
-                for segment in tqdm(chosen, unit=" segments", desc="Compacting", disable=None if progress else True):
-                    self._rewrite(segment, space, newer_than)
+                with suppress(SegmentGoneError):  # another process dropped the space
+                    for segment in tqdm(chosen, unit=" segments", desc="Compacting", disable=None if progress else True):
+                        self._rewrite(segment, space, newer_than)
             finally:
                 self._finish_target()
             self._drop_tombstones(space_id)

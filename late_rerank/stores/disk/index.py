@@ -179,7 +179,8 @@ class Index:
         # A segment's dead documents only become more, and whatever takes a document from its place leaves one dead there. So
         # places are right as long as no segment has more dead than before; new documents alone, such as misses, change nothing.
         dead = dict(self._read("SELECT id, n_written - n_live FROM segment WHERE state != ?", (DEAD,)))
-        if any(dead.get(segment) != n_dead for segment, n_dead in self._dead.items()):
+        # A segment that wasn't there then counts as one without dead: its places may have been found just after.
+        if self._dead.keys() - dead.keys() or any(self._dead.get(segment, 0) != n_dead for segment, n_dead in dead.items()):
             self._known = {}  # a new dict: a thread may be looking things up in the old one, which was right when it began
         self._version, self._dead = version, dead
 

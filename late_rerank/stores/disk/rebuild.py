@@ -87,6 +87,7 @@ def _read_segment(path: Path, segments: index.Index) -> int:
         mapping = Mapping(path)
         parse_space(mapping.header.space)
     except StoreFormatError:
+        _take_number(path, segments)
         return 1
     scan = _Scan(mapping)
     with segments.changing() as changes:
@@ -98,6 +99,15 @@ def _read_segment(path: Path, segments: index.Index) -> int:
         index.set_state(changes, mapping.header.id, index.FULL if scan.sealed else index.RECOVERING)
         index.raise_sequence(changes, scan.sequence)
     return scan.n_damaged
+
+
+def _take_number(path: Path, segments: index.Index) -> None:
+    """Give the number of a file that can't be read to no new segment: the file stays, so its name is taken."""
+    if path.stem.isdigit() and len(path.stem) < 19:
+        with segments.changing() as changes:
+            values = (int(path.stem), index.DEAD)
+            changes.execute("INSERT OR IGNORE INTO segment (id, space, state) VALUES (?, 0, ?)", values)
+            changes.execute("DELETE FROM segment WHERE id = ? AND state = ?", values)
 
 
 class _Scan:

@@ -52,8 +52,8 @@ class VerifyReport:
 def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyReport:
     """Compare each record with its checksum, and the index with the records."""
     problems = [Problem(index.NAME, reason) for reason in opened.problems()]
-    spaces = dict(opened.spaces())
     segments = opened.segments()
+    spaces = dict(opened.spaces())  # after the segments, or those of a space that is made just now would have none
     n_records = n_documents = 0
     for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
         check, found = _check(folder, opened, segment, spaces)
@@ -94,6 +94,8 @@ class _SegmentCheck:
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong with this segment; counts on the way."""
+        if not self._segment.size:
+            return  # its writer is making the file; if it died, the next one removes what there is
         try:
             mapping = Mapping(self._path)
         except (OSError, StoreFormatError) as error:
