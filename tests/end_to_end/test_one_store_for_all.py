@@ -1,4 +1,4 @@
-"""Real checkpoints beside each other in one folder: whatever changes a document's vectors is a miss, and drop frees its bytes."""
+"""Real checkpoints beside each other in one folder: what changes a document's vectors is a miss, and drop frees its bytes."""
 
 import json
 

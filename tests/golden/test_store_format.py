@@ -96,7 +96,9 @@ def test_a_store_of_format_1_is_read(golden, check):
 
 def test_it_is_read_without_its_index(golden):
     (golden / "store" / "index.sqlite").unlink()
-    with pytest.warns(UserWarning, match="lost its index"), DiskStore(golden / "store") as store:
+    with pytest.warns(UserWarning, match="lost its index"):
+        store = DiskStore(golden / "store")
+    with store:
         assert contents(store) == expected()
         assert store.verify().problems == []
 
