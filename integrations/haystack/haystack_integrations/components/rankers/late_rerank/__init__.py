@@ -1,0 +1,14 @@
+"""Late-interaction reranking as a Haystack component."""
+
+from late_rerank.errors import MissingDependencyError
+
+try:
+    import haystack  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "haystack":
+        raise
+    raise MissingDependencyError("LateRerankRanker", "haystack-ai", "haystack") from error
+
+from haystack_integrations.components.rankers.late_rerank.ranker import LateRerankRanker
+
+__all__ = ["LateRerankRanker"]

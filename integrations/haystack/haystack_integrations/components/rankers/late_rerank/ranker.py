@@ -1,0 +1,188 @@
+"""Haystack documents -> the same documents in a better order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.utils import ComponentDevice
+
+from late_rerank import Candidate, RankedDocument, Ranking, Reranker
+from late_rerank.wrapping import check_count, named_parts, reranker_from
+
+
+@component
+class LateRerankRanker:
+    """Ranks documents by late interaction: for each word of the query its best match in the document, summed.
+
+    Documents' token vectors are kept in a store, so that a document is encoded once, not once a query. Put it behind one or
+    more retrievers that give it 50 to 100 documents:
+
+        pipeline.add_component("retriever", InMemoryBM25Retriever(store, top_k=100))
+        pipeline.add_component("ranker", LateRerankRanker(top_k=5, store="vectors"))
+        pipeline.connect("retriever", "ranker")
+
+    The returned documents are new. Their `score` is the relevance, from 0 to 1; `meta` says the MaxSim score as
+    "late_rerank_score" and the score that they came with, if any, as "retrieval_score". Documents that the reranker left
+    unscored (`on_missing="skip"`) follow with score 0.
+
+    Args:
+        model: "minilm" (built in), a hub name, or a folder; None for "minilm".
+        top_k: How many documents to return at most.
+        store: Where token vectors are kept: a folder, "redis://..."; None for this process's memory.
+        codec: "int8" and others: how they are packed; None for "int8".
+        device: What the model runs on; None for the fastest there is.
+        meta_fields_to_embed: Fields of `meta` that are read before the content, where a document has them.
+        embedding_separator: What stands between them.
+        score_threshold: Documents below it are left out.
+        reranker: A ready one, to be shared, instead of model, store, codec and device.
+
+    Raises:
+        ValueError: `top_k` is below 1, or both a reranker and a model, store, codec or device are given.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        top_k: int = 10,
+        *,
+        store: str | None = None,
+        codec: str | None = None,
+        device: ComponentDevice | None = None,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        score_threshold: float | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        check_count("top_k", top_k)
+        if reranker is not None:
+            reranker_from(reranker, model=model, store=store, codec=codec, device=device)  # refuses what can't go together
+        self.model = model
+        self.top_k = top_k
+        self.store = store
+        self.codec = codec
+        self.device = device
+        self.meta_fields_to_embed = meta_fields_to_embed or []
+        self.embedding_separator = embedding_separator
+        self.score_threshold = score_threshold
+        self.reranker = reranker
+        self._is_ours = reranker is None
+        self._loading = Lock()
+
+    def warm_up(self) -> None:
+        """Load the model and open the store. `run` does so itself where nobody did."""
+        with self._loading:
+            if self.reranker is None:
+                device = None if self.device is None else self.device.to_torch_str()
+                self.reranker = reranker_from(None, model=self.model, store=self.store, codec=self.codec, device=device)
+
+    def close(self) -> None:
+        """Let go of model and store, if this component loaded them."""
+        with self._loading:
+            if self._is_ours and self.reranker is not None:
+                self.reranker.close()
+                self.reranker = None
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+    ) -> dict[str, list[Document]]:
+        """Rank documents.
+
+        Args:
+            query: Not blank, unless there are no documents.
+            documents: Of several with one id the best scored counts.
+            top_k: Instead of the component's own.
+            score_threshold: Instead of the component's own.
+
+        Returns:
+            "documents", best first.
+
+        Raises:
+            ValueError: The query is blank, or `top_k` below 1.
+        """
+        check_count("top_k", top_k, or_none=True)
+        if not documents:
+            return {"documents": []}
+        self.warm_up()
+        unique = _unique(documents)
+        ranking = self._loaded().rerank(query, self._candidates(unique), top_k=top_k or self.top_k)
+        return {"documents": self._ranked(unique, ranking, score_threshold)}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(
+        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+    ) -> dict[str, list[Document]]:
+        """`run`, its work in a thread, so that the event loop is never blocked."""
+        return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its arguments.
+
+        Raises:
+            ValueError: It was given a ready reranker that has no plain arguments.
+        """
+        parts = {"model": self.model, "store": self.store, "codec": self.codec}
+        if self.reranker is not None and not self._is_ours:
+            parts = named_parts(self.reranker)
+        arguments: dict[str, Any] = default_to_dict(
+            self,
+            **parts,
+            top_k=self.top_k,
+            device=self.device.to_dict() if self.device else None,
+            meta_fields_to_embed=self.meta_fields_to_embed,
+            embedding_separator=self.embedding_separator,
+            score_threshold=self.score_threshold,
+        )
+        return arguments
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LateRerankRanker:
+        """A component from what `to_dict` gave."""
+        arguments = dict(data.get("init_parameters", {}))
+        if arguments.get("device") is not None:
+            arguments["device"] = ComponentDevice.from_dict(arguments["device"])
+        ranker: LateRerankRanker = default_from_dict(cls, {**data, "init_parameters": arguments})
+        return ranker
+
+    def _get_telemetry_data(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+    def _candidates(self, documents: list[Document]) -> list[Candidate]:
+        return [Candidate(self._text(document), document.id, document.score) for document in documents]
+
+    def _text(self, document: Document) -> str:
+        fields = [str(document.meta[name]) for name in self.meta_fields_to_embed if document.meta.get(name) is not None]
+        return self.embedding_separator.join([*fields, document.content or ""])
+
+    def _ranked(self, documents: list[Document], ranking: Ranking, score_threshold: float | None) -> list[Document]:
+        threshold = self.score_threshold if score_threshold is None else score_threshold
+        ranked = [_scored(documents[result.index], result) for result in ranking]
+        return [document for document in ranked if threshold is None or (document.score or 0.0) >= threshold]
+
+    def _loaded(self) -> Reranker:
+        if self.reranker is None:
+            raise RuntimeError("the ranker was closed while it ran; use one until all its runs have ended")
+        return self.reranker
+
+
+def _unique(documents: list[Document]) -> list[Document]:
+    """One document an id, the best scored, where the first of them stood: two retrievers often find the same."""
+    best: dict[str, Document] = {}
+    for document in documents:
+        other = best.get(document.id)
+        if other is None or (document.score is not None and (other.score is None or document.score > other.score)):
+            best[document.id] = document
+    return list(best.values())
+
+
+def _scored(document: Document, result: RankedDocument) -> Document:
+    meta = dict(document.meta)
+    if document.score is not None:
+        meta["retrieval_score"] = document.score
+    if result.score is not None:
+        meta["late_rerank_score"] = float(result.score)
+    return replace(document, score=float(result.relevance or 0.0), meta=meta)

@@ -1,0 +1,318 @@
+"""LateRerankRanker alone and in Haystack's own pipelines."""
+
+import asyncio
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from haystack import Document, Pipeline
+from haystack.components.builders import PromptBuilder
+from haystack.components.joiners import DocumentJoiner
+from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.utils import ComponentDevice
+from haystack_integrations.components.rankers.late_rerank import LateRerankRanker
+
+from late_rerank import Reranker
+from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.wrapping import reranker_from
+
+QUERY = "wait for several threads"
+TEXTS = [
+    "A queue hands items from one thread to another.",
+    "Several cats sat on the mat.",
+    "A barrier makes threads wait until all of them have arrived.",
+    "Wait for the bus.",
+    "Rivers run to the sea.",
+]
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def ranker():
+    return LateRerankRanker(reranker=Reranker(FakeEncoder()), top_k=3)
+
+
+def documents(**more):
+    return [Document(content=text, score=1.0 - i / 10, meta={"place": i}, **more) for i, text in enumerate(TEXTS)]
+
+
+def contents(result):
+    return [document.content for document in result["documents"]]
+
+
+def filled_store():
+    store = InMemoryDocumentStore()
+    store.write_documents([Document(content=text) for text in TEXTS])
+    return store
+
+
+class SlowEncoder(FakeEncoder):
+    def encode_query(self, texts):
+        time.sleep(0.3)
+        return super().encode_query(texts)
+
+
+def test_the_order_is_the_rerankers(ranker):
+    expected = [ranked.text for ranked in Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=3)]
+    assert contents(ranker.run(QUERY, documents())) == expected
+    assert expected[0] == TEXTS[2]
+
+
+def test_scores_are_floats_and_the_retrievers_score_is_kept(ranker):
+    best = ranker.run(QUERY, documents())["documents"][0]
+    (expected,) = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=1)
+    assert type(best.score) is float
+    assert best.score == pytest.approx(expected.relevance)
+    assert 0 <= best.score <= 1
+    assert best.meta == {"place": 2, "retrieval_score": 0.8, "late_rerank_score": pytest.approx(expected.score)}
+    assert type(best.meta["late_rerank_score"]) is float
+
+
+def test_given_documents_are_unchanged_and_ids_are_kept(ranker):
+    given = documents()
+    before = deepcopy(given)
+    ranked = ranker.run(QUERY, given)["documents"]
+    assert given == before
+    assert [document.id for document in ranked] == [given[document.meta["place"]].id for document in ranked]
+    assert all(document is not other for document in ranked for other in given)
+
+
+def test_ranking_twice_is_stable(ranker):
+    once = ranker.run(QUERY, documents())["documents"]
+    twice = ranker.run(QUERY, once)["documents"]
+    assert [(document.id, document.score) for document in once] == [(document.id, document.score) for document in twice]
+
+
+def test_a_document_found_twice_is_ranked_once_with_its_better_score(ranker):
+    given = [
+        Document(id="a", content=TEXTS[2], score=0.1),
+        Document(id="b", content=TEXTS[0]),
+        Document(id="a", content=TEXTS[2], score=0.7),
+    ]
+    ranked = ranker.run(QUERY, given)["documents"]
+    assert [(document.id, document.meta.get("retrieval_score")) for document in ranked] == [("a", 0.7), ("b", None)]
+
+
+def test_no_documents_need_no_model_and_no_query(tmp_path):
+    ranker = LateRerankRanker(model=str(tmp_path / "nothing"))
+    assert ranker.run("", []) == {"documents": []}
+    assert ranker.reranker is None
+
+
+def test_a_document_without_content_comes_last_with_score_0(ranker):
+    ranked = ranker.run(QUERY, [Document(content=None, meta={"a": 1}), *documents()], top_k=6)["documents"]
+    assert (ranked[-1].content, ranked[-1].score) == (None, 0.0)
+
+
+def test_a_document_that_the_reranker_skips_follows_with_score_0():
+    reranker = Reranker(FakeEncoder(), on_missing="skip")
+    reranker.index(TEXTS[2:3])
+    ranked = LateRerankRanker(reranker=reranker).run(QUERY, documents())["documents"]
+    assert [document.score for document in ranked[1:]] == [0.0] * 4
+    assert "late_rerank_score" not in ranked[1].meta
+
+
+def test_top_k_and_threshold_of_one_run_come_before_the_components(ranker):
+    assert len(ranker.run(QUERY, documents(), top_k=1)["documents"]) == 1
+    scores = [document.score for document in ranker.run(QUERY, documents(), top_k=5)["documents"]]
+    kept = ranker.run(QUERY, documents(), top_k=5, score_threshold=scores[1])["documents"]
+    assert [document.score for document in kept] == [score for score in scores if score >= scores[1]]
+
+
+def test_fields_of_meta_are_read_before_the_content():
+    ranker = LateRerankRanker(
+        reranker=Reranker(FakeEncoder()), meta_fields_to_embed=["title", "absent", "empty"], embedding_separator=" "
+    )
+    given = [Document(content="It makes them wait.", meta={"title": "several threads", "empty": None}), *documents()]
+    assert ranker.run(QUERY, given)["documents"][0].content == "It makes them wait."
+    assert LateRerankRanker(reranker=Reranker(FakeEncoder())).run(QUERY, given)["documents"][0].content == TEXTS[2]
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_top_k_below_1_is_refused(ranker, wrong):
+    with pytest.raises(ValueError, match="top_k must be at least 1"):
+        LateRerankRanker(top_k=wrong)
+    with pytest.raises(ValueError, match="top_k must be at least 1"):
+        ranker.run(QUERY, documents(), top_k=wrong)
+
+
+def test_a_blank_query_is_refused(ranker):
+    with pytest.raises(ValueError, match="needs at least one word"):
+        ranker.run(" ", documents())
+
+
+@pytest.mark.parametrize(
+    "more", [{"model": "minilm"}, {"store": "x"}, {"codec": "int4"}, {"device": ComponentDevice.from_str("cpu")}]
+)
+def test_a_ready_reranker_and_arguments_for_a_new_one_are_refused(more):
+    with pytest.raises(ValueError, match="not both"):
+        LateRerankRanker(reranker=Reranker(FakeEncoder()), **more)
+
+
+def test_nothing_is_loaded_before_warm_up_and_then_once(tmp_path, monkeypatch):
+    ranker = LateRerankRanker(store=str(tmp_path / "vectors"), codec="int4", device=ComponentDevice.from_str("cpu"))
+    assert ranker.reranker is None
+    made = []
+
+    def slowly(*arguments, **more):
+        time.sleep(0.1)
+        made.append(reranker_from(*arguments, **more))
+        return made[-1]
+
+    monkeypatch.setattr(sys.modules[LateRerankRanker.__module__], "reranker_from", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ranker.warm_up(), range(4)))
+    (loaded,) = made
+    ranker.run(QUERY, documents())
+    assert ranker.reranker is loaded
+    assert (loaded.codec.name, loaded.stats()["n_documents"]) == ("int4", 5)
+    ranker.close()
+    assert ranker.reranker is None
+    ranker.run(QUERY, documents())  # loads again, and finds what the store kept
+    assert ranker.reranker.stats()["misses"] == 0
+
+
+def test_closing_leaves_a_shared_reranker_open():
+    reranker = Reranker(FakeEncoder())
+    ranker = LateRerankRanker(reranker=reranker)
+    ranker.close()
+    assert ranker.reranker is reranker
+
+
+async def test_async_gives_the_same_and_never_blocks_the_loop():
+    ranker = LateRerankRanker(reranker=Reranker(SlowEncoder()), top_k=3)
+    ticks = 0
+
+    async def tick():
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticker = asyncio.create_task(tick())
+    result = await ranker.run_async(QUERY, documents())
+    ticker.cancel()
+    assert ticks > 5
+    assert contents(result) == contents(ranker.run(QUERY, documents()))
+
+
+def test_32_threads_share_one_reranker(ranker):
+    queries = [QUERY, "cats", "the sea", "a queue of items"] * 8
+    alone = [contents(ranker.run(query, documents())) for query in queries]
+    fresh = LateRerankRanker(reranker=Reranker(FakeEncoder()), top_k=3)
+    barrier = threading.Barrier(32)
+
+    def run(query):
+        barrier.wait()
+        return contents(fresh.run(query, documents()))
+
+    with ThreadPoolExecutor(32) as pool:
+        assert list(pool.map(run, queries)) == alone
+
+
+def pipeline_of(ranker):
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", InMemoryBM25Retriever(filled_store(), top_k=5))
+    pipeline.add_component("ranker", ranker)
+    pipeline.add_component(
+        "prompt", PromptBuilder("{% for d in documents %}[{{ d.content }}]{% endfor %} {{ query }}", required_variables="*")
+    )
+    pipeline.connect("retriever", "ranker.documents")
+    pipeline.connect("ranker.documents", "prompt.documents")
+    return pipeline
+
+
+INPUTS = {"retriever": {"query": QUERY}, "ranker": {"query": QUERY}, "prompt": {"query": QUERY}}
+
+
+def test_the_real_model_puts_the_right_document_first_in_a_pipelines_prompt():
+    pipeline = pipeline_of(LateRerankRanker(top_k=1))
+    assert pipeline.run(INPUTS)["prompt"]["prompt"] == f"[{TEXTS[2]}] {QUERY}"
+
+
+async def test_a_pipeline_runs_it_async(ranker):
+    result = await pipeline_of(ranker).run_async(INPUTS)
+    assert result["prompt"]["prompt"].startswith(f"[{TEXTS[2]}]")
+
+
+def test_two_retrievers_may_be_joined_before_it(ranker):
+    store = filled_store()
+    pipeline = Pipeline()
+    for name in ("one", "two"):
+        pipeline.add_component(name, InMemoryBM25Retriever(store, top_k=4))
+    pipeline.add_component("joiner", DocumentJoiner(join_mode="reciprocal_rank_fusion"))
+    pipeline.add_component("ranker", ranker)
+    pipeline.connect("one", "joiner")
+    pipeline.connect("two", "joiner")
+    pipeline.connect("joiner", "ranker")
+    result = pipeline.run({"one": {"query": QUERY}, "two": {"query": "cats"}, "ranker": {"query": QUERY}})
+    assert contents(result["ranker"])[0] == TEXTS[2]
+
+
+def test_a_pipeline_survives_yaml(tmp_path):
+    ranker = LateRerankRanker(
+        "minilm",
+        2,
+        store=str(tmp_path / "v"),
+        codec="int4",
+        device=ComponentDevice.from_str("cpu"),
+        meta_fields_to_embed=["t"],
+        score_threshold=0.1,
+    )
+    written = pipeline_of(ranker).dumps()
+    again = Pipeline.loads(written)
+    assert again.to_dict()["components"] == Pipeline.loads(again.dumps()).to_dict()["components"]
+    assert again.get_component("ranker").reranker is None
+    loaded = again.get_component("ranker")
+    assert (loaded.top_k, loaded.codec, loaded.device, loaded.meta_fields_to_embed) == (
+        2,
+        "int4",
+        ComponentDevice.from_str("cpu"),
+        ["t"],
+    )
+    assert again.run(INPUTS)["prompt"]["prompt"].startswith(f"[{TEXTS[2]}]")
+
+
+def test_a_ready_reranker_is_written_down_by_the_names_of_its_parts(tmp_path):
+    ranker = LateRerankRanker(reranker=Reranker("minilm", store=tmp_path / "v", codec="binary"))
+    parameters = ranker.to_dict()["init_parameters"]
+    assert (parameters["model"], parameters["store"], parameters["codec"]) == ("minilm", str(tmp_path / "v"), "binary")
+    assert "reranker" not in parameters
+
+
+def test_a_reranker_made_from_objects_can_not_be_written_down(ranker):
+    with pytest.raises(ValueError, match="model was given as an object, FakeEncoder"):
+        ranker.to_dict()
+
+
+def test_without_haystack_one_sentence_says_what_to_install():
+    code = "import sys; sys.modules['haystack'] = None\nimport haystack_integrations.components.rankers.late_rerank"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == (
+        "late_rerank.errors.MissingDependencyError: LateRerankRanker needs the package 'haystack-ai'. "
+        'Install it: pip install "late-rerank[haystack]"'
+    )
+
+
+def test_importing_it_loads_no_model_library_beyond_haystacks_own():
+    code = """if 1:
+        import sys, haystack, haystack.utils
+        before = set(sys.modules)
+        import haystack_integrations.components.rankers.late_rerank
+        new = {name.partition(".")[0] for name in set(sys.modules) - before}
+        print(sorted(new & {"torch", "transformers", "sentence_transformers"}))"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines()[0].endswith(TEXTS[2])

@@ -1,0 +1,78 @@
+"""What framework wrappers share: a reranker from their arguments, and the checks of their numbers. Public, for wrappers of your own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from late_rerank.codecs import Codec
+from late_rerank.encode import Encoder
+from late_rerank.reranker import Reranker
+from late_rerank.stores import Store
+
+
+def reranker_from(
+    reranker: Reranker | None,
+    *,
+    model: str | Encoder | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    codec: str | Codec | None = None,
+    **more: Any,
+) -> Reranker:
+    """A ready reranker as it is, or one made from the other arguments.
+
+    Args:
+        reranker: A ready one, to be shared; then none of the others may be given.
+        model: As `Reranker` takes it; None for its default, as with the others.
+        store: As `Reranker` takes it.
+        codec: As `Reranker` takes it.
+        more: Further arguments of `Reranker`; None is as if it weren't given.
+
+    Raises:
+        TypeError: `reranker` is no Reranker.
+        ValueError: Both a ready reranker and arguments for a new one.
+    """
+    given = {"model": model, "store": store, "codec": codec, **more}
+    given = {name: value for name, value in given.items() if value is not None}
+    if reranker is None:
+        return Reranker(**given)
+    if not isinstance(reranker, Reranker):
+        raise TypeError(f"reranker must be a late_rerank.Reranker, got {type(reranker).__name__}: {reranker!r:.60}")
+    if given:
+        raise ValueError(f"give either a ready reranker or {', '.join(given)}, not both: the reranker has its own")
+    return reranker
+
+
+def named_parts(reranker: Reranker) -> dict[str, str | None]:
+    """The arguments "model", "store" and "codec" that would make this reranker again, for a file; None where the default is meant.
+
+    Raises:
+        ValueError: One of its parts was given as an object, which no file can name.
+    """
+    parts: dict[str, str | None] = {}
+    for name in ("model", "store", "codec"):
+        part = reranker.arguments[name]
+        if isinstance(part, os.PathLike):
+            part = os.fspath(part)
+        if part is not None and not isinstance(part, str):
+            raise ValueError(
+                f"this reranker's {name} was given as an object, {type(part).__name__}, which can't be written down; give the "
+                f"wrapper model=, store= and codec= as names or paths instead of a ready reranker"
+            )
+        parts[name] = part
+    return parts
+
+
+def check_count(name: str, value: object, *, or_none: bool = False) -> None:
+    """See to it that a number of documents is a whole number of at least 1.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is below 1.
+    """
+    if or_none and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
