@@ -2,14 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check format bench sanitize crash
+WRAPPERS := integrations/langchain integrations/llama-index integrations/haystack
+# Without the options of the other tests.
+NBMAKE = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=300
+
+.PHONY: install demo test check format bench sanitize crash oldest notebooks
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt $(WRAPPERS:%=%/pyproject.toml)
 	@echo "Installing into .venv: about 1.6 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,redis,bench,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,redis,bench,dev]" $(WRAPPERS:%=-e "%[test]")
 	@touch $@
 
 demo: install
@@ -17,12 +21,28 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/$(BIN)/python -m pytest) || exit 1; done
+	$(NBMAKE) notebooks
 
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports --no-logo
+
+# Runs the notebooks anew and writes what they show, from the .py beside each.
+notebooks: install
+	$(BIN)/jupytext --sync notebooks/*.py
+	$(NBMAKE) --overwrite notebooks
+
+# The wrappers with the oldest versions of their frameworks that they say they take, in an environment of its own.
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	grep -Ev '^(haystack|lang|llama-index)' constraints.txt >.venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt \
+		-c .venv-oldest/constraints.txt -e ".[offline]" $(WRAPPERS:%=-e "%[test]")
+	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
 
 format: install
 	$(BIN)/ruff format .

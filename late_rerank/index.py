@@ -132,7 +132,7 @@ def index_documents(
         for batch in _batches(texts, batch_size):
             by_key = {key_of(text): text for text in batch if not is_blank(text)}
             keys = list(by_key)
-            missing = [keys[i] for i in space.get(keys).missing]
+            missing = [keys[i] for i in space.missing(keys)]
             if missing:
                 packed = encode_and_pack(encoder, codec, [by_key[key] for key in missing])
                 space.put(missing, packed)

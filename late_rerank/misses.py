@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from threading import Lock
 
@@ -13,6 +12,7 @@ from late_rerank.index import encode_and_pack
 from late_rerank.pool import KeyedDocuments
 from late_rerank.stores import Space
 from late_rerank.timing import Timer
+from late_rerank.warn import warn_caller
 
 
 class MissEncoder:
@@ -65,8 +65,7 @@ class MissEncoder:
 
 
 def _warn(error: StoreError) -> None:
-    warnings.warn(
+    warn_caller(
         "the store can't keep new documents, so they are encoded anew for each query (Reranker.stats()['n_not_stored'] counts "
-        f"them): {error}",
-        stacklevel=7,  # the caller of `rerank`
+        f"them): {error}"
     )

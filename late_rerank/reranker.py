@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from late_rerank.pool import CandidatePool, KeyedDocuments
 from late_rerank.stores import Store
 from late_rerank.timing import Timer
 from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, Fetched, Ranking, TokenVectors
+from late_rerank.warn import warn_caller
 
 OnMissing = Literal["encode", "skip", "raise"]
 
@@ -48,6 +48,7 @@ class Reranker:
         codec: The Codec in use.
         store: The Store in use.
         kernel: The Kernel in use: `kernel.name` says which.
+        arguments: What it was made with, by name.
 
     Raises:
         ModelError: The model can't be found, or can't be what it says.
@@ -70,6 +71,15 @@ class Reranker:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
         device = None if device is None else str(device)  # a torch.device will do
+        self.arguments: dict[str, Any] = {
+            "model": model,
+            "store": store,
+            "codec": codec,
+            "backend": backend,
+            "device": device,
+            "kernel": kernel,
+            "on_missing": on_missing,
+        }
         # Everything cheap is checked before the model is loaded.
         self.codec = resolve_codec(codec)
         self.kernel = resolve_kernel(kernel, device)
@@ -226,6 +236,17 @@ class Reranker:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its arguments: another process loads the model anew. With `store=None` it begins with an empty memory."""
+        return _made_again, (self.arguments,)
+
+    def __copy__(self) -> Reranker:
+        """Itself: it is shared, and frameworks copy whatever holds it."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Reranker:
+        return self
+
     def _encode_queries(self, queries: Sequence[str]) -> TokenVectors:
         encoded = self.encoder.encode_query(queries)
         check_vectors(encoded, queries, self.encoder.dim, "query")
@@ -239,10 +260,9 @@ class Reranker:
         if first:
             longest = getattr(self.encoder, "query_tokens", None)
             limit = f" of {longest} tokens" if longest else ""
-            warnings.warn(
+            warn_caller(
                 f"query {query!r:.60} is longer than the model's limit{limit} and was cut; further ones are counted in "
-                "Reranker.stats()['n_queries_truncated'] and marked in Ranking.query_truncated",
-                stacklevel=4,
+                "Reranker.stats()['n_queries_truncated'] and marked in Ranking.query_truncated"
             )
 
     def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[CandidatePool]) -> None:
@@ -265,6 +285,10 @@ def _documents(keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocu
         all_found = len(fetched.found) == len(keys)
         yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
     yield from encoding
+
+
+def _made_again(arguments: dict[str, Any]) -> Reranker:
+    return Reranker(**arguments)
 
 
 def _check_top_k(top_k: int | None) -> None:

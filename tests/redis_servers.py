@@ -61,7 +61,7 @@ class RedisServer:
         self._wait()
 
     def _wait(self):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.running.poll() is None:
             if self._answers():
                 return
@@ -105,12 +105,12 @@ class RedisServer:
 @contextmanager
 def cluster(folder, *options):
     """Three servers that share the slots."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options)
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "10000", *options)
     with ExitStack() as stack:
         servers = [stack.enter_context(RedisServer(folder / str(i), *options)) for i in range(3)]
         addresses = [f"127.0.0.1:{server.port}" for server in servers]
         create = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
-        subprocess.run(create, capture_output=True, check=True, timeout=30)
+        subprocess.run(create, capture_output=True, check=True, timeout=120)
         while not all("cluster_state:ok" in server.cli("CLUSTER", "INFO") for server in servers):
             time.sleep(0.05)
         yield servers

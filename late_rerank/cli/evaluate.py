@@ -27,8 +27,8 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, index, rerank, measure, print."""
-    from late_rerank import Reranker
     from late_rerank.cli.first_stage import first_stage
+    from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus, read_qrels, read_queries
     from late_rerank.evaluate import evaluate, read_run, retrieve_run
@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
         run = retrieve_run(first_stage(stage, documents, options.engine), judged, options.k, progress=True)
     else:
         run = read_run(Path(stage), {str(document.id): document for document in documents}, options.k)
-    store = options.store or MemoryStore(max_bytes=None)  # a bound would drop candidates before they are scored
-    with Reranker(options.model, codec=options.codec, store=store) as reranker:
+    unbounded = MemoryStore(max_bytes=None)  # a bound would drop candidates before they are scored
+    with opened_reranker(options, otherwise=unbounded) as reranker:
         result = evaluate(reranker, run, queries, qrels, progress=True)
         bytes_per_token = reranker.codec.spec(reranker.encoder.dim).bytes_per_token
     report = {

@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> None:
     """Read, encode, store, print."""
     from tqdm import tqdm
 
-    from late_rerank import Reranker
     from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.opening import open_answering, opened_reranker, shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     if first is None:
         tell_skipped(stream.skipped)
         raise no_documents(options.path)
-    with Reranker(options.model, codec=options.codec, store=options.store) as reranker:
+    with opened_reranker(options, open_place=open_answering) as reranker:
         try:
             # disable=None: tqdm draws on a terminal only.
             with tqdm(unit="B", unit_scale=True, desc="Indexing", disable=None) as bar:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         fingerprint = reranker.encoder.fingerprint
     result = {
         "path": options.path,
-        "store": options.store,
+        "store": shown_place(options.store),
         "model": options.model,
         "codec": options.codec,
         "fingerprint": fingerprint,
@@ -88,10 +88,10 @@ def _watched(stream: CorpusStream, documents: Iterator[Candidate], bar: Any) -> 
 
 
 def _print(result: dict[str, Any]) -> None:
-    from late_rerank.cli.results import size_text
+    from late_rerank.cli.results import counted, size_text
 
     print(
-        f"{result['n_documents']:,} documents in {result['seconds']:.1f} s: {result['n_encoded']:,} encoded "
-        f"({result['n_tokens']:,} tokens, {size_text(result['size_bytes'])}), {result['n_cached']:,} already there"
+        f"{counted(result['n_documents'], 'document')} in {result['seconds']:.1f} s: {result['n_encoded']:,} encoded "
+        f"({counted(result['n_tokens'], 'token')}, {size_text(result['size_bytes'])}), {result['n_cached']:,} already there"
     )
     print(f"kept in {result['store']} for model {result['model']}, codec {result['codec']}")

@@ -40,17 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = parser().parse_args(arguments)
-    # A document may hold lone surrogates, and a terminal may be ASCII: print what can't be shown as an escape.
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    command = ""
     try:
-        with warnings.catch_warnings(), _interrupts():
-            warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
-            # A command that did its work, but found what should be seen to, returns its own exit code.
-            code = options.run(options) or 0
-        sys.stdout.flush()
+        with _interrupts():
+            options = parser().parse_args(arguments)  # interruptible too: where a store is named it loads NumPy
+            command = options.command
+            return _run(options)
     except KeyboardInterrupt:
         _complain("interrupted")
         return _INTERRUPTED
@@ -59,9 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (LateRerankError, OSError, ValueError) as error:
-        _complain(f"late-rerank {options.command}: {error}")
+        _complain(f"late-rerank {command}: {_said(error)}")
         return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    # A document may hold lone surrogates, and a terminal may be ASCII: print what can't be shown as an escape.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
+        # A command that did its work, but found what should be seen to, returns its own exit code.
+        code = options.run(options) or 0
+    sys.stdout.flush()
     return int(code)
+
+
+def _said(error: Exception) -> str:
+    """The error as a sentence: what the system says of a file comes without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 @contextmanager

@@ -29,7 +29,10 @@ def store_place(text: str) -> str:
     from late_rerank.stores.opening import is_url  # loads NumPy, which --help need not
 
     try:
-        is_url(text)
+        if is_url(text):
+            from late_rerank.stores.redis.address import checked_url
+
+            checked_url(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text

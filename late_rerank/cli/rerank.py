@@ -28,7 +28,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, rerank, print."""
-    from late_rerank import Reranker
+    from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
     from late_rerank.corpus import parse_json_lines, read_json_lines
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         candidates = list(parse_json_lines(sys.stdin.buffer, "stdin"))
     else:
         candidates = read_json_lines(Path(options.file))
-    with Reranker(options.model, codec=options.codec, store=options.store) as reranker:
+    with opened_reranker(options) as reranker:
         ranking = reranker.rerank(options.query, candidates, top_k=options.top_k)
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))

@@ -52,6 +52,11 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes:,.1f} TB"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, which takes an "s" unless there is one."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def excerpt(text: str, length: int = _EXCERPT) -> str:
     """The beginning of a text on one line."""
     line = " ".join(text[: 2 * length].split())

@@ -27,9 +27,10 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, rerank, print."""
-    from late_rerank import Reranker, Searcher
+    from late_rerank import Searcher
     from late_rerank.cli.documents import no_documents, tell_skipped
     from late_rerank.cli.first_stage import first_stage
+    from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
     from late_rerank.corpus import read_corpus
 
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     if not corpus.documents:
         raise no_documents(options.path)
     retriever = first_stage(options.first_stage, corpus.documents, options.engine)
-    with Reranker(options.model, codec=options.codec, store=options.store) as reranker:
+    with opened_reranker(options) as reranker:
         ranking = Searcher(retriever, reranker, k=options.k).search(options.query, top_k=options.top_k)
     if options.json:
         print_json(ranking_json(options.query, options.model, options.k, ranking))

@@ -48,19 +48,20 @@ def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None],
 
 
 def _stats(options: argparse.Namespace) -> None:
+    from late_rerank.cli.opening import shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.cli.store_text import print_stats
 
     with _existing(options.store) as store:
         stats = store.stats()
     if options.json:
-        print_json({"store": options.store, **stats})
+        print_json({"store": shown_place(options.store), **stats})
     else:
         print_stats(stats)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from late_rerank.cli.results import print_json
+    from late_rerank.cli.results import counted, print_json
     from late_rerank.stores.disk import DiskStore, PublishedStore
 
     with _existing(_folder(options)) as store:
@@ -72,8 +73,9 @@ def _verify(options: argparse.Namespace) -> int:
         print_json({"store": options.store, **asdict(report), "n_problems": len(problems)})
         return int(bool(problems))
     print(
-        f"checked {report.n_segments:,} segments with {report.n_records:,} records, {report.n_documents:,} documents: "
-        f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}"
+        f"checked {counted(report.n_segments, 'segment')} with {counted(report.n_records, 'record')}, "
+        f"{counted(report.n_documents, 'document')}: "
+        f"{counted(len(problems), 'problem') if problems else 'no problems'}"
     )
     for problem in problems[:_SHOWN_PROBLEMS]:
         print(f"{problem.where}: {problem.reason}")
@@ -85,7 +87,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _compact(options: argparse.Namespace) -> None:
-    from late_rerank.cli.results import size_text
+    from late_rerank.cli.results import counted, size_text
 
     store = _writable(options)
     with store:
@@ -95,13 +97,13 @@ def _compact(options: argparse.Namespace) -> None:
     _tell(
         options,
         asdict(report),
-        f"{size_text(report.size_bytes_before)} in {report.n_segments_before:,} segments before, "
+        f"{size_text(report.size_bytes_before)} in {counted(report.n_segments_before, 'segment')} before, "
         f"{size_text(report.size_bytes_after)} in {report.n_segments_after:,} after: {size_text(freed)} freed, {dropped}",
     )
 
 
 def _drop(options: argparse.Namespace) -> None:
-    from late_rerank.cli.results import size_text
+    from late_rerank.cli.results import counted, size_text
 
     with _existing(options.store) as store:
         before = store.stats()
@@ -111,24 +113,25 @@ def _drop(options: argparse.Namespace) -> None:
     _tell(
         options,
         {"fingerprints": fingerprints, "n_documents": n_documents, "size_bytes": freed},
-        f"dropped {n_documents:,} documents, {size_text(freed)}, of {', '.join(fingerprints) or 'no encoder'}",
+        f"dropped {counted(n_documents, 'document')}, {size_text(freed)}, of {', '.join(fingerprints) or 'no encoder'}",
     )
 
 
 def _rebuild(options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import counted
     from late_rerank.stores.disk import rebuild
 
     report = rebuild(_checked(_folder(options)), progress=True)
     _tell(
         options,
         asdict(report),
-        f"index made again from {report.n_segments:,} segments: {report.n_documents:,} documents, "
+        f"index made again from {counted(report.n_segments, 'segment')}: {counted(report.n_documents, 'document')}, "
         f"{report.n_damaged:,} damaged ones left out",
     )
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from late_rerank.cli.results import size_text
+    from late_rerank.cli.results import counted, size_text
 
     store = _writable(options)
     with store:
@@ -136,16 +139,17 @@ def _publish(options: argparse.Namespace) -> None:
     _tell(
         options,
         {"out": options.out, **asdict(report)},
-        f"{report.n_documents:,} documents, {size_text(report.size_bytes)} in {report.n_segments:,} segments, "
-        f"published in {options.out}",
+        f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
+        f"{counted(report.n_segments, 'segment')}, published in {options.out}",
     )
 
 
 def _tell(options: argparse.Namespace, report: dict[str, Any], sentence: str) -> None:
+    from late_rerank.cli.opening import shown_place
     from late_rerank.cli.results import print_json
 
     if options.json:
-        print_json({"store": options.store, **report})
+        print_json({"store": shown_place(options.store), **report})
     else:
         print(sentence)
 
@@ -156,10 +160,11 @@ def _folder(options: argparse.Namespace) -> str:
     Raises:
         ValueError: It is a server's URL.
     """
+    from late_rerank.cli.opening import shown_place
     from late_rerank.stores.opening import is_url
 
     if is_url(options.store):
-        raise ValueError(f"{options.verb} is for stores in folders; {options.store} is kept by its server")
+        raise ValueError(f"{options.verb} is for stores in folders; {shown_place(options.store)} is kept by its server")
     return str(options.store)
 
 
@@ -182,10 +187,10 @@ def _checked(folder: str) -> Path:
 
 def _existing(where: str) -> Store:
     """The store at a place, which is never made here."""
-    from late_rerank.stores import open_store
+    from late_rerank.cli.opening import open_answering
     from late_rerank.stores.opening import is_url
 
-    return open_store(where if is_url(where) else _checked(where))
+    return open_answering(where if is_url(where) else str(_checked(where)))
 
 
 def _writable(options: argparse.Namespace) -> DiskStore:
@@ -204,6 +209,8 @@ def _chosen(options: argparse.Namespace, known: list[str]) -> list[str]:
     Raises:
         ValueError: None of those that are known, or several by a prefix; names them.
     """
+    from late_rerank.cli.opening import shown_place
+
     if options.all:
         return known
     if options.model is not None:
@@ -217,5 +224,7 @@ def _chosen(options: argparse.Namespace, known: list[str]) -> list[str]:
         return [prefix]
     if len(chosen) != 1:
         said = f"{len(chosen)} fingerprints begin" if chosen else "no fingerprint begins"
-        raise ValueError(f"{options.store}: {said} with {prefix}; there are: {', '.join(chosen or known) or 'none'}")
+        raise ValueError(
+            f"{shown_place(options.store)}: {said} with {prefix}; there are: {', '.join(chosen or known) or 'none'}"
+        )
     return chosen

@@ -10,9 +10,10 @@ from late_rerank.cli.results import size_text
 
 def print_stats(stats: Mapping[str, Any]) -> None:
     """One line a figure, then one line a space; stores differ in what they know."""
-    for name, value in stats.items():
-        if name != "spaces":
-            print(f"{_label(name):<10} {_value(name, value)}")
+    figures = {_label(name): _value(name, value) for name, value in stats.items() if name != "spaces"}
+    width = max(map(len, figures))
+    for label, value in figures.items():
+        print(f"{label:<{width}}  {value}")
     for space in stats.get("spaces", []):
         size = f", {size_text(space['size_bytes'])}" if "size_bytes" in space else ""
         print(f"{space['fingerprint'][:16]}  {space['codec']}, dim {space['dim']}: {space['n_documents']:,} documents{size}")
@@ -24,8 +25,8 @@ def _label(name: str) -> str:
 
 
 def _value(name: str, value: Any) -> str:
-    if name == "max_bytes" and value is None:
-        return "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", False: "no", True: "yes"}[value]
     if name.endswith("_bytes") and isinstance(value, int):
         return size_text(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

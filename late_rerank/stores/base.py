@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from late_rerank.errors import IncompatibleError
-from late_rerank.types import CodecSpec, Fetched, PackedVectors
+from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
 KEY_BYTES = 16
 
@@ -59,6 +59,20 @@ class Space(ABC):
             What is here, in the order of `keys`, and the positions of what isn't. The vectors stay valid and unchanged
             while the caller holds them, whatever is put or deleted meanwhile.
         """
+
+    def missing(self, keys: Sequence[bytes]) -> I64:
+        """Find out what isn't here without fetching what is. Counts as a use of what is, like `get`.
+
+        It calls `get`; a store that can tell for less overrides it. Indexing asks this.
+
+        Args:
+            keys: In any order; a key that is asked for twice and isn't here is missing twice.
+
+        Returns:
+            (n_missing,) int64, ascending positions in `keys`: `get(keys).missing`. Where only the vectors would tell that a
+            document is damaged, it may count as here.
+        """
+        return self.get(keys).missing
 
     @abstractmethod
     def delete(self, keys: Sequence[bytes]) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import copy_columns, layout, one_buffer_each
-from late_rerank.types import Bytes, CodecSpec, Fetched, PackedVectors
+from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors
 
 _SpaceName = tuple[str, str]
 # 8 bytes for the space, then the key: faster to make and to hash than a tuple.
@@ -165,6 +165,10 @@ class _MemorySpace(Space):
         documents = [answer for answer in answers if answer is not None]
         lengths = [document.length for document in documents]
         return one_buffer_each(self.codec, payloads, lengths, [document.truncated for document in documents])
+
+    def missing(self, keys: Sequence[bytes]) -> I64:
+        answers = self._store._find(self._names(keys))  # noqa: SLF001
+        return np.array([i for i, answer in enumerate(answers) if answer is None], dtype=np.int64)
 
     def delete(self, keys: Sequence[bytes]) -> int:
         return self._store._delete(self._names(keys))  # noqa: SLF001

@@ -49,8 +49,10 @@ def is_url(where: str | os.PathLike[str]) -> bool:
         return False
     if where.startswith(REDIS_SCHEMES):
         return True
-    if not where.strip() or _URL.match(where):
+    other = _URL.match(where)
+    if other or not where.strip():
+        given = f'a place that begins with "{other[0]}"' if other else repr(where)  # a password may follow
         raise ValueError(
-            f"a store is a folder, or a Redis server as redis://HOST:PORT/0, rediss://... or unix://PATH; got {where!r}"
+            f"a store is a folder, or a Redis server as redis://HOST:PORT/0, rediss://... or unix://PATH; got {given}"
         )
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, TypeVar
@@ -12,7 +11,8 @@ import numpy as np
 from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import space_json
-from late_rerank.types import CodecSpec, Fetched, PackedVectors
+from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
+from late_rerank.warn import warn_caller
 
 _T = TypeVar("_T")
 
@@ -82,6 +82,9 @@ class TieredStore(Store):
         finally:
             self.far.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TieredStore, (self.near, self.far)
+
     def _unless_near_fails(self, work: Callable[[], _T]) -> _T | None:
         """What `work` on the near store gives, or None and a count."""
         try:
@@ -90,11 +93,10 @@ class TieredStore(Store):
             with self._lock:
                 first, self._n_near_errors = self._n_near_errors == 0, self._n_near_errors + 1
             if first:
-                warnings.warn(
+                warn_caller(
                     f"the near store ({type(self.near).__name__}) failed: {error}. The far one is used meanwhile. This is said "
                     'once; TieredStore.stats() counts on ("n_near_errors").',
                     RuntimeWarning,
-                    stacklevel=4,
                 )
             return None
 
@@ -123,6 +125,18 @@ class _TieredSpace(Space):
             found = [asked[i] for i in far.positions.tolist()]
             self._guard(lambda: self._near.put(found, far.found))
         return _joined(near, far)
+
+    def missing(self, keys: Sequence[bytes]) -> I64:
+        """What the far store doesn't hold, whether or not the near one does: after indexing every document is in `far`.
+
+        Where `far` is read-only, what neither holds.
+        """
+        if self._far_writes:
+            return self._far.missing(keys)
+        near: I64 | None = self._guard(lambda: self._near.missing(keys))
+        if near is None:
+            return self._far.missing(keys)
+        return near[self._far.missing([keys[i] for i in near.tolist()])]
 
     def delete(self, keys: Sequence[bytes]) -> int:
         """Forget documents in both. Returns the larger of the two numbers that were there."""

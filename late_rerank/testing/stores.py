@@ -56,6 +56,22 @@ class StoreTests:
         space.put(names, packed)
         assert same_documents(space.get([names[1], names[1]]).found, packed.take(np.array([1, 1])))
 
+    def test_what_is_missing_is_what_get_misses(self, store: Store) -> None:
+        space, names, unknown = store.space("a", SPEC), keys(len(LENGTHS)), keys(3, salt=9)
+        asked = [[], names, unknown, [unknown[0], names[1], unknown[0], names[1], names[5], unknown[2], names[0]]]
+        for put, deleted in ((0, []), (5, names[:2]), (len(names), names[1:2])):
+            space.put(names[:put], random_packed(LENGTHS[:put], SPEC))
+            space.delete(deleted)
+            for some in asked:
+                missing = space.missing(some)
+                assert missing.dtype == np.int64
+                assert missing.tolist() == space.get(some).missing.tolist()
+
+    def test_missing_sees_no_other_space(self, store: Store) -> None:
+        names = keys(2)
+        store.space("a", SPEC).put(names, random_packed([5, 6], SPEC))
+        assert store.space("b", SPEC).missing(names).tolist() == [0, 1]
+
     def test_asking_for_nothing_finds_nothing(self, store: Store) -> None:
         fetched = store.space("a", SPEC).get([])
         assert len(fetched.found) == len(fetched.positions) == len(fetched.missing) == 0

@@ -16,7 +16,8 @@ def lasting(tmp_path_factory):
 def server(tmp_path):
     """A server to be killed."""
     skip_without_redis()
-    with RedisServer(tmp_path / "redis", "--appendonly", "yes") as started:
+    # "always": else what was acknowledged in the second before a kill may be lost.
+    with RedisServer(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always") as started:
         yield started
 
 
@@ -28,7 +29,7 @@ def opened():
     stores = []
 
     def open_store(url, **options):
-        options = {"prefix": fresh_prefix(), "timeout_s": 0.3, "pause_s": 0.1} | options
+        options = {"prefix": fresh_prefix(), "timeout_s": 10, "pause_s": 0.1} | options
         stores.append(RedisStore(url, **options))
         return stores[-1]
 

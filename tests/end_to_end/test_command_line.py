@@ -245,3 +245,22 @@ def test_the_demo_answers_in_under_a_minute():
     assert "500 of 500" in out
     assert err == ""
     assert time.monotonic() - started < 120  # a minute on an idle machine; this one may be busy
+
+
+def test_ctrl_c_while_the_arguments_are_read_is_told_like_any_other(monkeypatch, capsys):
+    # `--store` loads NumPy, which takes a tenth of a second.
+    monkeypatch.setattr("late_rerank.stores.opening.is_url", lambda _: signal.raise_signal(signal.SIGINT))
+
+    assert main(["search", "here", "cats", "--store", "there"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_what_the_system_says_of_a_file_is_a_sentence(capsys):
+    assert main(["rerank", "cats", "/nowhere.jsonl"]) == 1
+    assert capsys.readouterr().err == "late-rerank rerank: /nowhere.jsonl: No such file or directory\n"
+
+
+def test_one_document_is_one(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("A cat.")
+    assert main(["index", str(tmp_path / "a.txt"), "--store", str(tmp_path / "store")]) == 0
+    assert capsys.readouterr().out.startswith("1 document in ")

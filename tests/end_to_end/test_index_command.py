@@ -218,6 +218,8 @@ def test_a_bar_is_drawn_on_a_terminal_only(some, store):
         ["index", "", "--store", "{store}"],
         ["index", "{folder}", "--store", "http://here"],
         ["search", "{folder}", "q", "--store", "redis:/x"],
+        ["index", "{folder}", "--store", "redis://here:99999"],
+        ["index", "{folder}", "--store", "redis://:se/cret@here"],
         ["index", "{folder}", "--store", "{store}", "--codec", "int3"],
     ],
 )
@@ -248,6 +250,82 @@ def test_failing_work_exits_with_1_and_a_message(arguments, complaint, folder, s
     assert out == ""
     assert complaint in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "empty folder"])
+@pytest.mark.parametrize("command", ["index", "search", "rerank", "eval"])
+def test_a_wrong_model_leaves_no_store(command, there, folder, store, tmp_path, capsys):
+    if there:
+        os.mkdir(store)  # noqa: PTH102
+    (tmp_path / "corpus.jsonl").write_text(json.dumps({"_id": "1", "text": "A cat."}))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "a cat"}))
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("q\t1\t1\n")
+    given = {
+        "index": [folder],
+        "search": [folder, "cats"],
+        "rerank": ["cats", str(tmp_path / "corpus.jsonl")],
+        "eval": [str(tmp_path)],
+    }
+
+    assert main([command, *given[command], "--store", store, "--model", "/nowhere"]) == 1
+    assert "/nowhere" in capsys.readouterr().err
+    assert os.path.exists(store) == there  # noqa: PTH110
+    assert not there or os.listdir(store) == []  # noqa: PTH208
+
+
+def test_a_store_that_cannot_be_is_told_before_the_model_is_loaded(folder, capsys):
+    assert main(["index", folder, "--store", folder, "--model", "/nowhere"]) == 1
+    assert "is no store" in capsys.readouterr().err
+
+
+class TestRedis:
+    @pytest.fixture(autouse=True)
+    def _redis(self):
+        pytest.importorskip("redis")
+
+    DOWN = "redis://:secret@127.0.0.1:1/0"
+
+    @pytest.mark.parametrize("more", [[], ["--json"]])
+    def test_what_is_not_kept_is_a_failure(self, folder, more, capsys):
+        assert main(["index", folder, "--store", self.DOWN, *more]) == 1
+        out, err = capsys.readouterr()
+
+        assert out == ""
+        assert "redis://:***@127.0.0.1:1/0" in err
+        assert "refused" in err
+        assert "secret" not in err
+
+    def test_a_server_that_gets_full_midway_is_a_failure(self, server, folder, capsys):
+        server.cli("CONFIG", "SET", "maxmemory", "1")
+
+        assert main(["index", folder, "--store", server.url]) == 1
+        assert "raise its maxmemory" in capsys.readouterr().err
+
+    def test_a_query_goes_on_with_a_warning(self, folder, capsys):
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # here they are errors
+            assert main(["search", folder, "pets", "--store", self.DOWN, "--json"]) == 0
+        out, err = capsys.readouterr()
+
+        assert json.loads(out)["store"] == {"hits": 0, "misses": 2}
+        assert err.count("warning: Redis at redis://:***@127.0.0.1:1/0") == 1
+
+    def test_a_second_run_encodes_nothing_and_no_password_is_printed(self, tmp_path, folder, call, capsys):
+        from redis_servers import RedisServer, skip_without_redis
+
+        skip_without_redis()
+        with RedisServer(tmp_path / "redis", "--requirepass", "secret") as server:
+            url = f"redis://:secret@127.0.0.1:{server.port}"
+            first, second = call("index", folder, "--store", url), call("index", folder, "--store", url)
+            assert main(["index", folder, "--store", url]) == 0
+            said = capsys.readouterr().out
+            stats = call("store", "stats", url)
+
+        assert (first["n_encoded"], second["n_encoded"], second["n_cached"]) == (2, 0, 2)
+        assert first["store"] == stats["store"] == f"redis://:***@127.0.0.1:{server.port}"
+        assert "secret" not in said
+        assert [(space["fingerprint"], space["n_documents"]) for space in stats["spaces"]] == [(first["fingerprint"], 2)]
 
 
 def test_a_damaged_line_is_named_and_what_came_before_is_kept(tmp_path, store, call, capsys):

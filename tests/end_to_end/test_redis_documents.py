@@ -1,6 +1,7 @@
 """What a real Redis holds: shared, expired, flushed, spoilt."""
 
 import os
+import pickle
 import time
 import warnings
 
@@ -9,7 +10,9 @@ from redis_queries import QUERY, TEXTS, hits
 from redis_servers import fresh_prefix, skip_without_redis
 
 from late_rerank import Reranker
+from late_rerank.errors import StoreConnectionError
 from late_rerank.index import key_of
+from late_rerank.stores import MemoryStore, TieredStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -28,9 +31,14 @@ class TestWhatRedisHolds:
         assert [space.fingerprint for space in reranker.store.spaces()] == [FakeEncoder().fingerprint]
 
     def test_documents_expire(self, lasting, opened):
+        lasting_long = Reranker(FakeEncoder(), store=opened(lasting.url, ttl_s=300))
+        hits(lasting_long)
+        assert hits(lasting_long) == 20
+        left_ms = [int(lasting.cli("PTTL", name)) for name in value_names(lasting, lasting_long.store).values() if ":" in name]
+        assert len([ms for ms in left_ms if 0 < ms <= 300_000]) == 20
+
         reranker = Reranker(FakeEncoder(), store=opened(lasting.url, ttl_s=0.5))
         hits(reranker)
-        assert hits(reranker) == 20
         time.sleep(0.6)
 
         assert reranker.stats()["n_documents"] == 0
@@ -114,6 +122,79 @@ class TestWhatRedisHolds:
         assert good
 
 
+class TestMissing:
+    """What indexing asks: `Space.missing`."""
+
+    def test_indexing_again_fetches_no_vectors(self, server, opened):
+        reranker = Reranker(FakeEncoder(), store=opened(server.url))
+        reranker.index(TEXTS[:15])
+        server.cli("CONFIG", "RESETSTAT")
+        report = reranker.index(TEXTS)
+
+        assert (report.n_encoded, report.n_cached) == (5, 15)
+        called = server.cli("INFO", "commandstats")
+        assert "cmdstat_set:" in called
+        assert "get:" not in called  # nor mget
+
+    def test_a_damaged_document_counts_as_here(self, lasting, opened):
+        store = opened(lasting.url)
+        space = store.space("a", SPEC)
+        space.put(keys(3), random_packed([1, 2, 3], SPEC))
+        lasting.cli("SET", value_names(lasting, store)[keys(3)[1].hex()], "noise")
+
+        assert space.missing(keys(4)).tolist() == [3]
+        assert space.get(keys(4)).missing.tolist() == [1, 3]
+
+    def test_it_counts_as_a_use(self, lasting, opened):
+        store = opened(lasting.url)
+        space = store.space("a", SPEC)
+        space.put(keys(2), random_packed([1, 2], SPEC))
+        time.sleep(2.1)
+        space.missing(keys(1))
+
+        names = value_names(lasting, store)
+        idle_s = [int(lasting.cli("OBJECT", "IDLETIME", names[key.hex()])) for key in keys(2)]
+        assert idle_s[0] < idle_s[1]
+
+    def test_of_a_server_that_is_down_everything_is_missing_and_counted_or_it_raises(self, server, opened):
+        store, strict = opened(server.url), opened(server.url, on_error="raise")
+        store.space("a", SPEC).put(keys(3), random_packed([1, 2, 3], SPEC))
+        server.kill()
+
+        with pytest.warns(RuntimeWarning, match="did not answer"):
+            assert store.space("a", SPEC).missing(keys(3)).tolist() == [0, 1, 2]
+        assert store.stats()["n_unreachable"] == 3
+        with pytest.raises(StoreConnectionError, match="did not answer"):
+            strict.space("a", SPEC).missing(keys(3))
+
+
+def test_stats_tell_each_space(lasting, opened):
+    store = opened(lasting.url)
+    for name, n in (("a", 3), ("b", 2)):
+        store.space(name, SPEC).put(keys(n), random_packed([1] * n, SPEC))
+    store.space("only opened", SPEC)
+
+    assert store.stats()["spaces"] == [
+        {"fingerprint": name, "codec": "test", "dim": 7, "n_documents": n}
+        for name, n in (("a", 3), ("b", 2), ("only opened", 0))
+    ]
+
+
+def test_a_store_is_sent_to_another_process(lasting, opened):
+    store = opened(lasting.url, ttl_s=300, check=True, on_error="raise")
+    store.space("a", SPEC).put(keys(3), random_packed([1, 2, 3], SPEC))
+
+    with pickle.loads(pickle.dumps(TieredStore(MemoryStoreThatPickles(), store))) as tiered:
+        assert same_documents(tiered.space("a", SPEC).get(keys(3)).found, random_packed([1, 2, 3], SPEC))
+        assert tiered.far.url == store.url
+        assert tiered.far.prefix == store.prefix
+
+
+class MemoryStoreThatPickles(MemoryStore):
+    def __reduce__(self):
+        return MemoryStore, (self.max_bytes,)
+
+
 def value_names(server, store):
     return {name.rpartition(":")[2]: name for name in server.cli("--scan", "--pattern", f"{store.prefix}:*").split()}
 
@@ -162,6 +243,22 @@ class TestDamage:
 
         assert hits(reranker) == 19
         assert hits(reranker) == 20
+
+    @pytest.mark.parametrize("on_error", ["miss", "raise"])
+    def test_a_name_that_is_no_string_is_nothing_in_stats(self, damaged, opened, lasting, on_error):
+        reranker, client, name, _ = damaged
+        client.delete(name)
+        client.lpush(name, "x")
+        store = opened(lasting.url, prefix=reranker.store.prefix, on_error=on_error)
+
+        assert store.stats()["n_errors"] == 0
+
+    def test_a_prefix_that_somebody_else_uses(self, lasting, opened):
+        store = opened(lasting.url, on_error="raise")
+        lasting.cli("SET", f"{store.prefix}:spaces", "theirs")
+
+        with pytest.raises(StoreConnectionError, match="give another prefix"):
+            store.space("a", SPEC).put(keys(1), random_packed([1], SPEC))
 
     def test_check_finds_one_flipped_bit(self, damaged, opened, lasting):
         reranker, client, name, _ = damaged

@@ -240,10 +240,29 @@ def test_wrong_use_exits_with_2(arguments, capsys):
     assert "usage: late-rerank store" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["stats"], ["drop", "--all"], ["drop", "--fingerprint", "a"]])
+def test_a_server_that_is_down_is_a_failure(arguments, capsys):
+    pytest.importorskip("redis")
+    assert main(["store", arguments[0], "redis://:secret@127.0.0.1:1/0", *arguments[1:]]) == 1
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert "Redis at redis://:***@127.0.0.1:1/0: 127.0.0.1:1 did not answer" in err
+    assert ".." not in err
+
+
+def test_no_password_of_a_server_is_printed(capsys):
+    assert main(["store", "verify", "redis://:secret@127.0.0.1:1/0"]) == 1
+    assert "secret" not in capsys.readouterr().err
+
+
 def test_stats_and_drop_work_on_a_server(lasting, call, say):
     with Reranker(FakeEncoder(), store=lasting.url) as reranker:
         reranker.index(TEXTS)
 
     assert call("stats", lasting.url)["n_documents"] >= 50
-    assert "documents" in say("stats", lasting.url)
+    said = say("stats", lasting.url)
+    assert "estimated    no\n" in said
+    assert "last error   none\n" in said
+    assert "fake-64-None  int8, dim 64: 50 documents\n" in said
     assert call("drop", lasting.url, "--fingerprint", "fake-64-None")["n_documents"] == 50

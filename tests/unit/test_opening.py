@@ -75,6 +75,13 @@ def test_other_urls_are_refused_and_what_is_taken_is_said(place):
         Reranker(FakeEncoder(), store=place)
 
 
+@pytest.mark.parametrize("where", ["redis:/:secret@h", "REDIS://:secret@h", "http://user:secret@h"])
+def test_a_wrong_url_is_refused_without_its_password(where):
+    with pytest.raises(ValueError, match="got a place that begins with") as error:
+        is_url(where)
+    assert "secret" not in str(error.value)
+
+
 @pytest.mark.parametrize("place", ["a", "./a", "/a/b", "C:\\a", "C:/a", "a:b", "redis", "redis/x", Path("redis://x")])
 def test_everything_else_is_a_folder(place):
     assert not is_url(place)

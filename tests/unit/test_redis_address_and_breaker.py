@@ -69,6 +69,9 @@ def test_no_pause_is_no_breaker():
         ("redis://h?password=secret&db=1", "redis://h?password=***&db=1"),
         ("rediss://h?ssl_password=secret", "rediss://h?ssl_password=***"),
         ("unix://user:secret@/tmp/s?db=1", "unix://user:***@/tmp/s?db=1"),
+        ("unix:///tmp/s", "unix:///tmp/s"),
+        ("redis://", "redis://"),
+        ("redis:///1", "redis:///1"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url, shown):

@@ -130,6 +130,44 @@ def test_far_is_not_asked_for_what_near_has(space, near, far, monkeypatch):
     assert space.get(NAMES[:2]).missing.tolist() == []
 
 
+def test_missing_is_what_far_lacks_so_that_indexing_fills_it(space, near, far):
+    put(near, 0, 1)
+    put(far, 1, 2)
+
+    assert space.missing(NAMES).tolist() == [0, 3, 4, 5, 6]
+    assert space.missing([NAMES[3], NAMES[0], NAMES[1], NAMES[3]]).tolist() == [0, 1, 3]
+
+
+def test_after_indexing_far_holds_every_document(near, far):
+    reranker = Reranker(FakeEncoder(), store=TieredStore(near, far))
+    texts = [f"document {i}" for i in range(5)]
+    reranker.index(texts)
+    far.drop(reranker.encoder.fingerprint)
+
+    assert reranker.index(texts).n_encoded == 5
+    assert far.stats()["n_documents"] == 5
+
+
+def test_where_far_is_read_only_missing_is_what_neither_holds(near, far, monkeypatch):
+    monkeypatch.setattr(type(far), "read_only", True)
+    space = TieredStore(near, far).space("a", SPEC)
+    put(near, 0, 1)
+    put(far, 1, 2)
+
+    assert space.missing(NAMES).tolist() == [3, 4, 5, 6]
+    assert space.missing([NAMES[3], NAMES[0], NAMES[2], NAMES[3]]).tolist() == [0, 3]
+
+
+def test_a_near_store_that_fails_is_passed_over_by_missing(near, far, monkeypatch):
+    monkeypatch.setattr(type(far), "read_only", True)
+    space = TieredStore(near, far).space("a", SPEC)
+    put(far, 1, 2)
+    monkeypatch.setattr(near, "_find", lambda _: (_ for _ in ()).throw(StoreError("locked")))
+
+    with pytest.warns(RuntimeWarning, match="near store"):
+        assert space.missing(NAMES[:3]).tolist() == [0]
+
+
 def test_close_closes_both_even_if_one_fails(near, far, monkeypatch):
     put(far, 0)
     monkeypatch.setattr(near, "close", lambda: 1 / 0)

@@ -4,6 +4,7 @@ store.py         RedisStore: arguments, spaces, counts
 space.py         documents of one space: names, values, batches
 values.py        what Redis gave -> documents, or damage
 servers.py       which server of a cluster owns which name; commands in, replies out, in order
+replies.py       whether a reply is one to its command
 connections.py   one server's connections; sending to several at once, retries, errors as sentences
 trouble.py       what happens when a server doesn't answer: breaker, counts, one warning or an error
 address.py       URLs: checked at the door, and shown without their password

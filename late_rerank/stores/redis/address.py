@@ -30,7 +30,8 @@ def checked_url(url: str) -> SplitResult:
     except ValueError:
         # `from None`: a password with an unescaped "/" or "#" is taken for a port, and named in that error.
         raise ValueError(
-            f'url must be "{scheme}://[user]:[password]@host:port/db"; percent-encode what is special in the password'
+            f'url must be "{scheme}://[user]:[password]@host:port/db", the port at most 65535 and db a number; percent-encode '
+            "what is special in the password"
         ) from None
     if scheme == "unix" and not parts.path:
         raise ValueError('url must name the socket: "unix:///path/to/redis.sock"')
@@ -43,4 +44,5 @@ def shown_url(url: str) -> str:
     secret, at, place = parts.netloc.rpartition("@")
     user, colon, _ = secret.partition(":")
     query = urlencode([(name, "***" if "password" in name else value) for name, value in parse_qsl(parts.query)], safe="*/:")
-    return parts._replace(netloc=f"{user}{colon and ':***'}{at}{place}", query=query).geturl()
+    # Not `geturl`: it drops the slashes of "redis:///1" and "unix:///path".
+    return f"{parts.scheme}://{user}{colon and ':***'}{at}{place}{parts.path}{query and '?' + query}"

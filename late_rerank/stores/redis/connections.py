@@ -32,6 +32,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from late_rerank.stores.redis.replies import fits
 from late_rerank.stores.redis.trouble import Breaker, Failed
 
 Command = tuple[Any, ...]
@@ -39,6 +40,9 @@ _Given = TypeVar("_Given")
 _Got = TypeVar("_Got")
 
 BACK_OFF_S = 0.05
+
+# A name under which somebody keeps a list, say, is damage like a string that is no record.
+_OF_ANOTHER_TYPE: Mapping[str, Any] = {"GET": b"", "STRLEN": 0}
 
 
 def options_of(url: str, timeout_s: float) -> dict[str, Any]:
@@ -85,7 +89,7 @@ class Node:
 
     def send(self, commands: Sequence[Command]) -> _Call:
         """Send commands; read their replies from what this returns, and close it."""
-        call = _Call(self, len(commands))
+        call = _Call(self, commands)
         try:
             call.connection.send_packed_command(call.connection.pack_commands(commands))
         except BaseException:
@@ -97,13 +101,13 @@ class Node:
 class _Call:
     """Commands on their way over a connection that nobody else uses meanwhile."""
 
-    def __init__(self, node: Node, n_replies: int) -> None:
-        self._node, self._n_replies = node, n_replies
+    def __init__(self, node: Node, commands: Sequence[Command]) -> None:
+        self._node, self._commands = node, commands
         self.connection: Any = node.pool.get_connection()
         self._whole = False
 
     def replies(self, deadline: float) -> list[Any]:
-        """One reply a command; Failed in place of a refusal.
+        """One reply a command; Failed in place of a refusal, or of what is no reply to it.
 
         Raises:
             RedisError: The connection broke, or nothing came until `deadline` (as time.monotonic tells it).
@@ -111,15 +115,20 @@ class _Call:
         # Nodes that hang together are waited for together: the first takes the time, the rest is only looked at.
         if not self.connection.can_read(max(deadline - time.monotonic(), 0.001)):
             raise redis.TimeoutError("no reply in time")
-        replies = [self._reply() for _ in range(self._n_replies)]
+        replies = [self._reply(command) for command in self._commands]
         self._whole = True
         return replies
 
-    def _reply(self) -> Any:
+    def _reply(self, command: Command) -> Any:
         try:
-            return self.connection.read_response(disable_decoding=True)
+            reply = self.connection.read_response(disable_decoding=True)
         except ResponseError as refusal:
+            if _is_of_another_type(refusal) and command[0] in _OF_ANOTHER_TYPE:
+                return _OF_ANOTHER_TYPE[command[0]]
             return _refused(self._node, refusal)
+        if not fits(command, reply):
+            return Failed(f"{self._node.name} answered {command[0]} with {reply!r:.40}. Is this Redis's URL?", refused=True)
+        return reply
 
     def close(self) -> None:
         """Give the connection back; one with replies unread would answer the next command with them."""
@@ -178,17 +187,29 @@ def _try(node: Node, work: Callable[[_Given], _Got], given: _Given) -> _Got | Fa
 def _refused(node: Node, error: ResponseError) -> Failed:
     moved = isinstance(error, (MovedError, ClusterCrossSlotError))
     stale = moved or isinstance(error, ClusterDownError)
-    return Failed(f"{node.name} refused: {error}. {_advice(error)}".strip(), refused=True, moved=moved, stale=stale)
+    return Failed(_sentence(f"{node.name} refused", error), refused=True, moved=moved, stale=stale)
 
 
 def _lost(node: Node, error: Exception) -> Failed:
     """No reply came. A timeout isn't tried again: the caller has waited for it once."""
     final = (AuthenticationError, AuthorizationError)
     again = isinstance(error, (redis.ConnectionError, OSError)) and not isinstance(error, final)
-    return Failed(f"{node.name} did not answer: {error}. {_advice(error)}".strip(), again=again, stale=True)
+    return Failed(_sentence(f"{node.name} did not answer", error), again=again, stale=True)
+
+
+def _sentence(beginning: str, error: Exception) -> str:
+    return f"{beginning}: {str(error).rstrip('.')}. {_advice(error)}".strip()
+
+
+def _is_of_another_type(error: Exception) -> bool:
+    return str(error).startswith("WRONGTYPE")
 
 
 def _advice(error: Exception) -> str:
+    if _is_of_another_type(error):
+        return "Somebody else keeps something under this store's names: give another prefix."
+    if str(error) == "Too many connections":  # redis-py's own, of a pool with a bound
+        return "max_connections in the URL is below the number of threads."
     for kinds, advice in _ADVICE:
         if isinstance(error, kinds):
             return advice

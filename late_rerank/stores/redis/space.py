@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from late_rerank.stores.base import Space
 from late_rerank.stores.record import HEADER_BYTES, layout, pack_records
 from late_rerank.stores.redis.trouble import Failed, Trouble, Unanswered
 from late_rerank.stores.redis.values import read_values
-from late_rerank.types import CodecSpec, Fetched, PackedVectors
+from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
 if TYPE_CHECKING:  # `redis` is an extra
     from late_rerank.stores.redis.connections import Node
@@ -77,6 +79,7 @@ class RedisSpace(Space):
         self.described = described
         self._shared = shared
         self._prefix = f"{prefix}:{hashlib.blake2b(described.encode(), digest_size=8).hexdigest()}:"
+        self.name = self._prefix[:-1].encode()  # what its documents' names begin with
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
         failures: list[Failed] = []
@@ -108,6 +111,14 @@ class RedisSpace(Space):
         if n_damaged:
             self._shared.trouble.damaged(n_damaged)
         return fetched
+
+    def missing(self, keys: Sequence[bytes]) -> I64:
+        """What isn't here; nothing is fetched, so a damaged value counts as here, until a query's `get` misses it."""
+        # TOUCH, not EXISTS: with allkeys-lru what is indexed again must not go before what nobody asked for.
+        replies = self._shared.servers.each([("TOUCH", name) for name in self._names(keys)])
+        failures = _failures(replies)
+        self._shared.trouble.met(failures, n_unreachable=len(failures))
+        return np.array([i for i, reply in enumerate(replies) if reply != 1], dtype=np.int64)
 
     def delete(self, keys: Sequence[bytes]) -> int:
         return self._shared.unlink(self._names(keys))

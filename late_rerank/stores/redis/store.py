@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from threading import Lock
 from typing import Any
 
@@ -23,7 +24,9 @@ _DOCUMENT = re.compile(rb"[0-9a-f]{16}:[0-9a-f]{32}")
 class RedisStore(Store):
     """Token vectors in Redis or a Redis Cluster, shared between processes and machines. Safe to share between threads.
 
-    It is a cache: a document that Redis lost, or can't give in time, counts as missing and is encoded again.
+    It is a cache: a document that Redis lost, or can't give in time, counts as missing and is encoded again. It sends GET,
+    MGET, SET, TOUCH, ZADD, ZRANGE, EXISTS, CLUSTER SLOTS; for counts and deletions SCAN, STRLEN, UNLINK, ZREM. Pickled it
+    takes its arguments along, the password included, and connects anew.
 
     Args:
         url: "redis://user:password@host:port/db", "rediss://..." (TLS), "unix:///path"; of a cluster any one server.
@@ -62,6 +65,19 @@ class RedisStore(Store):
         _check_numbers(ttl_s, timeout_s, retries, pause_s)
         self.url = shown_url(url)
         self.prefix = prefix
+        self._given = (
+            url,
+            {
+                "prefix": prefix,
+                "ttl_s": ttl_s,
+                "timeout_s": timeout_s,
+                "retries": retries,
+                "pause_s": pause_s,
+                "on_error": on_error,
+                "check": check,
+                "cluster": cluster,
+            },
+        )
         servers = _load_servers()
         self._shared = Shared(
             servers.Servers(url, timeout_s=timeout_s, retries=retries, pause_s=pause_s, cluster=cluster),
@@ -95,35 +111,50 @@ class RedisStore(Store):
     def stats(self) -> dict[str, Any]:
         """What all spaces of this prefix hold, and what went wrong in this process.
 
-        n_documents and size_bytes (values and names) walk over all names in Redis: a second or so for a million. Sizes
-        are looked up for 100,000 documents a server; more count as long as those are, and "estimated" says so.
+        n_documents, size_bytes (values and names) and spaces walk over all names in Redis: a second or so for a million.
+        Sizes are looked up for 100,000 documents a server; more count as long as those are, and "estimated" says so.
         n_errors counts calls that met an error, n_unreachable documents asked for in vain, n_not_stored documents that
         could not be put, n_damaged values that were no record of their key; last_error is a text or None.
         """
         n_documents = size_bytes = 0
+        by_space: Counter[bytes] = Counter()
         estimated = False
         for batches in self._shared.walk(f"{self.prefix}:*"):
             n, size, looked = 0, 0, 0
             for names in batches:
                 documents = [name for name in names if self._names_document(name)]
                 n += len(documents)
+                by_space.update(name.rpartition(b":")[0] for name in documents)
                 if looked < MEASURED_DOCUMENTS:
                     looked += len(documents)
                     size += self._shared.sizes(documents)
             n_documents += n
             size_bytes += size if looked == n else size * n // looked
             estimated = estimated or looked < n
+        spaces = [
+            {
+                "fingerprint": space.fingerprint,
+                "codec": space.codec.name,
+                "dim": space.codec.dim,
+                "n_documents": by_space[space.name],
+            }
+            for space in self._every_space()
+        ]
         return {
             "n_documents": n_documents,
             "size_bytes": size_bytes,
             "estimated": estimated,
             "url": self.url,
             **self._shared.trouble.counts(),
+            "spaces": spaces,
         }
 
     def close(self) -> None:
         """Close the connections. What is in Redis stays."""
         self._shared.servers.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, self._given
 
     def _space(self, described: str, fingerprint: str, codec: CodecSpec) -> RedisSpace:
         with self._lock:
@@ -147,6 +178,10 @@ class RedisStore(Store):
 
     def _names_document(self, name: bytes) -> bool:
         return _DOCUMENT.fullmatch(name, len(self.prefix) + 1) is not None
+
+
+def _reopen(url: str, options: dict[str, Any]) -> RedisStore:
+    return RedisStore(url, **options)
 
 
 def _load_servers() -> Any:

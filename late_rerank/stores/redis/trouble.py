@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from threading import Lock
 from typing import Literal
 
 from late_rerank.errors import StoreConnectionError
+from late_rerank.warn import warn_caller
 
 OnError = Literal["miss", "raise"]
 
@@ -129,11 +129,10 @@ class Trouble:
         if self.on_error == "raise":
             raise StoreConnectionError(text)
         if first:
-            warnings.warn(
+            warn_caller(
                 f"{text} Documents count as missing meanwhile, and are encoded again. This is said once; "
                 'RedisStore.stats() counts on ("n_errors", "last_error").',
                 RuntimeWarning,
-                stacklevel=4,
             )
 
     def damaged(self, n: int) -> None:

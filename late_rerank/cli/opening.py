@@ -1,0 +1,78 @@
+"""Rerankers and stores as options name them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from late_rerank.stores import open_store
+from late_rerank.stores.opening import is_url
+
+if TYPE_CHECKING:
+    from late_rerank import Reranker
+    from late_rerank.encode import Encoder
+    from late_rerank.stores import Store
+
+# Nobody waits for an answer: a server that is busy, or restarts, is waited for.
+_PATIENT_S = 10.0
+_PATIENT_RETRIES = 5
+
+
+@contextmanager
+def opened_reranker(
+    options: argparse.Namespace, *, open_place: Callable[[str], Store] = open_store, otherwise: Store | None = None
+) -> Iterator[Reranker]:
+    """The Reranker of --model, --codec and --store, closed at the end.
+
+    Args:
+        options: A command's.
+        open_place: What opens --store.
+        otherwise: The store where --store isn't given; None for a Reranker's own.
+    """
+    from late_rerank import Reranker
+
+    if options.store is None:
+        with Reranker(options.model, codec=options.codec, store=otherwise) as reranker:
+            yield reranker
+        return
+    model: str | Encoder = options.model
+    if _would_be_made(options.store):
+        # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
+        from late_rerank.encode import TextEncoder
+
+        model = TextEncoder(options.model)
+    with open_place(options.store) as store, Reranker(model, codec=options.codec, store=store) as reranker:
+        yield reranker
+
+
+def open_answering(where: str) -> Store:
+    """The store at a place. A server that can't be reached is an error here, where a query goes on without it.
+
+    Raises:
+        StoreConnectionError: It can't be reached; each method may raise it later.
+    """
+    if not is_url(where):
+        return open_store(where)
+    from late_rerank.stores import RedisStore
+
+    return RedisStore(where, on_error="raise", timeout_s=_PATIENT_S, retries=_PATIENT_RETRIES)
+
+
+def shown_place(where: str) -> str:
+    """Where a store is, for output: a URL without its password."""
+    if not is_url(where):
+        return where
+    from late_rerank.stores.redis.address import shown_url
+
+    return shown_url(where)
+
+
+def _would_be_made(where: str) -> bool:
+    """Whether opening makes a new store."""
+    if is_url(where):
+        return False
+    folder = Path(where)
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
