@@ -220,10 +220,15 @@ class Reranker:
             "n_documents": stored["n_documents"],
             "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
-            "model": getattr(self.encoder, "name", type(self.encoder).__name__),
+            "model": self.model_name,
             "codec": self.codec.name,
             "fingerprint": self.encoder.fingerprint,
         }
+
+    @property
+    def model_name(self) -> str:
+        """The model as it was named, or what kind of encoder it is."""
+        return str(getattr(self.encoder, "name", type(self.encoder).__name__))
 
     def close(self) -> None:
         """Close the store, if this Reranker made or opened it."""

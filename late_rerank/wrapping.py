@@ -1,4 +1,4 @@
-"""What framework wrappers share: a reranker from their arguments, and the checks of their numbers. Public, for wrappers of your own."""
+"""What framework wrappers share: a reranker from their arguments, and the check of their numbers."""
 
 from __future__ import annotations
 
@@ -41,26 +41,6 @@ def reranker_from(
     if given:
         raise ValueError(f"give either a ready reranker or {', '.join(given)}, not both: the reranker has its own")
     return reranker
-
-
-def named_parts(reranker: Reranker) -> dict[str, str | None]:
-    """The arguments "model", "store" and "codec" that would make this reranker again, for a file; None where the default is meant.
-
-    Raises:
-        ValueError: One of its parts was given as an object, which no file can name.
-    """
-    parts: dict[str, str | None] = {}
-    for name in ("model", "store", "codec"):
-        part = reranker.arguments[name]
-        if isinstance(part, os.PathLike):
-            part = os.fspath(part)
-        if part is not None and not isinstance(part, str):
-            raise ValueError(
-                f"this reranker's {name} was given as an object, {type(part).__name__}, which can't be written down; give the "
-                f"wrapper model=, store= and codec= as names or paths instead of a ready reranker"
-            )
-        parts[name] = part
-    return parts
 
 
 def check_count(name: str, value: object, *, or_none: bool = False) -> None:

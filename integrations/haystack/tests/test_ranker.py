@@ -288,7 +288,7 @@ def test_a_ready_reranker_is_written_down_by_the_names_of_its_parts(tmp_path):
 
 
 def test_a_reranker_made_from_objects_can_not_be_written_down(ranker):
-    with pytest.raises(ValueError, match="model was given as an object, FakeEncoder"):
+    with pytest.raises(ValueError, match="its model as an object, FakeEncoder"):
         ranker.to_dict()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -11,7 +12,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice
 
 from late_rerank import Candidate, RankedDocument, Ranking, Reranker
-from late_rerank.wrapping import check_count, named_parts, reranker_from
+from late_rerank.wrapping import check_count, reranker_from
 
 
 @component
@@ -125,9 +126,9 @@ class LateRerankRanker:
         Raises:
             ValueError: It was given a ready reranker that has no plain arguments.
         """
-        parts = {"model": self.model, "store": self.store, "codec": self.codec}
+        parts: dict[str, str | None] = {"model": self.model, "store": self.store, "codec": self.codec}
         if self.reranker is not None and not self._is_ours:
-            parts = named_parts(self.reranker)
+            parts = {name: _written_down(name, self.reranker.arguments[name]) for name in parts}
         arguments: dict[str, Any] = default_to_dict(
             self,
             **parts,
@@ -186,3 +187,15 @@ def _scored(document: Document, result: RankedDocument) -> Document:
     if result.score is not None:
         meta["late_rerank_score"] = float(result.score)
     return replace(document, score=float(result.relevance or 0.0), meta=meta)
+
+
+def _written_down(name: str, part: object) -> str | None:
+    """An argument of a reranker as YAML takes it."""
+    if part is None or isinstance(part, str):
+        return part
+    if isinstance(part, os.PathLike):
+        return str(os.fspath(part))
+    raise ValueError(
+        f"this component's reranker was given its {name} as an object, {type(part).__name__}, which no file can name; give the "
+        "component model=, store= and codec= as names or paths instead"
+    )

@@ -1,0 +1,183 @@
+"""A LangChain retriever that reranks what another one found."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from langchain_core.vectorstores import VectorStoreRetriever
+from pydantic import ConfigDict, Field
+
+from langchain_late_rerank._documents import candidates, checked, ranked_documents
+from late_rerank import Reranker
+from late_rerank.codecs import Codec
+from late_rerank.encode import Encoder
+from late_rerank.stores import Store
+from late_rerank.wrapping import check_count, reranker_from
+
+
+class LateRerankRetriever(BaseRetriever):
+    """The `k` best of what another retriever finds, by late interaction.
+
+    For each word of the query the best match in a document counts, and these are summed. Documents' token vectors are kept in
+    a store, so that a document is encoded once, not once a query: then reranking 100 of them takes milliseconds.
+
+    Setup:
+        `pip install langchain-late-rerank "late-rerank[offline]"`. No key, no server.
+
+    Instantiate:
+        Let the base retriever give 50 to 100 documents: `as_retriever()` alone gives 4, too few to gain anything.
+
+        ```python
+        from langchain_late_rerank import LateRerankRetriever
+
+        retriever = LateRerankRetriever(
+            base_retriever=vectorstore.as_retriever(search_kwargs={"k": 50}),  # or fetch_k=50 below
+            k=3,
+            store="vectors",  # a folder: token vectors survive this process
+        )
+        ```
+
+    Usage:
+        ```python
+        retriever.invoke("how do threads wait for each other?")
+        retriever.invoke("how do threads wait for each other?", k=5)
+        ```
+
+    Use within a chain:
+        ```python
+        chain = {"context": retriever | format_documents, "question": RunnablePassthrough()} | prompt | llm | StrOutputParser()
+        chain.invoke("how do threads wait for each other?")
+        ```
+
+    Returned documents are copies with the given ids, and with scores in their metadata: "relevance_score" in [0, 1],
+    "late_rerank_score" (MaxSim), and "retrieval_score" where the base retriever left a score there. Documents that the
+    reranker leaves unscored (`on_missing="skip"`) follow, with relevance_score 0 and without late_rerank_score.
+
+    Args:
+        base_retriever: What finds the documents: any retriever, or another Runnable from a str to a list of Documents.
+        k: How many documents to return at most; `invoke(query, k=...)` for one call.
+        fetch_k: How many the base retriever is asked for: its `invoke` is given `k=fetch_k`, which retrievers of vector stores
+            take. None to leave that to the base retriever; it must be None where that takes no `k` (a RunnableLambda).
+        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
+        model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
+        store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
+        codec: How they are packed: "int8" and others, or a Codec; None for "int8".
+        name: LangChain's: the name in traces.
+        tags: LangChain's.
+        metadata: LangChain's; "late_rerank_model" is added.
+
+    Raises:
+        ValueError: `k` or `fetch_k` is below 1, `fetch_k` is below `k`, both a reranker and a model, store or codec are given.
+        TypeError: An argument is of the wrong type.
+        ModelError: The model can't be found, or can't be what it says.
+        StoreError: The store can't be opened.
+    """
+
+    base_retriever: RetrieverLike
+    k: int = 3
+    fetch_k: int | None = None
+    # A field, not a private attribute: configurable_fields makes the retriever anew from its fields for every configured call.
+    reranker: Reranker = Field(repr=False)
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def __init__(  # noqa: PLR0913 - its own seven, and LangChain's three
+        self,
+        *,
+        base_retriever: RetrieverLike,
+        k: int = 3,
+        fetch_k: int | None = None,
+        reranker: Reranker | None = None,
+        model: str | Encoder | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
+        codec: str | Codec | None = None,
+        name: str | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        check_count("k", k)
+        check_count("fetch_k", fetch_k, or_none=True)
+        _check_enough(k, fetch_k)
+        _warn_of_few(base_retriever, fetch_k)
+        reranker = reranker_from(reranker, model=model, store=store, codec=codec)
+        # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
+        metadata = {**(metadata or {}), "late_rerank_model": reranker.model_name}
+        fields: dict[str, Any] = {"base_retriever": base_retriever, "k": k, "fetch_k": fetch_k, "reranker": reranker}
+        super().__init__(**fields, name=name, tags=tags, metadata=metadata)
+
+    # A named k and no **kwargs: LangChain drops arguments silently where the signature has none, and a wrong name must raise.
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        k = self._k(k)
+        found = self.base_retriever.invoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
+        documents = checked(found, "the base retriever's result")
+        if not documents:
+            return []
+        return ranked_documents(documents, self.reranker.rerank(query, candidates(documents), top_k=k))
+
+    # LangChain's own async method takes no k.
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        k = self._k(k)
+        found = await self.base_retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
+        documents = checked(found, "the base retriever's result")
+        if not documents:
+            return []
+        return ranked_documents(documents, await self.reranker.arerank(query, candidates(documents), top_k=k))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # It goes into every trace: no base retriever's documents, no reranker.
+        yield "base_retriever", self.base_retriever.get_name()
+        yield "k", self.k
+        if self.fetch_k is not None:
+            yield "fetch_k", self.fetch_k
+        yield "model", self.reranker.model_name
+
+    def _k(self, k: int | None) -> int:
+        check_count("k", k, or_none=True)
+        k = k or self.k
+        _check_enough(k, self.fetch_k)
+        return k
+
+    def _asked(self) -> dict[str, int]:
+        return {} if self.fetch_k is None else {"k": self.fetch_k}
+
+
+def _check_enough(k: int, fetch_k: int | None) -> None:
+    if fetch_k is not None and fetch_k < k:
+        raise ValueError(f"fetch_k must be at least k, got fetch_k={fetch_k} and k={k}; 50 to 100 are usual")
+
+
+def _warn_of_few(base_retriever: object, fetch_k: int | None) -> None:
+    """Warn of the two ways in which there is next to nothing to rerank, without a sign of it."""
+    if not isinstance(base_retriever, BaseRetriever):
+        return
+    name = base_retriever.get_name()
+    if fetch_k is None:
+        if isinstance(base_retriever, VectorStoreRetriever) and "k" not in base_retriever.search_kwargs:
+            _warn(
+                f"{name} gives its default number of documents, in most vector stores 4: too few for reranking to gain "
+                'anything. Use fetch_k=50, or as_retriever(search_kwargs={"k": 50})'
+            )
+    elif not _takes_k(base_retriever):
+        _warn(
+            f"{name} takes no k when it is called, so that fetch_k={fetch_k} has no effect: set its number of documents there"
+        )
+
+
+def _takes_k(retriever: BaseRetriever) -> bool:
+    parameters = inspect.signature(retriever._get_relevant_documents).parameters  # noqa: SLF001 - what every retriever must define
+    return "k" in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)  # _warn, _warn_of_few, __init__, and the caller's line

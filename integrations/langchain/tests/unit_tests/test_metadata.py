@@ -1,0 +1,147 @@
+"""What is written into documents, what is kept, and what nobody touches."""
+
+import copy
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document
+from langchain_late_rerank import LateRerankCompressor
+from support import BEST, QUERY, TEXTS, documents, texts
+
+from late_rerank import Reranker
+from late_rerank.testing.fakes import FakeEncoder
+
+
+def compress(found, reranker=None, **options):
+    return LateRerankCompressor(reranker=reranker or Reranker(FakeEncoder()), top_n=99, **options).compress_documents(
+        found, QUERY
+    )
+
+
+def test_the_best_document_comes_first_and_scores_fall():
+    found = compress(documents())
+    assert found[0].page_content == BEST
+    assert len(found) == len(TEXTS)
+    scores = [document.metadata["late_rerank_score"] for document in found]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 2.9
+
+
+def test_relevance_score_is_a_python_float_between_0_and_1_and_late_rerank_score_is_maxsim():
+    reranker = Reranker(FakeEncoder())
+    for document, ranked in zip(compress(documents(), reranker), reranker.rerank(QUERY, TEXTS), strict=True):
+        assert type(document.metadata["relevance_score"]) is float
+        assert type(document.metadata["late_rerank_score"]) is float
+        assert document.metadata["relevance_score"] == ranked.relevance
+        assert document.metadata["late_rerank_score"] == ranked.score
+        assert 0 <= document.metadata["relevance_score"] <= 1
+
+
+def test_ids_and_other_metadata_are_kept():
+    given = {document.id: document for document in documents()}
+    for document in compress(documents()):
+        original = given[document.id]
+        assert document.page_content == original.page_content
+        assert {key: document.metadata[key] for key in original.metadata} == original.metadata
+
+
+def test_given_documents_are_never_changed():
+    given = documents()
+    before = copy.deepcopy(given)
+    found = compress(given)
+    assert given == before
+    assert not {id(document) for document in found} & {id(document) for document in given}
+    assert not {id(document.metadata) for document in found} & {id(document.metadata) for document in given}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, None),
+        ({"score": 4.5}, 4.5),
+        ({"score": 7}, 7.0),
+        ({"score": np.float32(0.5)}, 0.5),
+        ({"relevance_score": 0.25, "score": 4.5}, 0.25),
+        ({"relevance_score": "high", "score": 4.5}, 4.5),
+        ({"score": "4.5"}, None),
+        ({"score": True}, None),
+        ({"score": float("nan")}, None),
+        ({"score": 10**400}, None),
+        ({"retrieval_score": 0.75, "relevance_score": 0.25}, 0.75),
+    ],
+)
+def test_retrieval_score_is_the_first_stages_score_where_it_left_a_number(metadata, expected):
+    (document,) = compress([Document(BEST, metadata=metadata)])
+    assert document.metadata.get("retrieval_score") == expected
+    assert expected is None or type(document.metadata["retrieval_score"]) is float
+    assert document.metadata["relevance_score"] > 0.9
+
+
+def test_a_retrieval_score_that_is_there_already_is_kept_whatever_it_is():
+    (document,) = compress([Document(BEST, metadata={"retrieval_score": "bm25: 3", "score": 4.5})])
+    assert document.metadata["retrieval_score"] == "bm25: 3"
+
+
+def test_the_first_stages_score_reaches_the_reranker():
+    reranker = Reranker(FakeEncoder())
+    seen = []
+    rerank = reranker.rerank
+    reranker.rerank = lambda query, candidates, **options: seen.extend(candidates) or rerank(query, candidates, **options)
+    compress([Document(BEST, id="a", metadata={"score": 4.5})], reranker)
+    assert [(candidate.text, candidate.id, candidate.score) for candidate in seen] == [(BEST, "a", 4.5)]
+
+
+def test_reranking_twice_gives_the_same_order_and_scores_and_keeps_the_first_score():
+    once = compress([Document(text, metadata={"score": float(i)}) for i, text in enumerate(TEXTS)])
+    assert compress(once) == once
+
+
+def test_another_rerankers_score_becomes_the_retrieval_score():
+    (document,) = compress([Document(BEST, metadata={"relevance_score": 0.125})])
+    assert document.metadata["retrieval_score"] == 0.125
+    assert document.metadata["relevance_score"] > 0.9
+
+
+def test_equal_scores_keep_the_base_order():
+    found = compress([Document(BEST, id=str(i)) for i in range(40)])
+    assert [document.id for document in found] == [str(i) for i in range(40)]
+
+
+def test_duplicates_each_get_a_result():
+    document = Document(BEST, id="same")
+    found = compress([document, Document("Rivers run."), document])
+    assert texts(found) == [BEST, BEST, "Rivers run."]
+    assert found[0] is not found[1]
+    assert found[0].metadata is not found[1].metadata
+
+
+def test_blank_documents_come_last_with_relevance_0():
+    found = compress([Document(""), Document(" \n"), Document(BEST)])
+    assert texts(found) == [BEST, "", " \n"]
+    assert [document.metadata["relevance_score"] for document in found[1:]] == [0.0, 0.0]
+    assert [document.metadata["late_rerank_score"] for document in found[1:]] == [-1e9, -1e9]
+
+
+def test_an_unscored_document_has_relevance_0_and_no_late_rerank_score():
+    reranker = Reranker(FakeEncoder(), on_missing="skip")
+    reranker.index([BEST])
+    stale = Document("Not in the store.", metadata={"late_rerank_score": 9.0, "retrieval_score": 1.0})
+    found = compress([stale, Document(BEST)], reranker)
+    assert texts(found) == [BEST, "Not in the store."]
+    assert found[1].metadata == {"retrieval_score": 1.0, "relevance_score": 0.0}
+    assert stale.metadata["late_rerank_score"] == 9.0
+
+
+def test_ids_that_are_no_text_are_kept():
+    coerced = Document(BEST, id=7)  # LangChain makes it "7"
+    odd = Document.model_construct(page_content="Rivers run.", id=("a", 1), metadata={})
+    assert [document.id for document in compress([odd, coerced])] == ["7", ("a", 1)]
+
+
+def test_documents_of_a_subclass_stay_of_it():
+    class Page(Document):
+        number: int = 0
+
+    (found,) = compress([Page(BEST, id="p", number=12)])
+    assert type(found) is Page
+    assert (found.number, found.id) == (12, "p")
