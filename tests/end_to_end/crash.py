@@ -1,6 +1,6 @@
 """Kills writers of a DiskStore, at random moments and at named points of the write path, and checks what is left.
 
-    python tests/end_to_end/crash.py --rounds 200 [--seed 1] [--break "no tombstones"]
+    python tests/end_to_end/crash.py --rounds 200 [--seed 1] [--bounded] [--break "no tombstones"]
 
 Two writers (killed again and again) and two readers share a store; their segments and the index's log are kept small, so that
 rolling, sealing, checkpoints and compaction happen all the time. Every operation is noted before it begins and when it
@@ -8,6 +8,10 @@ returned. After each round, of every key: what is found must be a version that n
 `verify` must be clean, and a copy of the store whose index is deleted must hold the same. The last line is JSON; the exit code
 is 1 after any violation. SIGKILL proves what a process leaves behind, not what a machine without power does. --break breaks the
 store on purpose: then there must be violations.
+
+With --bounded the writers open the store with a bound, some of them with a time to live, so that segments are evicted all the
+time, and publish it. Then any document may be missing, and a new index may find an older version of one that was evicted, but
+never one that was deleted; a published folder is whole, or refused.
 """
 
 from __future__ import annotations
@@ -34,8 +38,8 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from late_rerank.stores import DiskStore
-from late_rerank.stores.disk import creation, files, format_file, index, segment, store
+from late_rerank.stores import DiskStore, PublishedStore
+from late_rerank.stores.disk import creation, files, format_file, index, open_folder, publishing, segment, store, tables
 from late_rerank.stores.disk.compaction import Compaction
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import SegmentWriter
@@ -50,6 +54,8 @@ MARK = 10**6  # the key of the document that the check puts, for recovery to hap
 SEGMENT_BYTES = 48 * 2**10
 WAL_BYTES = 128 * 2**10
 ROUNDS_A_STORE = 8
+MAX_BYTES = 256 * 2**10  # a third of what there would be
+TTL_S = 2
 
 
 # Documents whose bytes anyone can compute
@@ -98,8 +104,9 @@ def found_in(space, numbers: list[int]) -> dict[int, tuple[bytes, bool]]:
 
 
 def shrink() -> None:
-    """Small segments, small log."""
+    """Small segments, small log, small bounds."""
     store._SEGMENT_BYTES = SEGMENT_BYTES
+    store._LEAST_BYTES = MAX_BYTES
     index._WAL_BYTES = WAL_BYTES
 
 
@@ -187,6 +194,9 @@ def arm(death: Death) -> None:
     death.around(Compaction, "_copy", marks="copying")
     death.around(Compaction, "_rewrite", marks="rewriting")
     death.around(SegmentWriter, "seal", marks="sealing")
+    death.around(Writing, "_carry_tombstones", marks="carrying")
+    death.around(Writing, "forget", marks="forgetting")
+    death.around(store, "publish", marks="publishing")
     hit = _called(death)
     {
         "half a segment write": lambda: death.half_a_write(header=False),
@@ -214,6 +224,15 @@ def arm(death: Death) -> None:
         "recovering, row dropped": lambda: death.around(Path, "unlink", before=_segment_path(death), when="recovering"),
         "before a checkpoint": lambda: death.around(Index, "checkpoint", before=hit),
         "after a checkpoint": lambda: death.around(Index, "checkpoint", after=hit),
+        "evicting, half of the tombstones": lambda: death.half_a_write(header=False, when="carrying"),
+        "evicting, tombstones written": lambda: death.around(os, "fdatasync", after=hit, when="carrying"),
+        "evicting, tombstones carried": lambda: death.around(Writing, "_carry_tombstones", after=hit),
+        "evicting, before COMMIT": lambda: death.around_transactions(inside=death.reached, when="forgetting"),
+        "evicting, after COMMIT": lambda: death.around_transactions(after=death.reached, when="forgetting"),
+        "publishing, half a segment": lambda: death.half_a_write(header=False, when="publishing"),
+        "publishing, no keys": lambda: death.around(publishing, "pack_keys", before=hit),
+        "publishing, no format": lambda: death.around(format_file, "write_format", before=hit, when="publishing"),
+        "published": lambda: death.around(format_file, "write_format", after=hit, when="publishing"),
         "making the store, before its format": lambda: death.around(format_file, "write_format", before=hit),
         "making the store, after its format": lambda: death.around(format_file, "write_format", after=hit),
         "making the store, before its index": lambda: death.around(creation.index, "create", before=hit),
@@ -235,6 +254,11 @@ RECOVERING = (
     "recovering, not zeroed", "recovering, no seal", "recovering, sealed", "recovering, between two commits",
     "recovering, row dropped",
 )  # fmt: skip
+EVICTING = (
+    "evicting, half of the tombstones", "evicting, tombstones written", "evicting, tombstones carried",
+    "evicting, before COMMIT", "evicting, after COMMIT",
+)  # fmt: skip
+PUBLISHING = ("publishing, half a segment", "publishing, no keys", "publishing, no format", "published")
 MAKING = (
     "making the store, before its format", "making the store, after its format", "making the store, before its index",
     "making the store, after its index", "making the store, in its index",
@@ -261,14 +285,14 @@ BREAKAGES = {
     "committed before it is written": lambda: _changed(
         Writing,
         "append",
-        "writer.append(records)\n            self._commit(writer, records)",
-        "size = writer.size; self._commit(writer, records); files.write_at(writer._fd, records.bytes.data, size)",
+        "writer.append(records)\n            self._commit(writer, records, copied)",
+        "size = writer.size; self._commit(writer, records, copied); files.write_at(writer._fd, records.bytes.data, size)",
     ),
     "acknowledged before the commit": lambda: _changed(
         Writing,
         "append",
-        "self._commit(writer, records)",
-        "(self._commit(writer, records) if len(records.offsets) % 2 else None)",
+        "self._commit(writer, records, copied)",
+        "(self._commit(writer, records, copied) if len(records.offsets) % 2 else None)",
     ),
     "no tombstones": lambda: _changed(
         DiskStore,
@@ -282,7 +306,7 @@ BREAKAGES = {
         ),
     ),
     "tombstones dropped too early": lambda: _changed(
-        Compaction, "_drop_tombstones", "segment.n_live == segment.n_written and", "True or"
+        Index, "is_without_dead", "segment.n_live == segment.n_written and", "True or"
     ),
     "no recovery": lambda: _changed(Writing, "_recover", "with self._gate.held():", "return\n    with self._gate.held():"),
     "recovery without a lock": lambda: _changed(SegmentWriter, "resume", "not files.try_lock(fd) or", ""),
@@ -293,7 +317,7 @@ BREAKAGES = {
     "the tail isn't zeroed": lambda: setattr(files, "zero_from", lambda *_: None),
     "nothing is synced": lambda: setattr(files, "sync", lambda _: None),
     "compaction ignores who wrote meanwhile": lambda: _changed(
-        Compaction, "_copy", "AND segment = ? AND offset = ?", "AND (segment = ? OR 1) AND (offset = ? OR 1)"
+        tables, "move_rows", "AND segment = ? AND offset = ?", "AND (segment = ? OR 1) AND (offset = ? OR 1)"
     ),
     "compaction forgets before it moves": lambda: _changed(
         Compaction,
@@ -307,9 +331,16 @@ BREAKAGES = {
         "with self._gate.held()",
         "for i in segment_ids: path_of(self._folder, i).unlink(missing_ok=True)\n    with self._gate.held()",
     ),
-    "the last to commit wins": lambda: setattr(index, "_UPSERT", index._UPSERT.partition("WHERE (excluded")[0]),
-    "no gate": lambda: _changed(files.Gate, "held", "fcntl.flock(self._fd, fcntl.LOCK_EX)", "pass"),
-    "written to after it was dropped": lambda: _changed(index, "grow_segment", "cursor.rowcount != 1", "False"),
+    "the last to commit wins": lambda: setattr(tables, "_UPSERT", tables._UPSERT.partition("WHERE (excluded")[0]),
+    "no gate": lambda: _changed(files.Gate, "_lock", "fcntl.flock(self._fd, fcntl.LOCK_EX)", "pass"),
+    "evicted tombstones are lost": lambda: _changed(Writing, "retire", "self._carry_tombstones(segment)", "pass"),
+    "published before it is written": lambda: _changed(
+        store,
+        "publish",
+        "with ExitStack()",
+        "format_file.write_format(folder, format_file.PUBLISHED)\n    with ExitStack()",
+    ),
+    "written to after it was dropped": lambda: _changed(tables, "grow_segment", "cursor.rowcount != 1", "False"),
 }
 
 
@@ -317,10 +348,10 @@ BREAKAGES = {
 
 
 class Writer:
-    """Puts, replaces, deletes, compacts, drops and opens again, until it is killed."""
+    """Puts, replaces, deletes, compacts, drops, publishes and opens again, until it is killed."""
 
-    def __init__(self, folder: Path, log: Path, number: int, run: int, point: str, seed: int) -> None:
-        self.folder, self.number, self.run = folder, number, run
+    def __init__(self, folder: Path, log: Path, number: int, run: int, point: str, seed: int, *, bounded: bool) -> None:
+        self.folder, self.number, self.run, self.bounded = folder, number, run, bounded
         self.log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self.dice = random.Random(seed)
         self.point = point
@@ -331,12 +362,17 @@ class Writer:
 
     def live(self) -> None:
         try:
-            self.store = DiskStore(self.folder)
+            self.store = self._open()
             while True:
                 self._act()
         except BaseException as error:
             os.write(self.log, f"E {type(error).__name__}: {error}\n".encode())
             raise
+
+    def _open(self) -> DiskStore:
+        if not self.bounded:
+            return DiskStore(self.folder)
+        return DiskStore(self.folder, max_bytes=MAX_BYTES, ttl_s=self.dice.choice([None, None, TTL_S]))
 
     def _act(self) -> None:
         compacting = 0.3 if self.point in COMPACTING else 0.02
@@ -345,7 +381,10 @@ class Writer:
             self.store.compact(min_live=self.dice.choice([0.5, 0.9, 1.0]))
         elif deed < compacting + 0.01:
             self.store.close()
-            self.store = DiskStore(self.folder)
+            self.store = self._open()
+        elif self.bounded and self.dice.random() < (0.3 if self.point in PUBLISHING else 0.01):
+            self.n_operations += 1
+            self.store.publish(published_beside(self.folder) / f"{self.run}-{self.number}-{self.n_operations}")
         elif deed < compacting + 0.02:
             with self._noted("delete", 1, list(range(N_KEYS))):
                 self.store.drop("b")
@@ -374,10 +413,14 @@ class Writer:
         os.write(self.log, f"A {version} {time.monotonic_ns()}\n".encode())
 
 
-def write(folder: str, log: str, number: int, run: int, point: str, seed: int) -> None:
+def published_beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-published")
+
+
+def write(folder: str, log: str, number: int, run: int, point: str, seed: int, *, bounded: bool) -> None:
     shrink()
     random.seed(seed)
-    Writer(Path(folder), Path(log), number, run, point, seed).live()
+    Writer(Path(folder), Path(log), number, run, point, seed, bounded=bounded).live()
 
 
 def read(folder: str, report: str, seed: int, stop) -> None:
@@ -456,6 +499,12 @@ class Operations:
         latest = max([start for start, _, acknowledged, _ in operations if acknowledged], default=-1)
         return {value for _, end, _, value in [(0, 0, True, None), *operations] if end >= latest}
 
+    def is_deleted(self, space: int, number: int) -> bool:
+        """Whether every put had ended when an acknowledged delete began."""
+        operations = self.of_key[space, number]
+        latest = max([start for start, _, acknowledged, value in operations if acknowledged and value is None], default=-1)
+        return all(end < latest for _, end, _, value in operations if value is not None)
+
     def versions(self, space: int, number: int) -> set[int]:
         return {value for _, _, _, value in self.of_key[space, number] if value is not None}
 
@@ -463,13 +512,15 @@ class Operations:
 class Harness:
     """Rounds of killing and checking."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, *, bounded: bool = False) -> None:
         self.root = root
+        self.bounded = bounded
         self.seed = seed
         self.dice = random.Random(seed)
         self.counts = Counter(
             rounds=0, acknowledged=0, deleted=0, in_flight=0, lost=0, wrong=0, torn=0, reader_batches=0, reader_documents=0,
-            reader_wrong=0, verify_problems=0, rebuilds_equal=0, rebuilds_unequal=0, writer_errors=0,
+            reader_wrong=0, verify_problems=0, rebuilds_equal=0, rebuilds_unequal=0, writer_errors=0, published=0,
+            published_refused=0, published_wrong=0, evicted_found_again=0,
         )  # fmt: skip
         self.kills: Counter[str] = Counter()
         self.violations: list[str] = []
@@ -517,7 +568,10 @@ class Harness:
         self.counts["rounds"] += 1
 
     def _choose(self) -> str:
-        return self.dice.choice([RANDOM, *[self.dice.choice(kind) for kind in (OFTEN, ROLLING, COMPACTING, RECOVERING)]])
+        kinds = (OFTEN, ROLLING, COMPACTING, RECOVERING)
+        if self.bounded:
+            kinds = (OFTEN, RECOVERING, EVICTING, EVICTING, PUBLISHING)
+        return self.dice.choice([RANDOM, *[self.dice.choice(kind) for kind in kinds]])
 
     def _live_and_die(self, plan: list[tuple[int, str]]) -> None:
         writers = []
@@ -525,7 +579,7 @@ class Harness:
             self.runs += 1
             log = self.root / f"log{self.runs}"
             args = (str(self.folder), str(log), number, self.runs, point, self.dice.randrange(2**32))
-            writers.append((self.context.Process(target=write, args=args), point, log))
+            writers.append((self.context.Process(target=write, args=args, kwargs={"bounded": self.bounded}), point, log))
             writers[-1][0].start()
         for writer, point, log in writers:
             writer.join(self.dice.uniform(0.05, 0.4) if point == RANDOM else 1.5)
@@ -573,16 +627,18 @@ class Harness:
                     self._check_document(at, number, left[at].get(number))
             self._verify(opened, "verify")
             states = Counter(segment.state for segment in opened._index.segments(with_dead=True))
-            if states[index.RECOVERING] or states[index.DEAD] or states[index.OPEN] > 1:
+            if states[tables.RECOVERING] or states[tables.DEAD] or states[tables.OPEN] > 1:
                 self._violated("verify_problems", f"after recovery: {dict(states)}")
         self._rebuild(left)
+        for folder in sorted(published_beside(self.folder).glob("*")):
+            self._check_published(folder)
         answer.send((self.counts, self.violations))
 
     def _check_document(self, at: int, number: int, found: tuple[bytes, bool] | None) -> None:
         allowed = self.operations.allowed(at, number)
         what = f"key {number} of {SPACES[at]}"
         if found is None:
-            if None not in allowed:
+            if None not in allowed and not self.bounded:
                 self._violated("lost", f"{what}: nothing there, allowed {allowed}")
             return
         same = {
@@ -608,6 +664,9 @@ class Harness:
             again = [found_in(opened.space(name, SPEC), [*range(N_KEYS), MARK]) for name in SPACES]
             lengths = [len(opened.space(name, SPEC)) for name in SPACES]
             self._verify(opened, "verify after rebuilding")
+        if self.bounded:
+            again = [self._without_evicted(at, left[at], again[at]) for at in range(len(SPACES))]
+            lengths = [len(part) for part in again]
         if again == left and lengths == [len(part) for part in left]:
             self.counts["rebuilds_equal"] += 1
         else:
@@ -620,6 +679,39 @@ class Harness:
             self._violated("rebuilds_unequal", f"the rebuilt index finds other documents: {different[:5]}, {lengths}")
         shutil.rmtree(copy)
 
+    def _without_evicted(self, at: int, left, again):
+        """`again` without the older versions of what was evicted: a segment may hold them, as long as nobody deleted them."""
+        back = {number for number in again.keys() - left.keys() if not self.operations.is_deleted(at, number)}
+        self.counts["evicted_found_again"] += len(back)
+        for number in back:
+            if again[number] not in [(content(number, v), is_truncated(v)) for v in self.operations.versions(at, number)]:
+                self._violated("torn", f"key {number} of {SPACES[at]}, after rebuilding: bytes that nobody put")
+        return {number: found for number, found in again.items() if number not in back}
+
+    def _check_published(self, folder: Path) -> None:
+        if not format_file.is_store(folder):
+            self.counts["published_refused"] += 1
+            for opens in (PublishedStore, open_folder) if (folder / "keys").exists() else (PublishedStore,):
+                try:
+                    opens(folder)
+                except (FileNotFoundError, ValueError):
+                    continue
+                self._violated("published_wrong", f"{folder} is half a store, and opened")
+        else:
+            self.counts["published"] += 1
+            try:
+                with PublishedStore(folder) as opened:
+                    for problem in opened.verify().problems:
+                        self._violated("published_wrong", f"{folder}: {problem}")
+                    for at, name in enumerate(SPACES):
+                        for number, found in found_in(opened.space(name, SPEC), list(range(N_KEYS))).items():
+                            versions = self.operations.versions(at, number)
+                            if found not in [(content(number, v), is_truncated(v)) for v in versions]:
+                                self._violated("published_wrong", f"{folder}: key {number}: bytes that nobody put")
+            except (OSError, ValueError) as error:
+                self._violated("published_wrong", f"{folder}: {type(error).__name__}: {error}")
+        shutil.rmtree(folder)
+
     def _violated(self, count: str, what: str) -> None:
         self.counts[count] += 1
         self.violations.append(f"round {self.counts['rounds']}: {what}")
@@ -631,6 +723,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after the round that passes this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where to make the stores; kept if something is violated")
+    parser.add_argument("--bounded", action="store_true", help="with evictions, and publishing")
     parser.add_argument("--break", dest="breakage", choices=BREAKAGES, help="break the store on purpose")
     args = parser.parse_args()
     if args.breakage:
@@ -639,7 +732,7 @@ def main() -> int:
     shrink()
     tqdm.tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, which whoever is killed leaves behind
     root = Path(tempfile.mkdtemp(prefix="crash", dir=args.folder))
-    harness = Harness(root, args.seed)
+    harness = Harness(root, args.seed, bounded=args.bounded)
     for i in range(args.rounds):
         harness.round(n_deaths=3)
         if (i + 1) % 10 == 0 or harness.violations:

@@ -19,7 +19,7 @@ import pytest
 
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores import DiskStore
-from late_rerank.stores.disk import format_file, index, store
+from late_rerank.stores.disk import format_file, index, store, tables
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import SegmentWriter
 from late_rerank.testing.stores import SPEC, keys
@@ -71,7 +71,7 @@ def assert_rebuilt_alike(folder, salts):
     with DiskStore(folder) as opened:
         n_documents = len(opened.space("a", SPEC))
         states = [segment.state for segment in opened._index.segments(with_dead=True)]
-    assert set(states) <= {index.SEALED, index.FULL}
+    assert set(states) <= {tables.SEALED, tables.FULL}
     copy = folder.with_name("rebuilt")
     shutil.copytree(folder, copy)
     index.remove(copy)
@@ -659,7 +659,7 @@ class TestLostAndDamagedFiles:
         os.pwrite(fd, b"X", 40)
         os.close(fd)
         (closed / index.NAME).unlink()
-        with pytest.warns(UserWarning, match="made again"):
+        with pytest.warns(UserWarning, match="made again"), pytest.warns(UserWarning, match="left out of the index"):
             opened = DiskStore(closed)
         with opened:
             put(opened, 7)

@@ -313,6 +313,26 @@ def test_a_reader_whose_index_answer_was_compacted_away_asks_again(folder, store
         assert found.missing.tolist() == list(range(25, 50))
 
 
+def test_a_place_in_a_segment_that_came_and_went_between_two_looks_is_not_remembered(folder, store, monkeypatch):
+    fill(store, 1)
+    (name,) = keys(1, salt=1)
+    with DiskStore(folder) as writer:
+        find = store._index._find
+
+        def put_meanwhile(*arguments):
+            writer.space("a", SPEC).put([name], random_packed([100], SPEC, seed=1))  # in a segment of its own
+            return find(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._index, "_find", put_meanwhile)
+            assert len(store.space("a", SPEC).get([name]).found) == 1
+        writer.space("a", SPEC).put(keys(1, salt=2), random_packed([100], SPEC, seed=2))
+        writer.space("a", SPEC).delete(keys(1, salt=2))
+        writer.compact(min_live=1.0)
+        store._mappings.keep(set())  # as a reader does from time to time
+        assert same_documents(store.space("a", SPEC).get([name]).found, random_packed([100], SPEC, seed=1))
+
+
 def test_small_segments_are_joined(folder):
     stores = [DiskStore(folder) for _ in range(5)]
     for salt, store in enumerate(stores):

@@ -12,10 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk import files, index
-from late_rerank.stores.disk.index import Index, Row, Segment, SegmentGoneError
+from late_rerank.stores.disk import files, tables
+from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
-from late_rerank.stores.disk.writing import Writing, row_of
+from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
+from late_rerank.stores.disk.writing import Writing, row_of, rows_of
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
 
 _CHUNK_BYTES = 16 * 2**20
@@ -51,7 +52,9 @@ class Compaction:
         self._gate = gate
         self._writing = writing
         self._segment_bytes = segment_bytes
-        self._target: SegmentWriter | None = None
+        # Documents and tombstones go to segments of their own: if no tombstone is needed in the end, theirs are just removed.
+        self._targets: dict[bool, SegmentWriter] = {}
+        self._tombstones: list[Segment] = []
         self._n_damaged = 0
         self._n_expired = 0
 
@@ -59,14 +62,19 @@ class Compaction:
         """Compact every space."""
         before = self._index.segments()
         for space_id, space in self._index.spaces():
-            mine = [segment for segment in before if segment.space == space_id and segment.state in (index.SEALED, index.FULL)]
+            mine = [
+                segment for segment in before if segment.space == space_id and segment.state in (tables.SEALED, tables.FULL)
+            ]
             chosen = self._choose(mine, min_live, newer_than, progress=progress)
             try:
-                with suppress(SegmentGoneError):  # another process dropped the space
-                    for segment in tqdm(chosen, unit=" segments", desc="Compacting", disable=None if progress else True):
-                        self._rewrite(segment, space, newer_than)
+                for segment in tqdm(chosen, unit=" segments", desc="Compacting", disable=None if progress else True):
+                    self._rewrite(segment, space, newer_than)
+            except SegmentGoneError:  # another process dropped the space, or replaced the store
+                self._let_go()
+                continue
             finally:
-                self._finish_target()
+                for are_tombstones in list(self._targets):
+                    self._finish_target(are_tombstones)
             self._drop_tombstones(space_id)
         after = self._index.segments()
         sizes = [sum(segment.size for segment in segments) for segments in (before, after)]
@@ -107,7 +115,8 @@ class Compaction:
                 self._n_damaged += segment.n_live
             else:
                 for rows in self._living(segment, mapping, newer_than):
-                    self._copy(rows, mapping, space, used)
+                    self._copy([row for row in rows if not row.flags & TOMBSTONE], mapping, space, used)
+                    self._copy([row for row in rows if row.flags & TOMBSTONE], mapping, space, used)
             self._writing.forget([segment.id])  # with the lock held, or somebody might go on with it now
             return
         if self._index.has_segment(segment.id):
@@ -134,47 +143,62 @@ class Compaction:
             yield batch
 
     def _copy(self, rows: list[Row], mapping: Mapping, space: str, used: float) -> None:
-        if self._target is not None and self._target.size >= self._segment_bytes:
-            self._finish_target()
-        target = self._target = self._target or self._writing.begin(space)
+        """Copy records of documents, or of tombstones, and point their keys at the copies."""
+        while rows:
+            are_tombstones = bool(rows[0].flags & TOMBSTONE)
+            target = self._targets.get(are_tombstones)
+            if target is not None and target.size >= self._segment_bytes:
+                self._finish_target(are_tombstones)
+            target = self._targets[are_tombstones] = self._targets.get(are_tombstones) or self._writing.begin(space)
+            try:
+                self._move(rows, mapping, target)
+            except ReplacedError as replaced:  # it has them elsewhere now: that stays, and the copies aren't committed
+                rows = [row for row in rows if row.key not in replaced.keys]
+                continue
+            with suppress(OSError):
+                os.utime(target.path, (used, used))  # copying is no use of it
+            return
+
+    def _move(self, rows: list[Row], mapping: Mapping, target: SegmentWriter) -> None:
         # A record doesn't know where it lies, so it is copied as it is, its sequence and checksum included.
         offsets = np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64)
         records = Records(np.concatenate([mapping.bytes[row.offset : row.offset + row.size] for row in rows]), offsets)
         target.append(records)
         size = target.size + len(records.bytes)
-        moves = [
-            (target.id, target.size + offset, target.space_id, row.key, row.segment, row.offset)
-            for row, offset in zip(rows, offsets.tolist(), strict=False)
-        ]
+        copies = rows_of(records, target.id, target.size)
         n_documents = sum(not row.flags & TOMBSTONE for row in rows)
         with self._gate.held(), self._index.changing() as changes:
-            index.grow_segment(changes, target.id, size, n_documents, max(row.stored_at for row in rows))
-            # Whoever replaced or deleted a document meanwhile has it elsewhere: that stays.
-            changes.executemany(
-                "UPDATE record SET segment = ?, offset = ? WHERE space = ? AND key = ? AND segment = ? AND offset = ?", moves
-            )
+            self._writing.refuse_if_replaced()
+            tables.grow_segment(changes, target.id, size, n_documents, max(row.stored_at for row in rows))
+            tables.move_rows(changes, target.space_id, rows, copies)
         target.size = size
-        with suppress(OSError):
-            os.utime(target.path, (used, used))  # copying is no use of it
 
-    def _finish_target(self) -> None:
-        target, self._target = self._target, None
-        if target is None:
-            return
+    def _finish_target(self, are_tombstones: bool) -> None:  # noqa: FBT001 - the key of a dict
+        target = self._targets.pop(are_tombstones)
         try:
             target.seal()
             with self._gate.held(), self._index.changing() as changes:
-                index.set_state(changes, target.id, index.SEALED if target.size < self._segment_bytes else index.FULL)
+                tables.set_state(changes, target.id, tables.SEALED if target.size < self._segment_bytes else tables.FULL)
+            if are_tombstones:
+                self._tombstones += [segment for segment in self._index.segments() if segment.id == target.id]
         finally:
             target.close()
 
+    def _let_go(self) -> None:
+        for target in self._targets.values():
+            target.close()
+        self._targets.clear()
+
     def _drop_tombstones(self, space_id: int) -> None:
         """Forget tombstones once no segment holds a document that they could be needed against."""
-        with self._gate.held(), self._index.changing() as changes:
-            segments = self._index.segments(with_dead=True)
-            mine = [segment for segment in segments if segment.space == space_id]
-            if all(segment.n_live == segment.n_written and segment.state != index.DEAD for segment in mine):
+        with self._gate.held():
+            if not self._index.is_without_dead(space_id):
+                return
+            with self._index.changing() as changes:
                 changes.execute(f"DELETE FROM record WHERE space = ? AND flags & {TOMBSTONE}", (space_id,))
+        for segment in self._tombstones:
+            if segment.space == space_id:
+                self._writing.retire(segment)
 
 
 def _is_whole(mapping: Mapping, row: Row) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files, format_file, index
 from late_rerank.stores.disk.rebuild import rebuild_index
+from late_rerank.warn import warn_caller
 
 # What a process that died while it made a store leaves behind.
 _OURS = {"LOCK", "segments", format_file.NAME, f"{format_file.NAME}.new"}
@@ -41,7 +41,8 @@ def _create(folder: Path, gate: files.Gate) -> None:
     strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS) if folder.exists() else []
     if strange:
         raise ValueError(f"{folder} is no store and not empty (it holds {', '.join(strange[:3])}); name a new or empty folder")
-    (folder / "segments").mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
+    files.make_folder(folder / "segments")
     with gate.held():
         if format_file.is_store(folder):
             return  # another process was faster
@@ -56,7 +57,6 @@ def _rebuild(folder: Path, gate: files.Gate) -> None:
             return
         report = rebuild_index(folder)
     if report.n_segments:
-        warnings.warn(
-            f"{folder} had lost its index; it was made again from {report.n_segments} segments, {report.n_documents} documents",
-            stacklevel=5,
+        warn_caller(
+            f"{folder} had lost its index; it was made again from {report.n_segments} segments, {report.n_documents} documents"
         )

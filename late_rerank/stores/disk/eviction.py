@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from late_rerank.stores.disk.index import Index, Segment
+from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import path_of
+from late_rerank.stores.disk.tables import Segment
 from late_rerank.stores.disk.writing import Writing
 
 
@@ -35,13 +36,15 @@ class Eviction:
                     self._writing.retire(segment)
         if self._max_bytes is None:
             return
+        # Tombstones go on to new segments: if these were evicted too, a store full of tombstones would never come to an end.
+        old = {segment.id for segment in self._index.segments()}
         while sum(segment.size for segment in self._index.segments()) > self._max_bytes:
-            if not self._evict_one():
+            if not self._evict_one(old):
                 return
 
-    def _evict_one(self) -> bool:
+    def _evict_one(self, old: set[int]) -> bool:
         mine = set(self._writing.segment_ids())
-        others = [segment for segment in self._index.segments() if segment.id not in mine]
+        others = [segment for segment in self._index.segments() if segment.id in old and segment.id not in mine]
         for segment in sorted(others, key=self._last_use):
             if self._writing.retire(segment):
                 self.n_evicted += segment.n_live

@@ -57,6 +57,16 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that aren't there. Without power the next moment they are still there."""
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    # Also if it was there: who made it may have died before this.
+    with suppress(PermissionError):  # a folder that may be entered and not be listed can't be opened
+        sync_folder(folder.parent)
+
+
 def try_lock(fd: int) -> bool:
     """Take the file for this open file; False if another one has it. The lock ends with the process, however that ends."""
     try:
@@ -107,13 +117,22 @@ class Gate:
 
     @contextmanager
     def _flocked(self) -> Iterator[None]:
-        if self._fd is None:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:  # an interrupt while it waits, or just after, must not leave it held
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._lock()
             yield
         finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            if self._fd is not None:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        while True:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._fd), self._path.stat()):
+                    return
+            self._close()  # the folder was removed or replaced: whoever uses it now holds another file
 
     def close(self) -> None:
         """Let go of the file."""

@@ -8,68 +8,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.stores.disk.tables import DEAD, SCHEMA, Row, Segment
 from late_rerank.stores.record import TOMBSTONE
 
 NAME = "index.sqlite"
 VERSION = 1
 
-# States of a segment: OPEN, a writer may hold it; SEALED, it may be gone on with; FULL, never changed again; RECOVERING, its
-# writer died and its tail is being cleaned; DEAD, nothing refers to it and its file is to be removed.
-OPEN, SEALED, FULL, RECOVERING, DEAD = "open", "sealed", "full", "recovering", "dead"
-
-# Counts are kept by triggers, so that no statement can forget them. A tombstone is no document.
-_COUNT = "UPDATE segment SET n_live = n_live {0} 1, live_bytes = live_bytes {0} {1}.size WHERE id = {1}.segment;"
-_SCHEMA = f"""
-CREATE TABLE meta (store TEXT NOT NULL, sequence INTEGER NOT NULL);
-CREATE TABLE space (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT UNIQUE,
-    dropped TEXT
-);
-CREATE TABLE segment (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    space INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    size INTEGER NOT NULL DEFAULT 0,
-    n_written INTEGER NOT NULL DEFAULT 0,
-    newest INTEGER NOT NULL DEFAULT 0,
-    n_live INTEGER NOT NULL DEFAULT 0,
-    live_bytes INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE record (
-    space INTEGER NOT NULL,
-    key BLOB NOT NULL,
-    segment INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    n_tokens INTEGER NOT NULL,
-    flags INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    stored_at INTEGER NOT NULL,
-    PRIMARY KEY (space, key)
-) WITHOUT ROWID;
-CREATE INDEX record_segment ON record (segment);
-CREATE TRIGGER document_came AFTER INSERT ON record WHEN NOT NEW.flags & {TOMBSTONE} BEGIN {_COUNT.format("+", "NEW")} END;
-CREATE TRIGGER document_left AFTER DELETE ON record WHEN NOT OLD.flags & {TOMBSTONE} BEGIN {_COUNT.format("-", "OLD")} END;
-CREATE TRIGGER document_left_here AFTER UPDATE ON record WHEN NOT OLD.flags & {TOMBSTONE} BEGIN {_COUNT.format("-", "OLD")} END;
-CREATE TRIGGER document_came_here AFTER UPDATE ON record WHEN NOT NEW.flags & {TOMBSTONE} BEGIN {_COUNT.format("+", "NEW")} END;
-"""
-
-# Of two records of one key the later one counts, in the index as in the segments: by sequence, then by place.
-_UPSERT = """
-INSERT INTO record (space, key, segment, offset, size, n_tokens, flags, sequence, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (space, key) DO UPDATE SET segment = excluded.segment, offset = excluded.offset, size = excluded.size,
-    n_tokens = excluded.n_tokens, flags = excluded.flags, sequence = excluded.sequence, stored_at = excluded.stored_at
-WHERE (excluded.sequence, excluded.segment, excluded.offset) > (record.sequence, record.segment, record.offset)
-"""
 _FIND = f"""
 SELECT key, segment, offset, n_tokens, flags FROM record
 WHERE space = (SELECT id FROM space WHERE name = ?) AND stored_at > ? AND NOT flags & {TOMBSTONE} AND key IN
@@ -90,37 +41,6 @@ pack_place = _PLACE.pack
 unpack_place = _PLACE.unpack
 
 
-class SegmentGoneError(Exception):
-    """The segment that was written to was dropped meanwhile: write to another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment as the index knows it. `n_written`, `n_live` count documents; `newest` is the latest `stored_at`."""
-
-    id: int
-    space: int
-    state: str
-    size: int
-    n_written: int
-    newest: int
-    n_live: int
-    live_bytes: int
-
-
-class Row(NamedTuple):  # a fifth of the time that a frozen dataclass takes to make
-    """Where one document, or its tombstone, lies."""
-
-    key: bytes
-    segment: int
-    offset: int
-    size: int
-    n_tokens: int
-    flags: int
-    sequence: int
-    stored_at: int
-
-
 class Index:
     """The database of one store; opened when it is first needed, by one connection that reads and one that writes."""
 
@@ -131,6 +51,10 @@ class Index:
         self._reading = Lock()
         self._opened: tuple[int, int] | None = None  # which file the reader reads
         self._written: tuple[int, int] | None = None  # which file the writer writes
+        self._store: str | None = None  # whose index it is
+        self._closed = False
+        # How often another file was found where the index is written: numbers of segments mean nothing any more.
+        self.n_replaced = 0
         self._remembering = Lock()
         self._forget()
 
@@ -149,13 +73,17 @@ class Index:
         """
         if newer_than >= 0:
             return list(map(self._find(space, keys, newer_than).get, keys))
-        known = self._known_places(space)
+        version = self._data_version()
+        known = self._known_places(space, version)
         places = list(map(known.get, keys))
         if None in places:
             found = self._find(space, [key for key, place in zip(keys, places, strict=True) if place is None], newer_than)
-            if len(known) + len(found) > _MOST_KNOWN:
-                known.clear()
-            known.update(found)
+            # What was committed meanwhile may have made the segment that was found: if it goes before we look again, no count
+            # of its dead will tell.
+            if self._data_version() == version:
+                if len(known) + len(found) > _MOST_KNOWN:
+                    known.clear()
+                known.update(found)
             places = [place or found.get(key) for key, place in zip(keys, places, strict=True)]
         return places
 
@@ -168,8 +96,11 @@ class Index:
             found.update({key: pack_place(segment, offset, n_tokens, flags) for key, segment, offset, n_tokens, flags in rows})
         return found
 
-    def _known_places(self, space: str) -> dict[bytes, Place]:
-        version = self._read("PRAGMA data_version")[0][0]
+    def _data_version(self) -> int:
+        """Another one whenever another connection has committed."""
+        return int(self._read("PRAGMA data_version")[0][0])
+
+    def _known_places(self, space: str, version: int) -> dict[bytes, Place]:
         if version != self._version:
             with self._remembering:
                 self._forget_what_changed(version)
@@ -185,19 +116,35 @@ class Index:
         self._version, self._dead = version, dead
 
     def sequence(self) -> int:
-        """The highest that was committed; by whoever, so also where the index was made again since it was opened."""
-        if self.was_replaced():
-            self.reopen()
+        """The highest that was committed."""
         rows = self._read("SELECT sequence FROM meta")
         return int(rows[0][0])
 
     def store_id(self) -> str:
         """Of the store that this index belongs to."""
-        return str(self._read("SELECT store FROM meta")[0][0])
+        self._store = str(self._read("SELECT store FROM meta")[0][0])
+        return self._store
 
     def spaces(self) -> list[tuple[int, str]]:
         """(id, name) of every space, oldest first; a name is `space_json`."""
         return self._read("SELECT id, name FROM space WHERE name IS NOT NULL ORDER BY id")
+
+    def deletable(self, space: str, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of the keys of which an undeleted record may lie in a segment, whether it is found or not.
+
+        Segments may hold older documents, replaced by one that was evicted since: if the index is lost, they are found again.
+        """
+        here: set[bytes] = set()
+        deleted: set[bytes] = set()
+        for start in range(0, len(keys), _MOST_KEYS):
+            part = keys[start : start + _MOST_KEYS]
+            sql = f"SELECT key, flags & {TOMBSTONE} FROM record WHERE space = (SELECT id FROM space WHERE name = ?) AND key IN"
+            for key, is_deleted in self._read(f"{sql} ({','.join('?' * len(part))})", (space, *part)):
+                (deleted if is_deleted else here).add(key)
+        number = {name: number for number, name in self.spaces()}.get(space)
+        if number is None or self.is_without_dead(number):
+            return [key for key in keys if key in here]
+        return [key for key in keys if key not in deleted]
 
     def dropped_spaces(self) -> list[int]:
         """Ids of spaces that nobody finds any more, and whose rows may still be there."""
@@ -212,6 +159,11 @@ class Index:
     def has_segment(self, segment_id: int) -> bool:
         """Whether documents may be found in that segment."""
         return bool(self._read("SELECT 1 FROM segment WHERE id = ? AND state != ?", (segment_id, DEAD)))
+
+    def is_without_dead(self, space: int, *, but: int = 0) -> bool:
+        """Whether no segment of the space, `but` excepted, holds a document that isn't found: then no tombstone is needed."""
+        segments = [segment for segment in self.segments(with_dead=True) if segment.space == space and segment.id != but]
+        return all(segment.n_live == segment.n_written and segment.state != DEAD for segment in segments)
 
     def count(self, space: str) -> int:
         """Documents of a space."""
@@ -265,6 +217,7 @@ class Index:
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._reading, _as_store_errors(self.path):
             if self._reader is None:
+                self._refuse_if_closed()
                 self._reader = _connect(self.path, "ro")
                 self._opened = self._identity()
             return self._reader.execute(sql, values).fetchall()
@@ -299,14 +252,21 @@ class Index:
                 self.checkpoint()
 
     def _connected_writer(self) -> sqlite3.Connection:
-        if self._writer is not None and self._identity() != self._written:
+        identity = self._identity()
+        if self._writer is not None and identity != self._written:
             # Somebody made the index again: what is written to the old file nobody reads.
             self._writer.close()
             self._writer = None
         if self._writer is None:
-            self._writer = _connect(self.path, "rw")
-            self._written = self._identity()
+            self._refuse_if_closed()
+            self._writer = _connect(self.path, "rw", self._store)
+            self.n_replaced += self._written not in (None, identity)
+            self._written = identity
         return self._writer
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreError(f"the store {self.path.parent} was closed; open it again")
 
     def checkpoint(self) -> None:
         """Bring the log into the database, as far as no reader needs it."""
@@ -342,6 +302,7 @@ class Index:
     def close(self) -> None:
         """Close both connections. The caller holds the gate: the last one to close brings the log into the database."""
         with self._reading:
+            self._closed = True
             self._close()
 
     def _close(self) -> None:
@@ -378,7 +339,7 @@ def create(path: Path, store_id: str) -> None:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
             connection.execute("INSERT INTO meta VALUES (?, 0)", (store_id,))
         finally:
             connection.close()
@@ -390,54 +351,7 @@ def remove(folder: Path, name: str = NAME) -> None:
         (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def add_space(connection: sqlite3.Connection, name: str) -> int:
-    """The space's id; it is made if it isn't there."""
-    connection.execute("INSERT INTO space (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
-    return int(connection.execute("SELECT id FROM space WHERE name = ?", (name,)).fetchone()[0])
-
-
-def add_segment(connection: sqlite3.Connection, space_id: int) -> int:
-    """A new segment's id, never used before."""
-    cursor = connection.execute("INSERT INTO segment (space, state) VALUES (?, ?)", (space_id, OPEN))
-    return int(cursor.lastrowid or 0)
-
-
-def use_up(connection: sqlite3.Connection, segment_ids: Sequence[int]) -> None:
-    """See to it that no new segment gets one of these numbers, or one below: a file that can't be read keeps its own."""
-    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'segment'")
-    connection.execute("INSERT INTO sqlite_sequence VALUES ('segment', ?)", (max(segment_ids, default=0),))
-
-
-def add_rows(connection: sqlite3.Connection, space_id: int, rows: Iterable[Row]) -> None:
-    """Point keys at records, those excepted that a later record has already."""
-    connection.executemany(_UPSERT, ((space_id, *row) for row in rows))
-
-
-def grow_segment(connection: sqlite3.Connection, segment_id: int, size: int, n_written: int, newest: int) -> None:
-    """A segment was appended to.
-
-    Raises:
-        SegmentGoneError: It was dropped meanwhile.
-    """
-    cursor = connection.execute(
-        "UPDATE segment SET size = ?, n_written = n_written + ?, newest = max(newest, ?) WHERE id = ? AND state = ?",
-        (size, n_written, newest, segment_id, OPEN),
-    )
-    if cursor.rowcount != 1:
-        raise SegmentGoneError
-
-
-def set_state(connection: sqlite3.Connection, segment_id: int, state: str) -> None:
-    """One of OPEN, SEALED, FULL, RECOVERING, DEAD. A dead one stays dead: its space was dropped while its writer sealed it."""
-    connection.execute("UPDATE segment SET state = ? WHERE id = ? AND state != ?", (state, segment_id, DEAD))
-
-
-def raise_sequence(connection: sqlite3.Connection, sequence: int) -> None:
-    """Remember the highest sequence."""
-    connection.execute("UPDATE meta SET sequence = max(sequence, ?)", (sequence,))
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, store_id: str | None = None) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -448,6 +362,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
     try:
         _check_version(connection, path)
+        if store_id is not None:
+            _check_store(connection, path, store_id)
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if mode == "rw":
             connection.execute("PRAGMA synchronous = FULL")
@@ -464,6 +380,11 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         raise StoreFormatError(f"{path} is an index of version {version}; this late-rerank reads {VERSION}")
+
+
+def _check_store(connection: sqlite3.Connection, path: Path, store_id: str) -> None:
+    if connection.execute("SELECT store FROM meta").fetchone()[0] != store_id:
+        raise StoreError(f"{path.parent} holds another store than the one that was opened there: open it again")
 
 
 @contextmanager

@@ -88,6 +88,16 @@ class Keys:
             row += 1
         return None
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the whole file."""
+        return len(self._raw)
+
+    def segments(self) -> list[int]:
+        """The segments that its documents lie in."""
+        numbers: list[int] = np.unique(self._columns["segment"]).tolist()
+        return numbers
+
     def rows(self) -> Iterator[Found]:
         """Every row, sorted by key."""
         raw = np.stack([self._columns["first"], self._columns["last"]], axis=1).astype(">u8").tobytes()

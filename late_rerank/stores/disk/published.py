@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from late_rerank.stores.disk.segment import Mapping, path_of, walk
 from late_rerank.stores.disk.verification import Problem, VerifyReport
 from late_rerank.stores.record import SEAL, parse_space, space_json
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
+from late_rerank.warn import warn_caller
 
 
 class PublishedStore(Store):
@@ -36,18 +37,21 @@ class PublishedStore(Store):
     read_only = True
 
     def __init__(self, path: str | os.PathLike[str], *, check: bool = False) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         if format_file.read_format(self.path)["format"] != format_file.PUBLISHED:
             raise StoreFormatError(f"{self.path} is a store that is written to: open it with DiskStore")
         self._mappings = Mappings(self.path, noting=False)
         self._keys = {keys.space: keys for keys in map(Keys, sorted((self.path / "keys").glob("*.keys")))}
         self._check = check
         self._n_damaged = 0
+        self._closed = False
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        self._refuse_if_closed()
         return _PublishedSpace(self, space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
+        self._refuse_if_closed()
         return [_PublishedSpace(self, name, *parse_space(name)) for name in self._keys]
 
     def drop(self, fingerprint: str) -> int:  # noqa: ARG002 - a store's interface
@@ -55,19 +59,45 @@ class PublishedStore(Store):
         self._refuse()
 
     def stats(self) -> dict[str, Any]:
-        """Counts and bytes. JSON values."""
-        paths = [*(self.path / "segments").iterdir(), *(self.path / "keys").iterdir()]
-        spaces = []
+        """Counts and bytes, over all spaces and of each, as a DiskStore says them. JSON values.
+
+        "size_bytes" are the segments' and the keys files'; "index_bytes" are the latter alone.
+        """
+        self._refuse_if_closed()
+        spaces: list[dict[str, Any]] = []
         for name, keys in self._keys.items():
             fingerprint, codec = parse_space(name)
-            spaces.append({"fingerprint": fingerprint, "codec": codec.name, "dim": codec.dim, "n_documents": keys.n})
+            segments = keys.segments()
+            spaces.append(
+                {
+                    "fingerprint": fingerprint,
+                    "codec": codec.name,
+                    "dim": codec.dim,
+                    "n_documents": keys.n,
+                    "size_bytes": sum(map(self._size_of, segments)),
+                    "dead_bytes": 0,
+                    "n_segments": len(segments),
+                }
+            )
+        index_bytes = sum(keys.size_bytes for keys in self._keys.values())
         return {
             "path": str(self.path),
-            "n_documents": sum(keys.n for keys in self._keys.values()),
-            "size_bytes": sum(path.stat().st_size for path in paths),
+            "n_documents": sum(space["n_documents"] for space in spaces),
+            "size_bytes": sum(space["size_bytes"] for space in spaces) + index_bytes,
+            "index_bytes": index_bytes,
+            "dead_bytes": 0,
+            "n_segments": sum(space["n_segments"] for space in spaces),
+            "max_bytes": None,
+            "ttl_s": None,
+            "n_evicted": 0,
             "n_damaged": self._n_damaged,
             "spaces": spaces,
         }
+
+    def _size_of(self, segment_id: int) -> int:
+        with suppress(FileNotFoundError):  # `verify` says so
+            return path_of(self.path, segment_id).stat().st_size
+        return 0
 
     def verify(self, *, progress: bool = False) -> VerifyReport:
         """Read every byte and compare it with its checksum, and the keys with the segments.
@@ -75,6 +105,7 @@ class PublishedStore(Store):
         Args:
             progress: Show a bar on stderr, if that is a terminal.
         """
+        self._refuse_if_closed()
         check = _Check()
         for name, keys in self._keys.items():
             check.add_keys(name, keys)
@@ -86,23 +117,30 @@ class PublishedStore(Store):
 
     def close(self) -> None:
         """Let go of all files. Fetched documents stay valid."""
+        self._closed = True
         self._mappings.keep(set())
         self._keys = {}
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreError(f"the store {self.path} was closed; open it again")
+
     def _refuse(self) -> NoReturn:
+        self._refuse_if_closed()
         raise StoreError(
             f"{self.path} is a published store, which is read-only. Write to the store that it was made from and publish "
             "again, or put one of your own in front: TieredStore(DiskStore(...), PublishedStore(...))"
         )
 
     def _get(self, space: _PublishedSpace, keys: Sequence[bytes]) -> Fetched:
+        self._refuse_if_closed()
         known = self._keys.get(space.name)
         places = known.find(keys) if known is not None else [None] * len(keys)
         reading = Reading(self._mappings, space.name, space.codec, check=self._check)
         found, damage = reading.fetch(keys, places)
         if damage:
             if not self._n_damaged:
-                warnings.warn(f"{self.path}: {damage[0]}; such documents count as missing", stacklevel=4)
+                warn_caller(f"{self.path}: {damage[0]}; such documents count as missing")
             self._n_damaged += len(damage)
         return found
 
@@ -114,8 +152,9 @@ class _PublishedSpace(Space):
         self.name = name
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:  # noqa: ARG002 - a space's interface
+        self._store._refuse_if_closed()  # noqa: SLF001 - a space is a part of its store
         if keys:
-            self._store._refuse()  # noqa: SLF001 - a space is a part of its store
+            self._store._refuse()  # noqa: SLF001
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
         return self._store._get(self, keys)  # noqa: SLF001
@@ -124,6 +163,7 @@ class _PublishedSpace(Space):
         self._store._refuse()  # noqa: SLF001
 
     def __len__(self) -> int:
+        self._store._refuse_if_closed()  # noqa: SLF001
         known = self._store._keys.get(self.name)  # noqa: SLF001
         return 0 if known is None else known.n
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from late_rerank.stores.disk import files, format_file
-from late_rerank.stores.disk.index import Index, Row
+from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.keys_file import Found, pack_keys
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.disk.tables import Row
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
 from late_rerank.types import Bytes
+from late_rerank.warn import warn_caller
 
 _SEGMENT_BYTES = 2**30
 _CHUNK_BYTES = 16 * 2**20
@@ -37,13 +38,14 @@ def publish(store: Path, opened: Index, gate: files.Gate, folder: Path, newer_th
     """Write a store's living documents to `folder`, as of now; others may write to the store meanwhile."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there and not empty; name a new folder to publish to")
-    (folder / "segments").mkdir(parents=True, exist_ok=True)
-    (folder / "keys").mkdir()
+    for made in (folder, folder / "segments", folder / "keys"):
+        files.make_folder(made)
     with ExitStack() as held:
         with gate.held():
             # Who removes a segment marks it dead first, under the gate: all of these are there, and stay readable once mapped.
             snapshot = held.enter_context(opened.unchanging())
-            mapped = {segment.id: Mapping(path_of(store, segment.id)) for segment in snapshot.segments()}
+            # But one without a size: that is being made, or whoever made it died.
+            mapped = {segment.id: Mapping(path_of(store, segment.id)) for segment in snapshot.segments() if segment.size}
         bar = tqdm(total=len(mapped), unit=" segments", desc="Publishing", disable=None if progress else True)
         writer = _Publisher(folder)
         for number, name in snapshot.spaces():
@@ -59,7 +61,7 @@ def _living(
 ) -> Iterator[tuple[Row, Bytes]]:
     n_damaged = 0
     for segment in snapshot.segments():
-        if segment.space != space_id:
+        if segment.space != space_id or segment.id not in mapped:
             continue
         whole = mapped[segment.id].bytes
         for row in snapshot.rows(segment.id):
@@ -71,7 +73,7 @@ def _living(
             yield row, whole[row.offset : row.offset + row.size]
         bar.update()
     if n_damaged:
-        warnings.warn(f"{n_damaged} damaged documents were left out", stacklevel=4)
+        warn_caller(f"{n_damaged} damaged documents were left out")
 
 
 class _Publisher:

@@ -9,10 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.stores.disk import files, format_file, index
-from late_rerank.stores.disk.segment import Mapping, walk
+from late_rerank.stores.disk import files, format_file, index, tables
+from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
 from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, parse_space
+from late_rerank.warn import warn_caller
 
 _SCRATCH = f"{index.NAME}.new"
 
@@ -24,7 +25,8 @@ class RebuildReport:
     Attributes:
         n_segments: Segments read.
         n_documents: Documents in the new index.
-        n_damaged: Places where records are damaged, and segments whose headers are: not in the index.
+        n_damaged: Places where records are damaged, and files whose headers are, or say another number than their names: not in
+            the index.
     """
 
     n_segments: int
@@ -71,7 +73,7 @@ def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
                 n_damaged += _read_segment(path, segments)
         n_documents = sum(segment.n_live for segment in segments.segments())
         with segments.changing() as changes:
-            index.use_up(changes, [int(path.stem) for path in paths if path.stem.isdigit()])
+            tables.use_up(changes, [number_of(path) or 0 for path in paths])
         segments.checkpoint()
     finally:
         segments.close()
@@ -84,30 +86,30 @@ def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
 def _read_segment(path: Path, segments: index.Index) -> int:
     """Enter one segment's records; returns the number of damaged places."""
     try:
-        mapping = Mapping(path)
-        parse_space(mapping.header.space)
-    except StoreFormatError:
-        _take_number(path, segments)
+        mapping = _segment(path)
+    except StoreFormatError as error:
+        warn_caller(f"{error}; it is left out of the index")
         return 1
     scan = _Scan(mapping)
     with segments.changing() as changes:
-        space_id = index.add_space(changes, mapping.header.space)
-        changes.execute("INSERT INTO segment (id, space, state) VALUES (?, ?, ?)", (mapping.header.id, space_id, index.OPEN))
-        index.add_rows(changes, space_id, scan.rows())
-        index.grow_segment(changes, mapping.header.id, scan.end, scan.n_written, scan.newest)
+        space_id = tables.add_space(changes, mapping.header.space)
+        changes.execute("INSERT INTO segment (id, space, state) VALUES (?, ?, ?)", (mapping.header.id, space_id, tables.OPEN))
+        tables.add_rows(changes, space_id, scan.rows())
+        tables.grow_segment(changes, mapping.header.id, scan.end, scan.n_written, scan.newest)
         # Without a seal its writer died: what lies after the last whole record was never committed, and `recover` cleans it.
-        index.set_state(changes, mapping.header.id, index.FULL if scan.sealed else index.RECOVERING)
-        index.raise_sequence(changes, scan.sequence)
+        tables.set_state(changes, mapping.header.id, tables.FULL if scan.sealed else tables.RECOVERING)
+        tables.raise_sequence(changes, scan.sequence)
     return scan.n_damaged
 
 
-def _take_number(path: Path, segments: index.Index) -> None:
-    """Give the number of a file that can't be read to no new segment: the file stays, so its name is taken."""
-    if path.stem.isdigit() and len(path.stem) < 19:
-        with segments.changing() as changes:
-            values = (int(path.stem), index.DEAD)
-            changes.execute("INSERT OR IGNORE INTO segment (id, space, state) VALUES (?, 0, ?)", values)
-            changes.execute("DELETE FROM segment WHERE id = ? AND state = ?", values)
+def _segment(path: Path) -> Mapping:
+    mapping = Mapping(path)
+    parse_space(mapping.header.space)
+    if mapping.header.id != number_of(path):
+        # Somebody's copy. Nobody would look for its documents here, and the segment of that number may be there too.
+        name = path_of(path.parent.parent, mapping.header.id).name
+        raise StoreFormatError(f"{path} says that it is segment {mapping.header.id}, which must be called {name}")
+    return mapping
 
 
 class _Scan:
@@ -119,7 +121,7 @@ class _Scan:
         self.sealed = False
         self.n_damaged = self.n_written = self.newest = self.sequence = 0
 
-    def rows(self) -> Iterator[index.Row]:
+    def rows(self) -> Iterator[tables.Row]:
         damage = 0
         for offset, header in walk(self._mapping.bytes, self.end, len(self._mapping.bytes)):
             if header is None:

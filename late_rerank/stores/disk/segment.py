@@ -41,6 +41,13 @@ def path_of(folder: Path, segment_id: int) -> Path:
     return folder / "segments" / f"{segment_id:010}.seg"
 
 
+def number_of(path: Path) -> int | None:
+    """The number in a segment file's name; None if it isn't named like one, as copies that somebody made aren't."""
+    text = path.name.removesuffix(".seg")
+    is_number = text.isascii() and text.isdecimal() and len(text) < 19  # SQLite's numbers end there
+    return int(text) if is_number and path.name == path_of(path.parent.parent, int(text)).name else None
+
+
 def pack_header(segment_id: int, space: str) -> bytes:
     """The first bytes of a segment; a multiple of 4096 of them."""
     text = space.encode()

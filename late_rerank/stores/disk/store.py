@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ import numpy as np
 
 from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space, Store
-from late_rerank.stores.disk import files, index
+from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.compaction import Compaction, CompactReport
 from late_rerank.stores.disk.creation import open_or_create
 from late_rerank.stores.disk.eviction import Eviction
@@ -29,6 +28,7 @@ from late_rerank.stores.disk.verification import VerifyReport, verify
 from late_rerank.stores.disk.writing import Writing
 from late_rerank.stores.record import HEADER_BYTES, TOMBSTONE, layout, pack_marks, pack_records, parse_space, space_json
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
+from late_rerank.warn import warn_caller
 
 _LEAST_BYTES = 2**20
 _SEGMENT_BYTES = 2**30
@@ -52,7 +52,7 @@ class DiskStore(Store):
         check: Whether `get` computes each record's checksum; a damaged document then is a miss. Costs 1 ms for 2 MB.
 
     Attributes:
-        path: The folder.
+        path: The folder, absolute.
 
     Raises:
         ValueError: A bound or time is out of range, or the folder holds other files.
@@ -63,23 +63,30 @@ class DiskStore(Store):
     def __init__(
         self, path: str | os.PathLike[str], *, max_bytes: int | None = None, ttl_s: float | None = None, check: bool = False
     ) -> None:
-        if max_bytes is not None and not max_bytes >= _LEAST_BYTES:
+        if max_bytes is not None and not _LEAST_BYTES <= max_bytes < math.inf:
             raise ValueError(f"max_bytes must be at least {_LEAST_BYTES} (1 MiB), or None for no bound, got {max_bytes}")
-        if ttl_s is not None and not ttl_s > 0:
+        if ttl_s is not None and not 0 < ttl_s < math.inf:
             raise ValueError(f"ttl_s must be above 0 seconds, or None for no end, got {ttl_s}")
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the program may change to another folder
         self.max_bytes = max_bytes
         self.ttl_s = ttl_s
         self.check = check
         self._gate = files.Gate(self.path / "LOCK")
         self._index = Index(self.path)
-        with _as_store_errors(self.path):
-            open_or_create(self.path, self._gate, self._index)
+        try:
+            with _as_store_errors(self.path):
+                open_or_create(self.path, self._gate, self._index)
+        except BaseException:
+            self._index.close()
+            self._gate.close()
+            raise
         self._segment_bytes = _SEGMENT_BYTES if max_bytes is None else min(max_bytes // 8, _SEGMENT_BYTES)
         self._writing = Writing(self.path, self._index, self._gate, self._segment_bytes)
         self._write_lock = Lock()
         self._mappings = Mappings(self.path)
         self._eviction = Eviction(self.path, self._index, self._writing, max_bytes)
+        with suppress(StoreError, OSError):  # where it can't be written to, nobody makes the index again either
+            self._writing.remove_dead()  # of whoever died while it dropped them: they shall not come back with a new index
         self._next_tick = time.monotonic() + TICK_S
         self._n_damaged = 0
         self._closed = False
@@ -88,6 +95,7 @@ class DiskStore(Store):
         self._finalizer = weakref.finalize(self, _close, self._writing, self._index, self._gate, os.getpid())
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        self._refuse_if_closed()
         return _DiskSpace(self, space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
@@ -107,7 +115,7 @@ class DiskStore(Store):
                 for number in numbers:
                     # From here on nobody finds them; the rows, of which there may be millions, go little by little.
                     changes.execute("UPDATE space SET dropped = name, name = NULL WHERE id = ?", (number,))
-                    changes.execute(f"UPDATE segment SET state = '{index.DEAD}' WHERE space = ?", (number,))
+                    changes.execute(f"UPDATE segment SET state = '{tables.DEAD}' WHERE space = ?", (number,))
             self._writing.remove_dead()
             self._delete_rows_of_dropped()
         self._mappings.keep({segment.id for segment in self._index.segments()})
@@ -154,7 +162,8 @@ class DiskStore(Store):
         Args:
             progress: Show a bar on stderr, if that is a terminal.
         """
-        return verify(self.path, self._index, progress=progress)
+        with _as_store_errors(self.path):
+            return verify(self.path, self._index, progress=progress)
 
     def compact(self, *, min_live: float = 0.9, progress: bool = False) -> CompactReport:
         """Rewrite segments of which less than `min_live` is alive; leave out what is damaged or past its time to live.
@@ -168,7 +177,7 @@ class DiskStore(Store):
         Raises:
             StoreError: The disk is full, or failed; nothing is lost.
         """
-        with self._writing_alone(), _as_store_errors(self.path):
+        with self._writing_alone():
             self._writing.seal_all()
             self._writing.recover()
             compaction = Compaction(self.path, self._index, self._gate, self._writing, self._segment_bytes)
@@ -188,6 +197,7 @@ class DiskStore(Store):
             ValueError: The folder holds something.
             StoreError: The disk is full, or failed.
         """
+        self._refuse_if_closed()
         with _as_store_errors(Path(folder)):
             return publish(self.path, self._index, self._gate, Path(folder), self._newer_than(), progress=progress)
 
@@ -230,6 +240,7 @@ class DiskStore(Store):
         kept = [i for i, size in enumerate(sizes) if self.max_bytes is None or size <= self.max_bytes - 2 * 4096]
         with self._writing_alone():
             for chunk in _chunks(kept, sizes, min(_CHUNK_BYTES, self._segment_bytes)):
+                self._follow_index()
                 records = pack_records(
                     [keys[i] for i in chunk],
                     packed.take(np.array(chunk, dtype=np.int64)),
@@ -244,16 +255,23 @@ class DiskStore(Store):
         with self._writing_alone():
             for start in range(0, len(keys), _AT_ONCE):
                 part = list(dict.fromkeys(keys[start : start + _AT_ONCE]))
-                places = self._index.find(space.name, part, self._newer_than())
-                here = [key for key, place in zip(part, places, strict=True) if place is not None]
-                if here:
-                    sequence = self._index.sequence() + 1
-                    marks = pack_marks(here, flag=TOMBSTONE, sequence=sequence, stored_at=int(time.time()))
+                self._follow_index()
+                n_deleted += sum(place is not None for place in self._index.find(space.name, part, self._newer_than()))
+                # More than those: a document past its time to live is there for whoever opens the store without one.
+                there = self._index.deletable(space.name, part)
+                if there:
+                    sequence = self._index.sequence() + 1  # asked last: higher than that of any record that was found
+                    marks = pack_marks(there, flag=TOMBSTONE, sequence=sequence, stored_at=int(time.time()))
                     self._writing.append(space.name, marks)
-                    n_deleted += len(here)
         return n_deleted
 
     # Keeping house
+
+    def _follow_index(self) -> None:
+        """Read the index that is there now. Segments of one that was made again may bear numbers of older ones."""
+        if self._index.was_replaced():
+            self._index.reopen()
+            self._mappings.keep(set())
 
     def _newer_than(self) -> int:
         # Whole seconds are stored: a document lives as long as was said, and up to a second more.
@@ -278,24 +296,21 @@ class DiskStore(Store):
             return
         self._next_tick = now + TICK_S
         self._mappings.note_use()
-        if self._index.was_replaced():
-            self._index.reopen()
-            self._mappings.keep(set())
+        self._follow_index()
         self._mappings.keep({segment.id for segment in self._index.segments()})
 
     def _count_damage(self, damage: list[str]) -> None:
         first = not self._n_damaged
         self._n_damaged += len(damage)
         if first:
-            warnings.warn(
+            warn_caller(
                 f"{self.path}: {damage[0]}; such documents count as missing, further ones are counted in stats()['n_damaged']. "
-                f"late-rerank store verify {self.path} lists them, compact drops them",
-                stacklevel=5,
+                f"late-rerank store verify {self.path} lists them, compact drops them"
             )
 
     @contextmanager
     def _writing_alone(self) -> Iterator[None]:
-        with self._write_lock:
+        with self._write_lock, _as_store_errors(self.path):
             self._refuse_if_closed()
             yield
 
@@ -379,9 +394,12 @@ def _close(writing: Writing, opened: Index, gate: files.Gate, process: int) -> N
         return
     with suppress(StoreError, OSError):  # whatever isn't sealed now is sealed by the next writer
         writing.seal_all()
-    with suppress(StoreError, OSError), gate.held():
-        opened.close()
-    gate.close()
+    try:
+        with suppress(StoreError, OSError), gate.held():
+            opened.close()
+    finally:
+        opened.close()  # without the gate where there is none: the folder is gone, or can't be written to
+        gate.close()
 
 
 def _reopen(path: Path, max_bytes: int | None, ttl_s: float | None, check: bool) -> DiskStore:  # noqa: FBT001 - pickle's call

@@ -10,9 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk import index
-from late_rerank.stores.disk.index import Index, Row, Segment
+from late_rerank.stores.disk import index, tables
+from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.disk.tables import Row, Segment
 from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
 
@@ -109,7 +110,7 @@ class _SegmentCheck:
         yield from self._record_problems(mapping)
         for offset, row in sorted(self._rows.items()):
             yield self._at(offset, f"the index finds {row.key.hex()} here, but no such record is whole")
-        if self._segment.state in (index.SEALED, index.FULL):
+        if self._segment.state in (tables.SEALED, tables.FULL):
             seal = checked_header(mapping.bytes, self._segment.size)
             if seal is None or not seal.flags & SEAL or any(seal.key):
                 yield self._at(self._segment.size, "the seal is damaged or missing")

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.stores.disk import files, index
-from late_rerank.stores.disk.index import Index, Row, Segment, SegmentGoneError
+from late_rerank.stores.disk import files, tables
+from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
 from late_rerank.stores.record import HEADER_BYTES, TOMBSTONE, Header, Records, pack_marks, read_headers
 
-_TRIES = 5
+# How often a space may be dropped by others while something is put into it.
+_TRIES = 20
 
 
 def row_of(header: Header, segment_id: int, offset: int) -> Row:
@@ -47,21 +49,32 @@ class Writing:
         self._gate = gate
         self._segment_bytes = segment_bytes
         self._writers: dict[str, SegmentWriter] = {}
+        self._n_replaced = 0
 
-    def append(self, space: str, records: Records) -> None:
+    def append(self, space: str, records: Records, copied: Sequence[Row] = ()) -> None:
         """Add records. When this returns they are on the disk, and found.
+
+        Args:
+            space: Its name.
+            records: At least one.
+            copied: The rows of the records that these are copies of; a space that was dropped isn't made again for copies.
 
         Raises:
             StoreError: The disk is full, or failed. Nothing of these records is found; what was there before is.
+            ReplacedError: A key doesn't point any more at the record that was copied. Nothing is committed.
         """
         for _ in range(_TRIES):
             writer = None
             try:
-                writer = self._writer(space)
+                writer = self._writer(space, existing=bool(copied))
                 writer.append(records)
-                self._commit(writer, records)
+                self._commit(writer, records, copied)
             except SegmentGoneError:
                 self.let_go(space)
+                if copied:
+                    return
+            except ReplacedError:
+                raise  # the next append writes over it
             except OSError as error:
                 self.let_go(space)
                 raise StoreError(f"nothing could be written to {self._folder}: {error}") from error
@@ -86,8 +99,11 @@ class Writing:
         try:
             writer.seal()
             with self._gate.held(), self._index.changing() as changes:
-                state = index.SEALED if writer.size < self._segment_bytes else index.FULL
-                index.set_state(changes, writer.id, state)
+                self.refuse_if_replaced()
+                state = tables.SEALED if writer.size < self._segment_bytes else tables.FULL
+                tables.set_state(changes, writer.id, state)
+        except SegmentGoneError:
+            return
         except OSError as error:
             raise StoreError(f"{writer.path} could not be sealed: {error}") from error
         finally:
@@ -97,6 +113,18 @@ class Writing:
         """Seal every space's segment."""
         for space in list(self._writers):
             self.seal(space)
+
+    def refuse_if_replaced(self) -> None:
+        """See to it that numbers of segments mean what they meant; to be called in a transaction.
+
+        Raises:
+            SegmentGoneError: Somebody made the index again, or put a copy of the store there: no segment is ours any more.
+        """
+        if self._n_replaced != self._index.n_replaced:
+            self._n_replaced = self._index.n_replaced
+            for space in list(self._writers):
+                self.let_go(space)
+            raise SegmentGoneError
 
     def segment_ids(self) -> list[int]:
         """Segments that this object appends to, the one that was begun first first."""
@@ -110,18 +138,18 @@ class Writing:
     def recover(self) -> None:
         """Seal the segments of writers that died, and remove the files of dead segments."""
         for segment in self._index.segments(with_dead=True):
-            if segment.state in (index.OPEN, index.RECOVERING):
+            if segment.state in (tables.OPEN, tables.RECOVERING):
                 with suppress(OSError):  # it stays as it is, and every reader can live with that
                     self._recover(segment)
         self.remove_dead()
 
     def retire(self, segment: Segment) -> bool:
-        """Forget a segment's documents and remove its file; False if a writer has it.
+        """Forget a segment's documents and remove its file; False if a writer has it, or had it since `segment` was read.
 
         Its tombstones go on: an older record of their keys may lie in another segment.
         """
         with suppress(FileNotFoundError), files.locked(path_of(self._folder, segment.id)) as fd:
-            if fd is None:
+            if fd is None or not self._is_as_large(segment):
                 return False
             self._carry_tombstones(segment)
             self.forget([segment.id])  # with the lock held, or somebody might go on with it now
@@ -135,12 +163,12 @@ class Writing:
         with self._gate.held(), self._index.changing() as changes:
             for segment_id in segment_ids:
                 changes.execute("DELETE FROM record WHERE segment = ?", (segment_id,))
-                index.set_state(changes, segment_id, index.DEAD)
+                tables.set_state(changes, segment_id, tables.DEAD)
         self.remove_dead()
 
     def remove_dead(self) -> None:
         """Remove the files of dead segments, then their rows: whoever dies in between leaves the row to the next."""
-        dead = [segment.id for segment in self._index.segments(with_dead=True) if segment.state == index.DEAD]
+        dead = [segment.id for segment in self._index.segments(with_dead=True) if segment.state == tables.DEAD]
         if not dead:
             return
         for segment_id in dead:
@@ -150,31 +178,38 @@ class Writing:
             changes.executemany("DELETE FROM segment WHERE id = ?", [(segment_id,) for segment_id in dead])
 
     def begin(self, space: str) -> SegmentWriter:
-        """A new segment for a space."""
-        with self._gate.held():
-            return self._create(space)
+        """A new segment for a space that is there.
 
-    def _writer(self, space: str) -> SegmentWriter:
+        Raises:
+            SegmentGoneError: It was dropped. Made again it would hold what was dropped once the index is lost.
+        """
+        with self._gate.held():
+            return self._create(space, existing=True)
+
+    def _is_as_large(self, segment: Segment) -> bool:
+        return any((found.id, found.size) == (segment.id, segment.size) for found in self._index.segments())
+
+    def _writer(self, space: str, *, existing: bool) -> SegmentWriter:
         writer = self._writers.get(space)
         if writer is not None and writer.size < self._segment_bytes:
             return writer
         self.seal(space)
         self.recover()
         with self._gate.held():
-            writer = self._resume(space) or self._create(space)
+            writer = self._resume(space) or self._create(space, existing=existing)
         self._writers[space] = writer
         return writer
 
     def _resume(self, space: str) -> SegmentWriter | None:
         space_id = {name: number for number, name in self._index.spaces()}.get(space)
         for segment in reversed(self._index.segments()):
-            if segment.space != space_id or segment.state != index.SEALED or segment.size >= self._segment_bytes:
+            if segment.space != space_id or segment.state != tables.SEALED or segment.size >= self._segment_bytes:
                 continue
             writer = self._reopen(segment, space)
             if writer is not None:
                 try:
                     with self._index.changing() as changes:
-                        index.set_state(changes, segment.id, index.OPEN)
+                        tables.set_state(changes, segment.id, tables.OPEN)
                 except BaseException:
                     writer.close()
                     raise
@@ -188,33 +223,37 @@ class Writing:
                 return SegmentWriter.resume(self._folder, segment.id, segment.space, segment.size)
         return None
 
-    def _create(self, space: str) -> SegmentWriter:
+    def _create(self, space: str, *, existing: bool) -> SegmentWriter:
         with self._index.changing() as changes:
-            space_id = index.add_space(changes, space)
-            segment_id = index.add_segment(changes, space_id)
+            space_id = tables.space_id(changes, space) if existing else tables.add_space(changes, space)
+            segment_id = tables.add_segment(changes, space_id)
         writer = SegmentWriter.create(self._folder, segment_id, space_id, space)
         try:
             with self._index.changing() as changes:
-                index.grow_segment(changes, segment_id, writer.size, 0, 0)
+                tables.grow_segment(changes, segment_id, writer.size, 0, 0)
         except BaseException:
             writer.close()
             raise
         return writer
 
-    def _commit(self, writer: SegmentWriter, records: Records) -> None:
+    def _commit(self, writer: SegmentWriter, records: Records, copied: Sequence[Row]) -> None:
         rows = rows_of(records, writer.id, writer.size)
         size = writer.size + len(records.bytes)
         n_documents = sum(not row.flags & TOMBSTONE for row in rows)
         with self._gate.held(), self._index.changing() as changes:
-            index.grow_segment(changes, writer.id, size, n_documents, max(row.stored_at for row in rows))
-            index.raise_sequence(changes, max(row.sequence for row in rows))
-            index.add_rows(changes, writer.space_id, rows)
+            self.refuse_if_replaced()
+            tables.grow_segment(changes, writer.id, size, n_documents, max(row.stored_at for row in rows))
+            tables.raise_sequence(changes, max(row.sequence for row in rows))
+            if copied:
+                tables.move_rows(changes, writer.space_id, copied, rows)
+            else:
+                tables.add_rows(changes, writer.space_id, rows)
         writer.size = size
 
     def _recover(self, segment: Segment) -> None:
         with self._gate.held():
             current = {found.id: found for found in self._index.segments()}.get(segment.id)
-            if current is None or current.state not in (index.OPEN, index.RECOVERING):
+            if current is None or current.state not in (tables.OPEN, tables.RECOVERING):
                 return
             if not path_of(self._folder, segment.id).exists() and not current.n_written:
                 self._drop_row(segment.id)  # its writer died before it made the file
@@ -229,10 +268,10 @@ class Writing:
                     return
                 # First a commit, so that no half-written one of the dead writer can come back and point into what is zeroed.
                 with self._index.changing() as changes:
-                    index.set_state(changes, current.id, index.RECOVERING)
+                    tables.set_state(changes, current.id, tables.RECOVERING)
                 writer.seal()
                 with self._index.changing() as changes:
-                    index.set_state(changes, current.id, index.FULL)
+                    tables.set_state(changes, current.id, tables.FULL)
             finally:
                 writer.close()
 
@@ -241,10 +280,20 @@ class Writing:
             changes.execute("DELETE FROM segment WHERE id = ?", (segment_id,))
 
     def _carry_tombstones(self, segment: Segment) -> None:
-        rows = [row for row in self._index.rows(segment.id) if row.flags & TOMBSTONE]
         space = dict(self._index.spaces()).get(segment.space)
-        if rows and space is not None:
-            self.append(space, tombstones(rows))
+        rows = [row for row in self._index.rows(segment.id) if row.flags & TOMBSTONE]
+        if space is None or self._index.is_without_dead(segment.space, but=segment.id):
+            return
+        if rows:
+            self._copy_tombstones(space, rows)
+
+    def _copy_tombstones(self, space: str, rows: list[Row]) -> None:
+        try:
+            self.append(space, tombstones(rows), rows)
+        except ReplacedError as replaced:
+            left = [row for row in rows if row.key not in replaced.keys]
+            if left:
+                self._copy_tombstones(space, left)
 
 
 def tombstones(rows: Sequence[Row]) -> Records:
