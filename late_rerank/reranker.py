@@ -18,6 +18,7 @@ from late_rerank.misses import MissEncoder
 from late_rerank.parts import resolve_codec, resolve_encoder, resolve_kernel, resolve_store
 from late_rerank.pool import CandidatePool, KeyedDocuments
 from late_rerank.stores import Store
+from late_rerank.stores.opening import would_be_made
 from late_rerank.timing import Timer
 from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, Fetched, Ranking, TokenVectors
 from late_rerank.warn import warn_caller
@@ -84,6 +85,9 @@ class Reranker:
         self.codec = resolve_codec(codec)
         self.kernel = resolve_kernel(kernel, device)
         self._owns_store = not isinstance(store, Store)
+        if isinstance(store, (str, os.PathLike)) and would_be_made(store):
+            # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
+            model = resolve_encoder(model, backend, device)
         self.store = resolve_store(store)
         self.on_missing = on_missing
         try:

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     if first is None:
         tell_skipped(stream.skipped)
         raise no_documents(options.path)
-    with opened_reranker(options, open_place=open_answering) as reranker:
+    with opened_reranker(options, open_url=open_answering) as reranker:
         try:
             # disable=None: tqdm draws on a terminal only.
             with tqdm(unit="B", unit_scale=True, desc="Indexing", disable=None) as bar:

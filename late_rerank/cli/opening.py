@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from late_rerank.stores import open_store
@@ -13,7 +12,6 @@ from late_rerank.stores.opening import is_url
 
 if TYPE_CHECKING:
     from late_rerank import Reranker
-    from late_rerank.encode import Encoder
     from late_rerank.stores import Store
 
 # Nobody waits for an answer: a server that is busy, or restarts, is waited for.
@@ -23,28 +21,22 @@ _PATIENT_RETRIES = 5
 
 @contextmanager
 def opened_reranker(
-    options: argparse.Namespace, *, open_place: Callable[[str], Store] = open_store, otherwise: Store | None = None
+    options: argparse.Namespace, *, open_url: Callable[[str], Store] = open_store, otherwise: Store | None = None
 ) -> Iterator[Reranker]:
     """The Reranker of --model, --codec and --store, closed at the end.
 
     Args:
         options: A command's.
-        open_place: What opens --store.
+        open_url: What opens --store where it is a server's URL.
         otherwise: The store where --store isn't given; None for a Reranker's own.
     """
     from late_rerank import Reranker
 
-    if options.store is None:
-        with Reranker(options.model, codec=options.codec, store=otherwise) as reranker:
+    if options.store is not None and is_url(options.store):
+        with open_url(options.store) as store, Reranker(options.model, codec=options.codec, store=store) as reranker:
             yield reranker
         return
-    model: str | Encoder = options.model
-    if _would_be_made(options.store):
-        # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
-        from late_rerank.encode import TextEncoder
-
-        model = TextEncoder(options.model)
-    with open_place(options.store) as store, Reranker(model, codec=options.codec, store=store) as reranker:
+    with Reranker(options.model, codec=options.codec, store=otherwise if options.store is None else options.store) as reranker:
         yield reranker
 
 
@@ -68,11 +60,3 @@ def shown_place(where: str) -> str:
     from late_rerank.stores.redis.address import shown_url
 
     return shown_url(where)
-
-
-def _would_be_made(where: str) -> bool:
-    """Whether opening makes a new store."""
-    if is_url(where):
-        return False
-    folder = Path(where)
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -39,6 +39,18 @@ def open_store(where: str | os.PathLike[str]) -> Store:
     return open_folder(Path(where))
 
 
+def would_be_made(where: str | os.PathLike[str]) -> bool:
+    """Whether `open_store` would make a new store there.
+
+    Raises:
+        ValueError: As in `open_store`.
+    """
+    if is_url(where):
+        return False
+    folder = Path(where)
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def is_url(where: str | os.PathLike[str]) -> bool:
     """Whether it is a Redis server's URL; else it is a folder. A Path is always a folder.
 

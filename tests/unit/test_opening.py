@@ -105,9 +105,10 @@ def test_a_reranker_never_closes_a_store_that_it_was_given():
     assert store.n_closed == 0
 
 
-def test_an_opened_store_is_closed_where_the_model_cannot_be_made(opened):
+def test_an_opened_store_is_closed_where_the_model_cannot_be_made(opened, tmp_path):
+    (tmp_path / "something").touch()  # a store that is there is opened before the model is loaded
     with pytest.raises(ModelError):
-        Reranker("no such/model/here", store="somewhere")
+        Reranker("no such/model/here", store=tmp_path)
 
     assert opened.n_closed == 1
 

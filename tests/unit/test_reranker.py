@@ -1,4 +1,6 @@
 import asyncio
+import copy
+import pickle
 import threading
 import time
 import warnings
@@ -464,3 +466,19 @@ def test_scores_depend_on_nothing_but_query_and_text(texts, stored, batch_size, 
 
     for document in reranker.rerank("cat on mat", shuffled):
         assert document.score == pytest.approx(alone[document.text], rel=1e-6, abs=1e-5)
+
+
+def test_a_wrong_model_leaves_no_store(tmp_path):
+    with pytest.raises(ModelError):
+        Reranker(str(tmp_path / "no-model"), store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_it_is_pickled_as_its_arguments_and_copied_as_itself(tmp_path):
+    reranker = Reranker(FakeEncoder(), store=tmp_path / "store", codec="int4", on_missing="skip")
+    reranker.index(["the cat sat"])
+    again = pickle.loads(pickle.dumps(reranker))
+    assert [document.score is None for document in again.rerank("cat", ["the cat sat", "dogs"])] == [False, True]
+    assert again.codec.name == "int4"
+    assert copy.copy(reranker) is reranker
+    assert copy.deepcopy({"a": reranker})["a"] is reranker
