@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any
 
 from late_rerank.codecs import Codec
@@ -52,7 +53,7 @@ def check_count(name: str, value: object, *, or_none: bool = False) -> None:
     """
     if or_none and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):  # NumPy's numbers too, as `top_k` takes them
         raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")

@@ -1,5 +1,6 @@
 """What wrappers of frameworks share."""
 
+import numpy as np
 import pytest
 
 from late_rerank import Reranker
@@ -36,7 +37,8 @@ def test_a_count_is_a_whole_number_of_at_least_1(value, error):
         check_count("top_n", value)
 
 
-def test_none_is_a_count_where_it_may_be():
+def test_none_is_a_count_where_it_may_be_and_numpys_are():
+    check_count("k", np.int64(3))
     check_count("k", None, or_none=True)
     with pytest.raises(TypeError, match="k must be an int, got None"):
         check_count("k", None)

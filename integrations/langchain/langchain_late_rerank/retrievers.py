@@ -116,6 +116,7 @@ class LateRerankRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
+        _check_query(query)
         k = self._k(k)
         found = self.base_retriever.invoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
         documents = checked(found, "the base retriever's result")
@@ -127,6 +128,7 @@ class LateRerankRetriever(BaseRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
+        _check_query(query)
         k = self._k(k)
         found = await self.base_retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
         documents = checked(found, "the base retriever's result")
@@ -150,6 +152,13 @@ class LateRerankRetriever(BaseRetriever):
 
     def _asked(self) -> dict[str, int]:
         return {} if self.fetch_k is None else {"k": self.fetch_k}
+
+
+def _check_query(query: object) -> None:
+    # A chain's whole input, a dict, is the usual mistake; the base would fail somewhere inside.
+    if not isinstance(query, str):
+        got = f"{type(query).__name__}: {query!r:.60}"
+        raise TypeError(f'query must be a str, got {got}; within a chain pick it out first: itemgetter("question") | retriever')
 
 
 def _check_enough(k: int, fetch_k: int | None) -> None:

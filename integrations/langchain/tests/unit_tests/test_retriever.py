@@ -115,6 +115,18 @@ def test_a_fetch_k_without_effect_is_warned_of(reranker):
         LateRerankRetriever(base_retriever=ListRetriever(found=[]), fetch_k=50, reranker=reranker)
 
 
+@pytest.mark.parametrize("query", [{"question": QUERY}, None, 5])
+async def test_a_query_that_is_no_text_is_refused_before_the_base_is_asked(query, reranker):
+    asked = []
+    retriever = LateRerankRetriever(base_retriever=RunnableLambda(asked.append), reranker=reranker)
+    message = rf"query must be a str, got {type(query).__name__}.*itemgetter"
+    with pytest.raises(TypeError, match=message):
+        retriever.invoke(query)
+    with pytest.raises(TypeError, match=message):
+        await retriever.ainvoke(query)
+    assert asked == []
+
+
 async def test_a_base_that_gives_no_documents_is_named(reranker):
     for given, message in [
         (["text"], r"the base retriever's result\[0\] must be a Document, got str: 'text'"),

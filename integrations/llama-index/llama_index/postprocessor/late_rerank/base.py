@@ -125,6 +125,7 @@ class LateRerank(BaseNodePostprocessor):
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         if query_bundle is None:
             raise ValueError("Missing query bundle in extra info.")
+        nodes = list(nodes or [])  # a generator would be read up by the start event
         if not nodes:
             return []
         name = self.reranker.model_name
@@ -152,11 +153,11 @@ class LateRerank(BaseNodePostprocessor):
         return [self._ranked(nodes[document.index], document) for document in ranking]
 
     def _ranked(self, given: NodeWithScore, document: RankedDocument) -> NodeWithScore:
-        scores: dict[str, float] = {}
+        scores: dict[str, float | None] = {}
         if self.keep_retrieval_score and given.score is not None:
-            scores["retrieval_score"] = given.score
-        if self.keep_late_rerank_score and document.score is not None:
-            scores["late_rerank_score"] = float(document.score)
+            scores["retrieval_score"] = float(given.score)  # NumPy's, where a retriever assigned it: no JSON takes that
+        if self.keep_late_rerank_score:
+            scores["late_rerank_score"] = None if document.score is None else float(document.score)
         return NodeWithScore(node=_with_scores(given.node, scores), score=float(document.relevance or 0.0))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -176,8 +177,9 @@ class LateRerank(BaseNodePostprocessor):
         return self.model_copy()
 
 
-def _with_scores(node: BaseNode, scores: dict[str, float]) -> BaseNode:
-    """The node itself, or a copy whose metadata says `scores`, hidden from the texts that models read."""
+def _with_scores(node: BaseNode, scores: dict[str, float | None]) -> BaseNode:
+    """The node itself, or a copy whose metadata says `scores`, hidden from the texts that models read; None: says none."""
+    scores = {name: score for name, score in scores.items() if score is not None or name in node.metadata}
     if not scores:
         return node
     hidden = {
@@ -185,7 +187,9 @@ def _with_scores(node: BaseNode, scores: dict[str, float]) -> BaseNode:
         for kind in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
         for keys in [getattr(node, kind)]
     }
-    return node.model_copy(update={"metadata": {**node.metadata, **scores}, **hidden})
+    others = {name: value for name, value in node.metadata.items() if name not in scores}
+    said = {name: score for name, score in scores.items() if score is not None}
+    return node.model_copy(update={"metadata": {**others, **said}, **hidden})
 
 
 def _check_picklable(name: str, part: object) -> None:

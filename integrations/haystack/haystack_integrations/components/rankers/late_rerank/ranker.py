@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
+from collections.abc import Iterable
 from dataclasses import replace
+from numbers import Real
 from threading import Lock
 from typing import Any
 
@@ -12,6 +15,9 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice
 
 from late_rerank import Candidate, RankedDocument, Ranking, Reranker
+from late_rerank.codecs import Codec
+from late_rerank.encode import Encoder
+from late_rerank.stores import Store
 from late_rerank.wrapping import check_count, reranker_from
 
 
@@ -31,10 +37,10 @@ class LateRerankRanker:
     unscored (`on_missing="skip"`) follow with score 0.
 
     Args:
-        model: "minilm" (built in), a hub name, or a folder; None for "minilm".
+        model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
         top_k: How many documents to return at most.
-        store: Where token vectors are kept: a folder, "redis://..."; None for this process's memory.
-        codec: "int8" and others: how they are packed; None for "int8".
+        store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
+        codec: How they are packed: "int8" and others, or a Codec; None for "int8".
         device: What the model runs on; None for the fastest there is.
         meta_fields_to_embed: Fields of `meta` that are read before the content, where a document has them.
         embedding_separator: What stands between them.
@@ -43,15 +49,16 @@ class LateRerankRanker:
 
     Raises:
         ValueError: `top_k` is below 1, or both a reranker and a model, store, codec or device are given.
+        TypeError: An argument is of the wrong type; of model, store and codec `warm_up` says so.
     """
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | Encoder | None = None,
         top_k: int = 10,
         *,
-        store: str | None = None,
-        codec: str | None = None,
+        store: str | os.PathLike[str] | Store | None = None,
+        codec: str | Codec | None = None,
         device: ComponentDevice | None = None,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
@@ -59,6 +66,9 @@ class LateRerankRanker:
         reranker: Reranker | None = None,
     ) -> None:
         check_count("top_k", top_k)
+        _check_threshold(score_threshold)
+        _check_fields(meta_fields_to_embed)
+        _check_device(device)
         if reranker is not None:
             reranker_from(reranker, model=model, store=store, codec=codec, device=device)  # refuses what can't go together
         self.model = model
@@ -80,6 +90,10 @@ class LateRerankRanker:
                 device = None if self.device is None else self.device.to_torch_str()
                 self.reranker = reranker_from(None, model=self.model, store=self.store, codec=self.codec, device=device)
 
+    async def warm_up_async(self) -> None:
+        """`warm_up` in a thread: where this is missing, a pipeline's `run_async` loads the model on the event loop."""
+        await asyncio.to_thread(self.warm_up)
+
     def close(self) -> None:
         """Let go of model and store, if this component loaded them."""
         with self._loading:
@@ -95,7 +109,7 @@ class LateRerankRanker:
 
         Args:
             query: Not blank, unless there are no documents.
-            documents: Of several with one id the best scored counts.
+            documents: Of several with one id the best scored counts. Never changed.
             top_k: Instead of the component's own.
             score_threshold: Instead of the component's own.
 
@@ -104,12 +118,14 @@ class LateRerankRanker:
 
         Raises:
             ValueError: The query is blank, or `top_k` below 1.
+            TypeError: An argument is of the wrong type, or a document isn't a Document; names it.
         """
         check_count("top_k", top_k, or_none=True)
-        if not documents:
+        _check_threshold(score_threshold)
+        unique = _unique(_checked(documents or []))
+        if not unique:
             return {"documents": []}
         self.warm_up()
-        unique = _unique(documents)
         ranking = self._loaded().rerank(query, self._candidates(unique), top_k=top_k or self.top_k)
         return {"documents": self._ranked(unique, ranking, score_threshold)}
 
@@ -121,19 +137,24 @@ class LateRerankRanker:
         return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its arguments.
+        """Its arguments, and those of a ready reranker. A store's address is written as it was given, with its password.
 
         Raises:
-            ValueError: It was given a ready reranker that has no plain arguments.
+            ValueError: It was given an object where a file takes names only, or a ready reranker with an argument that the
+                component doesn't have.
         """
-        parts: dict[str, str | None] = {"model": self.model, "store": self.store, "codec": self.codec}
+        parts: dict[str, object] = {"model": self.model, "store": self.store, "codec": self.codec}
+        device = self.device
         if self.reranker is not None and not self._is_ours:
-            parts = {name: _written_down(name, self.reranker.arguments[name]) for name in parts}
+            _check_expressible(self.reranker)
+            parts = {name: self.reranker.arguments[name] for name in parts}
+            name = self.reranker.arguments["device"]
+            device = None if name is None else ComponentDevice.from_str(name)
         arguments: dict[str, Any] = default_to_dict(
             self,
-            **parts,
+            **{name: _written_down(name, part) for name, part in parts.items()},
             top_k=self.top_k,
-            device=self.device.to_dict() if self.device else None,
+            device=device.to_dict() if device else None,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
             score_threshold=self.score_threshold,
@@ -150,7 +171,17 @@ class LateRerankRanker:
         return ranker
 
     def _get_telemetry_data(self) -> dict[str, Any]:
-        return {"model": self.model}
+        return {"model": self.model if isinstance(self.model, str) else None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the lock, which can't be copied, and what it loaded: a copy loads its own, so that each may be closed."""
+        state = {**self.__dict__, "reranker": None if self._is_ours else self.reranker}
+        del state["_loading"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._loading = Lock()
 
     def _candidates(self, documents: list[Document]) -> list[Candidate]:
         return [Candidate(self._text(document), document.id, document.score) for document in documents]
@@ -170,6 +201,46 @@ class LateRerankRanker:
         return self.reranker
 
 
+def _check_threshold(value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise TypeError(f"score_threshold must be a number or None, got {value!r:.60}")
+
+
+def _check_fields(names: object) -> None:
+    # Of a str the letters would be looked up, and none found.
+    listed = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    if names is not None and not listed:
+        raise TypeError(f"meta_fields_to_embed must be a list of names, or None, got {names!r:.60}")
+
+
+def _check_device(device: object) -> None:
+    if device is not None and not isinstance(device, ComponentDevice):
+        raise TypeError(
+            f'device must be a ComponentDevice, such as ComponentDevice.from_str("cpu"), or None, got {device!r:.60}'
+        )
+
+
+def _checked(documents: object) -> list[Document]:
+    """What a retriever or a user gave as documents, if they are documents."""
+    if not isinstance(documents, Iterable) or isinstance(documents, str):
+        raise TypeError(f"documents must be a list of Documents, got {type(documents).__name__}: {documents!r:.60}")
+    found = list(documents)
+    for i, document in enumerate(found):
+        if not isinstance(document, Document):
+            raise TypeError(f"documents[{i}] must be a Document, got {type(document).__name__}: {document!r:.60}")
+    return found
+
+
+def _check_expressible(reranker: Reranker) -> None:
+    """See to it that nothing is lost: what was written would else work in another way when it is read."""
+    parameters = inspect.signature(Reranker).parameters
+    for name, value in reranker.arguments.items():
+        if name not in ("model", "store", "codec", "device") and value != parameters[name].default:
+            raise ValueError(
+                f"the ranker's reranker was made with {name}={value!r:.60}, for which the component has no argument"
+            )
+
+
 def _unique(documents: list[Document]) -> list[Document]:
     """One document an id, the best scored, where the first of them stood: two retrievers often find the same."""
     best: dict[str, Document] = {}
@@ -183,19 +254,20 @@ def _unique(documents: list[Document]) -> list[Document]:
 def _scored(document: Document, result: RankedDocument) -> Document:
     meta = dict(document.meta)
     if document.score is not None:
-        meta["retrieval_score"] = document.score
+        meta["retrieval_score"] = float(document.score)  # some retrievers' are NumPy's, which no JSON takes
+    meta.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
     if result.score is not None:
         meta["late_rerank_score"] = float(result.score)
     return replace(document, score=float(result.relevance or 0.0), meta=meta)
 
 
 def _written_down(name: str, part: object) -> str | None:
-    """An argument of a reranker as YAML takes it."""
+    """An argument as YAML takes it."""
     if part is None or isinstance(part, str):
         return part
     if isinstance(part, os.PathLike):
         return str(os.fspath(part))
     raise ValueError(
-        f"this component's reranker was given its {name} as an object, {type(part).__name__}, which no file can name; give the "
-        "component model=, store= and codec= as names or paths instead"
+        f"the ranker was given its {name} as an object, {type(part).__name__}, which no file can name; give model=, store= and "
+        "codec= as names or paths instead"
     )
