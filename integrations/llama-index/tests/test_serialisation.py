@@ -59,6 +59,7 @@ class TestDicts:
             "backend": "auto",
             "kernel": "auto",
             "on_missing": "encode",
+            "calibration": None,
         }
         assert rerank.dict() == rerank.model_dump() == rerank.to_dict()
 
@@ -205,3 +206,7 @@ class TestAFolderOfVectors:
             thread.join()
         assert len(results) == 4
         assert all(result == results[0] for result in results)
+
+
+def test_every_argument_of_a_reranker_is_a_field():
+    assert set(Reranker(FakeEncoder()).arguments) <= set(LateRerank.model_fields)

@@ -18,6 +18,7 @@ from late_rerank import Candidate, RankedDocument, Reranker
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.maxsim import Kernel
+from late_rerank.relevance import Calibration
 from late_rerank.stores import Store
 from late_rerank.wrapping import check_count, reranker_from
 
@@ -28,6 +29,7 @@ _Model = Annotated[str | Encoder, WithJsonSchema({"type": "string"})]
 _Place = Annotated[str | Store | None, WithJsonSchema({"type": "string"})]
 _Codec = Annotated[str | Codec, WithJsonSchema({"type": "string"})]
 _Kernel = Annotated[str | Kernel, WithJsonSchema({"type": "string"})]
+_Calibration = Annotated[str | Calibration | None, WithJsonSchema({"type": "string"})]
 
 
 class LateRerank(BaseNodePostprocessor):
@@ -45,14 +47,15 @@ class LateRerank(BaseNodePostprocessor):
     Args:
         top_n: At most so many nodes, at least 1.
         model: "minilm" (built in), a hub name, a folder, or an Encoder, as `late_rerank.Reranker` takes it; None for its
-            default, as with the six that follow.
+            default, as with the seven that follow.
         store: Where token vectors are kept: a folder, a Redis server, a Store; by default this process's memory.
         codec: How they are packed.
         device: What the model runs on.
         backend: What runs it.
         kernel: What computes MaxSim.
         on_missing: "encode" nodes that the store doesn't hold, "skip" them, or "raise".
-        reranker: A ready Reranker, to be shared; then none of the seven above may be given.
+        calibration: What makes relevance of scores.
+        reranker: A ready Reranker, to be shared; then none of the eight above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
         keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both are written into a copy of the
             node, in place of an entry of that name, and excluded from the texts that embedding models and LLMs read.
@@ -77,6 +80,7 @@ class LateRerank(BaseNodePostprocessor):
     backend: str = Field(frozen=True, description="What runs the model.")
     kernel: _Kernel = Field(frozen=True, description="What computes MaxSim.")
     on_missing: str = Field(frozen=True, description="What is done with nodes that the store doesn't hold.")
+    calibration: _Calibration = Field(frozen=True, description="What makes relevance of scores: a file, or a Calibration.")
     reranker: Annotated[Reranker, WithJsonSchema({})] = Field(frozen=True, exclude=True, repr=False)
 
     # BaseComponent unpickles and reads back through __init__: so every field is an argument of it, however many there are.
@@ -91,6 +95,7 @@ class LateRerank(BaseNodePostprocessor):
         backend: str | None = None,
         kernel: str | Kernel | None = None,
         on_missing: str | None = None,
+        calibration: str | os.PathLike[str] | Calibration | None = None,
         reranker: Reranker | None = None,
         keep_retrieval_score: bool = False,
         keep_late_rerank_score: bool = False,
@@ -106,10 +111,12 @@ class LateRerank(BaseNodePostprocessor):
             backend=backend,
             kernel=kernel,
             on_missing=on_missing,
+            calibration=calibration,
         )
         fields: dict[str, Any] = {
             **ready.arguments,
             "store": _as_text(ready.arguments["store"]),
+            "calibration": _as_text(ready.arguments["calibration"]),
             "top_n": top_n,
             "keep_retrieval_score": keep_retrieval_score,
             "keep_late_rerank_score": keep_late_rerank_score,
@@ -200,6 +207,6 @@ def _check_picklable(name: str, part: object) -> None:
         raise TypeError(f"LateRerank can't be pickled, since {why}. Give it as a name or a path.") from error
 
 
-def _as_text(place: str | os.PathLike[str] | Store | None) -> str | Store | None:
+def _as_text(place: Any) -> Any:
     """A path as text, which JSON takes too."""
     return os.fspath(place) if isinstance(place, os.PathLike) else place

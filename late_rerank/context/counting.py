@@ -1,0 +1,73 @@
+"""How many tokens a text takes in the reader's model: by its tokenizer, or by an estimate."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+CountTokens = Callable[[str], int]
+
+# Six letters are about what one token of a vocabulary of 30,000 to 200,000 covers of an English word, rather too few.
+_PIECE = re.compile(r"[A-Za-z]{1,6}|\d|[^\x00-\x7f]|[^\sA-Za-z\d]")
+
+
+def estimate_tokens(text: str) -> int:
+    """About as many tokens as GPT-like and BERT-like tokenizers make of English, rather more than less.
+
+    A word counts one token for each six letters begun, a digit, a punctuation mark or a character beyond ASCII one.
+    """
+    return len(_PIECE.findall(text))
+
+
+def counter(count_tokens: object | None) -> CountTokens:
+    """What counts tokens.
+
+    Args:
+        count_tokens: A tokenizer of Hugging Face's (transformers or tokenizers), a tiktoken encoding, a function from a text to
+            its number of tokens, or None for the estimate.
+
+    Raises:
+        TypeError: None of these.
+    """
+    if count_tokens is None:
+        return estimate_tokens
+    encode: Any = getattr(count_tokens, "encode", None)
+    if callable(encode) and not isinstance(count_tokens, str):
+        return _of_encoder(encode)
+    if callable(count_tokens):
+        return _checked(count_tokens)
+    raise TypeError(
+        "count_tokens must be a function from a text to its number of tokens, a Hugging Face tokenizer or a tiktoken "
+        f"encoding, got {type(count_tokens).__name__}"
+    )
+
+
+def _of_encoder(encode: Callable[..., Any]) -> CountTokens:
+    # Special tokens belong to a prompt, not to a passage; and a text that spells one must not be refused, as tiktoken does.
+    try:
+        parameters = set(inspect.signature(encode).parameters)
+    except ValueError:  # compiled
+        parameters = set()
+    options: dict[str, Any] = {}
+    if "disallowed_special" in parameters:
+        options["disallowed_special"] = ()
+    if "add_special_tokens" in parameters:
+        options["add_special_tokens"] = False
+
+    def count(text: str) -> int:
+        found = encode(text, **options)
+        return len(getattr(found, "ids", found))
+
+    return count
+
+
+def _checked(given: Callable[[str], Any]) -> CountTokens:
+    def count(text: str) -> int:
+        number = given(text)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise TypeError(f"count_tokens must give a number of tokens, 0 or more, got {number!r:.60} for {text!r:.60}")
+        return number
+
+    return count

@@ -1,0 +1,104 @@
+"""Chosen documents -> parts in the order in which they are read, and the text that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from late_rerank.types import RankedDocument
+
+Order = Literal["relevance", "edges", "source"]
+ORDERS = ("relevance", "edges", "source")
+SEPARATOR = "\n\n"
+# Pieces of a file are split at white space; more than an empty line or two between them is another piece left out.
+_LARGEST_GAP = 8
+
+
+@dataclass
+class Passage:
+    """A piece of text on its way into the context."""
+
+    document: RankedDocument
+    text: str
+    path: str | None = None
+    start: int | None = None
+    end: int | None = None
+    merged: list[RankedDocument] = field(default_factory=list)
+
+
+def passage_of(document: RankedDocument, text: str) -> Passage:
+    """A document's passage, with its place in its file where metadata says that."""
+    path, start, end = (document.metadata.get(name) for name in ("path", "start", "end"))
+    path = str(path) if path is not None else None
+    if not (isinstance(start, int) and isinstance(end, int)) or text != document.text:
+        start = end = None
+    return Passage(document, text, path, start, end)
+
+
+def merged(passages: Iterable[Passage]) -> list[Passage]:
+    """Neighbouring pieces of one file as one passage, where its best ranked piece stood."""
+    by_place: dict[str, list[Passage]] = {}
+    alone = []
+    for passage in passages:
+        if passage.path is None or passage.start is None:
+            alone.append(passage)
+        else:
+            by_place.setdefault(passage.path, []).append(passage)
+    for pieces in by_place.values():
+        pieces.sort(key=lambda piece: (piece.start, piece.end))
+        whole = pieces[0]
+        for piece in pieces[1:]:
+            if _are_neighbours(whole, piece):
+                whole = _joined(whole, piece)
+            else:
+                alone.append(whole)
+                whole = piece
+        alone.append(whole)
+    return sorted(alone, key=lambda passage: passage.document.rank)
+
+
+def ordered(passages: Sequence[Passage], order: Order) -> list[Passage]:
+    """Passages, given by rank, as they are to be read.
+
+    "edges" puts the best first, the second best last, and so on towards the middle, which models read worst (Liu et al. 2023,
+    "Lost in the Middle"). "source" keeps each file's pieces together in their order, files by their best rank.
+    """
+    if order == "edges":
+        return [*passages[::2], *reversed(passages[1::2])]
+    if order == "source":
+        first: dict[str | None, int] = {}
+        for passage in passages:
+            first.setdefault(passage.path, passage.document.rank)
+        return sorted(
+            passages,
+            key=lambda passage: (
+                (passage.document.rank, 0) if passage.path is None else (first[passage.path], passage.start or 0)
+            ),
+        )
+    return list(passages)
+
+
+def block(number: int, text: str) -> str:
+    """A passage as it stands in the text."""
+    return f"[{number}] {text}"
+
+
+def text_of(passages: Sequence[Passage]) -> str:
+    """The whole context."""
+    return SEPARATOR.join(block(number, passage.text) for number, passage in enumerate(passages, start=1))
+
+
+def _are_neighbours(left: Passage, right: Passage) -> bool:
+    return left.end is not None and right.start is not None and right.start - left.end <= _LARGEST_GAP
+
+
+def _joined(left: Passage, right: Passage) -> Passage:
+    """Two pieces as one; where they overlap the common part stands once."""
+    if left.start is None or left.end is None or right.start is None or right.end is None:
+        raise ValueError("only pieces with places can be joined")
+    gap = right.start - left.end
+    text = left.text + (right.text[-gap:] if gap <= 0 else ("\n" if gap > 1 else " ") + right.text)
+    best, other = (left, right) if left.document.rank < right.document.rank else (right, left)
+    parts = [*left.merged, *right.merged, other.document]
+    return Passage(best.document, text, left.path, left.start, max(left.end, right.end), parts)

@@ -1,0 +1,121 @@
+"""Which documents go into a budget: one greedy loop, and what it takes next under each strategy. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.types import F32, I64
+
+Mask = NDArray[np.bool_]
+
+
+class Strategy(Protocol):
+    """What is taken next."""
+
+    def best(self, allowed: Mask) -> int:
+        """The best of the allowed documents; at least one is."""
+
+    def take(self, document: int) -> None:
+        """It was taken."""
+
+
+class ByRelevance:
+    """In the order of the ranking."""
+
+    def best(self, allowed: Mask) -> int:
+        return int(np.argmax(allowed))
+
+    def take(self, document: int) -> None:
+        pass
+
+
+class ByCoverage:
+    """What adds most to the best match of each query token.
+
+    Args:
+        matches: (n_documents, n_query_tokens) float32, none below 0.
+        own: (n_documents,) float32, what a document is worth by itself, none below 0.
+        costs: (n_documents,) int64, tokens of budget, at least 1; None to take what adds most however long it is.
+    """
+
+    def __init__(self, matches: F32, own: F32, costs: I64 | None) -> None:
+        self._matches = matches
+        self._own = own
+        self._costs = 1 if costs is None else costs
+        self._covered = np.zeros(matches.shape[1], dtype=np.float32)
+
+    def best(self, allowed: Mask) -> int:
+        gains = np.maximum(self._matches - self._covered, 0).sum(axis=1) + self._own
+        return int(np.argmax(np.where(allowed, gains / self._costs, -1)))
+
+    def take(self, document: int) -> None:
+        self._covered = np.maximum(self._covered, self._matches[document])
+
+
+class ByMarginalRelevance:
+    """Maximal marginal relevance: relevant, and unlike what was taken (Carbonell and Goldstein 1998).
+
+    Args:
+        relevance: (n_documents,) float32.
+        similarity: Gives (n_documents,) float32, how much like one document each of the others is.
+        diversity: 0 to 1, how much being unlike counts.
+    """
+
+    def __init__(self, relevance: F32, similarity: Callable[[int], F32], diversity: float) -> None:
+        self._relevance = relevance
+        self._similarity = similarity
+        self._diversity = diversity
+        self._nearest = np.zeros(len(relevance), dtype=np.float32)
+
+    def best(self, allowed: Mask) -> int:
+        value = (1 - self._diversity) * self._relevance - self._diversity * self._nearest
+        return int(np.argmax(np.where(allowed, value, -np.inf)))
+
+    def take(self, document: int) -> None:
+        self._nearest = np.maximum(self._nearest, self._similarity(document))
+
+
+def select(
+    strategy: Strategy, costs: I64, budget: int, twin_of: Callable[[int, Sequence[int]], int | None]
+) -> tuple[list[int], dict[int, int]]:
+    """Fill a budget.
+
+    Args:
+        strategy: What is taken next.
+        costs: (n_documents,) int64, tokens.
+        budget: Tokens.
+        twin_of: Which of the documents that were taken says the same as another; None if none does.
+
+    Returns:
+        What was taken, in this order, and what wasn't since a document that was taken says the same: twin by document.
+    """
+    taken: list[int] = []
+    twins: dict[int, int] = {}
+    open_ = np.ones(len(costs), dtype=np.bool_)
+    while (allowed := open_ & (costs <= budget)).any():
+        document = strategy.best(allowed)
+        open_[document] = False
+        twin = twin_of(document, taken)
+        if twin is not None:
+            twins[document] = twin
+            continue
+        strategy.take(document)
+        taken.append(document)
+        budget -= int(costs[document])
+    return taken, twins
+
+
+def select_by_coverage(
+    matches: F32, own: F32, costs: I64, budget: int, twin_of: Callable[[int, Sequence[int]], int | None]
+) -> tuple[list[int], dict[int, int]]:
+    """`select` by what a set covers: the sum over query tokens of the best match in the set, and each document's own worth.
+
+    That is monotone and submodular. Taking what adds most per token, or what adds most, whichever ends up worth more, reaches
+    at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem 3).
+    """
+    found = [select(ByCoverage(matches, own, each), costs, budget, twin_of) for each in (costs, None)]
+    return max(found, key=lambda result: matches[result[0]].max(axis=0, initial=0).sum() + own[result[0]].sum())

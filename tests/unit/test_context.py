@@ -1,0 +1,262 @@
+"""Packing a context: budgets, strategies, twins, places, order, reasons."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from late_rerank import Candidate, Reranker, Searcher
+from late_rerank.context import Context, pack_context
+from late_rerank.context.counting import counter, estimate_tokens
+from late_rerank.context.layout import merged, ordered, passage_of
+from late_rerank.context.selection import select_by_coverage
+from late_rerank.context.sentences import CUT_MARK, cut_to
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.testing.fakes import FakeEncoder
+
+CATS = "Cats sleep all day and hunt at night."
+DOGS = "Dogs bark at strangers and fetch sticks."
+FISH = "Fish breathe water with gills."
+TEXTS = [CATS, "Cats sleep all day.", "A cat sleeps in the sun all day long.", DOGS, FISH]
+QUERY = "cats sleep and dogs bark"
+
+
+@pytest.fixture(scope="module")
+def reranker():
+    return Reranker(FakeEncoder(), codec="float32")
+
+
+def words(text):
+    return len(text.split())
+
+
+def pack(reranker, texts, budget, query=QUERY, **more):
+    return pack_context(query, reranker.rerank(query, texts), reranker=reranker, budget_tokens=budget, **more)
+
+
+def piece(text, start, path="a.txt"):
+    return Candidate(text, f"{path}:{start}", None, {"path": path, "start": start, "end": start + len(text)})
+
+
+class TestBudget:
+    @settings(max_examples=150, deadline=None)
+    @given(
+        texts=st.lists(st.text("ab .\n", max_size=40), max_size=8),
+        budget=st.integers(0, 60),
+        strategy=st.sampled_from(["coverage", "relevance", "mmr"]),
+        order=st.sampled_from(["relevance", "edges", "source"]),
+        count=st.sampled_from([None, words, len, lambda text: len(text) // 3]),
+    )
+    def test_it_is_never_exceeded_and_every_document_is_here_or_has_a_reason(self, texts, budget, strategy, order, count):
+        reranker = Reranker(FakeEncoder())
+        ranking = reranker.rerank("a ab b", texts)
+        before = [dataclasses.replace(document) for document in ranking]
+        context = pack_context(
+            "a ab b", ranking, reranker=reranker, budget_tokens=budget, strategy=strategy, order=order, count_tokens=count
+        )
+        assert context.n_tokens == (counter(count)(context.text) if context.text else 0)
+        assert context.n_tokens <= budget
+        inside = {index for part in context.parts for index in (part.index, *part.merged)}
+        left = {dropped.document.index for dropped in context.dropped}
+        assert inside | left == set(range(len(texts)))
+        assert not inside & left
+        assert all(dropped.reason for dropped in context.dropped)
+        assert list(ranking) == before
+
+    def test_a_budget_of_0_gives_an_empty_context(self, reranker):
+        context = pack(reranker, TEXTS, 0)
+        assert (context.text, context.parts, context.n_tokens) == ("", [], 0)
+        assert context.coverage.matches.tolist() == [0] * words(QUERY)
+        assert len(context.dropped) == len(TEXTS)
+
+    def test_no_documents_give_an_empty_context(self, reranker):
+        assert pack(reranker, [], 100).text == ""
+
+    def test_where_nothing_fits_whole_the_best_is_cut_at_a_sentence_with_a_mark(self, reranker):
+        long = f"Cats sleep. {CATS} {DOGS} " * 3
+        context = pack(reranker, [long], 6, count_tokens=words)
+        assert context.text == f"[1] Cats sleep.{CUT_MARK}"
+        assert context.parts[0].start is None
+
+    def test_or_dropped_with_a_reason(self, reranker):
+        context = pack(reranker, [CATS], 3, count_tokens=words, oversize="drop")
+        assert context.text == ""
+        assert context.dropped[0].reason == "it is larger (9 tokens) than the budget"
+
+    def test_a_tokenizer_that_counts_more_for_the_whole_than_for_its_parts_is_obeyed(self, reranker):
+        context = pack(reranker, TEXTS, 40, count_tokens=lambda text: words(text) ** 2 // 9)
+        assert context.parts
+        assert words(context.text) ** 2 // 9 <= 40
+
+
+class TestChoice:
+    def test_coverage_takes_what_is_missing_where_relevance_takes_more_of_the_same(self, reranker):
+        query, more = "cats sleep all day long and dogs", "Small cats sleep all day long at home."
+        texts = ["Big cats sleep all day long and more.", more, DOGS]
+        room = {"query": query, "count_tokens": words, "budget": 20}
+        assert [part.text for part in pack(reranker, texts, **room).parts] == [texts[0], DOGS]
+        assert [part.text for part in pack(reranker, texts, **room, strategy="relevance").parts] == texts[:2]
+
+    def test_greedy_reaches_its_share_of_the_best_set(self):
+        random = np.random.default_rng(0)
+        for _ in range(50):
+            matches = random.random((8, 4)).astype(np.float32) ** 3
+            costs = random.integers(1, 9, 8)
+            own = np.zeros(8, dtype=np.float32)
+            taken, _ = select_by_coverage(matches, own, costs, 12, lambda *_: None)
+            best = max(
+                matches[list(chosen)].max(axis=0).sum()
+                for bits in range(1, 256)
+                if costs[chosen := [i for i in range(8) if bits >> i & 1]].sum() <= 12
+            )
+            assert costs[taken].sum() <= 12
+            assert matches[taken].max(axis=0).sum() >= (1 - 1 / np.e) / 2 * best
+
+    def test_one_long_document_that_covers_all_wins_over_a_short_one_that_pays_better(self):
+        matches = np.array([[0.2, 0, 0], [1, 1, 1]], dtype=np.float32)
+        costs = np.array([1, 100])
+        assert select_by_coverage(matches, np.zeros(2, dtype=np.float32), costs, 100, lambda *_: None)[0] == [1]
+
+    def test_what_all_candidates_match_alike_decides_nothing(self, reranker):
+        texts = [f"cats {word}" for word in "abcdefghijklmnopqrstuvwxy"] + ["dogs z"]
+        context = pack(reranker, texts, 3, query="cats dogs", count_tokens=words)
+        assert [part.text for part in context.parts] == ["dogs z"]
+
+    def test_what_says_the_same_is_left_out_with_a_reason(self, reranker):
+        texts = [CATS, f"  {CATS}\n", CATS.replace("day and", "day, and"), DOGS]
+        context = pack(reranker, texts, 1000)
+        assert len(context.parts) == 2
+        assert [dropped.reason for dropped in context.dropped] == ["it says the same as rank 1"] * 2
+
+    @pytest.mark.parametrize("strategy", ["coverage", "relevance", "mmr"])
+    def test_with_room_for_all_everything_different_is_there(self, reranker, strategy):
+        context = pack(reranker, TEXTS, 1000, strategy=strategy)
+        assert {part.text for part in context.parts} == set(TEXTS)
+
+    def test_unscored_and_blank_documents_are_left_out_with_a_reason(self):
+        reranker = Reranker(FakeEncoder(), on_missing="skip")
+        reranker.index([CATS])
+        context = pack_context(QUERY, reranker.rerank(QUERY, [DOGS, CATS, " "]), reranker=reranker, budget_tokens=100)
+        assert [part.text for part in context.parts] == [CATS]
+        assert [dropped.reason for dropped in context.dropped] == ["it has no text, or was not scored"] * 2
+
+
+class TestLayout:
+    def test_neighbours_in_a_file_become_one_part(self, reranker):
+        first, second = piece(CATS, 0), piece(DOGS, len(CATS) + 1)
+        context = pack(reranker, [first, piece(FISH, 500), second], 1000)
+        part = next(part for part in context.parts if part.merged)
+        assert part.text == f"{CATS} {DOGS}"
+        assert (part.path, part.start, part.end) == ("a.txt", 0, len(CATS) + 1 + len(DOGS))
+        assert {part.index, *part.merged} == {0, 2}
+        assert len(context.parts) == 2
+
+    def test_pieces_that_overlap_stand_once(self, reranker):
+        whole = f"{CATS} {DOGS}"
+        context = pack(reranker, [piece(whole[:50], 0), piece(whole[40:], 40)], 1000)
+        assert [part.text for part in context.parts] == [whole]
+
+    def test_pieces_of_other_files_are_not_joined(self, reranker):
+        assert len(pack(reranker, [piece(CATS, 0), piece(DOGS, len(CATS) + 1, "b.txt")], 1000).parts) == 2
+
+    def test_edges_puts_the_best_first_and_the_second_best_last(self, reranker):
+        context = pack(reranker, TEXTS, 1000, order="edges")
+        assert [part.rank for part in context.parts] == [1, 3, 5, 4, 2]
+
+    def test_source_follows_the_file(self, reranker):
+        pieces = [piece(text, 1000 * i) for i, text in enumerate(TEXTS)]
+        context = pack(reranker, list(reversed(pieces)), 1000, order="source")
+        assert [part.start for part in context.parts] == [0, 1000, 2000, 3000, 4000]
+
+    def test_parts_are_numbered_as_they_stand(self, reranker):
+        context = pack(reranker, TEXTS, 1000, order="edges")
+        assert context.text == "\n\n".join(f"[{i}] {part.text}" for i, part in enumerate(context.parts, start=1))
+
+    def test_parts_say_whose_they_are_and_what_they_cover(self, reranker):
+        context = pack(reranker, [Candidate(CATS, "cats"), Candidate(DOGS, "dogs")], 1000)
+        covered = {part.id: {QUERY.split()[i] for i in part.covers} for part in context.parts}
+        assert {"cats", "sleep"} <= covered["cats"]
+        assert {"dogs", "bark"} <= covered["dogs"]
+        assert sorted(i for part in context.parts for i in part.covers) == list(range(words(QUERY)))
+
+    def test_coverage_says_what_is_missing(self, reranker):
+        coverage = pack(reranker, [CATS], 1000).coverage
+        missing = [QUERY.split()[i] for i in coverage.missing]
+        assert "bark" in missing
+        assert "cats" not in missing
+        assert sorted([*coverage.well, *coverage.weakly, *coverage.missing]) == list(range(words(QUERY)))
+
+    def test_merging_and_ordering_lose_nothing(self, reranker):
+        ranking = reranker.rerank(QUERY, [piece(text, 100 * i) for i, text in enumerate(TEXTS)])
+        passages = [passage_of(document, document.text) for document in ranking]
+        assert sorted(p.text for p in ordered(merged(passages), "source")) == sorted(TEXTS)
+
+
+class TestCounting:
+    def test_the_default_says_that_it_is_an_estimate(self, reranker):
+        assert pack(reranker, TEXTS, 100).is_estimate
+        assert not pack(reranker, TEXTS, 100, count_tokens=words).is_estimate
+
+    def test_the_estimate_is_near_what_a_tokenizer_counts_and_rather_above(self):
+        from transformers import AutoTokenizer
+
+        from late_rerank.encode.builtin import minilm_source
+
+        tokenizer = AutoTokenizer.from_pretrained(minilm_source())
+        text = " ".join([estimate_tokens.__doc__, pack_context.__doc__, Context.__doc__])
+        assert 0.95 < estimate_tokens(text) / counter(tokenizer)(text) < 1.5
+        assert counter(tokenizer)("two words") == 2  # without what frames a prompt
+
+    def test_an_encoding_like_tiktokens_is_taken(self):
+        class Encoding:
+            def encode(self, text, *, allowed_special=(), disallowed_special="all"):
+                assert disallowed_special == ()
+                return text.split()
+
+        assert counter(Encoding())("a <|endoftext|> b") == 3
+
+    @pytest.mark.parametrize("wrong", [3, "gpt-4"])
+    def test_what_cannot_count_is_refused(self, wrong):
+        with pytest.raises(TypeError, match="count_tokens must be a function"):
+            counter(wrong)
+
+    def test_a_function_that_gives_no_number_is_refused(self, reranker):
+        with pytest.raises(TypeError, match="must give a number of tokens"):
+            pack(reranker, TEXTS, 10, count_tokens=lambda text: None)
+
+
+class TestSentences:
+    @given(st.text("ab.! \n", max_size=60), st.integers(0, 60))
+    def test_what_is_cut_fits_and_is_a_beginning(self, text, room):
+        cut = cut_to(text, lambda shorter: len(shorter) <= room)
+        if cut is not None:
+            assert len(cut) <= room
+            assert text.startswith(cut.removesuffix(CUT_MARK))
+
+
+def test_a_searcher_gives_a_context(reranker):
+    context = Searcher(BM25Retriever(TEXTS), reranker).context("cats", 100, order="edges")
+    assert "[1] Cats" in context.text
+    assert str(context) == context.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "says"),
+    [
+        ({"budget_tokens": -1}, ValueError, "budget_tokens must be 0 or more"),
+        ({"budget_tokens": 2.5}, TypeError, "budget_tokens must be an int"),
+        ({"strategy": "best"}, ValueError, "strategy must be one of coverage, relevance, mmr"),
+        ({"order": "random"}, ValueError, "order must be one of"),
+        ({"oversize": "burst"}, ValueError, "oversize must be one of cut, drop"),
+    ],
+)
+def test_wrong_arguments_are_refused(reranker, wrong, error, says):
+    with pytest.raises(error, match=says):
+        pack_context(QUERY, reranker.rerank(QUERY, TEXTS), reranker=reranker, **{"budget_tokens": 10, **wrong})
+
+
+def test_what_is_no_ranked_document_is_refused(reranker):
+    with pytest.raises(TypeError, match=r"ranked\[0\] must be a RankedDocument, as rerank gives them, got str"):
+        pack_context(QUERY, TEXTS, reranker=reranker, budget_tokens=10)
