@@ -8,6 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from late_rerank.context import Context as Context
+    from late_rerank.context import pack_context as pack_context
+    from late_rerank.explanation import Explanation as Explanation
+    from late_rerank.explanation import explain as explain
     from late_rerank.index import IndexReport as IndexReport
     from late_rerank.reranker import Reranker as Reranker
     from late_rerank.searcher import Searcher as Searcher
@@ -19,14 +23,30 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Candidate": "late_rerank.types",
+    "Context": "late_rerank.context",
+    "Explanation": "late_rerank.explanation",
     "IndexReport": "late_rerank.index",
     "RankedDocument": "late_rerank.types",
     "Ranking": "late_rerank.types",
     "Reranker": "late_rerank.reranker",
     "Searcher": "late_rerank.searcher",
+    "explain": "late_rerank.explanation",
+    "pack_context": "late_rerank.context",
 }
 
-__all__ = ["Candidate", "IndexReport", "RankedDocument", "Ranking", "Reranker", "Searcher", "__version__"]
+__all__ = [
+    "Candidate",
+    "Context",
+    "Explanation",
+    "IndexReport",
+    "RankedDocument",
+    "Ranking",
+    "Reranker",
+    "Searcher",
+    "__version__",
+    "explain",
+    "pack_context",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from late_rerank import codecs, maxsim
 from late_rerank.index import keys_of
-from late_rerank.relevance import relevance
+from late_rerank.relevance import Calibration, relevance
 from late_rerank.types import (
     F32,
     I64,
@@ -44,6 +44,22 @@ class KeyedDocuments:
     def rows(self) -> dict[bytes | None, int]:
         """Where each key's document stands. None, the key of blank texts, stands nowhere."""
         return dict(zip(self.keys, range(len(self.keys)), strict=True))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which results a caller wants: at most `top_k`, of at least `min_relevance`. None for all."""
+
+    top_k: int | None = None
+    min_relevance: float | None = None
+
+    def n_kept(self, relevances: F32, scores: F32) -> int:
+        """How many of these, best first. Relevance falls with the score, so what is left out is the end."""
+        n_wanted = len(scores) if self.top_k is None else min(self.top_k, len(scores))
+        if self.min_relevance is None:
+            return n_wanted
+        # As float64, since a caller reads it as a Python float. Of the unscored, at -inf, it is 0.
+        return min(n_wanted, int((relevances.astype(np.float64) >= self.min_relevance).sum()))
 
 
 class CandidatePool:
@@ -95,14 +111,18 @@ class CandidatePool:
         self._maxsim_ms += (time.perf_counter() - started) * 1000
         self._truncated[positions] = chosen.truncated[which]
 
-    def ranking(self, top_k: int | None, missing: frozenset[bytes], timings_ms: Mapping[str, float]) -> Ranking:
+    def ranking(
+        self, cut: Cut, missing: frozenset[bytes], timings_ms: Mapping[str, float], calibration: Calibration | None = None
+    ) -> Ranking:
         """Best first; `missing` are the keys that the store didn't hold."""
         n_misses = sum(key in missing for key in self.keys) if missing else 0
         n_query_tokens = len(self.query.values) if self.query else 0
         order, scores = self._ordered(n_query_tokens)
-        order, scores = order[:top_k], scores[:top_k]
+        relevances = relevance(scores, n_query_tokens, calibration)
+        wanted = slice(cut.n_kept(relevances, scores))
+        order, scores, relevances = order[wanted], scores[wanted], relevances[wanted]
         # Python's own numbers, made at once: one NumPy scalar after the other takes a tenth of a millisecond for 100 documents.
-        columns = (order, scores, relevance(scores, n_query_tokens), self._truncated[order])
+        columns = (order, scores, relevances, self._truncated[order])
         rows = zip(*(column.tolist() for column in columns), strict=True)
         ranked = []
         for rank, (index, score, relevant, truncated) in enumerate(rows, start=1):

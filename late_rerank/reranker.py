@@ -11,12 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 from late_rerank import codecs, maxsim
+from late_rerank.checks import check_min_relevance, check_queries, check_top_k
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
-from late_rerank.index import IndexReport, check_vectors, index_documents, is_blank
+from late_rerank.index import IndexReport, check_vectors, index_documents
 from late_rerank.misses import MissEncoder
 from late_rerank.parts import resolve_codec, resolve_encoder, resolve_kernel, resolve_store
-from late_rerank.pool import CandidatePool, KeyedDocuments
+from late_rerank.pool import CandidatePool, Cut, KeyedDocuments
+from late_rerank.relevance import Calibration, calibration_for, resolve_calibration
 from late_rerank.stores import Store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.timing import Timer
@@ -43,8 +45,11 @@ class Reranker:
         kernel: What computes MaxSim: "auto", "native", "numpy", "torch", or a Kernel.
         on_missing: What to do with candidates whose vectors aren't in the store: "encode" and store them, "skip" (they
             follow the scored ones, unscored), or "raise" MissingDocumentsError.
+        calibration: What makes `relevance` of scores: a Calibration or the file of one (`late-rerank calibrate` fits them);
+            None for the mean MaxSim per query token, clipped to [0, 1].
 
     Attributes:
+        calibration: The Calibration in use, or None.
         encoder: The Encoder in use.
         codec: The Codec in use.
         store: The Store in use.
@@ -54,7 +59,8 @@ class Reranker:
     Raises:
         ModelError: The model can't be found, or can't be what it says.
         StoreError: The store can't be opened.
-        ValueError: A name isn't known.
+        IncompatibleError: The calibration was fitted to another model.
+        ValueError: A name isn't known, or the file is no calibration.
         TypeError: An argument is of none of these kinds.
     """
 
@@ -68,6 +74,7 @@ class Reranker:
         device: str | None = None,
         kernel: str | maxsim.Kernel = "auto",
         on_missing: OnMissing = "encode",
+        calibration: Calibration | str | os.PathLike[str] | None = None,
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
@@ -80,10 +87,12 @@ class Reranker:
             "device": device,
             "kernel": kernel,
             "on_missing": on_missing,
+            "calibration": calibration,
         }
         # Everything cheap is checked before the model is loaded.
         self.codec = resolve_codec(codec)
         self.kernel = resolve_kernel(kernel, device)
+        fitted = resolve_calibration(calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
@@ -92,6 +101,7 @@ class Reranker:
         self.on_missing = on_missing
         try:
             self.encoder = resolve_encoder(model, backend, device)
+            self.calibration = calibration_for(fitted, self.encoder.fingerprint)
             self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
             self.close()
@@ -100,28 +110,43 @@ class Reranker:
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
         self._counts_lock = Lock()
         self._warned_truncated = False
+        self._last_query: tuple[str, TokenVectors | None] = ("", None)
 
-    def rerank(self, query: str, candidates: Iterable[str | Candidate], *, top_k: int | None = None) -> Ranking:
+    def rerank(
+        self,
+        query: str,
+        candidates: Iterable[str | Candidate],
+        *,
+        top_k: int | None = None,
+        min_relevance: float | None = None,
+    ) -> Ranking:
         """Rank candidates by MaxSim.
 
         Args:
             query: Not blank.
             candidates: Texts or Candidates, mixed; never changed.
             top_k: At most so many results, at least 1; None for all.
+            min_relevance: From 0 to 1: documents of lower `relevance` are left out, unscored ones count as 0; None for all.
 
         Returns:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9 and
-            relevance 0; after them those that `on_missing="skip"` left unscored. Empty for no candidates.
+            relevance 0; after them those that `on_missing="skip"` left unscored. Empty for no candidates, and where
+            none is relevant enough.
 
         Raises:
-            ValueError: The query is blank, `top_k` is below 1, or the encoder gave NaN.
+            ValueError: The query is blank, `top_k` is below 1, `min_relevance` isn't in [0, 1], or the encoder gave NaN.
             TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        return self.rerank_batch([query], [candidates], top_k=top_k)[0]
+        return self.rerank_batch([query], [candidates], top_k=top_k, min_relevance=min_relevance)[0]
 
     def rerank_batch(
-        self, queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]], *, top_k: int | None = None
+        self,
+        queries: Sequence[str],
+        candidate_lists: Sequence[Iterable[str | Candidate]],
+        *,
+        top_k: int | None = None,
+        min_relevance: float | None = None,
     ) -> list[Ranking]:
         """`rerank` for several queries: they are encoded together, their candidates fetched and encoded together.
 
@@ -134,8 +159,9 @@ class Reranker:
             TypeError: As in `rerank`.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        _check_top_k(top_k)
-        _check_queries(queries, candidate_lists)
+        check_top_k(top_k)
+        check_min_relevance(min_relevance)
+        check_queries(queries, candidate_lists)
         timer = Timer()
         with timer.stage("total"):
             pools = [CandidatePool(candidates) for candidates in candidate_lists]
@@ -150,6 +176,7 @@ class Reranker:
                 self._raise_if_wanted(missing, pools)
                 with timer.stage("encode_query"):
                     encoded = self._encode_queries(queries)
+                self._last_query = (queries[-1], encoded.one(len(queries) - 1))
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
@@ -159,15 +186,23 @@ class Reranker:
             else:
                 missing = []
             absent = frozenset(missing)
-            rankings = [pool.ranking(top_k, absent, timer.ms) for pool in pools]
+            cut = Cut(top_k, min_relevance)
+            rankings = [pool.ranking(cut, absent, timer.ms, self.calibration) for pool in pools]
         for ranking in rankings:
             ranking.timings_ms["total"] = timer.ms["total"]
         self._count(rankings)
         return rankings
 
-    async def arerank(self, query: str, candidates: Iterable[str | Candidate], *, top_k: int | None = None) -> Ranking:
+    async def arerank(
+        self,
+        query: str,
+        candidates: Iterable[str | Candidate],
+        *,
+        top_k: int | None = None,
+        min_relevance: float | None = None,
+    ) -> Ranking:
         """`rerank` in a thread, so that the event loop is never blocked."""
-        return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k)
+        return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k, min_relevance=min_relevance)
 
     def token_maxima(self, query: str, texts: Sequence[str]) -> F32:
         """The best match of each query token in each text; stored vectors first, misses are encoded and stored.
@@ -179,19 +214,28 @@ class Reranker:
             ValueError: The query is blank.
             TypeError: A text is no str.
         """
-        _check_queries([query], [texts])
-        encoded = self._encode_queries([query])
-        pool = CandidatePool(texts)
-        n_query_tokens = len(encoded.values)
-        maxima = np.full((len(pool.keys), n_query_tokens), NO_TOKENS_SCORE / max(n_query_tokens, 1), dtype=np.float32)
-        by_key = pool.by_key()
-        keys = list(by_key)
-        fetched = self._space.get(keys)
-        encoding = self._misses.encode([keys[i] for i in fetched.missing], by_key, Timer())
-        for found in _documents(keys, fetched, encoding):
-            positions, which, chosen = pool.select(found)
-            maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, encoded, chosen)[which]
-        return maxima
+        check_queries([query], [texts])
+        text, encoded = self._last_query  # that of the ranking, most often, whose context is being packed
+        return self._maxima(encoded if encoded is not None and text == query else self._encode_queries([query]), texts)
+
+    def similarity(self, text: str, others: Sequence[str]) -> F32:
+        """How much of what a document says each of the others says too; stored vectors first, misses are encoded and stored.
+
+        Returns:
+            (n_others,) float32, in the order of `others`: the mean over the document's tokens of their best match. 1 for the
+            same text, but for the codec's rounding; not symmetric: a piece of a text is in the text. 0 where one is blank.
+
+        Raises:
+            TypeError: One of them is no str.
+        """
+        for document in self._packed([text]):
+            own = self.codec.decode(document.packed)
+            if not len(own.values):
+                break  # not blank, but nothing that the model knows
+            found: F32 = self._maxima(own, others).mean(axis=1, dtype=np.float32)
+            found[found < -1] = 0
+            return found
+        return np.zeros(len(others), dtype=np.float32)
 
     def index(
         self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False
@@ -256,6 +300,23 @@ class Reranker:
     def __deepcopy__(self, memo: dict[int, Any]) -> Reranker:
         return self
 
+    def _maxima(self, query: TokenVectors, texts: Sequence[str]) -> F32:
+        """(n_texts, n_query_tokens) float32: the best match of each token of one query."""
+        pool = CandidatePool(texts)
+        n_tokens = len(query.values)
+        maxima = np.full((len(pool.keys), n_tokens), NO_TOKENS_SCORE / max(n_tokens, 1), dtype=np.float32)
+        for found in self._packed(texts, pool):
+            positions, which, chosen = pool.select(found)
+            maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, query, chosen)[which]
+        return maxima
+
+    def _packed(self, texts: Sequence[str], pool: CandidatePool | None = None) -> Iterator[KeyedDocuments]:
+        """Packed documents of those texts that aren't blank: those that the store holds, then the others, batch by batch."""
+        by_key = (pool or CandidatePool(texts)).by_key()
+        keys = list(by_key)
+        fetched = self._space.get(keys)
+        return _documents(keys, fetched, self._misses.encode([keys[i] for i in fetched.missing], by_key, Timer()))
+
     def _encode_queries(self, queries: Sequence[str]) -> TokenVectors:
         encoded = self.encoder.encode_query(queries)
         check_vectors(encoded, queries, self.encoder.dim, "query")
@@ -298,24 +359,3 @@ def _documents(keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocu
 
 def _made_again(arguments: dict[str, Any]) -> Reranker:
     return Reranker(**arguments)
-
-
-def _check_top_k(top_k: int | None) -> None:
-    if top_k is None:
-        return
-    if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)):
-        raise TypeError(f"top_k must be an int or None, got {top_k!r}")
-    if top_k < 1:
-        raise ValueError(f"top_k must be at least 1, or None for all, got {top_k}")
-
-
-def _check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]]) -> None:
-    if isinstance(queries, str):
-        raise TypeError("queries must be a list of str, got one str; use rerank for one query")
-    if len(queries) != len(candidate_lists):
-        raise ValueError(f"got {len(queries)} queries but {len(candidate_lists)} lists of candidates")
-    for i, query in enumerate(queries):
-        if not isinstance(query, str):
-            raise TypeError(f"query {i} must be a str, got {type(query).__name__}: {query!r:.60}")
-        if is_blank(query):
-            raise ValueError(f"query {i} is {query!r}: a query needs at least one word")

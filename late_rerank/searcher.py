@@ -1,9 +1,11 @@
-"""Retriever + reranker -> search."""
+"""Retriever + reranker -> search, and the context of a search."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from late_rerank.context import Context, pack_context
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.types import Ranking
@@ -33,23 +35,40 @@ class Searcher:
         self.reranker = reranker
         self.k = k
 
-    def search(self, query: str, top_k: int | None = 10) -> Ranking:
+    def search(self, query: str, top_k: int | None = 10, *, min_relevance: float | None = None) -> Ranking:
         """Find and rank.
 
         Args:
             query: Not blank.
             top_k: At most so many results; None for all `k`.
+            min_relevance: From 0 to 1: documents of lower `relevance` are left out; None for all.
 
         Returns:
-            Best first; `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
+            Best first; empty where no document is relevant enough. `index` is the position in the first stage's order.
+            `timings_ms` has "first_stage" too.
 
         Raises:
-            ValueError: The query is blank, or `top_k` is below 1.
+            ValueError: The query is blank, `top_k` is below 1, or `min_relevance` isn't in [0, 1].
         """
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000
-        ranking = self.reranker.rerank(query, candidates, top_k=top_k)
+        ranking = self.reranker.rerank(query, candidates, top_k=top_k, min_relevance=min_relevance)
         total_ms = first_stage_ms + ranking.timings_ms["total"]
         ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms, "total": total_ms}
         return ranking
+
+    def context(self, query: str, budget_tokens: int = 2000, **packing: Any) -> Context:
+        """Find, rank, and choose what goes before the LLM.
+
+        Args:
+            query: Not blank.
+            budget_tokens: Of the whole text.
+            packing: All others of `pack_context`: strategy, order, count_tokens, oversize.
+
+        Raises:
+            ValueError: As in `pack_context`.
+        """
+        return pack_context(
+            query, self.search(query, top_k=None), reranker=self.reranker, budget_tokens=budget_tokens, **packing
+        )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from sentence_transformers import MultiVectorEncoder
@@ -19,7 +20,9 @@ from transformers.utils import logging as transformers_logging
 
 from late_rerank.encode.builtin import MINILM_QUERY_TOKENS, MINILM_WINDOW_TOKENS, minilm_source
 from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
+from late_rerank.encode.tokens import PROBE
 from late_rerank.errors import ModelError
+from late_rerank.types import TokenVectors
 
 # Other people's exports of the same weights, hundreds of MB that we never read.
 _NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
@@ -89,6 +92,26 @@ def document_prompt(model: MultiVectorEncoder) -> str:
     """What stands before each document. Source: the order in which sentence-transformers 6.2's encode_document looks."""
     prompts = model.prompts
     return next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), None) or ""
+
+
+def check_encodes(name: str, kind: str, encode: Callable[[Sequence[str]], TokenVectors], dim: int) -> None:
+    """One forward pass of a kind: parts that don't fit each other show here, not in the middle of an index.
+
+    Raises:
+        ModelError: It fails, or gives vectors that MaxSim can't use.
+    """
+    try:
+        values = encode([PROBE]).values
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{name} can't encode a {kind}: {error}") from error
+    if values.shape[1] != dim or not np.isfinite(values).all():
+        raise ModelError(f"{name} gives {kind} vectors of {values.shape[1]} components (expected {dim}), or NaN")
+    norms = np.linalg.norm(values, axis=1)
+    if np.abs(norms - 1).max() > 1e-2:
+        raise ModelError(
+            f"{name} gives {kind} vectors of lengths {norms.min():.2f} to {norms.max():.2f}, not 1: MaxSim over "
+            "them is no sum of cosines. Its modules lack a Normalize."
+        )
 
 
 def _missing_weights(model: MultiVectorEncoder, folder: Path) -> list[str]:

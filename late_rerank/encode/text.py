@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from itertools import compress
 from threading import Lock
 from typing import Any, cast
 
 import numpy as np
 import torch
-from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
-from tokenizers import Tokenizer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.fingerprint import fingerprint
-from late_rerank.encode.loading import document_prompt, load_checkpoint, load_minilm, local_folder
-from late_rerank.encode.windows import windows
-from late_rerank.errors import ModelError
+from late_rerank.encode.loading import check_encodes, document_prompt, load_checkpoint, load_minilm, local_folder
+from late_rerank.encode.pooling import Kind, pools, without_pooling
+from late_rerank.encode.tokens import PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
+from late_rerank.encode.windows import Piece, in_windows
+from late_rerank.errors import IncompatibleError, ModelError
 from late_rerank.types import F32, TokenVectors
 
 # Padded tokens a forward pass: enough to fill two cores, little enough to stay in their caches.
 BATCH_TOKENS = 4096
 BATCH_QUERIES = 64
 OVERLAP_TOKENS = 50
-
-_PROBE = "A probe, with punctuation: it's 1 or 2?"
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """One window of one document, ready for the model: its ids, and which of their vectors to keep."""
-
-    ids: list[int]
-    keep: slice
 
 
 class TextEncoder:
@@ -72,17 +64,19 @@ class TextEncoder:
         self._transformer = cast(Any, self._model[0])
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
-        self._tokenizer = _own_tokenizer(self._model.tokenizer)
+        self._tokenizer = own_tokenizer(self._model.tokenizer)
         self._prompt = document_prompt(self._model)
-        self._before, self._after = _special_tokens(self._tokenizer)
+        self._query_prompt = self._model.prompts.get("query") or ""
+        self._before, self._after = special_tokens(self._tokenizer)
         self._prompt_ids = self._tokenizer.encode(self._prompt, add_special_tokens=False).ids
-        self._pools = any(isinstance(module, BaseTokenPooling) for module in self._model)
+        self._pools = pools(self._model)
         if self._transformer.query_expansion is None:
             # On the left, padding would shift a query's positions by its neighbours' lengths.
             self._model.tokenizer.padding_side = "right"
         self._set_window()
         self._check_layout()
-        self._check_vectors()
+        for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
+            check_encodes(model, kind, encode, self.dim)
         self.fingerprint = fingerprint(self._model, self._document_settings())
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
@@ -91,15 +85,12 @@ class TextEncoder:
         Returns:
             In the order of `texts`; `truncated` says which were longer than the model takes, and were cut.
         """
-        prompt = self._model.prompts.get("query") or ""
-        clean = [_without_surrogates(text) for text in texts]
         rows: list[F32] = []
-        for start in range(0, len(clean), BATCH_QUERIES):
-            with self._preprocess_lock:
-                features = self._model.preprocess(clean[start : start + BATCH_QUERIES], prompt=prompt or None, task="query")
-            vectors, mask = self._forward(features, "query")
+        for start in range(0, len(texts), BATCH_QUERIES):
+            vectors, mask = self._forward(self._query_features(texts[start : start + BATCH_QUERIES]), "query")
             rows += [row[kept] for row, kept in zip(vectors, mask, strict=True)]
-        truncated = [len(self._tokenizer.encode(prompt + text).ids) > self.query_tokens for text in clean]
+        whole = (self._tokenizer.encode(self._query_prompt + without_surrogates(text)) for text in texts)
+        truncated = [len(encoding.ids) > self.query_tokens for encoding in whole]
         return TokenVectors.from_arrays(rows, self.dim, truncated)
 
     def encode_document(self, texts: Sequence[str]) -> TokenVectors:
@@ -112,7 +103,7 @@ class TextEncoder:
         Returns:
             In the order of `texts`.
         """
-        pieces: list[_Piece] = []
+        pieces: list[Piece] = []
         owners: list[int] = []
         truncated = []
         for i, text in enumerate(texts):
@@ -128,6 +119,49 @@ class TextEncoder:
         # One document's windows become one array; TokenVectors joins the documents.
         joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else empty for parts in rows]
         return TokenVectors.from_arrays(joined, self.dim, truncated)
+
+    def tokens(self, text: str, kind: Kind) -> list[Token]:
+        """The tokens of one text with their places in it, row for row with its vectors.
+
+        Args:
+            text: As `encode_query` or `encode_document` would take it.
+            kind: Which of the two.
+
+        Returns:
+            (token, start, end): the token as the vocabulary names it, offsets in code points of `text`. What the model adds
+            has start == end: a prompt's tokens and opening markers stand at 0, closing ones and mask expansion at the end.
+
+        Raises:
+            IncompatibleError: The model pools its tokens, so that its vectors are no tokens'. `unpooled` shows them.
+            ValueError: `kind` is neither.
+        """
+        if kind not in ("query", "document"):
+            raise ValueError(f'kind must be "query" or "document", got {kind!r}')
+        if pools(self._model, kind):
+            raise IncompatibleError(
+                f"{self.name} pools the tokens of a {kind}: a vector stands for several, and has no place in the text. "
+                "unpooled() gives the same model before pooling."
+            )
+        features = self._query_features([text]) if kind == "query" else self._document_features(text)
+        prompt = self._query_prompt if kind == "query" else self._prompt
+        tokens = laid_out(features, self._tokenizer, text, prompt)
+        for module in self._model:
+            if isinstance(module, MultiVectorMask):
+                features = module(features, task=kind)
+        return list(compress(tokens, features["attention_mask"][0].tolist()))
+
+    def unpooled(self) -> TextEncoder:
+        """This model before its token pooling, a vector a token, for explanations; itself where it pools nothing.
+
+        It shares the weights. Its vectors are not those that a store holds of the pooling model.
+        """
+        if not self._pools:
+            return self
+        plain = copy(self)
+        plain._model = without_pooling(self._model)  # noqa: SLF001 - of its own class
+        plain._pools = False  # noqa: SLF001
+        plain.fingerprint = f"{self.fingerprint}-unpooled"
+        return plain
 
     @property
     def query_tokens(self) -> int:
@@ -147,7 +181,7 @@ class TextEncoder:
             "fingerprint": self.fingerprint,
             "device": str(self._model.device),
             "dim": self.dim,
-            "query_prefix": self._model.prompts.get("query") or "",
+            "query_prefix": self._query_prompt,
             "document_prefix": self._prompt,
             "query_tokens": self.query_tokens,
             "query_expansion": self._transformer.query_expansion,
@@ -158,28 +192,34 @@ class TextEncoder:
             "similarity": self._model.similarity_fn_name,
         }
 
+    def _query_features(self, texts: Sequence[str]) -> dict[str, Any]:
+        """What the model is given for queries: ids, and masks that say which of them are the text's."""
+        clean = [without_surrogates(text) for text in texts]
+        with self._preprocess_lock:
+            features: dict[str, Any] = self._model.preprocess(clean, prompt=self._query_prompt or None, task="query")
+        return features
+
     # Documents: ids -> pieces -> batches -> vectors.
+
+    def _document_features(self, text: str) -> dict[str, Any]:
+        """What the model would be given for a document without a limit of length: all that its rows stand for."""
+        opening, ids = self._token_ids(text)
+        whole = [opening + ids[: self.max_tokens] + self._after] if ids else [[]]
+        given = torch.tensor(whole, dtype=torch.int64)
+        return {"input_ids": given, "attention_mask": torch.ones_like(given)}
 
     def _token_ids(self, text: str) -> tuple[list[int], list[int]]:
         """What stands before the text in every window, and the text's own tokens."""
         # Tokenised together with its prompt, as sentence-transformers does: in "passage: cat" a byte-level tokenizer gives
         # the space to the cat. Then the prompt's tokens are set aside.
-        encoding = self._tokenizer.encode(self._prompt + _without_surrogates(text), add_special_tokens=False)
+        encoding = self._tokenizer.encode(self._prompt + without_surrogates(text), add_special_tokens=False)
         n_prompt = sum(end <= len(self._prompt) for _, end in encoding.offsets[: len(self._prompt_ids)])
         return self._before + encoding.ids[:n_prompt], encoding.ids[n_prompt:]
 
-    def _pieces(self, opening: list[int], ids: list[int]) -> Iterator[_Piece]:
-        if not ids:
-            return
-        size = self.window_tokens - len(opening) - len(self._after)
-        for window in windows(len(ids), size, self.overlap_tokens):
-            first, last = window.start == 0, window.stop == len(ids)
-            piece = opening + ids[window.start : window.stop] + self._after
-            keep_start = 0 if first else len(opening) + window.keep_start - window.start
-            keep_stop = len(piece) if last else len(opening) + window.keep_stop - window.start
-            yield _Piece(piece, slice(keep_start, keep_stop))
+    def _pieces(self, opening: list[int], ids: list[int]) -> Iterator[Piece]:
+        return in_windows(opening, ids, self._after, self.window_tokens, self.overlap_tokens)
 
-    def _encode_pieces(self, pieces: Sequence[_Piece]) -> list[F32]:
+    def _encode_pieces(self, pieces: Sequence[Piece]) -> list[F32]:
         """The kept vectors of each piece, in order. Sorted by length first, so that little of a batch is padding."""
         vectors: list[F32] = [np.empty((0, self.dim), np.float32)] * len(pieces)
         order = sorted(range(len(pieces)), key=lambda i: len(pieces[i].ids), reverse=True)
@@ -190,7 +230,7 @@ class TextEncoder:
                 vectors[i] = kept
         return vectors
 
-    def _encode_batch(self, pieces: Sequence[_Piece]) -> list[F32]:
+    def _encode_batch(self, pieces: Sequence[Piece]) -> list[F32]:
         width = max(len(piece.ids) for piece in pieces)
         ids = torch.full((len(pieces), width), self._model.tokenizer.pad_token_id or 0)
         real = torch.zeros((len(pieces), width), dtype=torch.int64)
@@ -250,51 +290,8 @@ class TextEncoder:
     def _check_layout(self) -> None:
         """Our ids of a short document must be sentence-transformers' own."""
         with self._preprocess_lock:
-            features = self._model.preprocess([_PROBE], prompt=self._prompt or None, task="document")
+            features = self._model.preprocess([PROBE], prompt=self._prompt or None, task="document")
         theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
-        ours = next(self._pieces(*self._token_ids(_PROBE))).ids
+        ours = next(self._pieces(*self._token_ids(PROBE))).ids
         if ours != theirs:
             raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
-
-    def _check_vectors(self) -> None:
-        """One forward pass of each kind: parts that don't fit each other show here, not in the middle of an index."""
-        for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
-            try:
-                values = encode([_PROBE]).values
-            except (IndexError, RuntimeError, ValueError) as error:
-                raise ModelError(f"{self.name} can't encode a {kind}: {error}") from error
-            if values.shape[1] != self.dim or not np.isfinite(values).all():
-                raise ModelError(
-                    f"{self.name} gives {kind} vectors of {values.shape[1]} components (expected {self.dim}), or NaN"
-                )
-            norms = np.linalg.norm(values, axis=1)
-            if np.abs(norms - 1).max() > 1e-2:
-                raise ModelError(
-                    f"{self.name} gives {kind} vectors of lengths {norms.min():.2f} to {norms.max():.2f}, not 1: MaxSim over "
-                    "them is no sum of cosines. Its modules lack a Normalize."
-                )
-
-
-def _own_tokenizer(tokenizer: Any) -> Tokenizer:
-    """A copy without truncation or padding, that no other call changes under us."""
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise ModelError(f"{type(tokenizer).__name__} has no fast version, which is needed to keep long documents whole")
-    own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    own.no_truncation()
-    own.no_padding()
-    return own
-
-
-def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text: [CLS] and [SEP], mostly."""
-    bare = tokenizer.encode(_PROBE, add_special_tokens=False).ids
-    full = tokenizer.encode(_PROBE).ids
-    start = next(i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare)
-    return full[:start], full[start + len(bare) :]
-
-
-def _without_surrogates(text: str) -> str:
-    """Lone surrogates, which no tokenizer takes, become U+FFFD; lengths and offsets stay."""
-    if text.isascii():
-        return text
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)

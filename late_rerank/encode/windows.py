@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -13,6 +14,34 @@ class Window:
     stop: int
     keep_start: int
     keep_stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One window of one document, ready for the model: its ids, and which of their vectors to keep."""
+
+    ids: list[int]
+    keep: slice
+
+
+def in_windows(opening: list[int], ids: list[int], closing: list[int], window_tokens: int, overlap: int) -> Iterator[Piece]:
+    """A document's windows with their markers; of the markers, the first window's opening and the last one's closing are kept.
+
+    Args:
+        opening: What stands before the text in every window.
+        ids: The text's own tokens; no pieces where there are none.
+        closing: What stands after it.
+        window_tokens: Of a whole window, markers included.
+        overlap: Tokens that neighbours share.
+    """
+    if not ids:
+        return
+    for window in windows(len(ids), window_tokens - len(opening) - len(closing), overlap):
+        first, last = window.start == 0, window.stop == len(ids)
+        piece = opening + ids[window.start : window.stop] + closing
+        keep_start = 0 if first else len(opening) + window.keep_start - window.start
+        keep_stop = len(piece) if last else len(opening) + window.keep_stop - window.start
+        yield Piece(piece, slice(keep_start, keep_stop))
 
 
 def windows(n_tokens: int, size: int, overlap: int) -> list[Window]:

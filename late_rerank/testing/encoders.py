@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,6 +20,8 @@ TEXTS = [
     "nul \x00 inside",
     "x" * 3000,
 ]
+# Spelt so that every vocabulary has them, if only letter by letter.
+PLAIN_TEXTS = ["Late interaction keeps one vector per token.", "A short one"]
 
 
 class EncoderTests:
@@ -70,3 +76,45 @@ class EncoderTests:
         vectors = encoder.encode_document(["", TEXTS[0], " \n"])
         assert len(vectors) == 3
         np.testing.assert_allclose(vectors.rows(1), encoder.encode_document([TEXTS[0]]).values, atol=self.tolerance)
+
+    def test_tokens_are_as_many_as_vectors(self, encoder: Encoder) -> None:
+        for text, kind, tokens in _named(encoder, TEXTS):
+            encode = encoder.encode_query if kind == "query" else encoder.encode_document
+            assert len(tokens) == len(encode([text]).values), (text[:40], kind)
+
+    def test_tokens_have_their_places_in_the_text_in_order(self, encoder: Encoder) -> None:
+        for text, kind, tokens in _named(encoder, ["", *TEXTS]):
+            starts, ends = [start for _, start, _ in tokens], [end for _, _, end in tokens]
+            assert all(0 <= start <= end <= len(text) for start, end in zip(starts, ends, strict=True)), (text[:40], kind)
+            assert starts == sorted(starts), (text[:40], kind)
+            assert ends == sorted(ends), (text[:40], kind)
+
+    def test_a_token_is_spelt_as_the_text_at_its_place(self, encoder: Encoder) -> None:
+        for text, kind, tokens in _named(encoder, PLAIN_TEXTS):
+            placed = [(_letters(token), _letters(text[start:end])) for token, start, end in tokens if start != end]
+            assert placed, (text, kind)
+            assert [token for token, _ in placed] == [place for _, place in placed], (text, kind)
+
+    def test_queries_and_documents_are_the_only_kinds_of_tokens(self, encoder: Encoder) -> None:
+        with pytest.raises(ValueError, match="passage"):
+            _tokens_of(encoder)("text", "passage")
+
+
+def _named(encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[str, str, list[tuple[str, int, int]]]]:
+    """Each text, as a query and as a document, with its tokens. A blank query is none."""
+    tokens = _tokens_of(encoder)
+    for text in texts:
+        for kind in ("query", "document") if text else ("document",):
+            yield text, kind, tokens(text, kind)
+
+
+def _tokens_of(encoder: Encoder) -> Any:
+    tokens = getattr(encoder, "tokens", None)
+    if tokens is None:
+        pytest.skip("the encoder has no tokens(text, kind), which explanations need")
+    return tokens
+
+
+def _letters(text: str) -> str:
+    """The letters and digits of ASCII: what vocabularies put before a token ("##", "\u0120", "\u2581") is none of them."""
+    return re.sub("[^a-z0-9]", "", text.lower())

@@ -41,6 +41,15 @@ class FakeEncoder:
         self.n_documents += len(texts)
         return self._encode(texts)
 
+    def tokens(self, text: str, kind: str) -> list[tuple[str, int, int]]:
+        """The words with their places in the text, row for row with the vectors; queries and documents alike."""
+        if kind not in ("query", "document"):
+            raise ValueError(f'kind must be "query" or "document", got {kind!r}')
+        # A letter may have a longer lower case: "\u0130" has two code points.
+        origin = [i for i, letter in enumerate(text) for _ in letter.lower()]
+        words = list(_WORD.finditer(text.lower()))[: self.max_words]
+        return [(word.group(), origin[word.start()], origin[word.end() - 1] + 1) for word in words]
+
     def _encode(self, texts: Sequence[str]) -> TokenVectors:
         words = [_WORD.findall(text.lower()) for text in texts]
         truncated = [self.max_words is not None and len(found) > self.max_words for found in words]

@@ -30,6 +30,7 @@ def test_import_loads_nothing_heavy():
         ["store", "--help"],
         ["store", "drop", "--help"],
         ["eval", "--help"],
+        ["explain", "--help"],
         ["bench", "--help"],
         ["--version"],
     ],

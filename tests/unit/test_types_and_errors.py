@@ -71,12 +71,16 @@ def test_float16_refuses_what_it_cannot_hold():
 def test_the_public_names_are_these():
     assert late_rerank.__all__ == [
         "Candidate",
+        "Context",
+        "Explanation",
         "IndexReport",
         "RankedDocument",
         "Ranking",
         "Reranker",
         "Searcher",
         "__version__",
+        "explain",
+        "pack_context",
     ]
     for name in late_rerank.__all__:
         assert getattr(late_rerank, name)

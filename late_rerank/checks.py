@@ -1,0 +1,43 @@
+"""What a query's arguments must be, before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from late_rerank.index import is_blank
+from late_rerank.types import Candidate
+
+
+def check_top_k(top_k: int | None) -> None:
+    """See to it that `top_k` is None or a whole number of at least 1."""
+    if top_k is None:
+        return
+    if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)):
+        raise TypeError(f"top_k must be an int or None, got {top_k!r}")
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, or None for all, got {top_k}")
+
+
+def check_min_relevance(min_relevance: float | None) -> None:
+    """See to it that `min_relevance` is None or a number in [0, 1]."""
+    if min_relevance is None:
+        return
+    if isinstance(min_relevance, bool) or not isinstance(min_relevance, (int, float, np.integer, np.floating)):
+        raise TypeError(f"min_relevance must be a number or None, got {min_relevance!r:.60}")
+    if not 0 <= min_relevance <= 1:
+        raise ValueError(f"min_relevance must be from 0 to 1, or None to keep all, got {min_relevance}")
+
+
+def check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]]) -> None:
+    """See to it that there are queries, none blank, and a list of candidates for each."""
+    if isinstance(queries, str):
+        raise TypeError("queries must be a list of str, got one str; use rerank for one query")
+    if len(queries) != len(candidate_lists):
+        raise ValueError(f"got {len(queries)} queries but {len(candidate_lists)} lists of candidates")
+    for i, query in enumerate(queries):
+        if not isinstance(query, str):
+            raise TypeError(f"query {i} must be a str, got {type(query).__name__}: {query!r:.60}")
+        if is_blank(query):
+            raise ValueError(f"query {i} is {query!r}: a query needs at least one word")

@@ -1,0 +1,117 @@
+"""`late-rerank calibrate`: BEIR folders -> what relevance a model's scores mean, as a file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_json, add_model, add_store, at_least_one
+
+if TYPE_CHECKING:
+    from late_rerank.evaluate.calibration import LabelledQuery
+
+# Every fifth query isn't fitted to, but measured on.
+_HELD_OUT = 5
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "calibrate",
+        help="fit a model's relevance to judged queries, so that min_relevance means something",
+        description="Fit what relevance, 0 to 1, a model's scores mean, to judged queries in BEIR folders. The table is of "
+        "a fifth of the queries, held out; the calibration is then fitted to all. Use it as Reranker(model, calibration=FILE).",
+    )
+    command.add_argument("folders", metavar="BEIR_FOLDER", nargs="+", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
+    command.add_argument("--out", metavar="FILE", help="where the calibration is written, as JSON (default: nowhere)")
+    command.add_argument("--split", default="train", help="which judgements (default: train)")
+    command.add_argument(
+        "--n-queries", type=at_least_one, default=400, help="at most so many queries a folder, drawn by chance (default: 400)"
+    )
+    command.add_argument("--k", type=at_least_one, default=10, help="candidates a query, by BM25 (default: 10)")
+    command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
+    add_store(command)
+    add_model(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, retrieve, score, fit, measure, write, print."""
+    from late_rerank.cli.opening import opened_reranker
+    from late_rerank.cli.results import print_json
+    from late_rerank.evaluate.calibration import fit_calibration, score_queries
+    from late_rerank.evaluate.calibration_measures import measure_calibration
+
+    if options.out is not None and not Path(options.out).absolute().parent.is_dir():
+        raise ValueError(f"--out {options.out}: there is no folder {Path(options.out).parent}")  # told now, not after minutes
+    labelled = [query for folder in options.folders for query in _labelled(Path(folder), options)]
+    with opened_reranker(options) as reranker:
+        scored = score_queries(reranker, labelled, progress=True)
+        fingerprint = reranker.encoder.fingerprint
+    fitted_to = [query for i, query in enumerate(scored) if i % _HELD_OUT]
+    before = measure_calibration(scored[::_HELD_OUT], None)
+    after = measure_calibration(scored[::_HELD_OUT], fit_calibration(fitted_to, fingerprint))
+    calibration = fit_calibration(scored, fingerprint)
+    if options.out is not None:
+        calibration.save(options.out)
+    report = {
+        "datasets": [Path(folder).resolve().name for folder in options.folders],
+        "split": options.split,
+        "n_queries": len(scored),
+        "k": options.k,
+        "model": options.model,
+        "codec": options.codec,
+        "calibration": vars(calibration),
+        "held_out": {"clipped_mean": vars(before), "calibrated": vars(after)},
+        "out": options.out,
+    }
+    if options.json:
+        print_json(report)
+    else:
+        _print_table(report)
+
+
+def _labelled(folder: Path, options: argparse.Namespace) -> list[LabelledQuery]:
+    from late_rerank.corpus import read_corpus, read_qrels, read_queries
+    from late_rerank.evaluate.calibration import label_queries
+    from late_rerank.retrieve import BM25Retriever
+
+    if not (folder / "corpus.jsonl").is_file():
+        raise ValueError(f"{folder} is no BEIR folder: it has no corpus.jsonl")
+    queries, qrels = read_queries(folder), read_qrels(folder, options.split)
+    documents = read_corpus(folder).documents
+    if not documents:
+        raise ValueError(f"{folder / 'corpus.jsonl'} holds no documents")
+    retriever = BM25Retriever(documents, engine=options.engine)
+    return label_queries(retriever, documents, queries, qrels, n_queries=options.n_queries, k=options.k)
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    before, after = report["held_out"]["clipped_mean"], report["held_out"]["calibrated"]
+    title = f"{', '.join(report['datasets'])} {report['split']}, {after['n_queries']} queries held out of {report['n_queries']}"
+    table = Table("", "clipped mean", "calibrated", title=title)
+    rows = {
+        "expected calibration error": (before["calibration_error"], after["calibration_error"]),
+        "area under the ROC curve": (before["area_under_curve"], after["area_under_curve"]),
+        "abstains at 0.5 where no candidate is relevant": (before["abstained"]["0.5"], after["abstained"]["0.5"]),
+        "answers at 0.5 where one is": (before["kept"]["0.5"], after["kept"]["0.5"]),
+    }
+    for label, values in rows.items():
+        table.add_row(label, *(f"{value:.3f}" for value in values))
+    console = Console()
+    console.print(table)
+    fitted = report["calibration"]
+    console.print(
+        f"intercept {fitted['intercept']:.4f}, mean_weight {fitted['mean_weight']:.4f}, "
+        f"length_weight {fitted['length_weight']:.4f}; fitted to all {report['n_queries']} queries",
+        soft_wrap=True,
+    )
+    if report["out"] is not None:
+        console.print(
+            f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r})", soft_wrap=True
+        )

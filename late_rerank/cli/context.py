@@ -1,0 +1,100 @@
+"""`late-rerank context`: a folder and a question -> the text to put before an LLM."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_first_stage, add_json, add_model, add_path, add_store, blank_refused
+
+if TYPE_CHECKING:
+    from late_rerank.context import Context
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "context",
+        help="the text to put before the LLM, with citations",
+        description="Search, rerank, and choose what fits a budget of tokens: passages that together cover the question.",
+    )
+    add_path(command)
+    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
+    command.add_argument("--budget-tokens", type=_tokens, default=2000, metavar="N", help="estimated (default: 2000)")
+    command.add_argument("--strategy", choices=("coverage", "relevance", "mmr"), default="coverage", help="default: coverage")
+    command.add_argument("--order", choices=("relevance", "edges", "source"), default="relevance", help="default: relevance")
+    add_first_stage(command, files=False)
+    add_store(command)
+    add_model(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, retrieve, rerank, pack, print."""
+    import sys
+
+    from late_rerank import Searcher
+    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.first_stage import first_stage
+    from late_rerank.cli.opening import opened_reranker
+    from late_rerank.cli.results import counted, print_json
+    from late_rerank.corpus import read_corpus
+
+    corpus = read_corpus(options.path)
+    tell_skipped(corpus.skipped)
+    if not corpus.documents:
+        raise no_documents(options.path)
+    retriever = first_stage(options.first_stage, corpus.documents, options.engine)
+    with opened_reranker(options) as reranker:
+        context = Searcher(retriever, reranker, k=options.k).context(
+            options.query, options.budget_tokens, strategy=options.strategy, order=options.order
+        )
+    if options.json:
+        print_json(_json(options.query, options.budget_tokens, context))
+        return
+    print(context.text)
+    places = "; ".join(f"[{i}] {part.path or part.id or part.index}" for i, part in enumerate(context.parts, start=1))
+    print(
+        f"about {context.n_tokens} of {options.budget_tokens} tokens. {counted(len(context.parts), 'part')}: {places}",
+        file=sys.stderr,
+    )
+
+
+def _json(query: str, budget_tokens: int, context: Context) -> dict[str, Any]:
+    return {
+        "query": query,
+        "budget_tokens": budget_tokens,
+        "n_tokens": context.n_tokens,
+        "is_estimate": context.is_estimate,
+        "text": context.text,
+        "parts": [
+            {
+                "number": number,
+                "id": part.id,
+                "rank": part.rank,
+                "index": part.index,
+                "path": part.path,
+                "start": part.start,
+                "end": part.end,
+                "n_tokens": part.n_tokens,
+                "covers": list(part.covers),
+                "merged": list(part.merged),
+                "text": part.text,
+            }
+            for number, part in enumerate(context.parts, start=1)
+        ],
+        "coverage": {
+            "matches": [round(float(match), 4) for match in context.coverage.matches],
+            "tokens": context.coverage.tokens,
+            "missing": context.coverage.missing,
+        },
+        "dropped": [{"id": left.document.id, "rank": left.document.rank, "reason": left.reason} for left in context.dropped],
+    }
+
+
+def _tokens(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return number

@@ -1,0 +1,139 @@
+"""`late-rerank explain`: which words of a query a text matches, and where."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_json, blank_refused
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from late_rerank.explanation import Explanation
+
+_STYLES = {"well": "bold reverse", "weakly": "underline", "not at all": "dim italic"}
+# A longer text is shown where it matches only.
+_WHOLE = 2000
+_AROUND = 120
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "explain",
+        help="show which words of a query a text matches, and where",
+        description="Show the best match of each word of the query in a text. The text is encoded anew; no store is read.",
+    )
+    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the text should answer")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", metavar="T", help="the text")
+    source.add_argument("--file", metavar="F", help="a file of UTF-8 that holds it; - for stdin")
+    command.add_argument("--html", metavar="OUT", help="write a page that needs nothing else, instead of printing")
+    command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, explain, print or write."""
+    from late_rerank import Reranker, explain
+    from late_rerank.cli.results import print_json
+
+    text = options.text if options.file is None else _read(options.file)
+    with Reranker(options.model) as reranker:
+        explanation = explain(reranker, options.query, text)
+    if options.html is not None:
+        Path(options.html).write_text(explanation.to_html(), encoding="utf-8", newline="\n")
+        print(f"wrote {options.html}", file=sys.stderr)
+    if options.json:
+        print_json(explanation.to_dict(similarity=False))
+    elif options.html is None:
+        _print(explanation)
+
+
+def _read(file: str) -> str:
+    """The text as it is: line ends too, since places are counted in it."""
+    if file == "-" and sys.stdin is None:
+        raise ValueError("stdin is closed; name a file")
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no UTF-8 text: {error}. Convert it, or pass --text") from error
+
+
+def _print(explanation: Explanation) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from late_rerank.explanation.shown import around, shown
+
+    console = Console(highlight=False)
+    console.print(Text.assemble(("query     ", "dim"), _query(explanation)))
+    console.print(Text.assemble(("score     ", "dim"), f"{explanation.score:.2f}"))
+    console.print(Text.assemble(("unmatched ", "dim"), shown(", ".join(explanation.unmatched)) or "none"), "")
+    console.print(_document(explanation), "")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "word", "similarity", "", "best match", "at"):
+        table.add_column(name, justify="right" if name in ("", "at", "similarity") else "left")
+    table.columns[3].justify = "left"
+    for match in explanation.words:
+        place = match.place
+        pieces = ("", "", "") if place is None else around(explanation.text, place.start, place.end, 20)
+        best = Text.assemble(pieces[0], (pieces[1], _STYLES[match.matched]), pieces[2])
+        where = "" if place is None else str(place.start)
+        word = Text(shown(match.word.text))
+        table.add_row(str(match.number), word, f"{match.similarity:.2f}", match.matched, best, where)
+    console.print(table)
+    console.print(Text("\n".join(_notes(explanation)), style="dim"))
+
+
+def _query(explanation: Explanation) -> Text:
+    """The query with its words as well as they are matched, and numbered."""
+    pieces = [(m.word.start, m.word.end, _STYLES[m.matched], f"[{m.number}]") for m in explanation.words]
+    return _marked(explanation.query, pieces, whole=True)
+
+
+def _document(explanation: Explanation) -> Text:
+    from late_rerank.explanation.result import matched
+
+    pieces = [(s.start, s.end, _STYLES[matched(s.similarity)], f"[{','.join(map(str, s.words))}]") for s in explanation.spans]
+    return _marked(explanation.text, pieces, whole=len(explanation.text) <= _WHOLE)
+
+
+def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) -> Text:
+    """A text with pieces (start, end, style, number) marked; unless `whole`, what is far from all of them is left out."""
+    from rich.text import Text
+
+    from late_rerank.explanation.shown import shown
+
+    marked, last = Text(), 0
+    for start, end, style, number in pieces:
+        marked.append(shown(_shortened(text[last:start], whole=whole, first=last == 0)))
+        marked.append(shown(text[start:end]), style)
+        marked.append(number, "dim")
+        last = end
+    rest = text[last:]
+    marked.append(shown(rest if whole or len(rest) <= _AROUND else f"{rest[:_AROUND]} …"))
+    return marked
+
+
+def _shortened(gap: str, *, whole: bool, first: bool) -> str:
+    """What lies between two matches, or before the first."""
+    if whole or len(gap) <= 2 * _AROUND:
+        return gap
+    return f"… {gap[-_AROUND:]}" if first else f"{gap[:_AROUND]} … {gap[-_AROUND:]}"
+
+
+def _notes(explanation: Explanation) -> list[str]:
+    notes = ["encoded anew for this view: the ranking's score may differ by the codec's rounding"]
+    if explanation.pooled:
+        notes[0] = "the model pools its tokens; this is the same model before pooling, so the score is not the ranking's"
+    if explanation.query_truncated:
+        notes.append("the query is longer than the model takes and was cut")
+    return notes

@@ -1,0 +1,96 @@
+"""Tokenizers: a copy of our own, what they add around a text, and where in the text each token stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from late_rerank.errors import IncompatibleError, ModelError
+
+PROBE = "A probe, with punctuation: it's 1 or 2?"
+
+Token = tuple[str, int, int]
+"""As the vocabulary names it, and where it starts and ends in the text, in code points."""
+
+
+def own_tokenizer(tokenizer: Any) -> Tokenizer:
+    """A copy without truncation or padding, that no other call changes under us."""
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ModelError(f"{type(tokenizer).__name__} has no fast version, which is needed to keep long documents whole")
+    own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    own.no_truncation()
+    own.no_padding()
+    return own
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after a text: [CLS] and [SEP], mostly."""
+    bare = tokenizer.encode(PROBE, add_special_tokens=False).ids
+    full = tokenizer.encode(PROBE).ids
+    start = next(i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare)
+    return full[:start], full[start + len(bare) :]
+
+
+def without_surrogates(text: str) -> str:
+    """Lone surrogates, which no tokenizer takes, become U+FFFD; lengths and offsets stay."""
+    if text.isascii():
+        return text
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def laid_out(features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: str, prompt: str) -> list[Token]:
+    """What a model was given for one text, each position as a token with its place in the text.
+
+    Args:
+        features: "input_ids" and "attention_mask" (1, width), and "query_expansion_positions" where a query was expanded.
+        tokenizer: As `own_tokenizer` gives it.
+        text: The text alone.
+        prompt: What stands before it; its tokens stand at (0, 0).
+
+    Returns:
+        (width,) of them. What isn't in the text has start == end: opening markers stand at 0, all else at the text's end.
+
+    Raises:
+        IncompatibleError: The model was given other tokens than the tokenizer's, so no place can be told.
+    """
+    ids: list[int] = features["input_ids"][0].tolist()
+    real = features["attention_mask"][0].bool()
+    if "query_expansion_positions" in features:
+        real = real & ~features["query_expansion_positions"][0].bool()
+    positions: list[int] = real.nonzero().flatten().tolist()
+    tokens = [(str(tokenizer.id_to_token(token)), len(text), len(text)) for token in ids]
+    if not positions:
+        return tokens
+    before, after = special_tokens(tokenizer)
+    own = tokenizer.encode(prompt + without_surrogates(text), add_special_tokens=False)
+    chosen = _given([ids[i] for i in positions], own.ids, before, after)
+    for i in positions[: len(before)]:
+        tokens[i] = (tokens[i][0], 0, 0)
+    inner = positions[len(before) : len(positions) - len(after)]
+    for i, place in zip(inner, _places(own.offsets[chosen], text, len(prompt)), strict=True):
+        tokens[i] = (tokens[i][0], *place)
+    return tokens
+
+
+def _given(ids: list[int], own: list[int], before: list[int], after: list[int]) -> slice:
+    """Which of a text's `own` tokens a model was given."""
+    n = len(ids) - len(before) - len(after)
+    # Nearly all tokenizers cut at the end; some are set to cut at the beginning.
+    for chosen in (slice(0, n), slice(len(own) - n, len(own))):
+        if [*before, *own[chosen], *after] == ids:
+            return chosen
+    raise IncompatibleError(
+        f"the model was given tokens {ids[:8]}... where its tokenizer splits the text into {own[:8]}...: their places in the "
+        "text can't be told"
+    )
+
+
+def _places(offsets: Iterable[tuple[int, int]], text: str, n_prompt: int) -> Iterator[tuple[int, int]]:
+    """Offsets in prompt and text -> in the text. White space that a tokenizer counts to the word after it is left out."""
+    for start, end in offsets:
+        inside = slice(max(start - n_prompt, 0), max(end - n_prompt, 0))
+        word = text[inside].lstrip()
+        yield (inside.stop - len(word), inside.stop) if word else (inside.start, inside.stop)

@@ -1,0 +1,179 @@
+"""Judged queries -> a calibration: what relevance a model's scores mean."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from late_rerank.relevance import Calibration
+from late_rerank.reranker import Reranker
+from late_rerank.retrieve import Retriever
+from late_rerank.types import F32, Candidate
+
+F64 = NDArray[np.float64]
+
+# The fit wants both outcomes often enough for three numbers.
+_FEWEST_QUERIES = 20
+_RIDGE = 1e-3
+_MOST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class LabelledQuery:
+    """A query with candidates of both kinds.
+
+    Attributes:
+        text: The query.
+        relevant: Judged relevant, at least one.
+        others: The first stage's best that aren't judged relevant, best first.
+    """
+
+    text: str
+    relevant: Sequence[Candidate]
+    others: Sequence[Candidate]
+
+
+@dataclass(frozen=True)
+class ScoredQuery:
+    """A LabelledQuery as the model sees it.
+
+    Attributes:
+        n_query_tokens: Token vectors of the query.
+        relevant: (n_relevant,) float32 MaxSim.
+        others: (n_others,) float32 MaxSim, in the first stage's order.
+    """
+
+    n_query_tokens: int
+    relevant: F32
+    others: F32
+
+    def lists(self) -> tuple[F32, F32]:
+        """The candidates as a first stage would give them, and the same number of them without a relevant one.
+
+        Returns:
+            (n_others,) float32 each, relevant ones first.
+        """
+        answerable = np.concatenate([self.relevant, self.others])[: max(len(self.others), len(self.relevant))]
+        return answerable, self.others
+
+
+def label_queries(
+    retriever: Retriever,
+    documents: Iterable[Candidate],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    *,
+    n_queries: int | None = None,
+    k: int = 10,
+) -> list[LabelledQuery]:
+    """Judged queries with hard negatives: what the first stage finds and nobody judged relevant.
+
+    Args:
+        retriever: Its candidates must have ids.
+        documents: All of them; relevant ones that the retriever misses are taken from here.
+        queries: Query id -> text.
+        qrels: Query id -> document id -> judgement, above 0 for relevant.
+        n_queries: At most so many, drawn by chance, the same ones each time; None for all.
+        k: Candidates a query.
+
+    Returns:
+        Queries with a relevant document and with others, in the order drawn. Relevant are those among the first stage's `k`;
+        where it found none, the first judged one.
+    """
+    by_id = {str(document.id): document for document in documents}
+    judged = {
+        name: [document for document, judgement in qrels[name].items() if judgement > 0 and document in by_id] for name in qrels
+    }
+    names = sorted(name for name in judged if judged[name] and name in queries)
+    random.Random(0).shuffle(names)
+    labelled = []
+    for name in names[:n_queries]:
+        found = retriever.retrieve(queries[name], k + len(judged[name]))
+        relevant = [candidate for candidate in found[:k] if str(candidate.id) in judged[name]]
+        others = [candidate for candidate in found if str(candidate.id) not in judged[name]][:k]
+        if others:
+            labelled.append(LabelledQuery(queries[name], relevant or [by_id[judged[name][0]]], others))
+    return labelled
+
+
+def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, progress: bool = False) -> list[ScoredQuery]:
+    """MaxSim of each query's candidates; those that the store lacks are encoded and stored.
+
+    Args:
+        reranker: The model to be calibrated.
+        labelled: The queries.
+        progress: Show a bar on stderr, if that is a terminal.
+    """
+    scored = []
+    for query in tqdm(labelled, unit=" queries", desc="Scoring", disable=None if progress else True):
+        candidates = [*query.relevant, *query.others]
+        maxima = reranker.token_maxima(query.text, [candidate.text for candidate in candidates])
+        scores: F32 = maxima.sum(axis=1, dtype=np.float32)
+        scored.append(ScoredQuery(maxima.shape[1], scores[: len(query.relevant)], scores[len(query.relevant) :]))
+    return scored
+
+
+def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str) -> Calibration:
+    """The logistic curve through best candidates: is the document that comes first relevant?
+
+    Each query counts twice, with its relevant candidates and without, as questions without an answer come too. Only the first
+    document of a list counts: whether to answer at all is decided by it, and documents further down would outnumber it.
+
+    Args:
+        scored: At least 20 queries.
+        fingerprint: Of the encoder that scored them.
+
+    Raises:
+        ValueError: Too few queries, or relevant documents don't score above others.
+    """
+    if len(scored) < _FEWEST_QUERIES:
+        raise ValueError(f"got {len(scored)} judged queries with candidates; a calibration needs at least {_FEWEST_QUERIES}")
+    means, lengths, relevant = best_candidates(scored)
+    features = np.stack([np.ones_like(means), means, np.log(lengths)], axis=1)
+    intercept, mean_weight, length_weight = (round(float(weight), 4) for weight in _logistic(features, relevant))
+    if mean_weight <= 0:
+        raise ValueError(
+            f"among {len(scored)} queries relevant documents don't score above others: are the judgements of this corpus, and "
+            "is the model one for retrieval?"
+        )
+    return Calibration(fingerprint, intercept, mean_weight, length_weight)
+
+
+def best_candidates(scored: Sequence[ScoredQuery]) -> tuple[F64, F64, F64]:
+    """The best candidate of each list, with and without relevant ones.
+
+    Returns:
+        (2 * n_queries,) float64 each: mean MaxSim, the query's token vectors, and 1 where the best candidate is relevant.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for query in scored:
+        n = max(query.n_query_tokens, 1)
+        for scores, n_relevant in zip(query.lists(), (len(query.relevant), 0), strict=True):
+            best = int(scores.argmax())
+            rows.append((scores[best] / n, n, best < n_relevant))
+    means, lengths, relevant = np.array(rows, dtype=np.float64).T
+    return means, lengths, relevant
+
+
+def _logistic(features: F64, outcomes: F64) -> F64:
+    """Maximum likelihood by Newton's steps, with a touch of ridge: classes that can be parted have no finite optimum else."""
+    scale = features.std(axis=0)
+    scale[scale == 0] = 1.0
+    scaled = features / scale
+    weights = np.zeros(features.shape[1])
+    for _ in range(_MOST_STEPS):
+        probability = 1 / (1 + np.exp(-np.clip(scaled @ weights, -30, 30)))
+        slope = scaled.T @ (outcomes - probability) - _RIDGE * weights
+        curvature = (scaled * (probability * (1 - probability))[:, None]).T @ scaled + _RIDGE * np.eye(len(weights))
+        step = np.linalg.solve(curvature, slope)
+        weights = weights + step
+        if np.abs(step).max() < 1e-10:
+            break
+    found: F64 = weights / scale
+    return found

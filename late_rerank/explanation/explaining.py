@@ -1,0 +1,89 @@
+"""Query + text -> Explanation: both are encoded again, now with their tokens' places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from late_rerank.encode import Encoder
+from late_rerank.errors import IncompatibleError
+from late_rerank.explanation.result import Explanation, Match, Token
+from late_rerank.index import check_vectors, is_blank
+from late_rerank.types import F32
+
+if TYPE_CHECKING:
+    from late_rerank.reranker import Reranker
+
+_NEEDED = "tokens(text, kind), which gives (token, start, end) row for row with the vectors of a text"
+
+
+def explain(reranker: Reranker, query: str, text: str) -> Explanation:
+    """Why a text got its score: for each token of the query its best match in the text, and where that stands.
+
+    Both are encoded again, in float32 and without the store: stored vectors don't know their places. So the score is the
+    ranking's up to the codec's rounding. Of a model that pools its tokens, what is shown is the same model before pooling,
+    and the score is not the ranking's (`Explanation.pooled`).
+
+    Args:
+        reranker: Whose encoder is asked; its store is neither read nor written.
+        query: Not blank.
+        text: A document's text, of any length.
+
+    Raises:
+        ValueError: The query is blank, or the encoder gave NaN.
+        TypeError: One of the two is no str.
+        IncompatibleError: The encoder can't tell its tokens' places, or not one for each vector.
+    """
+    _check_texts(query, text)
+    encoder = reranker.encoder
+    plain: Encoder = getattr(encoder, "unpooled", lambda: encoder)()
+    if not hasattr(plain, "tokens"):
+        raise IncompatibleError(
+            f"the encoder {type(encoder).__name__} can't be explained: it has no method {_NEEDED}. Add it "
+            "(late_rerank.testing.EncoderTests is its law), or explain with an encoder that has it, TextEncoder for one"
+        )
+    query_vectors, query_tokens, query_truncated = _encoded(plain, query, "query")
+    vectors, tokens, truncated = _encoded(plain, text, "document")
+    similarity: F32 = query_vectors @ vectors.T
+    return Explanation(
+        query_tokens,
+        tokens,
+        similarity,
+        _matches(similarity, tokens),
+        query=query,
+        text=text,
+        model=reranker.model_name,
+        pooled=plain is not encoder,
+        query_truncated=query_truncated,
+        document_truncated=truncated,
+    )
+
+
+def _check_texts(query: Any, text: Any) -> None:
+    for name, given in (("query", query), ("text", text)):
+        if not isinstance(given, str):
+            hint = ": pass its .text" if hasattr(given, "text") else ""
+            raise TypeError(f"{name} must be a str, got {type(given).__name__}{hint}")
+    if is_blank(query):
+        raise ValueError(f"query is {query!r}: a query needs at least one word")
+
+
+def _encoded(encoder: Any, text: str, kind: Literal["query", "document"]) -> tuple[F32, tuple[Token, ...], bool]:
+    """One text's vectors, its tokens, and whether it was cut. A blank text has none, as in a ranking."""
+    encode = encoder.encode_query if kind == "query" else encoder.encode_document
+    texts = [] if is_blank(text) else [text]
+    vectors = encode(texts)
+    check_vectors(vectors, texts, encoder.dim, kind)
+    tokens = tuple(Token(*token) for token in encoder.tokens(text, kind)) if texts else ()
+    if len(tokens) != len(vectors.values):
+        raise IncompatibleError(
+            f"{type(encoder).__name__}.tokens names {len(tokens)} tokens of a {kind} that has {len(vectors.values)} vectors; "
+            f"it must be {_NEEDED}"
+        )
+    return vectors.values, tokens, bool(vectors.truncated.any())
+
+
+def _matches(similarity: F32, tokens: tuple[Token, ...]) -> tuple[Match, ...]:
+    if not tokens:
+        return ()
+    best = similarity.argmax(axis=1).tolist()
+    return tuple(Match(i, j, float(similarity[i, j]), tokens[j].start, tokens[j].end) for i, j in enumerate(best))

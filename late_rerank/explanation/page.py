@@ -1,0 +1,224 @@
+"""Explanation -> HTML: one piece that needs nothing from elsewhere. No script; whatever comes from outside is escaped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from late_rerank.explanation.result import MATCHED_WEAKLY, MATCHED_WELL, Explanation, Span, WordMatch
+from late_rerank.explanation.shown import around, shown
+from late_rerank.explanation.style import FRAGMENT, PAGE, hover_rules
+
+_STRONG = 0.75
+_CONTEXT = 32
+
+# Second line of defence: even what escaping should let through is neither run nor fetched.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def page(explanation: Explanation) -> str:
+    """The fragment as a page of its own."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_safe(explanation.query)} &ndash; why this document</title>\n<style>{PAGE}</style>\n</head>\n"
+        f"<body>\n<main>\n{fragment(explanation)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def fragment(explanation: Explanation) -> str:
+    """A `div` with its own style, for a page or a notebook. Several on one page don't disturb each other."""
+    seed = repr((explanation.query, explanation.text, explanation.model)).encode("utf-8", "backslashreplace")
+    scope = f"lr-{hashlib.blake2b(seed, digest_size=6).hexdigest()}"
+    numbers = [match.number for match in explanation.words]
+    parts = (
+        f"<style>{FRAGMENT}{hover_rules(scope, numbers)}</style>",
+        _heading(explanation),
+        "<h2>Query</h2>",
+        f'<div class="lr-text lr-box lr-query" dir="auto">{_query(explanation, scope)}</div>',
+        _unmatched(explanation),
+        "<h2>Document</h2>",
+        f'<div class="lr-text lr-box lr-document" dir="auto">{_document(explanation, scope)}</div>',
+        _legend(),
+        "<h2>Word by word</h2>",
+        _word_table(explanation),
+        _token_table(explanation),
+        "<h2>About this view</h2>",
+        *(f'<p class="lr-quiet">{note}</p>' for note in _notes(explanation)),
+    )
+    return f'<div class="lr-explanation" id="{scope}">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _heading(explanation: Explanation) -> str:
+    if not explanation.document_tokens:
+        return f"<h1>Nothing to match: the document is blank</h1><p>Score {explanation.score:.0f}.</p>"
+    n, found = len(explanation.query_tokens), [match.matched for match in explanation.words]
+    counts = ", ".join(f"{found.count(level)} {level}" for level in ("well", "weakly", "not at all") if level in found)
+    return (
+        f"<h1>Words of the query matched: {counts or 'it has none'}</h1>"
+        f"<p>Score <strong>{explanation.score:.2f}</strong>: the best matches of {n} query tokens, "
+        f"{explanation.score / max(n, 1):.2f} each on average. Model {_isolated(explanation.model)}.</p>"
+    )
+
+
+def _query(explanation: Explanation, scope: str) -> str:
+    """The query's text with its words marked as well as they are matched."""
+    marked = {}
+    for match in explanation.words:
+        place = match.place
+        targets = [span for span in explanation.spans if match.number in span.words]
+        target = next((span for span in targets if place and span.start == place.start), next(iter(targets), None))
+        tag, link = ("span", "") if target is None else ("a", f' href="#{scope}-{target.start}"')
+        marked[match.word.start, match.word.end] = (
+            f'<{tag}{link} class="lr-word lr-{_level(match.similarity)}" data-word="{match.number}" data-shown="{match.number}"'
+            f' title="{_safe(_said(match))}">',
+            f"</{tag}>",
+        )
+    return _marked(explanation.query, marked)
+
+
+def _document(explanation: Explanation, scope: str) -> str:
+    """The document's text with its matches marked and numbered; what was cut away is faint."""
+    marked = {(span.start, span.end): (_mark(span, explanation.words, scope), "</mark>") for span in explanation.spans}
+    whole = len(explanation.text)
+    cut = max((token.end for token in explanation.document_tokens if not token.is_marker), default=whole)
+    if explanation.document_truncated and cut < whole:
+        marked[cut, whole] = ('<span class="lr-cut">', "</span>")
+    return _marked(explanation.text, marked)
+
+
+def _mark(span: Span, words: Sequence[WordMatch], scope: str) -> str:
+    said = ", ".join(f"{n} {words[n - 1].word.text}" for n in span.words)
+    numbers = ",".join(map(str, span.words))
+    return (
+        f'<mark id="{scope}-{span.start}" class="lr-{_level(span.similarity)}" data-words="{numbers.replace(",", " ")}" '
+        f'data-shown="{numbers}" title="{_safe(f"matches {said}; similarity {span.similarity:.2f}")}">'
+    )
+
+
+def _marked(text: str, marked: dict[tuple[int, int], tuple[str, str]]) -> str:
+    """Text, escaped, with tags around pieces that don't overlap: (start, end) -> (opening, closing)."""
+    parts, last = [], 0
+    for (start, end), (opening, closing) in sorted(marked.items()):
+        parts += [_safe(text[last:start]), opening, _safe(text[start:end]), closing]
+        last = end
+    return "".join([*parts, _safe(text[last:])])
+
+
+def _unmatched(explanation: Explanation) -> str:
+    if not explanation.unmatched:
+        return '<p class="lr-quiet lr-unmatched">Every word of the query is matched, some perhaps weakly.</p>'
+    listed = ", ".join(_isolated(word) for word in explanation.unmatched)
+    return f'<p class="lr-unmatched">Not matched: <strong>{listed}</strong></p>'
+
+
+def _legend() -> str:
+    shown_levels = (
+        (4, f"strongly, from {_STRONG:.2f}"),
+        (3, f"well, from {MATCHED_WELL:.2f}"),
+        (2, f"weakly, from {MATCHED_WEAKLY:.2f}"),
+        (1, "not at all (query only)"),
+    )
+    items = "".join(f'<span><span class="lr-word lr-{level}">word</span> {said}</span>' for level, said in shown_levels)
+    return f'<p class="lr-quiet lr-legend">{items}<span>small numbers: which words of the query</span></p>'
+
+
+def _word_table(explanation: Explanation) -> str:
+    rows = "".join(_word_row(explanation, match) for match in explanation.words)
+    rest = explanation.score - sum(match.contribution for match in explanation.words)
+    foot = ""
+    if explanation.document_tokens:
+        foot = (
+            f'<tr class="lr-rest"><td></td><td colspan="4">punctuation, and what the model adds to a query</td>'
+            f'<td class="lr-number">{rest:.2f}</td></tr><tr><td></td><td colspan="4">score</td>'
+            f'<td class="lr-number">{explanation.score:.2f}</td></tr>'
+        )
+    head = "<th></th><th>word</th><th>similarity</th><th>best match in the document</th>"
+    head += '<th class="lr-number">at</th><th class="lr-number">adds</th>'
+    return _table("lr-words", head, rows, foot)
+
+
+def _word_row(explanation: Explanation, match: WordMatch) -> str:
+    filled = round(100 * min(max(match.similarity, 0.0), 1.0))
+    return (
+        f'<tr data-words="{match.number}"><td class="lr-number">{match.number}</td><td>{_isolated(match.word.text)}</td>'
+        f'<td style="white-space: nowrap"><span class="lr-bar" aria-hidden="true"><i style="width: {filled}%"></i></span>'
+        f"{match.similarity:.2f} {match.matched}</td><td>{_place(explanation, match)}</td>"
+        f'<td class="lr-number">{"" if match.place is None else match.place.start}</td>'
+        f'<td class="lr-number">{match.contribution:.2f}</td></tr>'
+    )
+
+
+def _place(explanation: Explanation, match: WordMatch) -> str:
+    """The matching word with what is about it."""
+    place = match.place
+    if place is None:
+        return "none" if not explanation.document_tokens else "the document as a whole (a marker)"
+    before, word, after = (escape(part) for part in around(explanation.text, place.start, place.end, _CONTEXT))
+    strength = "strong" if match.matched != "not at all" else "span"
+    return (
+        f'<bdi dir="auto"><span class="lr-quiet">{before}</span><{strength}>{word}</{strength}>'
+        f'<span class="lr-quiet">{after}</span></bdi>'
+    )
+
+
+def _token_table(explanation: Explanation) -> str:
+    rows = "".join(
+        f"<tr><td><code>{_isolated(explanation.query_tokens[match.query_token].token)}</code></td>"
+        f"<td><code>{_isolated(explanation.document_tokens[match.document_token].token)}</code></td>"
+        f'<td class="lr-number">{match.similarity:.3f}</td><td class="lr-number">{match.start}&ndash;{match.end}</td></tr>'
+        for match in explanation.matches
+    )
+    head = '<th>query token</th><th>best token of the document</th><th class="lr-number">similarity</th>'
+    head += '<th class="lr-number">place</th>'
+    return f"<details><summary>Token by token, as the model sees it</summary>{_table('lr-tokens', head, rows, '')}</details>"
+
+
+def _table(name: str, head: str, rows: str, foot: str) -> str:
+    foot = foot and f"<tfoot>{foot}</tfoot>"
+    return (
+        f'<div class="lr-scroll"><table class="{name}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table></div>'
+    )
+
+
+def _notes(explanation: Explanation) -> Iterable[str]:
+    yield (
+        "Query and document were encoded anew for this view: stored vectors don't know their places in the text. The score is "
+        "the ranking's, up to the rounding of the codec that packs stored vectors."
+    )
+    if explanation.pooled:
+        yield (
+            "<strong>This model pools its tokens.</strong> Pooled vectors stand for several tokens and have no place in the "
+            "text, so this is the same model before pooling, and the score differs from the ranking's."
+        )
+    if explanation.query_truncated:
+        yield "The query is longer than the model takes; what was cut is not marked."
+    if explanation.document_truncated:
+        yield "The document is longer than the encoder was told to take; what was cut is faint."
+    yield (
+        "Of each query token only the best match counts, so of a word that the document repeats one place is marked. A word's "
+        "similarity is the mean of its tokens'. Where well and weakly begin fits the built-in model; other models' cosines may "
+        "lie higher or lower."
+    )
+
+
+def _said(match: WordMatch) -> str:
+    best = "" if match.place is None else f", best match {match.place.text}"
+    return f"{match.number} {match.word.text}: matched {match.matched}, similarity {match.similarity:.2f}{best}"
+
+
+def _level(similarity: float) -> int:
+    """From 4, strong, to 1, no match."""
+    return 1 + sum(similarity >= bound for bound in (MATCHED_WEAKLY, MATCHED_WELL, _STRONG))
+
+
+def _safe(text: str) -> str:
+    """For text and for attributes in quotes."""
+    return escape(shown(text))
+
+
+def _isolated(text: str) -> str:
+    """Escaped, and its direction kept from what is about it."""
+    return f"<bdi>{_safe(text)}</bdi>"

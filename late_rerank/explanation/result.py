@@ -1,0 +1,239 @@
+"""What explaining gives: tokens, similarities, matches; joined to words for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import KW_ONLY, asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from late_rerank.explanation.words import Word, words
+from late_rerank.types import F32, NO_TOKENS_SCORE
+
+Matched = Literal["well", "weakly", "not at all"]
+
+# Cosines between token vectors of the built-in model: unrelated words of running text meet at .3 to .45.
+MATCHED_WELL = 0.6
+MATCHED_WEAKLY = 0.45
+
+
+class Token(NamedTuple):
+    """A token as the vocabulary names it, and where it stands in its text, in code points.
+
+    What the model adds is in no text and has start == end: [CLS], [SEP], [MASK], a prefix.
+    """
+
+    token: str
+    start: int
+    end: int
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether the model added it."""
+        return self.start == self.end
+
+
+class Match(NamedTuple):
+    """The best match of one query token.
+
+    Attributes:
+        query_token: Its position among the query's tokens.
+        document_token: The best token's position among the document's; the first of equals.
+        similarity: The cosine of the two.
+        start: Where the document's token starts in the text, in code points.
+        end: Where it ends; equal to `start` for a marker.
+    """
+
+    query_token: int
+    document_token: int
+    similarity: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordMatch:
+    """The best match of one word of the query.
+
+    Attributes:
+        number: From 1, in the order of the query.
+        word: The word, its place in the query and its tokens.
+        similarity: The mean of its tokens' best matches; 0 for a document without tokens.
+        contribution: Their sum: its part of the score.
+        matched: "well" from .6, "weakly" from .45, else "not at all".
+        place: The word of the document that matches most of it; None where that is a marker.
+    """
+
+    number: int
+    word: Word
+    similarity: float
+    contribution: float
+    matched: Matched
+    place: Word | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A word of the document to highlight.
+
+    Attributes:
+        start: Where it starts in the text, in code points.
+        end: Where it ends.
+        similarity: The best of the matches that it is.
+        words: Numbers of the query's words that it matches, ascending.
+    """
+
+    start: int
+    end: int
+    similarity: float
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """How a text matches a query, token by token. Displays itself in a notebook.
+
+    Attributes:
+        query_tokens: The tokens that were scored, markers included.
+        document_tokens: The text's; none for a blank one.
+        similarity: (n_query_tokens, n_document_tokens) float32 cosines. Row maxima sum to the score.
+        matches: One a query token, in order; none where the document has no tokens.
+        query: As given.
+        text: As given.
+        model: The encoder's name.
+        pooled: Whether the model pools its tokens. Then this is the model before pooling, and the score isn't the ranking's.
+        query_truncated: Whether the query was cut at the model's limit.
+        document_truncated: Whether the text was.
+    """
+
+    query_tokens: tuple[Token, ...]
+    document_tokens: tuple[Token, ...]
+    similarity: F32
+    matches: tuple[Match, ...]
+    _: KW_ONLY
+    query: str
+    text: str
+    model: str
+    pooled: bool = False
+    query_truncated: bool = False
+    document_truncated: bool = False
+
+    @cached_property
+    def score(self) -> float:
+        """MaxSim: the sum of the matches; -1e9 for a document without tokens."""
+        return float(self.similarity.max(axis=1).sum()) if self.document_tokens else NO_TOKENS_SCORE
+
+    @cached_property
+    def document_words(self) -> list[Word]:
+        """The words of the text, as far as it was encoded."""
+        return words(self.text, self.document_tokens)
+
+    @cached_property
+    def words(self) -> list[WordMatch]:
+        """The query's words and their best matches, in the order of the query; punctuation and markers are none."""
+        spoken = (word for word in words(self.query, self.query_tokens) if word.is_spoken)
+        return [self._word_match(number, word) for number, word in enumerate(spoken, start=1)]
+
+    @cached_property
+    def unmatched(self) -> list[str]:
+        """Words of the query that nothing in the text matches, in the order of the query."""
+        return [match.word.text for match in self.words if match.matched == "not at all"]
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        """The words of the text that are matches, in its order, none overlapping another.
+
+        MaxSim counts only the best match of each query token, so a word that the text repeats is here once or twice. What
+        the query's punctuation matches is left out.
+        """
+        numbers: defaultdict[int, set[int]] = defaultdict(set)
+        best: defaultdict[int, float] = defaultdict(float)
+        for match in self.words:
+            if match.matched == "not at all":
+                continue
+            for similarity, place in self._places(match.word):
+                if place is not None and similarity >= MATCHED_WEAKLY:
+                    numbers[place].add(match.number)
+                    best[place] = max(best[place], similarity)
+        placed = ((self.document_words[i], best[i], tuple(sorted(numbers[i]))) for i in sorted(numbers))
+        return [Span(word.start, word.end, similarity, found) for word, similarity, found in placed]
+
+    def to_dict(self, *, similarity: bool = True) -> dict[str, Any]:
+        """Everything as JSON values.
+
+        Args:
+            similarity: Whether the whole matrix goes along, to 6 decimals; of a long document it is most of the bytes.
+        """
+        found: dict[str, Any] = {
+            "query": self.query,
+            "text": self.text,
+            "model": self.model,
+            "score": self.score,
+            "pooled": self.pooled,
+            "query_truncated": self.query_truncated,
+            "document_truncated": self.document_truncated,
+            "words": [_word_json(match) for match in self.words],
+            "unmatched": list(self.unmatched),
+            "spans": [{**asdict(span), "words": list(span.words)} for span in self.spans],
+            "query_tokens": [token._asdict() for token in self.query_tokens],
+            "document_tokens": [token._asdict() for token in self.document_tokens],
+            "matches": [match._asdict() for match in self.matches],
+        }
+        if similarity:
+            found["similarity"] = [[round(value, 6) for value in row] for row in self.similarity.tolist()]
+        return found
+
+    def to_html(self) -> str:
+        """A page that needs nothing from elsewhere: no script, all text escaped, light or dark as the reader has it."""
+        from late_rerank.explanation.page import page  # noqa: PLC0415 - it needs this class
+
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        from late_rerank.explanation.page import fragment  # noqa: PLC0415 - it needs this class
+
+        return fragment(self)
+
+    @cached_property
+    def _word_of_token(self) -> dict[int, int]:
+        """A document token's position -> its word's; markers have none."""
+        return {token: i for i, word in enumerate(self.document_words) for token in word.tokens}
+
+    def _places(self, word: Word) -> list[tuple[float, int | None]]:
+        """For each token of a query's word: its similarity, and the position of the document's word that it matches."""
+        if not self.matches:
+            return []
+        found = (self.matches[i] for i in word.tokens)
+        return [(match.similarity, self._word_of_token.get(match.document_token)) for match in found]
+
+    def _word_match(self, number: int, word: Word) -> WordMatch:
+        places = self._places(word)
+        total = sum(similarity for similarity, _ in places)
+        mean = total / max(len(places), 1)
+        votes: defaultdict[int | None, float] = defaultdict(float)
+        for similarity, place in places:
+            votes[place] += similarity
+        most = max(votes, key=lambda place: votes[place], default=None)
+        return WordMatch(number, word, mean, total, matched(mean), None if most is None else self.document_words[most])
+
+
+def matched(similarity: float) -> Matched:
+    """How well, in words."""
+    if similarity >= MATCHED_WELL:
+        return "well"
+    return "weakly" if similarity >= MATCHED_WEAKLY else "not at all"
+
+
+def _word_json(match: WordMatch) -> dict[str, Any]:
+    place = match.place
+    return {
+        "number": match.number,
+        "text": match.word.text,
+        "start": match.word.start,
+        "end": match.word.end,
+        "tokens": list(match.word.tokens),
+        "similarity": match.similarity,
+        "contribution": match.contribution,
+        "matched": match.matched,
+        "document_word": None if place is None else {"text": place.text, "start": place.start, "end": place.end},
+    }

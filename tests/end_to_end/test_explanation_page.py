@@ -1,0 +1,192 @@
+"""The page of an explanation in a real browser: what it shows, and what it must not run."""
+
+import numpy as np
+import pytest
+from browsers import as_seen_in, chromium, skip_without_chromium
+
+skip_without_chromium()
+
+from late_rerank import Reranker, explain  # noqa: E402
+from late_rerank.testing.fakes import FakeEncoder  # noqa: E402
+from late_rerank.types import TokenVectors  # noqa: E402
+
+EVIL = (
+    '<script>window.ran = 1</script> <img src=x onerror="window.ran = 2"> </style></textarea></div> '
+    "' onmouseover='window.ran=3' "
+    '"><svg onload=window.ran=4> <a href="javascript:window.ran=5">javascript:window.ran=5</a> &lt;b&gt; &amp; <!-- ]]> {{7*7}}'
+)
+RIGHT_TO_LEFT = "שלום עולם, זה טקסט בעברית עם 123 בתוך HTML. مرحبا بالعالم"
+EMOJI = "🙂 family 👩\u200d👩\u200d👧 flag 🇩🇪 cafe\u0301"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as driver:
+        yield driver
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens the page of an explanation."""
+
+    def opens(query, text, scheme="light", encoder=None):
+        path = tmp_path / "page.html"
+        path.write_text(explain(Reranker(encoder or FakeEncoder()), query, text).to_html(), encoding="utf-8")
+        as_seen_in(browser, scheme)
+        browser.get(path.as_uri())
+        return browser
+
+    return opens
+
+
+def text_of(browser, selector):
+    return browser.find_element("css selector", selector).get_property("textContent")
+
+
+def test_nothing_from_the_document_or_the_query_runs(opened):
+    query = "script window ran <script>window.ran = 6</script> \" onfocus='window.ran=7' onerror javascript"
+    browser = opened(query, EVIL)
+    for element in browser.find_elements("css selector", "mark, a, .lr-word"):
+        browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", element)
+        browser.execute_script("arguments[0].click()", element)
+
+    assert browser.execute_script("return window.ran") is None
+    assert browser.find_elements("css selector", "script, img, svg, textarea, iframe, a[href^=javascript]") == []
+    handlers = "return [...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on'))"
+    assert browser.execute_script(handlers) == []
+    assert text_of(browser, ".lr-document") == EVIL
+    assert text_of(browser, ".lr-query") == query
+    assert browser.title == f"{query} \u2013 why this document"
+
+
+def test_the_policy_of_the_page_would_stop_what_escaping_let_through(browser, tmp_path):
+    html = explain(Reranker(FakeEncoder()), "query", "PLACEHOLDER").to_html()
+    path = tmp_path / "page.html"
+    path.write_text(
+        html.replace("PLACEHOLDER", "<script>window.ran = 1</script><img src=x onerror='window.ran = 2'>"), encoding="utf-8"
+    )
+    browser.get(path.as_uri())
+
+    assert browser.find_elements("css selector", ".lr-document script") != []
+    assert browser.execute_script("return window.ran") is None
+
+
+@pytest.mark.parametrize("text", ["a < b & c > d &amp; \"e\" 'f'", RIGHT_TO_LEFT, EMOJI, "two\n\nparagraphs\tand  spaces"])
+def test_texts_are_shown_as_they_are(opened, text):
+    assert text_of(opened("html family paragraphs c 123", text), ".lr-document") == text
+
+
+def test_control_characters_and_surrogates_are_shown_in_their_stead(opened):
+    assert text_of(opened("a", "a\x00b\x1b[31m\r\nc\ud800"), ".lr-document") == "a␀b␛[31m\nc\ufffd"
+
+
+def test_marked_words_are_the_matches_wherever_they_stand(opened):
+    browser = opened("flag עולם cafe", f"🙂🙂 {RIGHT_TO_LEFT}\n{EMOJI}")
+    marks = browser.find_elements("css selector", "mark")
+
+    assert [(mark.get_property("textContent"), mark.get_attribute("data-shown")) for mark in marks] == [
+        ("עולם", "2"),
+        ("flag", "1"),
+        ("cafe\u0301", "3"),
+    ]
+    assert marks[1].get_attribute("title") == "matches 1 flag; similarity 1.00"
+
+
+def test_a_paragraph_from_right_to_left_is_set_from_the_right(opened):
+    browser = opened("עולם HTML", RIGHT_TO_LEFT)
+    box, mark = (browser.find_element("css selector", selector).rect for selector in (".lr-document", "mark"))
+
+    assert mark["x"] > box["x"] + box["width"] / 2
+
+
+def test_numbers_do_not_change_the_order_of_words_about_them(opened):
+    browser = opened("so שלום 🙂 now", "so שלום 🙂 now", encoder=EmojiEncoder())
+    places = [word.rect["x"] for word in browser.find_elements("css selector", ".lr-query .lr-word")]
+
+    assert len(places) == 4
+    assert places == sorted(places)
+
+
+def test_pointing_at_a_word_shows_its_matches_without_a_script(opened):
+    from selenium.webdriver import ActionChains
+
+    browser = opened("flag cafe", EMOJI)
+    word = browser.find_element("css selector", '[data-word="1"]')
+    flag, cafe = browser.find_elements("css selector", "mark")
+    before = flag.value_of_css_property("outline-style")
+    ActionChains(browser).move_to_element(word).perform()
+
+    assert before == "none"
+    assert flag.value_of_css_property("outline-style") == "solid"
+    assert cafe.value_of_css_property("outline-style") == "none"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_in_light_and_dark(opened, scheme, tmp_path):
+    browser = opened("strong weak middling none", "strong1 weak1 middling1 other", scheme, GradedEncoder())
+    found = browser.execute_script(CONTRASTS)
+
+    assert (browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)") == (
+        scheme == "light"
+    )
+    assert {mark["name"] for mark in found} >= {"lr-4", "lr-3", "lr-2"}
+    assert min(mark["contrast"] for mark in found) >= 4.5
+    assert browser.save_screenshot(str(tmp_path / "page.png"))
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_levels_are_told_apart_without_colour(opened):
+    browser = opened("strong weak middling none", "strong1 weak1 middling1 other", encoder=GradedEncoder())
+    lines = [
+        (word.value_of_css_property("border-bottom-style"), word.value_of_css_property("border-bottom-width"))
+        for word in browser.find_elements("css selector", ".lr-query .lr-word")
+    ]
+
+    assert len(set(lines)) == 4
+    assert all(word.get_attribute("data-shown") for word in browser.find_elements("css selector", ".lr-query .lr-word, mark"))
+
+
+def test_a_long_document_does_not_make_the_page_wider(opened):
+    browser = opened("flag", "x" * 5000 + " flag " + "word " * 20_000)
+
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+class EmojiEncoder(FakeEncoder):
+    """What spaces part are tokens."""
+
+    def tokens(self, text, kind):
+        return [(word, text.find(word), text.find(word) + len(word)) for word in text.split()]
+
+    def _encode(self, texts):
+        return TokenVectors.from_arrays([self._vectors(text.split()) for text in texts], self.dim)
+
+
+class GradedEncoder(FakeEncoder):
+    """Words and the same with a 1 match strongly, weakly or in between."""
+
+    def _vectors(self, words):
+        turns = {"strong": 0.1, "middling": 0.8, "weak": 1.05, "none": 1.5}
+        vectors = np.zeros((len(words), self.dim), np.float32)
+        for row, word in zip(vectors, words, strict=True):
+            name = word.rstrip("1")
+            axis = 2 * [*turns, "other"].index(name)
+            angle = turns.get(name, 0) if word.endswith("1") else 0
+            row[axis : axis + 2] = np.cos(angle), np.sin(angle)
+        return vectors
+
+
+# Of each marked word: the contrast of its letters with what is behind them, the page's background and the mark's own mixed.
+CONTRASTS = """
+const numbers = text => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+const page = numbers(getComputedStyle(document.body).backgroundColor);
+return [...document.querySelectorAll('.lr-query .lr-word, mark, .lr-quiet, td, h2')].map(element => {
+  const style = getComputedStyle(element), [r, g, b, alpha = 1] = numbers(style.backgroundColor);
+  const behind = [r, g, b].map((v, i) => v * alpha + page[i] * (1 - alpha)), front = numbers(style.color);
+  const opacity = Number(style.opacity), letters = front.slice(0, 3).map((v, i) => v * opacity + behind[i] * (1 - opacity));
+  const [low, high] = [light(behind), light(letters)].sort((a, b) => a - b);
+  return {name: [...element.classList].find(name => /lr-\\d/.test(name)), contrast: (high + .05) / (low + .05)};
+});
+"""

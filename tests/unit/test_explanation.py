@@ -1,0 +1,223 @@
+import json
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from late_rerank import Reranker, explain
+from late_rerank.codecs import Float32Codec
+from late_rerank.errors import IncompatibleError
+from late_rerank.explanation.shown import around, shown
+from late_rerank.explanation.words import words
+from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.types import NO_TOKENS_SCORE
+
+RERANKER = Reranker(FakeEncoder(), codec=Float32Codec())
+
+HARD_CHARACTERS = "aB é_9.,<>&\"'\x00\x1b\n\r\t\x85\u0301\u05d0\u0634\u0130ß日本🙂\u200d👩\ud800\u202e\u2028"
+TEXTS = st.text(alphabet=st.one_of(st.sampled_from(HARD_CHARACTERS), st.characters()), max_size=60)
+QUERIES = TEXTS.filter(lambda text: text.strip())
+
+
+PAGE_TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "main", "div", "h1", "h2", "p", "strong", "bdi", "span", "a", "mark"),
+    *("table", "thead", "tbody", "tfoot", "tr", "th", "td", "i", "details", "summary", "code"),
+}
+
+
+class Read(HTMLParser):
+    """What a reader of the page gets: its elements, and the text of those of a class."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.text, self._open = [], [], {}, []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "br"):
+            self._open.append(dict(attrs).get("class", ""))
+
+    def handle_endtag(self, tag):
+        self._open.pop()
+
+    def handle_data(self, data):
+        for names in self._open:
+            for name in names.split():
+                self.text[name] = self.text.get(name, "") + data
+
+
+@given(QUERIES, TEXTS)
+def test_the_row_maxima_sum_to_the_score_of_a_ranking(query, text):
+    explanation = explain(RERANKER, query, text)
+    ranked = RERANKER.rerank(query, [text])[0]
+
+    assert explanation.score == pytest.approx(ranked.score, abs=1e-4)
+    assert explanation.similarity.shape == (len(explanation.query_tokens), len(explanation.document_tokens))
+    assert explanation.similarity.dtype == np.float32
+    if explanation.document_tokens:
+        assert sum(match.similarity for match in explanation.matches) == pytest.approx(ranked.score, abs=1e-4)
+
+
+@given(QUERIES, TEXTS)
+@example("b", "\u0130\u0130 b")  # its lower case has two code points
+def test_places_are_code_points_of_the_text_as_given(query, text):
+    explanation = explain(RERANKER, query, text)
+
+    for match in explanation.matches:
+        token = explanation.document_tokens[match.document_token]
+        assert (match.start, match.end) == (token.start, token.end)
+        assert token.token in text[match.start : match.end].lower()
+        assert match.similarity == explanation.similarity[match.query_token].max()
+    for word in explanation.document_words:
+        assert word.text == text[word.start : word.end]
+    for match in explanation.words:
+        assert match.word.text == query[match.word.start : match.word.end]
+
+
+@given(QUERIES, TEXTS)
+def test_spans_are_in_order_and_apart(query, text):
+    spans = explain(RERANKER, query, text).spans
+
+    assert all(span.start < span.end <= len(text) for span in spans)
+    assert all(left.end <= right.start for left, right in pairwise(spans))
+
+
+@given(QUERIES, TEXTS)
+@example("a <b onclick='c'>", "<script>a</script> &lt; </style> <b>")
+@example('" autofocus onfocus="a', "a &amp; \"b\" 'c'")
+def test_a_page_shows_the_text_as_it_is_and_nothing_of_it_is_markup(query, text):
+    html = explain(RERANKER, query, text).to_html()
+    read = Read(html.encode("utf-8").decode("utf-8"))
+
+    assert set(read.tags) <= PAGE_TAGS
+    assert read.text.get("lr-document", "") == shown(text)
+    assert read.text.get("lr-query", "") == shown(query)
+
+
+@given(QUERIES, TEXTS)
+def test_a_dict_is_json(query, text):
+    explanation = explain(RERANKER, query, text)
+    again = json.loads(json.dumps(explanation.to_dict(), allow_nan=False))
+
+    assert again["score"] == explanation.score
+    assert [len(row) for row in again["similarity"]] == [len(explanation.document_tokens)] * len(explanation.query_tokens)
+    assert "similarity" not in explanation.to_dict(similarity=False)
+
+
+def test_each_word_of_the_query_has_its_best_match_and_its_place():
+    text = "🙂 The cafe\u0301, שלום: penguins swim. Penguins!"
+    explanation = explain(RERANKER, "do PENGUINS swim?", text)
+
+    assert [(match.word.text, match.matched) for match in explanation.words] == [
+        ("do", "not at all"),
+        ("PENGUINS", "well"),
+        ("swim", "well"),
+    ]
+    assert explanation.unmatched == ["do"]
+    assert [(text[span.start : span.end], span.words) for span in explanation.spans] == [("penguins", (2,)), ("swim", (3,))]
+    assert explanation.words[1].place.start == text.index("penguins")
+    assert explanation.words[1].contribution == pytest.approx(1)
+
+
+def test_a_word_that_matches_several_of_the_query_is_one_span():
+    spans = explain(RERANKER, "swim and swim", "they swim").spans
+
+    assert [(span.start, span.end, span.words) for span in spans] == [(5, 9, (1, 3))]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "!?"])
+def test_a_document_without_tokens_matches_nothing_and_says_so(text):
+    explanation = explain(RERANKER, "what is this", text)
+
+    assert explanation.score == NO_TOKENS_SCORE
+    assert explanation.matches == ()
+    assert explanation.spans == []
+    assert explanation.unmatched == ["what", "is", "this"]
+    assert "the document is blank" in explanation.to_html()
+
+
+def test_what_was_cut_is_faint():
+    explanation = explain(Reranker(FakeEncoder(max_words=2)), "two", "one two three four")
+
+    assert (explanation.document_truncated, explanation.query_truncated) == (True, False)
+    assert '<span class="lr-cut"> three four</span>' in explanation.to_html()
+    assert explain(Reranker(FakeEncoder(max_words=2)), "one two three", "one two").query_truncated
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="query is ' '"):
+        explain(RERANKER, " ", "text")
+    with pytest.raises(TypeError, match="text must be a str, got RankedDocument: pass its"):
+        explain(RERANKER, "query", RERANKER.rerank("query", ["text"])[0])
+    with pytest.raises(TypeError, match="query must be a str, got int"):
+        explain(RERANKER, 1, "text")
+
+
+def test_an_encoder_without_tokens_is_told_what_it_lacks(monkeypatch):
+    monkeypatch.delattr(FakeEncoder, "tokens")
+
+    with pytest.raises(IncompatibleError, match=r"FakeEncoder can't be explained: it has no method tokens\(text, kind\)"):
+        explain(RERANKER, "query", "text")
+
+
+def test_tokens_that_are_not_one_a_vector_are_refused(monkeypatch):
+    monkeypatch.setattr(FakeEncoder, "tokens", lambda self, text, kind: [("all", 0, len(text))])
+
+    with pytest.raises(IncompatibleError, match="names 1 tokens of a query that has 2 vectors"):
+        explain(RERANKER, "two words", "text")
+
+
+def test_nan_is_refused(monkeypatch):
+    monkeypatch.setattr(FakeEncoder, "_vectors", lambda self, found: np.full((len(found), self.dim), np.nan, np.float32))
+
+    with pytest.raises(ValueError, match="NaN"):
+        explain(RERANKER, "query", "text")
+
+
+def test_the_store_is_neither_read_nor_written():
+    reranker = Reranker(FakeEncoder())
+    explain(reranker, "query", "text")
+
+    assert reranker.stats()["n_documents"] == reranker.stats()["misses"] == 0
+
+
+def test_pieces_of_a_vocabulary_are_joined_to_words():
+    text = "re-ranking cafe\u0301s 日本"
+    pieces = [("[CLS]", 0, 0), ("re", 0, 2), ("-", 2, 3), ("rank", 3, 7), ("##ing", 7, 10), ("cafe", 11, 15), ("##s", 16, 17)]
+    found = words(text, [*pieces, ("日", 18, 19), ("本", 19, 20), ("[SEP]", 20, 20)])
+
+    assert [word.text for word in found] == ["re", "-", "ranking", "cafe\u0301s", "日", "本"]
+    assert [word.tokens for word in found] == [(1,), (2,), (3, 4), (5, 6), (7,), (8,)]
+    assert [word.is_spoken for word in found] == [True, False, True, True, True, True]
+
+
+def test_where_a_vocabulary_has_pieces_of_words_without_spaces_they_are_joined():
+    assert [word.text for word in words("東京", [("東", 0, 1), ("##京", 1, 2)])] == ["東京"]
+
+
+def test_several_tokens_of_one_emoji_are_one_word():
+    found = words("a 🙂!", [("a", 0, 1), ("x", 2, 3), ("y", 2, 3), ("z", 2, 3), ("!", 3, 4)])
+
+    assert [(word.text, word.tokens) for word in found] == [("a", (0,)), ("🙂", (1, 2, 3)), ("!", (4,))]
+    assert found[1].is_spoken
+
+
+def test_control_characters_are_shown_as_pictures():
+    assert shown("a\r\nb\rc\x00\x1b[31m\x9b\ud800\t\x7f") == "a\nb\nc␀␛[31m\ufffd\ufffd\t␡"
+
+
+def test_what_is_about_a_word_is_cut_between_words():
+    assert around("one two three four five six", 8, 13, 6) == ("… two ", "three", " four …")
+    assert around("one two", 4, 7, 10) == ("one ", "two", "")
+
+
+def test_two_explanations_on_one_page_have_their_own_names():
+    first, second = (explain(RERANKER, query, "some text")._repr_html_() for query in ("some", "text"))
+
+    assert first.split('id="')[1].split('"')[0] != second.split('id="')[1].split('"')[0]
+    assert "<html" not in first
