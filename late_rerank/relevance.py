@@ -90,8 +90,8 @@ def _coefficients(held: Any) -> dict[str, Any]:
     return {name: value for name, value in held.items() if name != "format"}
 
 
-# By fingerprint. None is shipped. Fitted to hard negatives "minilm" errs by .04 instead of .34, but a plainly right passage gets
-# .24 then, and no bar keeps 90 % of the answerable questions and stops 80 % of the others: tests/benchmarks/calibration.json.
+# By fingerprint. None is shipped. Fitted to hard negatives "minilm" errs by .04 instead of .34, but a plainly right passage
+# gets .24 then, and no bar keeps 90 % of the answerable questions and stops 80 % of the others (benchmarks/calibration.json).
 _BUILT_IN: dict[str, Calibration] = {}
 
 
