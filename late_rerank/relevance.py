@@ -1,4 +1,7 @@
-"""Score -> relevance in [0, 1]: a model's calibration where there is one, else the mean MaxSim per query token, clipped."""
+"""Score -> relevance in [0, 1]: a model's calibration where there is one, else the mean MaxSim per query token, clipped.
+
+And of one token's best match, whether it is one.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,10 @@ from late_rerank.errors import IncompatibleError
 from late_rerank.types import F32
 
 FORMAT = "late-rerank calibration 1"
+
+# When one token is said to be matched: by cosines of the built-in model, whose unrelated words meet at .3 to .45.
+MATCHED_WELL = 0.6
+MATCHED_WEAKLY = 0.45
 
 # exp of more would overflow; a blank document's score of -1e9 must become exactly 0.
 _LARGEST_LOGIT = 700.0

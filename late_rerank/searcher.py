@@ -58,17 +58,19 @@ class Searcher:
         ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms, "total": total_ms}
         return ranking
 
-    def context(self, query: str, budget_tokens: int = 2000, **packing: Any) -> Context:
+    def context(
+        self, query: str, budget_tokens: int = 2000, *, min_relevance: float | None = None, **packing: Any
+    ) -> Context:
         """Find, rank, and choose what goes before the LLM.
 
         Args:
             query: Not blank.
             budget_tokens: Of the whole text.
+            min_relevance: As in `search`: without a good document the context is empty, and the chatbot can say so.
             packing: All others of `pack_context`: strategy, order, count_tokens, oversize.
 
         Raises:
-            ValueError: As in `pack_context`.
+            ValueError: As in `search` and `pack_context`.
         """
-        return pack_context(
-            query, self.search(query, top_k=None), reranker=self.reranker, budget_tokens=budget_tokens, **packing
-        )
+        ranking = self.search(query, top_k=None, min_relevance=min_relevance)
+        return pack_context(query, ranking, reranker=self.reranker, budget_tokens=budget_tokens, **packing)

@@ -9,11 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.types import F32, RankedDocument
-
-# Cosines between token vectors of the built-in model: unrelated words of running text meet at .3 to .45.
-MATCHED_WELL = 0.6
-MATCHED_WEAKLY = 0.45
 
 
 class Dropped(NamedTuple):

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from late_rerank.explanation.result import MATCHED_WEAKLY, MATCHED_WELL, Explanation, Span, WordMatch
+from late_rerank.explanation.result import Explanation, Span, WordMatch
 from late_rerank.explanation.shown import around, shown
 from late_rerank.explanation.style import FRAGMENT, PAGE, hover_rules
+from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
 
 _STRONG = 0.75
 _CONTEXT = 32

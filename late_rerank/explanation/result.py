@@ -8,13 +8,10 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from late_rerank.explanation.words import Word, words
+from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.types import F32, NO_TOKENS_SCORE
 
 Matched = Literal["well", "weakly", "not at all"]
-
-# Cosines between token vectors of the built-in model: unrelated words of running text meet at .3 to .45.
-MATCHED_WELL = 0.6
-MATCHED_WEAKLY = 0.45
 
 
 class Token(NamedTuple):

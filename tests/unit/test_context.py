@@ -242,6 +242,12 @@ def test_a_searcher_gives_a_context(reranker):
     assert str(context) == context.text
 
 
+def test_without_a_document_that_is_relevant_enough_the_context_is_empty(reranker):
+    searcher = Searcher(BM25Retriever(TEXTS), reranker)
+    assert searcher.context("cats sleep", 100, min_relevance=0.9).parts
+    assert searcher.context("cats cook soufflés in spaceships", 100, min_relevance=0.9).text == ""
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
