@@ -58,9 +58,7 @@ class Searcher:
         ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms, "total": total_ms}
         return ranking
 
-    def context(
-        self, query: str, budget_tokens: int = 2000, *, min_relevance: float | None = None, **packing: Any
-    ) -> Context:
+    def context(self, query: str, budget_tokens: int = 2000, *, min_relevance: float | None = None, **packing: Any) -> Context:
         """Find, rank, and choose what goes before the LLM.
 
         Args:
