@@ -34,22 +34,11 @@ def run(options: argparse.Namespace) -> None:
     """Read, retrieve, rerank, pack, print."""
     import sys
 
-    from late_rerank import Searcher
-    from late_rerank.cli.documents import no_documents, tell_skipped
-    from late_rerank.cli.first_stage import first_stage
-    from late_rerank.cli.opening import opened_reranker
+    from late_rerank.cli.opening import opened_searcher
     from late_rerank.cli.results import counted, print_json
-    from late_rerank.corpus import read_corpus
 
-    corpus = read_corpus(options.path)
-    tell_skipped(corpus.skipped)
-    if not corpus.documents:
-        raise no_documents(options.path)
-    retriever = first_stage(options.first_stage, corpus.documents, options.engine)
-    with opened_reranker(options) as reranker:
-        context = Searcher(retriever, reranker, k=options.k).context(
-            options.query, options.budget_tokens, strategy=options.strategy, order=options.order
-        )
+    with opened_searcher(options) as searcher:
+        context = searcher.context(options.query, options.budget_tokens, strategy=options.strategy, order=options.order)
     if options.json:
         print_json(_json(options.query, options.budget_tokens, context))
         return

@@ -1,4 +1,4 @@
-"""Rerankers and stores as options name them."""
+"""Searchers, rerankers and stores as options name them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from late_rerank.stores import open_store
 from late_rerank.stores.opening import is_url
 
 if TYPE_CHECKING:
-    from late_rerank import Reranker
+    from late_rerank import Reranker, Searcher
     from late_rerank.stores import Store
 
 # Nobody waits for an answer: a server that is busy, or restarts, is waited for.
@@ -38,6 +38,27 @@ def opened_reranker(
         return
     with Reranker(options.model, codec=options.codec, store=otherwise if options.store is None else options.store) as reranker:
         yield reranker
+
+
+@contextmanager
+def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
+    """A Searcher over PATH with --first-stage, --engine, --k and a reranker's options; closed at the end.
+
+    Raises:
+        ValueError: There are no documents.
+    """
+    from late_rerank import Searcher
+    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.first_stage import first_stage
+    from late_rerank.corpus import read_corpus
+
+    corpus = read_corpus(options.path)
+    tell_skipped(corpus.skipped)
+    if not corpus.documents:
+        raise no_documents(options.path)
+    retriever = first_stage(options.first_stage, corpus.documents, options.engine)
+    with opened_reranker(options) as reranker:
+        yield Searcher(retriever, reranker, k=options.k)
 
 
 def open_answering(where: str) -> Store:

@@ -27,20 +27,11 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, rerank, print."""
-    from late_rerank import Searcher
-    from late_rerank.cli.documents import no_documents, tell_skipped
-    from late_rerank.cli.first_stage import first_stage
-    from late_rerank.cli.opening import opened_reranker
+    from late_rerank.cli.opening import opened_searcher
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
-    from late_rerank.corpus import read_corpus
 
-    corpus = read_corpus(options.path)
-    tell_skipped(corpus.skipped)
-    if not corpus.documents:
-        raise no_documents(options.path)
-    retriever = first_stage(options.first_stage, corpus.documents, options.engine)
-    with opened_reranker(options) as reranker:
-        ranking = Searcher(retriever, reranker, k=options.k).search(options.query, top_k=options.top_k)
+    with opened_searcher(options) as searcher:
+        ranking = searcher.search(options.query, top_k=options.top_k)
     if options.json:
         print_json(ranking_json(options.query, options.model, options.k, ranking))
     else:
