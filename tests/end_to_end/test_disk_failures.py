@@ -7,6 +7,7 @@ import pickle
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -346,28 +347,36 @@ class TestInterrupt:
 
     def test_a_real_signal_at_any_moment_leaves_the_store_usable(self, opened):
         """SIGINT from a thread while the main one puts; whichever put it hits may be there or not."""
-        main, stop, done = threading.main_thread().ident, threading.Event(), [0]
+        main, stop, done, putting = threading.main_thread().ident, threading.Event(), [0], []
+
+        def arrives(*_):
+            if putting:  # elsewhere it would end the test, not a put
+                putting.clear()
+                raise KeyboardInterrupt
 
         def interrupt():
             for _ in range(25):
                 time.sleep(0.013)
-                if not stop.is_set():
-                    import signal
-
-                    signal.pthread_kill(main, signal.SIGINT)
+                signal.pthread_kill(main, signal.SIGINT)
             stop.set()
 
+        before = signal.signal(signal.SIGINT, arrives)
         thread = threading.Thread(target=interrupt)
         thread.start()
         salt = 100
+        n_interrupted = 0
         while not stop.is_set():
             salt += 1
             try:
+                putting.append(salt)
                 put(opened, salt)
+                putting.clear()
                 done.append(salt)
             except KeyboardInterrupt:
-                pass
+                n_interrupted += 1
         thread.join()
+        signal.signal(signal.SIGINT, before)
+        assert n_interrupted > 5
         is_usable(opened, done)
 
 
