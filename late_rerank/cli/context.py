@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_first_stage, add_json, add_model, add_path, add_store, blank_refused
+from late_rerank.cli.options import add_searching
 
 if TYPE_CHECKING:
     from late_rerank.context import Context
@@ -18,15 +18,10 @@ def register(commands: Any) -> None:
         help="the text to put before the LLM, with citations",
         description="Search, rerank, and choose what fits a budget of tokens: passages that together cover the question.",
     )
-    add_path(command)
-    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     command.add_argument("--budget-tokens", type=_tokens, default=2000, metavar="N", help="estimated (default: 2000)")
     command.add_argument("--strategy", choices=("coverage", "relevance", "mmr"), default="coverage", help="default: coverage")
     command.add_argument("--order", choices=("relevance", "edges", "source"), default="relevance", help="default: relevance")
-    add_first_stage(command, files=False)
-    add_store(command)
-    add_model(command)
-    add_json(command)
+    add_searching(command)
     command.set_defaults(run=run)
 
 

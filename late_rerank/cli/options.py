@@ -48,6 +48,16 @@ def add_path(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_searching(command: argparse.ArgumentParser) -> None:
+    """What a search takes: PATH, QUERY, the first stage, --store, the model, --json."""
+    add_path(command)
+    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
+    add_first_stage(command, files=False)
+    add_store(command)
+    add_model(command)
+    add_json(command)
+
+
 def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> None:
     """--store."""
     command.add_argument(

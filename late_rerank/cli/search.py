@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from late_rerank.cli.options import add_first_stage, add_json, add_model, add_path, add_store, at_least_one, blank_refused
+from late_rerank.cli.options import add_searching, at_least_one
 
 
 def register(commands: Any) -> None:
@@ -15,13 +15,8 @@ def register(commands: Any) -> None:
         help="search a folder of text, a JSON Lines file or a BEIR folder",
         description="Find passages with a first stage, rerank them by late interaction, print the best.",
     )
-    add_path(command)
-    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     command.add_argument("--top-k", type=at_least_one, default=10, help="results to print (default: 10)")
-    add_first_stage(command, files=False)
-    add_store(command)
-    add_model(command)
-    add_json(command)
+    add_searching(command)
     command.set_defaults(run=run)
 
 

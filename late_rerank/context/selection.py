@@ -115,7 +115,8 @@ def select_by_coverage(
     """`select` by what a set covers: the sum over query tokens of the best match in the set, and each document's own worth.
 
     That is monotone and submodular. Taking what adds most per token, or what adds most, whichever ends up worth more, reaches
-    at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem 3).
+    at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem 3), as
+    long as no twin is left out.
     """
     found = [select(ByCoverage(matches, own, each), costs, budget, twin_of) for each in (costs, None)]
     return max(found, key=lambda result: matches[result[0]].max(axis=0, initial=0).sum() + own[result[0]].sum())

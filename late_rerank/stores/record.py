@@ -168,11 +168,6 @@ def checked_header(buffer: Bytes, offset: int = 0) -> Header | None:
     return header if zlib.crc32(buffer[offset + _CHECKED_FROM : offset + header.size].data) == stored else None
 
 
-def size_of(columns: Mapping[str, int], n_tokens: int) -> int:
-    """Bytes of a document's record, header included."""
-    return int(layout(columns, np.array([n_tokens], dtype=np.int64), HEADER_BYTES)[1][0])
-
-
 def one_buffer_each(
     codec: CodecSpec, documents: Sequence[Bytes | None], lengths: Sequence[int], truncated: Sequence[bool], start: int = 0
 ) -> Fetched:
