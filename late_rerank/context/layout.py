@@ -90,7 +90,11 @@ def text_of(passages: Sequence[Passage]) -> str:
 
 
 def _are_neighbours(left: Passage, right: Passage) -> bool:
-    return left.end is not None and right.start is not None and right.start - left.end <= _LARGEST_GAP
+    if left.end is None or right.start is None or right.end is None:
+        return False
+    gap = right.start - left.end
+    # What overlaps is cut by places: only where they count the characters of the text.
+    return 0 <= gap <= _LARGEST_GAP or (gap < 0 and right.end - right.start == len(right.text))
 
 
 def _joined(left: Passage, right: Passage) -> Passage:

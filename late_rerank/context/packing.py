@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from late_rerank.checks import check_top_k
 from late_rerank.context.counting import CountTokens, counter
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, passage_of, text_of
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
-from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Strategy, select, select_by_coverage
+from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
 from late_rerank.context.sentences import cut_to
 from late_rerank.context.twins import Twins
 from late_rerank.reranker import Reranker
@@ -35,6 +36,7 @@ def pack_context(
     *,
     reranker: Reranker,
     budget_tokens: int,
+    top_k: int | None = None,
     strategy: StrategyName = "coverage",
     order: Order = "relevance",
     count_tokens: Any = None,
@@ -50,6 +52,7 @@ def pack_context(
         ranked: As `Reranker.rerank` or `Searcher.search` gave them; never changed.
         reranker: The one that ranked them: it knows their token vectors.
         budget_tokens: Of the whole text, numbers and separators included; 0 or more.
+        top_k: At most so many documents, at least 1; None for as many as fit.
         strategy: "coverage" takes what adds most to the best match of each query token, for its length; "relevance" the best
             ranked that still fits; "mmr" trades relevance against likeness to what was taken.
         order: How the parts are read: "relevance", best first; "edges", the best first and last; "source", as in their files.
@@ -61,15 +64,16 @@ def pack_context(
         The context, and what was left out, with reasons; empty for no documents or a budget of 0.
 
     Raises:
-        ValueError: The query is blank, the budget is below 0, or a name isn't known.
+        ValueError: The query is blank, the budget is below 0, `top_k` below 1, or a name isn't known.
         TypeError: `ranked` holds something else than RankedDocuments, or `count_tokens` can't count.
     """
     _check(ranked, budget_tokens, strategy, order, oversize)
+    check_top_k(top_k)
     count = counter(count_tokens)
     documents = [document for document in ranked if document.score is not None and document.text.strip()]
     reasons = {id(document): "it has no text, or was not scored" for document in ranked}
     maxima = reranker.token_maxima(query, [document.text for document in documents])
-    chosen, why_not = _chosen(documents, maxima, reranker, count, budget_tokens, strategy)
+    chosen, why_not = _chosen(documents, maxima, reranker, count, Room(budget_tokens, top_k), strategy)
     reasons |= {id(documents[i]): reason for i, reason in why_not.items()}
     passages = [passage_of(documents[i], documents[i].text) for i in chosen]
     if not passages and oversize == "cut":
@@ -93,7 +97,7 @@ def _chosen(
     maxima: F32,
     reranker: Reranker,
     count: CountTokens,
-    budget: int,
+    room: Room,
     strategy: StrategyName,
 ) -> tuple[list[int], dict[int, str]]:
     """Positions in the order in which they were taken, and reasons for all others."""
@@ -103,15 +107,17 @@ def _chosen(
     twin_of = Twins(texts, maxima, reranker).of
     if strategy == "coverage":
         matches = _contrast(maxima)
-        taken, same = select_by_coverage(matches, _OWN_SHARE * matches.sum(axis=1), costs, budget, twin_of)
+        taken, same = select_by_coverage(matches, _OWN_SHARE * matches.sum(axis=1), costs, room, twin_of)
     else:
-        taken, same = select(_strategy(strategy, texts, maxima, reranker), costs, budget, twin_of)
+        taken, same = select(_strategy(strategy, texts, maxima, reranker), costs, room, twin_of)
     reasons = {
         i: (
             f"it says the same as rank {documents[same[i]].rank}"
             if i in same
             else f"it is larger ({costs[i]} tokens) than the budget"
-            if costs[i] > budget
+            if costs[i] > room.budget
+            else f"{room.top_k} others were taken"
+            if len(taken) == room.top_k
             else "no room was left"
         )
         for i in range(len(documents))

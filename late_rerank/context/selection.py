@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,14 @@ from numpy.typing import NDArray
 from late_rerank.types import F32, I64
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may be taken: tokens, and documents (None for any number)."""
+
+    budget: int
+    top_k: int | None = None
 
 
 class Strategy(Protocol):
@@ -80,14 +89,14 @@ class ByMarginalRelevance:
 
 
 def select(
-    strategy: Strategy, costs: I64, budget: int, twin_of: Callable[[int, Sequence[int]], int | None]
+    strategy: Strategy, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None]
 ) -> tuple[list[int], dict[int, int]]:
-    """Fill a budget.
+    """Fill a room.
 
     Args:
         strategy: What is taken next.
         costs: (n_documents,) int64, tokens.
-        budget: Tokens.
+        room: What may be taken.
         twin_of: Which of the documents that were taken says the same as another; None if none does.
 
     Returns:
@@ -96,7 +105,8 @@ def select(
     taken: list[int] = []
     twins: dict[int, int] = {}
     open_ = np.ones(len(costs), dtype=np.bool_)
-    while (allowed := open_ & (costs <= budget)).any():
+    left = room.budget
+    while len(taken) != room.top_k and (allowed := open_ & (costs <= left)).any():
         document = strategy.best(allowed)
         open_[document] = False
         twin = twin_of(document, taken)
@@ -105,12 +115,12 @@ def select(
             continue
         strategy.take(document)
         taken.append(document)
-        budget -= int(costs[document])
+        left -= int(costs[document])
     return taken, twins
 
 
 def select_by_coverage(
-    matches: F32, own: F32, costs: I64, budget: int, twin_of: Callable[[int, Sequence[int]], int | None]
+    matches: F32, own: F32, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None]
 ) -> tuple[list[int], dict[int, int]]:
     """`select` by what a set covers: the sum over query tokens of the best match in the set, and each document's own worth.
 
@@ -118,5 +128,5 @@ def select_by_coverage(
     at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem 3), as
     long as no twin is left out.
     """
-    found = [select(ByCoverage(matches, own, each), costs, budget, twin_of) for each in (costs, None)]
+    found = [select(ByCoverage(matches, own, each), costs, room, twin_of) for each in (costs, None)]
     return max(found, key=lambda result: matches[result[0]].max(axis=0, initial=0).sum() + own[result[0]].sum())

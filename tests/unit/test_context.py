@@ -11,7 +11,7 @@ from late_rerank import Candidate, Reranker, Searcher
 from late_rerank.context import Context, pack_context
 from late_rerank.context.counting import counter, estimate_tokens
 from late_rerank.context.layout import merged, ordered, passage_of
-from late_rerank.context.selection import select_by_coverage
+from late_rerank.context.selection import Room, select_by_coverage
 from late_rerank.context.sentences import CUT_MARK, cut_to
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
@@ -105,7 +105,7 @@ class TestChoice:
             matches = random.random((8, 4)).astype(np.float32) ** 3
             costs = random.integers(1, 9, 8)
             own = np.zeros(8, dtype=np.float32)
-            taken, _ = select_by_coverage(matches, own, costs, 12, lambda *_: None)
+            taken, _ = select_by_coverage(matches, own, costs, Room(12), lambda *_: None)
             best = max(
                 matches[list(chosen)].max(axis=0).sum()
                 for bits in range(1, 256)
@@ -117,7 +117,7 @@ class TestChoice:
     def test_one_long_document_that_covers_all_wins_over_a_short_one_that_pays_better(self):
         matches = np.array([[0.2, 0, 0], [1, 1, 1]], dtype=np.float32)
         costs = np.array([1, 100])
-        assert select_by_coverage(matches, np.zeros(2, dtype=np.float32), costs, 100, lambda *_: None)[0] == [1]
+        assert select_by_coverage(matches, np.zeros(2, dtype=np.float32), costs, Room(100), lambda *_: None)[0] == [1]
 
     def test_what_all_candidates_match_alike_decides_nothing(self, reranker):
         texts = [f"cats {word}" for word in "abcdefghijklmnopqrstuvwxy"] + ["dogs z"]
@@ -141,6 +141,13 @@ class TestChoice:
         context = pack_context(QUERY, reranker.rerank(QUERY, [DOGS, CATS, " "]), reranker=reranker, budget_tokens=100)
         assert [part.text for part in context.parts] == [CATS]
         assert [dropped.reason for dropped in context.dropped] == ["it has no text, or was not scored"] * 2
+
+
+    @pytest.mark.parametrize("strategy", ["coverage", "relevance", "mmr"])
+    def test_at_most_top_k_documents_are_taken(self, reranker, strategy):
+        context = pack(reranker, TEXTS, 1000, top_k=2, strategy=strategy)
+        assert len(context.parts) == 2
+        assert {dropped.reason for dropped in context.dropped} == {"2 others were taken"}
 
 
 class TestLayout:
