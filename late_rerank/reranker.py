@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any, Literal
 
@@ -15,14 +15,16 @@ from late_rerank.checks import check_min_relevance, check_queries, check_top_k
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.index import IndexReport, check_vectors, index_documents
+from late_rerank.matching import Matcher, hits_first
 from late_rerank.misses import MissEncoder
 from late_rerank.parts import resolve_codec, resolve_encoder, resolve_kernel, resolve_store
-from late_rerank.pool import CandidatePool, Cut, KeyedDocuments
+from late_rerank.places import Span, check_places
+from late_rerank.pool import CandidatePool, Cut
 from late_rerank.relevance import Calibration, calibration_for, resolve_calibration
 from late_rerank.stores import Store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.timing import Timer
-from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, Fetched, Ranking, TokenVectors
+from late_rerank.types import F32, Candidate, Ranking, TokenVectors
 from late_rerank.warn import warn_caller
 
 OnMissing = Literal["encode", "skip", "raise"]
@@ -107,6 +109,7 @@ class Reranker:
             self.close()
             raise
         self._misses = MissEncoder(self.encoder, self.codec, self._space, BATCH_SIZE)
+        self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._space, self._misses)
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
         self._counts_lock = Lock()
         self._warned_truncated = False
@@ -180,7 +183,7 @@ class Reranker:
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
-                for found in _documents(keys, fetched, self._misses.encode(to_encode, texts, timer)):
+                for found in hits_first(keys, fetched, self._misses.encode(to_encode, texts, timer)):
                     for pool in pools:
                         pool.score(self.kernel, self.codec, found)
             else:
@@ -215,8 +218,29 @@ class Reranker:
             TypeError: A text is no str.
         """
         check_queries([query], [texts])
-        text, encoded = self._last_query  # that of the ranking, most often, whose context is being packed
-        return self._maxima(encoded if encoded is not None and text == query else self._encode_queries([query]), texts)
+        return self._matcher.in_texts(self._query_vectors(query), texts)
+
+    def span_maxima(self, query: str, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
+        """`token_maxima` of parts of texts, their sentences for one: from the texts' own vectors, none is encoded for its part.
+
+        Args:
+            query: Not blank.
+            texts: Stored vectors first, misses are encoded and stored.
+            spans: For each text the (start, end) of its parts in code points, in order and without overlap.
+
+        Returns:
+            For each text (n_spans, n_query_tokens) float32. A part without tokens of its own, beyond where the text was cut for
+            one, has no score: its row sums to -1e9.
+
+        Raises:
+            ValueError: The query is blank, or there isn't one list of spans a text.
+            IncompatibleError: The encoder can't tell its tokens' places, or pools them.
+        """
+        check_queries([query], [texts])
+        check_places(self.encoder, "asked for parts of a text")
+        if len(spans) != len(texts):
+            raise ValueError(f"got {len(texts)} texts but {len(spans)} lists of spans")
+        return self._matcher.in_spans(self._query_vectors(query), texts, spans)
 
     def similarity(self, text: str, others: Sequence[str]) -> F32:
         """How much of what a document says each of the others says too; stored vectors first, misses are encoded and stored.
@@ -228,14 +252,7 @@ class Reranker:
         Raises:
             TypeError: One of them is no str.
         """
-        for document in self._packed([text]):
-            own = self.codec.decode(document.packed)
-            if not len(own.values):
-                break  # not blank, but nothing that the model knows
-            found: F32 = self._maxima(own, others).mean(axis=1, dtype=np.float32)
-            found[found < -1] = 0
-            return found
-        return np.zeros(len(others), dtype=np.float32)
+        return self._matcher.likeness(text, others)
 
     def index(
         self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False
@@ -300,22 +317,9 @@ class Reranker:
     def __deepcopy__(self, memo: dict[int, Any]) -> Reranker:
         return self
 
-    def _maxima(self, query: TokenVectors, texts: Sequence[str]) -> F32:
-        """(n_texts, n_query_tokens) float32: the best match of each token of one query."""
-        pool = CandidatePool(texts)
-        n_tokens = len(query.values)
-        maxima = np.full((len(pool.keys), n_tokens), NO_TOKENS_SCORE / max(n_tokens, 1), dtype=np.float32)
-        for found in self._packed(texts, pool):
-            positions, which, chosen = pool.select(found)
-            maxima[positions] = maxsim.token_maxima(self.kernel, self.codec, query, chosen)[which]
-        return maxima
-
-    def _packed(self, texts: Sequence[str], pool: CandidatePool | None = None) -> Iterator[KeyedDocuments]:
-        """Packed documents of those texts that aren't blank: those that the store holds, then the others, batch by batch."""
-        by_key = (pool or CandidatePool(texts)).by_key()
-        keys = list(by_key)
-        fetched = self._space.get(keys)
-        return _documents(keys, fetched, self._misses.encode([keys[i] for i in fetched.missing], by_key, Timer()))
+    def _query_vectors(self, query: str) -> TokenVectors:
+        text, encoded = self._last_query  # that of the ranking, most often, whose context is being packed
+        return encoded if encoded is not None and text == query else self._encode_queries([query])
 
     def _encode_queries(self, queries: Sequence[str]) -> TokenVectors:
         encoded = self.encoder.encode_query(queries)
@@ -347,14 +351,6 @@ class Reranker:
             self._counts["n_queries_truncated"] += sum(ranking.query_truncated for ranking in rankings)
             self._counts["hits"] += sum(ranking.n_hits for ranking in rankings)
             self._counts["misses"] += sum(ranking.n_misses for ranking in rankings)
-
-
-def _documents(keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocuments]) -> Iterator[KeyedDocuments]:
-    """Documents as they come, hits first."""
-    if len(fetched.found):
-        all_found = len(fetched.found) == len(keys)
-        yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
-    yield from encoding
 
 
 def _made_again(arguments: dict[str, Any]) -> Reranker:

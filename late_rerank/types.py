@@ -253,6 +253,17 @@ class PackedVectors:
         lengths, truncated = self.lengths[positions], self.truncated[positions]
         return PackedVectors(self.codec, self.buffers, self.buffer[positions], starts, lengths, truncated)
 
+    def runs(self, documents: I64, first: I64, lengths: I64) -> PackedVectors:
+        """Runs of tokens as documents of their own, over the same buffers.
+
+        Args:
+            documents: (n_runs,) int64, whose tokens.
+            first: (n_runs,) int64, each run's first token in its document.
+            lengths: (n_runs,) int64, in tokens; a run lies within its document.
+        """
+        starts = {name: self.starts[name][documents] + first * width for name, width in self.codec.columns.items()}
+        return PackedVectors(self.codec, self.buffers, self.buffer[documents], starts, lengths, self.truncated[documents])
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from late_rerank.types import RankedDocument
+import numpy as np
+
+from late_rerank.places import Span
+from late_rerank.types import F32, RankedDocument
 
 Order = Literal["relevance", "edges", "source"]
 ORDERS = ("relevance", "edges", "source")
@@ -17,23 +20,45 @@ _LARGEST_GAP = 8
 
 @dataclass
 class Passage:
-    """A piece of text on its way into the context."""
+    """A piece of text on its way into the context.
+
+    Attributes:
+        document: Whose text it is; of several, the best ranked one.
+        text: As it will stand there.
+        matches: (n_query_tokens,) float32, the best matches in it.
+        spans: What of the document's text it shows; None for all of it, or where pieces were merged.
+        path: The file it comes from, if known.
+        start: Where it begins there, in characters; None where unknown.
+        end: Where it ends there.
+        merged: Further documents whose text is in it.
+    """
 
     document: RankedDocument
     text: str
+    matches: F32
+    spans: Sequence[Span] | None = None
     path: str | None = None
     start: int | None = None
     end: int | None = None
     merged: list[RankedDocument] = field(default_factory=list)
 
 
-def passage_of(document: RankedDocument, text: str) -> Passage:
-    """A document's passage, with its place in its file where metadata says that."""
+def passage_of(document: RankedDocument, matches: F32, text: str | None = None, spans: Sequence[Span] | None = None) -> Passage:
+    """A document's passage, with its place in its file where metadata says that.
+
+    Args:
+        document: Whose.
+        matches: The best matches in what is shown.
+        text: What is shown of it; None for all.
+        spans: Where that stands in the document's text.
+    """
     path, start, end = (document.metadata.get(name) for name in ("path", "start", "end"))
     path = str(path) if path is not None else None
-    if not (isinstance(start, int) and isinstance(end, int)) or text != document.text:
+    if not (isinstance(start, int) and isinstance(end, int)):
         start = end = None
-    return Passage(document, text, path, start, end)
+    elif spans and end - start == len(document.text):
+        start, end = start + spans[0][0], start + spans[-1][1]
+    return Passage(document, document.text if text is None else text, matches, spans, path, start, end)
 
 
 def merged(passages: Iterable[Passage]) -> list[Passage]:
@@ -41,7 +66,7 @@ def merged(passages: Iterable[Passage]) -> list[Passage]:
     by_place: dict[str, list[Passage]] = {}
     alone = []
     for passage in passages:
-        if passage.path is None or passage.start is None:
+        if passage.path is None or passage.start is None or passage.spans is not None:
             alone.append(passage)
         else:
             by_place.setdefault(passage.path, []).append(passage)
@@ -105,4 +130,5 @@ def _joined(left: Passage, right: Passage) -> Passage:
     text = left.text + (right.text[-gap:] if gap <= 0 else ("\n" if gap > 1 else " ") + right.text)
     best, other = (left, right) if left.document.rank < right.document.rank else (right, left)
     parts = [*left.merged, *right.merged, other.document]
-    return Passage(best.document, text, left.path, left.start, max(left.end, right.end), parts)
+    matches = np.maximum(left.matches, right.matches)
+    return Passage(best.document, text, matches, None, left.path, left.start, max(left.end, right.end), parts)

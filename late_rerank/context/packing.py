@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from late_rerank.checks import check_top_k
 from late_rerank.context.counting import CountTokens, counter
-from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, passage_of, text_of
+from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
+from late_rerank.context.offers import Offer, cost_of, grown, offers, shrunk
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
-from late_rerank.context.sentences import cut_to
 from late_rerank.context.twins import Twins
+from late_rerank.context.worth import worth
 from late_rerank.reranker import Reranker
-from late_rerank.types import F32, RankedDocument
+from late_rerank.types import F32, I64, RankedDocument
 
 StrategyName = Literal["coverage", "relevance", "mmr"]
 STRATEGIES = ("coverage", "relevance", "mmr")
 Oversize = Literal["cut", "drop"]
 
-# How much what a document matches by itself counts beside what it adds. SciFact, BM25's top 50, a budget of five documents'
-# length, 100 questions each: single ones with a relevant document in the context .81 (.80 by score alone), questions of two
-# parts with one for both .44 (.24 by score alone).
-_OWN_SHARE = 0.3
-# Of fewer candidates the median isn't what any document matches.
-_MANY = 20
 _DIVERSITY = 0.3
 
 
-def pack_context(
+def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     query: str,
     ranked: Sequence[RankedDocument],
     *,
@@ -41,6 +37,7 @@ def pack_context(
     order: Order = "relevance",
     count_tokens: Any = None,
     oversize: Oversize = "cut",
+    compress: bool = False,
 ) -> Context:
     """Choose what goes before the LLM, within a budget of tokens.
 
@@ -58,6 +55,8 @@ def pack_context(
         order: How the parts are read: "relevance", best first; "edges", the best first and last; "source", as in their files.
         count_tokens: The reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number of tokens; None
             for an estimate.
+        compress: Show of each document the sentences that carry nearly all that it matches, with a mark where others are left
+            out, and as many more as there is room for. Needs an encoder that can tell its tokens' places.
         oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
 
     Returns:
@@ -65,23 +64,29 @@ def pack_context(
 
     Raises:
         ValueError: The query is blank, the budget is below 0, `top_k` below 1, or a name isn't known.
+        IncompatibleError: With `compress`, the encoder can't tell its tokens' places, or pools them.
         TypeError: `ranked` holds something else than RankedDocuments, or `count_tokens` can't count.
     """
     _check(ranked, budget_tokens, strategy, order, oversize)
     check_top_k(top_k)
     count = counter(count_tokens)
     documents = [document for document in ranked if document.score is not None and document.text.strip()]
-    reasons = {id(document): "it has no text, or was not scored" for document in ranked}
     maxima = reranker.token_maxima(query, [document.text for document in documents])
-    chosen, why_not = _chosen(documents, maxima, reranker, count, Room(budget_tokens, top_k), strategy)
-    reasons |= {id(documents[i]): reason for i, reason in why_not.items()}
-    passages = [passage_of(documents[i], documents[i].text) for i in chosen]
-    if not passages and oversize == "cut":
-        passages = _cut(documents, count, budget_tokens)
+    offered = offers(query, documents, maxima, reranker, compress=compress)
+    cost = cost_of(count, len(documents))
+    costs = np.array([cost(offer.text) for offer in offered], dtype=np.int64)
+    chosen = _chosen(offered, maxima, costs, Room(budget_tokens, top_k), strategy, reranker)
+    left = budget_tokens - int(costs[chosen.taken].sum())
+    passages = [offer.passage() for offer in grown([offered[i] for i in chosen.taken], cost, left)]
+    if not passages:
+        alone = shrunk(offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut")
+        passages = [] if alone is None else [alone]
     passages = _fitting(passages, order, count, budget_tokens)
-    matches = _matches(passages, documents, maxima)
     text = text_of(passages)
+    reasons = {id(document): "it has no text, or was not scored" for document in ranked}
+    reasons |= {id(documents[i]): chosen.why_not(i, costs, documents) for i in range(len(documents))}
     inside = {id(document) for passage in passages for document in (passage.document, *passage.merged)}
+    matches = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(-1, maxima.shape[1])
     return Context(
         text=text,
         parts=_parts(passages, matches, count),
@@ -92,63 +97,37 @@ def pack_context(
     )
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """What was taken, in this order, and of what wasn't why."""
+
+    taken: list[int]
+    twins: dict[int, int]
+    room: Room
+
+    def why_not(self, document: int, costs: I64, documents: Sequence[RankedDocument]) -> str:
+        if document in self.twins:
+            return f"it says the same as rank {documents[self.twins[document]].rank}"
+        if costs[document] > self.room.budget:
+            return f"it is larger ({costs[document]} tokens) than the budget"
+        return f"{self.room.top_k} others were taken" if len(self.taken) == self.room.top_k else "no room was left"
+
+
 def _chosen(
-    documents: Sequence[RankedDocument],
-    maxima: F32,
-    reranker: Reranker,
-    count: CountTokens,
-    room: Room,
-    strategy: StrategyName,
-) -> tuple[list[int], dict[int, str]]:
-    """Positions in the order in which they were taken, and reasons for all others."""
-    texts = [document.text for document in documents]
-    widest = len(documents)  # a number has no more digits than this
-    costs = np.array([max(count(block(widest, text) + SEPARATOR), 1) for text in texts], dtype=np.int64)
+    offered: Sequence[Offer], maxima: F32, costs: I64, room: Room, strategy: StrategyName, reranker: Reranker
+) -> _Chosen:
+    texts = [offer.document.text for offer in offered]
     twin_of = Twins(texts, maxima, reranker).of
     if strategy == "coverage":
-        matches = _contrast(maxima)
-        taken, same = select_by_coverage(matches, _OWN_SHARE * matches.sum(axis=1), costs, room, twin_of)
-    else:
-        taken, same = select(_strategy(strategy, texts, maxima, reranker), costs, room, twin_of)
-    reasons = {
-        i: (
-            f"it says the same as rank {documents[same[i]].rank}"
-            if i in same
-            else f"it is larger ({costs[i]} tokens) than the budget"
-            if costs[i] > room.budget
-            else f"{room.top_k} others were taken"
-            if len(taken) == room.top_k
-            else "no room was left"
-        )
-        for i in range(len(documents))
-    }
-    return taken, reasons
-
-
-def _contrast(maxima: F32) -> F32:
-    """How much better than most candidates each document matches each query token, squared.
-
-    What all of them match says nothing about any; a match that stands out counts more than many that hardly do.
-    """
-    if not len(maxima):
-        return maxima
-    usual = np.median(maxima, axis=0) * min(1, len(maxima) / _MANY)
-    contrast: F32 = np.maximum(maxima - usual, 0).astype(np.float32) ** 2
-    return contrast
+        shown = np.array([offer.matches for offer in offered], dtype=np.float32).reshape(maxima.shape)
+        return _Chosen(*select_by_coverage(worth(shown), costs, room, twin_of), room)
+    return _Chosen(*select(_strategy(strategy, texts, maxima, reranker), costs, room, twin_of), room)
 
 
 def _strategy(name: StrategyName, texts: Sequence[str], maxima: F32, reranker: Reranker) -> Strategy:
     if name == "relevance":
         return ByRelevance()
     return ByMarginalRelevance(maxima.mean(axis=1), lambda document: reranker.similarity(texts[document], texts), _DIVERSITY)
-
-
-def _cut(documents: Sequence[RankedDocument], count: CountTokens, budget: int) -> list[Passage]:
-    for document in documents:
-        text = cut_to(document.text, lambda shorter: count(block(1, shorter)) <= budget)
-        if text is not None:
-            return [passage_of(document, text)]
-    return []
 
 
 def _fitting(passages: list[Passage], order: Order, count: CountTokens, budget: int) -> list[Passage]:
@@ -159,13 +138,6 @@ def _fitting(passages: list[Passage], order: Order, count: CountTokens, budget: 
             return laid_out
         passages = passages[:-1]
     return []
-
-
-def _matches(passages: Sequence[Passage], documents: Sequence[RankedDocument], maxima: F32) -> F32:
-    """(n_passages, n_query_tokens) float32, the best match of each query token in each passage."""
-    rows = {id(document): i for i, document in enumerate(documents)}
-    best = [maxima[[rows[id(d)] for d in (passage.document, *passage.merged)]].max(axis=0) for passage in passages]
-    return np.array(best, dtype=np.float32).reshape(len(passages), maxima.shape[1])
 
 
 def _parts(passages: Sequence[Passage], matches: F32, count: CountTokens) -> list[ContextPart]:
@@ -184,6 +156,7 @@ def _parts(passages: Sequence[Passage], matches: F32, count: CountTokens) -> lis
             n_tokens=count(block(number, passage.text) + SEPARATOR),
             covers=tuple(np.flatnonzero(owner == number - 1).tolist()),
             merged=tuple(document.index for document in passage.merged),
+            spans=None if passage.spans is None else tuple(passage.spans),
         )
         for number, passage in enumerate(passages, start=1)
     ]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from late_rerank.places import Span
 from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.types import F32, RankedDocument
 
@@ -31,7 +32,8 @@ class ContextPart:
         index: Its place among the candidates, from 0.
         path: The file it comes from, if its metadata says so.
         start: Where it begins there, in characters; None where unknown.
-        end: Where it ends there.
+        end: Where it ends there. Of a shortened document, from its first sentence here to its last.
+        spans: (start, end) of what is here of the document's own text, where that is not all of it; else None.
         n_tokens: By `count_tokens`, its number and what separates it included.
         covers: Positions of the query's tokens that no part before it in the ranking matches as well.
         merged: Indexes of further candidates whose text is in this part too: neighbours in the file.
@@ -47,6 +49,7 @@ class ContextPart:
     n_tokens: int
     covers: tuple[int, ...]
     merged: tuple[int, ...] = ()
+    spans: tuple[Span, ...] | None = None
 
 
 @dataclass(frozen=True)

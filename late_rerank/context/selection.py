@@ -13,6 +13,10 @@ from late_rerank.types import F32, I64
 
 Mask = NDArray[np.bool_]
 
+# What a query token's best match in a set counts, and its second best.
+_LEVELS = (1.0, 0.5)
+_STEPS = tuple(level - below for level, below in zip(_LEVELS, (*_LEVELS[1:], 0.0), strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -43,26 +47,41 @@ class ByRelevance:
 
 
 class ByCoverage:
-    """What adds most to the best match of each query token.
+    """What adds most to the best matches of each query token.
+
+    A set is worth, for each query token, its best match and half its second best: where all is covered once, what covers it
+    again comes next.
 
     Args:
-        matches: (n_documents, n_query_tokens) float32, none below 0.
-        own: (n_documents,) float32, what a document is worth by itself, none below 0.
+        matches: (n_documents, n_query_tokens) float32, what each is worth, none below 0.
         costs: (n_documents,) int64, tokens of budget, at least 1; None to take what adds most however long it is.
+        own: (n_documents,) float32, what a document is worth by itself beside that, none below 0; None for nothing.
+
+    Attributes:
+        worth: Of what was taken.
     """
 
-    def __init__(self, matches: F32, own: F32, costs: I64 | None) -> None:
+    def __init__(self, matches: F32, costs: I64 | None, own: F32 | None = None) -> None:
+        self.worth = 0.0
         self._matches = matches
-        self._own = own
         self._costs = 1 if costs is None else costs
-        self._covered = np.zeros(matches.shape[1], dtype=np.float32)
+        self._own = 0 if own is None else own
+        self._best = np.zeros((len(_LEVELS), matches.shape[1]), dtype=np.float32)
 
     def best(self, allowed: Mask) -> int:
-        gains = np.maximum(self._matches - self._covered, 0).sum(axis=1) + self._own
-        return int(np.argmax(np.where(allowed, gains / self._costs, -1)))
+        return int(np.argmax(np.where(allowed, (self._gains(self._matches) + self._own) / self._costs, -1)))
 
     def take(self, document: int) -> None:
-        self._covered = np.maximum(self._covered, self._matches[document])
+        match = self._matches[document]
+        self.worth += float(self._gains(match[None])[0])
+        for level, held in enumerate(self._best):
+            self._best[level], match = np.maximum(held, match), np.minimum(held, match)
+
+    def _gains(self, matches: F32) -> F32:
+        # A match above the best so far makes that the second best, and so on: what it adds is telescoped over the levels.
+        added = [step * np.maximum(matches - held, 0).sum(axis=1) for step, held in zip(_STEPS, self._best, strict=True)]
+        gains: F32 = np.sum(added, axis=0)
+        return gains
 
 
 class ByMarginalRelevance:
@@ -120,13 +139,16 @@ def select(
 
 
 def select_by_coverage(
-    matches: F32, own: F32, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None]
+    matches: F32, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None]
 ) -> tuple[list[int], dict[int, int]]:
-    """`select` by what a set covers: the sum over query tokens of the best match in the set, and each document's own worth.
+    """`select` by what a set covers.
 
-    That is monotone and submodular. Taking what adds most per token, or what adds most, whichever ends up worth more, reaches
-    at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem 3), as
-    long as no twin is left out.
+    Its worth is monotone and submodular. Taking what adds most per token, or what adds most, whichever ends up worth more,
+    reaches at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem
+    3), as long as no twin is left out.
     """
-    found = [select(ByCoverage(matches, own, each), costs, room, twin_of) for each in (costs, None)]
-    return max(found, key=lambda result: matches[result[0]].max(axis=0, initial=0).sum() + own[result[0]].sum())
+    found = []
+    for each in (costs, None):
+        strategy = ByCoverage(matches, each)
+        found.append((select(strategy, costs, room, twin_of), strategy.worth))
+    return max(found, key=lambda selected: selected[1])[0]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from late_rerank.encode import Encoder
-from late_rerank.errors import IncompatibleError
 from late_rerank.explanation.result import Explanation, Match, Token
 from late_rerank.index import check_vectors, is_blank
+from late_rerank.places import check_places, tokens_of
 from late_rerank.types import F32
 
 if TYPE_CHECKING:
     from late_rerank.reranker import Reranker
-
-_NEEDED = "tokens(text, kind), which gives (token, start, end) row for row with the vectors of a text"
 
 
 def explain(reranker: Reranker, query: str, text: str) -> Explanation:
@@ -36,11 +34,7 @@ def explain(reranker: Reranker, query: str, text: str) -> Explanation:
     _check_texts(query, text)
     encoder = reranker.encoder
     plain: Encoder = getattr(encoder, "unpooled", lambda: encoder)()
-    if not hasattr(plain, "tokens"):
-        raise IncompatibleError(
-            f"the encoder {type(encoder).__name__} can't be explained: it has no method {_NEEDED}. Add it "
-            "(late_rerank.testing.EncoderTests is its law), or explain with an encoder that has it, TextEncoder for one"
-        )
+    check_places(plain, "explained")
     query_vectors, query_tokens, query_truncated = _encoded(plain, query, "query")
     vectors, tokens, truncated = _encoded(plain, text, "document")
     similarity: F32 = query_vectors @ vectors.T
@@ -73,12 +67,7 @@ def _encoded(encoder: Any, text: str, kind: Literal["query", "document"]) -> tup
     texts = [] if is_blank(text) else [text]
     vectors = encode(texts)
     check_vectors(vectors, texts, encoder.dim, kind)
-    tokens = tuple(Token(*token) for token in encoder.tokens(text, kind)) if texts else ()
-    if len(tokens) != len(vectors.values):
-        raise IncompatibleError(
-            f"{type(encoder).__name__}.tokens names {len(tokens)} tokens of a {kind} that has {len(vectors.values)} vectors; "
-            f"it must be {_NEEDED}"
-        )
+    tokens = tuple(Token(*token) for token in tokens_of(encoder, text, kind, len(vectors.values)))
     return vectors.values, tokens, bool(vectors.truncated.any())
 
 

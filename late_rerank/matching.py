@@ -1,0 +1,102 @@
+"""Texts -> how each token of a query is matched in them, in parts of them, or one text in another; from stored vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from late_rerank import codecs, maxsim
+from late_rerank.encode import Encoder
+from late_rerank.misses import MissEncoder
+from late_rerank.places import Span, runs, tokens_of
+from late_rerank.pool import CandidatePool, KeyedDocuments
+from late_rerank.stores import Space
+from late_rerank.timing import Timer
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Fetched, PackedVectors, TokenVectors
+
+
+class Matcher:
+    """Best matches in texts. Stored vectors first; misses are encoded and stored. Safe to share between threads.
+
+    Args:
+        encoder: Whose vectors the space holds.
+        codec: Which the space was opened with.
+        kernel: What computes MaxSim.
+        space: Where vectors are.
+        misses: What encodes the space's misses.
+    """
+
+    def __init__(self, encoder: Encoder, codec: codecs.Codec, kernel: maxsim.Kernel, space: Space, misses: MissEncoder) -> None:
+        self._encoder = encoder
+        self._codec = codec
+        self._kernel = kernel
+        self._space = space
+        self._misses = misses
+
+    def in_texts(self, query: TokenVectors, texts: Sequence[str]) -> F32:
+        """(n_texts, n_query_tokens) float32: the best match of each token of one query."""
+        pool = CandidatePool(texts)
+        maxima = _no_match(len(texts), query)
+        for found in self._documents(pool):
+            positions, which, chosen = pool.select(found)
+            maxima[positions] = self._maxima(query, chosen)[which]
+        return maxima
+
+    def in_spans(self, query: TokenVectors, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
+        """For each text (n_spans, n_query_tokens) float32: the best match of each token of one query in each span."""
+        pool = CandidatePool(texts)
+        maxima = [_no_match(len(of_text), query) for of_text in spans]
+        for found in self._documents(pool):
+            here = [i for i, key in enumerate(pool.keys) if key in found.rows and len(spans[i])]
+            if not here:
+                continue
+            rows = np.array([found.rows[pool.keys[i]] for i in here], dtype=np.int64)
+            parts = self._runs(found.packed, rows, [texts[i] for i in here], [spans[i] for i in here])
+            ends = np.cumsum([len(spans[i]) for i in here])
+            for i, of_text in zip(here, np.split(self._maxima(query, parts), ends[:-1]), strict=True):
+                maxima[i] = of_text
+        return maxima
+
+    def likeness(self, text: str, others: Sequence[str]) -> F32:
+        """(n_others,) float32: the mean over a text's tokens of their best match in each of the others; 0 for blank ones."""
+        for document in self._documents(CandidatePool([text])):
+            own = self._codec.decode(document.packed)
+            if not len(own.values):
+                break  # not blank, but nothing that the model knows
+            found: F32 = self.in_texts(own, others).mean(axis=1, dtype=np.float32)
+            found[found < -1] = 0
+            return found
+        return np.zeros(len(others), dtype=np.float32)
+
+    def _maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
+        return maxsim.token_maxima(self._kernel, self._codec, query, documents)
+
+    def _runs(self, packed: PackedVectors, rows: I64, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> PackedVectors:
+        """Each span's tokens as a document: text i is document rows[i]."""
+        lengths = packed.lengths[rows].tolist()
+        tokens = [tokens_of(self._encoder, text, "document", n) for text, n in zip(texts, lengths, strict=True)]
+        first, n_tokens = zip(*map(runs, tokens, spans), strict=True)
+        which = np.repeat(rows, [len(of_text) for of_text in spans])
+        return packed.runs(which, np.concatenate(first), np.concatenate(n_tokens))
+
+    def _documents(self, pool: CandidatePool) -> Iterator[KeyedDocuments]:
+        """Packed documents of those texts that aren't blank."""
+        by_key = pool.by_key()
+        keys = list(by_key)
+        fetched = self._space.get(keys)
+        return hits_first(keys, fetched, self._misses.encode([keys[i] for i in fetched.missing], by_key, Timer()))
+
+
+def hits_first(keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocuments]) -> Iterator[KeyedDocuments]:
+    """Documents as they come: those that the store held, then batches of misses."""
+    if len(fetched.found):
+        all_found = len(fetched.found) == len(keys)
+        yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
+    yield from encoding
+
+
+def _no_match(n: int, query: TokenVectors) -> F32:
+    """What texts without tokens have."""
+    n_tokens = len(query.values)
+    return np.full((n, n_tokens), NO_TOKENS_SCORE / max(n_tokens, 1), dtype=np.float32)
