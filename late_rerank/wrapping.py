@@ -1,15 +1,118 @@
-"""What framework wrappers share: a reranker from their arguments, and the check of their numbers."""
+"""What framework wrappers share: a reranker from their arguments, the check of their numbers, the choice of documents."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
+from late_rerank.checks import check_min_relevance, check_top_k
 from late_rerank.codecs import Codec
+from late_rerank.context import ContextPart, pack_context
+from late_rerank.context.counting import counter
+from late_rerank.context.layout import ORDERS, Order
+from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
+from late_rerank.types import Candidate, RankedDocument
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the found documents a wrapper gives back.
+
+    Attributes:
+        top_k: At most so many; None for all, or for as many as fit the budget.
+        min_relevance: From 0 to 1: documents of lower relevance are left out; None for none.
+        budget_tokens: Of the whole context that `pack_context` makes of them; None for no budget: then the best ranked.
+        order: How they are read: "relevance", "edges" or "source"; None for "relevance".
+        count_tokens: As `pack_context` takes it; None for an estimate.
+
+    Raises:
+        ValueError: A number is out of its range, the order isn't known, or order or count_tokens are given without a budget.
+        TypeError: One is of the wrong type.
+    """
+
+    top_k: int | None = None
+    min_relevance: float | None = None
+    budget_tokens: int | None = None
+    order: Order | None = None
+    count_tokens: Any = None
+
+    def __post_init__(self) -> None:
+        check_top_k(self.top_k)
+        check_min_relevance(self.min_relevance)
+        _check_budget(self.budget_tokens)
+        if self.order is not None and self.order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, or None, got {self.order!r:.60}")
+        counter(self.count_tokens)
+        given = [name for name in ("order", "count_tokens") if getattr(self, name) is not None]
+        if self.budget_tokens is None and given:
+            raise ValueError(f"{' and '.join(given)} only count with a budget: give budget_tokens too, or leave them out")
+
+
+class Chosen(NamedTuple):
+    """A document that was chosen.
+
+    Attributes:
+        document: As it was ranked.
+        content: What its content is to become, where a budget had it cut, or joined with neighbours of its file; None where it
+            stays as it is.
+        start: Where the content begins in its file, where a budget was given and that is known.
+        end: Where it ends there.
+    """
+
+    document: RankedDocument
+    content: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+def chosen(
+    reranker: Reranker, query: str, candidates: Sequence[Candidate], choice: Choice, contents: Sequence[str] | None = None
+) -> list[Chosen]:
+    """Rank what was found, and choose.
+
+    Args:
+        reranker: Ranks, and packs where there is a budget. Both block: in async code call this in a thread.
+        query: Not blank.
+        candidates: What was found; pieces of a file say their place in their metadata, as `pack_context` reads it.
+        choice: How many, how relevant, and in which budget.
+        contents: Of each candidate what its text holds beside something put before or after it, as a title; None where texts
+            are contents.
+
+    Returns:
+        Best first, or in the order of the context. With a budget without those that say the same as another, and without
+        unscored ones. Empty where none is relevant enough, or nothing fits.
+
+    Raises:
+        ValueError: The query is blank, or as `Reranker.rerank`.
+        MissingDocumentsError: With `on_missing="raise"`.
+    """
+    top_k = choice.top_k if choice.budget_tokens is None else None
+    ranking = reranker.rerank(query, candidates, top_k=top_k, min_relevance=choice.min_relevance)
+    if choice.budget_tokens is None:
+        return [Chosen(document) for document in ranking]
+    context = pack_context(
+        query,
+        ranking,
+        reranker=reranker,
+        budget_tokens=int(choice.budget_tokens),
+        top_k=choice.top_k,
+        order=choice.order or "relevance",
+        count_tokens=choice.count_tokens,
+    )
+    documents = {document.index: document for document in ranking}
+    found = [Chosen(documents[part.index], _content(part, documents, contents), part.start, part.end) for part in context.parts]
+    return [each for each in found if each.content is None or each.content.strip()]
+
+
+def count_or_default(count: int | None, default: int, budget_tokens: int | None) -> int | None:
+    """How many documents at most: as given, else the default without a budget, and as many as fit with one (None)."""
+    return default if count is None and budget_tokens is None else count
 
 
 def reranker_from(
@@ -57,3 +160,36 @@ def check_count(name: str, value: object, *, or_none: bool = False) -> None:
         raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _check_budget(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"budget_tokens must be an int or None, got {value!r:.60}")
+    if value < 0:
+        raise ValueError(f"budget_tokens must be 0 or more, got {value}")
+
+
+def _content(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None) -> str | None:
+    """The new content of the part's document; None where it keeps its own, blank where nothing of it is in the part."""
+    text = documents[part.index].text
+    if part.text == text:
+        return None
+    if contents is None:
+        return part.text
+    if not part.merged:
+        return _without_head(part.text, text, contents[part.index].strip())
+    joined = part.text
+    for index in (part.index, *part.merged):
+        joined = joined.replace(documents[index].text, contents[index], 1)
+    return joined
+
+
+def _without_head(cut: str, text: str, content: str) -> str | None:
+    """What a text that was cut holds of its content; None for all of it."""
+    start = text.rfind(content) if content else len(text)
+    kept = len(cut.removesuffix(CUT_MARK)) - start
+    if kept <= 0:
+        return ""
+    return cut[start:] if kept < len(content) else None

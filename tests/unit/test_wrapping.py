@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from late_rerank import Reranker
+from late_rerank import Candidate, Reranker, pack_context
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.wrapping import check_count, reranker_from
+from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
 
 
 def test_a_ready_reranker_is_taken_as_it_is():
@@ -42,3 +42,142 @@ def test_none_is_a_count_where_it_may_be_and_numpys_are():
     check_count("k", None, or_none=True)
     with pytest.raises(TypeError, match="k must be an int, got None"):
         check_count("k", None)
+
+
+QUERY = "how do cats sleep"
+TEXTS = ["Rivers run to the sea.", "Cats eat fish.", "Cats sleep all day. At night they hunt mice.", "Planes fly over towns."]
+
+
+def words(text):
+    return len(text.split())
+
+
+def found(choice, texts=TEXTS, contents=None, places=None, reranker=None):
+    places = places or [{}] * len(texts)
+    candidates = [Candidate(text, str(i), metadata=place) for i, (text, place) in enumerate(zip(texts, places, strict=True))]
+    return chosen(reranker or Reranker(FakeEncoder()), QUERY, candidates, choice, contents)
+
+
+def indexes(given):
+    return [each.document.index for each in given]
+
+
+def test_without_a_budget_the_best_ranked_are_chosen_as_they_are():
+    ranking = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=2)
+    given = found(Choice(2))
+    assert [each.document.text for each in given] == [document.text for document in ranking]
+    assert {each[1:] for each in given} == {(None, None, None)}
+    assert len(found(Choice())) == len(TEXTS)
+
+
+@pytest.mark.parametrize("budget", [None, 100])
+def test_documents_of_lower_relevance_are_left_out_and_none_may_remain(budget):
+    first, second = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=2)
+    assert second.relevance < first.relevance
+    assert indexes(found(Choice(None, first.relevance, budget))) == [2]
+    assert found(Choice(None, 1.0, budget)) == []
+
+
+def test_with_a_budget_what_is_chosen_are_the_parts_of_the_context():
+    reranker = Reranker(FakeEncoder())
+    for order in (None, "edges"):
+        packing = {"budget_tokens": 22, "order": order or "relevance", "count_tokens": words}
+        context = pack_context(QUERY, reranker.rerank(QUERY, TEXTS), reranker=reranker, **packing)
+        given = found(Choice(None, None, 22, order, words), reranker=reranker)
+        assert indexes(given) == [part.index for part in context.parts]
+        assert 1 < len(given) < len(TEXTS)
+        assert all(each.content is None for each in given)
+
+
+def test_more_than_the_best_few_are_looked_at_for_a_budget_and_top_k_still_counts():
+    texts = [f"Cats sleep {where}." for where in ("here", "there", "outside", "under trees", "on sofas", "in boxes")]
+    assert len(found(Choice(None, None, 1000), texts)) == 6
+    assert len(found(Choice(2, None, 1000), texts)) == 2
+    assert indexes(found(Choice(2, None, 1000), [*texts[:1], *texts[:2]])) == [0, 2]  # what says the same is no second one
+
+
+def test_the_order_of_a_budget_is_that_of_the_choice():
+    texts = ["Cats sleep a lot.", "Do cats sleep?", "How do cats sleep?"]
+    assert indexes(found(Choice(None, None, 100), texts)) == [2, 1, 0]
+    assert indexes(found(Choice(None, None, 100, "edges"), texts)) == [2, 0, 1]
+    places = [{"path": "a", "start": i * 100, "end": i * 100 + len(text)} for i, text in enumerate(texts)]
+    assert indexes(found(Choice(None, None, 100, "source"), texts, places=places)) == [0, 1, 2]
+
+
+def test_tokens_are_counted_as_asked():
+    assert len(found(Choice(None, None, 25, None, words))) == 4
+    assert found(Choice(None, None, 25, None, lambda text: 100 * words(text))) == []
+
+
+def test_where_nothing_fits_the_best_document_is_cut_at_a_sentence():
+    (best,) = found(Choice(None, None, 6, None, words), TEXTS[2:3])
+    assert best.content == "Cats sleep all day. [...]"
+    assert best.document.text == TEXTS[2]
+
+
+def test_neighbours_of_a_file_become_one_with_its_place():
+    texts = ["Cats sleep all day.", "How they do it, nobody knows."]
+    places = [{"path": "a.txt", "start": 10, "end": 29}, {"path": "a.txt", "start": 30, "end": 59}]
+    (both,) = found(Choice(None, None, 100), texts, places=places)
+    assert (both.content, both.start, both.end) == (" ".join(texts), 10, 59)
+
+
+def test_a_text_before_the_content_is_not_part_of_what_the_budget_leaves_of_it():
+    text = f"title: how cats live\n\n{TEXTS[2]}"
+    (best,) = found(Choice(None, None, 10, None, words), [text], [TEXTS[2]])
+    assert best.content == "Cats sleep all day. [...]"
+    (whole,) = found(Choice(None, None, 100, None, words), [text], [TEXTS[2]])
+    assert whole.content is None
+
+
+def test_a_text_behind_the_content_may_be_cut_without_a_change_of_the_content():
+    text = f"{TEXTS[2]} Filed under cats. And under animals that hunt in towns."
+    (best,) = found(Choice(None, None, 15, None, words), [text], [TEXTS[2]])
+    assert best.content is None
+
+
+@pytest.mark.parametrize(("content", "budget"), [(TEXTS[2], 6), (TEXTS[2], 14), ("", 6), (" ", 6)])
+def test_a_document_of_which_only_what_stands_before_the_content_would_fit_is_left_out(content, budget):
+    head = "How cats live. A title of many words that do not end. "
+    assert found(Choice(None, None, budget, None, words), [head + content], [content]) == []
+
+
+def test_joined_neighbours_hold_their_contents_and_not_what_stands_before_them():
+    contents = ["Cats sleep all day.", "How they do it, nobody knows."]
+    texts = [f"title: cats\n\n{content}" for content in contents]
+    places = [{"path": "a.txt", "start": 10, "end": 29}, {"path": "a.txt", "start": 30, "end": 59}]
+    (both,) = found(Choice(None, None, 100), texts, contents, places)
+    assert (both.content, both.start, both.end) == (" ".join(contents), 10, 59)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"top_k": 0}, ValueError, "top_k must be at least 1"),
+        ({"min_relevance": 1.5}, ValueError, "min_relevance must be from 0 to 1"),
+        ({"min_relevance": float("nan")}, ValueError, "min_relevance must be from 0 to 1"),
+        ({"min_relevance": "0.5"}, TypeError, "min_relevance must be a number"),
+        ({"min_relevance": True}, TypeError, "min_relevance must be a number"),
+        ({"budget_tokens": -1}, ValueError, "budget_tokens must be 0 or more, got -1"),
+        ({"budget_tokens": 2.5}, TypeError, r"budget_tokens must be an int or None, got 2\.5"),
+        ({"budget_tokens": True}, TypeError, "budget_tokens must be an int or None, got True"),
+        ({"budget_tokens": 9, "order": "best"}, ValueError, "order must be one of relevance, edges, source, or None"),
+        ({"budget_tokens": 9, "order": ["edges"]}, ValueError, "order must be one of"),
+        ({"budget_tokens": 9, "count_tokens": 5}, TypeError, "count_tokens must be a function"),
+        ({"count_tokens": "gpt2"}, TypeError, "count_tokens must be a function"),
+        ({"order": "edges"}, ValueError, "order only count with a budget: give budget_tokens"),
+        ({"order": "edges", "count_tokens": len}, ValueError, "order and count_tokens only count with a budget"),
+    ],
+)
+def test_a_wrong_choice_is_refused_when_it_is_made(wrong, error, message):
+    with pytest.raises(error, match=message):
+        Choice(**wrong)
+
+
+def test_numpys_numbers_will_do_and_a_budget_of_0_gives_nothing():
+    assert len(found(Choice(np.int64(2), np.float32(0.0), np.int64(100)))) == 2
+    assert found(Choice(budget_tokens=0)) == []
+
+
+def test_the_default_number_counts_without_a_budget_only():
+    assert [count_or_default(*given) for given in ((None, 3, None), (None, 3, 0), (5, 3, None), (5, 3, 100))] == [3, None, 5, 5]

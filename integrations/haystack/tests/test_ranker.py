@@ -311,8 +311,14 @@ def test_importing_it_loads_no_model_library_beyond_haystacks_own():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
+def test_the_readmes_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    exec(code, {})
-    assert capsys.readouterr().out.splitlines()[0].endswith(TEXTS[2])
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    for code in blocks:
+        exec(code, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].endswith(TEXTS[2])
+    assert printed[-2].startswith(f"['{TEXTS[2]}'")
+    assert printed[-1] == "[]"

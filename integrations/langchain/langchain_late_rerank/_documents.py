@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from late_rerank import Candidate, RankedDocument
+from late_rerank.wrapping import Chosen
 
 # What other rerankers and retrievers write; where there are both, a reranker came last.
 _SCORE_KEYS = ("retrieval_score", "relevance_score", "score")
@@ -41,9 +42,12 @@ def candidates(documents: Sequence[Document]) -> list[Candidate]:
     return [Candidate(d.page_content, d.id, retrieval_score(d.metadata), d.metadata) for d in documents]
 
 
-def ranked_documents(documents: Sequence[Document], ranking: Iterable[RankedDocument]) -> list[Document]:
-    """New documents, best first, that differ from the given ones in their metadata only; `ranking` is of their candidates."""
-    return [_ranked(documents[result.index], result) for result in ranking]
+def chosen_documents(documents: Sequence[Document], chosen: Iterable[Chosen]) -> list[Document]:
+    """New documents, in the order of `chosen`, which was chosen from their candidates.
+
+    They differ from the given ones in their metadata, and in their text where a budget had it cut or joined with neighbours.
+    """
+    return [_ranked(documents[each.document.index], each) for each in chosen]
 
 
 def relevance(result: RankedDocument) -> float:
@@ -60,7 +64,8 @@ def retrieval_score(metadata: dict[str, Any]) -> float | None:
     return None
 
 
-def _ranked(document: Document, result: RankedDocument) -> Document:
+def _ranked(document: Document, chosen: Chosen) -> Document:
+    result = chosen.document
     metadata = dict(document.metadata)
     if "retrieval_score" not in metadata and result.candidate_score is not None:
         metadata["retrieval_score"] = result.candidate_score
@@ -68,8 +73,13 @@ def _ranked(document: Document, result: RankedDocument) -> Document:
     metadata.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
     if result.score is not None:
         metadata["late_rerank_score"] = float(result.score)
+    changes: dict[str, Any] = {"metadata": metadata}
+    if chosen.content is not None:
+        changes["page_content"] = chosen.content
+        if chosen.start is not None:
+            metadata |= {"start": chosen.start, "end": chosen.end}
     # Not Document(...): that would lose the id and the fields of a subclass.
-    return document.model_copy(update={"metadata": metadata})
+    return document.model_copy(update=changes)
 
 
 def _finite(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
@@ -11,12 +12,13 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from pydantic import ConfigDict, Field
 
-from langchain_late_rerank._documents import candidates, checked, ranked_documents, relevance
+from langchain_late_rerank._documents import candidates, checked, chosen_documents, relevance
 from late_rerank import Reranker
 from late_rerank.codecs import Codec
+from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
 from late_rerank.stores import Store
-from late_rerank.wrapping import check_count, reranker_from
+from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, reranker_from
 
 
 class RerankResult(TypedDict):
@@ -64,39 +66,60 @@ class LateRerankCompressor(BaseDocumentCompressor):
     "late_rerank_score" (MaxSim), and "retrieval_score" where they came with a score. In a trace it is the run "LateRerank".
 
     Args:
-        top_n: How many documents to return at most.
+        top_n: How many documents to return at most; None for 3 without a budget, for as many as fit with one.
         reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
         model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
         store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
         codec: How they are packed: "int8" and others, or a Codec; None for "int8".
+        min_relevance: From 0 to 1: documents of lower relevance_score are left out, perhaps all; None for none.
+        budget_tokens: All that the documents may take of a prompt, in tokens. They are then chosen by what they add to each
+            other, without repetitions and without unscored ones; neighbouring pieces of a file become one document; where
+            not even one fits, the best is cut at a sentence. None for no budget.
+        order: Given a budget, how documents are ordered: "relevance", best first, which None stands for; "edges", the best
+            first and last; "source", as in their files, by metadata path, start and end.
+        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
+            of tokens; None for an estimate.
 
     Raises:
-        ValueError: `top_n` is below 1, or both a reranker and a model, store or codec are given.
+        ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
+            model, store or codec.
         TypeError: An argument is of the wrong type.
         ModelError: The model can't be found, or can't be what it says.
         StoreError: The store can't be opened.
     """
 
-    top_n: int = 3
+    top_n: int | None = 3  # None: as many as fit the budget
     reranker: Reranker = Field(repr=False)
+    min_relevance: float | None = None
+    budget_tokens: int | None = None
+    order: Order | None = None
+    count_tokens: Any = Field(default=None, repr=False)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def __init__(
         self,
         *,
-        top_n: int = 3,
+        top_n: int | None = None,
         reranker: Reranker | None = None,
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
+        min_relevance: float | None = None,
+        budget_tokens: int | None = None,
+        order: Order | None = None,
+        count_tokens: Any = None,
     ) -> None:
-        check_count("top_n", top_n)
-        reranker = reranker_from(reranker, model=model, store=store, codec=codec)
-        fields: dict[str, Any] = {
-            "top_n": top_n,
-            "reranker": reranker,
-        }  # typed as Any: the parent's own __init__ takes anything
+        check_count("top_n", top_n, or_none=True)
+        Choice(top_n, min_relevance, budget_tokens, order, count_tokens)  # refuses what is wrong before a model is loaded
+        fields: dict[str, Any] = {  # typed as Any: the parent's own __init__ takes anything
+            "top_n": count_or_default(top_n, 3, budget_tokens),
+            "reranker": reranker_from(reranker, model=model, store=store, codec=codec),
+            "min_relevance": min_relevance,
+            "budget_tokens": budget_tokens,
+            "order": order,
+            "count_tokens": count_tokens,
+        }
         super().__init__(**fields)
 
     def compress_documents(
@@ -110,7 +133,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
             callbacks: Where the run "LateRerank" is reported.
 
         Returns:
-            At most `top_n` new documents; empty for no documents, without touching the model.
+            At most `top_n` new documents; empty for no documents, without touching the model, and where none is relevant
+            enough. With a budget in its `order`.
 
         Raises:
             ValueError: The query is blank.
@@ -136,7 +160,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
             top_n: At most so many results; None for the compressor's own.
 
         Returns:
-            Best first; empty for no documents, without touching the model.
+            Those of the documents that `compress_documents` gives, in its order; of neighbours that it joins the best ranked
+            one's place. Empty for no documents, without touching the model.
 
         Raises:
             ValueError: The query is blank, or `top_n` below 1.
@@ -146,12 +171,20 @@ class LateRerankCompressor(BaseDocumentCompressor):
         given = checked(documents, "documents", texts=True)
         if not given:
             return []
-        ranking = self.reranker.rerank(query, candidates(given), top_k=top_n or self.top_n)
-        return [{"index": result.index, "relevance_score": relevance(result)} for result in ranking]
+        found = self._chosen(given, query, top_n)
+        return [{"index": each.document.index, "relevance_score": relevance(each.document)} for each in found]
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         yield "top_n", self.top_n
         yield "model", self.reranker.model_name
+        for name in ("min_relevance", "budget_tokens", "order"):
+            if getattr(self, name) is not None:
+                yield name, getattr(self, name)
+
+    def _chosen(self, documents: Sequence[Document], query: str, top_n: int | None = None) -> list[Chosen]:
+        top_n = count_or_default(top_n or self.top_n, 3, self.budget_tokens)
+        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens)
+        return chosen(self.reranker, query, candidates(documents), choice)
 
     def _run(self) -> Runnable[_Call, list[Document]]:
         """What is traced. Callbacks that a compressor is given are nobody's unless a Runnable gets them."""
@@ -159,12 +192,10 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     def _compress(self, call: _Call) -> list[Document]:
         documents = call["documents"]
-        return ranked_documents(documents, self.reranker.rerank(call["query"], candidates(documents), top_k=self.top_n))
+        return chosen_documents(documents, self._chosen(documents, call["query"]))
 
     async def _acompress(self, call: _Call) -> list[Document]:
-        documents = call["documents"]
-        ranking = await self.reranker.arerank(call["query"], candidates(documents), top_k=self.top_n)
-        return ranked_documents(documents, ranking)
+        return await asyncio.to_thread(self._compress, call)
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig:

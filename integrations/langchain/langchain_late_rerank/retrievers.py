@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import warnings
@@ -14,12 +15,13 @@ from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import ConfigDict, Field
 
-from langchain_late_rerank._documents import candidates, checked, ranked_documents
+from langchain_late_rerank._documents import candidates, checked, chosen_documents
 from late_rerank import Reranker
 from late_rerank.codecs import Codec
+from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
 from late_rerank.stores import Store
-from late_rerank.wrapping import check_count, reranker_from
+from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
 
 
 class LateRerankRetriever(BaseRetriever):
@@ -62,54 +64,83 @@ class LateRerankRetriever(BaseRetriever):
 
     Args:
         base_retriever: What finds the documents: any retriever, or another Runnable from a str to a list of Documents.
-        k: How many documents to return at most; `invoke(query, k=...)` for one call.
+        k: How many documents to return at most; None for 3 without a budget, for as many as fit with one.
+            `invoke(query, k=...)` for one call.
         fetch_k: How many the base retriever is asked for: its `invoke` is given `k=fetch_k`, which retrievers of vector stores
             take. None to leave that to the base retriever; it must be None where that takes no `k` (a RunnableLambda).
         reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
         model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
         store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
         codec: How they are packed: "int8" and others, or a Codec; None for "int8".
+        min_relevance: From 0 to 1: documents of lower relevance_score are left out, perhaps all; None for none.
+        budget_tokens: All that the documents may take of a prompt, in tokens. They are then chosen by what they add to each
+            other, without repetitions and without unscored ones; neighbouring pieces of a file become one document; where
+            not even one fits, the best is cut at a sentence. None for no budget.
+        order: Given a budget, how documents are ordered: "relevance", best first, which None stands for; "edges", the best
+            first and last; "source", as in their files, by metadata path, start and end.
+        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
+            of tokens; None for an estimate.
         name: LangChain's: the name in traces.
         tags: LangChain's.
         metadata: LangChain's; "late_rerank_model" is added.
 
     Raises:
-        ValueError: `k` or `fetch_k` is below 1, `fetch_k` is below `k`, both a reranker and a model, store or codec are given.
+        ValueError: A number is out of its range, `fetch_k` is below `k`, order or count_tokens are given without a budget, or
+            both a reranker and a model, store or codec.
         TypeError: An argument is of the wrong type.
         ModelError: The model can't be found, or can't be what it says.
         StoreError: The store can't be opened.
     """
 
     base_retriever: RetrieverLike
-    k: int = 3
+    k: int | None = 3  # None: as many as fit the budget
     fetch_k: int | None = None
+    min_relevance: float | None = None
+    budget_tokens: int | None = None
+    order: Order | None = None
+    count_tokens: Any = Field(default=None, repr=False)
     # A field, not a private attribute: configurable_fields makes the retriever anew from its fields for every configured call.
     reranker: Reranker = Field(repr=False)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(  # noqa: PLR0913 - its own seven, and LangChain's three
+    def __init__(  # noqa: PLR0913 - its own eleven, and LangChain's three
         self,
         *,
         base_retriever: RetrieverLike,
-        k: int = 3,
+        k: int | None = None,
         fetch_k: int | None = None,
         reranker: Reranker | None = None,
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
+        min_relevance: float | None = None,
+        budget_tokens: int | None = None,
+        order: Order | None = None,
+        count_tokens: Any = None,
         name: str | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        check_count("k", k)
+        check_count("k", k, or_none=True)
         check_count("fetch_k", fetch_k, or_none=True)
+        Choice(k, min_relevance, budget_tokens, order, count_tokens)  # refuses what is wrong before a model is loaded
+        k = count_or_default(k, 3, budget_tokens)
         _check_enough(k, fetch_k)
         _warn_of_few(base_retriever, fetch_k)
         reranker = reranker_from(reranker, model=model, store=store, codec=codec)
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
         metadata = {**(metadata or {}), "late_rerank_model": reranker.model_name}
-        fields: dict[str, Any] = {"base_retriever": base_retriever, "k": k, "fetch_k": fetch_k, "reranker": reranker}
+        fields: dict[str, Any] = {
+            "base_retriever": base_retriever,
+            "k": k,
+            "fetch_k": fetch_k,
+            "reranker": reranker,
+            "min_relevance": min_relevance,
+            "budget_tokens": budget_tokens,
+            "order": order,
+            "count_tokens": count_tokens,
+        }
         super().__init__(**fields, name=name, tags=tags, metadata=metadata)
 
     # A named k and no **kwargs: LangChain drops arguments silently where the signature has none, and a wrong name must raise.
@@ -117,24 +148,18 @@ class LateRerankRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
         _check_query(query)
-        k = self._k(k)
+        choice = self._choice(k)
         found = self.base_retriever.invoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
-        documents = checked(found, "the base retriever's result")
-        if not documents:
-            return []
-        return ranked_documents(documents, self.reranker.rerank(query, candidates(documents), top_k=k))
+        return self._best(found, query, choice)
 
     # LangChain's own async method takes no k.
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
         _check_query(query)
-        k = self._k(k)
+        choice = self._choice(k)
         found = await self.base_retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
-        documents = checked(found, "the base retriever's result")
-        if not documents:
-            return []
-        return ranked_documents(documents, await self.reranker.arerank(query, candidates(documents), top_k=k))
+        return await asyncio.to_thread(self._best, found, query, choice)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         # It goes into every trace: no base retriever's documents, no reranker.
@@ -143,12 +168,21 @@ class LateRerankRetriever(BaseRetriever):
         if self.fetch_k is not None:
             yield "fetch_k", self.fetch_k
         yield "model", self.reranker.model_name
+        for name in ("min_relevance", "budget_tokens", "order"):
+            if getattr(self, name) is not None:
+                yield name, getattr(self, name)
 
-    def _k(self, k: int | None) -> int:
+    def _choice(self, k: int | None) -> Choice:
         check_count("k", k, or_none=True)
-        k = k or self.k
+        k = count_or_default(k or self.k, 3, self.budget_tokens)
         _check_enough(k, self.fetch_k)
-        return k
+        return Choice(k, self.min_relevance, self.budget_tokens, self.order, self.count_tokens)
+
+    def _best(self, found: object, query: str, choice: Choice) -> list[Document]:
+        documents = checked(found, "the base retriever's result")
+        if not documents:
+            return []
+        return chosen_documents(documents, chosen(self.reranker, query, candidates(documents), choice))
 
     def _asked(self) -> dict[str, int]:
         return {} if self.fetch_k is None else {"k": self.fetch_k}
@@ -161,8 +195,8 @@ def _check_query(query: object) -> None:
         raise TypeError(f'query must be a str, got {got}; within a chain pick it out first: itemgetter("question") | retriever')
 
 
-def _check_enough(k: int, fetch_k: int | None) -> None:
-    if fetch_k is not None and fetch_k < k:
+def _check_enough(k: int | None, fetch_k: int | None) -> None:
+    if k is not None and fetch_k is not None and fetch_k < k:
         raise ValueError(f"fetch_k must be at least k, got fetch_k={fetch_k} and k={k}; 50 to 100 are usual")
 
 

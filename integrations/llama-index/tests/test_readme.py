@@ -18,7 +18,7 @@ def test_its_code_runs(tmp_path, monkeypatch, capsys):
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), names)
 
-    assert len(snippets) == 6
+    assert len(snippets) == 7
     assert re.match(r"0\.\d+ Cats sleep all day\.\n0\.\d+ ", capsys.readouterr().out)
     # The second run of the folder found what the first had left.
     again = LateRerank(store="vectors")

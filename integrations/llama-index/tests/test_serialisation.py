@@ -26,6 +26,10 @@ SETTINGS = {
     "backend": "torch",
     "kernel": "numpy",
     "on_missing": "skip",
+    "min_relevance": 0.1,
+    "budget_tokens": 500,
+    "order": "edges",
+    "count_tokens": len,
 }
 
 
@@ -52,6 +56,10 @@ class TestDicts:
             "top_n": 2,
             "keep_retrieval_score": False,
             "keep_late_rerank_score": False,
+            "min_relevance": None,
+            "budget_tokens": None,
+            "order": None,
+            "count_tokens": None,
             "model": "minilm",
             "store": str(tmp_path / "vectors"),
             "codec": "int4",
@@ -101,7 +109,7 @@ class TestDicts:
     def test_there_is_a_json_schema(self):
         properties = LateRerank.model_json_schema()["properties"]
 
-        assert properties["top_n"]["type"] == "integer"
+        assert {"type": "integer"} in properties["top_n"]["anyOf"]
         assert properties["class_name"]["default"] == "LateRerank"
 
 
@@ -126,8 +134,9 @@ class TestPickling:
     def test_what_comes_from_the_reranker_is_pickled_once_within_it(self, rerank):
         """Else `__init__` would refuse both, and the framework would go round it without a word."""
         kept = {"top_n", "keep_retrieval_score", "keep_late_rerank_score", "reranker", "callback_manager"}
+        choice = {"min_relevance", "budget_tokens", "order", "count_tokens"}
 
-        assert set(rerank.__getstate__()["__dict__"]) == kept
+        assert set(rerank.__getstate__()["__dict__"]) == kept | choice
 
     def test_two_that_share_a_reranker_share_it_still(self, encoder):
         reranker = Reranker(encoder)

@@ -47,7 +47,7 @@ def test_top_n_of_one_call_is_checked_too(compressor):
         compressor.rerank(TEXTS, QUERY, top_n=0)
 
 
-@pytest.mark.parametrize("top_n", ["3", 2.0, True, None])
+@pytest.mark.parametrize("top_n", ["3", 2.0, True])
 def test_top_n_of_another_type_is_refused(top_n, loads):
     with pytest.raises((TypeError, ValidationError), match="top_n"):
         LateRerankCompressor(top_n=top_n)
@@ -77,9 +77,10 @@ def test_unknown_arguments_are_refused(reranker, compressor):
 
 def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankCompressor).parameters
-    assert list(parameters) == ["top_n", "reranker", "model", "store", "codec"]
+    choice = ["min_relevance", "budget_tokens", "order", "count_tokens"]
+    assert list(parameters) == ["top_n", "reranker", "model", "store", "codec", *choice]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
-    assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker"}
+    assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", *choice}
 
 
 def test_rerank_gives_places_and_relevances_of_texts_and_documents(compressor):

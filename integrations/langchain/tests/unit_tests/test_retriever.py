@@ -96,7 +96,8 @@ def test_type_checkers_see_the_arguments():
     assert list(parameters)[:7] == ["base_retriever", "k", "fetch_k", "reranker", "model", "store", "codec"]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
-    assert own == {"base_retriever", "k", "fetch_k", "reranker"}
+    choice = {"min_relevance", "budget_tokens", "order", "count_tokens"}
+    assert own == {"base_retriever", "k", "fetch_k", "reranker", *choice}
 
 
 def test_too_few_documents_to_rerank_are_warned_of_at_the_callers_line(reranker):

@@ -12,15 +12,17 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.postprocessor.late_rerank.nodes import candidate, content_of, with_content, with_scores
 
-from late_rerank import Candidate, RankedDocument, Reranker
+from late_rerank import Reranker
 from late_rerank.codecs import Codec
+from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
 from late_rerank.maxsim import Kernel
 from late_rerank.relevance import Calibration
 from late_rerank.stores import Store
-from late_rerank.wrapping import check_count, reranker_from
+from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, reranker_from
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]
 
@@ -30,13 +32,14 @@ _Place = Annotated[str | Store | None, WithJsonSchema({"type": "string"})]
 _Codec = Annotated[str | Codec, WithJsonSchema({"type": "string"})]
 _Kernel = Annotated[str | Kernel, WithJsonSchema({"type": "string"})]
 _Calibration = Annotated[str | Calibration | None, WithJsonSchema({"type": "string"})]
+_Counter = Annotated[Any, WithJsonSchema({})]
 
 
 class LateRerank(BaseNodePostprocessor):
     """Keeps the `top_n` best nodes by late interaction; nodes' token vectors are kept in a store, so each is encoded once.
 
     A node's text is what an embedding model would read: its content, and the metadata that it doesn't exclude. It gives new
-    `NodeWithScore` objects; those that it was given are never changed.
+    `NodeWithScore` objects; those that it was given are never changed. Only a budget gives nodes another content, as copies.
 
     `score` is the relevance, in [0, 1], as cutoffs (`SimilarityPostprocessor`) and evaluators expect it; the MaxSim, a sum over
     the query's tokens, is none of their business. Nodes that the reranker left unscored (`on_missing="skip"`) follow with 0.0.
@@ -45,7 +48,7 @@ class LateRerank(BaseNodePostprocessor):
     postprocessor is made.
 
     Args:
-        top_n: At most so many nodes, at least 1.
+        top_n: At most so many nodes, at least 1; None for 3 without a budget, for as many as fit with one.
         model: "minilm" (built in), a hub name, a folder, or an Encoder, as `late_rerank.Reranker` takes it; None for its
             default, as with the seven that follow.
         store: Where token vectors are kept: a folder, a Redis server, a Store; by default this process's memory.
@@ -59,18 +62,31 @@ class LateRerank(BaseNodePostprocessor):
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
         keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both are written into a copy of the
             node, in place of an entry of that name, and excluded from the texts that embedding models and LLMs read.
+        min_relevance: From 0 to 1: nodes of lower score are left out, perhaps all; None for none.
+        budget_tokens: All that the nodes' texts may take of a prompt, in tokens. They are then chosen by what they add to each
+            other, without repetitions and without unscored ones; neighbouring pieces of a document become one node; where not
+            even one fits, the best is cut at a sentence. None for no budget.
+        order: Given a budget, how nodes are ordered: "relevance", best first, which None stands for; "edges", the best first
+            and last; "source", as in their documents.
+        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
+            of tokens; None for an estimate.
         callback_manager: LlamaIndex's; engines put theirs in its place.
 
     Raises:
         TypeError: An argument is of the wrong kind.
-        ValueError: `top_n` is below 1, a name isn't known, or both a ready reranker and arguments for a new one are given.
+        ValueError: A number is out of its range, a name isn't known, order or count_tokens are given without a budget, or both
+            a ready reranker and arguments for a new one.
         ModelError: The model can't be found, or can't be what it says.
         StoreError: The store can't be opened.
     """
 
-    top_n: int = Field(description="At most so many nodes are kept.")
+    top_n: int | None = Field(description="At most so many nodes are kept; None for as many as fit the budget.")
     keep_retrieval_score: bool = Field(description="Whether metadata says the score that a node came with.")
     keep_late_rerank_score: bool = Field(description="Whether metadata says the MaxSim.")
+    min_relevance: float | None = Field(description="Nodes of lower score are left out.")
+    budget_tokens: int | None = Field(description="What the nodes' texts may take of a prompt, in tokens.")
+    order: Order | None = Field(description="How nodes are ordered within a budget.")
+    count_tokens: _Counter = Field(repr=False, description="What counts the budget's tokens; None for an estimate.")
     # Frozen: the reranker is made from them once. They always say what runs, whichever way it was given.
     model: _Model = Field(frozen=True, description="A name, a folder, or an Encoder.")
     # Not shown: a Redis URL may hold a password, and reprs end up in logs.
@@ -86,7 +102,7 @@ class LateRerank(BaseNodePostprocessor):
     # BaseComponent unpickles and reads back through __init__: so every field is an argument of it, however many there are.
     def __init__(  # noqa: PLR0913
         self,
-        top_n: int = 3,
+        top_n: int | None = None,
         *,
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
@@ -99,9 +115,14 @@ class LateRerank(BaseNodePostprocessor):
         reranker: Reranker | None = None,
         keep_retrieval_score: bool = False,
         keep_late_rerank_score: bool = False,
+        min_relevance: float | None = None,
+        budget_tokens: int | None = None,
+        order: Order | None = None,
+        count_tokens: Any = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        check_count("top_n", top_n)  # before a model is loaded
+        check_count("top_n", top_n, or_none=True)  # before a model is loaded
+        Choice(top_n, min_relevance, budget_tokens, order, count_tokens)
         ready = reranker_from(
             reranker,
             model=model,
@@ -117,7 +138,11 @@ class LateRerank(BaseNodePostprocessor):
             **ready.arguments,
             "store": _as_text(ready.arguments["store"]),
             "calibration": _as_text(ready.arguments["calibration"]),
-            "top_n": top_n,
+            "top_n": count_or_default(top_n, 3, budget_tokens),
+            "min_relevance": min_relevance,
+            "budget_tokens": budget_tokens,
+            "order": order,
+            "count_tokens": count_tokens,
             "keep_retrieval_score": keep_retrieval_score,
             "keep_late_rerank_score": keep_late_rerank_score,
             "reranker": ready,
@@ -135,46 +160,48 @@ class LateRerank(BaseNodePostprocessor):
         nodes = list(nodes or [])  # a generator would be read up by the start event
         if not nodes:
             return []
+        top_n = count_or_default(self.top_n, 3, self.budget_tokens)
+        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens)
         name = self.reranker.model_name
+        at_most = len(nodes) if top_n is None else top_n  # the event takes no None
         # After the checks, so that each start has its end.
-        dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=self.top_n, model_name=name))
+        dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=at_most, model_name=name))
         payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: name,
             EventPayload.QUERY_STR: query_bundle.query_str,
-            EventPayload.TOP_K: self.top_n,
+            EventPayload.TOP_K: at_most,
         }
         # Asked for on each call: an engine replaces the callback manager after this was made.
         with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
-            reranked = self._rerank(nodes, query_bundle.query_str)
+            reranked = self._rerank(nodes, query_bundle.query_str, choice)
             event.on_end(payload={EventPayload.NODES: reranked})
         dispatcher.event(ReRankEndEvent(nodes=reranked))
         return reranked
 
-    def _rerank(self, nodes: list[NodeWithScore], query: str) -> list[NodeWithScore]:
-        candidates = [
-            Candidate(given.node.get_content(metadata_mode=MetadataMode.EMBED), given.node.node_id, given.score)
-            for given in nodes
-        ]
-        ranking = self.reranker.rerank(query, candidates, top_k=self.top_n)
-        return [self._ranked(nodes[document.index], document) for document in ranking]
+    def _rerank(self, nodes: list[NodeWithScore], query: str, choice: Choice) -> list[NodeWithScore]:
+        candidates = [candidate(given) for given in nodes]
+        found = chosen(self.reranker, query, candidates, choice, [content_of(given.node) for given in nodes])
+        return [self._ranked(nodes[each.document.index], each) for each in found]
 
-    def _ranked(self, given: NodeWithScore, document: RankedDocument) -> NodeWithScore:
+    def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:
+        document = found.document
         scores: dict[str, float | None] = {}
         if self.keep_retrieval_score and given.score is not None:
             scores["retrieval_score"] = float(given.score)  # NumPy's, where a retriever assigned it: no JSON takes that
         if self.keep_late_rerank_score:
             scores["late_rerank_score"] = None if document.score is None else float(document.score)
-        return NodeWithScore(node=_with_scores(given.node, scores), score=float(document.relevance or 0.0))
+        return NodeWithScore(node=with_scores(with_content(given.node, found), scores), score=float(document.relevance or 0.0))
 
     def __getstate__(self) -> dict[str, Any]:
         """The reranker, which is pickled as its arguments, and what doesn't come from it.
 
         Raises:
-            TypeError: A part of the reranker can't be pickled. The framework would leave it out, and go on with another model.
+            TypeError: A part can't be pickled. The framework would leave it out, and go on with another one.
         """
         for name, part in self.reranker.arguments.items():
-            _check_picklable(name, part)
+            _check_picklable(name, part, "it as a name or a path")
+        _check_picklable("count_tokens", self.count_tokens, "a function of a module, or a tokenizer that can be")
         state = super().__getstate__()
         state["__dict__"] = {name: value for name, value in state["__dict__"].items() if name not in self.reranker.arguments}
         return state
@@ -184,27 +211,12 @@ class LateRerank(BaseNodePostprocessor):
         return self.model_copy()
 
 
-def _with_scores(node: BaseNode, scores: dict[str, float | None]) -> BaseNode:
-    """The node itself, or a copy whose metadata says `scores`, hidden from the texts that models read; None: says none."""
-    scores = {name: score for name, score in scores.items() if score is not None or name in node.metadata}
-    if not scores:
-        return node
-    hidden = {
-        kind: [*keys, *(name for name in scores if name not in keys)]
-        for kind in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
-        for keys in [getattr(node, kind)]
-    }
-    others = {name: value for name, value in node.metadata.items() if name not in scores}
-    said = {name: score for name, score in scores.items() if score is not None}
-    return node.model_copy(update={"metadata": {**others, **said}, **hidden})
-
-
-def _check_picklable(name: str, part: object) -> None:
+def _check_picklable(name: str, part: object, instead: str) -> None:
     try:
         pickle.dumps(part)
     except Exception as error:  # whatever a part's own __reduce__ raises
         why = f"its {name}, {type(part).__name__}, can't: {error}"
-        raise TypeError(f"LateRerank can't be pickled, since {why}. Give it as a name or a path.") from error
+        raise TypeError(f"LateRerank can't be pickled, since {why}. Give {instead}.") from error
 
 
 def _as_text(place: Any) -> Any:

@@ -20,12 +20,12 @@ class LateRerankRetriever(BaseRetriever):
 
     Args:
         retriever: Finds the candidates.
-        top_n: At most so many nodes, at least 1.
+        top_n: At most so many nodes, at least 1; None for 3 without a budget, for as many as fit with one.
         callback_manager: LlamaIndex's; by default the other retriever's.
         object_map: What IndexNodes stand for, by `index_id`, as every retriever takes it.
         objects: The same, as IndexNodes that hold their objects.
         verbose: Whether the framework prints which object a retrieval enters.
-        arguments: All others of `LateRerank`: model, store, codec, device, reranker, keep_retrieval_score, ...
+        arguments: All others of `LateRerank`: model, store, codec, device, reranker, min_relevance, budget_tokens, ...
 
     Attributes:
         retriever: As given.
@@ -39,7 +39,7 @@ class LateRerankRetriever(BaseRetriever):
     def __init__(
         self,
         retriever: BaseRetriever,
-        top_n: int = 3,
+        top_n: int | None = None,
         *,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Real
 from threading import Lock
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.utils import ComponentDevice
+from haystack.utils import ComponentDevice, deserialize_callable
+from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
+from haystack_integrations.components.rankers.late_rerank.written import (
+    check_expressible,
+    counter_written_down,
+    written_down,
+)
 
-from late_rerank import Candidate, RankedDocument, Ranking, Reranker
+from late_rerank import Candidate, Reranker
 from late_rerank.codecs import Codec
+from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
 from late_rerank.stores import Store
-from late_rerank.wrapping import check_count, reranker_from
+from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
 
 
 @component
@@ -38,7 +43,7 @@ class LateRerankRanker:
 
     Args:
         model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
-        top_k: How many documents to return at most.
+        top_k: How many documents to return at most; None for 10 without a budget, for as many as fit with one.
         store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
         codec: How they are packed: "int8" and others, or a Codec; None for "int8".
         device: What the model runs on; None for the fastest there is.
@@ -46,16 +51,26 @@ class LateRerankRanker:
         embedding_separator: What stands between them.
         score_threshold: Documents below it are left out.
         reranker: A ready one, to be shared, instead of model, store, codec and device.
+        min_relevance: From 0 to 1: documents of lower score are left out, perhaps all; None for none.
+        budget_tokens: All that the documents may take of a prompt, in tokens, fields of `meta` that are read with them
+            included. They are then chosen by what they add to each other, without repetitions and without unscored ones;
+            neighbouring pieces of a file become one document; where not even one fits, the best is cut at a sentence. None for
+            no budget.
+        order: Given a budget, how documents are ordered: "relevance", best first, which None stands for; "edges", the best
+            first and last; "source", as in their files, by "path", "start" and "end" in `meta`.
+        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
+            of tokens; None for an estimate. A file of a pipeline can only name a function.
 
     Raises:
-        ValueError: `top_k` is below 1, or both a reranker and a model, store, codec or device are given.
+        ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
+            model, store, codec or device.
         TypeError: An argument is of the wrong type; of model, store and codec `warm_up` says so.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a component's arguments
         self,
         model: str | Encoder | None = None,
-        top_k: int = 10,
+        top_k: int | None = None,
         *,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
@@ -64,8 +79,13 @@ class LateRerankRanker:
         embedding_separator: str = "\n",
         score_threshold: float | None = None,
         reranker: Reranker | None = None,
+        min_relevance: float | None = None,
+        budget_tokens: int | None = None,
+        order: Order | None = None,
+        count_tokens: Any = None,
     ) -> None:
-        check_count("top_k", top_k)
+        check_count("top_k", top_k, or_none=True)
+        Choice(top_k, min_relevance, budget_tokens, order, count_tokens)
         _check_threshold(score_threshold)
         _check_fields(meta_fields_to_embed)
         _check_device(device)
@@ -80,6 +100,10 @@ class LateRerankRanker:
         self.embedding_separator = embedding_separator
         self.score_threshold = score_threshold
         self.reranker = reranker
+        self.min_relevance = min_relevance
+        self.budget_tokens = budget_tokens
+        self.order = order
+        self.count_tokens = count_tokens
         self._is_ours = reranker is None
         self._loading = Lock()
 
@@ -103,7 +127,13 @@ class LateRerankRanker:
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+        min_relevance: float | None = None,
+        budget_tokens: int | None = None,
     ) -> dict[str, list[Document]]:
         """Rank documents.
 
@@ -112,29 +142,41 @@ class LateRerankRanker:
             documents: Of several with one id the best scored counts. Never changed.
             top_k: Instead of the component's own.
             score_threshold: Instead of the component's own.
+            min_relevance: Instead of the component's own.
+            budget_tokens: Instead of the component's own.
 
         Returns:
-            "documents", best first.
+            "documents", best first, or with a budget in its `order`; empty where none is relevant enough.
 
         Raises:
-            ValueError: The query is blank, or `top_k` below 1.
+            ValueError: The query is blank, or a number is out of its range.
             TypeError: An argument is of the wrong type, or a document isn't a Document; names it.
         """
         check_count("top_k", top_k, or_none=True)
         _check_threshold(score_threshold)
-        unique = _unique(_checked(documents or []))
-        if not unique:
+        threshold = self.score_threshold if score_threshold is None else score_threshold
+        choice = self._choice(top_k, threshold, min_relevance, budget_tokens)
+        given = unique(checked(documents or []))
+        if not given:
             return {"documents": []}
         self.warm_up()
-        ranking = self._loaded().rerank(query, self._candidates(unique), top_k=top_k or self.top_k)
-        return {"documents": self._ranked(unique, ranking, score_threshold)}
+        contents = [document.content or "" for document in given]
+        found = chosen(self._loaded(), query, self._candidates(given), choice, contents)
+        best = [chosen_document(given[each.document.index], each) for each in found]
+        return {"documents": [document for document in best if threshold is None or (document.score or 0.0) >= threshold]}
 
     @component.output_types(documents=list[Document])
     async def run_async(
-        self, query: str, documents: list[Document], top_k: int | None = None, score_threshold: float | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+        min_relevance: float | None = None,
+        budget_tokens: int | None = None,
     ) -> dict[str, list[Document]]:
         """`run`, its work in a thread, so that the event loop is never blocked."""
-        return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold)
+        return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold, min_relevance, budget_tokens)
 
     def to_dict(self) -> dict[str, Any]:
         """Its arguments, and those of a ready reranker. A store's address is written as it was given, with its password.
@@ -142,22 +184,27 @@ class LateRerankRanker:
         Raises:
             ValueError: It was given an object where a file takes names only, or a ready reranker with an argument that the
                 component doesn't have.
+            SerializationError: `count_tokens` is a function without a name of its own.
         """
         parts: dict[str, object] = {"model": self.model, "store": self.store, "codec": self.codec}
         device = self.device
         if self.reranker is not None and not self._is_ours:
-            _check_expressible(self.reranker)
+            check_expressible(self.reranker)
             parts = {name: self.reranker.arguments[name] for name in parts}
             name = self.reranker.arguments["device"]
             device = None if name is None else ComponentDevice.from_str(name)
         arguments: dict[str, Any] = default_to_dict(
             self,
-            **{name: _written_down(name, part) for name, part in parts.items()},
+            **{name: written_down(name, part) for name, part in parts.items()},
             top_k=self.top_k,
             device=device.to_dict() if device else None,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
             score_threshold=self.score_threshold,
+            min_relevance=self.min_relevance,
+            budget_tokens=self.budget_tokens,
+            order=self.order,
+            count_tokens=counter_written_down(self.count_tokens),
         )
         return arguments
 
@@ -167,6 +214,8 @@ class LateRerankRanker:
         arguments = dict(data.get("init_parameters", {}))
         if arguments.get("device") is not None:
             arguments["device"] = ComponentDevice.from_dict(arguments["device"])
+        if arguments.get("count_tokens") is not None:
+            arguments["count_tokens"] = deserialize_callable(arguments["count_tokens"])
         ranker: LateRerankRanker = default_from_dict(cls, {**data, "init_parameters": arguments})
         return ranker
 
@@ -184,16 +233,23 @@ class LateRerankRanker:
         self._loading = Lock()
 
     def _candidates(self, documents: list[Document]) -> list[Candidate]:
-        return [Candidate(self._text(document), document.id, document.score) for document in documents]
+        return [Candidate(self._text(document), document.id, document.score, document.meta) for document in documents]
 
     def _text(self, document: Document) -> str:
         fields = [str(document.meta[name]) for name in self.meta_fields_to_embed if document.meta.get(name) is not None]
         return self.embedding_separator.join([*fields, document.content or ""])
 
-    def _ranked(self, documents: list[Document], ranking: Ranking, score_threshold: float | None) -> list[Document]:
-        threshold = self.score_threshold if score_threshold is None else score_threshold
-        ranked = [_scored(documents[result.index], result) for result in ranking]
-        return [document for document in ranked if threshold is None or (document.score or 0.0) >= threshold]
+    def _choice(
+        self, top_k: int | None, threshold: float | None, min_relevance: float | None, budget_tokens: int | None
+    ) -> Choice:
+        """What counts for one run."""
+        budget = self.budget_tokens if budget_tokens is None else budget_tokens
+        least = self.min_relevance if min_relevance is None else min_relevance
+        choice = Choice(count_or_default(top_k or self.top_k, 10, budget), least, budget, self.order, self.count_tokens)
+        if budget is None or threshold is None:
+            return choice
+        # What the threshold leaves out afterwards must not take room in the budget.
+        return replace(choice, min_relevance=max(least or 0.0, min(threshold, 1.0)))
 
     def _loaded(self) -> Reranker:
         if self.reranker is None:
@@ -218,56 +274,3 @@ def _check_device(device: object) -> None:
         raise TypeError(
             f'device must be a ComponentDevice, such as ComponentDevice.from_str("cpu"), or None, got {device!r:.60}'
         )
-
-
-def _checked(documents: object) -> list[Document]:
-    """What a retriever or a user gave as documents, if they are documents."""
-    if not isinstance(documents, Iterable) or isinstance(documents, str):
-        raise TypeError(f"documents must be a list of Documents, got {type(documents).__name__}: {documents!r:.60}")
-    found = list(documents)
-    for i, document in enumerate(found):
-        if not isinstance(document, Document):
-            raise TypeError(f"documents[{i}] must be a Document, got {type(document).__name__}: {document!r:.60}")
-    return found
-
-
-def _check_expressible(reranker: Reranker) -> None:
-    """See to it that nothing is lost: what was written would else work in another way when it is read."""
-    parameters = inspect.signature(Reranker).parameters
-    for name, value in reranker.arguments.items():
-        if name not in ("model", "store", "codec", "device") and value != parameters[name].default:
-            raise ValueError(
-                f"the ranker's reranker was made with {name}={value!r:.60}, for which the component has no argument"
-            )
-
-
-def _unique(documents: list[Document]) -> list[Document]:
-    """One document an id, the best scored, where the first of them stood: two retrievers often find the same."""
-    best: dict[str, Document] = {}
-    for document in documents:
-        other = best.get(document.id)
-        if other is None or (document.score is not None and (other.score is None or document.score > other.score)):
-            best[document.id] = document
-    return list(best.values())
-
-
-def _scored(document: Document, result: RankedDocument) -> Document:
-    meta = dict(document.meta)
-    if document.score is not None:
-        meta["retrieval_score"] = float(document.score)  # some retrievers' are NumPy's, which no JSON takes
-    meta.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
-    if result.score is not None:
-        meta["late_rerank_score"] = float(result.score)
-    return replace(document, score=float(result.relevance or 0.0), meta=meta)
-
-
-def _written_down(name: str, part: object) -> str | None:
-    """An argument as YAML takes it."""
-    if part is None or isinstance(part, str):
-        return part
-    if isinstance(part, os.PathLike):
-        return str(os.fspath(part))
-    raise ValueError(
-        f"the ranker was given its {name} as an object, {type(part).__name__}, which no file can name; give model=, store= and "
-        "codec= as names or paths instead"
-    )

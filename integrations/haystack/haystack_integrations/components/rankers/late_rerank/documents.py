@@ -1,0 +1,46 @@
+"""What was given as documents -> the documents to rank, and what was chosen -> copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from haystack import Document
+
+from late_rerank.wrapping import Chosen
+
+
+def checked(documents: object) -> list[Document]:
+    """What a retriever or a user gave as documents, if they are documents."""
+    if not isinstance(documents, Iterable) or isinstance(documents, str):
+        raise TypeError(f"documents must be a list of Documents, got {type(documents).__name__}: {documents!r:.60}")
+    found = list(documents)
+    for i, document in enumerate(found):
+        if not isinstance(document, Document):
+            raise TypeError(f"documents[{i}] must be a Document, got {type(document).__name__}: {document!r:.60}")
+    return found
+
+
+def unique(documents: list[Document]) -> list[Document]:
+    """One document an id, the best scored, where the first of them stood: two retrievers often find the same."""
+    best: dict[str, Document] = {}
+    for document in documents:
+        other = best.get(document.id)
+        if other is None or (document.score is not None and (other.score is None or document.score > other.score)):
+            best[document.id] = document
+    return list(best.values())
+
+
+def chosen_document(document: Document, chosen: Chosen) -> Document:
+    """A copy with its scores, and with another content where a budget had it cut, or joined with neighbours of its file."""
+    result = chosen.document
+    meta = dict(document.meta)
+    if document.score is not None:
+        meta["retrieval_score"] = float(document.score)  # some retrievers' are NumPy's, which no JSON takes
+    meta.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
+    if result.score is not None:
+        meta["late_rerank_score"] = float(result.score)
+    if chosen.content is not None and chosen.start is not None:
+        meta |= {"start": chosen.start, "end": chosen.end}
+    content = document.content if chosen.content is None else chosen.content
+    return replace(document, content=content, score=float(result.relevance or 0.0), meta=meta)

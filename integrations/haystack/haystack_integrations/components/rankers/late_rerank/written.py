@@ -1,0 +1,49 @@
+"""Arguments of the component -> what a file can hold."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+from haystack.utils import serialize_callable
+
+from late_rerank import Reranker
+
+
+def check_expressible(reranker: Reranker) -> None:
+    """See to it that nothing is lost: what was written would else work in another way when it is read."""
+    parameters = inspect.signature(Reranker).parameters
+    for name, value in reranker.arguments.items():
+        if name not in ("model", "store", "codec", "device") and value != parameters[name].default:
+            raise ValueError(
+                f"the ranker's reranker was made with {name}={value!r:.60}, for which the component has no argument"
+            )
+
+
+def written_down(name: str, part: object) -> str | None:
+    """An argument as YAML takes it."""
+    if part is None or isinstance(part, str):
+        return part
+    if isinstance(part, os.PathLike):
+        return str(os.fspath(part))
+    raise ValueError(
+        f"the ranker was given its {name} as an object, {type(part).__name__}, which no file can name; give model=, store= and "
+        "codec= as names or paths instead"
+    )
+
+
+def counter_written_down(count_tokens: object) -> str | None:
+    """A function that counts tokens, by its name.
+
+    Raises:
+        ValueError: It is an object, a tokenizer say.
+        SerializationError: It is a function that no file can name: a lambda, a function inside another, a method.
+    """
+    if count_tokens is None:
+        return None
+    if callable(count_tokens) and hasattr(count_tokens, "__qualname__"):
+        return str(serialize_callable(count_tokens))
+    raise ValueError(
+        f"the ranker was given its count_tokens as an object, {type(count_tokens).__name__}, which no file can name; give a "
+        "function of a module of yours that counts with it"
+    )

@@ -1,0 +1,71 @@
+"""LlamaIndex nodes -> candidates, and what was chosen -> copies of nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore
+
+from late_rerank import Candidate
+from late_rerank.wrapping import Chosen
+
+_PLACE = ("path", "start", "end")
+
+
+def candidate(given: NodeWithScore) -> Candidate:
+    """A node as the reranker takes it: what an embedding model would read, and its place in its document."""
+    node = given.node
+    return Candidate(node.get_content(metadata_mode=MetadataMode.EMBED), node.node_id, given.score, _place(node))
+
+
+def content_of(node: BaseNode) -> str:
+    """A node's text without its metadata."""
+    return node.get_content(metadata_mode=MetadataMode.NONE)
+
+
+def with_content(node: BaseNode, chosen: Chosen) -> BaseNode:
+    """The node itself, or a copy with the content and the place that a budget gave it."""
+    if chosen.content is None:
+        return node
+    update: dict[str, Any] = {}
+    if chosen.start is not None:
+        if _says_place(node):
+            update = {"metadata": {**node.metadata, "start": chosen.start, "end": chosen.end}}
+        else:
+            update = {"start_char_idx": chosen.start, "end_char_idx": chosen.end}
+    copy = node.model_copy(update=update)
+    copy.set_content(chosen.content)
+    return copy
+
+
+def with_scores(node: BaseNode, scores: dict[str, float | None]) -> BaseNode:
+    """The node itself, or a copy whose metadata says `scores`, hidden from the texts that models read; None: says none."""
+    scores = {name: score for name, score in scores.items() if score is not None or name in node.metadata}
+    if not scores:
+        return node
+    hidden = {
+        kind: [*keys, *(name for name in scores if name not in keys)]
+        for kind in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
+        for keys in [getattr(node, kind)]
+    }
+    others = {name: value for name, value in node.metadata.items() if name not in scores}
+    said = {name: score for name, score in scores.items() if score is not None}
+    return node.model_copy(update={"metadata": {**others, **said}, **hidden})
+
+
+def _place(node: BaseNode) -> dict[str, Any]:
+    """The file or document that a node is a piece of, and from where to where, in characters."""
+    if isinstance(node, IndexNode):
+        return {}  # it stands for something else: joined with a neighbour it would be lost
+    if _says_place(node):
+        return {name: node.metadata[name] for name in _PLACE}
+    source = node.source_node
+    start, end = getattr(node, "start_char_idx", None), getattr(node, "end_char_idx", None)
+    if source is None or start is None or end is None:
+        return {}
+    return {"path": source.node_id, "start": start, "end": end}
+
+
+def _says_place(node: BaseNode) -> bool:
+    """Whether a node's metadata says its place; else the framework's own fields may."""
+    return all(name in node.metadata for name in _PLACE)
