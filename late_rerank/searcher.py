@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from late_rerank.context import Context, pack_context
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.types import Ranking
+from late_rerank.types import Candidate, Ranking
 
 
 class Searcher:
@@ -65,10 +66,25 @@ class Searcher:
             query: Not blank.
             budget_tokens: Of the whole text.
             min_relevance: As in `search`: without a good document the context is empty, and the chatbot can say so.
-            packing: All others of `pack_context`: strategy, order, count_tokens, oversize.
+            packing: All others of `pack_context`: top_k, strategy, order, oversize, compress, neighbours, count_tokens.
+                `neighbours=True` looks for them among the retriever's own documents.
 
         Raises:
             ValueError: As in `search` and `pack_context`.
+            TypeError: As in `pack_context`, or `neighbours=True` where the retriever has no `documents`.
         """
+        if packing.get("neighbours") is True:
+            packing["neighbours"] = self._documents()
+        elif packing.get("neighbours") is False:
+            packing["neighbours"] = None
         ranking = self.search(query, top_k=None, min_relevance=min_relevance)
         return pack_context(query, ranking, reranker=self.reranker, budget_tokens=budget_tokens, **packing)
+
+    def _documents(self) -> Iterable[str | Candidate]:
+        documents: Iterable[str | Candidate] | None = getattr(self.retriever, "documents", None)
+        if documents is None:
+            raise TypeError(
+                f"neighbours=True needs a retriever that has `documents`, as BM25Retriever does; "
+                f"{type(self.retriever).__name__} hasn't: pass them as neighbours=[...]"
+            )
+        return documents

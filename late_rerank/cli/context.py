@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_searching
+from late_rerank.cli.options import add_searching, at_least_one
 
 if TYPE_CHECKING:
     from late_rerank.context import Context
@@ -21,6 +21,11 @@ def register(commands: Any) -> None:
     command.add_argument("--budget-tokens", type=_tokens, default=2000, metavar="N", help="estimated (default: 2000)")
     command.add_argument("--strategy", choices=("coverage", "relevance", "mmr"), default="coverage", help="default: coverage")
     command.add_argument("--order", choices=("relevance", "edges", "source"), default="relevance", help="default: relevance")
+    command.add_argument("--top-k", type=at_least_one, metavar="N", help="documents at most (default: as many as fit)")
+    command.add_argument("--compress", action="store_true", help="show of each document the sentences that carry its matches")
+    command.add_argument(
+        "--neighbours", action="store_true", help="with the pieces before and after in the file, where there is room"
+    )
     add_searching(command)
     command.set_defaults(run=run)
 
@@ -33,9 +38,21 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import counted, print_json
 
     with opened_searcher(options) as searcher:
-        context = searcher.context(options.query, options.budget_tokens, strategy=options.strategy, order=options.order)
+        context = searcher.context(
+            options.query,
+            options.budget_tokens,
+            min_relevance=options.min_relevance,
+            top_k=options.top_k,
+            strategy=options.strategy,
+            order=options.order,
+            compress=options.compress,
+            neighbours=options.neighbours,
+        )
     if options.json:
         print_json(_json(options.query, options.budget_tokens, context))
+        return
+    if not context.parts:
+        print("an empty context: nothing fits the budget, or is relevant enough", file=sys.stderr)
         return
     print(context.text)
     places = "; ".join(f"[{i}] {part.path or part.id or part.index}" for i, part in enumerate(context.parts, start=1))
@@ -64,6 +81,7 @@ def _json(query: str, budget_tokens: int, context: Context) -> dict[str, Any]:
                 "n_tokens": part.n_tokens,
                 "covers": list(part.covers),
                 "merged": list(part.merged),
+                "spans": part.spans,
                 "text": part.text,
             }
             for number, part in enumerate(context.parts, start=1)

@@ -32,11 +32,12 @@ def opened_reranker(
     """
     from late_rerank import Reranker
 
+    more = {"codec": options.codec, "calibration": getattr(options, "calibration", None)}  # not every command has one
     if options.store is not None and is_url(options.store):
-        with open_url(options.store) as store, Reranker(options.model, codec=options.codec, store=store) as reranker:
+        with open_url(options.store) as store, Reranker(options.model, store=store, **more) as reranker:
             yield reranker
         return
-    with Reranker(options.model, codec=options.codec, store=otherwise if options.store is None else options.store) as reranker:
+    with Reranker(options.model, store=otherwise if options.store is None else options.store, **more) as reranker:
         yield reranker
 
 

@@ -48,13 +48,35 @@ def add_path(command: argparse.ArgumentParser) -> None:
     )
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
+
+
+def add_relevance(command: argparse.ArgumentParser) -> None:
+    """--min-relevance and --calibration."""
+    command.add_argument(
+        "--min-relevance", type=share, metavar="X", help="leave out documents of lower relevance, from 0 to 1 (default: none)"
+    )
+    command.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="what makes relevance of scores, as `late-rerank calibrate` wrote it"
+    )
+
+
 def add_searching(command: argparse.ArgumentParser) -> None:
-    """What a search takes: PATH, QUERY, the first stage, --store, the model, --json."""
+    """What a search takes: PATH, QUERY, the first stage, --store, the model, relevance, --json."""
     add_path(command)
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     add_first_stage(command, files=False)
     add_store(command)
     add_model(command)
+    add_relevance(command)
     add_json(command)
 
 

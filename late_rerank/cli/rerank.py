@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from late_rerank.cli.options import add_json, add_model, add_store, at_least_one, blank_refused
+from late_rerank.cli.options import add_json, add_model, add_relevance, add_store, at_least_one, blank_refused
 
 
 def register(commands: Any) -> None:
@@ -22,6 +22,7 @@ def register(commands: Any) -> None:
     command.add_argument("--top-k", type=at_least_one, default=None, help="results to print (default: all)")
     add_store(command)
     add_model(command)
+    add_relevance(command)
     add_json(command)
     command.set_defaults(run=run)
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         candidates = read_json_lines(Path(options.file))
     with opened_reranker(options) as reranker:
-        ranking = reranker.rerank(options.query, candidates, top_k=options.top_k)
+        ranking = reranker.rerank(options.query, candidates, top_k=options.top_k, min_relevance=options.min_relevance)
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))
     else:

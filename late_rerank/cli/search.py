@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
 
     with opened_searcher(options) as searcher:
-        ranking = searcher.search(options.query, top_k=options.top_k)
+        ranking = searcher.search(options.query, top_k=options.top_k, min_relevance=options.min_relevance)
     if options.json:
         print_json(ranking_json(options.query, options.model, options.k, ranking))
     else:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 CountTokens = Callable[[str], int]
 
 # Six letters are about what one token of a vocabulary of 30,000 to 200,000 covers of an English word, rather too few.
-_PIECE = re.compile(r"[A-Za-z]{1,6}|\d|[^\x00-\x7f]|[^\sA-Za-z\d]")
+_LETTERS = 6
+
+# By byte of UTF-8. One beyond ASCII begins a character or, from 0x80 to 0xBF, goes on with one.
+_IS_LETTER = np.array([chr(byte).isascii() and chr(byte).isalpha() for byte in range(256)])
+_IS_SPACE = np.array([chr(byte).isascii() and chr(byte).isspace() for byte in range(256)])
+_GOES_ON = np.array([0x80 <= byte < 0xC0 for byte in range(256)])
+_IS_TOKEN = ~(_IS_LETTER | _IS_SPACE | _GOES_ON)
 
 
 def estimate_tokens(text: str) -> int:
@@ -18,7 +25,13 @@ def estimate_tokens(text: str) -> int:
 
     A word counts one token for each six letters begun, a digit, a punctuation mark or a character beyond ASCII one.
     """
-    return len(_PIECE.findall(text))
+    # A regular expression takes four times as long, and packing asks for hundreds of documents.
+    raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    letters = np.zeros(len(raw) + 2, dtype=np.bool_)
+    letters[1:-1] = _IS_LETTER[raw]
+    edges = np.flatnonzero(letters[1:] != letters[:-1])
+    words = edges[1::2] - edges[::2]
+    return int((-(-words // _LETTERS)).sum() + np.count_nonzero(_IS_TOKEN[raw]))
 
 
 def counter(count_tokens: object | None) -> CountTokens:

@@ -74,7 +74,7 @@ def merged(passages: Iterable[Passage]) -> list[Passage]:
         pieces.sort(key=lambda piece: (piece.start, piece.end))
         whole = pieces[0]
         for piece in pieces[1:]:
-            if _are_neighbours(whole, piece):
+            if are_neighbours(whole, piece):
                 whole = _joined(whole, piece)
             else:
                 alone.append(whole)
@@ -114,7 +114,8 @@ def text_of(passages: Sequence[Passage]) -> str:
     return SEPARATOR.join(block(number, passage.text) for number, passage in enumerate(passages, start=1))
 
 
-def _are_neighbours(left: Passage, right: Passage) -> bool:
+def are_neighbours(left: Passage, right: Passage) -> bool:
+    """Whether two pieces of one file follow each other, or overlap, so that they can be joined."""
     if left.end is None or right.start is None or right.end is None:
         return False
     gap = right.start - left.end
@@ -129,6 +130,8 @@ def _joined(left: Passage, right: Passage) -> Passage:
     gap = right.start - left.end
     text = left.text + (right.text[-gap:] if gap <= 0 else ("\n" if gap > 1 else " ") + right.text)
     best, other = (left, right) if left.document.rank < right.document.rank else (right, left)
-    parts = [*left.merged, *right.merged, other.document]
+    parts = [*left.merged, *right.merged]
+    if other.document is not best.document:  # else it was brought as a neighbour
+        parts.append(other.document)
     matches = np.maximum(left.matches, right.matches)
     return Passage(best.document, text, matches, None, left.path, left.start, max(left.end, right.end), parts)

@@ -55,20 +55,19 @@ class Offer:
         return passage_of(self.document, self.matches, self.text, self.extract.kept(self.n_sentences))
 
 
-def offers(query: str, documents: Sequence[RankedDocument], maxima: F32, reranker: Reranker, *, compress: bool) -> list[Offer]:
-    """One a document, in their order.
+def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, reranker: Reranker) -> list[Offer]:
+    """Some of the documents by no more than the sentences that carry nearly all that they match.
 
     Args:
+        offered: Whole.
+        which: Positions of those to shorten.
         query: Not blank.
-        documents: Scored, none blank.
-        maxima: (n_documents, n_query_tokens) float32, their best matches.
         reranker: Knows their token vectors.
-        compress: Whether to show no more than the sentences that carry nearly all that a document matches.
     """
-    if not compress:
-        return [Offer(document, whole) for document, whole in zip(documents, maxima, strict=True)]
-    found = extracts(query, [document.text for document in documents], reranker)
-    return [Offer(*each, each[2].n_core) for each in zip(documents, maxima, found, strict=True)]
+    found = list(offered)
+    for i, extract in zip(which, extracts(query, [offered[i].document.text for i in which], reranker), strict=True):
+        found[i] = replace(offered[i], extract=extract, n_sentences=extract.n_core)
+    return found
 
 
 def cost_of(count: CountTokens, n_documents: int) -> Callable[[str], int]:
@@ -76,13 +75,16 @@ def cost_of(count: CountTokens, n_documents: int) -> Callable[[str], int]:
     return lambda text: max(count(block(n_documents, text) + SEPARATOR), 1)
 
 
-def grown(taken: Sequence[Offer], cost: Callable[[str], int], left: int) -> list[Offer]:
+def grown(taken: Sequence[Offer], cost: Callable[[str], int], left: int) -> tuple[list[Offer], int]:
     """Shortened documents with further sentences of theirs, most needed first, as long as there is room.
 
     Args:
         taken: What the context has so far.
         cost: Of a text.
         left: Tokens that are left.
+
+    Returns:
+        The same documents in the same order, and the tokens that are left then.
     """
     found = list(taken)
     costs = [cost(offer.text) for offer in found]
@@ -99,7 +101,7 @@ def grown(taken: Sequence[Offer], cost: Callable[[str], int], left: int) -> list
             costs[i] += more
             if longer.is_whole:
                 open_.remove(i)
-    return found
+    return found, left
 
 
 def shrunk(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,19 +11,24 @@ import numpy as np
 from late_rerank.checks import check_top_k
 from late_rerank.context.counting import CountTokens, counter
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
-from late_rerank.context.offers import Offer, cost_of, grown, offers, shrunk
+from late_rerank.context.neighbours import with_neighbours
+from late_rerank.context.offers import Offer, cost_of, grown, shortened, shrunk
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
 from late_rerank.context.twins import Twins
 from late_rerank.context.worth import worth
 from late_rerank.reranker import Reranker
-from late_rerank.types import F32, I64, RankedDocument
+from late_rerank.types import F32, I64, Candidate, RankedDocument
 
 StrategyName = Literal["coverage", "relevance", "mmr"]
 STRATEGIES = ("coverage", "relevance", "mmr")
 Oversize = Literal["cut", "drop"]
 
 _DIVERSITY = 0.3
+# How many of the candidates are shortened, since a tokenizer must find their sentences (about 2 ms each): the best ones, more
+# for a larger budget, none of which shrinks to less than so many tokens, but for very few.
+_SHORTENED = 10
+_SHORTEST = 50
 
 
 def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
@@ -38,6 +43,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     count_tokens: Any = None,
     oversize: Oversize = "cut",
     compress: bool = False,
+    neighbours: Iterable[str | Candidate] | None = None,
 ) -> Context:
     """Choose what goes before the LLM, within a budget of tokens.
 
@@ -53,11 +59,13 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         strategy: "coverage" takes what adds most to the best match of each query token, for its length; "relevance" the best
             ranked that still fits; "mmr" trades relevance against likeness to what was taken.
         order: How the parts are read: "relevance", best first; "edges", the best first and last; "source", as in their files.
+        oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
         count_tokens: The reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number of tokens; None
             for an estimate.
         compress: Show of each document the sentences that carry nearly all that it matches, with a mark where others are left
             out, and as many more as there is room for. Needs an encoder that can tell its tokens' places.
-        oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
+        neighbours: Where to look for the pieces before and after those that were taken, in their files: the retriever's
+            documents, most often. They join them as far as there is room; those that the store doesn't hold are encoded.
 
     Returns:
         The context, and what was left out, with reasons; empty for no documents or a budget of 0.
@@ -72,12 +80,19 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     count = counter(count_tokens)
     documents = [document for document in ranked if document.score is not None and document.text.strip()]
     maxima = reranker.token_maxima(query, [document.text for document in documents])
-    offered = offers(query, documents, maxima, reranker, compress=compress)
+    offered = [Offer(document, whole) for document, whole in zip(documents, maxima, strict=True)]
+    if compress:
+        promising = Room(len(offered), _SHORTENED + budget_tokens // _SHORTEST)
+        which = _chosen(offered, maxima, np.ones(len(offered), dtype=np.int64), promising, strategy, reranker).taken
+        offered = shortened(offered, which, query, reranker)
     cost = cost_of(count, len(documents))
     costs = np.array([cost(offer.text) for offer in offered], dtype=np.int64)
     chosen = _chosen(offered, maxima, costs, Room(budget_tokens, top_k), strategy, reranker)
     left = budget_tokens - int(costs[chosen.taken].sum())
-    passages = [offer.passage() for offer in grown([offered[i] for i in chosen.taken], cost, left)]
+    taken, left = grown([offered[i] for i in chosen.taken], cost, left)
+    passages = [offer.passage() for offer in taken]
+    if neighbours is not None:
+        passages = with_neighbours(passages, documents, neighbours, _Space(query, reranker, count, left).matches_if_room)
     if not passages:
         alone = shrunk(offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut")
         passages = [] if alone is None else [alone]
@@ -95,6 +110,24 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         coverage=Coverage(matches.max(axis=0, initial=0), _names(reranker, query, maxima.shape[1])),
         is_estimate=count_tokens is None,
     )
+
+
+@dataclass
+class _Space:
+    """What is left of the budget, while neighbours ask for it."""
+
+    query: str
+    reranker: Reranker
+    count: CountTokens
+    left: int
+
+    def matches_if_room(self, text: str) -> F32 | None:
+        n_tokens = self.count(text)  # it joins a passage, so it needs no number and no separator
+        if n_tokens > self.left:
+            return None
+        self.left -= n_tokens
+        matches: F32 = self.reranker.token_maxima(self.query, [text])[0]
+        return matches
 
 
 @dataclass(frozen=True)

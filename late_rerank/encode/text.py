@@ -144,7 +144,7 @@ class TextEncoder:
             )
         features = self._query_features([text]) if kind == "query" else self._document_features(text)
         prompt = self._query_prompt if kind == "query" else self._prompt
-        tokens = laid_out(features, self._tokenizer, text, prompt)
+        tokens = laid_out(features, self._tokenizer, text, prompt, (self._before, self._after))
         for module in self._model:
             if isinstance(module, MultiVectorMask):
                 features = module(features, task=kind)

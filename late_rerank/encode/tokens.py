@@ -41,7 +41,9 @@ def without_surrogates(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
-def laid_out(features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: str, prompt: str) -> list[Token]:
+def laid_out(
+    features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: str, prompt: str, markers: tuple[list[int], list[int]]
+) -> list[Token]:
     """What a model was given for one text, each position as a token with its place in the text.
 
     Args:
@@ -49,6 +51,7 @@ def laid_out(features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: s
         tokenizer: As `own_tokenizer` gives it.
         text: The text alone.
         prompt: What stands before it; its tokens stand at (0, 0).
+        markers: As `special_tokens` gives them.
 
     Returns:
         (width,) of them. What isn't in the text has start == end: opening markers stand at 0, all else at the text's end.
@@ -64,7 +67,7 @@ def laid_out(features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: s
     tokens = [(str(tokenizer.id_to_token(token)), len(text), len(text)) for token in ids]
     if not positions:
         return tokens
-    before, after = special_tokens(tokenizer)
+    before, after = markers
     own = tokenizer.encode(prompt + without_surrogates(text), add_special_tokens=False)
     chosen = _given([ids[i] for i in positions], own.ids, before, after)
     for i in positions[: len(before)]:
@@ -91,6 +94,7 @@ def _given(ids: list[int], own: list[int], before: list[int], after: list[int]) 
 def _places(offsets: Iterable[tuple[int, int]], text: str, n_prompt: int) -> Iterator[tuple[int, int]]:
     """Offsets in prompt and text -> in the text. White space that a tokenizer counts to the word after it is left out."""
     for start, end in offsets:
-        inside = slice(max(start - n_prompt, 0), max(end - n_prompt, 0))
-        word = text[inside].lstrip()
-        yield (inside.stop - len(word), inside.stop) if word else (inside.start, inside.stop)
+        start, end = max(start - n_prompt, 0), max(end - n_prompt, 0)
+        if text[start : start + 1].isspace() and (word := text[start:end].lstrip()):
+            start = end - len(word)
+        yield start, end

@@ -1,6 +1,7 @@
 """Packing a context: budgets, strategies, twins, places, order, reasons."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -201,7 +202,69 @@ class TestLayout:
         assert sorted(p.text for p in ordered(merged(passages), "source")) == sorted(TEXTS)
 
 
+def in_file(*texts):
+    """Pieces that follow each other in a file."""
+    starts = np.cumsum([0, *(len(text) + 1 for text in texts)]).tolist()
+    return [piece(text, start) for text, start in zip(texts, starts, strict=False)]
+
+
+class TestNeighbours:
+    PIECES = in_file("Stones lie still.", "Birds sing loudly.", CATS, "Nobody knows why.", "Rivers run slowly.")
+
+    def test_a_piece_brings_what_stands_before_and_after_it(self, reranker):
+        context = pack(reranker, self.PIECES[2:3], 1000, neighbours=self.PIECES)
+        assert context.text == f"[1] Birds sing loudly. {CATS} Nobody knows why."
+        part = context.parts[0]
+        assert (part.path, part.start, part.end) == ("a.txt", 18, 18 + len(part.text))
+        assert (part.id, part.index, part.merged) == ("a.txt:37", 0, ())
+
+    def test_what_follows_comes_before_what_stands_before_it_where_there_is_room_for_one(self, reranker):
+        context = pack(reranker, self.PIECES[2:3], 12, count_tokens=words, neighbours=self.PIECES)
+        assert context.text == f"[1] {CATS} Nobody knows why."
+
+    def test_none_where_there_is_no_room(self, reranker):
+        assert pack(reranker, self.PIECES[2:3], 9, count_tokens=words, neighbours=self.PIECES).text == f"[1] {CATS}"
+
+    def test_a_neighbour_that_was_ranked_itself_is_not_dropped(self, reranker):
+        context = pack(reranker, self.PIECES, 1000, top_k=1, neighbours=self.PIECES)
+        assert [part.merged for part in context.parts] == [(3, 1)] or context.parts[0].merged == (1, 3)
+        assert {dropped.document.index for dropped in context.dropped} == {0, 4}
+
+    def test_a_piece_that_two_bring_stands_once(self, reranker):
+        pieces = in_file(CATS, "Nobody knows why.", DOGS)
+        context = pack(reranker, [pieces[0], pieces[2]], 1000, neighbours=pieces)
+        assert context.text == f"[1] {CATS} Nobody knows why. {DOGS}"
+
+    def test_what_a_neighbour_matches_is_covered(self, reranker):
+        pieces = in_file(CATS, "Some bark.")
+        without, beside = (pack(reranker, pieces[:1], 100, neighbours=of) for of in (None, pieces))
+        assert len(beside.coverage.missing) < len(without.coverage.missing)
+
+    def test_documents_without_a_place_bring_none(self, reranker):
+        assert pack(reranker, [CATS], 1000, neighbours=self.PIECES).text == f"[1] {CATS}"
+
+    def test_a_searcher_takes_them_from_its_retriever(self, reranker):
+        searcher = Searcher(BM25Retriever(self.PIECES), reranker, k=1)
+        assert searcher.context("cats sleep", 100, neighbours=True).text.endswith(
+            f"Birds sing loudly. {CATS} Nobody knows why."
+        )
+        assert searcher.context("cats sleep", 100, neighbours=False).text == f"[1] {CATS}"
+
+    def test_a_searcher_whose_retriever_has_none_says_so(self, reranker):
+        class Bare:
+            def retrieve(self, query, k):
+                return [Candidate(CATS)]
+
+        with pytest.raises(TypeError, match="neighbours=True needs a retriever that has `documents`"):
+            Searcher(Bare(), reranker).context("cats", 100, neighbours=True)
+
+
 class TestCounting:
+    @given(st.text())
+    def test_the_estimate_is_one_for_six_letters_begun_and_for_each_other_character_but_white_space(self, text):
+        pieces = re.findall(r"[A-Za-z]{1,6}|[^\x00-\x7f]|[^\sA-Za-z]", text)
+        assert estimate_tokens(text) == len(pieces)
+
     def test_the_default_says_that_it_is_an_estimate(self, reranker):
         assert pack(reranker, TEXTS, 100).is_estimate
         assert not pack(reranker, TEXTS, 100, count_tokens=words).is_estimate
