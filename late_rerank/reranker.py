@@ -20,7 +20,7 @@ from late_rerank.misses import MissEncoder
 from late_rerank.parts import resolve_codec, resolve_encoder, resolve_kernel, resolve_store
 from late_rerank.places import Span, check_places
 from late_rerank.pool import CandidatePool, Cut
-from late_rerank.relevance import Calibration, calibration_for, resolve_calibration
+from late_rerank.relevance import Calibration, check_calibration, resolve_calibration
 from late_rerank.stores import Store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.timing import Timer
@@ -47,8 +47,8 @@ class Reranker:
         kernel: What computes MaxSim: "auto", "native", "numpy", "torch", or a Kernel.
         on_missing: What to do with candidates whose vectors aren't in the store: "encode" and store them, "skip" (they
             follow the scored ones, unscored), or "raise" MissingDocumentsError.
-        calibration: What makes `relevance` of scores: a Calibration or the file of one (`late-rerank calibrate` fits them);
-            None for the mean MaxSim per query token, clipped to [0, 1].
+        calibration: What makes `relevance` of scores: a Calibration, the file of one (`late-rerank calibrate` fits them), or
+            "minilm", ours for that model; None for the mean MaxSim per query token, clipped to [0, 1].
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -94,7 +94,7 @@ class Reranker:
         # Everything cheap is checked before the model is loaded.
         self.codec = resolve_codec(codec)
         self.kernel = resolve_kernel(kernel, device)
-        fitted = resolve_calibration(calibration)
+        self.calibration = resolve_calibration(calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
@@ -103,7 +103,7 @@ class Reranker:
         self.on_missing = on_missing
         try:
             self.encoder = resolve_encoder(model, backend, device)
-            self.calibration = calibration_for(fitted, self.encoder.fingerprint)
+            check_calibration(self.calibration, self.encoder.fingerprint)
             self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
             self.close()

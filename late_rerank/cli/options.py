@@ -65,7 +65,9 @@ def add_relevance(command: argparse.ArgumentParser) -> None:
         "--min-relevance", type=share, metavar="X", help="leave out documents of lower relevance, from 0 to 1 (default: none)"
     )
     command.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="what makes relevance of scores, as `late-rerank calibrate` wrote it"
+        "--calibration",
+        metavar="FILE",
+        help='what makes relevance of scores: a file of `late-rerank calibrate`, or "minilm", ours for that model',
     )
 
 

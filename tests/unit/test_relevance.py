@@ -1,6 +1,7 @@
 import asyncio
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from late_rerank import Reranker, Searcher
 from late_rerank.errors import IncompatibleError
-from late_rerank.relevance import Calibration, calibration_for, relevance
+from late_rerank.relevance import FITTED, Calibration, relevance
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE
@@ -122,13 +123,19 @@ class TestReranker:
     def test_a_pickled_reranker_keeps_it(self, fake):
         assert pickle.loads(pickle.dumps(Reranker(fake, calibration=STEEP))).calibration == STEEP
 
-    def test_a_calibration_of_the_caller_goes_before_the_built_in_one(self, monkeypatch):
-        ours = Calibration(FAKE, 0.0, 1.0, 0.0)
-        monkeypatch.setattr("late_rerank.relevance._BUILT_IN", {FAKE: ours})
+    def test_ours_is_asked_for_by_name_and_fits_the_built_in_model(self, minilm):
+        document = "Cats sleep sixteen hours a day."
+        plain, calibrated = (Reranker(minilm, calibration=each) for each in (None, "minilm"))
+        assert plain.calibration is None
+        found = [each.rerank("how long do cats sleep?", [document, "Rivers run to the sea."]) for each in (plain, calibrated)]
+        assert [[d.index for d in ranking] for ranking in found] == [[0, 1], [0, 1]]
+        assert found[1][0].relevance > 3 * found[1][1].relevance
+        with pytest.raises(IncompatibleError, match="fitted to the encoder"):
+            Reranker(FakeEncoder(), calibration="minilm")
 
-        assert calibration_for(None, FAKE) == ours
-        assert calibration_for(STEEP, FAKE) == STEEP
-        assert calibration_for(None, "another") is None
+    def test_ours_is_the_committed_benchmarks(self):
+        fitted = json.loads((Path(__file__).parents[1] / "benchmarks" / "calibration.json").read_text())["fitted"]
+        assert vars(FITTED["minilm"]) == fitted
 
 
 class TestMinRelevance:
