@@ -139,11 +139,6 @@ def shares(hits, answerable):
     }
 
 
-def with_range(values, samples):
-    """Per cent: the mean, and where 95 % of bootstrap samples have it."""
-    low, high = np.percentile(values[samples].mean(axis=1), [2.5, 97.5])
-    return [round(100 * float(number), 1) for number in (values.mean(), low, high)]
-
 
 def duplicates(reranker, collection, n_questions=30, n_documents=10):
     """How many contexts hold two versions of one document, though all fit."""

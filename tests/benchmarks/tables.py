@@ -10,6 +10,8 @@ RESULT = Path(__file__).parent / "bench.json"
 CODECS = Path(__file__).parent / "codecs.json"
 STORES = Path(__file__).parent / "stores.json"
 STORE_SCALE = Path(__file__).parent / "store_scale.json"
+CONTEXT = Path(__file__).parent / "context.json"
+COMPRESSION = Path(__file__).parent / "compression.json"
 
 DIMS = (128, 384)
 K = 100
@@ -21,6 +23,8 @@ STORE_PHASES = {
     "first_pass": "asked for the first time",
 }
 COLD_COLUMNS = ("disk", "lmdb", "lmdb-random", "sqlite")
+CONTEXT_KINDS = {"single": "one part", "both": "two parts", "joined": "two parts, candidates for the joined question"}
+NAMES = {"scifact": "SciFact", "nfcorpus": "NFCorpus", "cranfield": "Cranfield"}
 PEERS = ("numpy", "torch", "sentence-transformers", "maxsim-cpu", "numkong")
 
 
@@ -99,11 +103,30 @@ def ten_million_rows(result):
     return [f"| {name} | {' | '.join(row)} |" for name, row in cells.items()]
 
 
+def context_rows(result):
+    """Per cent of questions found by five documents: best ranked, by coverage, the difference and its range; of answerable ones."""
+    rows = []
+    for kind, name in CONTEXT_KINDS.items():
+        for collection, kinds in result["results"].items():
+            if kind in kinds:
+                found = kinds[kind]["five_documents"]
+                ranked, covered = found["relevance"], found["coverage"]
+                more, low, high = covered["above_relevance"]
+                rows.append(
+                    f"| {NAMES[collection]}, {name} | {ranked['found'][0]:.1f} | {covered['found'][0]:.1f} | "
+                    f"{more:+.1f} ({low:+.1f} to {high:+.1f}) | "
+                    f"{ranked['found_of_answerable']:.1f} | {covered['found_of_answerable']:.1f} |"
+                )
+    return rows
+
+
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
     stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
     print(*kernel_rows(result), "", rerank_row(result), "", *codec_rows(codecs), "", sep="\n")
     print(*store_rows(stores), "", *cold_store_rows(stores), "", put_row(stores), "", sep="\n")
+    context = json.loads(CONTEXT.read_text(encoding="utf-8"))
+    print(*context_rows(context), "", sep="\n")
     print(*scale_rows(scale), "", *ten_million_rows(scale), sep="\n")
 
 
