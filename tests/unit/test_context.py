@@ -20,7 +20,7 @@ from late_rerank.testing.fakes import FakeEncoder
 CATS = "Cats sleep all day and hunt at night."
 DOGS = "Dogs bark at strangers and fetch sticks."
 FISH = "Fish breathe water with gills."
-TEXTS = [CATS, "Cats sleep all day.", "A cat sleeps in the sun all day long.", DOGS, FISH]
+TEXTS = [CATS, "Cats sleep a lot.", "A cat sleeps in the sun all day long.", DOGS, FISH]
 QUERY = "cats sleep and dogs bark"
 
 
@@ -131,6 +131,32 @@ class TestChoice:
         context = pack(reranker, texts, 1000)
         assert len(context.parts) == 2
         assert [dropped.reason for dropped in context.dropped] == ["it says the same as rank 1"] * 2
+
+    def test_templates_with_other_numbers_do_not_say_the_same(self, minilm):
+        texts = [f"Version {number} of the server was released with support for Linux and macOS." for number in ("3.1", "3.2")]
+        context = pack(Reranker(minilm), texts, 1000, query="which version of the server was released?")
+        assert len(context.parts) == 2
+
+    @pytest.mark.parametrize("without", ["beginning", "end"])
+    def test_a_document_without_its_beginning_or_its_end_says_the_same(self, minilm, without):
+        sentences = [
+            "The Baltic herring spawns in shallow bays in spring.",
+            "Fishermen of the archipelago have set their nets there for centuries.",
+            "Since the nineties catches have fallen, as seals came back and the water grew warmer.",
+            "A quota now limits what each boat may land.",
+        ]
+        part = sentences[1:] if without == "beginning" else sentences[:-1]
+        texts = [" ".join(sentences), " ".join(part)]
+        assert len(pack(Reranker(minilm), texts, 1000, query="why do fishermen catch less herring?").parts) == 1
+
+    def test_a_sentence_does_not_keep_out_the_document_that_it_is_taken_from(self, reranker):
+        long = " ".join([CATS, FISH, "Nobody knows why, though many have asked, in books and songs and letters."])
+        ranking = reranker.rerank("cats sleep all day and hunt at night", [CATS, long])
+        assert ranking[0].text == CATS
+        context = pack(reranker, [CATS, long], 1000, query="cats sleep all day and hunt at night", strategy="relevance")
+        assert [part.text for part in context.parts] == [CATS, long]
+        context = pack(reranker, [long, CATS], 1000, query=f"{CATS} {FISH}", strategy="relevance")
+        assert [part.text for part in context.parts] == [long]
 
     @pytest.mark.parametrize("strategy", ["coverage", "relevance", "mmr"])
     def test_with_room_for_all_everything_different_is_there(self, reranker, strategy):
