@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,55 +17,68 @@ from late_rerank.types import F32
 # What a sentence matches by itself counts beside what it adds, and what its neighbours match counts to it: answers stand
 # beside the words of the question as often as among them.
 _OWN_SHARE = 0.1
-_NEIGHBOURS = 0.5
+_NEIGHBOURS = 1.0
 # Of what a document matches, so much is kept when it is shortened.
-_ENOUGH = 0.9
+_ENOUGH = 0.97
 
 
 @dataclass(frozen=True)
 class Extract:
-    """A document's sentences.
+    """A document's sentences, and which of them are shown.
 
     Attributes:
         text: The document's.
         spans: Where they stand in it, in order.
         order: All of them by position, most needed first.
         maxima: (n_sentences, n_query_tokens) float32, the best matches in each.
-        n_core: How many of `order` carry nearly all that the document matches; at least 1 where there are any.
+        kept: Those that are shown, by position. At first as many as carry nearly all that the document matches.
     """
 
     text: str
     spans: Sequence[Span]
     order: Sequence[int]
     maxima: F32
-    n_core: int
+    kept: tuple[int, ...]
 
-    def kept(self, n: int) -> list[Span]:
-        """Where the `n` most needed sentences stand, in the order of the text; those that follow each other as one span."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return len(self.kept) == len(self.order)
+
+    @property
+    def kept_spans(self) -> list[Span]:
+        """Where they stand, in the order of the text; those that follow each other as one span."""
         found: list[tuple[int, int]] = []  # first and last sentence
-        for i in sorted(self.order[:n]):
+        for i in sorted(self.kept):
             if found and found[-1][1] == i - 1:
                 found[-1] = (found[-1][0], i)
             else:
                 found.append((i, i))
         return [(self.spans[first][0], self.spans[last][1]) for first, last in found]
 
-    def beginning_with(self, sentence: int) -> Extract:
-        """The same, with that sentence as the most needed."""
-        return replace(self, order=[sentence, *(i for i in self.order if i != sentence)])
-
-    def shown(self, n: int) -> str:
-        """The `n` most needed sentences, with a mark wherever others are left out; the whole text for all."""
-        if n >= len(self.order):
+    @property
+    def shown(self) -> str:
+        """They, with a mark wherever others are left out; the whole text for all."""
+        if self.is_whole:
             return self.text
-        kept = self.kept(n)
-        opening = "" if kept[0][0] == self.spans[0][0] else CUT_MARK.lstrip() + " "
-        closing = "" if kept[-1][1] == self.spans[-1][1] else CUT_MARK
-        return opening + f"{CUT_MARK} ".join(self.text[start:end] for start, end in kept) + closing
+        spans = self.kept_spans
+        opening = "" if spans[0][0] == self.spans[0][0] else CUT_MARK.lstrip() + " "
+        closing = "" if spans[-1][1] == self.spans[-1][1] else CUT_MARK
+        return opening + f"{CUT_MARK} ".join(self.text[start:end] for start, end in spans) + closing
 
-    def matches(self, n: int) -> F32:
-        """(n_query_tokens,) float32, the best matches in the `n` most needed sentences."""
-        found: F32 = self.maxima[list(self.order[:n])].max(axis=0, initial=0)
+    @property
+    def matches(self) -> F32:
+        """(n_query_tokens,) float32, the best matches in them."""
+        found: F32 = self.maxima[list(self.kept)].max(axis=0, initial=0)
+        return found
+
+    def filled(self, fits: Callable[[str], bool]) -> Extract:
+        """With further sentences, most needed first, each that fits."""
+        found = self
+        for i in self.order:
+            if i not in found.kept:
+                more = replace(found, kept=(*found.kept, i))
+                found = more if fits(more.shown) else found
         return found
 
 
@@ -100,5 +113,5 @@ def _extract(text: str, spans: Sequence[Span], maxima: F32) -> Extract:
         left[best] = False
         order.append(best)
     covered = np.maximum.accumulate(matches[order], axis=0).sum(axis=1)
-    n_core = int(np.searchsorted(covered, _ENOUGH * covered[-1])) + 1 if order else 0
-    return Extract(text, spans, order, maxima, n_core)
+    n_kept = int(np.searchsorted(covered, _ENOUGH * covered[-1])) + 1 if order else 0
+    return Extract(text, spans, order, maxima, tuple(order[:n_kept]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -25,34 +26,27 @@ class Offer:
         document: Which.
         whole: (n_query_tokens,) float32, the best matches in all of it.
         extract: Its sentences, where it may be shortened.
-        n_sentences: How many of them are shown; of no meaning without them.
     """
 
     document: RankedDocument
     whole: F32
     extract: Extract | None = None
-    n_sentences: int = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing of the document is left out."""
-        return self.extract is None or self.n_sentences >= len(self.extract.order)
 
     @property
     def text(self) -> str:
         """What is shown of the document."""
-        return self.document.text if self.extract is None else self.extract.shown(self.n_sentences)
+        return self.document.text if self.extract is None else self.extract.shown
 
     @property
     def matches(self) -> F32:
         """(n_query_tokens,) float32, the best matches in what is shown."""
-        return self.whole if self.extract is None or self.is_whole else self.extract.matches(self.n_sentences)
+        return self.whole if self.extract is None or self.extract.is_whole else self.extract.matches
 
     def passage(self) -> Passage:
         """As it goes into the context."""
-        if self.extract is None or self.is_whole:
+        if self.extract is None or self.extract.is_whole:
             return passage_of(self.document, self.whole)
-        return passage_of(self.document, self.matches, self.text, self.extract.kept(self.n_sentences))
+        return passage_of(self.document, self.matches, self.text, self.extract.kept_spans)
 
 
 def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, reranker: Reranker) -> list[Offer]:
@@ -66,7 +60,7 @@ def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, rerank
     """
     found = list(offered)
     for i, extract in zip(which, extracts(query, [offered[i].document.text for i in which], reranker), strict=True):
-        found[i] = replace(offered[i], extract=extract, n_sentences=extract.n_core)
+        found[i] = replace(offered[i], extract=extract)
     return found
 
 
@@ -76,7 +70,7 @@ def cost_of(count: CountTokens, n_documents: int) -> Callable[[str], int]:
 
 
 def grown(taken: Sequence[Offer], cost: Callable[[str], int], left: int) -> tuple[list[Offer], int]:
-    """Shortened documents with further sentences of theirs, most needed first, as long as there is room.
+    """Shortened documents with further sentences of theirs, as long as there is room; the first taken first.
 
     Args:
         taken: What the context has so far.
@@ -86,21 +80,13 @@ def grown(taken: Sequence[Offer], cost: Callable[[str], int], left: int) -> tupl
     Returns:
         The same documents in the same order, and the tokens that are left then.
     """
-    found = list(taken)
-    costs = [cost(offer.text) for offer in found]
-    open_ = [i for i, offer in enumerate(found) if not offer.is_whole]
-    while open_:
-        # The best ranked first; of one document one sentence at a time.
-        for i in list(open_):
-            longer = replace(found[i], n_sentences=found[i].n_sentences + 1)
-            more = cost(longer.text) - costs[i]
-            if more > left:
-                open_.remove(i)
-                continue
-            found[i], left = longer, left - more
-            costs[i] += more
-            if longer.is_whole:
-                open_.remove(i)
+    found = []
+    for offer in taken:
+        if offer.extract is not None and left > 0:
+            room = cost(offer.text) + left
+            offer = replace(offer, extract=offer.extract.filled(partial(_costs_at_most, cost, room)))
+            left = room - cost(offer.text)
+        found.append(offer)
     return found, left
 
 
@@ -120,9 +106,10 @@ def shrunk(
         None where of no document a sentence fits; or, with `cut`, a word.
     """
     for offer in offered:
-        shorter = next((each for each in _shorter(offer) if fits(each.text)), None)
-        if shorter is not None:
-            return shorter.passage()
+        if offer.extract is not None:
+            fitting = replace(offer.extract, kept=()).filled(fits)
+            if fitting.kept:
+                return replace(offer, extract=fitting).passage()
         text = cut_to(offer.document.text, fits) if cut else None
         if text is not None:
             spans = [(0, len(text) - len(CUT_MARK))]
@@ -130,13 +117,8 @@ def shrunk(
     return None
 
 
-def _shorter(offer: Offer) -> Iterator[Offer]:
-    """With fewer and fewer sentences; then with one, the most needed first."""
-    for n in range(offer.n_sentences - 1, 0, -1):
-        yield replace(offer, n_sentences=n)
-    if offer.extract is not None:
-        for sentence in offer.extract.order[1:]:
-            yield replace(offer, extract=offer.extract.beginning_with(sentence), n_sentences=1)
+def _costs_at_most(cost: Callable[[str], int], room: int, text: str) -> bool:
+    return cost(text) <= room
 
 
 def _matches_in(offer: Offer, spans: Sequence[Span], query: str, reranker: Reranker) -> F32:

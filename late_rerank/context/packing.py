@@ -9,26 +9,17 @@ from typing import Any, Literal
 import numpy as np
 
 from late_rerank.checks import check_top_k
+from late_rerank.context.choosing import STRATEGIES, Choice, StrategyName
 from late_rerank.context.counting import CountTokens, counter
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
 from late_rerank.context.neighbours import with_neighbours
-from late_rerank.context.offers import Offer, cost_of, grown, shortened, shrunk
+from late_rerank.context.offers import Offer, cost_of, grown, shrunk
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
-from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
-from late_rerank.context.twins import Twins
-from late_rerank.context.worth import worth
+from late_rerank.context.selection import Room
 from late_rerank.reranker import Reranker
-from late_rerank.types import F32, I64, Candidate, RankedDocument
+from late_rerank.types import F32, Candidate, RankedDocument
 
-StrategyName = Literal["coverage", "relevance", "mmr"]
-STRATEGIES = ("coverage", "relevance", "mmr")
 Oversize = Literal["cut", "drop"]
-
-_DIVERSITY = 0.3
-# How many of the candidates are shortened, since a tokenizer must find their sentences (about 2 ms each): the best ones, more
-# for a larger budget, none of which shrinks to less than so many tokens, but for very few.
-_SHORTENED = 10
-_SHORTEST = 50
 
 
 def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
@@ -62,8 +53,8 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
         count_tokens: The reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number of tokens; None
             for an estimate.
-        compress: Show of each document the sentences that carry nearly all that it matches, with a mark where others are left
-            out, and as many more as there is room for. Needs an encoder that can tell its tokens' places.
+        compress: Where no further document fits whole, take some by the sentences that carry nearly all that they match, with a
+            mark where others are left out. Needs an encoder that can tell its tokens' places.
         neighbours: Where to look for the pieces before and after those that were taken, in their files: the retriever's
             documents, most often. They join them as far as there is room; those that the store doesn't hold are encoded.
 
@@ -80,26 +71,24 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     count = counter(count_tokens)
     documents = [document for document in ranked if document.score is not None and document.text.strip()]
     maxima = reranker.token_maxima(query, [document.text for document in documents])
-    offered = [Offer(document, whole) for document, whole in zip(documents, maxima, strict=True)]
-    if compress:
-        promising = Room(len(offered), _SHORTENED + budget_tokens // _SHORTEST)
-        which = _chosen(offered, maxima, np.ones(len(offered), dtype=np.int64), promising, strategy, reranker).taken
-        offered = shortened(offered, which, query, reranker)
     cost = cost_of(count, len(documents))
-    costs = np.array([cost(offer.text) for offer in offered], dtype=np.int64)
-    chosen = _chosen(offered, maxima, costs, Room(budget_tokens, top_k), strategy, reranker)
-    left = budget_tokens - int(costs[chosen.taken].sum())
-    taken, left = grown([offered[i] for i in chosen.taken], cost, left)
+    choice = Choice([Offer(*each) for each in zip(documents, maxima, strict=True)], maxima, strategy, reranker)
+    choice.take(Room(budget_tokens, top_k), cost)
+    if compress:
+        choice.take_shortened(query, cost)
+    taken, left = grown([choice.offered[i] for i in choice.taken], cost, choice.left)
     passages = [offer.passage() for offer in taken]
     if neighbours is not None:
         passages = with_neighbours(passages, documents, neighbours, _Space(query, reranker, count, left).matches_if_room)
     if not passages:
-        alone = shrunk(offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut")
+        alone = shrunk(
+            choice.offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut"
+        )
         passages = [] if alone is None else [alone]
     passages = _fitting(passages, order, count, budget_tokens)
     text = text_of(passages)
     reasons = {id(document): "it has no text, or was not scored" for document in ranked}
-    reasons |= {id(documents[i]): chosen.why_not(i, costs, documents) for i in range(len(documents))}
+    reasons |= {id(document): choice.why_not(i) for i, document in enumerate(documents)}
     inside = {id(document) for passage in passages for document in (passage.document, *passage.merged)}
     matches = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(-1, maxima.shape[1])
     return Context(
@@ -128,39 +117,6 @@ class _Space:
         self.left -= n_tokens
         matches: F32 = self.reranker.token_maxima(self.query, [text])[0]
         return matches
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What was taken, in this order, and of what wasn't why."""
-
-    taken: list[int]
-    twins: dict[int, int]
-    room: Room
-
-    def why_not(self, document: int, costs: I64, documents: Sequence[RankedDocument]) -> str:
-        if document in self.twins:
-            return f"it says the same as rank {documents[self.twins[document]].rank}"
-        if costs[document] > self.room.budget:
-            return f"it is larger ({costs[document]} tokens) than the budget"
-        return f"{self.room.top_k} others were taken" if len(self.taken) == self.room.top_k else "no room was left"
-
-
-def _chosen(
-    offered: Sequence[Offer], maxima: F32, costs: I64, room: Room, strategy: StrategyName, reranker: Reranker
-) -> _Chosen:
-    texts = [offer.document.text for offer in offered]
-    twin_of = Twins(texts, maxima, reranker).of
-    if strategy == "coverage":
-        shown = np.array([offer.matches for offer in offered], dtype=np.float32).reshape(maxima.shape)
-        return _Chosen(*select_by_coverage(worth(shown), costs, room, twin_of), room)
-    return _Chosen(*select(_strategy(strategy, texts, maxima, reranker), costs, room, twin_of), room)
-
-
-def _strategy(name: StrategyName, texts: Sequence[str], maxima: F32, reranker: Reranker) -> Strategy:
-    if name == "relevance":
-        return ByRelevance()
-    return ByMarginalRelevance(maxima.mean(axis=1), lambda document: reranker.similarity(texts[document], texts), _DIVERSITY)
 
 
 def _fitting(passages: list[Passage], order: Order, count: CountTokens, budget: int) -> list[Passage]:

@@ -108,7 +108,7 @@ class ByMarginalRelevance:
 
 
 def select(
-    strategy: Strategy, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None]
+    strategy: Strategy, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None], before: Sequence[int] = ()
 ) -> tuple[list[int], dict[int, int]]:
     """Fill a room.
 
@@ -117,13 +117,18 @@ def select(
         costs: (n_documents,) int64, tokens.
         room: What may be taken.
         twin_of: Which of the documents that were taken says the same as another; None if none does.
+        before: What was taken already, and is in no room any more but counts for `top_k`.
 
     Returns:
-        What was taken, in this order, and what wasn't since a document that was taken says the same: twin by document.
+        What was taken, in this order, after what was before; and what wasn't since another that was says the same: twin by
+        document.
     """
-    taken: list[int] = []
+    taken = list(before)
     twins: dict[int, int] = {}
     open_ = np.ones(len(costs), dtype=np.bool_)
+    for document in before:
+        strategy.take(document)
+        open_[document] = False
     left = room.budget
     while len(taken) != room.top_k and (allowed := open_ & (costs <= left)).any():
         document = strategy.best(allowed)
@@ -139,7 +144,7 @@ def select(
 
 
 def select_by_coverage(
-    matches: F32, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None]
+    matches: F32, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None], before: Sequence[int] = ()
 ) -> tuple[list[int], dict[int, int]]:
     """`select` by what a set covers.
 
@@ -150,5 +155,5 @@ def select_by_coverage(
     found = []
     for each in (costs, None):
         strategy = ByCoverage(matches, each)
-        found.append((select(strategy, costs, room, twin_of), strategy.worth))
+        found.append((select(strategy, costs, room, twin_of, before), strategy.worth))
     return max(found, key=lambda selected: selected[1])[0]

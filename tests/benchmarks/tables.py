@@ -104,7 +104,7 @@ def ten_million_rows(result):
 
 
 def context_rows(result):
-    """Per cent of questions found by five documents: best ranked, by coverage, the difference and its range; of answerable ones."""
+    """Per cent of questions found by five documents: best ranked, by coverage, the difference; the two of answerable ones."""
     rows = []
     for kind, name in CONTEXT_KINDS.items():
         for collection, kinds in result["results"].items():

@@ -1,0 +1,101 @@
+"""Which documents go into the context: whole ones first, then what is needed most of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from late_rerank.context.offers import Offer, shortened
+from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
+from late_rerank.context.twins import Twins
+from late_rerank.context.worth import worth
+from late_rerank.reranker import Reranker
+from late_rerank.types import F32, I64
+
+StrategyName = Literal["coverage", "relevance", "mmr"]
+STRATEGIES = ("coverage", "relevance", "mmr")
+
+_DIVERSITY = 0.3
+# How many of the candidates are shortened, since a tokenizer must find their sentences (about 2 ms each): the best ones, more for
+# a larger budget, none of which shrinks to less than so many tokens, but for very few.
+_SHORTENED = 10
+_SHORTEST = 50
+
+
+class Choice:
+    """Documents while they are chosen.
+
+    Args:
+        offered: One a document, by rank.
+        maxima: (n_documents, n_query_tokens) float32, their best matches.
+        strategy: How to choose.
+        reranker: Knows their token vectors.
+
+    Attributes:
+        offered: As given, some of them shortened later.
+        taken: Positions, in the order in which they were taken.
+        left: Tokens of the budget that are left.
+    """
+
+    def __init__(self, offered: Sequence[Offer], maxima: F32, strategy: StrategyName, reranker: Reranker) -> None:
+        self.offered = list(offered)
+        self.taken: list[int] = []
+        self.left = 0
+        self._texts = [offer.document.text for offer in offered]
+        self._maxima = maxima
+        self._strategy = strategy
+        self._reranker = reranker
+        self._twin_of = Twins(self._texts, maxima, reranker).of
+        self._twins: dict[int, int] = {}
+        self._room = Room(0)
+        self._costs: I64 = np.empty(0, dtype=np.int64)
+
+    def take(self, room: Room, cost: Callable[[str], int]) -> None:
+        """Take documents as they are offered, as long as there is room.
+
+        Args:
+            room: What the whole context may hold.
+            cost: Of a text, in tokens.
+        """
+        self._room, self.left = room, room.budget
+        self._costs = np.array([cost(offer.text) for offer in self.offered], dtype=np.int64)
+        self._take_more()
+
+    def take_shortened(self, query: str, cost: Callable[[str], int]) -> None:
+        """Take others by their most needed sentences, if there is still room."""
+        promising = Room(len(self.offered), len(self.taken) + _SHORTENED + self._room.budget // _SHORTEST)
+        best, _ = self._select(np.ones(len(self.offered), dtype=np.int64), promising)
+        which = best[len(self.taken) :]
+        self.offered = shortened(self.offered, which, query, self._reranker)
+        self._costs[which] = [cost(self.offered[i].text) for i in which]
+        self._take_more()
+
+    def why_not(self, document: int) -> str:
+        """Why a document wasn't taken."""
+        if document in self._twins:
+            return f"it says the same as rank {self.offered[self._twins[document]].document.rank}"
+        if self._costs[document] > self._room.budget:
+            return f"it is larger ({self._costs[document]} tokens) than the budget"
+        return f"{self._room.top_k} others were taken" if len(self.taken) == self._room.top_k else "no room was left"
+
+    def _take_more(self) -> None:
+        before = len(self.taken)
+        self.taken, twins = self._select(self._costs, Room(self.left, self._room.top_k))
+        self._twins |= twins
+        self.left -= int(self._costs[self.taken[before:]].sum())
+
+    def _select(self, costs: I64, room: Room) -> tuple[list[int], dict[int, int]]:
+        if self._strategy == "coverage":
+            shown = np.array([offer.matches for offer in self.offered], dtype=np.float32).reshape(self._maxima.shape)
+            return select_by_coverage(worth(shown), costs, room, self._twin_of, self.taken)
+        return select(self._greedy(), costs, room, self._twin_of, self.taken)
+
+    def _greedy(self) -> Strategy:
+        if self._strategy == "relevance":
+            return ByRelevance()
+        texts, reranker = self._texts, self._reranker
+        return ByMarginalRelevance(
+            self._maxima.mean(axis=1), lambda document: reranker.similarity(texts[document], texts), _DIVERSITY
+        )
