@@ -18,8 +18,8 @@ StrategyName = Literal["coverage", "relevance", "mmr"]
 STRATEGIES = ("coverage", "relevance", "mmr")
 
 _DIVERSITY = 0.3
-# How many of the candidates are shortened, since a tokenizer must find their sentences (about 2 ms each): the best ones, more for
-# a larger budget, none of which shrinks to less than so many tokens, but for very few.
+# How many of the candidates are shortened, since a tokenizer must find their sentences (about 2 ms each): the best, and more
+# for a larger budget; few of them shrink to less than so many tokens.
 _SHORTENED = 10
 _SHORTEST = 50
 

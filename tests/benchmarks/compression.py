@@ -163,8 +163,8 @@ def by_bm25(query, text, budget, neighbours):
     score = [own[i] + neighbours * (own.get(i - 1, 0) + own.get(i + 1, 0)) for i in range(len(spans))]
     taken, tokens = [], 0
     for i in sorted(range(len(spans)), key=lambda i: -score[i]):  # equal scores in the order of the text
-        longer = Extract(text, spans, [*taken, i, *set(range(len(spans))) - {*taken, i}], np.empty(0), 0)
-        cost = estimate_tokens(block(1, longer.shown(len(taken) + 1)))
+        longer = Extract(text, spans, range(len(spans)), np.empty(0), (*taken, i))
+        cost = estimate_tokens(block(1, longer.shown))
         if cost <= budget:
             taken, tokens = [*taken, i], cost
     return [spans[i] for i in taken], tokens

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from benchmarks.tables import (
     CODECS,
+    CONTEXT,
     RESULT,
     STORE_SCALE,
     STORES,
     codec_rows,
     cold_store_rows,
+    context_rows,
     kernel_rows,
     rerank_row,
     scale_rows,
@@ -56,6 +58,11 @@ def test_its_figures_of_time_are_the_committed_ones():
 def test_its_figures_of_stores_are_the_committed_ones():
     stores, scale = (json.loads(path.read_text()) for path in (STORES, STORE_SCALE))
     for row in (*store_rows(stores), *cold_store_rows(stores), *scale_rows(scale), *ten_million_rows(scale)):
+        assert row in README
+
+
+def test_its_figures_of_contexts_are_the_committed_ones():
+    for row in context_rows(json.loads(CONTEXT.read_text())):
         assert row in README
 
 
