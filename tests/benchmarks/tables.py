@@ -120,13 +120,30 @@ def context_rows(result):
     return rows
 
 
+COMPRESSION_ROWS = (
+    ("squad", "half", "words_kept", "half of five paragraphs: of the paragraph that answers"),
+    ("squad", "quarter", "words_kept", "a quarter of five paragraphs: of the paragraph that answers"),
+    ("scifact", "half", "sentence_kept", "half of an abstract: of the sentences nearest to the claim by words"),
+)
+
+
+def compression_rows(result):
+    """Per cent kept at the same number of tokens: compressed, cut at the end, best sentences by BM25, and with neighbours."""
+    rows = []
+    for part, room, measure, name in COMPRESSION_ROWS:
+        kept = (result["results"][part][room][way][measure]["mean"] for way in ("ours", "end", "bm25", "bm25_neighbours"))
+        rows.append(f"| {name} | {' | '.join(f'{mean:.1f} ({low:.0f} to {high:.0f})' for mean, low, high in kept)} |")
+    return rows
+
+
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
     stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
     print(*kernel_rows(result), "", rerank_row(result), "", *codec_rows(codecs), "", sep="\n")
     print(*store_rows(stores), "", *cold_store_rows(stores), "", put_row(stores), "", sep="\n")
     context = json.loads(CONTEXT.read_text(encoding="utf-8"))
-    print(*context_rows(context), "", sep="\n")
+    compression = json.loads(COMPRESSION.read_text(encoding="utf-8"))
+    print(*context_rows(context), "", *compression_rows(compression), "", sep="\n")
     print(*scale_rows(scale), "", *ten_million_rows(scale), sep="\n")
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from benchmarks.tables import (
     CODECS,
+    COMPRESSION,
     CONTEXT,
     RESULT,
     STORE_SCALE,
     STORES,
     codec_rows,
     cold_store_rows,
+    compression_rows,
     context_rows,
     kernel_rows,
     rerank_row,
@@ -63,6 +65,8 @@ def test_its_figures_of_stores_are_the_committed_ones():
 
 def test_its_figures_of_contexts_are_the_committed_ones():
     for row in context_rows(json.loads(CONTEXT.read_text())):
+        assert row in README
+    for row in compression_rows(json.loads(COMPRESSION.read_text())):
         assert row in README
 
 
