@@ -6,6 +6,7 @@ import os
 
 from late_rerank import codecs, maxsim
 from late_rerank.encode import Encoder
+from late_rerank.encode.backends.names import check_backend
 from late_rerank.stores import MemoryStore, Store, open_store
 
 
@@ -62,15 +63,15 @@ def resolve_encoder(model: str | Encoder, backend: str, device: str | None) -> E
 
     Raises:
         ModelError: The model can't be found, or can't be what it says.
+        MissingDependencyError: The named backend isn't installed.
         ValueError: The backend isn't known.
         TypeError: It is neither.
     """
-    if backend not in ("auto", "torch"):
-        raise ValueError(f'backend must be "auto" or "torch", got {backend!r}')
+    check_backend(backend)
     if isinstance(model, str):
         from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
 
-        return TextEncoder(model, device=device)
+        return TextEncoder(model, backend=backend, device=device)
     if isinstance(model, Encoder):
         return model
     raise TypeError(

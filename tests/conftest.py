@@ -9,6 +9,18 @@ from late_rerank.codecs import Float32Codec
 from late_rerank.testing.fakes import FakeEncoder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def torch_unless_asked(tmp_path_factory):
+    """backend="auto" is torch: for vectors exact to float32, and so that no engine converts each tiny checkpoint.
+
+    test_backends.py asks for engines. What they convert goes to a folder of this session's.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("late_rerank.encode.backends.choosing.installed_engines", list)
+        patch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path_factory.mktemp("hf_home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def minilm():
     """The real built-in model, loaded once. CI installs the extra `offline`."""

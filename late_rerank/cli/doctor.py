@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from late_rerank.cli.options import add_json
+from late_rerank.cli.options import add_backend, add_json
 
 
 def register(commands: Any) -> None:
@@ -16,6 +16,7 @@ def register(commands: Any) -> None:
         description="Show kernel, backend and model; refuse a checkpoint that can't be encoded as it was trained (exit 1).",
     )
     command.add_argument("model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", a folder, or a hub name')
+    add_backend(command)
     add_json(command)
     command.set_defaults(run=run)
 
@@ -28,12 +29,11 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import print_json
     from late_rerank.encode import TextEncoder
 
-    encoder = TextEncoder(options.model)
+    encoder = TextEncoder(options.model, backend=options.backend)
     names = ("late-rerank", "sentence-transformers", "transformers", "torch", "numpy")
     report = {
         "kernel": maxsim.kernel().name,
         "native_kernel": maxsim.describe_native(),
-        "backend": "torch",
         **encoder.describe(),
         "versions": {name: version(name) for name in names},
     }

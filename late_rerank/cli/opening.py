@@ -32,7 +32,8 @@ def opened_reranker(
     """
     from late_rerank import Reranker
 
-    more = {"codec": options.codec, "calibration": getattr(options, "calibration", None)}  # not every command has one
+    more = {"codec": options.codec, "backend": options.backend}
+    more["calibration"] = getattr(options, "calibration", None)  # not every command has one
     if options.store is not None and is_url(options.store):
         with open_url(options.store) as store, Reranker(options.model, store=store, **more) as reranker:
             yield reranker

@@ -95,13 +95,24 @@ def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> No
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """--model and --codec."""
+    """--model, --backend and --codec."""
     command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    add_backend(command)
     command.add_argument(
         "--codec",
         default="int8",
         choices=["float32", "float16", "int8", "int4", "binary"],  # as in late_rerank.codecs, which would load NumPy for --help
         help="how token vectors are packed (default: int8)",
+    )
+
+
+def add_backend(command: argparse.ArgumentParser) -> None:
+    """--backend."""
+    command.add_argument(
+        "--backend",
+        default="auto",
+        choices=["auto", "torch", "openvino", "onnx"],  # as in late_rerank.encode.backends
+        help="what runs the model (default: auto, the fastest installed that gives torch's vectors)",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from copy import copy
 from itertools import compress
 from threading import Lock
@@ -12,12 +13,15 @@ import numpy as np
 import torch
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
+from late_rerank.encode.backends.choosing import FEW_TOKENS, Backend, accelerate
+from late_rerank.encode.backends.names import check_backend
+from late_rerank.encode.backends.threads import one_thread
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.fingerprint import fingerprint
 from late_rerank.encode.loading import check_encodes, document_prompt, load_checkpoint, load_minilm, local_folder
 from late_rerank.encode.pooling import Kind, pools, without_pooling
-from late_rerank.encode.tokens import PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
+from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
 from late_rerank.types import F32, TokenVectors
@@ -33,12 +37,15 @@ class TextEncoder:
 
     Args:
         model: "minilm" (built in), a folder (native, PyLate or Stanford ColBERT format), or a hub name.
-        device: A torch device; None for the fastest there is.
+        backend: What runs the transformer: "torch", "openvino", "onnx", or "auto" for the fastest installed whose token vectors
+            have a cosine of at least .999 to torch's in float32.
+        device: A torch device; None for the fastest there is. On any but a CPU torch runs the model.
         max_tokens: Cap on a document's own tokens, markers not counted; longer ones are cut and say so in
             `truncated`. None, the default, encodes documents of any length whole, window by window.
 
     Attributes:
         name: `model` as given.
+        backend: The Backend that runs it: its name, precision, and why it is this one.
         checkpoint: What the files are; None for "minilm".
         dim: Components of one token vector.
         fingerprint: Digest of all that changes document vectors by more than rounding.
@@ -47,12 +54,16 @@ class TextEncoder:
 
     Raises:
         ModelError: The model can't be found, or can't be what it says.
-        ValueError: `max_tokens` is below 1.
+        MissingDependencyError: The named backend isn't installed.
+        ValueError: `max_tokens` is below 1, or the backend isn't known.
     """
 
-    def __init__(self, model: str = MINILM, *, device: str | None = None, max_tokens: int | None = None) -> None:
+    def __init__(
+        self, model: str = MINILM, *, backend: str = "auto", device: str | None = None, max_tokens: int | None = None
+    ) -> None:
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, or None for no cap, got {max_tokens}")
+        check_backend(backend)
         self.name = model
         self.max_tokens = max_tokens
         self.checkpoint: Checkpoint | None = None
@@ -61,6 +72,8 @@ class TextEncoder:
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
         self._model.eval()
+        self._device = self._model.device
+        self.backend = Backend("torch", "f32", 1.0, "until the model is checked")
         self._transformer = cast(Any, self._model[0])
         self.dim = int(self._model.get_embedding_dimension() or 0)
         self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
@@ -75,9 +88,12 @@ class TextEncoder:
             self._model.tokenizer.padding_side = "right"
         self._set_window()
         self._check_layout()
+        self._plain_queries = False
+        self._plain_queries = self._are_queries_plain()
         for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
             check_encodes(model, kind, encode, self.dim)
         self.fingerprint = fingerprint(self._model, self._document_settings())
+        self.backend = accelerate(self._model, backend, self.fingerprint, self._try_out)
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
         """Encode queries with the model's own markers and expansion.
@@ -86,11 +102,12 @@ class TextEncoder:
             In the order of `texts`; `truncated` says which were longer than the model takes, and were cut.
         """
         rows: list[F32] = []
+        truncated: list[bool] = []
         for start in range(0, len(texts), BATCH_QUERIES):
-            vectors, mask = self._forward(self._query_features(texts[start : start + BATCH_QUERIES]), "query")
+            features, cut = self._query_features(texts[start : start + BATCH_QUERIES])
+            vectors, mask = self._forward(features, "query")
             rows += [row[kept] for row, kept in zip(vectors, mask, strict=True)]
-        whole = (self._tokenizer.encode(self._query_prompt + without_surrogates(text)) for text in texts)
-        truncated = [len(encoding.ids) > self.query_tokens for encoding in whole]
+            truncated += cut
         return TokenVectors.from_arrays(rows, self.dim, truncated)
 
     def encode_document(self, texts: Sequence[str]) -> TokenVectors:
@@ -142,7 +159,7 @@ class TextEncoder:
                 f"{self.name} pools the tokens of a {kind}: a vector stands for several, and has no place in the text. "
                 "unpooled() gives the same model before pooling."
             )
-        features = self._query_features([text]) if kind == "query" else self._document_features(text)
+        features = self._query_features([text])[0] if kind == "query" else self._document_features(text)
         prompt = self._query_prompt if kind == "query" else self._prompt
         tokens = laid_out(features, self._tokenizer, text, prompt, (self._before, self._after))
         for module in self._model:
@@ -179,7 +196,8 @@ class TextEncoder:
             "model": self.name,
             "format": self.checkpoint.format if self.checkpoint else "built in",
             "fingerprint": self.fingerprint,
-            "device": str(self._model.device),
+            "backend": f"{self.backend.name} ({self.backend.precision}): {self.backend.reason}",
+            "device": str(self._device),
             "dim": self.dim,
             "query_prefix": self._query_prompt,
             "document_prefix": self._prompt,
@@ -192,11 +210,20 @@ class TextEncoder:
             "similarity": self._model.similarity_fn_name,
         }
 
-    def _query_features(self, texts: Sequence[str]) -> dict[str, Any]:
-        """What the model is given for queries: ids, and masks that say which of them are the text's."""
+    def _query_features(self, texts: Sequence[str]) -> tuple[dict[str, Any], list[bool]]:
+        """What the model is given for queries: ids, and masks that say which of them are the text's. And which were cut."""
         clean = [without_surrogates(text) for text in texts]
+        ids = [self._tokenizer.encode(self._query_prompt + text, add_special_tokens=False).ids for text in clean]
+        room = self.query_tokens - len(self._before) - len(self._after)
+        truncated = [len(own) > room for own in ids]
+        if self._plain_queries and len(ids) == 1:
+            given = torch.tensor([self._before + ids[0][:room] + self._after], dtype=torch.int64)
+            return {"input_ids": given, "attention_mask": torch.ones_like(given)}, truncated
+        return self._preprocessed(clean), truncated
+
+    def _preprocessed(self, texts: Sequence[str]) -> dict[str, Any]:
         with self._preprocess_lock:
-            features: dict[str, Any] = self._model.preprocess(clean, prompt=self._query_prompt or None, task="query")
+            features: dict[str, Any] = self._model.preprocess(texts, prompt=self._query_prompt or None, task="query")
         return features
 
     # Documents: ids -> pieces -> batches -> vectors.
@@ -246,10 +273,9 @@ class TextEncoder:
 
     def _forward(self, features: dict[str, Any], task: str) -> tuple[F32, np.ndarray]:
         """Vectors (n, width, dim) float32 and which of them count (n, width) bool."""
-        moved = {
-            name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value for name, value in features.items()
-        }
-        with torch.inference_mode():
+        moved = {name: value.to(self._device) if isinstance(value, torch.Tensor) else value for name, value in features.items()}
+        few = self.backend.name == "torch" and moved["input_ids"].numel() <= FEW_TOKENS
+        with torch.inference_mode(), one_thread() if few else nullcontext():
             out = self._model(moved, task=task)
         vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
         return vectors, out["attention_mask"].bool().cpu().numpy()
@@ -278,6 +304,23 @@ class TextEncoder:
         if content < 1:
             raise ModelError(f"document length {self.window_tokens} leaves no room beside {n_markers} marker tokens")
         self.overlap_tokens = 0 if self._pools else min(OVERLAP_TOKENS, content // 4)
+
+    def _are_queries_plain(self) -> bool:
+        """Whether a query is no more than its markers and tokens, as we would lay it out: that saves half a millisecond."""
+        if self._transformer.query_expansion is not None:
+            return False
+        self._plain_queries = True
+        for text in (PROBE, PROBE * self.query_tokens):
+            ours, theirs = self._query_features([text])[0], self._preprocessed([text])
+            if any(not torch.equal(ours[name], theirs[name].cpu()) for name in ours):
+                return False
+        return True
+
+    def _try_out(self) -> F32:
+        """Token vectors of some text, as a query and as documents of several lengths."""
+        texts = [PROBE, PASSAGE, PASSAGE[: len(PASSAGE) // 3]]
+        found: F32 = np.concatenate([self.encode_document(texts).values, self.encode_query(texts).values])
+        return found
 
     def _document_settings(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,57 @@
+"""A transformer without its torch weights: ids and masks in, last hidden states out of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutput
+
+from late_rerank.types import F32
+
+Run = Callable[[NDArray[np.int64], NDArray[np.int64]], F32]
+"""Token ids and their mask, (n, width) int64 each -> (n, width, dim) float32. Safe to call from several threads."""
+
+
+class HiddenStates(nn.Module):
+    """A Hugging Face model as engines convert it: two inputs, one output. Type ids are left out, they are 0 for one text."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(n, width) ids and mask -> (n, width, dim)."""
+        hidden: torch.Tensor = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, return_dict=True
+        ).last_hidden_state
+        return hidden
+
+
+class EngineBackbone(nn.Module):
+    """Stands where the Hugging Face model stood, for sentence-transformers' Transformer module.
+
+    Args:
+        config: The Hugging Face model's.
+        run: The engine.
+    """
+
+    def __init__(self, config: Any, run: Run) -> None:
+        super().__init__()
+        self.config = config
+        self._run = run
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_others: Any) -> BaseModelOutput:
+        """As the Hugging Face model's; what else it would take is 0 or unused for text."""
+        hidden = self._run(input_ids.numpy(), attention_mask.to(torch.int64).numpy())
+        return BaseModelOutput(last_hidden_state=torch.from_numpy(hidden))
+
+
+def example() -> dict[str, torch.Tensor]:
+    """Inputs to trace a model with."""
+    ids = torch.ones((2, 7), dtype=torch.int64)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -1,0 +1,76 @@
+"""ONNX Runtime, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx  # noqa: F401 - torch's exporter needs it, and says so late
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.threads import n_processors
+from late_rerank.types import F32
+
+VERSION = ort.__version__
+_OPSET = 17
+_ERRORS_ONLY = 3
+
+
+def precisions() -> tuple[str, ...]:
+    """What it computes in: one thing."""
+    return ("f32",)
+
+
+def convert(model: HiddenStates, folder: Path) -> None:
+    """Write a model as ONNX Runtime reads it.
+
+    Raises:
+        Exception: Of whatever kind torch's exporter raises for what it can't convert.
+    """
+    inputs = example()
+    width = {0: "n", 1: "width"}
+    torch.onnx.export(
+        model,
+        (inputs["input_ids"], inputs["attention_mask"]),
+        str(folder / "model.onnx"),
+        input_names=list(inputs),
+        output_names=["hidden"],
+        dynamic_axes={**dict.fromkeys(inputs, width), "hidden": width},
+        opset_version=_OPSET,
+        dynamo=False,  # the newer exporter needs another package, takes five times as long, and its files run no faster
+    )
+
+
+def load(folder: Path, few_tokens: int, precision: str) -> Run:  # noqa: ARG001 - there is one
+    """An engine for what `convert` wrote.
+
+    Args:
+        folder: Where it lies.
+        few_tokens: Up to so many in a batch are run by one thread.
+        precision: Of `precisions` the only one.
+    """
+    path = str(folder / "model.onnx")
+    n_threads = n_processors()
+    one = _session(path, 1)
+    all_ = one if n_threads == 1 else _session(path, n_threads)
+
+    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
+        session = one if ids.size <= few_tokens else all_
+        found: F32 = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        return found
+
+    return run
+
+
+def _session(path: str, n_threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that spin while they wait would take the processor from everything else.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

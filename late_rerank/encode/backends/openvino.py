@@ -1,0 +1,87 @@
+"""OpenVINO: bfloat16 where the processor computes in it, else float32."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.threads import n_processors
+from late_rerank.types import F32
+
+VERSION = ov.__version__.split("-")[0]
+
+
+def precisions() -> tuple[str, ...]:
+    """What it computes in here, fastest first."""
+    fast = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "f32") if fast else ("f32",)
+
+
+def convert(model: HiddenStates, folder: Path) -> None:
+    """Write a model as OpenVINO reads it.
+
+    Raises:
+        Exception: Of whatever kind OpenVINO's frontend raises for what it can't convert.
+    """
+    # Unasked, it would save weights as float16.
+    ov.save_model(ov.convert_model(model, example_input=example()), folder / "model.xml", compress_to_fp16=False)
+
+
+def load(folder: Path, few_tokens: int, precision: str) -> Run:
+    """An engine for what `convert` wrote.
+
+    Args:
+        folder: Where it lies.
+        few_tokens: Up to so many in a batch are run by one thread; more would wait for each other on a busy machine.
+        precision: One of `precisions`.
+    """
+    core = ov.Core()
+    model = core.read_model(folder / "model.xml")
+    one = _Engine(core, model, precision, 1)
+    n_threads = n_processors()
+    all_ = one if n_threads == 1 else _Engine(core, model, precision, n_threads)
+
+    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
+        return (one if ids.size <= few_tokens else all_).run(ids, mask)
+
+    return run
+
+
+class _Engine:
+    """A compiled model, compiled at its first call, and requests to it."""
+
+    def __init__(self, core: Any, model: Any, precision: str, n_threads: int) -> None:
+        # Set, not hinted at: unset, the precision is what OpenVINO likes best.
+        settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": n_threads, "NUM_STREAMS": 1}
+        self._compile = partial(core.compile_model, model, "CPU", settings)
+        self._compiled: Any = None
+        self._lock = Lock()
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
+        request = self._request()
+        try:
+            request.infer({0: ids, 1: mask})
+            # Copied: the request's own output is overwritten by its next call.
+            found: F32 = request.get_output_tensor(0).data.copy()
+            return found
+        finally:
+            self._idle.put(request)
+
+    def _request(self) -> Any:
+        """One that nobody uses: a request takes one call at a time."""
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            with self._lock:
+                if self._compiled is None:
+                    self._compiled = self._compile()
+            return self._compiled.create_infer_request()

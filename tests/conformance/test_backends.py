@@ -1,0 +1,198 @@
+"""Engines that run a model instead of torch: the same vectors, whatever checkpoint, thread or folder."""
+
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import native, pylate, stanford
+
+from late_rerank import Reranker
+from late_rerank.encode import TextEncoder
+from late_rerank.encode.backends import choosing
+from late_rerank.encode.backends.choosing import LEAST_COSINE
+from late_rerank.errors import MissingDependencyError
+from late_rerank.testing import EncoderTests
+
+ENGINES = {"openvino": "openvino", "onnx": "onnxruntime"}
+QUERY = "how do several threads wait for each other?"
+LONG = "A barrier makes threads wait until all of them have arrived. " * 60
+TEXTS = ["A barrier makes threads wait.", "Cats sleep all day, as everybody knows who has one.", LONG, "Rivers run to the sea."]
+
+
+@pytest.fixture(scope="module", params=list(ENGINES))
+def name(request):
+    pytest.importorskip(ENGINES[request.param], reason=f'needs pip install "late-rerank[{request.param}]"')
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def engine(name, minilm):
+    return TextEncoder("minilm", backend=name)
+
+
+def least_cosine(ours, theirs):
+    assert len(ours.values) == len(theirs.values)
+    return float((ours.values * theirs.values).sum(axis=1).min())
+
+
+class EngineTests(EncoderTests):
+    # bfloat16's, where a processor computes in it: a batch's width decides how sums are split.
+    tolerance = 2e-2
+    backend: str
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, minilm):
+        pytest.importorskip(ENGINES[cls.backend])
+        return TextEncoder("minilm", backend=cls.backend)
+
+
+class TestOpenVINO(EngineTests):
+    backend = "openvino"
+
+
+class TestOnnx(EngineTests):
+    backend = "onnx"
+
+
+class TestVectors:
+    def test_they_are_torchs(self, engine, minilm):
+        assert engine.backend.least_cosine >= LEAST_COSINE
+        assert least_cosine(engine.encode_document(TEXTS), minilm.encode_document(TEXTS)) >= LEAST_COSINE
+        assert least_cosine(engine.encode_query([QUERY, "cats"]), minilm.encode_query([QUERY, "cats"])) >= LEAST_COSINE
+
+    def test_documents_that_torch_stored_serve_them(self, engine, minilm, tmp_path):
+        assert engine.fingerprint == minilm.fingerprint
+        with Reranker(minilm, store=tmp_path) as torch, Reranker(engine, store=tmp_path) as other:
+            expected = torch.rerank(QUERY, TEXTS)
+            found = other.rerank(QUERY, TEXTS)
+        assert found.n_hits == len(TEXTS)
+        assert [d.index for d in found] == [d.index for d in expected]
+        np.testing.assert_allclose([d.score for d in found], [d.score for d in expected], rtol=2e-3)
+
+    @pytest.mark.parametrize("make", [native, pylate, stanford])
+    def test_every_format_of_checkpoint_runs_on_them(self, make, name, tmp_path):
+        folder = str(make(tmp_path))
+        engine, torch = TextEncoder(folder, backend=name), TextEncoder(folder, backend="torch")
+        assert engine.backend.name == name
+        assert least_cosine(engine.encode_document(TEXTS), torch.encode_document(TEXTS)) >= LEAST_COSINE
+        assert least_cosine(engine.encode_query([QUERY]), torch.encode_query([QUERY])) >= LEAST_COSINE
+
+    def test_many_threads_get_what_one_gets(self, engine):
+        texts = [f"{text} {i}" for i, text in enumerate(TEXTS * 3)]
+        alone = [(engine.encode_query([text]).values, engine.encode_document([text]).values) for text in texts]
+        found = [None] * len(texts)
+
+        def encode(i):
+            found[i] = (engine.encode_query([texts[i]]).values, engine.encode_document([texts[i]]).values)
+
+        for _ in range(3):
+            threads = [threading.Thread(target=encode, args=(i,)) for i in range(len(texts))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            for ours, theirs in zip(found, alone, strict=True):
+                np.testing.assert_array_equal(ours[0], theirs[0])
+                np.testing.assert_array_equal(ours[1], theirs[1])
+
+    def test_tokens_stand_row_for_row_with_them(self, engine):
+        assert len(engine.tokens(QUERY, "query")) == len(engine.encode_query([QUERY]).values)
+
+
+class TestKept:
+    def test_a_model_is_converted_once(self, name, minilm, monkeypatch):
+        TextEncoder("minilm", backend=name)
+        module = f"late_rerank.encode.backends.{name}.convert"
+        monkeypatch.setattr(module, lambda *_: pytest.fail("converted again"))
+        assert TextEncoder("minilm", backend=name).backend.name == name
+
+    def test_where_nothing_can_be_written_it_runs_all_the_same(self, name, minilm, monkeypatch, tmp_path):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
+        assert TextEncoder("minilm", backend=name).backend.name == name
+
+    def test_what_was_half_converted_is_not_left_behind(self, name, minilm, monkeypatch, tmp_path):
+        def half(model, folder):
+            (Path(folder) / "model.xml").write_text("<half")
+            raise OSError("disk full")
+
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+        monkeypatch.setattr(f"late_rerank.encode.backends.{name}.convert", half)
+        with pytest.warns(UserWarning, match=f"torch runs the model instead of {name}: .*disk full"):
+            assert TextEncoder("minilm", backend=name).backend.name == "torch"
+        assert list((tmp_path / "late-rerank").iterdir()) == []
+
+
+class TestChoosing:
+    def test_auto_takes_the_fastest_installed_without_a_word(self, minilm, monkeypatch):
+        for name in ENGINES:
+            pytest.importorskip(ENGINES[name])
+        for installed in (["openvino", "onnx"], ["onnx"], []):
+            monkeypatch.setattr(choosing, "installed_engines", lambda installed=installed: installed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert TextEncoder("minilm").backend.name == (installed or ["torch"])[0]
+
+    def test_torch_runs_what_an_engine_can_not_and_one_warning_says_why(self, name, minilm, monkeypatch):
+        def refuse(*_):
+            raise RuntimeError("unknown operation: aten::magic")
+
+        monkeypatch.setattr(f"late_rerank.encode.backends.{name}.load", refuse)
+        monkeypatch.setattr(choosing, "installed_engines", lambda: [name])
+        for backend in (name, "auto"):
+            with pytest.warns(UserWarning, match=f"torch runs the model instead of {name}: .*aten::magic") as caught:
+                encoder = TextEncoder("minilm", backend=backend)
+            assert len(caught) == 1
+            assert caught[0].filename == __file__
+            assert encoder.backend.name == "torch"
+            assert encoder.encode_query([QUERY]).values.shape[1] == 384
+
+    def test_an_engine_whose_vectors_are_others_is_not_taken(self, name, minilm, monkeypatch):
+        module = __import__(f"late_rerank.encode.backends.{name}", fromlist=["load"])
+        load = module.load
+
+        def wrong(*arguments):
+            run = load(*arguments)
+            return lambda ids, mask: run(ids, mask) + np.random.default_rng(0).standard_normal(384).astype(np.float32) / 9
+
+        monkeypatch.setattr(module, "load", wrong)
+        with pytest.warns(UserWarning, match=r"token vectors have a cosine of 0\.\d+ to torch's"):
+            assert TextEncoder("minilm", backend=name).backend.name == "torch"
+
+    def test_openvino_computes_in_float32_where_bfloat16_loses_too_much(self, minilm, monkeypatch):
+        openvino = pytest.importorskip("late_rerank.encode.backends.openvino")
+        monkeypatch.setattr(choosing, "_LEAST_TRIED", 0.999999)
+        encoder = TextEncoder("minilm", backend="openvino")
+        assert (encoder.backend.name, encoder.backend.precision) == ("openvino", openvino.precisions()[-1])
+        assert encoder.backend.least_cosine > 0.999999
+
+    def test_a_name_that_is_not_installed_says_what_to_install(self, monkeypatch):
+        monkeypatch.setattr("late_rerank.encode.backends.names.find_spec", lambda _: None)
+        with pytest.raises(MissingDependencyError, match=r"late-rerank\[openvino\]"):
+            Reranker(backend="openvino")
+
+    def test_an_unknown_name_is_refused_with_all_known_ones(self):
+        with pytest.raises(ValueError, match="backend must be one of auto, torch, openvino, onnx, got 'tensorrt'"):
+            TextEncoder("minilm", backend="tensorrt")
+
+    def test_doctor_says_what_runs_and_why(self, name, minilm, monkeypatch, capsys):
+        from late_rerank.cli import main
+
+        monkeypatch.setattr(choosing, "installed_engines", lambda: [name])
+        assert main(["doctor"]) == 0
+        assert f"{name} (" in capsys.readouterr().out
+
+
+def test_a_query_on_torch_leaves_its_number_of_threads_as_it_was(minilm):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        minilm.encode_query([QUERY])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
