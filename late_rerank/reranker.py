@@ -287,6 +287,7 @@ class Reranker:
             "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
             "model": self.model_name,
+            "backend": getattr(getattr(self.encoder, "backend", None), "name", "the encoder's own"),
             "codec": self.codec.name,
             "fingerprint": self.encoder.fingerprint,
         }

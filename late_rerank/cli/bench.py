@@ -25,8 +25,9 @@ def register(commands: Any) -> None:
         "bench",
         help="time MaxSim and a whole rerank on this machine, beside others",
         description="Time MaxSim on each codec beside NumPy, torch, sentence-transformers, and numkong and maxsim-cpu where "
-        'they are installed (pip install "late-rerank[bench]"); then a rerank of 100 stored passages beside encoding them '
-        "again, and beside a cross-encoder. One thread, turns interleaved, medians. Takes some minutes.",
+        'they are installed (pip install "late-rerank[bench]"); then encoding under each installed backend, and a rerank of '
+        "100 stored passages beside encoding them again, and beside a cross-encoder. One thread, turns interleaved, medians. Takes "
+        "some minutes.",
     )
     command.add_argument("--quick", action="store_true", help="time MaxSim for 100 documents at dim 128 only")
     command.add_argument("--skip-end-to-end", action="store_true", help="time MaxSim only; needs no model")
@@ -94,6 +95,8 @@ def _print_tables(report: dict[str, Any]) -> None:
     console.print(_ratio_table(report["kernel"]))
     for name, notes in _notes(report["peers"]).items():
         console.print(f"{name}: {'; '.join(notes)}")
+    if report["encoding"]:
+        console.print(_encoding_table(report["encoding"]))
     if report["end_to_end"]:
         console.print(_end_to_end_table(report["end_to_end"]))
 
@@ -137,6 +140,21 @@ def _notes(peers: list[dict[str, Any]]) -> dict[str, list[str]]:
         if overlaps and min(overlaps) < 1:
             notes.setdefault(name, {})[f"not exact, its top 10 agrees with float64 to {min(overlaps):.1f} at worst"] = None
     return {name: list(said) for name, said in notes.items()}
+
+
+def _encoding_table(rows: list[dict[str, Any]]) -> Any:
+    documents = f"{rows[0]['n_documents']} documents, ms"
+    headings = ["query, ms", "torch's over it", documents, "sentence-transformers' over it", "cosine to torch"]
+    table = _table("encoding by the built-in model", ["backend"], headings)
+    for row in rows:
+        times = (
+            f"{row['query_ms']:.1f}",
+            f"{row['ratio']['query']:.1f}",
+            f"{row['documents_ms']:,.0f}",
+            f"{row['ratio']['documents']:.1f}",
+        )
+        table.add_row(f"{row['backend']} {row['precision']}", *times, f"{row['least_cosine']:.4f}")
+    return table
 
 
 def _end_to_end_table(result: dict[str, Any]) -> Any:

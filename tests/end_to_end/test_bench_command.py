@@ -14,8 +14,8 @@ def test_bench_prints_one_json_object(capfd):
     assert main(["bench", "--quick", "--skip-end-to-end", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
 
-    assert set(report) == {"machine", "commit", "versions", "kernel", "peers", "end_to_end"}
-    assert report["end_to_end"] is None
+    assert set(report) == {"machine", "commit", "versions", "kernel", "peers", "encoding", "end_to_end"}
+    assert report["encoding"] is report["end_to_end"] is None
     assert {(row["k"], row["dim"]) for row in report["kernel"]} == {(100, 128)}
     assert [row["codec"] for row in report["kernel"]] == ["int8", "int4", "binary", "float16", "float32"]
     assert set(report["kernel"][0]["ratio"]) >= {"numpy", "torch", "sentence-transformers"}
@@ -27,7 +27,10 @@ def test_bench_prints_tables(report, monkeypatch, capsys):
     )
     end_to_end |= {"k": 100, "n_tokens": 18000, "model": "minilm", "codec": "int8", "kernel": "numpy"}
     refused = {"k": 100, "dim": 128, "name": "theirs", "refused": "off by a lot"}
-    whole = {**report, "peers": [*report["peers"], refused], "end_to_end": end_to_end}
+    encoding = {"backend": "openvino", "precision": "bf16", "least_cosine": 0.9999, "n_documents": 100}
+    encoding |= {"query_ms": 2.5, "documents_ms": 1200.0, "ratio": {"query": 4.2, "documents": 3.9}}
+    peers = [*report["peers"], refused]
+    whole = {**report, "peers": peers, "encoding": [encoding], "end_to_end": end_to_end}
     monkeypatch.setattr(bench, "_in_one_thread", lambda **options: whole)
     assert main(["bench"]) == 0
     out = capsys.readouterr().out
@@ -35,6 +38,7 @@ def test_bench_prints_tables(report, monkeypatch, capsys):
     assert "others' time over ours" in out
     assert "theirs: off by a lot" in out
     assert "18,000 tokens" in out
+    assert "openvino" in out
 
 
 def test_a_failed_measurement_exits_with_1_and_one_line(monkeypatch, capfd):

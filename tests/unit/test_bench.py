@@ -192,6 +192,18 @@ def test_the_machine_has_no_host_name(monkeypatch):
     assert provenance.machine().endswith(f"Python {platform.python_version()}, one thread")
 
 
+def test_encoding_is_measured_under_each_backend_that_is_installed(minilm):
+    from late_rerank.encode.backends.names import installed_engines
+    from late_rerank.evaluate.bench.encoding import QUERY, measure
+
+    rows = measure(["Cats sleep all day.", "Rivers run to the sea."], n_turns=1)
+
+    assert [row["backend"] for row in rows] == [*installed_engines(), "torch"]
+    assert min(min(row["query_ms"], row["documents_ms"], *row["ratio"].values()) for row in rows) > 0
+    assert rows[-1]["ratio"]["query"] == rows[-1]["least_cosine"] == 1
+    assert len(minilm.encode_query([QUERY]).values) == 32
+
+
 def test_end_to_end_has_the_fields_of_the_contract(minilm, monkeypatch):
     from late_rerank.encode import TextEncoder
     from late_rerank.evaluate.bench.end_to_end import measure

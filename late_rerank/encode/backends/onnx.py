@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from late_rerank.encode.backends.backbone import HiddenStates, Run, example
-from late_rerank.encode.backends.threads import n_processors
 from late_rerank.types import F32
 
 VERSION = ort.__version__
@@ -54,7 +53,7 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:  # noqa: ARG001 
         precision: Of `precisions` the only one.
     """
     path = str(folder / "model.onnx")
-    n_threads = n_processors()
+    n_threads = torch.get_num_threads()  # as many as torch would take for documents
     one = _session(path, 1)
     all_ = one if n_threads == 1 else _session(path, n_threads)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+import torch
 from numpy.typing import NDArray
 
 from late_rerank.encode.backends.backbone import HiddenStates, Run, example
-from late_rerank.encode.backends.threads import n_processors
 from late_rerank.types import F32
 
 VERSION = ov.__version__.split("-")[0]
@@ -46,7 +46,7 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
     core = ov.Core()
     model = core.read_model(folder / "model.xml")
     one = _Engine(core, model, precision, 1)
-    n_threads = n_processors()
+    n_threads = torch.get_num_threads()  # as many as torch would take for documents
     all_ = one if n_threads == 1 else _Engine(core, model, precision, n_threads)
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:

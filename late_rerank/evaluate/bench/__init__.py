@@ -28,7 +28,7 @@ def benchmark(*, quick: bool, end_to_end: bool, progress: bool) -> dict[str, Any
 
     Args:
         quick: 100 documents of 128 components only.
-        end_to_end: Also whole reranks with the built-in model; "end_to_end" is None without.
+        end_to_end: Also encoding and whole reranks with the built-in model; "encoding" and "end_to_end" are None without.
         progress: Show bars on stderr, if that is a terminal.
 
     Returns:
@@ -48,10 +48,11 @@ def benchmark(*, quick: bool, end_to_end: bool, progress: bool) -> dict[str, Any
         rows += compared.kernel
         peers += compared.peers
     report = {"machine": machine(), "commit": commit(), "versions": versions(), "kernel": rows, "peers": peers}
-    return {**report, "end_to_end": _end_to_end(progress=progress) if end_to_end else None}
+    return {**report, **(_with_model(progress=progress) if end_to_end else {"encoding": None, "end_to_end": None})}
 
 
-def _end_to_end(*, progress: bool) -> dict[str, Any]:
-    from late_rerank.evaluate.bench.end_to_end import measure  # noqa: PLC0415 - loads torch and the model
+def _with_model(*, progress: bool) -> dict[str, Any]:
+    from late_rerank.evaluate.bench import encoding, end_to_end  # noqa: PLC0415 - they load torch and the model
 
-    return measure(progress=progress)
+    texts = [candidate.text for candidate in end_to_end.passages(end_to_end.K)]
+    return {"encoding": encoding.measure(texts, progress=progress), "end_to_end": end_to_end.measure(progress=progress)}

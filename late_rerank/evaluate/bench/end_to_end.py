@@ -52,7 +52,8 @@ def measure(*, k: int = K, n_turns: int = _TURNS, progress: bool = False) -> dic
             "cross_encoder": timed(cross_encode, warm_up=False),
         }
         seconds = medians(samplers, n_turns=n_turns, title="end to end", progress=progress)
-        parts = {"dim": reranker.encoder.dim, "codec": reranker.codec.name, "kernel": reranker.kernel.name, "backend": "torch"}
+        parts = {"dim": reranker.encoder.dim, "codec": reranker.codec.name, "kernel": reranker.kernel.name}
+        parts["backend"] = reranker.stats()["backend"]
     others = {f"{name}_ms": round(seconds[name] * 1000, 1) for name in ("uncached", "cross_encoder")}
     return {"k": len(candidates), "n_tokens": report.n_tokens, "model": _MODEL, **parts, **_stages(runs), **others}
 

@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.util import maxsim
 
 from late_rerank.encode.builtin import minilm_source
-from late_rerank.encode.loading import local_folder, quiet_loading
+from late_rerank.encode.loading import load_minilm, local_folder, quiet_loading
 from late_rerank.evaluate.bench.peers import Peer, Scores
 from late_rerank.evaluate.bench.turns import fastest, timed
 from late_rerank.evaluate.bench.workload import Workload
@@ -61,6 +61,12 @@ def cross_encoder(query: str, texts: Sequence[str]) -> Callable[[], Any]:
         model = CrossEncoder(str(local_folder(minilm_source())), num_labels=1, device="cpu", local_files_only=True)
     pairs = [(query, text) for text in texts]
     return lambda: model.predict(pairs, batch_size=32, show_progress_bar=False)
+
+
+def sentence_transformers_encode(texts: Sequence[str]) -> Callable[[], Any]:
+    """A call that encodes documents by sentence-transformers' own `encode_document`, in float32."""
+    model = load_minilm("cpu")
+    return lambda: model.encode_document(list(texts), show_progress_bar=False)
 
 
 def _numpy(scores: torch.Tensor) -> Scores:

@@ -1,0 +1,54 @@
+"""What encoding a query and documents costs under each backend that is installed, and by sentence-transformers itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from late_rerank.encode import TextEncoder
+from late_rerank.encode.backends.names import installed_engines
+from late_rerank.evaluate.bench.torch_peers import sentence_transformers_encode
+from late_rerank.evaluate.bench.turns import Sampler, medians, timed
+
+# 32 tokens with the built-in model's markers.
+QUERY = (
+    "how do I run a function in another thread and get its result later, without waiting for the others that are still running "
+    "there now, please, or not"
+)
+_TURNS = 9
+
+
+def measure(texts: Sequence[str], *, n_turns: int = _TURNS, progress: bool = False) -> list[dict[str, Any]]:
+    """Time them in turns, the built-in model.
+
+    Args:
+        texts: Documents.
+        n_turns: Of each.
+        progress: Show a bar on stderr, if that is a terminal.
+
+    Returns:
+        One entry a backend, fastest first, torch last: its "precision", the least cosine of its token vectors to torch's,
+        medians "query_ms" (one query of 32 tokens) and "documents_ms" (all of them), and "ratio": torch's time over its for the
+        query, and that of sentence-transformers' encode_document over its for the documents.
+    """
+    encoders = {name: TextEncoder(backend=name) for name in (*installed_engines(), "torch")}
+    samplers: dict[tuple[str, str], Sampler] = {}
+    for name, encoder in encoders.items():
+        samplers[name, "query"] = timed(lambda encoder=encoder: encoder.encode_query([QUERY]))  # type: ignore[misc]
+        samplers[name, "documents"] = timed(lambda encoder=encoder: encoder.encode_document(texts), warm_up=False)  # type: ignore[misc]
+    samplers["sentence-transformers", "documents"] = timed(sentence_transformers_encode(texts), warm_up=False)
+    for sample in samplers.values():
+        sample()  # engines compile at the first call
+    seconds = medians(samplers, n_turns=n_turns, title="encoding", progress=progress)
+    reference = {"query": seconds["torch", "query"], "documents": seconds["sentence-transformers", "documents"]}
+    return [
+        {
+            "backend": encoder.backend.name,
+            "precision": encoder.backend.precision,
+            "least_cosine": round(encoder.backend.least_cosine, 5),
+            "n_documents": len(texts),
+            **{f"{what}_ms": round(seconds[name, what] * 1000, 2) for what in reference},
+            "ratio": {what: round(time / seconds[name, what], 2) for what, time in reference.items()},
+        }
+        for name, encoder in encoders.items()
+    ]
