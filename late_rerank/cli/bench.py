@@ -26,8 +26,8 @@ def register(commands: Any) -> None:
         help="time MaxSim and a whole rerank on this machine, beside others",
         description="Time MaxSim on each codec beside NumPy, torch, sentence-transformers, and numkong and maxsim-cpu where "
         'they are installed (pip install "late-rerank[bench]"); then encoding under each installed backend, and a rerank of '
-        "100 stored passages beside encoding them again, and beside a cross-encoder. One thread, turns interleaved, medians. Takes "
-        "some minutes.",
+        "100 stored passages beside encoding them again, and beside a cross-encoder. One thread, turns interleaved, medians. "
+        "Takes some minutes.",
     )
     command.add_argument("--quick", action="store_true", help="time MaxSim for 100 documents at dim 128 only")
     command.add_argument("--skip-end-to-end", action="store_true", help="time MaxSim only; needs no model")

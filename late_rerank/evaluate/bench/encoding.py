@@ -13,7 +13,7 @@ from late_rerank.evaluate.bench.turns import Sampler, medians, timed
 # 32 tokens with the built-in model's markers.
 QUERY = (
     "how do I run a function in another thread and get its result later, without waiting for the others that are still running "
-    "there now, please, or not"
+    "there right now, if any"
 )
 _TURNS = 9
 
