@@ -129,13 +129,10 @@ class TextEncoder:
             for piece in self._pieces(opening, ids[: self.max_tokens]):
                 pieces.append(piece)
                 owners.append(i)
-        rows: list[list[F32]] = [[] for _ in texts]
-        for owner, vectors in zip(owners, self._encode_pieces(pieces), strict=True):
-            rows[owner].append(vectors)
-        empty = np.empty((0, self.dim), dtype=np.float32)
-        # One document's windows become one array; TokenVectors joins the documents.
-        joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else empty for parts in rows]
-        return TokenVectors.from_arrays(joined, self.dim, truncated)
+        vectors = self._encode_pieces(pieces)
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        np.add.at(offsets, np.array(owners, dtype=np.int64) + 1, [len(piece) for piece in vectors])
+        return TokenVectors(_end_to_end(vectors, self.dim), np.cumsum(offsets), np.array(truncated, dtype=np.bool_))
 
     def tokens(self, text: str, kind: Kind) -> list[Token]:
         """The tokens of one text with their places in it, row for row with its vectors.
@@ -338,3 +335,14 @@ class TextEncoder:
         ours = next(self._pieces(*self._token_ids(PROBE))).ids
         if ours != theirs:
             raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
+
+
+def _end_to_end(arrays: list[F32], dim: int) -> F32:
+    """Arrays as one. Empties the list on the way, so that two copies of all are never held."""
+    values = np.empty((sum(map(len, arrays)), dim), dtype=np.float32)
+    stop = len(values)
+    while arrays:
+        array = arrays.pop()
+        values[stop - len(array) : stop] = array
+        stop -= len(array)
+    return values
