@@ -30,6 +30,14 @@ def check_min_relevance(min_relevance: float | None) -> None:
         raise ValueError(f"min_relevance must be from 0 to 1, or None to keep all, got {min_relevance}")
 
 
+def check_budget(budget_tokens: object) -> None:
+    """See to it that a budget is a whole number of at least 0."""
+    if isinstance(budget_tokens, bool) or not isinstance(budget_tokens, (int, np.integer)):
+        raise TypeError(f"budget_tokens must be an int, got {budget_tokens!r:.60}")
+    if budget_tokens < 0:
+        raise ValueError(f"budget_tokens must be 0 or more, got {budget_tokens}")
+
+
 def check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]]) -> None:
     """See to it that there are queries, none blank, and a list of candidates for each."""
     if isinstance(queries, str):

@@ -58,16 +58,27 @@ class Matcher:
                 maxima[i] = of_text
         return maxima
 
-    def likeness(self, text: str, others: Sequence[str]) -> F32:
-        """(n_others,) float32: the mean over a text's tokens of their best match in each of the others; 0 for blank ones."""
+    def likeness(self, text: str, others: Sequence[str], spans: Sequence[Span] | None = None) -> F32:
+        """The mean over a text's tokens of their best match in each of the others; 0 for blank ones.
+
+        Returns:
+            (n_others,) float32; with `spans` of the text (n_others, n_spans), over each span's tokens, 1 where it has none.
+        """
+        n_spans = 1 if spans is None else len(spans)
+        found = np.zeros((len(others), n_spans), dtype=np.float32)
         for document in self._documents(CandidatePool([text])):
             own = self._codec.decode(document.packed)
             if not len(own.values):
                 break  # not blank, but nothing that the model knows
-            found: F32 = self.in_texts(own, others).mean(axis=1, dtype=np.float32)
-            found[found < -1] = 0
-            return found
-        return np.zeros(len(others), dtype=np.float32)
+            maxima = self.in_texts(own, others)
+            if spans is None:
+                found[:, 0] = maxima.mean(axis=1, dtype=np.float32)
+            else:
+                first, n_tokens = runs(tokens_of(self._encoder, text, "document", len(own.values)), spans)
+                for i, (start, n) in enumerate(zip(first.tolist(), n_tokens.tolist(), strict=True)):
+                    found[:, i] = maxima[:, start : start + n].mean(axis=1) if n else 1
+            found[maxima.sum(axis=1) < -1 - maxima.shape[1]] = 0
+        return found if spans is not None else found[:, 0]
 
     def _maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         return maxsim.token_maxima(self._kernel, self._codec, query, documents)

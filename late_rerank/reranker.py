@@ -243,17 +243,26 @@ class Reranker:
             raise ValueError(f"got {len(texts)} texts but {len(spans)} lists of spans")
         return self._matcher.in_spans(self._query_vectors(query), texts, spans)
 
-    def similarity(self, text: str, others: Sequence[str]) -> F32:
+    def similarity(self, text: str, others: Sequence[str], *, spans: Sequence[Span] | None = None) -> F32:
         """How much of what a document says each of the others says too; stored vectors first, misses are encoded and stored.
+
+        Args:
+            text: The document.
+            others: To compare with.
+            spans: Parts of the document to ask for one by one, (start, end) in code points, in order and without overlap.
 
         Returns:
             (n_others,) float32, in the order of `others`: the mean over the document's tokens of their best match. 1 for the
             same text, but for the codec's rounding; not symmetric: a piece of a text is in the text. 0 where one is blank.
+            With `spans` (n_others, n_spans), over each part's tokens; 1 for a part without tokens.
 
         Raises:
             TypeError: One of them is no str.
+            IncompatibleError: With `spans`, the encoder can't tell its tokens' places, or pools them.
         """
-        return self._matcher.likeness(text, others)
+        if spans is not None:
+            check_places(self.encoder, "asked for parts of a text")
+        return self._matcher.likeness(text, others, spans)
 
     def index(
         self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from late_rerank.checks import check_min_relevance, check_top_k
+from late_rerank.checks import check_budget, check_min_relevance, check_top_k
 from late_rerank.codecs import Codec
 from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
@@ -45,7 +45,8 @@ class Choice:
     def __post_init__(self) -> None:
         check_top_k(self.top_k)
         check_min_relevance(self.min_relevance)
-        _check_budget(self.budget_tokens)
+        if self.budget_tokens is not None:
+            check_budget(self.budget_tokens)
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, or None, got {self.order!r:.60}")
         counter(self.count_tokens)
@@ -160,15 +161,6 @@ def check_count(name: str, value: object, *, or_none: bool = False) -> None:
         raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def _check_budget(value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"budget_tokens must be an int or None, got {value!r:.60}")
-    if value < 0:
-        raise ValueError(f"budget_tokens must be 0 or more, got {value}")
 
 
 def _content(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None) -> str | None:

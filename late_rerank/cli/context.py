@@ -22,7 +22,7 @@ def register(commands: Any) -> None:
     command.add_argument("--strategy", choices=("coverage", "relevance", "mmr"), default="coverage", help="default: coverage")
     command.add_argument("--order", choices=("relevance", "edges", "source"), default="relevance", help="default: relevance")
     command.add_argument("--top-k", type=at_least_one, metavar="N", help="documents at most (default: as many as fit)")
-    command.add_argument("--compress", action="store_true", help="show of each document the sentences that carry its matches")
+    command.add_argument("--compress", action="store_true", help="fill the room that is left with the best sentences of others")
     command.add_argument(
         "--neighbours", action="store_true", help="with the pieces before and after in the file, where there is room"
     )
@@ -89,6 +89,8 @@ def _json(query: str, budget_tokens: int, context: Context) -> dict[str, Any]:
         "coverage": {
             "matches": [round(float(match), 4) for match in context.coverage.matches],
             "tokens": context.coverage.tokens,
+            "well": context.coverage.well,
+            "weakly": context.coverage.weakly,
             "missing": context.coverage.missing,
         },
         "dropped": [{"id": left.document.id, "rank": left.document.rank, "reason": left.reason} for left in context.dropped],
@@ -96,7 +98,10 @@ def _json(query: str, budget_tokens: int, context: Context) -> dict[str, Any]:
 
 
 def _tokens(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
     if number < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of 0 or more, got {text!r}")
     return number

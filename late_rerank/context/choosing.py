@@ -9,7 +9,7 @@ import numpy as np
 
 from late_rerank.context.offers import Offer, shortened
 from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
-from late_rerank.context.twins import Twins
+from late_rerank.context.twins import Twins, words_in
 from late_rerank.context.worth import worth
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32, I64
@@ -68,7 +68,8 @@ class Choice:
         promising = Room(len(self.offered), len(self.taken) + _SHORTENED + self._room.budget // _SHORTEST)
         best, _ = self._select(np.ones(len(self.offered), dtype=np.int64), promising)
         which = best[len(self.taken) :]
-        self.offered = shortened(self.offered, which, query, self._reranker)
+        said = "".join(words_in(self._texts[i]) for i in self.taken)
+        self.offered = shortened(self.offered, which, query, self._reranker, said)
         self._costs[which] = [cost(self.offered[i].text) for i in which]
         self._take_more()
 
@@ -78,7 +79,9 @@ class Choice:
             return f"it says the same as rank {self.offered[self._twins[document]].document.rank}"
         if self._costs[document] > self._room.budget:
             return f"it is larger ({self._costs[document]} tokens) than the budget"
-        return f"{self._room.top_k} others were taken" if len(self.taken) == self._room.top_k else "no room was left"
+        if len(self.taken) == self._room.top_k:
+            return "another was taken" if self._room.top_k == 1 else f"{self._room.top_k} others were taken"
+        return "no room was left"
 
     def _take_more(self) -> None:
         before = len(self.taken)
@@ -97,5 +100,7 @@ class Choice:
             return ByRelevance()
         texts, reranker = self._texts, self._reranker
         return ByMarginalRelevance(
-            self._maxima.mean(axis=1), lambda document: reranker.similarity(texts[document], texts), _DIVERSITY
+            self._maxima.sum(axis=1) / max(self._maxima.shape[1], 1),
+            lambda document: reranker.similarity(texts[document], texts),
+            _DIVERSITY,
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from late_rerank.context.selection import ByCoverage
 from late_rerank.context.sentences import CUT_MARK, sentences
+from late_rerank.context.twins import words_in
 from late_rerank.context.worth import worth
 from late_rerank.places import Span
 from late_rerank.reranker import Reranker
@@ -18,6 +19,13 @@ from late_rerank.types import F32
 # beside the words of the question as often as among them.
 _OWN_SHARE = 0.1
 _NEIGHBOURS = 1.0
+# Where sentences were said already, the others must match so much of what all do; and where none fits but by itself, those are
+# taken that match so much of what the best one does.
+_STILL = 0.8
+_CARRYING = 0.5
+# More sentences of one document are never shown shortened, and after so many that don't fit no further one is tried.
+_MOST_NEEDED = 200
+_TRIES = 20
 # Of what a document matches, so much is kept when it is shortened.
 _ENOUGH = 0.97
 
@@ -29,9 +37,10 @@ class Extract:
     Attributes:
         text: The document's.
         spans: Where they stand in it, in order.
-        order: All of them by position, most needed first.
+        order: Those that may be shown by position, most needed first.
         maxima: (n_sentences, n_query_tokens) float32, the best matches in each.
         kept: Those that are shown, by position. At first as many as carry nearly all that the document matches.
+        carrying: Those that match at least half as much as the best one, most needed first.
     """
 
     text: str
@@ -39,11 +48,12 @@ class Extract:
     order: Sequence[int]
     maxima: F32
     kept: tuple[int, ...]
+    carrying: tuple[int, ...] = ()
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is left out."""
-        return len(self.kept) == len(self.order)
+        return len(self.kept) == len(self.spans)
 
     @property
     def kept_spans(self) -> list[Span]:
@@ -74,44 +84,59 @@ class Extract:
 
     def filled(self, fits: Callable[[str], bool]) -> Extract:
         """With further sentences, most needed first, each that fits."""
-        found = self
-        for i in self.order:
-            if i not in found.kept:
-                more = replace(found, kept=(*found.kept, i))
-                found = more if fits(more.shown) else found
-        return found
+        return _with(self, [i for i in self.order if i not in set(self.kept)], fits)
+
+    def shrunk(self, fits: Callable[[str], bool]) -> Extract:
+        """With as many of those that carry matches as fit; then, if any does, with further ones."""
+        fitting = _with(replace(self, kept=()), self.carrying, fits)
+        return fitting.filled(fits) if fitting.kept else fitting
 
 
-def extracts(query: str, texts: Sequence[str], reranker: Reranker) -> list[Extract]:
+def _with(extract: Extract, further: Sequence[int], fits: Callable[[str], bool]) -> Extract:
+    n_refused = 0
+    for i in further:
+        more = replace(extract, kept=(*extract.kept, i))
+        if fits(more.shown):
+            extract, n_refused = more, 0
+        elif (n_refused := n_refused + 1) == _TRIES:
+            break
+    return extract
+
+
+def extracts(query: str, texts: Sequence[str], reranker: Reranker, said: str = "") -> list[Extract]:
     """Each text's sentences by what they add to the match of the query, from its stored vectors.
 
     Args:
         query: Not blank.
         texts: None blank.
         reranker: Knows their token vectors, and where in the text each stands.
+        said: What was said already, as `words_in` gives it: such sentences aren't shown.
 
     Raises:
         IncompatibleError: The encoder can't tell its tokens' places, or pools them.
     """
     spans = [sentences(text) for text in texts]
     maxima = reranker.span_maxima(query, texts, spans)
-    return [_extract(*each) for each in zip(texts, spans, maxima, strict=True)]
+    return [_extract(*each, said) for each in zip(texts, spans, maxima, strict=True)]
 
 
-def _extract(text: str, spans: Sequence[Span], maxima: F32) -> Extract:
+def _extract(text: str, spans: Sequence[Span], maxima: F32, said: str) -> Extract:
     matches = worth(maxima)
     single = matches.sum(axis=1)
     beside = np.zeros_like(single)
     beside[1:] += single[:-1]
     beside[:-1] += single[1:]
     greedy = ByCoverage(matches, None, _OWN_SHARE * (single + _NEIGHBOURS * beside))
-    left = np.ones(len(spans), dtype=np.bool_)
+    left = np.array([not said or words_in(text[start:end]) not in said for start, end in spans], dtype=np.bool_)
     order: list[int] = []
-    while left.any():
+    while left.any() and len(order) < _MOST_NEEDED:
         best = greedy.best(left)
         greedy.take(best)
         left[best] = False
         order.append(best)
     covered = np.maximum.accumulate(matches[order], axis=0).sum(axis=1)
-    n_kept = int(np.searchsorted(covered, _ENOUGH * covered[-1])) + 1 if order else 0
-    return Extract(text, spans, order, maxima, tuple(order[:n_kept]))
+    if not order or covered[-1] < _STILL * matches.max(axis=0).sum():
+        return Extract(text, spans, [], maxima, ())
+    n_kept = int(np.searchsorted(covered, _ENOUGH * covered[-1])) + 1
+    carrying = tuple(i for i in order if single[i] >= _CARRYING * single.max())
+    return Extract(text, spans, order, maxima, tuple(order[:n_kept]), carrying)

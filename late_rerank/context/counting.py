@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,15 @@ def counter(count_tokens: object | None) -> CountTokens:
     """
     if count_tokens is None:
         return estimate_tokens
+    if hasattr(count_tokens, "no_truncation") and hasattr(count_tokens, "to_str"):
+        # One of the library tokenizers is often set to cut or to pad, which counts wrong; a copy leaves it as it is.
+        given: Any = count_tokens
+        copy: Any = type(given).from_str(given.to_str())
+        copy.no_truncation()
+        copy.no_padding()
+        return _of_encoder(copy.encode)
     encode: Any = getattr(count_tokens, "encode", None)
-    if callable(encode) and not isinstance(count_tokens, str):
+    if callable(encode) and not isinstance(count_tokens, (str, type)):
         return _of_encoder(encode)
     if callable(count_tokens):
         return _checked(count_tokens)
@@ -71,7 +79,10 @@ def _of_encoder(encode: Callable[..., Any]) -> CountTokens:
 
     def count(text: str) -> int:
         found = encode(text, **options)
-        return len(getattr(found, "ids", found))
+        ids = getattr(found, "ids", found)
+        if not isinstance(ids, (list, tuple)):
+            raise TypeError(f"count_tokens.encode must give a list of token ids, got {type(ids).__name__} for {text!r:.60}")
+        return len(ids)
 
     return count
 
@@ -79,8 +90,8 @@ def _of_encoder(encode: Callable[..., Any]) -> CountTokens:
 def _checked(given: Callable[[str], Any]) -> CountTokens:
     def count(text: str) -> int:
         number = given(text)
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 0:
             raise TypeError(f"count_tokens must give a number of tokens, 0 or more, got {number!r:.60} for {text!r:.60}")
-        return number
+        return int(number)
 
     return count

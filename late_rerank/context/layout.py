@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,17 +53,37 @@ def passage_of(document: RankedDocument, matches: F32, text: str | None = None, 
         text: What is shown of it; None for all.
         spans: Where that stands in the document's text.
     """
-    path, start, end = (document.metadata.get(name) for name in ("path", "start", "end"))
-    path = str(path) if path is not None else None
-    if not (isinstance(start, int) and isinstance(end, int)):
-        start = end = None
-    elif spans and end - start == len(document.text):
-        start, end = start + spans[0][0], start + spans[-1][1]
+    path, start, end = place_of(document.metadata)
+    if spans is not None and start is not None and end is not None:
+        # Places count the characters of the text, or what is shown of it can't be told.
+        known = end - start == len(document.text)
+        start, end = (start + spans[0][0], start + spans[-1][1]) if known else (None, None)
     return Passage(document, document.text if text is None else text, matches, spans, path, start, end)
 
 
-def merged(passages: Iterable[Passage]) -> list[Passage]:
-    """Neighbouring pieces of one file as one passage, where its best ranked piece stood."""
+def place_of(metadata: Mapping[str, Any]) -> tuple[str | None, int | None, int | None]:
+    """Path, start and end as metadata say them; None for what they don't say, or say wrong."""
+    path, start, end = (metadata.get(name) for name in ("path", "start", "end"))
+    for place in (start, end):
+        if isinstance(place, bool) or not isinstance(place, Integral):
+            return None if path is None else str(path), None, None
+    start, end = int(start), int(end)  # type: ignore[arg-type] # NumPy's, for one
+    if not 0 <= start <= end:
+        start = end = None
+    return None if path is None else str(path), start, end
+
+
+def merged(passages: Iterable[Passage], known_pieces: Iterable[Mapping[str, Any]] = ()) -> list[Passage]:
+    """Neighbouring pieces of one file as one passage, where its best ranked piece stood.
+
+    Args:
+        passages: To join.
+        known_pieces: Metadata of all pieces that are known: between two that are joined none of them may stand.
+    """
+    known: dict[str | None, list[tuple[int, int]]] = {}
+    for path, start, end in map(place_of, known_pieces):
+        if start is not None and end is not None:
+            known.setdefault(path, []).append((start, end))
     by_place: dict[str, list[Passage]] = {}
     alone = []
     for passage in passages:
@@ -74,7 +95,7 @@ def merged(passages: Iterable[Passage]) -> list[Passage]:
         pieces.sort(key=lambda piece: (piece.start, piece.end))
         whole = pieces[0]
         for piece in pieces[1:]:
-            if are_neighbours(whole, piece):
+            if are_neighbours(whole, piece) and not _parted(whole, piece, known.get(whole.path, ())):
                 whole = _joined(whole, piece)
             else:
                 alone.append(whole)
@@ -119,8 +140,18 @@ def are_neighbours(left: Passage, right: Passage) -> bool:
     if left.end is None or right.start is None or right.end is None:
         return False
     gap = right.start - left.end
-    # What overlaps is cut by places: only where they count the characters of the text.
-    return 0 <= gap <= _LARGEST_GAP or (gap < 0 and right.end - right.start == len(right.text))
+    # What overlaps is cut by places: only where they count the characters of both texts.
+    counted = all(
+        each.start is not None and each.end is not None and each.end - each.start == len(each.text) for each in (left, right)
+    )
+    return 0 <= gap <= _LARGEST_GAP or (gap < 0 and counted)
+
+
+def _parted(left: Passage, right: Passage, pieces: Sequence[tuple[int, int]]) -> bool:
+    """Whether a piece stands between two, that would be left out without a word."""
+    if left.end is None or right.start is None:
+        return False
+    return any(left.end <= start < end <= right.start for start, end in pieces)
 
 
 def _joined(left: Passage, right: Passage) -> Passage:
@@ -130,8 +161,9 @@ def _joined(left: Passage, right: Passage) -> Passage:
     gap = right.start - left.end
     text = left.text + (right.text[-gap:] if gap <= 0 else ("\n" if gap > 1 else " ") + right.text)
     best, other = (left, right) if left.document.rank < right.document.rank else (right, left)
-    parts = [*left.merged, *right.merged]
-    if other.document is not best.document:  # else it was brought as a neighbour
+    parts = [document for document in (*left.merged, *right.merged) if document is not best.document]
+    known = {id(document) for document in (best.document, *parts)}
+    if id(other.document) not in known:  # else it was brought as a neighbour
         parts.append(other.document)
     matches = np.maximum(left.matches, right.matches)
     return Passage(best.document, text, matches, None, left.path, left.start, max(left.end, right.end), parts)

@@ -49,7 +49,7 @@ class Offer:
         return passage_of(self.document, self.matches, self.text, self.extract.kept_spans)
 
 
-def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, reranker: Reranker) -> list[Offer]:
+def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, reranker: Reranker, said: str) -> list[Offer]:
     """Some of the documents by no more than the sentences that carry nearly all that they match.
 
     Args:
@@ -57,10 +57,12 @@ def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, rerank
         which: Positions of those to shorten.
         query: Not blank.
         reranker: Knows their token vectors.
+        said: What the context says already, as `words_in` gives it: it isn't said again.
     """
     found = list(offered)
-    for i, extract in zip(which, extracts(query, [offered[i].document.text for i in which], reranker), strict=True):
-        found[i] = replace(offered[i], extract=extract)
+    for i, extract in zip(which, extracts(query, [offered[i].document.text for i in which], reranker, said), strict=True):
+        if extract.order:
+            found[i] = replace(offered[i], extract=extract)
     return found
 
 
@@ -106,8 +108,10 @@ def shrunk(
         None where of no document a sentence fits; or, with `cut`, a word.
     """
     for offer in offered:
+        if fits(offer.document.text):
+            return passage_of(offer.document, offer.whole)
         if offer.extract is not None:
-            fitting = replace(offer.extract, kept=()).filled(fits)
+            fitting = offer.extract.shrunk(fits)
             if fitting.kept:
                 return replace(offer, extract=fitting).passage()
         text = cut_to(offer.document.text, fits) if cut else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from late_rerank.checks import check_top_k
+from late_rerank.checks import check_budget, check_top_k
 from late_rerank.context.choosing import STRATEGIES, Choice, StrategyName
 from late_rerank.context.counting import CountTokens, counter
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
@@ -20,6 +20,9 @@ from late_rerank.reranker import Reranker
 from late_rerank.types import F32, Candidate, RankedDocument
 
 Oversize = Literal["cut", "drop"]
+
+# Tokens of the shortest part there is: "[1] a".
+_SHORTEST_PART = 4
 
 
 def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
@@ -38,8 +41,8 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
 ) -> Context:
     """Choose what goes before the LLM, within a budget of tokens.
 
-    Documents that say the same as one that was taken are left out: the same text but for white space, or by their token
-    vectors. Neighbouring pieces of one file become one part.
+    Documents that say the same as one that was taken are left out: its words in a row, but for punctuation, or the same by
+    their token vectors, word for word. Neighbouring pieces of one file become one part.
 
     Args:
         query: Not blank.
@@ -66,31 +69,34 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         IncompatibleError: With `compress`, the encoder can't tell its tokens' places, or pools them.
         TypeError: `ranked` holds something else than RankedDocuments, or `count_tokens` can't count.
     """
-    _check(ranked, budget_tokens, strategy, order, oversize)
+    ranked = _checked(ranked, reranker)
+    budget_tokens = _check(budget_tokens, strategy, order, oversize)
     check_top_k(top_k)
     count = counter(count_tokens)
     documents = [document for document in ranked if document.score is not None and document.text.strip()]
     maxima = reranker.token_maxima(query, [document.text for document in documents])
-    cost = cost_of(count, len(documents))
+    # No more parts than that can be numbered in the budget.
+    cost = cost_of(count, max(min(len(documents), budget_tokens // _SHORTEST_PART), 1))
     choice = Choice([Offer(*each) for each in zip(documents, maxima, strict=True)], maxima, strategy, reranker)
-    choice.take(Room(budget_tokens, top_k), cost)
+    choice.take(Room(budget_tokens + count(SEPARATOR), top_k), cost)  # after the last part there is none
     if compress:
         choice.take_shortened(query, cost)
     taken, left = grown([choice.offered[i] for i in choice.taken], cost, choice.left)
     passages = [offer.passage() for offer in taken]
     if neighbours is not None:
-        passages = with_neighbours(passages, documents, neighbours, _Space(query, reranker, count, left).matches_if_room)
+        passages = with_neighbours(passages, ranked, neighbours, _Space(query, reranker, count, left).matches_if_room)
     if not passages:
         alone = shrunk(
             choice.offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut"
         )
         passages = [] if alone is None else [alone]
-    passages = _fitting(passages, order, count, budget_tokens)
+    pieces = [document.metadata for document in ranked]
+    passages = _fitting(passages, pieces, order, lambda text: count(text) <= budget_tokens)
     text = text_of(passages)
     reasons = {id(document): "it has no text, or was not scored" for document in ranked}
     reasons |= {id(document): choice.why_not(i) for i, document in enumerate(documents)}
     inside = {id(document) for passage in passages for document in (passage.document, *passage.merged)}
-    matches = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(-1, maxima.shape[1])
+    matches = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(len(passages), maxima.shape[1])
     return Context(
         text=text,
         parts=_parts(passages, matches, count),
@@ -119,11 +125,13 @@ class _Space:
         return matches
 
 
-def _fitting(passages: list[Passage], order: Order, count: CountTokens, budget: int) -> list[Passage]:
+def _fitting(
+    passages: list[Passage], pieces: Sequence[Mapping[str, Any]], order: Order, fits: Callable[[str], bool]
+) -> list[Passage]:
     """In reading order; without the last taken where tokenizers count more for the whole than for its parts."""
     while passages:
-        laid_out = ordered(merged(passages), order)
-        if count(text_of(laid_out)) <= budget:
+        laid_out = ordered(merged(passages, pieces), order)
+        if fits(text_of(laid_out)):
             return laid_out
         passages = passages[:-1]
     return []
@@ -158,11 +166,20 @@ def _names(reranker: Reranker, query: str, n_query_tokens: int) -> tuple[str, ..
     return tuple(named) if len(named) == n_query_tokens else None
 
 
-def _check(ranked: Sequence[RankedDocument], budget: int, strategy: str, order: str, oversize: str) -> None:
-    if isinstance(budget, bool) or not isinstance(budget, int):
-        raise TypeError(f"budget_tokens must be an int, got {budget!r:.60}")
-    if budget < 0:
-        raise ValueError(f"budget_tokens must be 0 or more, got {budget}")
+def _checked(ranked: Any, reranker: Any) -> list[RankedDocument]:
+    if not isinstance(reranker, Reranker):
+        raise TypeError(f"reranker must be the Reranker that ranked them, got {type(reranker).__name__}: {reranker!r:.60}")
+    if isinstance(ranked, (str, RankedDocument)) or not isinstance(ranked, Iterable):
+        raise TypeError(f"ranked must be a list of RankedDocuments, as rerank gives them, got {type(ranked).__name__}")
+    documents = list(ranked)
+    for i, document in enumerate(documents):
+        if not isinstance(document, RankedDocument):
+            raise TypeError(f"ranked[{i}] must be a RankedDocument, as rerank gives them, got {type(document).__name__}")
+    return documents
+
+
+def _check(budget: Any, strategy: str, order: str, oversize: str) -> int:
+    check_budget(budget)
     for name, value, known in (
         ("strategy", strategy, STRATEGIES),
         ("order", order, ORDERS),
@@ -170,6 +187,4 @@ def _check(ranked: Sequence[RankedDocument], budget: int, strategy: str, order: 
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r:.60}")
-    for i, document in enumerate(ranked):
-        if not isinstance(document, RankedDocument):
-            raise TypeError(f"ranked[{i}] must be a RankedDocument, as rerank gives them, got {type(document).__name__}")
+    return int(budget)

@@ -31,11 +31,11 @@ class ContextPart:
         rank: Its place in the ranking, from 1.
         index: Its place among the candidates, from 0.
         path: The file it comes from, if its metadata says so.
-        start: Where it begins there, in characters; None where unknown.
-        end: Where it ends there. Of a shortened document, from its first sentence here to its last.
+        start: Where it begins there, in characters; None where unknown. White space between joined pieces may differ.
+        end: Where it ends there. Of a shortened document, from its first sentence here to its last, if places count its text.
         spans: (start, end) of what is here of the document's own text, where that is not all of it; else None.
         n_tokens: By `count_tokens`, its number and what separates it included.
-        covers: Positions of the query's tokens that no part before it in the ranking matches as well.
+        covers: Positions of the query's tokens that it matches best of all parts, well or not; of equals the best ranked.
         merged: Indexes of further candidates whose text is in this part too: neighbours in the file.
     """
 

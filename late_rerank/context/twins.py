@@ -1,25 +1,44 @@
-"""Documents that say the same: by their text, or by their token vectors."""
+"""Documents that say the same: by their words, or by their token vectors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from late_rerank.errors import IncompatibleError
+from late_rerank.places import Span
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32
 
 # Of a document's tokens, the mean best match in another: 1 where the text is the same. On SciFact at least .97 with other
-# punctuation, .92 without its end, .87 without its beginning, and at most .76 with any other of the ten best documents.
+# punctuation, and at most .76 with any other of the ten best documents.
 _SAME = 0.85
-# Documents that say the same match a query's tokens alike, and share words: at least so many of the shorter one's. Comparing
-# two documents' token vectors costs a hundred times as much.
+# And of each word that only one of the two has: "color" matches "colour" at .97, "do not" "don't" at .89; but "decreases"
+# matches "increases" at .85, "not" what it is missing from at .6, "twenty" "ten" at .64.
+_DECISIVE = 0.87
+# Documents that say the same match a query's tokens alike; comparing two documents' tokens costs a hundred times as much.
 _ALIKE = 0.15
-_SHARED = 0.5
 # What says all that another does, and more, is left out if the other is so much of it at least.
 _MOST = 0.6
-_WORD = re.compile(r"\w+")
+# Documents are compared at all if so many words in a row stand in both, and in few others: templates repeat theirs everywhere.
+_IN_A_ROW = 3
+_FEW = 32
+
+_PIECE = re.compile(r"\S+")
+# At a word's edge they say nothing; signs do, as in "-5", "C++", "p < 0.05".
+_PUNCTUATION = ".,;:!?\"'()[]{}\u2026\u201c\u201d\u2018\u2019\u3002\uff0c\uff01\uff1f"
+_DASHES = {"-", "\u2013", "\u2014"}
+
+
+class _Words(NamedTuple):
+    """A text's words in lower case without punctuation around them, and where they stand."""
+
+    words: list[str]
+    spans: list[Span]
+    joined: str
 
 
 class Twins:
@@ -35,56 +54,86 @@ class Twins:
         self._texts = texts
         self._maxima = maxima
         self._reranker = reranker
-        self._words: dict[int, str] = {}
+        self._words: dict[int, _Words] = {}
+        self._with_row: dict[tuple[str, ...], set[int]] = {}  # words in a row -> documents that were taken at some time
+        self._indexed: set[int] = set()
         self._same: dict[tuple[int, int], bool] = {}  # asked for once by each way of choosing
 
     def of(self, document: int, taken: Sequence[int]) -> int | None:
-        """Which of the taken documents says the same; None if none does."""
-        if not taken:
-            return None
-        apart = np.abs(self._maxima[list(taken)] - self._maxima[document]).mean(axis=1)
-        near = []
-        for other, distance in zip(taken, apart.tolist(), strict=True):
-            if (document, other) not in self._same:
-                if self._holds(other, document) or (self._is_most_of(other, document) and self._holds(document, other)):
-                    self._same[document, other] = True
-                elif distance < _ALIKE and self._share_words_and_numbers(document, other):
-                    near.append(other)
-                else:
-                    self._same[document, other] = False
-        self._compare(document, near)
-        return next((other for other in taken if self._same[document, other]), None)
+        """Which of the taken documents says the same; None if none does. `taken` only grows, from call to call by one."""
+        for other in taken[-1:] if self._indexed else taken:
+            self._index(other)
+        rows = (self._with_row.get(row, ()) for row in self._rows(document))
+        near: set[int] = set().union(*(others for others in rows if len(others) <= _FEW))
+        near = near.intersection(taken) if near else near
+        return next((other for other in sorted(near) if self._says_the_same(document, other)), None)
 
-    def _compare(self, document: int, others: Sequence[int]) -> None:
-        if not others:
-            return
-        text = self._texts[document]
-        there = self._reranker.similarity(text, [self._texts[other] for other in others])
-        for other, forth in zip(others, there.tolist(), strict=True):
-            said = forth >= _SAME
-            if not said and self._is_most_of(other, document):
-                said = bool(self._reranker.similarity(self._texts[other], [text])[0] >= _SAME)
-            self._same[document, other] = said
+    def _index(self, document: int) -> None:
+        if document not in self._indexed:
+            self._indexed.add(document)
+            for row in self._rows(document):
+                self._with_row.setdefault(row, set()).add(document)
 
-    def _holds(self, document: int, part: int) -> bool:
-        """Whether a document's words stand in another's in a row; punctuation and letter case aside."""
-        return self._words_of(part) in self._words_of(document)
+    def _rows(self, document: int) -> set[tuple[str, ...]]:
+        words = self._words_of(document).words
+        return {tuple(words[i : i + _IN_A_ROW]) for i in range(max(len(words) - _IN_A_ROW, 0) + 1)}
 
-    def _share_words_and_numbers(self, document: int, other: int) -> bool:
-        one, two = (frozenset(self._words_of(each).split()) for each in (document, other))
-        if len(one & two) < _SHARED * min(len(one), len(two)):
+    def _says_the_same(self, document: int, other: int) -> bool:
+        pair = document, other
+        if pair not in self._same:
+            self._same[pair] = self._by_words(document, other) or self._by_vectors(document, other)
+        return self._same[pair]
+
+    def _by_words(self, document: int, other: int) -> bool:
+        """Whether its words stand in the other in a row; or the other's in it, and there are hardly more."""
+        ours, theirs = self._words_of(document).joined, self._words_of(other).joined
+        if not ours.strip():
+            return self._texts[document].split() == self._texts[other].split()
+        return ours in theirs or (theirs in ours and len(theirs) >= _MOST * len(ours))
+
+    def _by_vectors(self, document: int, other: int) -> bool:
+        """Whether both match each other, all in all and in each word that only one has."""
+        ours, theirs = self._words_of(document), self._words_of(other)
+        apart = np.abs(self._maxima[document] - self._maxima[other])
+        if apart.size and apart.mean() >= _ALIKE:
             return False
-        # A version, a year, a price: with other numbers nothing is the same, however alike all else.
-        return not all(any(map(_has_digit, words)) for words in (one - two, two - one))
+        if not _MOST <= (len(ours.words) + 1) / (len(theirs.words) + 1) <= 1 / _MOST:
+            return False
+        # A version, a year, a price: with other numbers, or in another order, nothing is the same, however alike all else.
+        if [word for word in ours.words if _has_digit(word)] != [word for word in theirs.words if _has_digit(word)]:
+            return False
+        return self._matches(document, other) and self._matches(other, document)
 
-    def _is_most_of(self, one: int, other: int) -> bool:
-        return len(self._words_of(one)) >= _MOST * len(self._words_of(other))
+    def _matches(self, document: int, other: int) -> bool:
+        text, in_ = self._texts[document], [self._texts[other]]
+        if self._reranker.similarity(text, in_)[0] < _SAME:
+            return False
+        ours, theirs = self._words_of(document), set(self._words_of(other).words)
+        own = [span for word, span in zip(ours.words, ours.spans, strict=True) if word not in theirs]
+        try:
+            return not own or bool(self._reranker.similarity(text, in_, spans=own).min() >= _DECISIVE)
+        except IncompatibleError:  # the encoder can't tell which vectors are those words'
+            return False
 
-    def _words_of(self, document: int) -> str:
-        """Between spaces, so that a word is never found in a longer one."""
+    def _words_of(self, document: int) -> _Words:
         if document not in self._words:
-            self._words[document] = f" {' '.join(_WORD.findall(self._texts[document].lower()))} "
+            found = [(stripped(match.group()), match.span()) for match in _PIECE.finditer(self._texts[document])]
+            found = [(word, span) for word, span in found if word]
+            words = [word for word, _ in found]
+            # Between spaces, so that a word is never found in a longer one.
+            self._words[document] = _Words(words, [span for _, span in found], f" {' '.join(words)} ")
         return self._words[document]
+
+
+def words_in(text: str) -> str:
+    """A text's words between spaces, without punctuation and in lower case: a part of a text is a part of this, too."""
+    return f" {' '.join(filter(None, map(stripped, text.split())))} "
+
+
+def stripped(piece: str) -> str:
+    """A word in lower case without punctuation around it; empty for punctuation alone."""
+    word = piece.strip(_PUNCTUATION)
+    return "" if word in _DASHES else word.lower()
 
 
 def _has_digit(word: str) -> bool:

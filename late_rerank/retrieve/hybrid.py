@@ -33,6 +33,11 @@ class HybridRetriever:
         self.retrievers = list(retrievers)
         self.rank_constant = rank_constant
 
+    @property
+    def documents(self) -> list[Candidate] | None:
+        """Of the first of its retrievers that has them; None where none does."""
+        return next((found for each in self.retrievers if (found := getattr(each, "documents", None)) is not None), None)
+
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
         """The best `k` of what each retriever gives for `k`, best first; equal scores keep the order of first sight."""
         check_query(query, k)

@@ -33,7 +33,7 @@ from late_rerank.retrieve import BM25Retriever
 
 JOINED = ("scifact", "nfcorpus")
 COLLECTIONS = (*JOINED, "cranfield")
-STRATEGIES = ("relevance", "mmr", "coverage")
+STRATEGIES = ("relevance", "coverage")
 N_DOCUMENTS = 5
 ROOMY = 10**9
 SEED = 7
@@ -158,7 +158,7 @@ def duplicates(reranker, collection, n_questions=30, n_documents=10):
 def versions_of(text, cut):
     """As it is, copied, with other punctuation, and by some of its quarters."""
     quarters = np.array_split(np.array(text.split()), 4)
-    repunctuated = re.sub(r"[,;:]", " -", text).replace(". ", "! ")
+    repunctuated = re.sub(r"[,;:](?=\s)", " -", text).replace(". ", "! ")
     return [text, text, repunctuated, " ".join(word for quarter in quarters[cut] for word in quarter)]
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/encoding.py [--n 1000]
 
-Documents are docstrings of about 180 tokens. Each way encodes them on one thread in a process of its own, three times in turns;
+Documents are docstrings of about 180 tokens. Each way encodes them on one thread in a process of its own, twice in turns;
 "peak_mb" is that process's largest resident size, model and libraries included. "sentence-transformers" is its own
 encode_document, in torch and float32. "query" has a query of 32 tokens on an idle machine, and with a process that spins on
 each processor; "torch on all threads" is what torch does unless it is told otherwise.
@@ -21,7 +21,7 @@ from contextlib import nullcontext
 
 WAYS = ("openvino", "onnx", "torch", "sentence-transformers")
 QUERY_WAYS = ("openvino", "onnx", "torch", "torch on all threads")
-TURNS = 3
+TURNS = 2
 QUERIES = 300
 
 

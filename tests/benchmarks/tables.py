@@ -11,6 +11,7 @@ CODECS = Path(__file__).parent / "codecs.json"
 STORES = Path(__file__).parent / "stores.json"
 STORE_SCALE = Path(__file__).parent / "store_scale.json"
 CONTEXT = Path(__file__).parent / "context.json"
+ENCODING = Path(__file__).parent / "encoding.json"
 COMPRESSION = Path(__file__).parent / "compression.json"
 
 DIMS = (128, 384)
@@ -33,6 +34,23 @@ def rerank_row(result):
     cached = [f"{times[name]:#.3g} ms" for name in ("encode_query_ms", "maxsim_ms", "other_ms", "cached_ms")]
     others = [f"{times[name] / 1000:.1f} s" for name in ("uncached_ms", "cross_encoder_ms")]
     return f"| {' | '.join(cached + others)} |"
+
+
+def encoding_rows(result):
+    """What a query and a hundred documents take under each backend, and what others take over it."""
+    return [
+        f"| {row['backend']} {row['precision']} | {row['query_ms']:#.3g} ms | {row['ratio']['query']:.1f} | "
+        f"{row['documents_ms'] / 1000:.2f} s | {row['ratio']['documents']:.1f} | {row['least_cosine']:.4f} |"
+        for row in result["encoding"]
+    ]
+
+
+def bulk_rows(result):
+    """What encoding 1,000 documents takes, of sentence-transformers' own time, and of memory."""
+    return [
+        f"| {way} | {run['seconds']:.1f} s | {run['of_sentence_transformers']:.2f} | {run['peak_mb']:,} MB |"
+        for way, run in result["documents"].items()
+    ]
 
 
 def kernel_rows(result):
@@ -139,6 +157,7 @@ def compression_rows(result):
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
     stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
+    print(*encoding_rows(result), "", *bulk_rows(json.loads(ENCODING.read_text(encoding="utf-8"))), "", sep="\n")
     print(*kernel_rows(result), "", rerank_row(result), "", *codec_rows(codecs), "", sep="\n")
     print(*store_rows(stores), "", *cold_store_rows(stores), "", put_row(stores), "", sep="\n")
     context = json.loads(CONTEXT.read_text(encoding="utf-8"))

@@ -49,7 +49,8 @@ class TestSentences:
             ("Version 2. of it\n\nA paragraph", ["Version 2. of it", "A paragraph"]),
             ("No end", ["No end"]),
             (" \n ", []),
-            ("猫は眠る。 犬は吠える。", ["猫は眠る。", "犬は吠える。"]),
+            ("猫は眠る。犬は「吠える。」終わり", ["猫は眠る。", "犬は「吠える。」", "終わり"]),
+            ("क्या? बिल्ली सोती है। कुत्ता भौंकता है।", ["क्या?", "बिल्ली सोती है।", "कुत्ता भौंकता है।"]),
         ],
     )
     def test_they_end_where_a_reader_would_say_so(self, text, expected):
@@ -107,12 +108,26 @@ class TestExtracts:
 
 class TestPacking:
     def test_what_fits_whole_stays_whole_and_others_fill_the_room_that_is_left(self, reranker):
-        filler = [" ".join(f"{word}{i}" for word in ["birds", "and", "bees", "sing"]) for i in range(6)]
-        texts = [f"{each.capitalize()}. {ANSWER} The {each} too." for each in filler]
-        plain, short = (pack(reranker, texts, 46, compress=compress) for compress in (False, True))
+        answers = [
+            ANSWER,
+            "Old cats sleep how many hours?",
+            "Many cats do sleep eighteen hours.",
+            "Do tigers sleep hours on end?",
+        ]
+        texts = [f"Birds{i} sing{i} and bees{i} hum{i}. {answer} The end{i} is near{i}." for i, answer in enumerate(answers)]
+        plain, short = (pack(reranker, texts, 30, compress=compress) for compress in (False, True))
         assert len(short.parts) > len(plain.parts) > 0
         assert {part.index for part in plain.parts} == {part.index for part in short.parts if part.spans is None}
-        assert all(ANSWER in part.text for part in short.parts)
+
+    def test_what_was_said_is_not_said_again(self, reranker):
+        query = "cats sleep sixteen hours a day"
+        long = f"Birds sing and bees hum in the garden. {ANSWER} {ENDING} {BESIDE}"
+        context = pack(reranker, [ANSWER, long], 18, query=query)
+        assert context.text.count(ANSWER) == 1
+
+    def test_a_sentence_that_matches_nothing_is_not_shown_only_since_it_fits(self, reranker):
+        text = "Rivers run. Old cats sleep in the sun for most of the day and some of the night. Bread is baked."
+        assert pack(reranker, [text], 9, query="cats sleep", oversize="drop").text == ""
 
     def test_where_there_is_room_nothing_is_left_out(self, reranker):
         context = pack(reranker, [TEXT], 1000)
