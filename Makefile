@@ -11,7 +11,7 @@ NBMAKE = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -o addopts= -o filterwarnin
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt $(WRAPPERS:%=%/pyproject.toml)
-	@echo "Installing into .venv: about 1.6 GB with torch, a minute or two on a fast connection."
+	@echo "Installing into .venv: about 2 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,redis,openvino,onnx,bench,dev]" $(WRAPPERS:%=-e "%[test]")
 	@touch $@
