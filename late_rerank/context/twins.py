@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from late_rerank.errors import IncompatibleError
-from late_rerank.places import Span
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32
 
@@ -34,11 +33,11 @@ _DASHES = {"-", "\u2013", "\u2014"}
 
 
 class _Words(NamedTuple):
-    """A text's words in lower case without punctuation around them, and where they stand."""
+    """A text's words, joined between spaces so that none is found in a longer one, and those that stand in a row."""
 
     words: list[str]
-    spans: list[Span]
     joined: str
+    rows: set[tuple[str, ...]]
 
 
 class Twins:
@@ -63,7 +62,7 @@ class Twins:
         """Which of the taken documents says the same; None if none does. `taken` only grows, from call to call by one."""
         for other in taken[-1:] if self._indexed else taken:
             self._index(other)
-        rows = (self._with_row.get(row, ()) for row in self._rows(document))
+        rows = (self._with_row.get(row, ()) for row in self._words_of(document).rows)
         near: set[int] = set().union(*(others for others in rows if len(others) <= _FEW))
         near = near.intersection(taken) if near else near
         return next((other for other in sorted(near) if self._says_the_same(document, other)), None)
@@ -71,12 +70,8 @@ class Twins:
     def _index(self, document: int) -> None:
         if document not in self._indexed:
             self._indexed.add(document)
-            for row in self._rows(document):
+            for row in self._words_of(document).rows:
                 self._with_row.setdefault(row, set()).add(document)
-
-    def _rows(self, document: int) -> set[tuple[str, ...]]:
-        words = self._words_of(document).words
-        return {tuple(words[i : i + _IN_A_ROW]) for i in range(max(len(words) - _IN_A_ROW, 0) + 1)}
 
     def _says_the_same(self, document: int, other: int) -> bool:
         pair = document, other
@@ -108,8 +103,8 @@ class Twins:
         text, in_ = self._texts[document], [self._texts[other]]
         if self._reranker.similarity(text, in_)[0] < _SAME:
             return False
-        ours, theirs = self._words_of(document), set(self._words_of(other).words)
-        own = [span for word, span in zip(ours.words, ours.spans, strict=True) if word not in theirs]
+        theirs = set(self._words_of(other).words)
+        own = [match.span() for match in _PIECE.finditer(text) if not theirs.issuperset(_words(match.group()))]
         try:
             return not own or bool(self._reranker.similarity(text, in_, spans=own).min() >= _DECISIVE)
         except IncompatibleError:  # the encoder can't tell which vectors are those words'
@@ -117,23 +112,20 @@ class Twins:
 
     def _words_of(self, document: int) -> _Words:
         if document not in self._words:
-            found = [(stripped(match.group()), match.span()) for match in _PIECE.finditer(self._texts[document])]
-            found = [(word, span) for word, span in found if word]
-            words = [word for word, _ in found]
-            # Between spaces, so that a word is never found in a longer one.
-            self._words[document] = _Words(words, [span for _, span in found], f" {' '.join(words)} ")
+            words = _words(self._texts[document])
+            rows = set(zip(*(words[i:] for i in range(_IN_A_ROW)), strict=False)) or {tuple(words)}
+            self._words[document] = _Words(words, f" {' '.join(words)} ", rows)
         return self._words[document]
 
 
 def words_in(text: str) -> str:
     """A text's words between spaces, without punctuation and in lower case: a part of a text is a part of this, too."""
-    return f" {' '.join(filter(None, map(stripped, text.split())))} "
+    return f" {' '.join(_words(text))} "
 
 
-def stripped(piece: str) -> str:
-    """A word in lower case without punctuation around it; empty for punctuation alone."""
-    word = piece.strip(_PUNCTUATION)
-    return "" if word in _DASHES else word.lower()
+def _words(text: str) -> list[str]:
+    """In lower case, without punctuation around them."""
+    return [word for piece in text.lower().split() if (word := piece.strip(_PUNCTUATION)) and word not in _DASHES]
 
 
 def _has_digit(word: str) -> bool:

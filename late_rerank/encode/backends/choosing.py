@@ -126,6 +126,7 @@ def _converted(engine: ModuleType, name: str, model: HiddenStates, fingerprint: 
     try:
         engine.convert(model, made)
         if made.parent == home:
+            made.chmod(0o755)  # the cache may be shared, and a temporary folder is its maker's alone
             with suppress(OSError):  # another process was faster
                 made.rename(kept)
         yield made if made.is_dir() else kept
