@@ -80,10 +80,6 @@ def merged(passages: Iterable[Passage], known_pieces: Iterable[Mapping[str, Any]
         passages: To join.
         known_pieces: Metadata of all pieces that are known: between two that are joined none of them may stand.
     """
-    known: dict[str | None, list[tuple[int, int]]] = {}
-    for path, start, end in map(place_of, known_pieces):
-        if start is not None and end is not None:
-            known.setdefault(path, []).append((start, end))
     by_place: dict[str, list[Passage]] = {}
     alone = []
     for passage in passages:
@@ -91,6 +87,11 @@ def merged(passages: Iterable[Passage], known_pieces: Iterable[Mapping[str, Any]
             alone.append(passage)
         else:
             by_place.setdefault(passage.path, []).append(passage)
+    known: dict[str | None, list[tuple[int, int]]] = {}
+    if any(len(pieces) > 1 for pieces in by_place.values()):
+        for path, start, end in map(place_of, known_pieces):
+            if path in by_place and start is not None and end is not None:
+                known.setdefault(path, []).append((start, end))
     for pieces in by_place.values():
         pieces.sort(key=lambda piece: (piece.start, piece.end))
         whole = pieces[0]

@@ -62,8 +62,8 @@ class Twins:
         """Which of the taken documents says the same; None if none does. `taken` only grows, from call to call by one."""
         for other in taken[-1:] if self._indexed else taken:
             self._index(other)
-        rows = (self._with_row.get(row, ()) for row in self._words_of(document).rows)
-        near: set[int] = set().union(*(others for others in rows if len(others) <= _FEW))
+        common = self._words_of(document).rows & self._with_row.keys()
+        near: set[int] = set().union(*(self._with_row[row] for row in common if len(self._with_row[row]) <= _FEW))
         near = near.intersection(taken) if near else near
         return next((other for other in sorted(near) if self._says_the_same(document, other)), None)
 
