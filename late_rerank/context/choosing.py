@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from late_rerank.context.offers import Offer, shortened
+from late_rerank.context.offers import Cost, Offer, shortened
 from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
 from late_rerank.context.twins import Twins, words_in
 from late_rerank.context.worth import worth
@@ -52,25 +52,25 @@ class Choice:
         self._room = Room(0)
         self._costs: I64 = np.empty(0, dtype=np.int64)
 
-    def take(self, room: Room, cost: Callable[[str], int]) -> None:
+    def take(self, room: Room, cost: Cost) -> None:
         """Take documents as they are offered, as long as there is room.
 
         Args:
             room: What the whole context may hold.
-            cost: Of a text, in tokens.
+            cost: Of texts, in tokens.
         """
         self._room, self.left = room, room.budget
-        self._costs = np.array([cost(offer.text) for offer in self.offered], dtype=np.int64)
+        self._costs = cost.of([offer.text for offer in self.offered])
         self._take_more()
 
-    def take_shortened(self, query: str, cost: Callable[[str], int]) -> None:
+    def take_shortened(self, query: str, cost: Cost) -> None:
         """Take others by their most needed sentences, if there is still room."""
         promising = Room(len(self.offered), len(self.taken) + _SHORTENED + self._room.budget // _SHORTEST)
         best, _ = self._select(np.ones(len(self.offered), dtype=np.int64), promising)
         which = best[len(self.taken) :]
         said = "".join(words_in(self._texts[i]) for i in self.taken)
         self.offered = shortened(self.offered, which, query, self._reranker, said)
-        self._costs[which] = [cost(self.offered[i].text) for i in which]
+        self._costs[which] = cost.of([self.offered[i].text for i in which])
         self._take_more()
 
     def why_not(self, document: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+from late_rerank.types import I64
 
 CountTokens = Callable[[str], int]
 
@@ -26,13 +28,28 @@ def estimate_tokens(text: str) -> int:
 
     A word counts one token for each six letters begun, a digit, a punctuation mark or a character beyond ASCII one.
     """
-    # A regular expression takes four times as long, and packing asks for hundreds of documents.
-    raw = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    return int(_estimates([text])[0])
+
+
+def count_all(count: CountTokens, texts: Sequence[str]) -> I64:
+    """(n_texts,) int64, what each text takes."""
+    if count is estimate_tokens:
+        return _estimates(texts)
+    return np.array([count(text) for text in texts], dtype=np.int64)
+
+
+def _estimates(texts: Sequence[str]) -> I64:
+    # A regular expression takes ten times as long, and packing asks for hundreds of documents.
+    encoded = [text.encode("utf-8", "surrogatepass") + b" " for text in texts]
+    raw = np.frombuffer(b"".join(encoded), dtype=np.uint8)
     letters = np.zeros(len(raw) + 2, dtype=np.bool_)
     letters[1:-1] = _IS_LETTER[raw]
     edges = np.flatnonzero(letters[1:] != letters[:-1])
-    words = edges[1::2] - edges[::2]
-    return int((-(-words // _LETTERS)).sum() + np.count_nonzero(_IS_TOKEN[raw]))
+    tokens = _IS_TOKEN[raw].astype(np.int32)
+    tokens[edges[::2]] = -(-(edges[1::2] - edges[::2]) // _LETTERS)
+    starts = np.cumsum([0, *map(len, encoded)])[:-1]
+    found: I64 = np.add.reduceat(tokens, starts, dtype=np.int64) if texts else np.empty(0, dtype=np.int64)
+    return found
 
 
 def counter(count_tokens: object | None) -> CountTokens:

@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 
 from late_rerank.context.compression import Extract, extracts
-from late_rerank.context.counting import CountTokens
+from late_rerank.context.counting import CountTokens, count_all
 from late_rerank.context.layout import SEPARATOR, Passage, block, passage_of
 from late_rerank.context.sentences import CUT_MARK, cut_to
 from late_rerank.errors import IncompatibleError
 from late_rerank.places import Span
 from late_rerank.reranker import Reranker
-from late_rerank.types import F32, RankedDocument
+from late_rerank.types import F32, I64, RankedDocument
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,24 @@ def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, rerank
     return found
 
 
-def cost_of(count: CountTokens, n_documents: int) -> Callable[[str], int]:
-    """What a text costs as a part, in tokens, at least 1: with a number of no fewer digits than its own, and a separator."""
-    return lambda text: max(count(block(n_documents, text) + SEPARATOR), 1)
+@dataclass(frozen=True)
+class Cost:
+    """What texts cost as parts, in tokens, at least 1: with a number of as many digits as there may be, and a separator.
+
+    Attributes:
+        count: Counts tokens.
+        most: Parts there may be.
+    """
+
+    count: CountTokens
+    most: int
+
+    def __call__(self, text: str) -> int:
+        return int(self.of([text])[0])
+
+    def of(self, texts: Sequence[str]) -> I64:
+        """(n_texts,) int64."""
+        return np.maximum(count_all(self.count, [block(self.most, text) + SEPARATOR for text in texts]), 1)
 
 
 def grown(taken: Sequence[Offer], cost: Callable[[str], int], left: int) -> tuple[list[Offer], int]:

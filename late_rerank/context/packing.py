@@ -13,7 +13,7 @@ from late_rerank.context.choosing import STRATEGIES, Choice, StrategyName
 from late_rerank.context.counting import CountTokens, counter
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
 from late_rerank.context.neighbours import with_neighbours
-from late_rerank.context.offers import Offer, cost_of, grown, shrunk
+from late_rerank.context.offers import Cost, Offer, grown, shrunk
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import Room
 from late_rerank.reranker import Reranker
@@ -76,7 +76,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     documents = [document for document in ranked if document.score is not None and document.text.strip()]
     maxima = reranker.token_maxima(query, [document.text for document in documents])
     # No more parts than that can be numbered in the budget.
-    cost = cost_of(count, max(min(len(documents), budget_tokens // _SHORTEST_PART), 1))
+    cost = Cost(count, max(min(len(documents), budget_tokens // _SHORTEST_PART), 1))
     choice = Choice([Offer(*each) for each in zip(documents, maxima, strict=True)], maxima, strategy, reranker)
     choice.take(Room(budget_tokens + count(SEPARATOR), top_k), cost)  # after the last part there is none
     if compress:

@@ -2,13 +2,13 @@
 
     python tests/benchmarks/encoding.py [--n 1000]
 
-"documents" are docstrings of about 180 tokens. Each way encodes them on one thread in a process of its own, twice in turns;
-"peak_mb" is that process's largest resident size, model and libraries included. "sentence-transformers" is its own
-encode_document, in torch and float32. "end_to_end" has a rerank of 100 stored passages on the fastest backend, with the
-built-in model's 384 components and with a projection of the same model to 128 (of random weights: its time is a trained one's),
-over the encoding of its query; and a cross-encoder of the same backbone on the same engine, without its head, over that rerank.
-"query" has a query of 32 tokens on an idle machine, and with a process that spins on each processor; "torch on all threads" is
-what torch does unless it is told otherwise.
+"documents" are docstrings of about 180 tokens, as many as Python has, at most n. Each way encodes them on one thread in a
+process of its own, twice in turns; "peak_mb" is that process's largest resident size, model and libraries included.
+"sentence-transformers" is its own encode_document, in torch and float32. "end_to_end" has a rerank of 100 stored passages on
+the fastest backend, with the built-in model's 384 components and with a projection of the same model to 128 (of random
+weights: its time is a trained one's), over the encoding of its query; and a cross-encoder of the same backbone on the same
+engine, without its head, over that rerank. "query" has a query of 32 tokens on an idle machine, and with a process that spins
+on each processor; "torch on all threads" is what torch does unless it is told otherwise.
 """
 
 import argparse
@@ -46,13 +46,14 @@ def main() -> None:
     for _ in range(TURNS):
         for way, runs in bulk.items():
             runs.append(in_a_process("documents", way, options.n, one_thread=True))
+    n_documents = {run.pop("n_documents") for runs in bulk.values() for run in runs}
     medians = {way: {name: statistics.median(run[name] for run in runs) for name in runs[0]} for way, runs in bulk.items()}
     slowest = medians["sentence-transformers"]["seconds"]
     report = {
         "machine": platform_name(),
         "commit": commit(),
         "command": "python tests/benchmarks/encoding.py",
-        "n_documents": options.n,
+        "n_documents": max(n_documents),
         "documents": {
             way: {**run, "of_sentence_transformers": round(run["seconds"] / slowest, 3)} for way, run in medians.items()
         },
@@ -85,6 +86,7 @@ def documents(way, n):
     n_tokens = encode()
     seconds = time.process_time() - started
     return {
+        "n_documents": len(texts),
         "seconds": round(seconds, 2),
         "n_tokens": n_tokens,
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

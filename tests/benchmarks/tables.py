@@ -46,7 +46,7 @@ def encoding_rows(result):
 
 
 def bulk_rows(result):
-    """What encoding 1,000 documents takes, of sentence-transformers' own time, and of memory."""
+    """What bulk encoding takes, of sentence-transformers' own time, and of memory."""
     return [
         f"| {way} | {run['seconds']:.1f} s | {run['of_sentence_transformers']:.2f} | {run['peak_mb']:,} MB |"
         for way, run in result["documents"].items()

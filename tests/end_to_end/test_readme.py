@@ -9,13 +9,16 @@ from benchmarks.tables import (
     CODECS,
     COMPRESSION,
     CONTEXT,
+    ENCODING,
     RESULT,
     STORE_SCALE,
     STORES,
+    bulk_rows,
     codec_rows,
     cold_store_rows,
     compression_rows,
     context_rows,
+    encoding_rows,
     kernel_rows,
     rerank_row,
     scale_rows,
@@ -53,7 +56,9 @@ def test_it_lists_every_command_and_no_other():
 def test_its_figures_of_time_are_the_committed_ones():
     result = json.loads(RESULT.read_text())
     # After a new measurement, tests/benchmarks/tables.py prints the rows.
-    for row in (rerank_row(result), *kernel_rows(result), *codec_rows(json.loads(CODECS.read_text()))):
+    bulk = json.loads(ENCODING.read_text())
+    codecs = codec_rows(json.loads(CODECS.read_text()))
+    for row in (rerank_row(result), *encoding_rows(result), *bulk_rows(bulk), *kernel_rows(result), *codecs):
         assert row in README
 
 
