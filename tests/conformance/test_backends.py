@@ -114,6 +114,15 @@ class TestKept:
         monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
         assert TextEncoder("minilm", backend=name).backend.name == name
 
+    def test_what_was_kept_and_is_damaged_is_converted_anew(self, name, minilm, monkeypatch, tmp_path):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+        TextEncoder("minilm", backend=name)
+        (kept,) = (tmp_path / "late-rerank").iterdir()
+        for file in kept.iterdir():
+            if file.suffix in (".xml", ".onnx"):
+                file.write_bytes(b"damaged")
+        assert TextEncoder("minilm", backend=name).backend.name == name
+
     def test_what_was_half_converted_is_not_left_behind(self, name, minilm, monkeypatch, tmp_path):
         def half(model, folder):
             (Path(folder) / "model.xml").write_text("<half")

@@ -15,7 +15,7 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates
+from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates, Run
 from late_rerank.encode.backends.names import check_backend, installed_engines
 from late_rerank.encode.loading import quiet_loading
 from late_rerank.types import F32
@@ -81,8 +81,7 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
         engine = importlib.import_module(f"late_rerank.encode.backends.{backend}")
         with quiet_loading(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing: what it takes for constant is checked by its results
-            with _converted(engine, backend, HiddenStates(original).eval(), fingerprint) as folder:
-                runs = {precision: engine.load(folder, FEW_TOKENS, precision) for precision in engine.precisions()}
+            runs = _runs(engine, backend, HiddenStates(original).eval(), fingerprint)
         for precision, run in runs.items():
             model[0].model = EngineBackbone(original.config, run)
             cosine = float((try_out() * theirs).sum(axis=1).min())
@@ -108,6 +107,20 @@ def _why_not(transformer: Any) -> str | None:
     if method != "forward" or output not in ("last_hidden_state", ("last_hidden_state",)):
         return f"it gives its vectors by {method} and {output}, not by forward and last_hidden_state"
     return None
+
+
+def _runs(engine: ModuleType, name: str, model: HiddenStates, fingerprint: str) -> dict[str, Run]:
+    """The engine in each of its precisions, fastest first. What was kept and can't be read any more is converted anew."""
+    with _converted(engine, name, model, fingerprint) as folder:
+        with suppress(Exception):  # of whatever kind engines raise for damaged files; the second time it counts
+            return _loaded(engine, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    with _converted(engine, name, model, fingerprint) as folder:
+        return _loaded(engine, folder)
+
+
+def _loaded(engine: ModuleType, folder: Path) -> dict[str, Run]:
+    return {precision: engine.load(folder, FEW_TOKENS, precision) for precision in engine.precisions()}
 
 
 @contextmanager
