@@ -1,5 +1,6 @@
 """Engines that run a model instead of torch: the same vectors, whatever checkpoint, thread or folder."""
 
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -192,7 +193,9 @@ class TestChoosing:
 
         monkeypatch.setattr(choosing, "installed_engines", lambda: [name])
         assert main(["doctor"]) == 0
-        assert f"{name} (" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert re.search(rf"^backend +{name}$", out, re.MULTILINE)
+        assert "with a token cosine of" in out
 
 
 def test_a_query_on_torch_leaves_its_number_of_threads_as_it_was(minilm):

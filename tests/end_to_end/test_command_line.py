@@ -107,6 +107,8 @@ def test_doctor_tells_what_runs(capsys):
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["backend"], report["format"], report["dim"]) == ("torch", "built in", 384)
+    assert (report["precision"], report["least_cosine_to_torch"]) == ("f32", 1)
+    assert "late-rerank[openvino]" in report["why_this_backend"]
     # CI has a compiler: a kernel that no longer compiles must not go unseen.
     assert report["kernel"].startswith("native:")
     assert report["native_kernel"].startswith("available: ")
