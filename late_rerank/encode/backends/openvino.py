@@ -42,9 +42,17 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
         folder: Where it lies.
         few_tokens: Up to so many in a batch are run by one thread; more would wait for each other on a busy machine.
         precision: One of `precisions`.
+
+    Raises:
+        ValueError: It is damaged.
     """
+    path = folder / "model.xml"
+    written = path.read_bytes().strip()
+    if not (written.startswith(b"<?xml") and written.endswith(b"</net>")):
+        # OpenVINO would try every other format that it knows, and leave a handler of Ctrl-C behind that crashes the process.
+        raise ValueError(f"{path} is damaged")
     core = ov.Core()
-    model = core.read_model(folder / "model.xml")
+    model = core.read_model(path)
     one = _Engine(core, model, precision, 1)
     n_threads = torch.get_num_threads()  # as many as torch would take for documents
     all_ = one if n_threads == 1 else _Engine(core, model, precision, n_threads)
