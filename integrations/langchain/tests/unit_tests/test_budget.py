@@ -249,5 +249,5 @@ def test_a_tokenizer_counts_the_budget(minilm):
 
 def test_a_configured_budget_of_another_type_is_refused(reranker):
     made = LateRerankRetriever(base_retriever=RunnableLambda(lambda query: []), reranker=reranker, budget_tokens=9)
-    with pytest.raises(TypeError, match="budget_tokens must be an int or None, got 'many'"):
+    with pytest.raises(TypeError, match="budget_tokens must be an int, got 'many'"):
         made.configurable_fields(budget_tokens=ConfigurableField("b")).invoke(QUERY, {"configurable": {"b": "many"}})
