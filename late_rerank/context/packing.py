@@ -92,19 +92,15 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         passages = [] if alone is None else [alone]
     pieces = [document.metadata for document in ranked]
     passages = _fitting(passages, pieces, order, lambda text: count(text) <= budget_tokens)
-    text = text_of(passages)
     reasons = {id(document): "it has no text, or was not scored" for document in ranked}
     reasons |= {id(document): choice.why_not(i) for i, document in enumerate(documents)}
     inside = {id(document) for passage in passages for document in (passage.document, *passage.merged)}
+    dropped = [Dropped(document, reasons[id(document)]) for document in ranked if id(document) not in inside]
     matches = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(len(passages), maxima.shape[1])
-    return Context(
-        text=text,
-        parts=_parts(passages, matches, count),
-        n_tokens=count(text) if text else 0,
-        dropped=[Dropped(document, reasons[id(document)]) for document in ranked if id(document) not in inside],
-        coverage=Coverage(matches.max(axis=0, initial=0), _names(reranker, query, maxima.shape[1])),
-        is_estimate=count_tokens is None,
-    )
+    coverage = Coverage(matches.max(axis=0, initial=0), _names(reranker, query, maxima.shape[1]))
+    text = text_of(passages)
+    n_tokens = count(text) if text else 0
+    return Context(text, _parts(passages, matches, count), n_tokens, dropped, coverage, is_estimate=count_tokens is None)
 
 
 @dataclass
