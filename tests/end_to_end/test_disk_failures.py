@@ -347,17 +347,21 @@ class TestInterrupt:
 
     def test_a_real_signal_at_any_moment_leaves_the_store_usable(self, opened):
         """SIGINT from a thread while the main one puts; whichever put it hits may be there or not."""
-        main, stop, done, putting = threading.main_thread().ident, threading.Event(), [0], []
+        main, done, putting = threading.main_thread().ident, [0], []
+        arrived, stop = threading.Event(), threading.Event()
 
         def arrives(*_):
+            arrived.set()
             if putting:  # elsewhere it would end the test, not a put
                 putting.clear()
                 raise KeyboardInterrupt
 
         def interrupt():
-            for _ in range(25):
+            for _ in range(100):
                 time.sleep(0.013)
+                arrived.clear()
                 signal.pthread_kill(main, signal.SIGINT)
+                arrived.wait(30)  # on a busy machine the last one would come after the handler is gone
             stop.set()
 
         before = signal.signal(signal.SIGINT, arrives)
@@ -365,17 +369,20 @@ class TestInterrupt:
         thread.start()
         salt = 100
         n_interrupted = 0
-        while not stop.is_set():
-            salt += 1
-            try:
-                putting.append(salt)
-                put(opened, salt)
-                putting.clear()
-                done.append(salt)
-            except KeyboardInterrupt:
-                n_interrupted += 1
-        thread.join()
-        signal.signal(signal.SIGINT, before)
+        try:
+            while not stop.is_set():
+                salt += 1
+                try:
+                    putting.append(salt)
+                    put(opened, salt)
+                    putting.clear()
+                    done.append(salt)
+                except KeyboardInterrupt:
+                    n_interrupted += 1
+        finally:
+            putting.clear()
+            thread.join()
+            signal.signal(signal.SIGINT, before)
         assert n_interrupted > 5
         is_usable(opened, done)
 

@@ -239,8 +239,10 @@ class Index:
         """
         with _as_store_errors(self.path):
             writer = self._connected_writer()
-            writer.execute("BEGIN IMMEDIATE")
             try:
+                if writer.in_transaction:  # Ctrl-C came on the way into or out of the last one
+                    writer.execute("ROLLBACK")
+                writer.execute("BEGIN IMMEDIATE")
                 yield writer
                 writer.execute("COMMIT")
             except BaseException:
