@@ -20,9 +20,7 @@ demo: install
 	$(BIN)/late-rerank demo
 
 test: install
-	# The engines' in a process of their own: with their threads in it, a test's own SIGINT crashes pytest's.
-	$(BIN)/python -m pytest --ignore tests/conformance/test_backends.py
-	$(BIN)/python -m pytest tests/conformance/test_backends.py
+	$(BIN)/python -m pytest
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/$(BIN)/python -m pytest) || exit 1; done
 	$(NBMAKE) notebooks
 

@@ -1,6 +1,9 @@
 """Engines that run a model instead of torch: the same vectors, whatever checkpoint, thread or folder."""
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -208,3 +211,21 @@ def test_a_query_on_torch_leaves_its_number_of_threads_as_it_was(minilm):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_ctrl_c_is_an_exception_after_engines_have_come_and_gone(name, tmp_path):
+    # In a process of its own, which two of OpenVINO's Cores would end with a segmentation fault.
+    script = f"""
+import gc, signal
+from late_rerank.encode import TextEncoder
+first, second = (TextEncoder("minilm", backend="{name}") for _ in range(2))
+del first; gc.collect()
+del second; gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    environment = os.environ | {"HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

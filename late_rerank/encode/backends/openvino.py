@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -19,9 +19,19 @@ from late_rerank.types import F32
 VERSION = ov.__version__.split("-")[0]
 
 
+@cache
+def _core() -> Any:
+    """The process's one Core.
+
+    Each would give the thread a stack for signals, and take it back when it goes: of two the one that stays longer leaves the
+    other's, which is no longer there, and the next Ctrl-C crashes the process (OpenVINO 2026.4).
+    """
+    return ov.Core()
+
+
 def precisions() -> tuple[str, ...]:
     """What it computes in here, fastest first."""
-    fast = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    fast = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "f32") if fast else ("f32",)
 
 
@@ -49,13 +59,12 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
     path = folder / "model.xml"
     written = path.read_bytes().strip()
     if not (written.startswith(b"<?xml") and written.endswith(b"</net>")):
-        # OpenVINO would try every other format that it knows, and leave a handler of Ctrl-C behind that crashes the process.
+        # OpenVINO would try every other format that it knows, and print what each of them misses.
         raise ValueError(f"{path} is damaged")
-    core = ov.Core()
-    model = core.read_model(path)
-    one = _Engine(core, model, precision, 1)
+    model = _core().read_model(path)
+    one = _Engine(model, precision, 1)
     n_threads = torch.get_num_threads()  # as many as torch would take for documents
-    all_ = one if n_threads == 1 else _Engine(core, model, precision, n_threads)
+    all_ = one if n_threads == 1 else _Engine(model, precision, n_threads)
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
         return (one if ids.size <= few_tokens else all_).run(ids, mask)
@@ -66,10 +75,10 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
 class _Engine:
     """A compiled model, compiled at its first call, and requests to it."""
 
-    def __init__(self, core: Any, model: Any, precision: str, n_threads: int) -> None:
+    def __init__(self, model: Any, precision: str, n_threads: int) -> None:
         # Set, not hinted at: unset, the precision is what OpenVINO likes best.
         settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": n_threads, "NUM_STREAMS": 1}
-        self._compile = partial(core.compile_model, model, "CPU", settings)
+        self._compile = partial(_core().compile_model, model, "CPU", settings)
         self._compiled: Any = None
         self._lock = Lock()
         self._idle: SimpleQueue[Any] = SimpleQueue()
