@@ -467,3 +467,12 @@ def test_a_half_published_store_is_refused(folder, tmp_path):
             with DiskStore(folder) as store, pytest.raises(ValueError, match="not empty"):
                 store.publish(out)
     assert n_died > 10
+
+
+def test_a_store_that_another_process_made_after_we_looked_is_opened(tmp_path, monkeypatch):
+    with DiskStore(tmp_path) as store:
+        store.space("a", SPEC).put(keys(2), random_packed([3, 4], SPEC))
+    looks = iter([False])  # before it was made
+    monkeypatch.setattr(format_file, "is_store", lambda folder: next(looks, True) and is_store(folder))
+    with DiskStore(tmp_path) as store:
+        assert len(store.space("a", SPEC)) == 2

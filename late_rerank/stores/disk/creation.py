@@ -39,7 +39,8 @@ def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> None:
 def _create(folder: Path, gate: files.Gate) -> None:
     """Say that the folder is a store; its index is made like one that was lost."""
     strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS) if folder.exists() else []
-    if strange:
+    # Looked for again: another process may have made it since, and what it held when we listed it is that one's index.
+    if strange and not format_file.is_store(folder):
         raise ValueError(f"{folder} is no store and not empty (it holds {', '.join(strange[:3])}); name a new or empty folder")
     files.make_folder(folder)
     files.make_folder(folder / "segments")
