@@ -24,10 +24,10 @@ from late_rerank.encode.pooling import Kind, pools, without_pooling
 from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
-from late_rerank.types import F32, TokenVectors
+from late_rerank.types import F32, I64, TokenVectors
 
 # Padded tokens a forward pass: enough to fill two cores, little enough to stay in their caches.
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 BATCH_QUERIES = 64
 OVERLAP_TOKENS = 50
 
@@ -129,10 +129,10 @@ class TextEncoder:
             for piece in self._pieces(opening, ids[: self.max_tokens]):
                 pieces.append(piece)
                 owners.append(i)
-        vectors = self._encode_pieces(pieces)
+        values, n_rows = self._encode_pieces(pieces)
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-        np.add.at(offsets, np.array(owners, dtype=np.int64) + 1, [len(piece) for piece in vectors])
-        return TokenVectors(_end_to_end(vectors, self.dim), np.cumsum(offsets), np.array(truncated, dtype=np.bool_))
+        np.add.at(offsets, np.array(owners, dtype=np.int64) + 1, n_rows)
+        return TokenVectors(values, np.cumsum(offsets), np.array(truncated, dtype=np.bool_))
 
     def tokens(self, text: str, kind: Kind) -> list[Token]:
         """The tokens of one text with their places in it, row for row with its vectors.
@@ -246,16 +246,24 @@ class TextEncoder:
     def _pieces(self, opening: list[int], ids: list[int]) -> Iterator[Piece]:
         return in_windows(opening, ids, self._after, self.window_tokens, self.overlap_tokens)
 
-    def _encode_pieces(self, pieces: Sequence[Piece]) -> list[F32]:
-        """The kept vectors of each piece, in order. Sorted by length first, so that little of a batch is padding."""
-        vectors: list[F32] = [np.empty((0, self.dim), np.float32)] * len(pieces)
+    def _encode_pieces(self, pieces: Sequence[Piece]) -> tuple[F32, I64]:
+        """The kept vectors of the pieces, in their order, and how many each has.
+
+        Encoded longest first, so that little of a batch is padding, and written where they belong: nothing is held twice.
+        """
+        # At most: a pooling model gives fewer, and some leave out words of a list.
+        most = [len(piece.ids) if self._pools else len(piece.ids[piece.keep]) for piece in pieces]
+        starts = np.cumsum([0, *most], dtype=np.int64)
+        values = np.empty((int(starts[-1]), self.dim), dtype=np.float32)
+        n_rows = np.zeros(len(pieces), dtype=np.int64)
         order = sorted(range(len(pieces)), key=lambda i: len(pieces[i].ids), reverse=True)
         while order:
             n = max(1, BATCH_TOKENS // len(pieces[order[0]].ids))
             batch, order = order[:n], order[n:]
             for i, kept in zip(batch, self._encode_batch([pieces[i] for i in batch]), strict=True):
-                vectors[i] = kept
-        return vectors
+                values[starts[i] : starts[i] + len(kept)] = kept
+                n_rows[i] = len(kept)
+        return _closed_up(values, starts, n_rows), n_rows
 
     def _encode_batch(self, pieces: Sequence[Piece]) -> list[F32]:
         width = max(len(piece.ids) for piece in pieces)
@@ -340,12 +348,12 @@ class TextEncoder:
             raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
 
 
-def _end_to_end(arrays: list[F32], dim: int) -> F32:
-    """Arrays as one. Empties the list on the way, so that two copies of all are never held."""
-    values = np.empty((sum(map(len, arrays)), dim), dtype=np.float32)
-    stop = len(values)
-    while arrays:
-        array = arrays.pop()
-        values[stop - len(array) : stop] = array
-        stop -= len(array)
+def _closed_up(values: F32, starts: I64, n_rows: I64) -> F32:
+    """The first `n_rows[i]` rows from each `starts[i]`, end to end, in the same memory."""
+    stop = 0
+    if n_rows.sum() < len(values):
+        for start, n in zip(starts.tolist(), n_rows.tolist(), strict=False):
+            values[stop : stop + n] = values[start : start + n]
+            stop += n
+        values.resize((stop, values.shape[1]), refcheck=False)
     return values
