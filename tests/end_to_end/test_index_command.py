@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import warnings
 from importlib import import_module
@@ -207,7 +208,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(some, store):
 
     assert json.loads(out)["n_encoded"] == 300
     assert b"Indexing: 100%" in drawn
-    assert b"128 documents" in drawn
+    assert re.search(rb"128 documents, [1-9][0-9,]*\.[0-9]/s", drawn)
 
 
 @pytest.mark.parametrize(
