@@ -128,6 +128,40 @@ def native(folder: Path, *, register_markers: bool = True, document_length: int 
     return folder
 
 
+def modernbert(folder: Path) -> Path:
+    """sentence-transformers' own format over a ModernBERT, two of whose three layers look no further than 16 tokens."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import ModernBertConfig, ModernBertModel
+
+    raw = folder.with_name(f"{folder.name}-backbone")
+    backbone(raw)
+    markers = {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    reach = {"global_attn_every_n_layers": 3, "local_attention": 16, "max_position_embeddings": 128}
+    config = ModernBertConfig(vocab_size=len(VOCABULARY), initializer_range=0.3, **markers, **sizes, **reach)
+    torch.manual_seed(0)
+    ModernBertModel(config).save_pretrained(raw)
+    dense = Dense(HIDDEN, DIM, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
+    normalize = Normalize(module_input_name="token_embeddings")
+    modules = [Transformer(str(raw), document_length=96, query_length=32), dense, MultiVectorMask(), normalize]
+    MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def pooling(folder: Path) -> Path:
+    """The checkpoint at `folder`, of sentence-transformers' own format, made to pool a document's tokens into half as many."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    model = MultiVectorEncoder(str(folder), device="cpu")
+    model.insert(len(model) - 1, HierarchicalTokenPooling(pool_factor=2))
+    pooled = folder.with_name(f"{folder.name}-pooling")
+    model.save_pretrained(str(pooled), create_model_card=False)
+    return pooled
+
+
 def _edit(path: Path, **changes) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any
 
 from late_rerank.cli.options import add_backend, add_json
@@ -23,19 +24,22 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load, check, describe."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     from late_rerank import maxsim
     from late_rerank.cli.results import print_json
     from late_rerank.encode import TextEncoder
 
     encoder = TextEncoder(options.model, backend=options.backend)
-    names = ("late-rerank", "sentence-transformers", "transformers", "torch", "numpy")
+    versions = {}
+    for name in ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "numpy"):
+        with suppress(PackageNotFoundError):  # the engines are extras
+            versions[name] = version(name)
     report = {
         "kernel": maxsim.kernel().name,
         "native_kernel": maxsim.describe_native(),
         **encoder.describe(),
-        "versions": {name: version(name) for name in names},
+        "versions": versions,
     }
     if options.json:
         print_json(report)

@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
     with opened_reranker(options, otherwise=unbounded) as reranker:
         result = evaluate(reranker, run, queries, qrels, progress=True)
         bytes_per_token = reranker.codec.spec(reranker.encoder.dim).bytes_per_token
+        backend = reranker.stats()["backend"]
     report = {
         "dataset": folder.resolve().name,
         "split": options.split,
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
         "bytes_per_token": bytes_per_token,
         "model": options.model,
         "codec": options.codec,
+        "backend": backend,
     }
     if options.json:
         print_json(report)

@@ -111,7 +111,7 @@ def add_backend(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backend",
         default="auto",
-        choices=["auto", "torch", "openvino", "onnx"],  # as in late_rerank.encode.backends
+        choices=["auto", "torch", "openvino", "onnx"],  # BACKENDS, which would load torch
         help="what runs the model (default: auto, the fastest installed that gives torch's vectors)",
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-from late_rerank.encode.backends.choosing import FEW_TOKENS, Backend, accelerate
+from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_COSINE, Backend, accelerate
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.backends.threads import one_thread
 from late_rerank.encode.builtin import MINILM
@@ -86,6 +86,8 @@ class TextEncoder:
         if self._transformer.query_expansion is None:
             # On the left, padding would shift a query's positions by its neighbours' lengths.
             self._model.tokenizer.padding_side = "right"
+        self._positions = self._count_positions()
+        self._model.tokenizer.model_max_length = self._longest()  # where sentence-transformers cuts a query of no stated length
         self._set_window()
         self._check_layout()
         self._plain_queries = False
@@ -197,6 +199,7 @@ class TextEncoder:
             "precision": self.backend.precision,
             "why_this_backend": self.backend.reason,
             "least_cosine_to_torch": round(self.backend.least_cosine, 5),
+            "least_cosine_allowed": LEAST_COSINE,
             "device": str(self._device),
             "dim": self.dim,
             "query_prefix": self._query_prompt,
@@ -292,9 +295,9 @@ class TextEncoder:
 
     def _longest(self) -> int:
         tokenizer_limit = int(self._model.tokenizer.model_max_length)
-        return min(tokenizer_limit, self._positions() or tokenizer_limit)
+        return min(tokenizer_limit, self._positions or tokenizer_limit)
 
-    def _positions(self) -> int | None:
+    def _count_positions(self) -> int | None:
         """Tokens that the model has positions for; None where it has no table of them."""
         size = getattr(self._transformer.config, "max_position_embeddings", None)
         table = getattr(getattr(self._transformer.model, "embeddings", None), "position_embeddings", None)
@@ -306,8 +309,8 @@ class TextEncoder:
         n_markers = len(self._before) + len(self._prompt_ids) + len(self._after)
         self.window_tokens = int(self._transformer.document_length or self._longest())
         longest = max(self.window_tokens, self.query_tokens)
-        if longest > (self._positions() or longest):
-            raise ModelError(f"{self.name} says a length of {longest} tokens, but has positions for {self._positions()}")
+        if longest > (self._positions or longest):
+            raise ModelError(f"{self.name} says a length of {longest} tokens, but has positions for {self._positions}")
         content = self.window_tokens - n_markers
         if content < 1:
             raise ModelError(f"document length {self.window_tokens} leaves no room beside {n_markers} marker tokens")
@@ -320,14 +323,15 @@ class TextEncoder:
         self._plain_queries = True
         for text in (PROBE, PROBE * self.query_tokens):
             ours, theirs = self._query_features([text])[0], self._preprocessed([text])
-            if any(not torch.equal(ours[name], theirs[name].cpu()) for name in ours):
+            if any(not torch.equal(ours[name], theirs[name].cpu()) for name in ours) or _other_inputs(theirs):
                 return False
         return True
 
     def _try_out(self) -> F32:
         """Token vectors of some text, as a query and as documents of several lengths."""
-        texts = [PROBE, PASSAGE, PASSAGE[: len(PASSAGE) // 3]]
-        found: F32 = np.concatenate([self.encode_document(texts).values, self.encode_query(texts).values])
+        documents = [PROBE, PASSAGE, PASSAGE[: len(PASSAGE) // 3], PASSAGE * 3]
+        queries = [PROBE, *PASSAGE.split(". ")]
+        found: F32 = np.concatenate([self.encode_document(documents).values, self.encode_query(queries).values])
         return found
 
     def _document_settings(self) -> dict[str, Any]:
@@ -342,10 +346,18 @@ class TextEncoder:
         """Our ids of a short document must be sentence-transformers' own."""
         with self._preprocess_lock:
             features = self._model.preprocess([PROBE], prompt=self._prompt or None, task="document")
+        if others := _other_inputs(features):
+            raise ModelError(f"{self.name}: its tokenizer gives documents {', '.join(others)}, which aren't supported for text")
         theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
         ours = next(self._pieces(*self._token_ids(PROBE))).ids
         if ours != theirs:
             raise ModelError(f"{self.name}: document tokens {ours} are not sentence-transformers' {theirs}")
+
+
+def _other_inputs(features: dict[str, Any]) -> list[str]:
+    """What a tokenizer gives beside ids and mask, and isn't all 0: type ids other than those of one text, for example."""
+    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
+    return [name for name, value in tensors.items() if name not in ("input_ids", "attention_mask") and value.any()]
 
 
 def _closed_up(values: F32, starts: I64, n_rows: I64) -> F32:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import string
 from concurrent.futures import ThreadPoolExecutor
 
@@ -209,6 +210,15 @@ class TestRefusal:
         self.refuse(stanford(tmp_path / "document", doc_maxlen=300), "length of 300 tokens, but has positions for 128")
         self.refuse(stanford(tmp_path / "query", query_maxlen=300), "length of 300 tokens")
 
+    def test_type_ids_that_are_not_those_of_one_text(self, tmp_path):
+        folder = native_byte_level(tmp_path / "model", {})
+        path = folder / "tokenizer.json"
+        path.write_text(re.sub(r'"type_id": ?0', '"type_id": 1', path.read_text()))
+        path = folder / "tokenizer_config.json"
+        names = ["input_ids", "token_type_ids", "attention_mask"]
+        path.write_text(json.dumps({**json.loads(path.read_text()), "model_input_names": names}))
+        self.refuse(folder, "its tokenizer gives documents token_type_ids, which aren't supported")
+
     def test_a_projection_that_does_not_fit(self, tmp_path):
         from safetensors.torch import save_file
 
@@ -309,3 +319,16 @@ def test_byte_level_tokenizers_and_text_prompts_are_encoded_as_trained(prompts, 
         )
     together = ours.encode_document([LONG, "the cat"])
     np.testing.assert_allclose(together.rows(1), ours.encode_document(["the cat"]).values, atol=1e-5)
+
+
+def test_queries_are_cut_where_positions_end_if_no_length_is_stated(tmp_path):
+    """The tokenizer's own limit may lie beyond the position table."""
+    folder = native_byte_level(tmp_path / "model", {})
+    for name, changes in (("sentence_bert_config", {"query_length": None}), ("tokenizer_config", {"model_max_length": 512})):
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    encoder = TextEncoder(str(folder), device="cpu")
+    alone, together = encoder.encode_query([LONG]), encoder.encode_query([LONG, "the cat"])
+    assert encoder.query_tokens == len(alone.values) == 78  # 80 positions, of which RoBERTa leaves two out
+    assert together.truncated.tolist() == [True, False]
+    np.testing.assert_allclose(together.rows(0), alone.values, atol=1e-5)

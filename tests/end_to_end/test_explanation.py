@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from checkpoints import native, native_byte_level, pylate, stanford
+from checkpoints import native, native_byte_level, pooling, pylate, stanford
 
 from late_rerank import Reranker, explain
 from late_rerank.cli import main
@@ -101,18 +101,13 @@ def test_markers_prefixes_and_expansion_are_in_no_text(name, tmp_path):
 
 
 @pytest.fixture
-def pooling(tmp_path):
-    from sentence_transformers import MultiVectorEncoder
-    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
-
-    model = MultiVectorEncoder(str(native(tmp_path / "plain")), device="cpu")
-    model.insert(len(model) - 1, HierarchicalTokenPooling(pool_factor=2))
-    model.save_pretrained(str(tmp_path / "pooled"), create_model_card=False)
-    return TextEncoder(str(tmp_path / "pooled")), TextEncoder(str(tmp_path / "plain"))
+def pooled(tmp_path):
+    plain = native(tmp_path / "plain")
+    return TextEncoder(str(pooling(plain))), TextEncoder(str(plain))
 
 
-def test_of_a_pooling_model_the_same_model_before_pooling_is_explained_and_said_to_be(pooling):
-    encoder, plain = pooling
+def test_of_a_pooling_model_the_same_model_before_pooling_is_explained_and_said_to_be(pooled):
+    encoder, plain = pooled
     text = "the cat sat on the mat " * 20
     explanation, expected = (explain(Reranker(one), "what is the cat", text) for one in (encoder, plain))
 
@@ -125,8 +120,8 @@ def test_of_a_pooling_model_the_same_model_before_pooling_is_explained_and_said_
         encoder.tokens(text, "document")
 
 
-def test_before_pooling_the_vectors_are_the_plain_models(pooling):
-    encoder, plain = pooling
+def test_before_pooling_the_vectors_are_the_plain_models(pooled):
+    encoder, plain = pooled
     np.testing.assert_allclose(
         encoder.unpooled().encode_document(["the cat sat"]).values, plain.encode_document(["the cat sat"]).values, atol=1e-6
     )

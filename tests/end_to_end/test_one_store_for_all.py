@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from checkpoints import native, stanford
+from checkpoints import native, pooling, stanford
 
 from late_rerank import Reranker
 from late_rerank.encode import TextEncoder
@@ -14,13 +14,7 @@ DOCUMENTS = ["the cat sat on the mat.", "late interaction keeps one vector per t
 
 
 def pooled(folder):
-    from sentence_transformers import MultiVectorEncoder
-    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
-
-    model = MultiVectorEncoder(str(native(folder.with_name("unpooled"))), device="cpu")
-    model.insert(len(model) - 1, HierarchicalTokenPooling(pool_factor=2))
-    model.save_pretrained(str(folder), create_model_card=False)
-    return folder
+    return pooling(native(folder))
 
 
 def other_weights(folder):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import shutil
-import tempfile
+import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from huggingface_hub import constants
-
-from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates, Run
+from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates
+from late_rerank.encode.backends.kept import converted
 from late_rerank.encode.backends.names import check_backend, installed_engines
 from late_rerank.encode.loading import quiet_loading
+from late_rerank.encode.pooling import pools
 from late_rerank.types import F32
 from late_rerank.warn import warn_caller
 
@@ -27,6 +25,7 @@ LEAST_COSINE = 0.999
 _LEAST_TRIED = 0.9995
 # A query, or a few; more is worth several threads.
 FEW_TOKENS = 512
+_EXACT = "f32"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,10 @@ class Backend:
     reason: str
 
 
+class _UnfitError(Exception):
+    """An engine can't run a model; the message says why."""
+
+
 def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[], F32]) -> Backend:
     """Let an engine run a model's transformer, if that gives the same vectors.
 
@@ -56,7 +59,7 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
         try_out: Gives token vectors of some texts, (n_tokens, dim) float32, L2-normalised, by the whole model as it is then.
 
     Returns:
-        What runs it now. torch, with one warning, where an engine can't run it.
+        What runs it now. torch, with one warning, where no engine can.
 
     Raises:
         ValueError: The backend isn't known.
@@ -64,84 +67,78 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
     """
     check_backend(backend)
     if backend == "torch":
-        return Backend("torch", "f32", 1.0, "asked for")
+        return Backend("torch", _EXACT, 1.0, "asked for")
+    engines = installed_engines() if backend == "auto" else [backend]
+    if not engines:
+        return Backend("torch", _EXACT, 1.0, 'no other is installed: pip install "late-rerank[openvino]"')
     if model.device.type != "cpu":
-        return _torch(backend, f"the model is on {model.device}, where torch is fastest", warn=backend != "auto")
-    if backend == "auto":
-        installed = installed_engines()
-        if not installed:
-            return Backend("torch", "f32", 1.0, 'no other is installed: pip install "late-rerank[openvino]"')
-        backend = installed[0]
-    why_not = _why_not(model[0])
-    if why_not:
-        return _torch(backend, why_not)
+        reason = f"the model is on {model.device}, where torch is fastest"
+        if backend != "auto":
+            warn_caller(f"torch runs the model instead of {backend}: {reason}")
+        return Backend("torch", _EXACT, 1.0, reason)
+    original = model[0].model
+    unfit: list[str] = []
+    for name in engines:
+        try:
+            found = _run_by(name, model, fingerprint, try_out)
+            return replace(found, reason="; ".join([found.reason, *unfit]))
+        except Exception as error:  # noqa: BLE001 - converters raise whatever they like; torch can run what they can't
+            if "KeyboardInterrupt" in str(error):  # OpenVINO's converter catches it and raises an error of its own
+                raise KeyboardInterrupt from None
+            unfit.append(f"instead of {name}: {_in_a_line(error)}")
+        model[0].model = original
+    warn_caller(f"torch runs the model {'; '.join(unfit)}")
+    return Backend("torch", _EXACT, 1.0, "; ".join(unfit))
+
+
+def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32]) -> Backend:
+    """Let that engine run it, in the fastest precision that gives the same vectors."""
+    _check_output(model[0])
     theirs = try_out()
     original = model[0].model
-    try:
-        engine = importlib.import_module(f"late_rerank.encode.backends.{backend}")
-        with quiet_loading(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tracing: what it takes for constant is checked by its results
-            runs = _runs(engine, backend, HiddenStates(original).eval(), fingerprint)
-        for precision, run in runs.items():
-            model[0].model = EngineBackbone(original.config, run)
-            cosine = float((try_out() * theirs).sum(axis=1).min())
-            if cosine >= _LEAST_TRIED:
-                return Backend(backend, precision, cosine, f"installed, with a token cosine of {cosine:.5f} to torch")
-        reason = f"its token vectors have a cosine of {cosine:.4f} to torch's"
-    except Exception as error:  # noqa: BLE001 - converters raise whatever they like; torch can run what they can't
-        reason = f"{type(error).__name__}: {str(error).strip()[:200]}"
-    model[0].model = original
-    return _torch(backend, reason)
+    # What tracing warns of, what it takes for constant, is checked by its results.
+    with quiet_loading(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        engine = importlib.import_module(f"late_rerank.encode.backends.{name}")
+
+        def convert(folder: Path) -> None:
+            with _attention_spelled_out(original):
+                engine.convert(HiddenStates(original).eval(), folder)
+
+        folder = converted(f"{fingerprint}-{name}-{engine.VERSION}", convert)
+    # Which tokens a pooling model merges, may turn on a vector's last digits.
+    for precision in (_EXACT,) if pools(model) else engine.precisions():
+        model[0].model = EngineBackbone(original.config, engine.load(folder, FEW_TOKENS, precision))
+        ours = try_out()
+        cosine = float((ours * theirs).sum(axis=1).min()) if ours.shape == theirs.shape else 0.0
+        if cosine >= _LEAST_TRIED:
+            return Backend(name, precision, cosine, f"installed, with a token cosine of {cosine:.5f} to torch")
+    raise _UnfitError(f"its token vectors have a cosine of {cosine:.4f} to torch's")
 
 
-def _torch(backend: str, reason: str, *, warn: bool = True) -> Backend:
-    if warn:
-        warn_caller(f"torch runs the model instead of {backend}: {reason}")
-    return Backend("torch", "f32", 1.0, reason)
-
-
-def _why_not(transformer: Any) -> str | None:
-    """What conversion knows nothing of; None for a text model that gives its last hidden states."""
+def _check_output(transformer: Any) -> None:
+    """Conversion knows text models that give their last hidden states, and no others."""
     modality = transformer.modality_config.get("text", {})
     method, output = modality.get("method"), modality.get("method_output_name")
     if method != "forward" or output not in ("last_hidden_state", ("last_hidden_state",)):
-        return f"it gives its vectors by {method} and {output}, not by forward and last_hidden_state"
-    return None
-
-
-def _runs(engine: ModuleType, name: str, model: HiddenStates, fingerprint: str) -> dict[str, Run]:
-    """The engine in each of its precisions, fastest first. What was kept and can't be read any more is converted anew."""
-    with _converted(engine, name, model, fingerprint) as folder:
-        with suppress(Exception):  # of whatever kind engines raise for damaged files; the second time it counts
-            return _loaded(engine, folder)
-        shutil.rmtree(folder, ignore_errors=True)
-    with _converted(engine, name, model, fingerprint) as folder:
-        return _loaded(engine, folder)
-
-
-def _loaded(engine: ModuleType, folder: Path) -> dict[str, Run]:
-    return {precision: engine.load(folder, FEW_TOKENS, precision) for precision in engine.precisions()}
+        raise _UnfitError(f"the model gives its vectors by {method} and {output}, not by forward and last_hidden_state")
 
 
 @contextmanager
-def _converted(engine: ModuleType, name: str, model: HiddenStates, fingerprint: str) -> Iterator[Path]:
-    """Converted once, then kept beside what the hub's client downloads; where nothing can be written, converted each time."""
-    home = Path(constants.HF_HOME) / "late-rerank"
-    kept = home / f"{fingerprint}-{name}-{engine.VERSION}"
-    if kept.is_dir():
-        yield kept
-        return
+def _attention_spelled_out(model: Any) -> Iterator[None]:
+    """Converted as it is, fused attention gives NaN to tokens that may look at none, and they pass it on to the others.
+
+    Such are the padding's of models that look no further than a window (ModernBERT). Spelled out it is as fast.
+    """
+    before = model.config._attn_implementation  # noqa: SLF001 - the only way to ask
+    model.set_attn_implementation("eager")
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=home, prefix=".new-"))
-    except OSError:
-        made = Path(tempfile.mkdtemp())
-    try:
-        engine.convert(model, made)
-        if made.parent == home:
-            made.chmod(0o755)  # the cache may be shared, and a temporary folder is its maker's alone
-            with suppress(OSError):  # another process was faster
-                made.rename(kept)
-        yield made if made.is_dir() else kept
+        yield
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        model.set_attn_implementation(before)
+
+
+def _in_a_line(error: Exception) -> str:
+    # OpenVINO begins with the lines of its own source in which it noticed.
+    text = re.sub(r"Check '.*?' failed at \S+ ", "", " ".join(str(error).split()))
+    return text[:300] if isinstance(error, _UnfitError) else f"{type(error).__name__}: {text[:300]}"

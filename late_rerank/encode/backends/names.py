@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from late_rerank.errors import MissingDependencyError
 
-# Fastest first. The module that each needs, beside this package's own.
-ENGINES = {"openvino": "openvino", "onnx": "onnxruntime"}
+# Fastest first. The modules that each needs, beside this package's own.
+ENGINES = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnx")}
 BACKENDS = ("auto", "torch", *ENGINES)
 
 
@@ -20,10 +20,16 @@ def check_backend(backend: str) -> None:
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend in ENGINES and find_spec(ENGINES[backend]) is None:
-        raise MissingDependencyError(f'backend="{backend}"', ENGINES[backend], backend)
+    for module in ENGINES.get(backend, ()):
+        if not _is_installed(module):
+            raise MissingDependencyError(f'backend="{backend}"', module, backend)
 
 
 def installed_engines() -> list[str]:
     """What could run a model instead of torch, fastest first."""
-    return [name for name, package in ENGINES.items() if find_spec(package) is not None]
+    return [name for name, modules in ENGINES.items() if all(map(_is_installed, modules))]
+
+
+def _is_installed(module: str) -> bool:
+    found = find_spec(module)
+    return found is not None and found.origin is not None  # None: a mere folder of that name, as some checkpoints hold

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
-import torch
+from threadpoolctl import ThreadpoolController
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on the calling thread alone.
+def one_thread() -> Any:
+    """Let torch compute on the calling thread alone, in a `with`; other threads keep theirs.
 
     A query is too little work for several, which then wait for each other: where other programs run, twenty times as long as
-    one thread takes.
+    one thread takes. torch.set_num_threads would also decide for every thread that begins meanwhile; and what a program has set
+    by it, stays.
     """
-    before = torch.get_num_threads()
-    if before > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if before > 1:
-            torch.set_num_threads(before)
+    return _controller().limit(limits=1, user_api="openmp")
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looks at every library that is loaded: a millisecond

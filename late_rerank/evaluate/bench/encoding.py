@@ -43,7 +43,7 @@ def measure(texts: Sequence[str], *, n_turns: int = _TURNS, progress: bool = Fal
     reference = {"query": seconds["torch", "query"], "documents": seconds["sentence-transformers", "documents"]}
     return [
         {
-            "backend": encoder.backend.name,
+            "backend": name if encoder.backend.name == name else f"{name} (torch ran it)",
             "precision": encoder.backend.precision,
             "least_cosine": round(encoder.backend.least_cosine, 5),
             "n_documents": len(texts),

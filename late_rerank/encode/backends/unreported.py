@@ -1,0 +1,27 @@
+"""OpenVINO, which otherwise tells its makers of every import and conversion: some 35 processes and requests a model.
+
+Under the start method "spawn" each of those processes would run the program's own script once more.
+"""
+
+from __future__ import annotations
+
+import sys
+
+_REPORTER = "openvino_telemetry"
+
+_before = sys.modules.get(_REPORTER)
+sys.modules[_REPORTER] = None  # type: ignore[assignment]  # "not installed", for which OpenVINO brings a stub
+try:
+    import openvino as ov
+    from openvino.tools.ovc import telemetry_stub
+finally:
+    del sys.modules[_REPORTER]
+    if _before is not None:
+        sys.modules[_REPORTER] = _before
+
+# Where somebody imported it before us.
+for _name, _module in list(sys.modules.items()):
+    if _name.startswith("openvino.tools.ovc.") and hasattr(_module, "tm"):
+        vars(_module)["tm"] = telemetry_stub
+
+__all__ = ["ov"]
