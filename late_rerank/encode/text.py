@@ -16,6 +16,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_COSINE, Backend, accelerate
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.backends.threads import one_thread
+from late_rerank.encode.batches import in_batches
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.fingerprint import fingerprint
@@ -24,10 +25,8 @@ from late_rerank.encode.pooling import Kind, pools, without_pooling
 from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
-from late_rerank.types import F32, I64, TokenVectors
+from late_rerank.types import F32, TokenVectors
 
-# Padded tokens a forward pass: enough to fill two cores, little enough to stay in their caches.
-BATCH_TOKENS = 2048
 BATCH_QUERIES = 64
 OVERLAP_TOKENS = 50
 
@@ -131,7 +130,9 @@ class TextEncoder:
             for piece in self._pieces(opening, ids[: self.max_tokens]):
                 pieces.append(piece)
                 owners.append(i)
-        values, n_rows = self._encode_pieces(pieces)
+        # At most: a pooling model gives fewer, and some leave out words of a list.
+        most = [len(piece.ids) if self._pools else len(piece.ids[piece.keep]) for piece in pieces]
+        values, n_rows = in_batches(pieces, most, self.dim, self._encode_batch)
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         np.add.at(offsets, np.array(owners, dtype=np.int64) + 1, n_rows)
         return TokenVectors(values, np.cumsum(offsets), np.array(truncated, dtype=np.bool_))
@@ -249,25 +250,6 @@ class TextEncoder:
     def _pieces(self, opening: list[int], ids: list[int]) -> Iterator[Piece]:
         return in_windows(opening, ids, self._after, self.window_tokens, self.overlap_tokens)
 
-    def _encode_pieces(self, pieces: Sequence[Piece]) -> tuple[F32, I64]:
-        """The kept vectors of the pieces, in their order, and how many each has.
-
-        Encoded longest first, so that little of a batch is padding, and written where they belong: nothing is held twice.
-        """
-        # At most: a pooling model gives fewer, and some leave out words of a list.
-        most = [len(piece.ids) if self._pools else len(piece.ids[piece.keep]) for piece in pieces]
-        starts = np.cumsum([0, *most], dtype=np.int64)
-        values = np.empty((int(starts[-1]), self.dim), dtype=np.float32)
-        n_rows = np.zeros(len(pieces), dtype=np.int64)
-        order = sorted(range(len(pieces)), key=lambda i: len(pieces[i].ids), reverse=True)
-        while order:
-            n = max(1, BATCH_TOKENS // len(pieces[order[0]].ids))
-            batch, order = order[:n], order[n:]
-            for i, kept in zip(batch, self._encode_batch([pieces[i] for i in batch]), strict=True):
-                values[starts[i] : starts[i] + len(kept)] = kept
-                n_rows[i] = len(kept)
-        return _closed_up(values, starts, n_rows), n_rows
-
     def _encode_batch(self, pieces: Sequence[Piece]) -> list[F32]:
         width = max(len(piece.ids) for piece in pieces)
         ids = torch.full((len(pieces), width), self._model.tokenizer.pad_token_id or 0)
@@ -358,14 +340,3 @@ def _other_inputs(features: dict[str, Any]) -> list[str]:
     """What a tokenizer gives beside ids and mask, and isn't all 0: type ids other than those of one text, for example."""
     tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
     return [name for name, value in tensors.items() if name not in ("input_ids", "attention_mask") and value.any()]
-
-
-def _closed_up(values: F32, starts: I64, n_rows: I64) -> F32:
-    """The first `n_rows[i]` rows from each `starts[i]`, end to end, in the same memory."""
-    stop = 0
-    if n_rows.sum() < len(values):
-        for start, n in zip(starts.tolist(), n_rows.tolist(), strict=False):
-            values[stop : stop + n] = values[start : start + n]
-            stop += n
-        values.resize((stop, values.shape[1]), refcheck=False)
-    return values

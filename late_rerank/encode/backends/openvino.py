@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -19,19 +19,14 @@ from late_rerank.types import F32
 VERSION = ov.__version__.split("-")[0]
 
 
-@cache
-def _core() -> Any:
-    """The process's one Core.
-
-    Each would give the thread a stack for signals, and take it back when it goes: of two the one that stays longer leaves the
-    other's, which is no longer there, and the next Ctrl-C crashes the process (OpenVINO 2026.4).
-    """
-    return ov.Core()
+# The process's one Core. Each would give the thread a stack for signals, and take it back when it goes: of two the one that
+# stays longer leaves the other's, which is no longer there, and the next Ctrl-C crashes the process (OpenVINO 2026.4).
+_CORE = ov.Core()
 
 
 def precisions() -> tuple[str, ...]:
     """What it computes in here, fastest first."""
-    fast = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    fast = "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "f32") if fast else ("f32",)
 
 
@@ -53,7 +48,7 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
         few_tokens: Up to so many in a batch are run by one thread; more would wait for each other on a busy machine.
         precision: One of `precisions`.
     """
-    model = _core().read_model(folder / "model.xml")
+    model = _CORE.read_model(folder / "model.xml")
     n_threads = torch.get_num_threads()  # as many as torch would take for documents
     whole = _Engine(model, precision, n_threads, n_streams=1)
     if n_threads == 1:
@@ -89,7 +84,7 @@ class _Engine:
             # Each engine would pin its first thread to the same processor.
             "ENABLE_CPU_PINNING": False,
         }
-        self._compile = partial(_core().compile_model, model, "CPU", settings)
+        self._compile = partial(_CORE.compile_model, model, "CPU", settings)
         self._compiled: Any = None
         self._lock = Lock()
         self._idle: SimpleQueue[Any] = SimpleQueue()
