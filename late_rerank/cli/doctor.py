@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
     encoder = TextEncoder(options.model, backend=options.backend)
     versions = {}
-    for name in ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "numpy"):
+    for name in ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "onnx", "numpy"):
         with suppress(PackageNotFoundError):  # the engines are extras
             versions[name] = version(name)
     report = {
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         print_json(report)
         return
     for name, value in report.items():
-        print(f"{name.replace('_', ' '):<18} {_shown(value)}")
+        print(f"{name.replace('_', ' '):<20} {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

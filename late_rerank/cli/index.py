@@ -80,7 +80,8 @@ def _watched(stream: CorpusStream, documents: Iterator[Candidate], bar: Any) -> 
     n_bytes_before = 0
     for n_documents, document in enumerate(documents):
         if n_documents and n_documents % _BATCH_SIZE == 0:  # when all before this one are stored
-            bar.set_postfix_str(f"{n_documents:,} documents, {n_documents / bar.format_dict['elapsed']:,.1f}/s", refresh=False)
+            rate = n_documents / max(bar.format_dict["elapsed"], 0.001)  # 0 where nothing is drawn
+            bar.set_postfix_str(f"{n_documents:,} documents, {rate:,.1f}/s", refresh=False)
             bar.update(n_bytes_before - bar.n)
         n_bytes_before = stream.n_bytes_read
         yield document

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_COSINE, Backend, accelerate
+from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_TRIED, Backend, accelerate
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.backends.threads import one_thread
 from late_rerank.encode.batches import in_batches
@@ -200,7 +200,7 @@ class TextEncoder:
             "precision": self.backend.precision,
             "why_this_backend": self.backend.reason,
             "least_cosine_to_torch": round(self.backend.least_cosine, 5),
-            "least_cosine_allowed": LEAST_COSINE,
+            "least_cosine_allowed": LEAST_TRIED,
             "device": str(self._device),
             "dim": self.dim,
             "query_prefix": self._query_prompt,

@@ -7,8 +7,8 @@ process of its own, twice in turns; "seconds" are the processor's; "peak_mb" is 
 libraries included. "sentence-transformers" is its own encode_document, in torch and float32. "end_to_end" has a rerank of 100
 stored passages on the fastest backend, with the built-in model's 384 components and with a projection of the same model to 128
 (of random weights: its time is a trained one's), over the encoding of its query; and a cross-encoder of the same backbone on
-the same engine, without its head, over that rerank. "query" has a query of 32 tokens on an idle machine, and with a process
-that spins on each processor; "torch on all threads" is what torch does unless it is told otherwise.
+the same engine, without its head, over that rerank in processor time. "query" has a query of 32 tokens on an idle machine, and
+with a process that spins on each processor; "torch on all threads" is what torch does unless it is told otherwise.
 """
 
 import argparse

@@ -22,7 +22,7 @@ from late_rerank.warn import warn_caller
 # What token vectors of an engine may lose: the cosine to torch's in float32, at least. Of the few hundred that are tried none
 # may lose more than half of that, since others will fare worse.
 LEAST_COSINE = 0.999
-_LEAST_TRIED = 0.9995
+LEAST_TRIED = 0.9995
 # A query, or a few; more is worth several threads.
 FEW_TOKENS = 512
 _EXACT = "f32"
@@ -68,14 +68,14 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
     check_backend(backend)
     if backend == "torch":
         return Backend("torch", _EXACT, 1.0, "asked for")
-    engines = installed_engines() if backend == "auto" else [backend]
-    if not engines:
-        return Backend("torch", _EXACT, 1.0, 'no other is installed: pip install "late-rerank[openvino]"')
     if model.device.type != "cpu":
         reason = f"the model is on {model.device}, where torch is fastest"
         if backend != "auto":
             warn_caller(f"torch runs the model instead of {backend}: {reason}")
         return Backend("torch", _EXACT, 1.0, reason)
+    engines = installed_engines() if backend == "auto" else [backend]
+    if not engines:
+        return Backend("torch", _EXACT, 1.0, 'no other is installed: pip install "late-rerank[openvino]"')
     original = model[0].model
     unfit: list[str] = []
     for name in engines:
@@ -111,9 +111,9 @@ def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32])
         model[0].model = EngineBackbone(original.config, engine.load(folder, FEW_TOKENS, precision))
         ours = try_out()
         cosine = float((ours * theirs).sum(axis=1).min()) if ours.shape == theirs.shape else 0.0
-        if cosine >= _LEAST_TRIED:
+        if cosine >= LEAST_TRIED:
             return Backend(name, precision, cosine, f"installed, with a token cosine of {cosine:.5f} to torch")
-    raise _UnfitError(f"its token vectors have a cosine of {cosine:.4f} to torch's")
+    raise _UnfitError(f"its token vectors have a cosine of {cosine:.5f} to torch's, less than {LEAST_TRIED}")
 
 
 def _check_output(transformer: Any) -> None:

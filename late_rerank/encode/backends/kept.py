@@ -17,6 +17,7 @@ from huggingface_hub import constants
 _VERSION = 2
 _DIGEST = "digest"
 _UNFINISHED = ".new-"
+_TEMPORARY = "late-rerank-model-"
 _ABANDONED_S = 24 * 3600
 
 
@@ -36,7 +37,7 @@ def converted(name: str, convert: Callable[[Path], None]) -> Path:
         convert(made)
         (made / _DIGEST).write_text(_digest(made))
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        _remove(made)
         raise
     return _keep(made, kept)
 
@@ -44,26 +45,35 @@ def converted(name: str, convert: Callable[[Path], None]) -> Path:
 def _new_folder(home: Path) -> Path:
     with suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)
-        for path in home.glob(f"{_UNFINISHED}*"):  # of a process that was killed
-            if path.stat().st_mtime < time.time() - _ABANDONED_S:
-                shutil.rmtree(path, ignore_errors=True)
+        _remove_abandoned(home, _UNFINISHED)
         return Path(tempfile.mkdtemp(dir=home, prefix=_UNFINISHED))
-    return Path(tempfile.mkdtemp(prefix="late-rerank-"))
+    _remove_abandoned(Path(tempfile.gettempdir()), _TEMPORARY)
+    return Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """What processes left that were killed."""
+    for path in folder.glob(f"{prefix}*"):
+        with suppress(OSError):  # another process removes it too, or it is another user's
+            if path.stat().st_mtime < time.time() - _ABANDONED_S:
+                _remove(path)
 
 
 def _keep(made: Path, kept: Path) -> Path:
     """Where it is now."""
     if made.parent == kept.parent:
-        made.chmod(0o755)  # the cache may be shared, and a temporary folder is its maker's alone
-        if _is_whole(kept):  # another process was faster
-            shutil.rmtree(made, ignore_errors=True)
-            return kept
         with suppress(OSError):
-            if kept.exists():  # damaged; moved away first, since another process may be doing the same
+            made.chmod(0o755)  # the cache may be shared, and a temporary folder is its maker's alone
+            if kept.exists() and not _is_whole(kept):
                 old = made.with_name(f"{made.name}-old")
                 kept.rename(old)
+                if _is_whole(old):  # another process had just replaced it
+                    old.rename(kept)
                 _remove(old)
-            made.rename(kept)
+            if not kept.exists():
+                made.rename(kept)
+        if _is_whole(kept):  # ours, or that of another process
+            _remove(made)
             return kept
     atexit.register(_remove, made)  # for this process alone
     return made
@@ -73,7 +83,8 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def _is_whole(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def convert(model: HiddenStates, folder: Path) -> None:
         Exception: Of whatever kind torch's exporter raises for what it can't convert.
     """
     # Of what it can't convert it prints the whole graph, 150 KB, to stdout unless told otherwise.
-    torch._C._jit_set_onnx_log_output_stream("stderr")  # noqa: SLF001 - there is no other way
+    getattr(torch._C, "_jit_set_onnx_log_output_stream", len)("stderr")  # noqa: SLF001 - there is no other way
     inputs = example()
     width = {0: "n", 1: "width"}
     torch.onnx.export(
@@ -58,10 +57,10 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:  # noqa: ARG001 
     path = str(folder / "model.onnx")
     n_threads = torch.get_num_threads()  # as many as torch would take for documents
     one = _session(path, 1)
-    session_of_all = cache(lambda: _session(path, n_threads))  # it has weights of its own, so not before it is needed
+    all_ = one if n_threads == 1 else _session(path, n_threads)
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
-        session = one if ids.size <= few_tokens or n_threads == 1 else session_of_all()
+        session = one if ids.size <= few_tokens else all_
         found: F32 = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return found
 

@@ -5,6 +5,7 @@ Under the start method "spawn" each of those processes would run the program's o
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 _REPORTER = "openvino_telemetry"
@@ -13,7 +14,6 @@ _before = sys.modules.get(_REPORTER)
 sys.modules[_REPORTER] = None  # type: ignore[assignment]  # "not installed", for which OpenVINO brings a stub
 try:
     import openvino as ov
-    from openvino.tools.ovc import telemetry_stub
 finally:
     del sys.modules[_REPORTER]
     if _before is not None:
@@ -21,7 +21,7 @@ finally:
 
 # Where somebody imported it before us.
 for _name, _module in list(sys.modules.items()):
-    if _name.startswith("openvino.tools.ovc.") and hasattr(_module, "tm"):
-        vars(_module)["tm"] = telemetry_stub
+    if _name.startswith("openvino.tools.ovc.") and getattr(vars(_module).get("tm"), "__name__", "") == _REPORTER:
+        vars(_module)["tm"] = importlib.import_module("openvino.tools.ovc.telemetry_stub")
 
 __all__ = ["ov"]
