@@ -111,7 +111,7 @@ def add_backend(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backend",
         default="auto",
-        choices=["auto", "torch", "openvino", "onnx"],  # BACKENDS, which would load torch
+        choices=["auto", "torch", "openvino", "onnx"],  # BACKENDS, which would load NumPy for every --help
         help="what runs the model (default: auto, the fastest installed that gives torch's vectors)",
     )
 
