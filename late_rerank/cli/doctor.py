@@ -44,8 +44,9 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print_json(report)
         return
+    width = max(map(len, report))
     for name, value in report.items():
-        print(f"{name.replace('_', ' '):<20} {_shown(value)}")
+        print(f"{name.replace('_', ' '):<{width}} {_shown(value)}")
 
 
 def _shown(value: Any) -> str:
