@@ -22,7 +22,7 @@ from late_rerank.warn import warn_caller
 # What token vectors of an engine may lose: the cosine to torch's in float32, at least. Of the few hundred that are tried none
 # may lose more than half of that, since others will fare worse.
 LEAST_COSINE = 0.999
-LEAST_TRIED = 0.9995
+LEAST_TRIED = (1 + LEAST_COSINE) / 2
 # A query, or a few; more is worth several threads.
 FEW_TOKENS = 512
 _EXACT = "f32"

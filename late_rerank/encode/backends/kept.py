@@ -27,6 +27,10 @@ def converted(name: str, convert: Callable[[Path], None]) -> Path:
     Args:
         name: What says which model, engine and version it is.
         convert: Writes the model into a folder.
+
+    Raises:
+        OSError: There is no room for it anywhere.
+        Exception: What `convert` raises; nothing is left behind.
     """
     home = Path(constants.HF_HOME) / "late-rerank"
     kept = home / f"{name}-{_VERSION}"

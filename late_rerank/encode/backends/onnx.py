@@ -31,7 +31,9 @@ def convert(model: HiddenStates, folder: Path) -> None:
         Exception: Of whatever kind torch's exporter raises for what it can't convert.
     """
     # Of what it can't convert it prints the whole graph, 150 KB, to stdout unless told otherwise.
-    getattr(torch._C, "_jit_set_onnx_log_output_stream", len)("stderr")  # noqa: SLF001 - there is no other way
+    print_to = getattr(torch._C, "_jit_set_onnx_log_output_stream", None)  # noqa: SLF001 - there is no public way
+    if print_to is not None:
+        print_to("stderr")
     inputs = example()
     width = {0: "n", 1: "width"}
     torch.onnx.export(
