@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -112,18 +113,20 @@ def _next_magic(buffer: Bytes, offset: int, end: int) -> int:
 class SegmentWriter:
     """The segment that one writer appends to. While it is open its file is locked; the lock dies with the process.
 
+    It holds a file, not its descriptor: one that Ctrl-C lets fall before anybody can close it closes itself, and its lock goes.
+
     Attributes:
         id: The segment's.
         space_id: The index's number of its space.
         size: Bytes committed; what lies after them is nobody's yet.
     """
 
-    def __init__(self, path: Path, segment_id: int, space_id: int, size: int, fd: int) -> None:
+    def __init__(self, path: Path, segment_id: int, space_id: int, size: int, file: FileIO) -> None:
         self.path = path
         self.id = segment_id
         self.space_id = space_id
         self.size = size
-        self._fd = fd
+        self._file = file
 
     @classmethod
     def create(cls, folder: Path, segment_id: int, space_id: int, space: str) -> SegmentWriter:
@@ -133,33 +136,33 @@ class SegmentWriter:
             OSError: The disk is full, or failed; nothing is left behind.
         """
         path = path_of(folder, segment_id)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        file = FileIO(path, "x+")
         try:
-            files.try_lock(fd)
+            files.try_lock(file.fileno())
             header = pack_header(segment_id, space)
-            files.write_at(fd, memoryview(header), 0)
-            files.sync(fd)
+            files.write_at(file.fileno(), memoryview(header), 0)
+            files.sync(file.fileno())
             files.sync_folder(path.parent)
         except BaseException:
-            os.close(fd)
+            file.close()
             with suppress(OSError):
                 path.unlink()
             raise
-        return cls(path, segment_id, space_id, len(header), fd)
+        return cls(path, segment_id, space_id, len(header), file)
 
     @classmethod
     def resume(cls, folder: Path, segment_id: int, space_id: int, size: int) -> SegmentWriter | None:
         """Go on where a segment was sealed; None if another writer has it or it is gone."""
         path = path_of(folder, segment_id)
         try:
-            fd = os.open(path, os.O_RDWR)
+            file = FileIO(path, "r+")
         except FileNotFoundError:
             return None
         # A file shorter than the index says is damaged: appending would leave a hole.
-        if not files.try_lock(fd) or os.fstat(fd).st_size < size:
-            os.close(fd)
+        if not files.try_lock(file.fileno()) or os.fstat(file.fileno()).st_size < size:
+            file.close()
             return None
-        return cls(path, segment_id, space_id, size, fd)
+        return cls(path, segment_id, space_id, size, file)
 
     def append(self, records: Records) -> None:
         """Write records after the committed ones and bring them to the disk. `size` is raised by who commits them.
@@ -167,8 +170,8 @@ class SegmentWriter:
         Raises:
             OSError: The disk is full, or failed: close this writer, its file's tail is unknown.
         """
-        files.write_at(self._fd, records.bytes.data, self.size)
-        files.sync(self._fd)
+        files.write_at(self._file.fileno(), records.bytes.data, self.size)
+        files.sync(self._file.fileno())
 
     def seal(self) -> None:
         """Mark where the committed records end, for who must read the file without an index.
@@ -177,15 +180,14 @@ class SegmentWriter:
         under a reader's mapping kills the reader.
         """
         mark = pack_marks([bytes(16)], flag=SEAL, sequence=0, stored_at=0)
-        files.zero_from(self._fd, self.size)
-        files.write_at(self._fd, mark.bytes.data, self.size)
-        files.sync(self._fd)
+        fd = self._file.fileno()
+        files.zero_from(fd, self.size)
+        files.write_at(fd, mark.bytes.data, self.size)
+        files.sync(fd)
 
     def close(self) -> None:
         """Let go of file and lock."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
 
 class Mapping:
