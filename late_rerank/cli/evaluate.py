@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model, add_store
+
+if TYPE_CHECKING:
+    from late_rerank.evaluate import Difference
 
 
 def register(commands: Any) -> None:
@@ -21,6 +25,7 @@ def register(commands: Any) -> None:
     add_first_stage(command, files=True)
     add_store(command)
     add_model(command)
+    command.add_argument("--write-run", metavar="FILE", type=Path, help="write the reranked run, as TREC's six columns")
     add_json(command)
     command.set_defaults(run=run)
 
@@ -31,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus, read_qrels, read_queries
-    from late_rerank.evaluate import evaluate, read_run, retrieve_run
+    from late_rerank.evaluate import evaluate, read_run, retrieve_run, write_run
     from late_rerank.stores import MemoryStore
 
     folder, stage = Path(options.folder), options.first_stage
@@ -51,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
         result = evaluate(reranker, run, queries, qrels, progress=True)
         bytes_per_token = reranker.codec.spec(reranker.encoder.dim).bytes_per_token
         backend = reranker.stats()["backend"]
+    if options.write_run:
+        write_run(options.write_run, result.ranked, f"late-rerank-{options.codec}")
     report = {
         "dataset": folder.resolve().name,
         "split": options.split,
@@ -58,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
         "k": options.k,
         "first_stage": stage if stage in FIRST_STAGES else Path(stage).stem,
         "measures": result.measures,
+        "differences": {name: _rounded(found) for name, found in result.differences.items()},
         "latency_ms": result.latency_ms,
         "bytes_per_token": bytes_per_token,
         "model": options.model,
@@ -70,15 +78,22 @@ def run(options: argparse.Namespace) -> None:
         _print_table(report)
 
 
+def _rounded(difference: Difference) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(difference).items()}
+
+
 def _print_table(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     before, after = report["measures"]["first_stage"], report["measures"]["reranked"]
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}"
-    table = Table("", report["first_stage"], f"reranked by {report['model']}", "change", title=title)
-    for name in before:
-        table.add_row(name, f"{before[name]:.4f}", f"{after[name]:.4f}", f"{after[name] - before[name]:+.4f}")
+    table = Table("", report["first_stage"], f"reranked by {report['model']}", "change", "95 % range", "by chance", title=title)
+    for name, change in report["differences"].items():
+        spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
+        table.add_row(
+            name, f"{before[name]:.4f}", f"{after[name]:.4f}", f"{change['mean']:+.4f}", spread, f"p = {change['p']:.4f}"
+        )
     console = Console()
     console.print(table)
     latency = report["latency_ms"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from late_rerank.evaluate.runs import Run
+from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.reranker import Reranker
 
 Qrels = Mapping[str, Mapping[str, int]]
+ByQuery = dict[str, dict[str, float]]
+"""Measure -> query id -> figure."""
 
 MEASURES = ("nDCG@10", "RR@10", "R@100")
 
@@ -26,11 +30,17 @@ class Evaluation:
         measures: "first_stage" and "reranked" -> measure -> mean over queries. nDCG has linear gain; unjudged documents
             count as not relevant.
         latency_ms: "p50" and "p99" of `rerank` with all vectors stored.
+        differences: Measure -> what reranking adds, with its range and how likely it is by chance.
+        by_query: "first_stage" and "reranked" -> measure -> query id -> figure.
+        ranked: Query id -> document ids with their MaxSim, best first.
     """
 
     n_queries: int
     measures: dict[str, dict[str, float]]
     latency_ms: dict[str, float]
+    differences: dict[str, Difference]
+    by_query: dict[str, ByQuery]
+    ranked: dict[str, list[tuple[str, float]]]
 
 
 def evaluate(reranker: Reranker, run: Run, queries: Mapping[str, str], qrels: Qrels, *, progress: bool = False) -> Evaluation:
@@ -51,21 +61,31 @@ def evaluate(reranker: Reranker, run: Run, queries: Mapping[str, str], qrels: Qr
     candidates = {name: run.get(name, []) for name in judged}
     reranker.index(_longest_first(candidates), progress=progress)
     before = {name: [str(candidate.id) for candidate in candidates[name]] for name in judged}
-    after, latencies = {}, []
+    ranked, latencies = {}, []
     for name in tqdm(judged, unit=" queries", desc="Reranking", disable=None if progress else True):
         ranking = reranker.rerank(queries[name], candidates[name])
-        after[name] = [str(document.id) for document in ranking]
+        ranked[name] = [(str(document.id), document.score) for document in ranking]
         latencies.append(ranking.timings_ms["total"])
+    after = {name: [document for document, _ in found] for name, found in ranked.items()}
+    by_query = {"first_stage": measure(before, qrels), "reranked": measure(after, qrels)}
     p50, p99 = np.percentile(latencies, [50, 99])
     return Evaluation(
         n_queries=len(judged),
-        measures={"first_stage": measure(before, qrels), "reranked": measure(after, qrels)},
+        measures={run: means(found) for run, found in by_query.items()},
         latency_ms={"p50": round(float(p50), 3), "p99": round(float(p99), 3)},
+        differences={name: difference(by_query["first_stage"][name], by_query["reranked"][name]) for name in MEASURES},
+        by_query=by_query,
+        ranked=ranked,
     )
 
 
-def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> dict[str, float]:
-    """Mean measures of ranked document ids, by name.
+def means(by_query: ByQuery) -> dict[str, float]:
+    """Of each measure, over queries, to four places."""
+    return {name: round(statistics.fmean(found.values()), 4) for name, found in by_query.items()}
+
+
+def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
+    """Measures of ranked document ids: measure -> query id -> figure, 0 for a query without documents.
 
     Ranks, not scores, decide: trec_eval breaks ties of equal scores by id, which would measure another order.
     """
@@ -80,8 +100,10 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> dict[str, float]:
     judgements = [
         ir_measures.Qrel(query, document, judgement) for query in ranked for document, judgement in qrels[query].items()
     ]
-    found = ir_measures.calc_aggregate(measures, judgements, scored)
-    return {str(name): round(float(found[name]), 4) for name in measures}
+    found: ByQuery = {name: dict.fromkeys(ranked, 0.0) for name in MEASURES}
+    for metric in ir_measures.iter_calc(measures, judgements, scored):
+        found[str(metric.measure)][metric.query_id] = float(metric.value)
+    return found
 
 
 def _check(judged: list[str], run: Run, queries: Mapping[str, str]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from late_rerank.retrieve import Retriever
@@ -52,6 +53,30 @@ def read_run(path: Path, documents: Mapping[str, Candidate], k: int) -> Run:
     return {
         query_id: [candidate for _, candidate in sorted(rows, key=lambda row: row[0])[:k]] for query_id, rows in ranked.items()
     }
+
+
+def write_run(path: Path, ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> None:
+    """Write rankings as TREC's six columns, for trec_eval, ir_measures and other tools.
+
+    They sort by score, and equal scores by id; so a score that isn't below the one before it is written a little lower.
+
+    Args:
+        path: The file; its folder must be there.
+        ranked: Query id -> document ids with scores, best first.
+        tag: What made the run.
+
+    Raises:
+        ValueError: An id or the tag holds white space or is empty, which the format can't tell from its columns.
+    """
+    for name in {tag, *ranked, *(document for found in ranked.values() for document, _ in found)}:
+        if len(name.split()) != 1 or name != name.strip():
+            raise ValueError(f"a TREC run has columns between white space, so it can't hold the name {name!r}")
+    with path.open("w", encoding="utf-8") as file:
+        for query, found in ranked.items():
+            last = np.float32(np.inf)  # trec_eval reads scores as floats of 32 bits
+            for rank, (document, score) in enumerate(found, start=1):
+                last = min(np.float32(score), np.nextafter(last, np.float32(-np.inf)))
+                file.write(f"{query} Q0 {document} {rank} {last:.9g} {tag}\n")
 
 
 def _parse(fields: list[str], documents: Mapping[str, Candidate], place: str) -> tuple[str, int, Candidate]:

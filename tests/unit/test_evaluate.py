@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
 from late_rerank import Candidate, Reranker
-from late_rerank.evaluate import evaluate, read_run, retrieve_run
-from late_rerank.evaluate.evaluation import measure
+from late_rerank.evaluate import evaluate, read_run, retrieve_run, write_run
+from late_rerank.evaluate.evaluation import means, measure
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -14,7 +17,7 @@ QRELS = {"q1": {"b": 2, "d": 1}, "q2": {"c": 1}}
 
 
 def test_measures_are_the_textbooks():
-    found = measure({"q1": ["a", "b", "d"], "q2": ["c"]}, QRELS)
+    found = means(measure({"q1": ["a", "b", "d"], "q2": ["c"]}, QRELS))
     ideal = 2 + 1 / 1.5849625
     q1 = (2 / 1.5849625 + 1 / 2) / ideal  # linear gain
 
@@ -26,7 +29,7 @@ def test_measures_are_the_textbooks():
 
 
 def test_a_query_without_candidates_counts_as_zero():
-    assert measure({"q1": [], "q2": ["c"]}, QRELS)["nDCG@10"] == pytest.approx(0.5)
+    assert measure({"q1": [], "q2": ["c"]}, QRELS)["nDCG@10"] == {"q1": 0, "q2": pytest.approx(1)}
 
 
 def test_ties_and_ids_never_decide():
@@ -34,8 +37,8 @@ def test_ties_and_ids_never_decide():
     ranked = [f"{i:03d}" for i in range(100)]
     qrels = {"q": {"000": 1}}
 
-    assert measure({"q": ranked}, qrels)["RR@10"] == 1.0
-    assert measure({"q": ranked[::-1]}, qrels)["RR@10"] == 0.0
+    assert measure({"q": ranked}, qrels)["RR@10"] == {"q": 1.0}
+    assert measure({"q": ranked[::-1]}, qrels)["RR@10"] == {"q": 0.0}
 
 
 def test_a_run_is_measured_before_and_after():
@@ -47,6 +50,14 @@ def test_a_run_is_measured_before_and_after():
     assert result.measures["reranked"]["RR@10"] == pytest.approx(1)
     assert result.measures["reranked"]["nDCG@10"] > result.measures["first_stage"]["nDCG@10"]
     assert result.latency_ms["p99"] >= result.latency_ms["p50"] > 0
+    added = result.differences["RR@10"]
+    assert added.mean == pytest.approx(1 - 1 / 3)
+    assert added.low <= added.mean <= added.high
+    for query, best in (("q1", "b"), ("q2", "c")):
+        documents, scores = zip(*result.ranked[query], strict=True)
+        assert documents[0] == best
+        assert sorted(documents) == sorted(candidate.id for candidate in run[query])
+        assert sorted(scores, reverse=True) == list(scores)
 
 
 def test_runs_from_retrievers_and_files_agree(tmp_path):
@@ -59,6 +70,30 @@ def test_runs_from_retrievers_and_files_agree(tmp_path):
     assert read_run(tmp_path / "run.tsv", DOCUMENTS, 3) == run
     assert read_run(tmp_path / "run.trec", DOCUMENTS, 3) == run
     assert [len(found) for found in read_run(tmp_path / "run.trec", DOCUMENTS, 2).values()] == [2, 2, 2]
+
+
+def test_a_written_run_measures_the_same_elsewhere(tmp_path):
+    """Equal scores, whatever the ids, and scores that differ in no digit of 32 bits: the order must stay."""
+    ranked = {"q1": [("a", 2.0), ("d", 2.0), ("b", 2.0 - 1e-12), ("c", -1e9)], "q2": [("b", 0.1), ("c", 0.1)]}
+    write_run(tmp_path / "run.trec", ranked, "ours")
+    lines = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
+    assert [line[:4] for line in lines[:2]] == [["q1", "Q0", "a", "1"], ["q1", "Q0", "d", "2"]]
+    found = read_run(tmp_path / "run.trec", DOCUMENTS, 10)
+    assert {query: [candidate.id for candidate in run] for query, run in found.items()} == {"q1": [*"adbc"], "q2": [*"bc"]}
+
+    (tmp_path / "qrels").write_text("".join(f"{q} 0 {d} {n}\n" for q, judged in QRELS.items() for d, n in judged.items()))
+    command = [sys.executable, "-m", "ir_measures", tmp_path / "qrels", tmp_path / "run.trec", "nDCG@10", "RR@10"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    theirs = dict(line.split() for line in printed.splitlines())
+    ours = means(measure({query: [document for document, _ in run] for query, run in ranked.items()}, QRELS))
+    assert {name: float(value) for name, value in theirs.items()} == {name: ours[name] for name in theirs}
+
+
+@pytest.mark.parametrize("name", ["two words", "", "line\n"])
+def test_a_name_that_a_run_can_not_hold_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match="can't hold the name"):
+        write_run(tmp_path / "run", {"q": [(name, 1.0)]}, "ours")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
