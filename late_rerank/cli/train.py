@@ -1,0 +1,147 @@
+"""`late-rerank train`: a corpus with judgements, pairs or nothing -> a model adapted to it, measured before and after."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import add_json, add_store, at_least_one, blank_refused
+
+if TYPE_CHECKING:
+    from late_rerank.train import Example
+    from late_rerank.train.adapting import HeldOut
+
+# Of judged queries every tenth is held out where no split is named for it.
+_HELD_OUT = 10
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "train",
+        help="adapt a model to your documents and queries",
+        description="Adapt a model to a corpus: by its judgements (a BEIR folder's qrels), by pairs of queries and documents, "
+        "or without labels, each document asked for by one of its own sentences. Measures held-out queries before and after. "
+        "Interrupted, it goes on when called again.",
+    )
+    command.add_argument("path", metavar="PATH", type=blank_refused, help="the corpus: a BEIR folder, or any other documents")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the model is written; new or empty")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--split", default="train", help="judgements to train on (default: train)")
+    source.add_argument("--pairs", metavar="FILE", type=Path, help='JSON Lines of {"query", "document"} or {"query", "id"}')
+    source.add_argument("--unlabelled", action="store_true", help="train on the corpus alone")
+    command.add_argument(
+        "--eval-split", metavar="SPLIT", help="judgements to measure on (default: a tenth of --split, held out; else none)"
+    )
+    command.add_argument("--n-queries", type=at_least_one, help="at most so many queries (default: all; 2000 unlabelled)")
+    command.add_argument(
+        "--model", default="minilm", help='what is adapted: "minilm", a folder, or a hub name (default: minilm)'
+    )
+    command.add_argument(
+        "--method", default="lora", choices=["lora", "full"], help="small matrices beside the weights, or all weights"
+    )
+    command.add_argument("--epochs", type=at_least_one, default=3, help="how often each pair is seen (default: 3)")
+    command.add_argument("--batch-size", type=at_least_one, default=16, help="pairs a step (default: 16)")
+    command.add_argument("--negatives", type=at_least_one, default=2, help="hard negatives a pair (default: 2)")
+    command.add_argument("--learning-rate", type=float, default=5e-4, help="at its peak (default: 0.0005)")
+    command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
+    command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
+    add_store(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, check, train, print."""
+    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.results import print_json
+    from late_rerank.corpus import read_corpus
+    from late_rerank.retrieve import BM25Retriever
+    from late_rerank.train import Recipe, adapt
+
+    recipe = Recipe(
+        model=options.model,
+        method=options.method,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        n_negatives=options.negatives,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+    corpus = read_corpus(options.path)
+    tell_skipped(corpus.skipped)
+    if not corpus.documents:
+        raise no_documents(options.path)
+    examples, held_out, data = _data(options, corpus.documents)
+    retriever = BM25Retriever(corpus.documents, engine=options.engine)
+    report = adapt(
+        retriever, examples, options.out, recipe=recipe, held_out=held_out, data=data, store=options.store, progress=True
+    )
+    if options.json:
+        print_json({**report.to_dict(), "out": str(options.out)})
+    else:
+        _print_table(report.to_dict(), options.out)
+
+
+def _data(options: argparse.Namespace, documents: Any) -> tuple[dict[str, Example], HeldOut | None, str]:
+    """Examples, what is held out, and what the data is called."""
+    import random
+
+    from late_rerank.corpus import read_qrels, read_queries
+    from late_rerank.train import judged_examples, paired_examples, unlabelled_examples
+    from late_rerank.train.adapting import HeldOut
+
+    folder = Path(options.path)
+    name, held_out = folder.resolve().name, None
+    if options.eval_split is not None:
+        queries, qrels = read_queries(folder), read_qrels(folder, options.eval_split)
+        held_out = HeldOut({name: queries[name] for name in qrels if name in queries}, qrels, f"{name} {options.eval_split}")
+    if options.unlabelled:
+        examples = unlabelled_examples(documents, n=options.n_queries or 2000, seed=options.seed)
+        return examples, held_out, f"{name}, without labels"
+    if options.pairs is not None:
+        examples = paired_examples(options.pairs, documents)
+        return _drawn(examples, options), held_out, f"{name}, {options.pairs.name}"
+    queries, qrels = read_queries(folder), read_qrels(folder, options.split)
+    examples = judged_examples(documents, queries, qrels)
+    if held_out is None:
+        names = sorted(examples)
+        random.Random(0).shuffle(names)  # the same ones whatever the seed: two trainings can be compared
+        kept = names[::_HELD_OUT]
+        held_out = HeldOut(
+            {query: queries[query] for query in kept},
+            {query: qrels[query] for query in kept},
+            f"a tenth of {name} {options.split}",
+        )
+        examples = {query: example for query, example in examples.items() if query not in held_out.queries}
+    return _drawn(examples, options), held_out, f"{name} {options.split}"
+
+
+def _drawn(examples: dict[str, Example], options: argparse.Namespace) -> dict[str, Example]:
+    import random
+
+    if options.n_queries is None or options.n_queries >= len(examples):
+        return examples
+    return {name: examples[name] for name in random.Random(options.seed).sample(sorted(examples), options.n_queries)}
+
+
+def _print_table(report: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console, held_out = Console(), report["held_out"]
+    if held_out is not None:
+        title = f"{held_out['data']}, {held_out['n_queries']} queries, not trained on"
+        model = report["recipe"]["model"]
+        table = Table("", "first stage", model, "adapted", "change", "95 % range", "by chance", title=title)
+        for name, change in held_out["differences"].items():
+            figures = [f"{held_out['measures'][run][name]:.4f}" for run in ("first_stage", "before", "after")]
+            spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
+            table.add_row(name, *figures, f"{change['mean']:+.4f}", spread, f"p = {change['p']:.4f}")
+        console.print(table)
+    minutes = report["seconds"]["training"] / 60
+    console.print(
+        f"{report['n_pairs']} pairs, {report['n_rows']} rows, {minutes:.1f} minutes; written to {out}: Reranker({str(out)!r})",
+        soft_wrap=True,
+    )

@@ -1,0 +1,81 @@
+"""What an adapted model says of itself: README.md for people, training.json for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_CARD = """---
+tags: [late-interaction, colbert, reranking, sentence-transformers, late-rerank]
+base_model: {base}
+pipeline_tag: sentence-similarity
+---
+
+# {name}
+
+A late-interaction reranker: {model} adapted to {data} by [late-rerank](https://pypi.org/project/late-rerank/).
+
+```python
+from late_rerank import Reranker
+
+ranked = Reranker(model="{name}").rerank("query", ["text a", "text b"])  # the folder, wherever it lies
+```
+
+## Training
+
+- Data: {data}; {n_queries} queries, {n_pairs} pairs of a query and a document that answers it, {n_rows} rows with hard
+  negatives.
+- Method: {method}, {epochs} epochs of batches of {batch_size}, learning rate {learning_rate}, seed {seed}; softmax over mean
+  MaxSim times {scale:g}, of each query's document among its {n_negatives} hard negatives and the documents of the batch.
+- Cost: {minutes:.0f} minutes on {device}.
+- Licence: that of the base model, and whatever the data asks for. Don't publish weights that were trained on data whose licence
+  forbids it.
+
+## Measured
+
+{figures}
+
+Everything above is also in `training.json`.
+"""
+
+_FIGURES = """On {data}, {n_queries} queries that were not trained on, the same candidates reranked before and after:
+
+| | first stage | {model} | adapted | change | 95 % range | p |
+|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def write_card(folder: Path, report: dict[str, Any]) -> None:
+    """Write both files into the model's folder.
+
+    Args:
+        folder: The model's.
+        report: What `TrainingReport.to_dict` gives.
+    """
+    (folder / "training.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    recipe, held_out = report["recipe"], report["held_out"]
+    method = f"LoRA of rank {recipe['rank']} on every linear layer" if recipe["method"] == "lora" else "all weights"
+    card = _CARD.format(
+        **{**recipe, "method": method},
+        base="sentence-transformers/all-MiniLM-L6-v2" if recipe["model"] == "minilm" else recipe["model"],
+        name=folder.resolve().name,
+        data=report["data"],
+        n_queries=report["n_queries"],
+        n_pairs=report["n_pairs"],
+        n_rows=report["n_rows"],
+        minutes=report["seconds"]["training"] / 60,
+        device=report["device"],
+        figures=_figures(recipe["model"], held_out) if held_out else "Not measured: no queries were held out.",
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _figures(model: str, held_out: dict[str, Any]) -> str:
+    measures, rows = held_out["measures"], []
+    for name, change in held_out["differences"].items():
+        figures = [measures[run][name] for run in ("first_stage", "before", "after")]
+        cells = [name, *(f"{figure:.4f}" for figure in figures), f"{change['mean']:+.4f}"]
+        rows.append("| " + " | ".join([*cells, f"{change['low']:+.4f} to {change['high']:+.4f}", f"{change['p']:.4f}"]) + " |")
+    return _FIGURES.format(data=held_out["data"], n_queries=held_out["n_queries"], model=model, rows="\n".join(rows)).strip()

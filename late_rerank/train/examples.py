@@ -1,0 +1,153 @@
+"""What a model is shown: queries with the documents that answer them, from judgements, pairs, or the corpus alone."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from late_rerank.types import Candidate
+
+# A sentence that asks for the rest of its document must say something, and leave something.
+_FEWEST_QUERY_WORDS = 5
+_MOST_QUERY_WORDS = 40
+_FEWEST_DOCUMENT_WORDS = 20
+
+
+@dataclass(frozen=True)
+class Example:
+    """A query and what answers it.
+
+    Attributes:
+        query: Not blank.
+        documents: Texts that answer it, at least one.
+        not_relevant: Texts that were judged and don't.
+        shown: What training shows of `documents`, where that isn't the whole text: without the sentence that is the query.
+    """
+
+    query: str
+    documents: tuple[str, ...]
+    not_relevant: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+
+def judged_examples(
+    documents: Iterable[Candidate], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
+) -> dict[str, Example]:
+    """Of each judged query with a relevant document in the corpus.
+
+    Args:
+        documents: With ids.
+        queries: Query id -> text.
+        qrels: Query id -> document id -> judgement, above 0 for relevant.
+
+    Returns:
+        Query id -> example, in the order of `qrels`.
+
+    Raises:
+        ValueError: No judged query has a text and a relevant document.
+    """
+    texts = {str(document.id): document.text for document in documents}
+    found = {}
+    for name, judged in qrels.items():
+        here = {document: judgement for document, judgement in judged.items() if texts.get(document, "").strip()}
+        relevant = tuple(texts[document] for document, judgement in here.items() if judgement > 0)
+        if relevant and name in queries:
+            others = tuple(texts[document] for document, judgement in here.items() if judgement <= 0)
+            found[name] = Example(queries[name], relevant, others)
+    if not found:
+        n_documents = len({document for judged in qrels.values() for document in judged} & set(texts))
+        raise ValueError(
+            f"none of {len(qrels)} judged queries has a text and a relevant document: {len(set(qrels) & set(queries))} have a "
+            f"text, and of the judged documents {n_documents} are in the corpus. Are the ids of qrels those of this corpus?"
+        )
+    return found
+
+
+def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str, Example]:
+    """Of a file of pairs: JSON Lines of {"query", "document"}, or of {"query", "id"} with a document's id.
+
+    Args:
+        path: The file. Lines of one query make one example.
+        documents: Where ids are looked up.
+
+    Returns:
+        Number of the query's first line -> example.
+
+    Raises:
+        ValueError: A line is no such object, is blank, or names a document that isn't there; names the line.
+    """
+    texts = {str(document.id): document.text for document in documents}
+    found: dict[str, tuple[str, dict[str, None]]] = {}
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                query, text = _pair(line, texts, f"{path}, line {number}")
+                found.setdefault(query, (str(number), {}))[1][text] = None
+    return {name: Example(query, tuple(answers)) for query, (name, answers) in found.items()}
+
+
+def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: int = 0) -> dict[str, Example]:
+    """Of a corpus alone: one sentence asks for the document that it stands in, shown without it.
+
+    The first sentence as often as any other: where a corpus has titles it is the title, which is most like a question.
+
+    Args:
+        documents: The corpus.
+        n: At most so many examples, a document each, drawn by chance.
+        seed: Of chance.
+
+    Returns:
+        The document's id, or its place, -> example.
+
+    Raises:
+        ValueError: No document has two sentences and enough words.
+    """
+    from late_rerank.context.sentences import sentences  # noqa: PLC0415 - loads a splitter
+
+    drawn = list(enumerate(documents))
+    chance = random.Random(seed)
+    chance.shuffle(drawn)
+    found: dict[str, Example] = {}
+    for i, document in drawn:
+        if len(found) == n:
+            break
+        spans = [span for span in sentences(document.text) if _is_query(document.text[slice(*span)])]
+        if not spans:
+            continue
+        start, end = spans[0] if chance.random() < 0.5 else chance.choice(spans)
+        rest = f"{document.text[:start].strip()} {document.text[end:].strip()}".strip()
+        if len(rest.split()) >= _FEWEST_DOCUMENT_WORDS:
+            name = str(i) if document.id is None else str(document.id)
+            found[name] = Example(document.text[start:end].strip(), (document.text,), shown=(rest,))
+    if not found:
+        raise ValueError(
+            f"of {len(documents)} documents none has a sentence of {_FEWEST_QUERY_WORDS} to {_MOST_QUERY_WORDS} words and "
+            f"{_FEWEST_DOCUMENT_WORDS} words beside it, so there is nothing to learn from without judgements"
+        )
+    return found
+
+
+def _is_query(sentence: str) -> bool:
+    return _FEWEST_QUERY_WORDS <= len(sentence.split()) <= _MOST_QUERY_WORDS
+
+
+def _pair(line: str, texts: Mapping[str, str], place: str) -> tuple[str, str]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{place} is not JSON: {error}") from error
+    query = row.get("query") if isinstance(row, dict) else None
+    if not isinstance(query, str) or not query.strip():
+        raise ValueError(f'{place} must be an object with a "query" that isn\'t blank, got {line[:60]!r}')
+    if "document" in row:
+        text = row["document"]
+    elif str(row.get("id")) in texts:
+        text = texts[str(row["id"])]
+    else:
+        raise ValueError(f'{place} must have a "document" (text), or the "id" of one in the corpus, got {line[:60]!r}')
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{place}: the document is blank or no text, got {text!r:.60}")
+    return query.strip(), text

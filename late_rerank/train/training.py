@@ -1,0 +1,169 @@
+"""Rows and a model -> the model adapted, with sentence-transformers' trainer; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
+from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
+from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
+from tqdm import tqdm
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from late_rerank.errors import MissingDependencyError
+from late_rerank.train.negatives import Row
+from late_rerank.train.recipe import Recipe
+from late_rerank.train.tunable import TunableModel
+
+_SAVE_STEPS = 25
+_WEIGHTS = "trained.safetensors"
+
+
+def train(model: TunableModel, rows: Sequence[Row], recipe: Recipe, scratch: Path, *, progress: bool = False) -> list[float]:
+    """Adapt the model to rows, each seen once.
+
+    Args:
+        model: Changed in place.
+        rows: As `mine` gives them.
+        recipe: How.
+        scratch: Where an interrupted run of the same rows and recipe left its checkpoints, and this one leaves its own.
+        progress: Show a bar on stderr, if that is a terminal.
+
+    Returns:
+        The loss, a number a few steps, from the first step on.
+
+    Raises:
+        MissingDependencyError: datasets or accelerate isn't installed.
+        ValueError: `scratch` holds checkpoints of other rows or another recipe.
+    """
+    try:
+        import accelerate  # noqa: F401, PLC0415
+        from datasets import Dataset  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependencyError("training", str(error.name), "train") from error
+    _check_same(scratch, rows, recipe)
+    columns = {"query": [row.query for row in rows], "positive": [row.positive for row in rows]}
+    for i in range(recipe.n_negatives):
+        columns[f"negative_{i + 1}"] = [row.negatives[i] for row in rows]
+    trainer = _Trainer(
+        tunable=model,
+        model=model.encoder,
+        args=_arguments(model, recipe, scratch),
+        train_dataset=Dataset.from_dict(columns),
+        loss=MultiVectorMultipleNegativesRankingLoss(
+            model.encoder, scale=recipe.scale, similarity_fct=mean_colbert_scores, mini_batch_size=recipe.batch_size
+        ),
+        callbacks=[_Bar(shown=progress)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    last = get_last_checkpoint(str(scratch))  # type: ignore[no-untyped-call]
+    trainer.train(resume_from_checkpoint=last)
+    model.encoder.eval()
+    return [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+
+
+class _Trainer(MultiVectorEncoderTrainer):
+    """Keeps what is trained in its checkpoints and no more: LoRA's 3 MB instead of 90, and nothing to be merged first."""
+
+    def __init__(self, *, tunable: TunableModel, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._tunable = tunable
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """None: the card is ours, and this would encode examples for its own first."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: weight.detach().contiguous() for name, weight in self._tunable.trainable.items()}
+        save_file(weights, folder / _WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+        saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
+        with torch.no_grad():
+            for name, weight in self._tunable.trainable.items():
+                weight.copy_(saved[name])
+
+
+class _Bar(TrainerCallback):
+    """Steps and the loss on stderr."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self._bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            unit=" steps",
+            desc="Training",
+            disable=None if self._shown else True,
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self._bar.update(state.global_step - self._bar.n)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        if self._bar is not None and logs and "loss" in logs:
+            self._bar.set_postfix(loss=f"{float(logs['loss']):.3f}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self._bar.close()
+
+
+def _arguments(model: TunableModel, recipe: Recipe, scratch: Path) -> MultiVectorEncoderTrainingArguments:
+    device = model.encoder.device
+    return MultiVectorEncoderTrainingArguments(
+        output_dir=str(scratch),
+        num_train_epochs=1,  # the rows hold each epoch's own negatives
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=0.1,  # below 1 a share of all steps
+        weight_decay=0.01,
+        max_length={"document": min(recipe.document_tokens, model.document_tokens)},
+        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        save_steps=_SAVE_STEPS,
+        save_total_limit=1,
+        logging_steps=5,
+        seed=recipe.seed,
+        use_cpu=device.type == "cpu",
+        bf16=_in_bfloat16(recipe, device),
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    if recipe.precision != "auto":
+        return recipe.precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Emulated it would take longer than float32.
+    has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # there is no public way to ask
+    return device.type == "cpu" and bool(has_it())
+
+
+def _check_same(scratch: Path, rows: Sequence[Row], recipe: Recipe) -> None:
+    """Checkpoints of other data must not be gone on with."""
+    told = json.dumps([asdict(recipe), [asdict(row) for row in rows]], sort_keys=True)
+    mark = blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    kept = scratch / "of"
+    if kept.is_file() and kept.read_text() != mark:
+        raise ValueError(
+            f"{scratch} holds checkpoints of a training with other data or settings: remove the folder to begin anew, or run "
+            "the same command as then to go on"
+        )
+    scratch.mkdir(parents=True, exist_ok=True)
+    kept.write_text(mark)

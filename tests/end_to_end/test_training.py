@@ -1,0 +1,240 @@
+"""Adapting a tiny checkpoint with sentence-transformers' own trainer, to the model's folder and back."""
+
+import json
+import random
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from checkpoints import native, pylate
+
+from late_rerank import Candidate, Reranker
+from late_rerank.errors import MissingDependencyError
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.train import Example, Recipe, adapt
+from late_rerank.train import training as training_module
+from late_rerank.train.adapting import HeldOut
+
+pytest.importorskip("peft", reason='pip install "late-rerank[train]"')
+
+
+def run_command(*arguments):
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "late_rerank", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def pairs(n=48):
+    """Queries of three letters; the answer holds the next three of the alphabet, which no word overlap tells."""
+    chance = random.Random(0)
+    found = {}
+    for i in range(n):
+        asked = chance.sample(range(25), 3)
+        query = " ".join(LETTERS[j] for j in asked)
+        found[f"q{i}"] = (query, f"the {' '.join(LETTERS[j + 1] for j in asked)} token {i}")
+    return found
+
+
+PAIRS = pairs()
+DOCUMENTS = [Candidate(text, name) for name, (_, text) in PAIRS.items()]
+EXAMPLES = {name: Example(query, (text,)) for name, (query, text) in PAIRS.items()}
+RECIPE = Recipe(epochs=4, batch_size=8, n_negatives=1, negatives_from=10, learning_rate=3e-3, rank=4, document_tokens=32)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return native(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def retriever():
+    return BM25Retriever(DOCUMENTS)
+
+
+def recipe(checkpoint, **changes):
+    return Recipe(**{**vars(RECIPE), "model": str(checkpoint), **changes})
+
+
+def held_out(n):
+    names = list(PAIRS)[-n:]
+    return HeldOut({name: PAIRS[name][0] for name in names}, {name: {name: 1} for name in names})
+
+
+@pytest.fixture(scope="module")
+def adapted(checkpoint, retriever, tmp_path_factory):
+    out = tmp_path_factory.mktemp("models") / "adapted"
+    examples = dict(list(EXAMPLES.items())[:-8])
+    report = adapt(retriever, examples, out, recipe=recipe(checkpoint), held_out=held_out(8), data="letters")
+    return out, report
+
+
+def test_the_loss_falls_and_the_training_queries_rank_better(adapted, checkpoint):
+    out, report = adapted
+    assert report.losses[-1] < report.losses[0] * 0.9
+    ranks = {}
+    for model in (checkpoint, out):
+        with Reranker(str(model), backend="torch") as reranker:
+            lists = [reranker.rerank(query, DOCUMENTS) for query, _ in list(PAIRS.values())[:40]]
+        ranks[model] = np.mean(
+            [
+                next(document.rank for document in found if document.id == name)
+                for name, found in zip(PAIRS, lists, strict=False)
+            ]
+        )
+    assert ranks[out] < ranks[checkpoint]
+
+
+def test_the_folder_is_complete_and_says_what_was_done(adapted):
+    out, report = adapted
+    assert not (out / "checkpoints").exists()
+    told = json.loads((out / "training.json").read_text())
+    assert told == json.loads(json.dumps(report.to_dict()))
+    assert told["n_queries"] == 40
+    assert told["n_rows"] == 160
+    assert told["held_out"]["n_queries"] == 8
+    card = (out / "README.md").read_text()
+    assert "letters; 40 queries, 40 pairs" in card
+    assert f"| nDCG@10 | {told['held_out']['measures']['first_stage']['nDCG@10']:.4f} |" in card
+
+
+def test_sentence_transformers_and_the_adapter_alone_give_the_same_model(adapted, checkpoint):
+    import peft
+    from sentence_transformers import MultiVectorEncoder
+
+    out, _ = adapted
+    texts = ["the a b c token", "what is late interaction"]
+    adapted_model, base = MultiVectorEncoder(str(out)), MultiVectorEncoder(str(checkpoint))
+    whole = adapted_model.encode_document(texts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in a way that is about to go
+        base[0].model = peft.PeftModel.from_pretrained(base[0].model, str(out / "adapter"))
+    for i in range(1, len(base)):  # a projection isn't LoRA's: it is trained whole
+        base[i] = adapted_model[i]
+    alone = base.encode_document(texts)
+    with Reranker(str(out), backend="torch") as reranker:
+        ours = reranker.encoder.encode_document(texts)
+    for i, vectors in enumerate(whole):
+        np.testing.assert_allclose(ours.one(i).values, np.asarray(vectors), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(alone[i]), np.asarray(vectors), atol=1e-4)
+    plain = MultiVectorEncoder(str(checkpoint)).encode_document(texts)
+    assert np.abs(np.asarray(plain[0]) - np.asarray(whole[0])).max() > 1e-2
+
+
+def test_the_same_seed_gives_the_same_model_and_another_another(checkpoint, retriever, tmp_path):
+    found = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        made = adapt(retriever, EXAMPLES, tmp_path / name, recipe=recipe(checkpoint, epochs=1, precision="float32", seed=seed))
+        found.append(made.losses)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[0] != pytest.approx(found[2], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_an_interrupted_training_goes_on_to_the_same_model(method, checkpoint, retriever, tmp_path, monkeypatch):
+    settings = recipe(checkpoint, method=method, precision="float32", epochs=2, learning_rate=1e-3)
+    whole = adapt(retriever, EXAMPLES, tmp_path / "whole", recipe=settings)
+
+    monkeypatch.setattr(training_module, "_SAVE_STEPS", 5)
+    stepped = training_module._Bar.on_step_end
+
+    def interrupts(self, args, state, control, **kwargs):
+        stepped(self, args, state, control, **kwargs)
+        if state.global_step == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_module._Bar, "on_step_end", interrupts)
+        with pytest.raises(KeyboardInterrupt):
+            adapt(retriever, EXAMPLES, tmp_path / "out", recipe=settings)
+    assert list((tmp_path / "out" / "checkpoints").glob("checkpoint-5"))
+    with pytest.raises(ValueError, match="other data or settings"):
+        adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint, learning_rate=1e-2))
+
+    resumed = adapt(retriever, EXAMPLES, tmp_path / "out", recipe=settings)
+    assert resumed.losses == pytest.approx(whole.losses, rel=1e-3)
+    vectors = []
+    for name in ("whole", "out"):
+        with Reranker(str(tmp_path / name), backend="torch") as reranker:
+            vectors.append(reranker.encoder.encode_document(["the a b c token"]).values)
+    np.testing.assert_allclose(*vectors, atol=1e-3)
+
+
+def test_a_projection_is_adapted_too(tmp_path, retriever):
+    model = pylate(tmp_path / "pylate")
+    adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(model, epochs=1))
+    with Reranker(str(tmp_path / "out"), backend="torch") as after, Reranker(str(model), backend="torch") as before:
+        assert after.encoder.dim == before.encoder.dim
+        assert after.encoder.describe()["document_prefix"] == before.encoder.describe()["document_prefix"]
+        assert after.encoder.fingerprint != before.encoder.fingerprint
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, retriever):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds something already"):
+        adapt(retriever, EXAMPLES, tmp_path, recipe=RECIPE)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_without_the_packages_the_pip_line_is_told(checkpoint, retriever, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingDependencyError, match=r"late-rerank\[train\]"):
+        adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A BEIR folder of the same letters."""
+    path = tmp_path_factory.mktemp("beir")
+    (path / "qrels").mkdir()
+    (path / "corpus.jsonl").write_text("".join(json.dumps({"_id": d.id, "text": d.text}) + "\n" for d in DOCUMENTS))
+    (path / "queries.jsonl").write_text("".join(json.dumps({"_id": n, "text": q}) + "\n" for n, (q, _) in PAIRS.items()))
+    (path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{n}\t{n}\t1\n" for n in PAIRS))
+    return path
+
+
+def test_the_command_trains_and_measures(folder, checkpoint, tmp_path):
+    arguments = ["--model", checkpoint, "--epochs", "1", "--batch-size", "8", "--negatives", "1", "--out", tmp_path / "out"]
+    done = run_command("train", folder, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["n_queries"] == 43
+    assert told["held_out"]["n_queries"] == 5
+    assert told["held_out"]["data"].startswith("a tenth of")
+    assert "Traceback" not in done.stderr
+    assert "deprecated" not in done.stderr
+
+    again = run_command("train", folder, *arguments)
+    assert again.returncode == 1
+    assert "holds something already" in again.stderr
+
+
+def test_the_command_refuses_a_leak(folder, checkpoint, tmp_path):
+    done = run_command("train", folder, "--eval-split", "train", "--model", checkpoint, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "48 of 48 training queries are also among the queries that the result is measured on" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_trains_without_labels_and_on_pairs(checkpoint, tmp_path):
+    chance = random.Random(1)
+    texts = [". ".join("The " + " ".join(chance.choices(LETTERS, k=12)) for _ in range(4)) + "." for _ in range(40)]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)))
+    settings = ["--model", checkpoint, "--epochs", "1", "--batch-size", "8", "--negatives", "1"]
+    done = run_command("train", corpus, "--unlabelled", *settings, "--out", tmp_path / "unlabelled", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["held_out"] is None
+    pairs_file = tmp_path / "pairs.jsonl"
+    pairs_file.write_text("".join(json.dumps({"query": f"a b {i}", "id": str(i)}) + "\n" for i in range(40)))
+    done = run_command("train", corpus, "--pairs", pairs_file, *settings, "--out", tmp_path / "paired", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_pairs"] == 40
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Reranker(str(tmp_path / "paired"), backend="torch").close()

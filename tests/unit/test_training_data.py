@@ -1,0 +1,151 @@
+import json
+import random
+
+import pytest
+
+from late_rerank import Candidate, Reranker
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.train import Example, Recipe, judged_examples, paired_examples, unlabelled_examples
+from late_rerank.train.checks import check_examples, without_contradictions
+from late_rerank.train.negatives import mine
+
+DOCUMENTS = [Candidate(f"text {letter} of the corpus", letter) for letter in "abcdef"]
+QUERIES = {"q1": "which letter", "q2": "which other", "q3": "nobody judged me"}
+
+
+def many(n=40):
+    return {str(i): Example(f"question number {i}", (f"answer {i}",)) for i in range(n)}
+
+
+class TestExamples:
+    def test_judgements_above_zero_are_answers_and_the_others_are_not(self):
+        qrels = {"q1": {"a": 1, "b": 2, "c": 0}, "q2": {"nowhere": 1}, "q9": {"a": 1}}
+        found = judged_examples(DOCUMENTS, QUERIES, qrels)
+        a, b, c = (document.text for document in DOCUMENTS[:3])
+        assert found == {"q1": Example("which letter", (a, b), (c,))}
+
+    def test_ids_that_match_nothing_are_an_error_that_counts(self):
+        with pytest.raises(ValueError, match="1 have a text, and of the judged documents 0 are in the corpus"):
+            judged_examples(DOCUMENTS, QUERIES, {"q1": {"nowhere": 1}, "q9": {"nowhere": 1}})
+
+    def test_pairs_of_one_query_make_one_example(self, tmp_path):
+        lines = [{"query": "which", "document": "one"}, {"query": "which", "id": "b"}, {"query": "else", "id": "a"}]
+        path = tmp_path / "pairs.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+        found = paired_examples(path, DOCUMENTS)
+        assert found["1"] == Example("which", ("one", DOCUMENTS[1].text))
+        assert found["3"] == Example("else", (DOCUMENTS[0].text,))
+
+    @pytest.mark.parametrize(
+        ("line", "complaint"),
+        [
+            ("{", "is not JSON"),
+            ("[]", 'an object with a "query"'),
+            ('{"query": " ", "id": "a"}', 'an object with a "query"'),
+            ('{"query": "q"}', '"id" of one in the corpus'),
+            ('{"query": "q", "id": "z"}', '"id" of one in the corpus'),
+            ('{"query": "q", "document": " "}', "is blank or no text"),
+            ('{"query": "q", "document": 3}', "is blank or no text"),
+        ],
+    )
+    def test_a_line_that_is_no_pair_is_named(self, line, complaint, tmp_path):
+        path = tmp_path / "pairs.jsonl"
+        path.write_text('{"query": "fine", "id": "a"}\n' + line)
+        with pytest.raises(ValueError, match=complaint) as told:
+            paired_examples(path, DOCUMENTS)
+        assert "line 2" in str(told.value)
+
+    def test_without_labels_a_sentence_asks_for_the_rest_of_its_document(self):
+        chance = random.Random(0)
+        texts = [". ".join("The " + " ".join(chance.choices("abcdefgh", k=12)) for _ in range(4)) + "." for _ in range(30)]
+        found = unlabelled_examples([Candidate(text, str(i)) for i, text in enumerate(texts)], n=20)
+        assert len(found) == 20
+        firsts = 0
+        for name, example in found.items():
+            whole = texts[int(name)]
+            assert example.documents == (whole,)
+            assert example.query in whole
+            assert example.query not in example.shown[0]
+            assert 0 < len(whole) - len(example.query) - len(example.shown[0]) < 3
+            firsts += whole.startswith(example.query)
+        assert 8 < firsts < 18
+        assert found == unlabelled_examples([Candidate(text, str(i)) for i, text in enumerate(texts)], n=20)
+
+    def test_a_corpus_of_one_sentence_documents_teaches_nothing_without_labels(self):
+        with pytest.raises(ValueError, match="of 6 documents none has a sentence"):
+            unlabelled_examples(DOCUMENTS)
+
+
+class TestChecks:
+    def test_good_data_passes_without_a_word(self):
+        assert check_examples(many(), ["something else"]) == []
+
+    def test_too_few_pairs_are_refused(self):
+        with pytest.raises(ValueError, match="got 31 pairs"):
+            check_examples(many(31))
+
+    def test_a_query_that_is_measured_on_is_a_leak_however_it_is_written(self):
+        with pytest.raises(ValueError, match="1 of 40 training queries are also among"):
+            check_examples(many(), ["Question  NUMBER 7?"])
+
+    def test_a_document_judged_both_ways_is_told_and_left_out(self):
+        wrong = Example("question", ("yes", "both"), ("both",))
+        (warning,) = check_examples({**many(), "wrong": wrong})
+        assert "1 of 41 queries have a document that is judged relevant and not relevant, query 'wrong' first" in warning
+        assert without_contradictions(wrong).documents == ("yes",)
+
+    def test_documents_that_hold_the_query_are_told(self):
+        copies = {str(i): Example(f"question {i}", (f"this is question {i} again",)) for i in range(40)}
+        (warning,) = check_examples(copies)
+        assert "in 40 of 40 pairs the document holds the query word for word" in warning
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"method": "some"},
+            {"precision": "float16"},
+            {"epochs": 0},
+            {"batch_size": 1},
+            {"n_negatives": 0},
+            {"learning_rate": 0.0},
+            {"scale": float("inf")},
+        ],
+    )
+    def test_a_recipe_that_can_not_work_is_refused(self, wrong):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Recipe(**wrong)
+
+
+class TestNegatives:
+    def rows(self, recipe, examples):
+        texts = [f"word{i} shared" for i in range(20)]
+        retriever = BM25Retriever([Candidate(text, str(i)) for i, text in enumerate(texts)])
+        with Reranker(FakeEncoder()) as reranker:
+            return mine(reranker, retriever, examples, recipe)
+
+    def test_are_the_best_that_do_not_answer(self):
+        examples = {"q": Example("word3 word4 word5 shared", ("word3 shared", "word4 shared"))}
+        rows = self.rows(Recipe(epochs=3, n_negatives=2, negatives_from=4), examples)
+        assert [row.positive for row in rows] == ["word3 shared", "word4 shared"] * 3
+        for row in rows:
+            assert row.query == examples["q"].query
+            assert len(set(row.negatives)) == 2
+            assert not set(row.negatives) & set(examples["q"].documents)
+        drawn = {negative for row in rows for negative in row.negatives}
+        assert "word5 shared" in drawn
+        assert len(drawn) <= 4
+
+    def test_documents_judged_not_relevant_count_as_hard(self):
+        example = Example("word3 shared", ("word3 shared",), not_relevant=("judged",))
+        rows = self.rows(Recipe(epochs=40, n_negatives=1, negatives_from=3), {"q": example})
+        assert "judged" in {negative for row in rows for negative in row.negatives}
+
+    def test_a_query_without_enough_of_them_is_left_out(self):
+        assert self.rows(Recipe(n_negatives=30, negatives_from=30), {"q": Example("word3", ("word3 shared",))}) == []
+
+    def test_what_is_shown_stands_for_the_document(self):
+        example = Example("word3", ("word3 shared",), shown=("shared",))
+        rows = self.rows(Recipe(epochs=1), {"q": example})
+        assert [row.positive for row in rows] == ["shared"]
+        assert "word3 shared" not in rows[0].negatives
