@@ -30,6 +30,16 @@ def check_min_relevance(min_relevance: float | None) -> None:
         raise ValueError(f"min_relevance must be from 0 to 1, or None to keep all, got {min_relevance}")
 
 
+def check_first_stage_weight(weight: object) -> None:
+    """See to it that a weight of the first stage is "auto" or a finite number of at least 0."""
+    if isinstance(weight, str) and weight == "auto":
+        return
+    if isinstance(weight, (bool, str)) or not isinstance(weight, (int, float, np.integer, np.floating)):
+        raise TypeError(f'first_stage_weight must be a number or "auto", got {weight!r:.60}')
+    if not 0 <= weight < float("inf"):
+        raise ValueError(f'first_stage_weight must be 0 or more and finite, or "auto", got {weight}')
+
+
 def check_budget(budget_tokens: object) -> None:
     """See to it that a budget is a whole number of at least 0."""
     if isinstance(budget_tokens, bool) or not isinstance(budget_tokens, (int, np.integer)):

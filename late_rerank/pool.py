@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from late_rerank import codecs, maxsim
+from late_rerank.fusion import FirstStageWeight, falling, first_stage_scores, fused_order
 from late_rerank.index import keys_of
 from late_rerank.relevance import Calibration, relevance
 from late_rerank.types import (
@@ -53,24 +54,35 @@ class Cut:
     top_k: int | None = None
     min_relevance: float | None = None
 
-    def n_kept(self, relevances: F32, scores: F32) -> int:
-        """How many of these, best first. Relevance falls with the score, so what is left out is the end."""
-        n_wanted = len(scores) if self.top_k is None else min(self.top_k, len(scores))
+    def kept(self, relevances: F32) -> I64 | slice:
+        """Which of these, best first. Where a first stage counts too, relevance doesn't fall from rank to rank."""
         if self.min_relevance is None:
-            return n_wanted
+            return slice(self.top_k)
         # As float64, since a caller reads it as a Python float. Of the unscored, at -inf, it is 0.
-        return min(n_wanted, int((relevances.astype(np.float64) >= self.min_relevance).sum()))
+        return np.flatnonzero(relevances.astype(np.float64) >= self.min_relevance)[: self.top_k]
 
 
 class CandidatePool:
-    """One query's candidates while they are scored. Blank ones have no key; unscored ones score -inf until the end."""
+    """One query's candidates while they are scored. Blank ones have no key; unscored ones score -inf until the end.
 
-    def __init__(self, candidates: Iterable[str | Candidate]) -> None:
+    Args:
+        candidates: Texts or Candidates, mixed.
+        first_stage_weight: How much their own scores count for the order; 0 for not at all.
+
+    Raises:
+        TypeError: A candidate is neither a str nor a Candidate; names it.
+        ValueError: With a weight, a candidate has no finite score; names it.
+    """
+
+    def __init__(self, candidates: Iterable[str | Candidate], first_stage_weight: FirstStageWeight = 0.0) -> None:
         # Made before the query is encoded: that empties the processor's caches, and each text, id and metadata touched after
         # it is fetched from memory again. 100 documents take 70 us here, and took 180 afterwards.
         self._documents = list(_unranked(candidates))
         self.texts = [document.text for document in self._documents]
         self.keys = keys_of(self.texts)
+        self._weight = first_stage_weight
+        scores = (document.candidate_score for document in self._documents)
+        self._first_stage = first_stage_scores(scores) if first_stage_weight else None
         self.query: TokenVectors | None = None
         self._scores = np.full(len(self.keys), _UNSCORED, dtype=np.float32)
         self._scores[[key is None for key in self.keys]] = NO_TOKENS_SCORE
@@ -119,7 +131,7 @@ class CandidatePool:
         n_query_tokens = len(self.query.values) if self.query else 0
         order, scores = self._ordered(n_query_tokens)
         relevances = relevance(scores, n_query_tokens, calibration)
-        wanted = slice(cut.n_kept(relevances, scores))
+        wanted = cut.kept(relevances)
         order, scores, relevances = order[wanted], scores[wanted], relevances[wanted]
         # Python's own numbers, made at once: one NumPy scalar after the other takes a tenth of a millisecond for 100 documents.
         columns = (order, scores, relevances, self._truncated[order])
@@ -140,19 +152,14 @@ class CandidatePool:
         )
 
     def _ordered(self, n_query_tokens: int) -> tuple[I64, F32]:
-        """Positions and their scores, best first; equal scores in the candidates' order; the unscored, -inf, last.
-
-        Scores that only float32's rounding parts are made equal first: the last bit depends on a document's place in the
-        kernel's call, and that must not decide an order.
-        """
-        order = (-self._scores).argsort(kind="stable")
-        falling = self._scores[order]
-        apart = falling[1:] < falling[:-1] - np.float32(ROUNDING * max(n_query_tokens, 1))
-        if apart.all():
-            return order, falling
-        group = np.concatenate([[0], np.cumsum(apart)])
-        first = np.concatenate([[0], np.flatnonzero(apart) + 1])
-        return order[np.lexsort((order, group))], falling[first][group]
+        """Positions and their scores, best first; equal ones in the candidates' order; the unscored, -inf, last."""
+        order, fallen = falling(self._scores, ROUNDING * max(n_query_tokens, 1))
+        if self._first_stage is None:
+            return order, fallen
+        scores = np.empty_like(fallen)
+        scores[order] = fallen
+        order = fused_order(scores, self._first_stage, self._weight)
+        return order, scores[order]
 
 
 def _unranked(given: Iterable[str | Candidate]) -> Iterator[RankedDocument]:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from late_rerank.checks import check_first_stage_weight
 from late_rerank.context import Context, pack_context
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.types import Candidate, Ranking
@@ -19,22 +21,28 @@ class Searcher:
         retriever: Any object with `retrieve(query, k) -> list[Candidate]`.
         reranker: A Reranker.
         k: The first stage's depth: candidates that the reranker sees.
+        first_stage_weight: How much the retriever's scores count for the order, as `Reranker.rerank` takes it: 0 for not at
+            all, "auto" for what each query's scores say.
 
     Raises:
-        TypeError: `retriever` has no `retrieve`.
-        ValueError: `k` is below 1.
+        TypeError: `retriever` has no `retrieve`, or `first_stage_weight` is of another type.
+        ValueError: `k` is below 1, or `first_stage_weight` negative or not finite.
     """
 
-    def __init__(self, retriever: Retriever, reranker: Reranker, k: int = 100) -> None:
+    def __init__(
+        self, retriever: Retriever, reranker: Reranker, k: int = 100, *, first_stage_weight: FirstStageWeight = 0.0
+    ) -> None:
         if not isinstance(retriever, Retriever):
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
         if not isinstance(reranker, Reranker):
             raise TypeError(f"reranker must be a Reranker, got {type(reranker).__name__}")
         if not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
+        check_first_stage_weight(first_stage_weight)
         self.retriever = retriever
         self.reranker = reranker
         self.k = k
+        self.first_stage_weight = first_stage_weight
 
     def search(self, query: str, top_k: int | None = 10, *, min_relevance: float | None = None) -> Ranking:
         """Find and rank.
@@ -49,18 +57,23 @@ class Searcher:
             `timings_ms` has "first_stage" too.
 
         Raises:
-            ValueError: The query is blank, `top_k` is below 1, or `min_relevance` isn't in [0, 1].
+            ValueError: The query is blank, `top_k` is below 1, `min_relevance` isn't in [0, 1], or, with `first_stage_weight`,
+                the retriever gave a candidate without a finite score.
         """
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000
-        ranking = self.reranker.rerank(query, candidates, top_k=top_k, min_relevance=min_relevance)
+        more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": self.first_stage_weight}
+        ranking = self.reranker.rerank(query, candidates, top_k=top_k, **more)
         total_ms = first_stage_ms + ranking.timings_ms["total"]
         ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms, "total": total_ms}
         return ranking
 
     def context(self, query: str, budget_tokens: int = 2000, *, min_relevance: float | None = None, **packing: Any) -> Context:
         """Find, rank, and choose what goes before the LLM.
+
+        The first stage counts as in `search` where documents are taken by rank (`strategy="relevance"`) and in the order in
+        which they are read; "coverage" chooses by matches alone.
 
         Args:
             query: Not blank.

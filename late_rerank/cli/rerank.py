@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from late_rerank.cli.options import add_json, add_model, add_relevance, add_store, at_least_one, blank_refused
+from late_rerank.cli.options import (
+    add_first_stage_weight,
+    add_json,
+    add_model,
+    add_relevance,
+    add_store,
+    at_least_one,
+    blank_refused,
+)
 
 
 def register(commands: Any) -> None:
@@ -20,6 +28,7 @@ def register(commands: Any) -> None:
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
     command.add_argument("--top-k", type=at_least_one, default=None, help="results to print (default: all)")
+    add_first_stage_weight(command)
     add_store(command)
     add_model(command)
     add_relevance(command)
@@ -42,7 +51,13 @@ def run(options: argparse.Namespace) -> None:
     else:
         candidates = read_json_lines(Path(options.file))
     with opened_reranker(options) as reranker:
-        ranking = reranker.rerank(options.query, candidates, top_k=options.top_k, min_relevance=options.min_relevance)
+        ranking = reranker.rerank(
+            options.query,
+            candidates,
+            top_k=options.top_k,
+            min_relevance=options.min_relevance,
+            first_stage_weight=options.first_stage_weight,
+        )
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))
     else:

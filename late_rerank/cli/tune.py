@@ -1,0 +1,236 @@
+"""`late-rerank tune`: judged queries, or a log of choices -> the cheapest setting that ranks this corpus as well as any."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import CODECS, FIRST_STAGES, add_backend, add_json, add_store, at_least_one, weight_or_auto
+
+if TYPE_CHECKING:
+    from late_rerank.encode import Encoder
+    from late_rerank.evaluate import Judged
+    from late_rerank.evaluate.settings import Setting
+    from late_rerank.evaluate.tuning import Tuning
+    from late_rerank.types import Candidate
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "tune",
+        help="pick depth, first-stage weight, codec and pooling on judged queries",
+        description="Try combinations of depth, first-stage weight, codec and pooling on a random half of the judged queries, "
+        "pick the cheapest that is as good as the best (at most .01 nDCG@10 below it, and not significantly), and measure it "
+        "on the other half. That reranking doesn't help is an answer too.",
+    )
+    command.add_argument(
+        "folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv; with --log any PATH"
+    )
+    command.add_argument("--split", default="test", help="which judgements (default: test)")
+    command.add_argument(
+        "--log", metavar="FILE", type=Path, help='instead of judgements: JSON Lines {"query", "id" of the chosen}'
+    )
+    command.add_argument(
+        "--n-queries", type=at_least_one, default=500, metavar="N", help="at most so many, drawn by chance (default: 500)"
+    )
+    command.add_argument("--first-stage", default="bm25", choices=FIRST_STAGES, help="default: bm25")
+    command.add_argument(
+        "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
+    )
+    _add_grid(command)
+    command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    add_backend(command)
+    add_store(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, retrieve, encode, score, pick, measure, print."""
+    from late_rerank.cli.first_stage import first_stage
+    from late_rerank.cli.opening import opened_store
+    from late_rerank.cli.results import print_json
+    from late_rerank.corpus import read_corpus
+    from late_rerank.evaluate import Judged, retrieve_run
+    from late_rerank.evaluate.settings import Grid, Setting
+    from late_rerank.evaluate.tuning import tune
+
+    grid = Grid(options.k, options.first_stage_weight, options.codec, options.pooling)
+    documents = read_corpus(options.folder).documents
+    judged = _judged(options, documents)
+    retriever = first_stage(options.first_stage, documents, options.engine)
+    run = retrieve_run(retriever, judged.queries, max(*grid.k, Setting.k), progress=True)
+    with opened_store(options) as store:
+        result = tune(
+            Judged(run, judged.queries, judged.qrels),
+            grid,
+            model=options.model,
+            store=store,
+            load=partial(_encoder, options.backend),
+            progress=True,
+        )
+    report = _report(options, result)
+    if options.json:
+        print_json(report)
+    else:
+        _print_table(report)
+
+
+def _encoder(backend: str, model: str, pooling: int) -> Encoder:
+    from late_rerank.encode import TextEncoder  # torch, which no wrong option should wait for
+
+    return TextEncoder(model, backend=backend, pooling=pooling)
+
+
+def _judged(options: argparse.Namespace, documents: list[Candidate]) -> Judged:
+    """Queries that something relevant is known of, without candidates yet."""
+    import random
+
+    from late_rerank.cli.documents import no_documents
+    from late_rerank.corpus import read_qrels, read_queries
+    from late_rerank.evaluate import Judged
+    from late_rerank.evaluate.choices import read_choices
+    from late_rerank.evaluate.tuning import usable
+
+    if not documents:
+        raise no_documents(options.folder)
+    if options.log is not None:
+        queries, qrels = read_choices(options.log, {str(document.id) for document in documents})
+    else:
+        folder = Path(options.folder)
+        queries, qrels = read_queries(folder), read_qrels(folder, options.split)
+    names = usable(queries, qrels)
+    random.Random(0).shuffle(names)
+    return Judged({}, {name: queries[name] for name in names[: options.n_queries]}, qrels)
+
+
+def _report(options: argparse.Namespace, result: Tuning) -> dict[str, Any]:
+    picked = result.picked
+    return {
+        "dataset": Path(options.folder).resolve().name,
+        "split": options.split if options.log is None else None,
+        "log": None if options.log is None else str(options.log),
+        "first_stage": options.first_stage,
+        "model": options.model,
+        "n_tuning": result.n_tuning,
+        "n_reporting": result.n_reporting,
+        "n_settings": result.n_settings,
+        "best_on_tuning": None if result.best is None else asdict(result.best),
+        "picked": None if picked is None else asdict(picked),
+        "nDCG@10": result.measured,
+        "differences": {
+            name: {key: round(value, 4) for key, value in asdict(found).items()} for name, found in result.differences.items()
+        },
+        "bytes_per_token": result.bytes_per_token,
+        "latency_ms": result.latency_ms,
+        "helps": result.helps,
+        "verdict": _verdict(result),
+        "python": None if picked is None else _python(options, picked),
+        "command": None if picked is None else _command(options, picked),
+    }
+
+
+def _verdict(result: Tuning) -> str:
+    change = result.differences["first_stage"]
+    spread = f"{change.mean:+.3f} nDCG@10, 95 % range {change.low:+.3f} to {change.high:+.3f}, p = {change.p:.4f}"
+    if result.picked is None:
+        return "Reranking does not help here: on the tuning half no setting is worth more than the first stage alone."
+    if result.helps:
+        return f"Reranking helps: {spread} over the first stage."
+    if change.high < 0:
+        return f"Reranking does not help here: {spread} against the first stage on queries that it wasn't tuned to."
+    return f"Reranking does not help here as far as {result.n_reporting} queries can tell: {spread} over the first stage."
+
+
+def _python(options: argparse.Namespace, picked: Setting) -> str:
+    engine = "" if options.engine == "rank-bm25" else f', engine="{options.engine}"'
+    stages = {
+        "bm25": f"BM25Retriever(documents{engine})",
+        "dense": "DenseRetriever(documents)",
+        "hybrid": f"HybridRetriever([BM25Retriever(documents{engine}), DenseRetriever(documents)])",
+    }
+    pooling = "" if picked.pooling == 1 else f", pooling={picked.pooling}"
+    reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling})'
+    weight = "" if picked.first_stage_weight == 0 else f", first_stage_weight={picked.first_stage_weight!r}"
+    return f"Searcher({stages[options.first_stage]}, {reranker}, k={picked.k}{weight})"
+
+
+def _command(options: argparse.Namespace, picked: Setting) -> str:
+    import shlex
+
+    words = ["late-rerank", "search", options.folder, "QUERY", "--first-stage", options.first_stage, "--k", str(picked.k)]
+    words += [] if options.engine == "rank-bm25" else ["--engine", options.engine]
+    words += ["--model", options.model, "--codec", picked.codec]
+    words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
+    words += [] if picked.first_stage_weight == 0 else ["--first-stage-weight", str(picked.first_stage_weight)]
+    words += [] if options.store is None else ["--store", options.store]
+    return shlex.join(words)
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{report['dataset']}, {report['n_reporting']} queries; picked on {report['n_tuning']} others"
+    table = Table("", "nDCG@10", "bytes a token", "p50 / p99", title=title)
+    table.add_row(f"{report['first_stage']} alone", f"{report['nDCG@10']['first_stage']:.4f}", "", "")
+    picked = _setting_text(report["picked"])
+    for name, setting in (("default", "the default"), ("picked", f"picked: {picked}")):
+        latency = report["latency_ms"][name]
+        spent = f"{latency['p50']:.1f} / {latency['p99']:.1f} ms"
+        table.add_row(setting, f"{report['nDCG@10'][name]:.4f}", f"{report['bytes_per_token'][name]:g}", spent)
+    console = Console()
+    console.print(table)
+    change = report["differences"]["default"]
+    best = _setting_text(report["best_on_tuning"])
+    for line in (
+        f"picked of {report['n_settings']} as the cheapest that is as good as the best there ({best})",
+        f"to the default {change['mean']:+.4f}, 95 % range {change['low']:+.4f} to {change['high']:+.4f}, "
+        f"p = {change['p']:.4f}",
+        report["verdict"],
+        report["python"],
+        report["command"],
+    ):
+        if line is not None:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _setting_text(picked: dict[str, Any] | None) -> str:
+    if picked is None:
+        return "no reranking"
+    weight = picked["first_stage_weight"]
+    more = ["" if picked["pooling"] == 1 else f"pooling {picked['pooling']}", "" if weight == 0 else f"weight {weight}"]
+    return ", ".join(filter(None, [picked["codec"], f"k={picked['k']}", *more]))
+
+
+def _add_grid(command: argparse.ArgumentParser) -> None:
+    """What is tried: lists of values under the names that single values have elsewhere."""
+    lists: list[tuple[str, Callable[[str], Any], str, str]] = [
+        ("--k", at_least_one, "20,50,100", "candidates that are reranked"),
+        ("--first-stage-weight", weight_or_auto, "0,auto,0.1,0.2,0.5,1", "how much the first stage's scores count"),
+        ("--codec", _codec, "binary,int4,int8", "how token vectors are packed"),
+        ("--pooling", at_least_one, "1,2", "one of N token vectors is kept"),
+    ]
+    for name, of_one, default, what in lists:
+        command.add_argument(
+            name,
+            type=partial(_listed, of_one),
+            default=default,
+            metavar="X,...",
+            help=f"{what}, tried in turn (default: {default})",
+        )
+
+
+def _listed(of_one: Callable[[str], Any], text: str) -> list[Any]:
+    return [of_one(value.strip()) for value in text.split(",")]
+
+
+def _codec(text: str) -> str:
+    if text not in CODECS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
+    return text

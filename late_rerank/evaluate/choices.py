@@ -1,0 +1,48 @@
+"""A log of what was asked and which document was chosen -> queries and judgements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+
+def read_choices(path: Path, ids: Collection[str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Read JSON Lines of {"query", "id"}: a question, and the id of the document that answered it, was clicked or was cited.
+
+    Args:
+        path: The log. Blank lines are passed over; other fields too.
+        ids: Of all documents.
+
+    Returns:
+        Query id -> text, and query id -> document id -> 1. A question asked several times is one query, in the order of first
+        sight.
+
+    Raises:
+        ValueError: A line is damaged, blank where it should ask, or names a document that isn't there; names the line.
+    """
+    numbers: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        query, document = _choice(line, f"{path}, line {number}")
+        if document not in ids:
+            raise ValueError(f"{path}, line {number}: document {document!r} is not in the corpus")
+        name = numbers.setdefault(query, str(len(numbers) + 1))
+        qrels.setdefault(name, {})[document] = 1
+    return {name: query for query, name in numbers.items()}, qrels
+
+
+def _choice(line: bytes, place: str) -> tuple[str, str]:
+    try:
+        held: Any = json.loads(line)
+        query, document = held["query"].strip(), held["id"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f'{place} must be JSON with "query" and "id": {line!r:.80}') from error
+    if not query:
+        raise ValueError(f"{place}: the query is blank")
+    if isinstance(document, bool) or not isinstance(document, (str, int)):
+        raise ValueError(f"{place}: id must be a document's, got {document!r:.60}")
+    return query, str(document)

@@ -1,0 +1,62 @@
+"""What tuning tries: settings of a reranker, and grids of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from late_rerank.checks import check_first_stage_weight
+from late_rerank.fusion import FirstStageWeight
+
+N_TOP = 10
+"""How many of the best are measured."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way of reranking; as made without arguments, the default one.
+
+    Attributes:
+        k: How many of the first stage's candidates are reranked.
+        first_stage_weight: How much their own scores count, as `Reranker.rerank` takes it.
+        codec: How token vectors are packed, by name.
+        pooling: One of so many token vectors is kept.
+    """
+
+    k: int = 100
+    first_stage_weight: FirstStageWeight = 0.0
+    codec: str = "int8"
+    pooling: int = 1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried: every combination, and the first stage alone.
+
+    Raises:
+        ValueError: There is nothing to try, or a depth or a weight is none.
+    """
+
+    k: Sequence[int] = (20, 50, 100)
+    first_stage_weight: Sequence[FirstStageWeight] = (0.0, "auto", 0.1, 0.2, 0.5, 1.0)
+    codec: Sequence[str] = ("binary", "int4", "int8")
+    pooling: Sequence[int] = (1, 2)
+
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            if not values:
+                raise ValueError(f"{name} has no values to try")
+        if min(self.k) < N_TOP:
+            raise ValueError(f"k must be at least {N_TOP}, which the measure looks at, got {min(self.k)}")
+        for weight in self.first_stage_weight:
+            check_first_stage_weight(weight)
+
+    def settings(self) -> list[Setting]:
+        """Every combination, each once."""
+        return [Setting(*values) for values in dict.fromkeys(product(*vars(self).values()))]
+
+    @property
+    def packings(self) -> list[tuple[int, str]]:
+        """Pooling and codec of every combination, and of the default setting, which is measured too."""
+        return sorted({*product(self.pooling, self.codec), (Setting.pooling, Setting.codec)})

@@ -1,0 +1,114 @@
+"""MaxSim and the first stage's scores -> one value to order by, where a caller wants the first stage to count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE
+
+F64 = NDArray[np.float64]
+_Scores = TypeVar("_Scores", F32, F64)
+FirstStageWeight = float | Literal["auto"]
+
+# The rule of "auto"; chosen on queries that no figure of ours is measured on (README.md beside this file).
+AUTO_PER_SKEWNESS = 0.1
+AUTO_MOST = 0.15
+
+# Scores that differ by less than this share of the largest are one score: single precision rounds there.
+_FLAT = 1e-6
+# Two sums of standard scores that differ by less differ by rounding.
+_ROUNDING = 1e-6
+
+
+def fused_order(scores: F32, first_stage: F64, weight: FirstStageWeight) -> I64:
+    """Positions of one query's candidates, best first by `fused`; equal ones in the order given.
+
+    Args:
+        scores: (n_documents,) float32 MaxSim; -1e9 for documents without tokens, -inf for what wasn't scored. Those don't
+            count, and follow the others in this order.
+        first_stage: (n_documents,) float64, finite.
+        weight: As `fused` takes it.
+    """
+    both = np.flatnonzero(scores > np.float32(NO_TOKENS_SCORE))
+    others = (-scores).argsort(kind="stable")[len(both) :]
+    order, _ = falling(fused(scores[both], first_stage[both], weight), _ROUNDING)
+    return np.concatenate([both[order], others])
+
+
+def falling(scores: _Scores, rounding: float) -> tuple[I64, _Scores]:
+    """Positions and their scores, highest first; equal ones in the order given.
+
+    Scores that only float32's rounding parts are made equal first: the last bit depends on a document's place in the
+    kernel's call, and that must not decide an order.
+    """
+    order = (-scores).argsort(kind="stable")
+    fallen = scores[order]
+    apart = fallen[1:] < fallen[:-1] - scores.dtype.type(rounding)
+    if apart.all():
+        return order, fallen
+    group = np.concatenate([[0], np.cumsum(apart)])
+    first = np.concatenate([[0], np.flatnonzero(apart) + 1])
+    return order[np.lexsort((order, group))], fallen[first][group]
+
+
+def fused(maxsim: F32, first_stage: F64, weight: FirstStageWeight) -> F64:
+    """z(MaxSim) + weight * z(first stage): what to order one query's candidates by.
+
+    Args:
+        maxsim: (n_documents,) float32, of documents that have tokens.
+        first_stage: (n_documents,) float64, of the same documents; higher is better.
+        weight: From 0, or "auto": `auto_weight` of these scores.
+
+    Returns:
+        (n_documents,) float64. Scores of either kind that are all the same add nothing. Neither scale nor shift of the first
+        stage's scores matters.
+    """
+    ours, theirs = standardised(maxsim.astype(np.float64)), standardised(first_stage)
+    total: F64 = ours + (auto_weight(theirs) if weight == "auto" else weight) * theirs
+    return total
+
+
+def standardised(scores: F64) -> F64:
+    """Scores less their mean, in standard deviations (z-scores); all 0 where the scores are all the same but for rounding."""
+    largest = np.abs(scores).max(initial=0.0)
+    scaled = scores / largest if largest else np.zeros_like(scores)  # so that no square is too large
+    if not len(scores) or np.ptp(scaled) <= _FLAT:
+        return np.zeros_like(scores)
+    z: F64 = (scaled - scaled.mean()) / scaled.std()
+    return z
+
+
+def auto_weight(standardised_scores: F64) -> float:
+    """How much a first stage counts, by its own scores of one query: a tenth of their skewness, from 0 to 0.15.
+
+    A first stage that is sure gives a few candidates far higher scores than the rest: a skewness of 1.5 or more. One whose list
+    is flat, or falls evenly, can't tell its candidates apart, and MaxSim decides alone.
+    """
+    skewness = float((standardised_scores**3).mean()) if len(standardised_scores) else 0.0
+    return min(max(AUTO_PER_SKEWNESS * skewness, 0.0), AUTO_MOST)
+
+
+def first_stage_scores(given: Iterable[float | None]) -> F64:
+    """(n_documents,) float64: the score of each candidate.
+
+    Raises:
+        ValueError: One has none, or NaN or infinity; names it.
+    """
+    scores = list(given)
+    for index, score in enumerate(scores):
+        if score is None:
+            raise ValueError(
+                f"candidates[{index}] has no score: first_stage_weight needs the first stage's score of each candidate. Give "
+                "Candidates with scores, or leave first_stage_weight at 0"
+            )
+    found = np.array(scores, dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if len(wrong):
+        raise ValueError(
+            f"candidates[{wrong[0]}] has the score {found[wrong[0]]}: with first_stage_weight each must be a finite number"
+        )
+    return found

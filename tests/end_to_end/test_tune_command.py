@@ -1,0 +1,110 @@
+"""`late-rerank tune`, from a folder or a log to what it says."""
+
+import json
+import shlex
+
+import pytest
+
+import late_rerank.retrieve
+from late_rerank import Reranker, Searcher
+from late_rerank.cli import main
+from late_rerank.retrieve import BM25Retriever
+
+SUBJECTS = ["cats", "rivers", "bread", "trains", "stars", "bees", "salt", "wool", "glass", "maps"]
+FACTS = ["are older than writing", "were measured in Paris", "cost more in winter", "need much water"]
+QUICK = ["--k", "10,20", "--codec", "int8", "--pooling", "1", "--first-stage-weight", "0,auto"]
+
+
+@pytest.fixture(autouse=True)
+def _model(minilm):
+    """Skips where the model isn't installed."""
+
+
+@pytest.fixture
+def beir(tmp_path):
+    """Forty documents, and a question for each in nearly its words."""
+    rows = [(f"d{i}", f"{subject} {fact}") for i, (subject, fact) in enumerate((s, f) for s in SUBJECTS for f in FACTS)]
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("".join(json.dumps({"_id": i, "text": text}) + "\n" for i, text in rows))
+    (folder / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": f"q{i}", "text": f"which {text}?"}) + "\n" for i, text in rows)
+    )
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\t{i}\t1\n" for i, _ in rows))
+    return folder
+
+
+def test_that_reranking_does_not_help_is_an_answer(beir, capsys):
+    assert main(["tune", str(beir), *QUICK, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+
+    assert report["picked"] is report["python"] is report["command"] is None
+    assert report["verdict"].startswith("Reranking does not help here")
+    assert not report["helps"]
+    assert report["nDCG@10"]["first_stage"] == report["nDCG@10"]["picked"] == 1.0
+    assert (report["n_tuning"], report["n_reporting"], report["n_settings"]) == (20, 20, 5)
+
+
+def test_what_it_prints_can_be_used(beir, tmp_path, capsys, monkeypatch):
+    """A log in words that the documents don't have: BM25 finds nothing, the model does."""
+    asked = {"cats": "kittens", "rivers": "streams", "bread": "loaves", "trains": "railways", "stars": "suns"}
+    rows = [json.loads(line) for line in (beir / "corpus.jsonl").read_text().splitlines()]
+    chosen = [
+        {"query": f"{asked[subject]} {number}", "id": row["_id"]}
+        for row in rows
+        for subject in [row["text"].split()[0]]
+        if subject in asked
+        for number in (1, 2)
+    ]
+    log = tmp_path / "log.jsonl"
+    log.write_text(
+        "".join(json.dumps(row) + "\n" for row in [*chosen, *[{**row, "query": row["query"] + " old"} for row in chosen]])
+    )
+    store = str(tmp_path / "store")
+    assert main(["tune", str(beir / "corpus.jsonl"), "--log", str(log), "--store", store, *QUICK, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+
+    assert (report["log"], report["split"], report["helps"]) == (str(log), None, True)
+    assert report["verdict"].startswith("Reranking helps: +0.")
+    names = {name: getattr(late_rerank.retrieve, name) for name in late_rerank.retrieve.__all__}
+    documents = [row["text"] for row in rows]
+    searcher = eval(report["python"], {"Searcher": Searcher, "Reranker": Reranker, "documents": documents, **names})
+    assert (searcher.k, searcher.first_stage_weight) == (report["picked"]["k"], report["picked"]["first_stage_weight"])
+    assert isinstance(searcher.retriever, BM25Retriever)
+    words = shlex.split(report["command"])
+    assert words[0] == "late-rerank"
+    assert main([word if word != "QUERY" else "kittens" for word in words[1:]]) == 0
+    assert "cats" in capsys.readouterr().out
+    assert main(["tune", str(beir / "corpus.jsonl"), "--log", str(log), "--store", store, *QUICK]) == 0
+    printed = capsys.readouterr().out
+    assert report["python"] in printed
+    assert report["command"] in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{beir}", "--split", "dev"], "no qrels/dev.tsv"),
+        (["{beir}", "--n-queries", "19"], "only 19 queries"),
+        (["{beir}", "--k", "5"], "k must be at least 10"),
+        (["{beir}", "--log", "{log}"], "line 1: document 'd99' is not in the corpus"),
+        (["{beir}", "--log", "nothing.jsonl"], "nothing.jsonl"),
+        (["{beir}/nothing"], "does not exist"),
+    ],
+)
+def test_what_is_wrong_is_said(beir, tmp_path, capsys, arguments, message):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"query": "a", "id": "d99"}\n')
+
+    assert main(["tune", *(argument.format(beir=beir, log=log) for argument in arguments)]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--k", "0,10"], ["--codec", "int3"], ["--first-stage-weight", "some"], ["--pooling", ""]]
+)
+def test_values_that_are_none_are_wrong_use(beir, arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["tune", str(beir), *arguments])
+
+    assert caught.value.code == 2

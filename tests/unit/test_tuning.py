@@ -1,0 +1,250 @@
+"""Picking a setting on one half of the queries, and measuring it on the other."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from late_rerank import Candidate, Reranker
+from late_rerank.evaluate import Judged, difference
+from late_rerank.evaluate.choices import read_choices
+from late_rerank.evaluate.evaluation import measure
+from late_rerank.evaluate.settings import Grid, Setting
+from late_rerank.evaluate.tuning import LARGEST_LOSS, tune, usable
+from late_rerank.stores import DiskStore
+from late_rerank.testing.fakes import FakeEncoder
+
+N = 40
+SMALL = Grid(k=(20, 30), first_stage_weight=(0.0, 1.0), codec=("int4", "int8"), pooling=(1,))
+
+
+class Loader:
+    def __init__(self):
+        self.encoders = {}
+
+    def __call__(self, model, pooling):
+        encoder = self.encoders[model, pooling] = FakeEncoder()
+        encoder.fingerprint += f"-{pooling}"
+        return encoder
+
+
+def world(relevant_at, *, says_so=True, n=N, depth=40):
+    """Query i asks for two words; the first stage has its one relevant document at that place, scores fall from there on."""
+    chance = random.Random(1)
+    run, queries, qrels = {}, {}, {}
+    for i in range(n):
+        name = f"q{i:02}"
+        queries[name] = f"alpha{i} beta{i}"
+        texts = [f"noise{chance.randrange(50)} noise{chance.randrange(50)} {name} {j}" for j in range(depth)]
+        texts[relevant_at if says_so else 5] += f" alpha{i} beta{i}"
+        run[name] = [Candidate(text, f"{name}-{j}", float(depth - j)) for j, text in enumerate(texts)]
+        qrels[name] = {f"{name}-{relevant_at}": 1}
+    return Judged(run, queries, qrels)
+
+
+def halves(judged):
+    names = sorted(judged.queries)
+    random.Random(0).shuffle(names)
+    return names[: len(names) // 2], names[len(names) // 2 :]
+
+
+def test_where_reranking_helps_the_cheapest_that_is_as_good_is_picked():
+    result = tune(world(15), SMALL, load=Loader())
+
+    assert result.picked == Setting(k=20, first_stage_weight=0.0, codec="int4")
+    assert result.measured == {"first_stage": 0.0, "default": 1.0, "picked": 1.0}
+    assert (result.n_tuning, result.n_reporting, result.n_settings) == (20, 20, 9)
+    assert result.differences["first_stage"].low > 0.9
+    assert result.differences["default"].mean == 0
+    assert result.bytes_per_token["picked"] < result.bytes_per_token["default"]
+    assert 0 < result.latency_ms["picked"]["p50"] <= result.latency_ms["picked"]["p99"]
+    assert result.helps
+
+
+def test_a_depth_that_is_needed_is_picked():
+    assert tune(world(25), SMALL, load=Loader()).picked.k == 30
+
+
+def test_a_weight_that_is_needed_is_picked():
+    judged = world(1)
+    for i, candidates in enumerate(judged.run.values()):  # the first is best by score, the sixth by words, the second by both
+        candidates[0] = replace(candidates[0], text="much else", score=1000.0)
+        candidates[1] = replace(candidates[1], text=f"alpha{i} of much else", score=990.0)
+        candidates[5] = replace(candidates[5], text=f"alpha{i} beta{i}")
+    result = tune(judged, SMALL, load=Loader())
+
+    assert result.picked == Setting(k=20, first_stage_weight=1.0, codec="int4")
+    assert result.measured == {"first_stage": 0.6309, "default": 0.6309, "picked": 1.0}
+
+
+def test_where_reranking_does_not_help_it_says_so():
+    result = tune(world(0, says_so=False), SMALL, load=Loader())
+
+    assert result.picked is None
+    assert not result.helps
+    assert result.measured["picked"] == result.measured["first_stage"] == 1.0
+    assert result.measured["default"] < 1
+    assert (result.bytes_per_token["picked"], result.latency_ms["picked"]) == (0, {"p50": 0.0, "p99": 0.0})
+
+
+def halved(tuning_world, reporting_world):
+    """Queries to be tuned to of one world, and those that figures are of from another."""
+    tuning, _ = halves(tuning_world)
+    of = {name: tuning_world if name in tuning else reporting_world for name in tuning_world.queries}
+    return Judged({name: of[name].run[name] for name in of}, tuning_world.queries, {name: of[name].qrels[name] for name in of})
+
+
+def test_figures_are_of_the_queries_that_it_was_not_tuned_to():
+    result = tune(halved(world(15), world(0, says_so=False)), SMALL, load=Loader())
+
+    assert result.picked is not None
+    assert result.measured["first_stage"] == 1.0
+    assert result.differences["first_stage"].high < 0
+    assert not result.helps
+
+
+def test_the_other_queries_have_no_say_in_what_is_picked():
+    result = tune(halved(world(0, says_so=False), world(15)), SMALL, load=Loader())
+
+    assert result.picked is None
+    assert result.measured == {"first_stage": 0.0, "default": 1.0, "picked": 0.0}
+
+
+def test_a_small_loss_that_may_be_chance_is_accepted_for_less_work():
+    judged = world(15)
+    name = halves(judged)[0][0]
+    judged.run[name][25] = replace(judged.run[name][25], text=judged.queries[name])
+    judged.qrels[name] = {f"{name}-15": 5, f"{name}-25": 1}  # at k=20 this query loses .11, and the mean of twenty .006
+    result = tune(judged, SMALL, load=Loader())
+
+    assert result.best.k == 30
+    assert result.picked.k == 20
+
+
+@pytest.mark.parametrize("setting", [Setting(20, "auto", "int8"), Setting(30, 0.7, "int4"), Setting(30, 0.0, "float32")])
+def test_settings_are_measured_as_a_reranker_ranks(setting):
+    judged = world(15)
+    for i, candidates in enumerate(judged.run.values()):  # some hard ones, with scores of all kinds
+        candidates[3] = replace(candidates[3], text=f"alpha{i} noise1", score=500.0)
+        candidates[7] = replace(candidates[7], text="")
+        if i % 3 == 0:
+            candidates[9] = replace(candidates[9], text=f"beta{i} alpha{i}", score=700.0)
+    grid = Grid((setting.k,), (setting.first_stage_weight,), (setting.codec,), (1,))
+    result = tune(judged, grid, load=Loader())
+    reranker = Reranker(FakeEncoder(), codec=setting.codec)
+    ranked = {
+        name: [
+            document.id
+            for document in reranker.rerank(
+                judged.queries[name], judged.run[name][: setting.k], first_stage_weight=setting.first_stage_weight
+            )
+        ]
+        for name in halves(judged)[1]
+    }
+    of_queries = measure(ranked, judged.qrels)["nDCG@10"]
+
+    assert result.picked == setting
+    assert 0 < result.measured["picked"] < 1
+    assert result.measured["picked"] == round(sum(of_queries.values()) / len(of_queries), 4)
+
+
+def test_a_loss_that_few_queries_can_t_prove_is_not_accepted_above_a_hundredth():
+    judged = world(15)
+    deep = set(random.Random(2).sample(sorted(judged.queries), 6))
+    for name in deep:  # six of forty are beyond the smaller depth
+        i = int(name[1:])
+        judged.run[name][15] = replace(judged.run[name][15], text="nothing")
+        judged.run[name][25] = replace(judged.run[name][25], text=f"alpha{i} beta{i}")
+        judged.qrels[name] = {f"{name}-25": 1}
+    tuning, _ = halves(judged)
+    found = {name: float(name not in deep) for name in tuning}
+
+    assert difference(dict.fromkeys(tuning, 1.0), found).p > 0.05
+    assert 1 - sum(found.values()) / len(found) > LARGEST_LOSS
+    assert tune(judged, SMALL, load=Loader()).picked.k == 30
+
+
+def test_a_small_loss_in_every_query_is_no_chance():
+    judged = world(15)
+    for name, candidates in judged.run.items():
+        candidates[25] = replace(candidates[25], text=judged.queries[name])
+        judged.qrels[name] = {f"{name}-15": 100, f"{name}-25": 1}  # at k=20 each loses .006
+
+    assert tune(judged, SMALL, load=Loader()).picked.k == 30
+
+
+def test_a_document_is_encoded_once_a_pooling_and_kept(tmp_path):
+    judged, load = world(15), Loader()
+    with DiskStore(tmp_path / "store") as store:
+        first = tune(judged, replace(SMALL, pooling=(1, 2)), store=store, load=load)
+        assert sorted(load.encoders) == [("minilm", 1), ("minilm", 2)]
+        assert {encoder.n_documents for encoder in load.encoders.values()} == {N * 40}
+        again = Loader()
+        second = tune(judged, replace(SMALL, pooling=(1, 2)), store=store, load=again)
+
+    assert {encoder.n_documents for encoder in again.encoders.values()} == {0}
+    assert replace(second, latency_ms={}) == replace(first, latency_ms={})
+    assert first.picked.pooling == 2
+
+
+def test_queries_without_candidates_count_as_lost():
+    judged = world(15)
+    judged.run["q00"] = []
+
+    assert tune(judged, SMALL, load=Loader()).picked is not None
+
+
+class TestWrongInput:
+    def test_too_few_queries(self):
+        with pytest.raises(ValueError, match=r"only 19 queries .* needs at least 20"):
+            tune(world(15, n=19), SMALL, load=Loader())
+
+    def test_nothing_judged_relevant(self):
+        judged = world(15)
+        with pytest.raises(ValueError, match="no query has a document judged relevant"):
+            usable(judged.queries, {name: {"x": 0} for name in judged.qrels})
+
+    def test_a_run_of_other_queries(self):
+        with pytest.raises(ValueError, match="candidates for none of the 40 judged queries"):
+            tune(replace(world(15), run={}), SMALL, load=Loader())
+
+    def test_candidates_without_ids(self):
+        judged = world(15)
+        judged.run["q03"][2] = Candidate("a text", score=1.0)
+        with pytest.raises(ValueError, match="a candidate of query 'q03' has no id"):
+            tune(judged, SMALL, load=Loader())
+
+    @pytest.mark.parametrize(
+        ("grid", "message"),
+        [({"k": (5,)}, "at least 10"), ({"codec": ()}, "codec has no values"), ({"first_stage_weight": (-1.0,)}, "0 or more")],
+    )
+    def test_grids(self, grid, message):
+        with pytest.raises(ValueError, match=message):
+            Grid(**grid)
+
+
+class TestLog:
+    def test_a_question_asked_twice_is_one_query(self, tmp_path):
+        path = tmp_path / "log.jsonl"
+        path.write_text('{"query": "a b", "id": "1"}\n\n{"query": " a b", "id": 2, "at": 3}\n{"query": "c", "id": "1"}\n')
+
+        assert read_choices(path, {"1", "2"}) == ({"1": "a b", "2": "c"}, {"1": {"1": 1, "2": 1}, "2": {"1": 1}})
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("{", "line 2 must be JSON"),
+            ("[]", "line 2 must be JSON"),
+            ('{"query": "a"}', "line 2 must be JSON"),
+            ('{"query": 1, "id": "1"}', "line 2 must be JSON"),
+            ('{"query": " ", "id": "1"}', "line 2: the query is blank"),
+            ('{"query": "a", "id": ["1"]}', "line 2: id must be"),
+            ('{"query": "a", "id": true}', "line 2: id must be"),
+            ('{"query": "a", "id": "9"}', "line 2: document '9' is not in the corpus"),
+        ],
+    )
+    def test_what_is_wrong_is_named_with_its_line(self, tmp_path, line, message):
+        path = tmp_path / "log.jsonl"
+        path.write_text('{"query": "a", "id": "1"}\n' + line + "\n")
+        with pytest.raises(ValueError, match=message):
+            read_choices(path, {"1"})
