@@ -6,6 +6,7 @@ import os
 
 from late_rerank import codecs, maxsim
 from late_rerank.encode import Encoder
+from late_rerank.encode.arguments import check_pooling
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.stores import MemoryStore, Store, open_store
 
@@ -58,21 +59,28 @@ def resolve_store(store: str | os.PathLike[str] | Store | None) -> Store:
     )
 
 
-def resolve_encoder(model: str | Encoder, backend: str, device: str | None) -> Encoder:
+def resolve_encoder(model: str | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
     """The model by its name or folder; an Encoder as it is.
 
     Raises:
         ModelError: The model can't be found, or can't be what it says.
         MissingDependencyError: The named backend isn't installed.
-        ValueError: The backend isn't known.
-        TypeError: It is neither.
+        IncompatibleError: `pooling` is above 1, and the model pools its tokens already.
+        ValueError: The backend isn't known, or `pooling` is below 1, or above it with an Encoder.
+        TypeError: It is neither, or `pooling` is no whole number.
     """
     check_backend(backend)
+    check_pooling(pooling)
     if isinstance(model, str):
         from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
 
-        return TextEncoder(model, backend=backend, device=device)
+        return TextEncoder(model, backend=backend, device=device, pooling=pooling)
     if isinstance(model, Encoder):
+        if pooling != 1:
+            raise ValueError(
+                f"pooling={pooling} is for a model given by name or folder, got an Encoder ({type(model).__name__}), which "
+                f"pools by itself or not at all: TextEncoder(name, pooling={pooling}) does"
+            )
         return model
     raise TypeError(
         "model must be a name, a folder, or an Encoder (dim, fingerprint, encode_query, encode_document), "

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from late_rerank import codecs, maxsim
-from late_rerank.checks import check_min_relevance, check_queries, check_top_k
+from late_rerank.checks import check_first_stage_weight, check_min_relevance, check_queries, check_top_k
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.index import IndexReport, check_vectors, index_documents
 from late_rerank.matching import Matcher, hits_first
 from late_rerank.misses import MissEncoder
@@ -50,6 +51,8 @@ class Reranker:
             follow the scored ones, unscored), or "raise" MissingDocumentsError.
         calibration: What makes `relevance` of scores: a Calibration, the file of one (`late-rerank calibrate` fits them), or
             "minilm", ours for that model; None for the mean MaxSim per query token, clipped to [0, 1].
+        pooling: Keep one of so many token vectors of a document, those that are alike merged: 2 halves what is stored. 1, the
+            default, keeps all. For a model given by name or folder; its vectors are a space of their own in the store.
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -62,8 +65,8 @@ class Reranker:
     Raises:
         ModelError: The model can't be found, or can't be what it says.
         StoreError: The store can't be opened.
-        IncompatibleError: The calibration was fitted to another model.
-        ValueError: A name isn't known, or the file is no calibration.
+        IncompatibleError: The calibration was fitted to another model, or `pooling` is asked of a model that pools already.
+        ValueError: A name isn't known, the file is no calibration, or `pooling` is below 1, or above it with an Encoder.
         TypeError: An argument is of none of these kinds.
     """
 
@@ -78,6 +81,7 @@ class Reranker:
         kernel: str | maxsim.Kernel = "auto",
         on_missing: OnMissing = "encode",
         calibration: Calibration | str | os.PathLike[str] | None = None,
+        pooling: int = 1,
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
@@ -91,6 +95,7 @@ class Reranker:
             "kernel": kernel,
             "on_missing": on_missing,
             "calibration": calibration,
+            "pooling": pooling,
         }
         # Everything cheap is checked before the model is loaded.
         self.codec = resolve_codec(codec)
@@ -99,11 +104,11 @@ class Reranker:
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
-            model = resolve_encoder(model, backend, device)
+            model, pooling = resolve_encoder(model, backend, device, pooling), 1
         self.store = resolve_store(store)
         self.on_missing = on_missing
         try:
-            self.encoder = resolve_encoder(model, backend, device)
+            self.encoder = resolve_encoder(model, backend, device, pooling)
             check_calibration(self.calibration, self.encoder.fingerprint)
             self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
@@ -123,14 +128,19 @@ class Reranker:
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
+        first_stage_weight: FirstStageWeight = 0.0,
     ) -> Ranking:
-        """Rank candidates by MaxSim.
+        """Rank candidates by MaxSim, or by MaxSim and the first stage's scores together.
 
         Args:
             query: Not blank.
             candidates: Texts or Candidates, mixed; never changed.
             top_k: At most so many results, at least 1; None for all.
             min_relevance: From 0 to 1: documents of lower `relevance` are left out, unscored ones count as 0; None for all.
+            first_stage_weight: How much the candidates' own scores count for the order, which is by z(MaxSim) + weight *
+                z(candidate_score), with z the distance from the query's mean in standard deviations. From 0 (not at all) up;
+                1 for as much as MaxSim. "auto" chooses for each query: a tenth of the skewness of the candidates' scores, from
+                0 to 0.15, since a first stage that is sure sets a few far above the rest. `score` stays MaxSim.
 
         Returns:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9 and
@@ -138,11 +148,13 @@ class Reranker:
             none is relevant enough.
 
         Raises:
-            ValueError: The query is blank, `top_k` is below 1, `min_relevance` isn't in [0, 1], or the encoder gave NaN.
+            ValueError: The query is blank, `top_k` is below 1, `min_relevance` isn't in [0, 1], the encoder gave NaN,
+                `first_stage_weight` is negative or not finite, or with one a candidate has no finite score; names it.
             TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        return self.rerank_batch([query], [candidates], top_k=top_k, min_relevance=min_relevance)[0]
+        more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
+        return self.rerank_batch([query], [candidates], top_k=top_k, **more)[0]
 
     def rerank_batch(
         self,
@@ -151,6 +163,7 @@ class Reranker:
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
+        first_stage_weight: FirstStageWeight = 0.0,
     ) -> list[Ranking]:
         """`rerank` for several queries: they are encoded together, their candidates fetched and encoded together.
 
@@ -165,10 +178,11 @@ class Reranker:
         """
         check_top_k(top_k)
         check_min_relevance(min_relevance)
+        check_first_stage_weight(first_stage_weight)
         check_queries(queries, candidate_lists)
         timer = Timer()
         with timer.stage("total"):
-            pools = [CandidatePool(candidates) for candidates in candidate_lists]
+            pools = [CandidatePool(candidates, first_stage_weight) for candidates in candidate_lists]
             texts: dict[bytes, str] = {}
             for pool in pools:
                 texts.update(pool.by_key())
@@ -204,9 +218,11 @@ class Reranker:
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
+        first_stage_weight: FirstStageWeight = 0.0,
     ) -> Ranking:
         """`rerank` in a thread, so that the event loop is never blocked."""
-        return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k, min_relevance=min_relevance)
+        more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
+        return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k, **more)
 
     def token_maxima(self, query: str, texts: Sequence[str]) -> F32:
         """The best match of each query token in each text; stored vectors first, misses are encoded and stored.
@@ -298,6 +314,7 @@ class Reranker:
             "model": self.model_name,
             "backend": getattr(getattr(self.encoder, "backend", None), "name", "the encoder's own"),
             "codec": self.codec.name,
+            "pooling": getattr(self.encoder, "pooling", 1),
             "fingerprint": self.encoder.fingerprint,
         }
 

@@ -1,16 +1,18 @@
-"""`late-rerank eval`: a BEIR folder -> measures of a first stage, and of it reranked."""
+"""`late-rerank eval`: a BEIR folder -> measures of a first stage, and of it reranked, in one way or in several."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of
 from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model, add_store
 
 if TYPE_CHECKING:
-    from late_rerank.evaluate import Difference
+    from late_rerank.evaluate import Compared, Difference, Evaluation, Judged
 
 
 def register(commands: Any) -> None:
@@ -23,21 +25,67 @@ def register(commands: Any) -> None:
     command.add_argument("folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--split", default="test", help="which judgements (default: test)")
     add_first_stage(command, files=True)
+    command.add_argument(
+        "--rerank-with",
+        default="maxsim",
+        choices=["maxsim", "single-vector"],
+        help="what orders the candidates: token vectors, or, to compare, the cosine of the model's single vectors "
+        "(default: maxsim)",
+    )
     add_store(command)
     add_model(command)
+    add_compare(command)
+    add_plot(command)
     command.add_argument("--write-run", metavar="FILE", type=Path, help="write the reranked run, as TREC's six columns")
     add_json(command)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, wrong_use=command.error)
 
 
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, index, rerank, measure, print."""
-    from late_rerank.cli.first_stage import first_stage
-    from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json
+
+    _check(options)
+    setups = [] if options.compare is None else setups_of(options)
+    judged = _judged(options, max([setup.k for setup in setups], default=options.k))
+    if setups:
+        report = _comparison(options, judged)
+    elif options.rerank_with == "single-vector":
+        report = _single_vector(options, judged)
+    else:
+        report = _maxsim(options, judged)
+    if options.json:
+        print_json(report)
+    elif setups:
+        print_compared(report)
+    else:
+        _print_table(report)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """See to it that no option is given that would go unheard."""
+    if options.compare is not None:
+        check_axes(options)
+        given = {"--write-run": options.write_run is not None, "--rerank-with single-vector": options.rerank_with != "maxsim"}
+        if unheard := [name for name in given if given[name]]:
+            options.wrong_use(f"{' and '.join(unheard)} can't be given with --compare")
+        if options.plot is not None:
+            from late_rerank.evaluate.plot import check_plot
+
+            check_plot(options.plot)  # told now, not after minutes
+    elif options.plot is not None:
+        options.wrong_use("--plot draws what --compare compares: name some axes, as in --compare codec=int8,binary")
+    elif options.rerank_with == "single-vector":
+        given = {"--store": options.store is not None, "--pooling": options.pooling != 1}
+        if unheard := [name for name in given if given[name]]:
+            options.wrong_use(f"{' and '.join(unheard)} is about token vectors: leave it out with --rerank-with single-vector")
+
+
+def _judged(options: argparse.Namespace, k: int) -> Judged:
+    """The collection, and the first stage's best `k` for its judged queries."""
+    from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus, read_qrels, read_queries
-    from late_rerank.evaluate import evaluate, read_run, retrieve_run, write_run
-    from late_rerank.stores import MemoryStore
+    from late_rerank.evaluate import Judged, read_run, retrieve_run
 
     folder, stage = Path(options.folder), options.first_stage
     if not (folder / "corpus.jsonl").is_file():
@@ -48,34 +96,99 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"{folder / 'corpus.jsonl'} holds no documents")
     judged = {name: queries[name] for name in qrels if name in queries}
     if stage in FIRST_STAGES:
-        run = retrieve_run(first_stage(stage, documents, options.engine), judged, options.k, progress=True)
+        run = retrieve_run(first_stage(stage, documents, options.engine), judged, k, progress=True)
     else:
-        run = read_run(Path(stage), {str(document.id): document for document in documents}, options.k)
+        run = read_run(Path(stage), {str(document.id): document for document in documents}, k)
+    return Judged(run, judged, qrels)
+
+
+def _maxsim(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
+    from late_rerank.cli.opening import opened_reranker
+    from late_rerank.evaluate import evaluate
+    from late_rerank.evaluate.comparison import bytes_per_token
+    from late_rerank.stores import MemoryStore
+
     unbounded = MemoryStore(max_bytes=None)  # a bound would drop candidates before they are scored
     with opened_reranker(options, otherwise=unbounded) as reranker:
-        result = evaluate(reranker, run, queries, qrels, progress=True)
-        bytes_per_token = reranker.codec.spec(reranker.encoder.dim).bytes_per_token
-        backend = reranker.stats()["backend"]
-    if options.write_run:
-        write_run(options.write_run, result.ranked, f"late-rerank-{options.codec}")
-    report = {
-        "dataset": folder.resolve().name,
+        result = evaluate(reranker, judged.run, judged.queries, judged.qrels, progress=True)
+        size, backend = bytes_per_token(reranker, options.pooling), reranker.stats()["backend"]
+    _write(options, result)
+    chosen = {"k": options.k, "model": options.model, "pooling": options.pooling, "codec": options.codec}
+    return _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
+
+
+def _single_vector(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
+    from late_rerank.evaluate import evaluate
+    from late_rerank.evaluate.single_vector import SingleVectorReranker
+
+    reranker = SingleVectorReranker(options.model)
+    result = evaluate(reranker, judged.run, judged.queries, judged.qrels, progress=True)
+    _write(options, result)
+    size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
+    chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32"}
+    return _report(options, result, {**chosen, **size, "backend": "torch"})
+
+
+def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
+    """The first setup's report, with "compared": a row for each."""
+    from late_rerank.cli.opening import opened_store
+    from late_rerank.encode import Encoder, TextEncoder
+    from late_rerank.evaluate import compare
+
+    def load(model: str, pooling: int) -> Encoder:
+        return TextEncoder(model, backend=options.backend, pooling=pooling)
+
+    with opened_store(options) as store:
+        found = compare(setups_of(options), judged, store=store, load=load, progress=True)
+    rows = [_row(each) for each in found]
+    own = ("k", "model", "pooling", "codec", "bytes_per_token", "backend")
+    report = {**_report(options, found[0].evaluation, {name: rows[0][name] for name in own}), "compared": rows}
+    if options.plot is not None:
+        _plot(options.plot, found, report)
+    return report
+
+
+def _plot(path: Path, found: list[Compared], report: dict[str, Any]) -> None:
+    from late_rerank.evaluate.plot import plot_comparison
+
+    title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries: {report['first_stage']} reranked"
+    plot_comparison(found, path, title=title, first_stage=report["first_stage"])
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": Path(options.folder).resolve().name,
         "split": options.split,
         "n_queries": result.n_queries,
-        "k": options.k,
-        "first_stage": stage if stage in FIRST_STAGES else Path(stage).stem,
+        "first_stage": options.first_stage if options.first_stage in FIRST_STAGES else Path(options.first_stage).stem,
+        "rerank_with": options.rerank_with,
         "measures": result.measures,
         "differences": {name: _rounded(found) for name, found in result.differences.items()},
         "latency_ms": result.latency_ms,
-        "bytes_per_token": bytes_per_token,
-        "model": options.model,
-        "codec": options.codec,
-        "backend": backend,
+        **chosen,
     }
-    if options.json:
-        print_json(report)
-    else:
-        _print_table(report)
+
+
+def _row(compared: Compared) -> dict[str, Any]:
+    result = compared.evaluation
+    return {
+        **asdict(compared.setup),
+        "first_stage": result.measures["first_stage"],
+        "measures": result.measures["reranked"],
+        "difference": None if compared.difference is None else _rounded(compared.difference),
+        "bytes_per_token": compared.bytes_per_token,
+        "latency_ms": result.latency_ms,
+        "backend": compared.backend,
+    }
+
+
+def _write(options: argparse.Namespace, result: Evaluation) -> None:
+    from late_rerank.evaluate import write_run
+
+    if options.write_run:
+        how = options.codec if options.rerank_with == "maxsim" else options.rerank_with
+        write_run(options.write_run, result.ranked, f"late-rerank-{how}")
 
 
 def _rounded(difference: Difference) -> dict[str, float]:
@@ -96,8 +209,10 @@ def _print_table(report: dict[str, Any]) -> None:
         )
     console = Console()
     console.print(table)
-    latency = report["latency_ms"]
-    console.print(
-        f"rerank with stored vectors: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms; "
-        f"{report['bytes_per_token']} bytes a token ({report['codec']})"
+    latency, pooled = report["latency_ms"], "" if report["pooling"] in (None, 1) else f", pooling {report['pooling']}"
+    size = (
+        f"{report['bytes_per_document']} bytes a document (single vectors)"
+        if report["bytes_per_token"] is None
+        else f"{report['bytes_per_token']:g} bytes a token ({report['codec']}{pooled})"
     )
+    console.print(f"rerank with stored vectors: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms; {size}")

@@ -13,7 +13,21 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from late_rerank import __version__
-from late_rerank.cli import bench, calibrate, context, demo, doctor, evaluate, explain, index, rerank, search, store
+from late_rerank.cli import (
+    bench,
+    calibrate,
+    context,
+    demo,
+    doctor,
+    evaluate,
+    explain,
+    index,
+    rerank,
+    search,
+    store,
+    train,
+    tune,
+)
 from late_rerank.errors import LateRerankError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -26,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for room in (demo, search, index, rerank, context, explain, evaluate, store, doctor, bench, calibrate):
+    for room in (demo, search, index, rerank, context, explain, evaluate, store, doctor, bench, calibrate, tune, train):
         room.register(commands)
     return top
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from late_rerank.stores import open_store
 from late_rerank.stores.opening import is_url
@@ -23,7 +23,7 @@ _PATIENT_RETRIES = 5
 def opened_reranker(
     options: argparse.Namespace, *, open_url: Callable[[str], Store] = open_store, otherwise: Store | None = None
 ) -> Iterator[Reranker]:
-    """The Reranker of --model, --codec and --store, closed at the end.
+    """The Reranker of --model, --codec, --pooling and --store, closed at the end.
 
     Args:
         options: A command's.
@@ -32,7 +32,7 @@ def opened_reranker(
     """
     from late_rerank import Reranker
 
-    more = {"codec": options.codec, "backend": options.backend}
+    more: dict[str, Any] = {"codec": options.codec, "backend": options.backend, "pooling": options.pooling}
     more["calibration"] = getattr(options, "calibration", None)  # not every command has one
     if options.store is not None and is_url(options.store):
         with open_url(options.store) as store, Reranker(options.model, store=store, **more) as reranker:
@@ -43,8 +43,18 @@ def opened_reranker(
 
 
 @contextmanager
+def opened_store(options: argparse.Namespace) -> Iterator[Store | None]:
+    """The store of --store, closed at the end; None where it isn't given."""
+    if options.store is None:
+        yield None
+        return
+    with open_store(options.store) as store:
+        yield store
+
+
+@contextmanager
 def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
-    """A Searcher over PATH with --first-stage, --engine, --k and a reranker's options; closed at the end.
+    """A Searcher over PATH with --first-stage, its weight, --engine, --k and a reranker's options; closed at the end.
 
     Raises:
         ValueError: There are no documents.
@@ -60,7 +70,7 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
         raise no_documents(options.path)
     retriever = first_stage(options.first_stage, corpus.documents, options.engine)
     with opened_reranker(options) as reranker:
-        yield Searcher(retriever, reranker, k=options.k)
+        yield Searcher(retriever, reranker, k=options.k, first_stage_weight=options.first_stage_weight)
 
 
 def open_answering(where: str) -> Store:

@@ -71,11 +71,37 @@ def add_relevance(command: argparse.ArgumentParser) -> None:
     )
 
 
+def weight_or_auto(text: str) -> float | str:
+    """A number from 0 up, or "auto"."""
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f'must be a number of 0 or more, or "auto", got {text!r}')
+    return value
+
+
+def add_first_stage_weight(command: argparse.ArgumentParser) -> None:
+    """--first-stage-weight."""
+    command.add_argument(
+        "--first-stage-weight",
+        type=weight_or_auto,
+        default=0.0,
+        metavar="X",
+        help="how much the first stage's scores count for the order beside MaxSim: 0 for not at all, 1 for as much, "
+        '"auto" for what each query\'s scores say (default: 0)',
+    )
+
+
 def add_searching(command: argparse.ArgumentParser) -> None:
-    """What a search takes: PATH, QUERY, the first stage, --store, the model, relevance, --json."""
+    """What a search takes: PATH, QUERY, the first stage and its weight, --store, the model, relevance, --json."""
     add_path(command)
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     add_first_stage(command, files=False)
+    add_first_stage_weight(command)
     add_store(command)
     add_model(command)
     add_relevance(command)
@@ -94,15 +120,25 @@ def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> No
     )
 
 
+CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.codecs, which would load NumPy for --help
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
-    """--model, --backend and --codec."""
+    """--model, --backend, --codec and --pooling."""
     command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
     add_backend(command)
     command.add_argument(
         "--codec",
         default="int8",
-        choices=["float32", "float16", "int8", "int4", "binary"],  # as in late_rerank.codecs, which would load NumPy for --help
+        choices=CODECS,
         help="how token vectors are packed (default: int8)",
+    )
+    command.add_argument(
+        "--pooling",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="keep one of N token vectors of a document, those that are alike merged (default: 1, all of them)",
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, Literal
 
-from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
+from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, HierarchicalTokenPooling
+
+from late_rerank.errors import IncompatibleError
 
 Kind = Literal["query", "document"]
 
@@ -14,6 +16,29 @@ def pools(model: Any, kind: Kind | None = None) -> bool:
     """Whether a model pools texts of that kind; None for any."""
     found = (module for module in model if isinstance(module, BaseTokenPooling))
     return any(kind is None or module.applies_to(kind) for module in found)
+
+
+def pool_documents(model: Any, factor: int, name: str) -> None:
+    """Make a model pool each document's tokens into one of `factor` as many vectors; queries keep theirs.
+
+    Vectors that are alike are merged (Ward's clusters of cosines), an opening [CLS] is left alone.
+
+    Args:
+        model: A MultiVectorEncoder that gives unit vectors. A module is appended to it.
+        factor: At least 2.
+        name: The model's, for the error.
+
+    Raises:
+        IncompatibleError: It pools already.
+
+    Source: Clavié, Chaffin and Adams 2024, "Reducing the footprint of multi-vector retrieval with minimal performance impact
+    via token pooling".
+    """
+    if pools(model):
+        raise IncompatibleError(
+            f"{name} pools its tokens already, so that pooling={factor} can't be asked for: leave pooling=1"
+        )
+    model.append(HierarchicalTokenPooling(factor, tasks=["document"]))
 
 
 def without_pooling(model: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
+from late_rerank.encode.arguments import check_max_tokens, check_pooling
 from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_TRIED, Backend, accelerate
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.backends.threads import one_thread
@@ -21,7 +22,7 @@ from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.fingerprint import fingerprint
 from late_rerank.encode.loading import check_encodes, document_prompt, load_checkpoint, load_minilm, local_folder
-from late_rerank.encode.pooling import Kind, pools, without_pooling
+from late_rerank.encode.pooling import Kind, pool_documents, pools, without_pooling
 from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
@@ -41,6 +42,7 @@ class TextEncoder:
         device: A torch device; None for the fastest there is. On any but a CPU torch runs the model.
         max_tokens: Cap on a document's own tokens, markers not counted; longer ones are cut and say so in
             `truncated`. None, the default, encodes documents of any length whole, window by window.
+        pooling: A document keeps one of so many vectors, those that are alike merged; 1 for all of them.
 
     Attributes:
         name: `model` as given.
@@ -54,22 +56,33 @@ class TextEncoder:
     Raises:
         ModelError: The model can't be found, or can't be what it says.
         MissingDependencyError: The named backend isn't installed.
-        ValueError: `max_tokens` is below 1, or the backend isn't known.
+        IncompatibleError: `pooling` is above 1, and the model pools its tokens already.
+        ValueError: `max_tokens` or `pooling` is below 1, or the backend isn't known.
+        TypeError: `pooling` is no whole number.
     """
 
     def __init__(
-        self, model: str = MINILM, *, backend: str = "auto", device: str | None = None, max_tokens: int | None = None
+        self,
+        model: str = MINILM,
+        *,
+        backend: str = "auto",
+        device: str | None = None,
+        max_tokens: int | None = None,
+        pooling: int = 1,
     ) -> None:
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, or None for no cap, got {max_tokens}")
+        check_max_tokens(max_tokens)
         check_backend(backend)
+        check_pooling(pooling)
         self.name = model
         self.max_tokens = max_tokens
+        self.pooling = int(pooling)
         self.checkpoint: Checkpoint | None = None
         if model == MINILM:
             self._model = load_minilm(device)
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
+        if self.pooling > 1:
+            pool_documents(self._model, self.pooling, model)
         self._model.eval()
         self._device = self._model.device
         self.backend = Backend("torch", "f32", 1.0, "until the model is checked")
@@ -210,6 +223,7 @@ class TextEncoder:
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
+            "pooling": "the checkpoint's own" if self._pools and self.pooling == 1 else self.pooling,
             "skiplist": "".join(getattr(mask, "skiplist_words", [])),
             "similarity": self._model.similarity_fn_name,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def windows(n_tokens: int, size: int, overlap: int) -> list[Window]:
 
     The last window is moved back so that it is full: its tokens then see as much context as the others'. Of an
     overlap, the first half is kept from the earlier window and the second from the later: each token comes from
-    the window in which it stands further from the edge.
+    the window in which it stands further from the edge. Without overlap no token is in two windows, so all of them are
+    of about one length instead.
 
     Args:
         n_tokens: At least 0.
@@ -59,6 +61,10 @@ def windows(n_tokens: int, size: int, overlap: int) -> list[Window]:
     Returns:
         In order; the kept ranges join without gaps to [0, n_tokens). One window where `n_tokens` <= `size`.
     """
+    if overlap == 0:
+        n = max(1, -(-n_tokens // size))
+        edges = [i * n_tokens // n for i in range(n + 1)]
+        return [Window(start, stop, start, stop) for start, stop in pairwise(edges)]
     starts = [0]
     while starts[-1] + size < n_tokens:
         starts.append(min(starts[-1] + size - overlap, n_tokens - size))

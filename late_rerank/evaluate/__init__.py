@@ -1,7 +1,21 @@
 """Runs + judgements -> measures: does reranking help on this data, and what does it cost."""
 
+from late_rerank.evaluate.comparison import Compared, Judged, Setup, compare, crossed
 from late_rerank.evaluate.evaluation import Evaluation, evaluate
 from late_rerank.evaluate.runs import read_run, retrieve_run, write_run
 from late_rerank.evaluate.significance import Difference, difference
 
-__all__ = ["Difference", "Evaluation", "difference", "evaluate", "read_run", "retrieve_run", "write_run"]
+__all__ = [
+    "Compared",
+    "Difference",
+    "Evaluation",
+    "Judged",
+    "Setup",
+    "compare",
+    "crossed",
+    "difference",
+    "evaluate",
+    "read_run",
+    "retrieve_run",
+    "write_run",
+]

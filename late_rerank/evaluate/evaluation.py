@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from late_rerank.evaluate.runs import Run
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.reranker import Reranker
+from late_rerank.types import Candidate, Ranking
 
 Qrels = Mapping[str, Mapping[str, int]]
 ByQuery = dict[str, dict[str, float]]
 """Measure -> query id -> figure."""
 
 MEASURES = ("nDCG@10", "RR@10", "R@100")
+
+
+class Reranks(Protocol):
+    """What can be evaluated: a Reranker, or what stands in its place."""
+
+    def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> object:
+        """Encode documents ahead of queries, so that no query's latency holds it."""
+
+    def rerank(self, query: str, candidates: Iterable[Candidate]) -> Ranking:
+        """Rank candidates, best first; `timings_ms` says what it took in "total"."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,11 @@ class Evaluation:
     ranked: dict[str, list[tuple[str, float]]]
 
 
-def evaluate(reranker: Reranker, run: Run, queries: Mapping[str, str], qrels: Qrels, *, progress: bool = False) -> Evaluation:
+def evaluate(reranker: Reranks, run: Run, queries: Mapping[str, str], qrels: Qrels, *, progress: bool = False) -> Evaluation:
     """Rerank a run and measure it.
 
     Args:
-        reranker: Its store should hold all candidates of the run; they are indexed first.
+        reranker: A Reranker or a SingleVectorReranker. Its store should hold all candidates of the run; they are indexed first.
         run: Query id -> candidates with ids, best first.
         queries: Query id -> text, for each judged query.
         qrels: Query id -> document id -> judgement; other queries of the run are left out.
@@ -59,12 +69,12 @@ def evaluate(reranker: Reranker, run: Run, queries: Mapping[str, str], qrels: Qr
     judged = [name for name in qrels if qrels[name]]
     _check(judged, run, queries)
     candidates = {name: run.get(name, []) for name in judged}
-    reranker.index(_longest_first(candidates), progress=progress)
+    reranker.index(longest_first(candidates), progress=progress)
     before = {name: [str(candidate.id) for candidate in candidates[name]] for name in judged}
     ranked, latencies = {}, []
     for name in tqdm(judged, unit=" queries", desc="Reranking", disable=None if progress else True):
         ranking = reranker.rerank(queries[name], candidates[name])
-        ranked[name] = [(str(document.id), document.score) for document in ranking]
+        ranked[name] = [(str(document.id), float(document.score or 0.0)) for document in ranking]
         latencies.append(ranking.timings_ms["total"])
     after = {name: [document for document, _ in found] for name, found in ranked.items()}
     by_query = {"first_stage": measure(before, qrels), "reranked": measure(after, qrels)}
@@ -119,7 +129,7 @@ def _check(judged: list[str], run: Run, queries: Mapping[str, str]) -> None:
             raise ValueError(f"a candidate of query {name!r} has no id; judgements name documents by id")
 
 
-def _longest_first(candidates: Run) -> list[Any]:
+def longest_first(candidates: Run) -> list[Candidate]:
     """Each document once; longest first, so that batches hold little padding and memory peaks at the start."""
     unique = {candidate.text: candidate for found in candidates.values() for candidate in found}
     return sorted(unique.values(), key=lambda candidate: len(candidate.text), reverse=True)

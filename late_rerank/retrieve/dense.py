@@ -6,16 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
-from tqdm import tqdm
 
-from late_rerank.encode.builtin import MINILM, minilm_source
-from late_rerank.encode.loading import local_folder, quiet_loading
+from late_rerank.encode.builtin import MINILM
+from late_rerank.encode.single import SingleVectorEncoder
 from late_rerank.errors import StoreFormatError
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
-from late_rerank.types import F32, Candidate, as_candidates
-
-_BATCH_SIZE = 32
+from late_rerank.types import Candidate, as_candidates
 
 
 class DenseRetriever:
@@ -43,9 +39,8 @@ class DenseRetriever:
     ) -> None:
         self.documents = list(as_candidates(documents, "documents"))
         self._model_name = model
-        with quiet_loading():
-            self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)
-        self._vectors = self._encode_documents(progress=progress)
+        self._model = SingleVectorEncoder(model, device=device)
+        self._vectors = self._model.encode_document([document.text for document in self.documents], progress=progress)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
         """The `k` documents of highest cosine, best first; equal scores keep the documents' order.
@@ -57,7 +52,7 @@ class DenseRetriever:
         check_query(query, k)
         if not self.documents:
             return []
-        return best(self.documents, self._vectors @ self._encode([query], "query")[0], k)
+        return best(self.documents, self._vectors @ self._model.encode_query([query])[0], k)
 
     def save(self, path: str | Path) -> None:
         """Write documents and vectors into a folder, new, empty, or saved into before.
@@ -89,21 +84,3 @@ class DenseRetriever:
             raise StoreFormatError(f"{path}/vectors.npy holds {vectors.shape} {vectors.dtype} for {len(documents)} documents")
         retriever.documents, retriever._vectors = documents, vectors
         return retriever
-
-    def _encode_documents(self, *, progress: bool) -> F32:
-        vectors = np.empty((len(self.documents), int(self._model.get_embedding_dimension() or 0)), dtype=np.float32)
-        # Longest first, so that little of a batch is padding and the time left is never guessed too low.
-        order = sorted(range(len(vectors)), key=lambda i: len(self.documents[i].text), reverse=True)
-        with tqdm(total=len(order), unit=" documents", desc="Dense vectors", disable=None if progress else True) as bar:
-            for start in range(0, len(order), _BATCH_SIZE):
-                batch = order[start : start + _BATCH_SIZE]
-                vectors[batch] = self._encode([self.documents[i].text for i in batch], "document")
-                bar.update(len(batch))
-        return vectors
-
-    def _encode(self, texts: list[str], kind: str) -> F32:
-        encode = self._model.encode_query if kind == "query" else self._model.encode_document
-        # Lone surrogates, which no tokenizer takes, become "?".
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
-        return vectors.astype(np.float32, copy=False)

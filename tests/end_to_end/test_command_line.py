@@ -266,3 +266,28 @@ def test_one_document_is_one(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("A cat.")
     assert main(["index", str(tmp_path / "a.txt"), "--store", str(tmp_path / "store")]) == 0
     assert capsys.readouterr().out.startswith("1 document in ")
+
+
+def test_first_stage_weight_orders_by_both(candidates, tmp_path, capsys):
+    path = tmp_path / "scored.jsonl"
+    path.write_text("\n".join(json.dumps({**row, "score": i}) for i, row in enumerate(CANDIDATES)))
+    found = {}
+    for weight in ("0", "auto", "1000"):
+        assert main(["rerank", "a cat on a mat", str(path), "--first-stage-weight", weight, "--json"]) == 0
+        results = json.loads(capsys.readouterr().out)["results"]
+        found[weight] = [(result["index"], result["score"]) for result in results]
+
+    assert [index for index, _ in found["1000"]] == [2, 1, 0]
+    assert found["0"][0][0] == 0
+    assert sorted(found["0"]) == sorted(found["1000"]) == sorted(found["auto"])
+    assert main(["rerank", "a cat", candidates, "--first-stage-weight", "1"]) == 1
+    assert "candidates[1] has no score" in capsys.readouterr().err
+
+
+def test_search_and_context_take_a_first_stage_weight(folder, capsys):
+    for command in (["search", "--json"], ["context"]):
+        assert main([command[0], str(folder), "where does water go", *command[1:], "--first-stage-weight", "auto"]) == 0
+        assert "Rivers carry water" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        main(["search", str(folder), "water", "--first-stage-weight", "-1"])
+    assert caught.value.code == 2

@@ -19,6 +19,16 @@ def test_every_token_is_kept_from_exactly_one_window(n_tokens, size, data):
         assert right.start > left.start
 
 
+@given(n_tokens=st.integers(0, 3000), size=st.integers(1, 400))
+def test_without_overlap_no_token_is_in_two_windows_and_none_is_short(n_tokens, size):
+    found = windows(n_tokens, size, 0)
+    lengths = [window.stop - window.start for window in found]
+
+    assert sum(lengths) == n_tokens
+    assert max(lengths) - min(lengths) <= 1
+    assert len(found) == max(1, -(-n_tokens // size))
+
+
 def test_a_short_text_is_one_window():
     assert windows(5, 10, 3) == [Window(0, 5, 0, 5)]
     assert windows(10, 10, 3) == [Window(0, 10, 0, 10)]

@@ -68,6 +68,7 @@ class TestDicts:
             "kernel": "auto",
             "on_missing": "encode",
             "calibration": None,
+            "pooling": 1,
         }
         assert rerank.dict() == rerank.model_dump() == rerank.to_dict()
 

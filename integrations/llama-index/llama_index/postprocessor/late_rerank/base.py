@@ -50,7 +50,7 @@ class LateRerank(BaseNodePostprocessor):
     Args:
         top_n: At most so many nodes, at least 1; None for 3 without a budget, for as many as fit with one.
         model: "minilm" (built in), a hub name, a folder, or an Encoder, as `late_rerank.Reranker` takes it; None for its
-            default, as with the seven that follow.
+            default, as with the eight that follow.
         store: Where token vectors are kept: a folder, a Redis server, a Store; by default this process's memory.
         codec: How they are packed.
         device: What the model runs on.
@@ -58,7 +58,8 @@ class LateRerank(BaseNodePostprocessor):
         kernel: What computes MaxSim.
         on_missing: "encode" nodes that the store doesn't hold, "skip" them, or "raise".
         calibration: What makes relevance of scores.
-        reranker: A ready Reranker, to be shared; then none of the eight above may be given.
+        pooling: How many token vectors of a document become one; 1 keeps all.
+        reranker: A ready Reranker, to be shared; then none of the nine above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
         keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both are written into a copy of the
             node, in place of an entry of that name, and excluded from the texts that embedding models and LLMs read.
@@ -97,6 +98,7 @@ class LateRerank(BaseNodePostprocessor):
     kernel: _Kernel = Field(frozen=True, description="What computes MaxSim.")
     on_missing: str = Field(frozen=True, description="What is done with nodes that the store doesn't hold.")
     calibration: _Calibration = Field(frozen=True, description="What makes relevance of scores: a file, or a Calibration.")
+    pooling: int = Field(frozen=True, description="How many token vectors of a document become one.")
     reranker: Annotated[Reranker, WithJsonSchema({})] = Field(frozen=True, exclude=True, repr=False)
 
     # BaseComponent unpickles and reads back through __init__: so every field is an argument of it, however many there are.
@@ -112,6 +114,7 @@ class LateRerank(BaseNodePostprocessor):
         kernel: str | Kernel | None = None,
         on_missing: str | None = None,
         calibration: str | os.PathLike[str] | Calibration | None = None,
+        pooling: int | None = None,
         reranker: Reranker | None = None,
         keep_retrieval_score: bool = False,
         keep_late_rerank_score: bool = False,
@@ -133,6 +136,7 @@ class LateRerank(BaseNodePostprocessor):
             kernel=kernel,
             on_missing=on_missing,
             calibration=calibration,
+            pooling=pooling,
         )
         fields: dict[str, Any] = {
             **ready.arguments,

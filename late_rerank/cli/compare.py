@@ -1,0 +1,137 @@
+"""`late-rerank eval --compare`: its axes, and its table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import CODECS, at_least_one, blank_refused
+
+if TYPE_CHECKING:
+    from late_rerank.evaluate import Setup
+
+
+def _codec(text: str) -> str:
+    if text not in CODECS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
+    return text
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"must end in .png or .svg, got {text!r}")
+    return path
+
+
+# As late_rerank.evaluate.comparison.AXES, which would load NumPy for --help.
+_VALUES: dict[str, Callable[[str], Any]] = {
+    "model": blank_refused,
+    "pooling": at_least_one,
+    "codec": _codec,
+    "k": at_least_one,
+}
+
+
+def add_compare(command: argparse.ArgumentParser) -> None:
+    """--compare."""
+    command.add_argument(
+        "--compare",
+        action="extend",
+        type=_axis,
+        nargs="+",
+        metavar="AXIS=VALUE,...",
+        help="measure every combination of these, against the first: codec=int8,binary k=20,50,100 pooling=1,2 "
+        "model=minilm,FOLDER",
+    )
+
+
+def add_plot(command: argparse.ArgumentParser) -> None:
+    """--plot."""
+    command.add_argument(
+        "--plot",
+        type=_picture,
+        metavar="FILE",
+        help="draw what --compare gives, a .png or .svg: quality against depth, and against bytes a token (extra `plot`)",
+    )
+
+
+def setups_of(options: argparse.Namespace) -> list[Setup]:
+    """What --compare asks for; an axis that it doesn't name has the value of the option of that name."""
+    from late_rerank.evaluate import crossed
+
+    single = {name: [getattr(options, name)] for name in _VALUES}
+    return crossed(**{**single, **dict(options.compare)})
+
+
+def check_axes(options: argparse.Namespace) -> None:
+    """See to it that --compare names no axis twice."""
+    names = [name for name, _ in options.compare]
+    if twice := [name for name in _VALUES if names.count(name) > 1]:
+        options.wrong_use(f"argument --compare: {twice[0]} is given twice; list its values as {twice[0]}=VALUE,VALUE")
+
+
+def compared_rows(report: dict[str, Any]) -> list[list[str]]:
+    """The table of a report with "compared", cell by cell, without its head."""
+    varied = [name for name in _VALUES if len({row[name] for row in report["compared"]}) > 1]
+    return [_cells(row, varied or ["model"]) for row in report["compared"]]
+
+
+def print_compared(report: dict[str, Any]) -> None:
+    """The table, with the first stage beneath."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, reranking {report['first_stage']}"
+    table = Table(title=title)
+    for head in ("", "nDCG@10", "RR@10", "R@100", "nDCG@10 to the first", "by chance", "bytes a token", "p50 / p99"):
+        table.add_column(head, justify="left" if not head else "right")
+    for cells in compared_rows(report):
+        table.add_row(*cells)
+    console = Console()
+    console.print(table)
+    deepest = max(report["compared"], key=lambda row: row["k"])
+    before = ", ".join(f"{name} {value:.4f}" for name, value in deepest["first_stage"].items())
+    console.print(f"{report['first_stage']} alone, best {deepest['k']}: {before}")
+
+
+def setup_label(row: dict[str, Any], names: Sequence[str]) -> str:
+    """A setup in a few words, by the axes named."""
+    words = {
+        "model": Path(row["model"]).name,
+        "pooling": f"pooling {row['pooling']}",
+        "codec": row["codec"],
+        "k": f"k={row['k']}",
+    }
+    return ", ".join(words[name] for name in names)
+
+
+def _axis(given: str) -> tuple[str, list[Any]]:
+    name, equals, listed = given.partition("=")
+    if not equals or name not in _VALUES:
+        raise argparse.ArgumentTypeError(f"expected AXIS=VALUE,... with AXIS one of {', '.join(_VALUES)}; got {given!r}")
+    values = []
+    for text in listed.split(","):
+        try:
+            value = _VALUES[name](text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{name} {error}") from error
+        if value in values:
+            raise argparse.ArgumentTypeError(f"{name} names {text} twice")
+        values.append(value)
+    return name, values
+
+
+def _cells(row: dict[str, Any], names: Sequence[str]) -> list[str]:
+    added, measures, latency = row["difference"], row["measures"], row["latency_ms"]
+    change = "" if added is None else f"{added['mean']:+.4f} ({added['low']:+.4f} to {added['high']:+.4f})"
+    return [
+        setup_label(row, names),
+        *(f"{measures[name]:.4f}" for name in ("nDCG@10", "RR@10", "R@100")),
+        change,
+        "" if added is None else f"p = {added['p']:.4f}",
+        f"{row['bytes_per_token']:g}",
+        f"{latency['p50']:.1f} / {latency['p99']:.1f} ms",
+    ]

@@ -1,0 +1,73 @@
+"""Texts -> one vector each, for dense retrieval, and as what token vectors are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from tqdm import tqdm
+
+from late_rerank.encode.builtin import MINILM, minilm_source
+from late_rerank.encode.loading import local_folder, quiet_loading
+from late_rerank.types import F32
+
+_BATCH_SIZE = 32
+
+
+class SingleVectorEncoder:
+    """A bi-encoder: sentence-transformers' own single vector of a text, of unit length, so that a dot product is a cosine.
+
+    Args:
+        model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that sentence-transformers'
+            SentenceTransformer loads.
+        device: A torch device; None for the fastest there is.
+
+    Attributes:
+        name: `model` as given.
+        dim: Components of a vector.
+
+    Raises:
+        ModelError: The model can't be found.
+    """
+
+    def __init__(self, model: str = MINILM, *, device: str | None = None) -> None:
+        self.name = model
+        with quiet_loading():
+            self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)
+        self.dim = int(self._model.get_embedding_dimension() or 0)
+
+    def encode_query(self, texts: Sequence[str]) -> F32:
+        """Encode queries.
+
+        Returns:
+            (n_texts, dim) float32, L2-normalised, in the order of `texts`.
+        """
+        return self._encode(texts, "query")
+
+    def encode_document(self, texts: Sequence[str], *, progress: bool = False) -> F32:
+        """Encode documents; longer ones than the model takes are cut.
+
+        Args:
+            texts: Any number of them.
+            progress: Show a bar on stderr, if that is a terminal.
+
+        Returns:
+            (n_texts, dim) float32, L2-normalised, in the order of `texts`.
+        """
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        # Longest first, so that little of a batch is padding and the time left is never guessed too low.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+        with tqdm(total=len(order), unit=" documents", desc="Dense vectors", disable=None if progress else True) as bar:
+            for start in range(0, len(order), _BATCH_SIZE):
+                batch = order[start : start + _BATCH_SIZE]
+                vectors[batch] = self._encode([texts[i] for i in batch], "document")
+                bar.update(len(batch))
+        return vectors
+
+    def _encode(self, texts: Sequence[str], kind: str) -> F32:
+        encode = self._model.encode_query if kind == "query" else self._model.encode_document
+        # Lone surrogates, which no tokenizer takes, become "?".
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
+        return vectors.astype(np.float32, copy=False)

@@ -1,0 +1,87 @@
+"""Reranking by one vector a document, with the model that late interaction is compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from late_rerank.encode.single import SingleVectorEncoder
+from late_rerank.types import F32, Candidate, RankedDocument, Ranking
+
+
+class SingleVectorReranker:
+    """Orders candidates by the cosine of single vectors, which it keeps in memory: a bi-encoder in a Reranker's place.
+
+    Args:
+        model: As `SingleVectorEncoder` takes it: "minilm" is what `DenseRetriever` searches with. Of a checkpoint that isn't
+            made for single vectors sentence-transformers takes the mean of the last hidden states.
+        device: A torch device; None for the fastest there is.
+
+    Attributes:
+        encoder: The SingleVectorEncoder in use.
+
+    Raises:
+        ModelError: The model can't be found.
+    """
+
+    def __init__(self, model: str = "minilm", *, device: str | None = None) -> None:
+        self.encoder = SingleVectorEncoder(model, device=device)
+        self._vectors: dict[str, F32] = {}
+
+    @property
+    def bytes_per_document(self) -> int:
+        """What a document's vector takes, in float32."""
+        return 4 * self.encoder.dim
+
+    def keep(self, texts: Sequence[str], vectors: F32) -> None:
+        """Take vectors that were encoded before, as `DenseRetriever` saves them.
+
+        Args:
+            texts: The documents.
+            vectors: (n_texts, dim) float32, L2-normalised, of the same model.
+        """
+        self._vectors.update(zip(texts, vectors, strict=True))
+
+    def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> None:
+        """Encode documents ahead of queries; those that were encoded before cost nothing."""
+        new = [text for text in dict.fromkeys(document.text for document in documents) if text not in self._vectors]
+        self.keep(new, self.encoder.encode_document(new, progress=progress))
+
+    def rerank(self, query: str, candidates: Iterable[Candidate]) -> Ranking:
+        """Rank candidates by cosine.
+
+        Returns:
+            Best first; equal scores keep the candidates' order. `relevance` is the cosine, clipped to [0, 1].
+        """
+        started = time.perf_counter()
+        given = list(candidates)
+        self.index(given)
+        scores = self._scores(query, given)
+        order = (-scores).argsort(kind="stable").tolist()
+        ranked = [_ranked(given[index], rank, index, float(scores[index])) for rank, index in enumerate(order, start=1)]
+        return Ranking(ranked, timings_ms={"total": (time.perf_counter() - started) * 1000}, n_hits=len(given))
+
+    def _scores(self, query: str, candidates: list[Candidate]) -> F32:
+        if not candidates:
+            return np.empty(0, dtype=np.float32)
+        # Each text once: the last bit of a product depends on its row, and duplicates must tie.
+        row = {text: i for i, text in enumerate(dict.fromkeys(candidate.text for candidate in candidates))}
+        cosines = np.stack([self._vectors[text] for text in row]) @ self.encoder.encode_query([query])[0]
+        scores: F32 = cosines[[row[candidate.text] for candidate in candidates]]
+        return scores
+
+
+def _ranked(candidate: Candidate, rank: int, index: int, score: float) -> RankedDocument:
+    return RankedDocument(
+        text=candidate.text,
+        id=candidate.id,
+        score=score,
+        relevance=min(max(score, 0.0), 1.0),
+        rank=rank,
+        index=index,
+        candidate_score=candidate.score,
+        truncated=False,
+        metadata=candidate.metadata,
+    )

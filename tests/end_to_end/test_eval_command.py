@@ -1,0 +1,161 @@
+"""`late-rerank eval` on a small BEIR folder with a tiny checkpoint: several setups, pooling, single vectors."""
+
+import json
+
+import pytest
+from checkpoints import native
+
+from late_rerank.cli import main
+
+TEXTS = ["the cat sat on the mat", "late interaction keeps one vector per token", "what is the cat", "a dog sat", "one token"]
+QUERIES = {"q1": "the cat", "q2": "one vector", "q3": "what is the mat"}
+QRELS = {"q1": {"0": 2, "2": 1}, "q2": {"1": 1}, "q3": {"2": 1}}
+PLAIN = {
+    *("dataset", "split", "n_queries", "k", "first_stage", "measures", "differences", "latency_ms", "bytes_per_token", "model"),
+    *("codec", "backend", "pooling", "rerank_with"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("beir")
+    (path / "qrels").mkdir()
+    (path / "corpus.jsonl").write_text("\n".join(json.dumps({"_id": str(i), "text": text}) for i, text in enumerate(TEXTS)))
+    (path / "queries.jsonl").write_text("\n".join(json.dumps({"_id": name, "text": text}) for name, text in QUERIES.items()))
+    rows = [f"{query}\t{document}\t{n}" for query, judged in QRELS.items() for document, n in judged.items()]
+    (path / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(native(tmp_path_factory.mktemp("checkpoints") / "tiny"))
+
+
+@pytest.fixture
+def evaluated(folder, model, capsys):
+    def run(*options):
+        assert main(["eval", str(folder), "--model", model, *options, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_compared_setups_are_rows_beside_the_first_ones_report(evaluated, model):
+    report = evaluated("--compare", "codec=int8,binary", "k=2,5", "--pooling", "2")
+    rows = report["compared"]
+
+    assert set(report) == PLAIN | {"compared"}
+    assert [(row["model"], row["pooling"], row["codec"], row["k"]) for row in rows] == [
+        (model, 2, codec, k) for codec in ("int8", "binary") for k in (2, 5)
+    ]
+    assert (report["codec"], report["k"], report["pooling"]) == ("int8", 2, 2)
+    assert report["measures"] == {"first_stage": rows[0]["first_stage"], "reranked": rows[0]["measures"]}
+    assert rows[0]["difference"] is None
+    for row in rows[1:]:
+        assert set(row["difference"]) == {"mean", "low", "high", "p"}
+        assert row["difference"]["mean"] == pytest.approx(row["measures"]["nDCG@10"] - rows[0]["measures"]["nDCG@10"], abs=2e-4)
+        assert row["latency_ms"]["p99"] >= row["latency_ms"]["p50"] > 0
+    assert [row["bytes_per_token"] for row in rows] == [10.0, 10.0, 3.0, 3.0]
+
+
+def test_a_row_is_what_eval_gives_for_it_alone(evaluated, tmp_path):
+    rows = evaluated("--compare", "k=5,2", "pooling=2,1")["compared"]
+    alone = evaluated("--k", "2", "--pooling", "2")
+
+    row = next(row for row in rows if (row["k"], row["pooling"]) == (2, 2))
+    assert set(alone) == PLAIN
+    assert row["measures"] == alone["measures"]["reranked"]
+    assert row["first_stage"] == alone["measures"]["first_stage"]
+    assert (row["bytes_per_token"], row["backend"]) == (alone["bytes_per_token"], alone["backend"])
+
+
+def test_models_are_compared_and_their_vectors_kept(evaluated, model, minilm, tmp_path):
+    from late_rerank.stores import DiskStore
+
+    rows = evaluated("--compare", f"model={model},minilm", "--store", str(tmp_path / "store"))["compared"]
+
+    assert [row["model"] for row in rows] == [model, "minilm"]
+    assert [row["bytes_per_token"] for row in rows] == [20, 388]
+    with DiskStore(tmp_path / "store") as store:
+        assert store.stats()["n_documents"] == 2 * len(TEXTS)
+
+
+def test_the_table_names_what_varies(folder, model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["eval", str(folder), "--model", model, "--compare", "codec=int8,binary", "k=2,5"]) == 0
+    out = capsys.readouterr().out
+
+    for label in ("int8, k=2", "int8, k=5", "binary, k=2", "binary, k=5"):
+        assert label in out
+    assert out.count("p = ") == 3
+    assert "bm25 alone, best 5: nDCG@10" in out
+
+
+def test_single_vectors_are_the_dense_first_stages(folder, capsys, tmp_path, minilm):
+    """Its order of all documents is DenseRetriever's."""
+    from late_rerank.corpus import read_corpus
+    from late_rerank.retrieve import DenseRetriever
+
+    run = tmp_path / "run"
+    assert main(["eval", str(folder), "--rerank-with", "single-vector", "--json", "--write-run", str(run)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    dense = DenseRetriever(read_corpus(folder).documents)
+    rows = [line.split() for line in run.read_text().splitlines()]
+
+    assert set(report) == PLAIN | {"bytes_per_document"}
+    assert (report["rerank_with"], report["bytes_per_document"], report["bytes_per_token"]) == ("single-vector", 1536, None)
+    for name, text in QUERIES.items():
+        found = {c.id: c.score for c in dense.retrieve(text, 5)}
+        ordered = [(row[2], float(row[4])) for row in rows if row[0] == name]
+        assert [document for document, _ in ordered] == [document for document in found if document in dict(ordered)]
+        assert all(score == pytest.approx(found[document], abs=1e-5) for document, score in ordered)
+    assert {row[5] for row in rows} == {"late-rerank-single-vector"}
+    assert main(["eval", str(folder), "--rerank-with", "single-vector"]) == 0
+    assert "1536 bytes a document" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.svg"])
+def test_a_picture_is_written(evaluated, tmp_path, name, capsys):
+    pytest.importorskip("matplotlib", reason='needs matplotlib: pip install "late-rerank[plot]"')
+    evaluated("--compare", "codec=int8,binary", "k=2,5", "--plot", str(tmp_path / name))
+
+    assert (tmp_path / name).read_bytes()[:5] in (b"\x89PNG\r", b"<?xml")
+
+
+def test_what_keeps_a_picture_from_being_drawn_is_told_before_the_work(folder, tmp_path, capsys, monkeypatch):
+    options = ["eval", str(folder), "--model", "/nowhere", "--compare", "k=2,5", "--plot"]
+    assert main([*options, str(tmp_path / "no" / "x.png")]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+    monkeypatch.setattr("late_rerank.evaluate.plot.find_spec", lambda name: None)
+    assert main([*options, str(tmp_path / "x.png")]) == 1
+    assert capsys.readouterr().err.endswith('Install it: pip install "late-rerank[plot]"\n')
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--compare"], "expected at least one argument"),
+        (["--compare", "depth=1"], "AXIS one of model, pooling, codec, k; got 'depth=1'"),
+        (["--compare", "codec"], "expected AXIS=VALUE"),
+        (["--compare", "codec=int3"], "codec must be one of float32"),
+        (["--compare", "k=10,0"], "k must be a whole number of at least 1, got '0'"),
+        (["--compare", "pooling="], "pooling must be a whole number"),
+        (["--compare", "k=10,10"], "k names 10 twice"),
+        (["--compare", "k=10", "codec=int8", "k=20"], "k is given twice"),
+        (["--compare", "k=10", "--compare", "k=20"], "k is given twice"),
+        (["--compare", "k=10", "--write-run", "x"], "--write-run can't be given with --compare"),
+        (["--compare", "k=10", "--rerank-with", "single-vector"], "--rerank-with single-vector can't be given with --compare"),
+        (["--compare", "k=10", "--plot", "x.pdf"], "must end in .png or .svg"),
+        (["--plot", "x.png"], "--plot draws what --compare compares"),
+        (["--rerank-with", "single-vector", "--store", "x"], "--store is about token vectors"),
+        (["--rerank-with", "single-vector", "--pooling", "2"], "--pooling is about token vectors"),
+        (["--rerank-with", "cross-encoder"], "invalid choice"),
+        (["--pooling", "0"], "at least 1"),
+    ],
+)
+def test_wrong_use_is_told_before_any_work(folder, options, complaint, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["eval", str(folder), *options])
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err

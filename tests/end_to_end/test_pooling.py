@@ -1,0 +1,136 @@
+"""Token pooling as a choice of the user: fewer vectors of a document, of their own fingerprint, queries as they are."""
+
+import pickle
+
+import numpy as np
+import pytest
+from checkpoints import native, pooling
+
+from late_rerank import Reranker, explain
+from late_rerank.encode import TextEncoder
+from late_rerank.errors import IncompatibleError
+from late_rerank.testing.fakes import FakeEncoder
+
+TEXTS = ["the cat sat on the mat. what is the cat", "late interaction keeps one vector per token " * 40, "cat", "", "!"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(native(tmp_path_factory.mktemp("checkpoints") / "plain"))
+
+
+@pytest.fixture(scope="module")
+def plain(folder):
+    return TextEncoder(folder)
+
+
+@pytest.fixture(scope="module")
+def halved(folder):
+    return TextEncoder(folder, pooling=2)
+
+
+def test_a_document_keeps_one_vector_of_two_and_a_query_all(plain, halved):
+    before, after = plain.encode_document(TEXTS[:1]), halved.encode_document(TEXTS[:1])
+    n = len(before.values)
+
+    assert len(after.values) == 1 + (n - 1) // 2  # [CLS] is left alone
+    np.testing.assert_allclose(np.linalg.norm(after.values, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(after.values[0], before.values[0], atol=1e-5)
+    assert ((after.values @ before.values.T).max(axis=1) > 0.5).all()
+    np.testing.assert_array_equal(halved.encode_query(["the cat"]).values, plain.encode_query(["the cat"]).values)
+
+
+def test_a_long_document_keeps_no_more_of_each_window(plain, halved):
+    """Windows of a pooling model must not share tokens: all their vectors are kept."""
+    for n in (130, 200, 400):
+        text = "cat " * n
+        pieces = [len(piece.ids) for piece in halved._pieces(*halved._token_ids(text))]
+
+        assert len(pieces) > 1
+        assert sum(pieces) == len(plain.encode_document([text]).values) + 3 * (len(pieces) - 1)  # markers of each
+        assert len(halved.encode_document([text]).values) <= sum(1 + (length - 1) // 2 for length in pieces)
+
+
+def test_the_vectors_are_sentence_transformers_own(folder, plain, halved):
+    import torch
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    theirs = HierarchicalTokenPooling(2).pool([torch.tensor(plain.encode_document(TEXTS[:1]).values)])[0].numpy()
+    np.testing.assert_allclose(halved.encode_document(TEXTS[:1]).values, theirs, atol=1e-5)
+
+
+def test_each_factor_has_a_fingerprint_of_its_own(folder, plain, halved):
+    assert len({encoder.fingerprint for encoder in (plain, halved, TextEncoder(folder, pooling=3))}) == 3
+    assert TextEncoder(folder, pooling=1).fingerprint == plain.fingerprint
+    assert TextEncoder(folder, pooling=2).fingerprint == halved.fingerprint
+
+
+def test_vectors_do_not_depend_on_neighbours(halved):
+    together = halved.encode_document(TEXTS)
+    for i, text in enumerate(TEXTS):
+        np.testing.assert_allclose(together.one(i).values, halved.encode_document([text]).values, atol=1e-5)
+    assert len(together.one(3).values) == 0
+
+
+def test_before_pooling_it_is_the_plain_model(plain, halved):
+    found = halved.unpooled()
+
+    assert found.fingerprint not in (plain.fingerprint, halved.fingerprint)
+    np.testing.assert_allclose(found.encode_document(TEXTS[:1]).values, plain.encode_document(TEXTS[:1]).values, atol=1e-6)
+    assert len(found.tokens(TEXTS[0], "document")) == len(plain.tokens(TEXTS[0], "document"))
+    with pytest.raises(IncompatibleError, match="pools the tokens of a document"):
+        halved.tokens(TEXTS[0], "document")
+    assert halved.tokens("the cat", "query")
+    assert explain(Reranker(halved), "the cat", TEXTS[0]).pooled
+
+
+def test_a_reranker_pools_and_says_so(folder, halved, tmp_path):
+    with Reranker(folder, pooling=2, store=tmp_path / "store", backend="torch") as reranker:
+        first = reranker.rerank("what is the cat", TEXTS)
+        assert reranker.stats()["pooling"] == reranker.arguments["pooling"] == 2
+        assert reranker.encoder.fingerprint == halved.fingerprint
+        again = pickle.loads(pickle.dumps(reranker))
+        with again:
+            assert again.encoder.fingerprint == halved.fingerprint
+            second = again.rerank("what is the cat", TEXTS)
+            assert (second.n_hits, second.n_misses) == (4, 0)
+            assert [d.index for d in second] == [d.index for d in first]
+    with Reranker(folder, store=tmp_path / "store", backend="torch") as reranker:
+        assert reranker.rerank("what is the cat", TEXTS).n_hits == 0  # a space of its own
+        assert reranker.stats()["pooling"] == 1
+
+
+def test_it_is_described(plain, halved, folder, tmp_path):
+    own = TextEncoder(str(pooling(native(tmp_path / "model"))))
+
+    assert [encoder.describe()["pooling"] for encoder in (plain, halved, own)] == [1, 2, "the checkpoint's own"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError), ("2", TypeError)]
+)
+def test_a_wrong_factor_is_refused_before_a_model_is_loaded(factor, error, tmp_path):
+    for make in (
+        lambda: Reranker("/nowhere", pooling=factor, store=tmp_path / "store"),
+        lambda: TextEncoder("x", pooling=factor),
+    ):
+        with pytest.raises(error, match="pooling must be"):
+            make()
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_encoder_pools_by_itself(tmp_path):
+    for store in (None, tmp_path / "store"):
+        with pytest.raises(ValueError, match=r"got an Encoder \(FakeEncoder\).*TextEncoder\(name, pooling=2\)"):
+            Reranker(FakeEncoder(), pooling=2, store=store)
+    assert not (tmp_path / "store").exists()
+    assert Reranker(FakeEncoder(), pooling=1).stats()["pooling"] == 1
+
+
+def test_a_checkpoint_that_pools_already_is_refused(tmp_path):
+    pooled = str(pooling(native(tmp_path / "model")))
+
+    with pytest.raises(IncompatibleError, match="pools its tokens already"):
+        Reranker(pooled, pooling=2, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    assert Reranker(pooled).encoder.pooling == 1

@@ -1,0 +1,174 @@
+"""Several setups over one run, each against the first."""
+
+import numpy as np
+import pytest
+
+from late_rerank import Candidate, Reranker
+from late_rerank.evaluate import Judged, Setup, compare, crossed, difference, evaluate
+from late_rerank.stores import DiskStore, MemoryStore
+from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.types import TokenVectors
+
+WORDS = ["cat", "dog", "bird", "fish", "horse", "cow"]
+DOCUMENTS = [Candidate(f"{WORDS[i % 6]} {WORDS[(i * i) % 6]} {i}", str(i)) for i in range(30)]
+QUERIES = {f"q{i}": f"{WORDS[i]} {i}" for i in range(6)}
+QRELS = {f"q{i}": {str(i): 2, str(i + 6): 1} for i in range(6)}
+JUDGED = Judged(dict.fromkeys(QUERIES, DOCUMENTS[::-1]), QUERIES, QRELS)
+
+
+class Halved(FakeEncoder):
+    """Every second vector of a document."""
+
+    pooling = 2
+
+    def __init__(self):
+        super().__init__()
+        self.fingerprint += "-halved"
+
+    def encode_document(self, texts):
+        found = super().encode_document(texts)
+        rows = [found.values[start:stop:2] for start, stop in zip(found.offsets[:-1], found.offsets[1:], strict=True)]
+        return TokenVectors.from_arrays(rows, self.dim, [False] * len(texts))
+
+
+class Loader:
+    def __init__(self):
+        self.loaded = []
+
+    def __call__(self, model, pooling):
+        self.loaded.append((model, pooling, FakeEncoder() if pooling == 1 else Halved()))
+        return self.loaded[-1][2]
+
+
+@pytest.fixture
+def load():
+    return Loader()
+
+
+def test_axes_are_crossed_with_the_model_slowest():
+    found = crossed(k=[20, 50], codec=["int8", "binary"], pooling=[1, 2])
+
+    assert found[:3] == [Setup(k=20), Setup(k=50), Setup(codec="binary", k=20)]
+    assert found[4:5] == [Setup(pooling=2, k=20)]
+    assert len(found) == len(set(found)) == 8
+    assert crossed() == [Setup()]
+    with pytest.raises(ValueError, match=r"some of model, pooling, codec, k, got \{'depth'"):
+        crossed(depth=[1])
+    with pytest.raises(ValueError, match="expected values"):
+        crossed(k=[])
+
+
+def test_each_setup_is_what_evaluating_it_alone_gives(load):
+    setups = crossed(k=[5, 30], codec=["int8", "binary"], pooling=[1, 2])
+    found = compare(setups, JUDGED, load=load)
+
+    assert [each.setup for each in found] == setups
+    for each in found:
+        reranker = Reranker(load("m", each.setup.pooling), codec=each.setup.codec)
+        run = {name: candidates[: each.setup.k] for name, candidates in JUDGED.run.items()}
+        alone = evaluate(reranker, run, QUERIES, QRELS)
+        assert each.evaluation.measures == alone.measures
+        assert each.evaluation.ranked == alone.ranked
+    assert found[0].evaluation.measures != found[1].evaluation.measures  # the depths do differ
+
+
+def test_differences_are_to_the_first_and_paired(load):
+    first, *others = compare(crossed(k=[5, 15, 30]), JUDGED, load=load)
+    before = first.evaluation.by_query["reranked"]["nDCG@10"]
+
+    assert first.difference is None
+    for other in others:
+        assert other.difference == difference(before, other.evaluation.by_query["reranked"]["nDCG@10"])
+    assert others[-1].difference.mean > 0
+
+
+def test_a_model_is_loaded_and_a_document_encoded_once_for_all_codecs_and_depths(load):
+    compare(crossed(model=["a", "b"], k=[5, 30], codec=["int8", "int4", "binary"]), JUDGED, load=load)
+
+    assert [(model, pooling) for model, pooling, _ in load.loaded] == [("a", 1), ("b", 1)]
+    assert [encoder.n_documents for *_, encoder in load.loaded] == [len(DOCUMENTS)] * 2
+
+
+def test_what_a_given_store_holds_is_not_encoded_and_what_it_lacks_is_kept(load, tmp_path):
+    with DiskStore(tmp_path / "store") as store:
+        Reranker(FakeEncoder(), store=store).index(DOCUMENTS[:10])
+        compare(crossed(codec=["int8"], k=[30]), JUDGED, store=store, load=load)
+        assert load.loaded[0][2].n_documents == 20
+        compare(crossed(codec=["int8", "binary"], k=[5, 30]), JUDGED, store=store, load=load)
+        assert load.loaded[1][2].n_documents == 30  # for binary alone
+        compare(crossed(codec=["int8", "binary"], k=[5, 30]), JUDGED, store=store, load=load)
+        assert load.loaded[2][2].n_documents == 0
+
+
+def test_bytes_a_token_are_a_vectors_shared_by_the_pooled(load):
+    found = compare(crossed(codec=["int8", "binary"], pooling=[1, 2]), JUDGED, load=load)
+    sizes = {(each.setup.codec, each.setup.pooling): each.bytes_per_token for each in found}
+
+    assert sizes == {("int8", 1): 68, ("int8", 2): 34.0, ("binary", 1): 12, ("binary", 2): 6.0}
+    assert {each.backend for each in found} == {"the encoder's own"}
+
+
+def test_candidates_of_unjudged_queries_are_not_encoded(load):
+    run = {**JUDGED.run, "unjudged": [Candidate("something else", "x")]}
+    compare(crossed(), Judged(run, QUERIES, QRELS), load=load)
+
+    assert load.loaded[0][2].n_documents == len(DOCUMENTS)
+
+
+def test_no_setups_are_refused(load):
+    with pytest.raises(ValueError, match="no setups"):
+        compare([], JUDGED, load=load)
+
+
+def test_a_store_that_was_given_stays_open(load):
+    store = MemoryStore()
+    compare(crossed(), JUDGED, store=store, load=load)
+
+    assert store.stats()["n_documents"] == len(DOCUMENTS)
+
+
+class TestSingleVectors:
+    """The bi-encoder in a Reranker's place, with a fake model's vectors."""
+
+    @pytest.fixture
+    def bi_encoder(self, monkeypatch):
+        from late_rerank.evaluate import single_vector
+
+        class Bag(FakeEncoder):
+            def __init__(self, model, *, device=None):
+                super().__init__()
+
+            def _means(self, texts):
+                found = self._encode(texts)
+                sums = np.add.reduceat(found.values, found.offsets[:-1])
+                return sums / np.linalg.norm(sums, axis=1, keepdims=True)
+
+            def encode_query(self, texts):
+                return self._means(texts)
+
+            def encode_document(self, texts, *, progress=False):
+                self.n_documents += len(texts)
+                return self._means(texts) if texts else np.empty((0, self.dim), dtype=np.float32)
+
+        monkeypatch.setattr(single_vector, "SingleVectorEncoder", Bag)
+        return single_vector.SingleVectorReranker("any")
+
+    def test_candidates_are_ordered_by_cosine_and_equal_ones_keep_their_order(self, bi_encoder):
+        candidates = [
+            Candidate(text, str(i), float(-i)) for i, text in enumerate(["dog", "cat dog", "cat", "bird", "cat", "cat"])
+        ]
+        found = bi_encoder.rerank("cat", candidates)
+
+        assert [(document.index, document.rank) for document in found][:4] == [(2, 1), (4, 2), (5, 3), (1, 4)]
+        assert [found[i].score for i in (0, 3)] == pytest.approx([1, 2**-0.5], abs=0.1)
+        assert (found[3].id, found[3].candidate_score, found[3].text) == ("1", -1.0, "cat dog")
+        assert all(0 <= document.relevance <= 1 for document in found)
+        assert found.timings_ms["total"] > 0
+        assert bi_encoder.rerank("cat", []) == []
+
+    def test_a_document_is_encoded_once(self, bi_encoder):
+        evaluate(bi_encoder, JUDGED.run, QUERIES, QRELS)
+        evaluate(bi_encoder, JUDGED.run, QUERIES, QRELS)
+
+        assert bi_encoder.encoder.n_documents == len(DOCUMENTS)
+        assert bi_encoder.bytes_per_document == 256
