@@ -74,16 +74,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _labelled(folder: Path, options: argparse.Namespace) -> list[LabelledQuery]:
-    from late_rerank.corpus import read_corpus, read_qrels, read_queries
+    from late_rerank.corpus import read_collection
     from late_rerank.evaluate.calibration import label_queries
     from late_rerank.retrieve import BM25Retriever
 
-    if not (folder / "corpus.jsonl").is_file():
-        raise ValueError(f"{folder} is no BEIR folder: it has no corpus.jsonl")
-    queries, qrels = read_queries(folder), read_qrels(folder, options.split)
-    documents = read_corpus(folder).documents
-    if not documents:
-        raise ValueError(f"{folder / 'corpus.jsonl'} holds no documents")
+    documents, queries, qrels = read_collection(folder, options.split)
     retriever = BM25Retriever(documents, engine=options.engine)
     return label_queries(retriever, documents, queries, qrels, n_queries=options.n_queries, k=options.k)
 

@@ -12,7 +12,7 @@ from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_com
 from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model, add_store
 
 if TYPE_CHECKING:
-    from late_rerank.evaluate import Compared, Difference, Evaluation, Judged
+    from late_rerank.evaluate import Compared, Evaluation, Judged
 
 
 def register(commands: Any) -> None:
@@ -84,16 +84,11 @@ def _check(options: argparse.Namespace) -> None:
 def _judged(options: argparse.Namespace, k: int) -> Judged:
     """The collection, and the first stage's best `k` for its judged queries."""
     from late_rerank.cli.first_stage import first_stage
-    from late_rerank.corpus import read_corpus, read_qrels, read_queries
+    from late_rerank.corpus import read_collection
     from late_rerank.evaluate import Judged, read_run, retrieve_run
 
-    folder, stage = Path(options.folder), options.first_stage
-    if not (folder / "corpus.jsonl").is_file():
-        raise ValueError(f"{folder} is no BEIR folder: it has no corpus.jsonl")
-    queries, qrels = read_queries(folder), read_qrels(folder, options.split)
-    documents = read_corpus(folder).documents
-    if not documents:
-        raise ValueError(f"{folder / 'corpus.jsonl'} holds no documents")
+    stage = options.first_stage
+    documents, queries, qrels = read_collection(Path(options.folder), options.split)
     judged = {name: queries[name] for name in qrels if name in queries}
     if stage in FIRST_STAGES:
         run = retrieve_run(first_stage(stage, documents, options.engine), judged, k, progress=True)
@@ -164,7 +159,7 @@ def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, A
         "first_stage": options.first_stage if options.first_stage in FIRST_STAGES else Path(options.first_stage).stem,
         "rerank_with": options.rerank_with,
         "measures": result.measures,
-        "differences": {name: _rounded(found) for name, found in result.differences.items()},
+        "differences": {name: found.to_dict() for name, found in result.differences.items()},
         "latency_ms": result.latency_ms,
         **chosen,
     }
@@ -176,7 +171,7 @@ def _row(compared: Compared) -> dict[str, Any]:
         **asdict(compared.setup),
         "first_stage": result.measures["first_stage"],
         "measures": result.measures["reranked"],
-        "difference": None if compared.difference is None else _rounded(compared.difference),
+        "difference": None if compared.difference is None else compared.difference.to_dict(),
         "bytes_per_token": compared.bytes_per_token,
         "latency_ms": result.latency_ms,
         "backend": compared.backend,
@@ -191,24 +186,16 @@ def _write(options: argparse.Namespace, result: Evaluation) -> None:
         write_run(options.write_run, result.ranked, f"late-rerank-{how}")
 
 
-def _rounded(difference: Difference) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in asdict(difference).items()}
-
-
 def _print_table(report: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    before, after = report["measures"]["first_stage"], report["measures"]["reranked"]
+    from late_rerank.cli.results import changes_table
+
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}"
-    table = Table("", report["first_stage"], f"reranked by {report['model']}", "change", "95 % range", "by chance", title=title)
-    for name, change in report["differences"].items():
-        spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
-        table.add_row(
-            name, f"{before[name]:.4f}", f"{after[name]:.4f}", f"{change['mean']:+.4f}", spread, f"p = {change['p']:.4f}"
-        )
+    columns = {report["first_stage"]: report["measures"]["first_stage"]}
+    columns[f"reranked by {report['model']}"] = report["measures"]["reranked"]
     console = Console()
-    console.print(table)
+    console.print(changes_table(title, columns, report["differences"]))
     latency, pooled = report["latency_ms"], "" if report["pooling"] in (None, 1) else f", pooling {report['pooling']}"
     size = (
         f"{report['bytes_per_document']} bytes a document (single vectors)"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 from late_rerank.types import RankedDocument, Ranking
 
@@ -41,6 +44,24 @@ def print_ranking(ranking: Ranking) -> None:
     ms = ranking.timings_ms
     stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")
     print(f"{ms['total']:.1f} ms: {stages}; {ranking.n_hits} hits, {ranking.n_misses} misses")
+
+
+def changes_table(title: str, columns: Mapping[str, Mapping[str, float]], changes: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row a measure: its figure in each column, and the change to the last one from the one before.
+
+    Args:
+        title: Above the table.
+        columns: Head -> measure -> figure.
+        changes: Measure -> the parts of a Difference.
+    """
+    from rich.table import Table
+
+    table = Table("", *columns, "change", "95 % range", "by chance", title=title)
+    for name, change in changes.items():
+        figures = [f"{column[name]:.4f}" for column in columns.values()]
+        spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
+        table.add_row(name, *figures, f"{change['mean']:+.4f}", spread, f"p = {change['p']:.4f}")
+    return table
 
 
 def size_text(n_bytes: float) -> str:

@@ -128,18 +128,15 @@ def _drawn(examples: dict[str, Example], options: argparse.Namespace) -> dict[st
 
 def _print_table(report: dict[str, Any], out: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from late_rerank.cli.results import changes_table
 
     console, held_out = Console(), report["held_out"]
     if held_out is not None:
         title = f"{held_out['data']}, {held_out['n_queries']} queries, not trained on"
-        model = report["recipe"]["model"]
-        table = Table("", "first stage", model, "adapted", "change", "95 % range", "by chance", title=title)
-        for name, change in held_out["differences"].items():
-            figures = [f"{held_out['measures'][run][name]:.4f}" for run in ("first_stage", "before", "after")]
-            spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
-            table.add_row(name, *figures, f"{change['mean']:+.4f}", spread, f"p = {change['p']:.4f}")
-        console.print(table)
+        names = {"first_stage": "first stage", "before": report["recipe"]["model"], "after": "adapted"}
+        columns = {names[run]: held_out["measures"][run] for run in names}
+        console.print(changes_table(title, columns, held_out["differences"]))
     minutes = report["seconds"]["training"] / 60
     console.print(
         f"{report['n_pairs']} pairs, {report['n_rows']} rows, {minutes:.1f} minutes; written to {out}: Reranker({str(out)!r})",

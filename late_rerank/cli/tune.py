@@ -123,9 +123,7 @@ def _report(options: argparse.Namespace, result: Tuning) -> dict[str, Any]:
         "best_on_tuning": None if result.best is None else asdict(result.best),
         "picked": None if picked is None else asdict(picked),
         "nDCG@10": result.measured,
-        "differences": {
-            name: {key: round(value, 4) for key, value in asdict(found).items()} for name, found in result.differences.items()
-        },
+        "differences": {name: found.to_dict() for name, found in result.differences.items()},
         "bytes_per_token": result.bytes_per_token,
         "latency_ms": result.latency_ms,
         "helps": result.helps,

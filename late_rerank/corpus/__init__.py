@@ -1,7 +1,17 @@
 """Files -> documents. In: a folder, a file, JSON Lines, a BEIR folder. Out: Candidates, and what was skipped and why."""
 
-from late_rerank.corpus.beir import read_qrels, read_queries
+from late_rerank.corpus.beir import Collection, read_collection, read_qrels, read_queries
 from late_rerank.corpus.files import Corpus, CorpusStream, read_corpus
 from late_rerank.corpus.json_lines import parse_json_lines, read_json_lines
 
-__all__ = ["Corpus", "CorpusStream", "parse_json_lines", "read_corpus", "read_json_lines", "read_qrels", "read_queries"]
+__all__ = [
+    "Collection",
+    "Corpus",
+    "CorpusStream",
+    "parse_json_lines",
+    "read_collection",
+    "read_corpus",
+    "read_json_lines",
+    "read_qrels",
+    "read_queries",
+]

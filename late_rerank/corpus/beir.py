@@ -1,10 +1,43 @@
-"""A BEIR folder's queries and judgements. Its documents are JSON Lines like any other."""
+"""BEIR folders: documents (JSON Lines like any other), queries, judgements."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from late_rerank.corpus.json_lines import read_json_lines
+from late_rerank.types import Candidate
+
+
+class Collection(NamedTuple):
+    """A BEIR folder with the judgements of one split.
+
+    Attributes:
+        documents: The corpus.
+        queries: Query id -> text.
+        qrels: Query id -> document id -> judgement.
+    """
+
+    documents: list[Candidate]
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+
+def read_collection(folder: Path, split: str) -> Collection:
+    """All of a BEIR folder that a measurement needs.
+
+    Raises:
+        FileNotFoundError: The folder has no queries.jsonl, or no such split.
+        ValueError: It is no BEIR folder, holds no documents, or a line is damaged; names it.
+    """
+    path = folder / "corpus.jsonl"
+    if not path.is_file():
+        raise ValueError(f"{folder} is no BEIR folder: it has no corpus.jsonl")
+    queries, qrels = read_queries(folder), read_qrels(folder, split)  # first: a wrong split shows at once
+    documents = read_json_lines(path)
+    if not documents:
+        raise ValueError(f"{path} holds no documents")
+    return Collection(documents, queries, qrels)
 
 
 def read_queries(folder: Path) -> dict[str, str]:

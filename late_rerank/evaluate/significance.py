@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Difference:
     low: float
     high: float
     p: float
+
+    def to_dict(self) -> dict[str, float]:
+        """JSON values, to four places."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Difference:

@@ -99,9 +99,7 @@ class TrainingReport:
                 "before": self.before.measures["reranked"],
                 "after": self.after.measures["reranked"],
             },
-            "differences": {
-                name: {part: round(value, 4) for part, value in asdict(change).items()} for name, change in changes.items()
-            },
+            "differences": {name: change.to_dict() for name, change in changes.items()},
         }
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from late_rerank.evaluate import retrieve_run
+from late_rerank.evaluate.evaluation import longest_first
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.train.examples import Example
@@ -48,12 +50,14 @@ def mine(
         In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out.
     """
     chance = random.Random(recipe.seed)
+    found = retrieve_run(retriever, {name: example.query for name, example in examples.items()}, _DEPTH, progress=progress)
+    reranker.index(longest_first(found), progress=progress)
     hard: dict[str, list[str]] = {}
     for name in tqdm(examples, unit=" queries", desc="Hard negatives", disable=None if progress else True):
         example = examples[name]
         own = set(example.documents)
-        found = [candidate for candidate in retriever.retrieve(example.query, _DEPTH) if candidate.text not in own]
-        ranked = reranker.rerank(example.query, found, top_k=recipe.negatives_from)
+        others = [candidate for candidate in found[name] if candidate.text not in own]
+        ranked = reranker.rerank(example.query, others, top_k=recipe.negatives_from)
         hard[name] = list(dict.fromkeys([*example.not_relevant, *(document.text for document in ranked)]))
     return [
         Row(example.query, positive, tuple(chance.sample(hard[name], recipe.n_negatives)))

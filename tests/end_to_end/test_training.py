@@ -27,6 +27,7 @@ def run_command(*arguments):
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WORDS = ["late", "keeps", "one", "vector", "per", "token", "cat", "sat", "on", "mat"]
 
 
 def pairs(n=48):
@@ -223,7 +224,7 @@ def test_the_command_refuses_a_leak(folder, checkpoint, tmp_path):
 
 def test_the_command_trains_without_labels_and_on_pairs(checkpoint, tmp_path):
     chance = random.Random(1)
-    texts = [". ".join("The " + " ".join(chance.choices(LETTERS, k=12)) for _ in range(4)) + "." for _ in range(40)]
+    texts = [". ".join("The " + " ".join(chance.choices(WORDS, k=12)) for _ in range(4)) + "." for _ in range(40)]
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)))
     settings = ["--model", checkpoint, "--epochs", "1", "--batch-size", "8", "--negatives", "1"]

@@ -58,7 +58,13 @@ class TestExamples:
 
     def test_without_labels_a_sentence_asks_for_the_rest_of_its_document(self):
         chance = random.Random(0)
-        texts = [". ".join("The " + " ".join(chance.choices("abcdefgh", k=12)) for _ in range(4)) + "." for _ in range(30)]
+        texts = [
+            ". ".join(
+                "The " + " ".join(chance.choices(["late", "keeps", "one", "vector", "cat", "mat"], k=12)) for _ in range(4)
+            )
+            + "."
+            for _ in range(30)
+        ]
         found = unlabelled_examples([Candidate(text, str(i)) for i, text in enumerate(texts)], n=20)
         assert len(found) == 20
         firsts = 0
