@@ -14,7 +14,7 @@ F64 = NDArray[np.float64]
 _Scores = TypeVar("_Scores", F32, F64)
 FirstStageWeight = float | Literal["auto"]
 
-# The rule of "auto"; chosen on queries that no figure of ours is measured on (README.md beside this file).
+# The rule of "auto"; chosen on development queries, then measured on others (README.md beside this file).
 AUTO_PER_SKEWNESS = 0.1
 AUTO_MOST = 0.15
 
@@ -64,8 +64,8 @@ def fused(maxsim: F32, first_stage: F64, weight: FirstStageWeight) -> F64:
         weight: From 0, or "auto": `auto_weight` of these scores.
 
     Returns:
-        (n_documents,) float64. Scores of either kind that are all the same add nothing. Neither scale nor shift of the first
-        stage's scores matters.
+        (n_documents,) float64. Scores of either kind that are all the same, to six digits, add nothing. Neither scale nor
+        shift of the first stage's scores matters as long as they differ by more.
     """
     ours, theirs = standardised(maxsim.astype(np.float64)), standardised(first_stage)
     total: F64 = ours + (auto_weight(theirs) if weight == "auto" else weight) * theirs

@@ -7,16 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import CODECS, at_least_one, blank_refused
+from late_rerank.cli.options import at_least_one, blank_refused, codec_name
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Setup
-
-
-def _codec(text: str) -> str:
-    if text not in CODECS:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
-    return text
 
 
 def _picture(text: str) -> Path:
@@ -30,7 +24,7 @@ def _picture(text: str) -> Path:
 _VALUES: dict[str, Callable[[str], Any]] = {
     "model": blank_refused,
     "pooling": at_least_one,
-    "codec": _codec,
+    "codec": codec_name,
     "k": at_least_one,
 }
 

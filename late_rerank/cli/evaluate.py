@@ -50,20 +50,18 @@ def run(options: argparse.Namespace) -> None:
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
         report = _comparison(options, judged)
-    elif options.rerank_with == "single-vector":
-        report = _single_vector(options, judged)
-    else:
-        report = _maxsim(options, judged)
-    if options.json:
-        print_json(report)
-    elif setups:
-        print_compared(report)
-    else:
-        _print_table(report)
+        print_json(report) if options.json else print_compared(report)
+        return
+    result, report = (_single_vector if options.rerank_with == "single-vector" else _maxsim)(options, judged)
+    print_json(report) if options.json else _print_table(report)
+    if options.write_run:  # last: an id that a run can't hold must not cost the figures
+        _write(options, result)
 
 
 def _check(options: argparse.Namespace) -> None:
     """See to it that no option is given that would go unheard."""
+    if options.write_run is not None and not options.write_run.absolute().parent.is_dir():
+        raise ValueError(f"--write-run {options.write_run}: there is no folder {options.write_run.parent}")
     if options.compare is not None:
         check_axes(options)
         given = {"--write-run": options.write_run is not None, "--rerank-with single-vector": options.rerank_with != "maxsim"}
@@ -77,6 +75,7 @@ def _check(options: argparse.Namespace) -> None:
         options.wrong_use("--plot draws what --compare compares: name some axes, as in --compare codec=int8,binary")
     elif options.rerank_with == "single-vector":
         given = {"--store": options.store is not None, "--pooling": options.pooling != 1}
+        given |= {"--codec": options.codec != "int8", "--backend": options.backend != "auto"}
         if unheard := [name for name in given if given[name]]:
             options.wrong_use(f"{' and '.join(unheard)} is about token vectors: leave it out with --rerank-with single-vector")
 
@@ -97,7 +96,7 @@ def _judged(options: argparse.Namespace, k: int) -> Judged:
     return Judged(run, judged, qrels)
 
 
-def _maxsim(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
+def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.evaluate import evaluate
     from late_rerank.evaluate.comparison import bytes_per_token
@@ -107,21 +106,19 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
     with opened_reranker(options, otherwise=unbounded) as reranker:
         result = evaluate(reranker, judged.run, judged.queries, judged.qrels, progress=True)
         size, backend = bytes_per_token(reranker, options.pooling), reranker.stats()["backend"]
-    _write(options, result)
     chosen = {"k": options.k, "model": options.model, "pooling": options.pooling, "codec": options.codec}
-    return _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
+    return result, _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
 
 
-def _single_vector(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
+def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
     from late_rerank.evaluate import evaluate
     from late_rerank.evaluate.single_vector import SingleVectorReranker
 
     reranker = SingleVectorReranker(options.model)
     result = evaluate(reranker, judged.run, judged.queries, judged.qrels, progress=True)
-    _write(options, result)
     size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
     chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32"}
-    return _report(options, result, {**chosen, **size, "backend": "torch"})
+    return result, _report(options, result, {**chosen, **size, "backend": "torch"})
 
 
 def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
@@ -181,9 +178,8 @@ def _row(compared: Compared) -> dict[str, Any]:
 def _write(options: argparse.Namespace, result: Evaluation) -> None:
     from late_rerank.evaluate import write_run
 
-    if options.write_run:
-        how = options.codec if options.rerank_with == "maxsim" else options.rerank_with
-        write_run(options.write_run, result.ranked, f"late-rerank-{how}")
+    how = options.codec if options.rerank_with == "maxsim" else options.rerank_with
+    write_run(options.write_run, result.ranked, f"late-rerank-{how}")
 
 
 def _print_table(report: dict[str, Any]) -> None:
@@ -192,8 +188,8 @@ def _print_table(report: dict[str, Any]) -> None:
     from late_rerank.cli.results import changes_table
 
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}"
-    columns = {report["first_stage"]: report["measures"]["first_stage"]}
-    columns[f"reranked by {report['model']}"] = report["measures"]["reranked"]
+    heads = {"first_stage": report["first_stage"], "reranked": f"reranked by {report['model']}"}
+    columns = [(head, report["measures"][run]) for run, head in heads.items()]
     console = Console()
     console.print(changes_table(title, columns, report["differences"]))
     latency, pooled = report["latency_ms"], "" if report["pooling"] in (None, 1) else f", pooling {report['pooling']}"

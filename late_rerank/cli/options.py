@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 
-def at_least_one(text: str) -> int:
-    """A whole number from 1; what argparse calls for the type of an option."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return value
+def at_least(least: int) -> Callable[[str], int]:
+    """What argparse calls for an option that is a whole number of at least `least`."""
+
+    def whole_number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
+        return value
+
+    return whole_number
+
+
+at_least_one = at_least(1)
 
 
 def blank_refused(text: str) -> str:
@@ -140,6 +148,13 @@ def add_model(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep one of N token vectors of a document, those that are alike merged (default: 1, all of them)",
     )
+
+
+def codec_name(text: str) -> str:
+    """One of CODECS."""
+    if text not in CODECS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
+    return text
 
 
 def add_backend(command: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,19 +46,21 @@ def print_ranking(ranking: Ranking) -> None:
     print(f"{ms['total']:.1f} ms: {stages}; {ranking.n_hits} hits, {ranking.n_misses} misses")
 
 
-def changes_table(title: str, columns: Mapping[str, Mapping[str, float]], changes: Mapping[str, Mapping[str, float]]) -> Table:
+def changes_table(
+    title: str, columns: Sequence[tuple[str, Mapping[str, float]]], changes: Mapping[str, Mapping[str, float]]
+) -> Table:
     """A row a measure: its figure in each column, and the change to the last one from the one before.
 
     Args:
         title: Above the table.
-        columns: Head -> measure -> figure.
+        columns: (head, measure -> figure); two may have one head.
         changes: Measure -> the parts of a Difference.
     """
     from rich.table import Table
 
-    table = Table("", *columns, "change", "95 % range", "by chance", title=title)
+    table = Table("", *(head for head, _ in columns), "change", "95 % range", "by chance", title=title)
     for name, change in changes.items():
-        figures = [f"{column[name]:.4f}" for column in columns.values()]
+        figures = [f"{column[name]:.4f}" for _, column in columns]
         spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
         table.add_row(name, *figures, f"{change['mean']:+.4f}", spread, f"p = {change['p']:.4f}")
     return table

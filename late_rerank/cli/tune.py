@@ -9,7 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import CODECS, FIRST_STAGES, add_backend, add_json, add_store, at_least_one, weight_or_auto
+from late_rerank.cli.options import (
+    FIRST_STAGES,
+    add_backend,
+    add_json,
+    add_store,
+    at_least,
+    at_least_one,
+    codec_name,
+    weight_or_auto,
+)
 
 if TYPE_CHECKING:
     from late_rerank.encode import Encoder
@@ -31,12 +40,12 @@ def register(commands: Any) -> None:
     command.add_argument(
         "folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv; with --log any PATH"
     )
-    command.add_argument("--split", default="test", help="which judgements (default: test)")
+    command.add_argument("--split", help="which judgements (default: dev, else train; leave test for `late-rerank eval`)")
     command.add_argument(
         "--log", metavar="FILE", type=Path, help='instead of judgements: JSON Lines {"query", "id" of the chosen}'
     )
     command.add_argument(
-        "--n-queries", type=at_least_one, default=500, metavar="N", help="at most so many, drawn by chance (default: 500)"
+        "--n-queries", type=at_least(20), default=500, metavar="N", help="at most so many, drawn by chance (default: 500)"
     )
     command.add_argument("--first-stage", default="bm25", choices=FIRST_STAGES, help="default: bm25")
     command.add_argument(
@@ -47,7 +56,7 @@ def register(commands: Any) -> None:
     add_backend(command)
     add_store(command)
     add_json(command)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, wrong_use=command.error)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -60,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.evaluate.settings import Grid, Setting
     from late_rerank.evaluate.tuning import tune
 
+    if options.log is not None and options.split is not None:
+        options.wrong_use("argument --split: not allowed with argument --log")
     grid = Grid(options.k, options.first_stage_weight, options.codec, options.pooling)
     documents = read_corpus(options.folder).documents
     judged = _judged(options, documents)
@@ -103,17 +114,32 @@ def _judged(options: argparse.Namespace, documents: list[Candidate]) -> Judged:
         queries, qrels = read_choices(options.log, {str(document.id) for document in documents})
     else:
         folder = Path(options.folder)
-        queries, qrels = read_queries(folder), read_qrels(folder, options.split)
+        queries, qrels = read_queries(folder), read_qrels(folder, _split(options))
     names = usable(queries, qrels)
     random.Random(0).shuffle(names)
     return Judged({}, {name: queries[name] for name in names[: options.n_queries]}, qrels)
+
+
+def _split(options: argparse.Namespace) -> str:
+    """--split, else judgements that nobody measures on."""
+    from late_rerank.corpus import splits_of
+
+    folder = Path(options.folder)
+    there = splits_of(folder)
+    found = options.split or next((name for name in ("dev", "train") if name in there), None)
+    if found is None:
+        raise ValueError(
+            f"{folder} has neither dev nor train judgements; its splits: {', '.join(there) or 'none'}. Name one with --split; "
+            "what is tuned to queries can't be measured on them afterwards"
+        )
+    return str(found)
 
 
 def _report(options: argparse.Namespace, result: Tuning) -> dict[str, Any]:
     picked = result.picked
     return {
         "dataset": Path(options.folder).resolve().name,
-        "split": options.split if options.log is None else None,
+        "split": _split(options) if options.log is None else None,
         "log": None if options.log is None else str(options.log),
         "first_stage": options.first_stage,
         "model": options.model,
@@ -137,7 +163,7 @@ def _verdict(result: Tuning) -> str:
     change = result.differences["first_stage"]
     spread = f"{change.mean:+.3f} nDCG@10, 95 % range {change.low:+.3f} to {change.high:+.3f}, p = {change.p:.4f}"
     if result.picked is None:
-        return "Reranking does not help here: on the tuning half no setting is worth more than the first stage alone."
+        return "Reranking does not help here: on the tuning half nothing beats the first stage by more than .01 or chance."
     if result.helps:
         return f"Reranking helps: {spread} over the first stage."
     if change.high < 0:
@@ -211,7 +237,7 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
     lists: list[tuple[str, Callable[[str], Any], str, str]] = [
         ("--k", at_least_one, "20,50,100", "candidates that are reranked"),
         ("--first-stage-weight", weight_or_auto, "0,auto,0.1,0.2,0.5,1", "how much the first stage's scores count"),
-        ("--codec", _codec, "binary,int4,int8", "how token vectors are packed"),
+        ("--codec", codec_name, "binary,int4,int8", "how token vectors are packed"),
         ("--pooling", at_least_one, "1,2", "one of N token vectors is kept"),
     ]
     for name, of_one, default, what in lists:
@@ -226,9 +252,3 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
 
 def _listed(of_one: Callable[[str], Any], text: str) -> list[Any]:
     return [of_one(value.strip()) for value in text.split(",")]
-
-
-def _codec(text: str) -> str:
-    if text not in CODECS:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
-    return text

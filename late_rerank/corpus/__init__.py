@@ -1,6 +1,6 @@
 """Files -> documents. In: a folder, a file, JSON Lines, a BEIR folder. Out: Candidates, and what was skipped and why."""
 
-from late_rerank.corpus.beir import Collection, read_collection, read_qrels, read_queries
+from late_rerank.corpus.beir import Collection, read_collection, read_qrels, read_queries, splits_of
 from late_rerank.corpus.files import Corpus, CorpusStream, read_corpus
 from late_rerank.corpus.json_lines import parse_json_lines, read_json_lines
 
@@ -14,4 +14,5 @@ __all__ = [
     "read_json_lines",
     "read_qrels",
     "read_queries",
+    "splits_of",
 ]

@@ -60,6 +60,11 @@ def read_queries(folder: Path) -> dict[str, str]:
     return queries
 
 
+def splits_of(folder: Path) -> list[str]:
+    """The names of a BEIR folder's judgements: "dev", "test", "train"."""
+    return sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
+
+
 def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
     """Query id -> document id -> judgement, from qrels/SPLIT.tsv.
 
@@ -69,8 +74,7 @@ def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
     """
     path = folder / "qrels" / f"{split}.tsv"
     if not path.is_file():
-        splits = sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
-        raise FileNotFoundError(f"{folder} has no qrels/{split}.tsv; its splits: {', '.join(splits) or 'none'}")
+        raise FileNotFoundError(f"{folder} has no qrels/{split}.tsv; its splits: {', '.join(splits_of(folder)) or 'none'}")
     qrels: dict[str, dict[str, int]] = {}
     for number, line in enumerate(_lines(path), start=1):
         fields = line.split("\t")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from late_rerank.encode.single import SingleVectorEncoder
-from late_rerank.types import F32, Candidate, RankedDocument, Ranking
+from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
 
 
 class SingleVectorReranker:
@@ -46,14 +46,16 @@ class SingleVectorReranker:
 
     def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> None:
         """Encode documents ahead of queries; those that were encoded before cost nothing."""
-        new = [text for text in dict.fromkeys(document.text for document in documents) if text not in self._vectors]
+        texts = dict.fromkeys(document.text for document in documents if document.text.strip())
+        new = [text for text in texts if text not in self._vectors]
         self.keep(new, self.encoder.encode_document(new, progress=progress))
 
     def rerank(self, query: str, candidates: Iterable[Candidate]) -> Ranking:
         """Rank candidates by cosine.
 
         Returns:
-            Best first; equal scores keep the candidates' order. `relevance` is the cosine, clipped to [0, 1].
+            Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9. `relevance` is the
+            cosine, clipped to [0, 1].
         """
         started = time.perf_counter()
         given = list(candidates)
@@ -64,12 +66,13 @@ class SingleVectorReranker:
         return Ranking(ranked, timings_ms={"total": (time.perf_counter() - started) * 1000}, n_hits=len(given))
 
     def _scores(self, query: str, candidates: list[Candidate]) -> F32:
-        if not candidates:
-            return np.empty(0, dtype=np.float32)
-        # Each text once: the last bit of a product depends on its row, and duplicates must tie.
-        row = {text: i for i, text in enumerate(dict.fromkeys(candidate.text for candidate in candidates))}
-        cosines = np.stack([self._vectors[text] for text in row]) @ self.encoder.encode_query([query])[0]
-        scores: F32 = cosines[[row[candidate.text] for candidate in candidates]]
+        scores = np.full(len(candidates), NO_TOKENS_SCORE, dtype=np.float32)
+        said = [i for i, candidate in enumerate(candidates) if candidate.text.strip()]
+        if said:
+            # Each text once: the last bit of a product depends on its row, and duplicates must tie.
+            row = {text: i for i, text in enumerate(dict.fromkeys(candidates[i].text for i in said))}
+            cosines = np.stack([self._vectors[text] for text in row]) @ self.encoder.encode_query([query])[0]
+            scores[said] = cosines[[row[candidates[i].text] for i in said]]
         return scores
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,19 @@ from late_rerank.evaluate.evaluation import MEASURES, Evaluation
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.stores import MemoryStore, Store
+from late_rerank.timing import Timer
 from late_rerank.train.card import write_card
-from late_rerank.train.checks import check_examples, without_contradictions
+from late_rerank.train.checks import FEWEST_PAIRS, checked_examples
 from late_rerank.train.examples import Example
-from late_rerank.train.negatives import mine
+from late_rerank.train.negatives import Row, mine
 from late_rerank.train.recipe import Recipe
-from late_rerank.train.training import train
+from late_rerank.train.training import check_packages, train
 from late_rerank.train.tunable import TunableModel
+from late_rerank.train.unfinished import Unfinished
 from late_rerank.warn import warn_caller
 
 _DEPTH = 100
+_UNFINISHED = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ class TrainingReport:
     Attributes:
         recipe: How.
         data: What it was trained on.
-        n_queries: Of the examples.
+        n_queries: That were trained on.
         n_pairs: Pairs of a query and a document.
         n_rows: What was trained on: each pair once an epoch.
         losses: From the first step to the last.
-        seconds: "mining", "training", "measuring".
+        method: What was trained, in words.
         device: What it was trained on.
+        seconds: "mining", "training" (before interruptions too), "measuring".
         before: Measures of the model as it was; None where nothing is held out.
         after: And as it is.
         held_out: What they were measured on.
@@ -65,6 +67,7 @@ class TrainingReport:
     n_pairs: int
     n_rows: int
     losses: list[float]
+    method: str
     device: str
     seconds: dict[str, float] = field(default_factory=dict)
     before: Evaluation | None = None
@@ -80,6 +83,7 @@ class TrainingReport:
             "n_pairs": self.n_pairs,
             "n_rows": self.n_rows,
             "losses": [round(loss, 4) for loss in self.losses],
+            "method": self.method,
             "device": self.device,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "held_out": self._measured(),
@@ -106,7 +110,7 @@ class TrainingReport:
 def adapt(
     retriever: Retriever,
     examples: Mapping[str, Example],
-    out: Path,
+    out: str | Path,
     *,
     recipe: Recipe | None = None,
     held_out: HeldOut | None = None,
@@ -117,7 +121,7 @@ def adapt(
 ) -> TrainingReport:
     """Adapt a model to a domain.
 
-    Interrupted, it leaves checkpoints in `out`; called again with the same arguments it goes on from the last one.
+    Interrupted, it leaves what it mined and its checkpoints in `out`; called again with the same arguments it goes on.
 
     Args:
         retriever: A first stage over the corpus, with ids: hard negatives come from it, and the candidates of `held_out`.
@@ -131,44 +135,80 @@ def adapt(
         progress: Show bars on stderr, if that is a terminal.
 
     Raises:
-        ValueError: The data can't work (too few pairs, held-out queries among them), or `out` holds something else.
+        ValueError: The data can't work (too few pairs, most of them held out, no other documents), or `out` holds
+            something else.
         ModelError: The model can't be found.
         MissingDependencyError: A package of the extra `train` isn't installed.
     """
-    recipe = recipe or Recipe()
-    scratch = out / "checkpoints"
-    if out.exists() and not scratch.is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} holds something already; give a new or an empty folder")
-    for warning in check_examples(examples, held_out.queries.values() if held_out else ()):
-        warn_caller(warning)
-    examples = {name: kept for name, example in examples.items() if (kept := without_contradictions(example)).documents}
-    tunable = TunableModel(recipe, device)  # first: what is missing shows before anything is mined
-    seconds, before = {}, None
+    recipe, out = recipe or Recipe(), Path(out)
+    _check_out(out)
+    examples = checked_examples(examples, _check_held_out(held_out))
+    check_packages()
+    tunable, timer = TunableModel(recipe, device), Timer(("mining", "measuring"))
+    unfinished = Unfinished(out / _UNFINISHED, recipe, examples)
     # Without a bound: what was evicted would be encoded again before it is scored.
     with Reranker(recipe.model, store=MemoryStore(max_bytes=None) if store is None else store, device=device) as reranker:
-        started = time.perf_counter()
-        rows = mine(reranker, retriever, examples, recipe, progress=progress)
-        seconds["mining"] = time.perf_counter() - started
-        run = retrieve_run(retriever, held_out.queries, _DEPTH, progress=progress) if held_out else {}
-        if held_out:
-            before = evaluate(reranker, run, held_out.queries, held_out.qrels, progress=progress)
-    started = time.perf_counter()
-    losses = train(tunable, rows, recipe, scratch, progress=progress)
-    seconds["training"] = time.perf_counter() - started
-    trained_on = str(tunable.encoder.device)
-    tunable.save(out)
-    started = time.perf_counter()
-    after = _measured(out, run, held_out, device, progress=progress) if held_out else None
-    seconds["measuring"] = time.perf_counter() - started
-    n_pairs = sum(len(example.documents) for example in examples.values())
+        with timer.stage("mining"):
+            rows = unfinished.rows(lambda: mine(reranker, retriever, examples, recipe, progress=progress))
+        _check_rows(rows, examples, recipe)
+        trained = train(tunable, rows, recipe, unfinished, progress=progress)
+        method, trained_on = tunable.method, str(tunable.encoder.device)
+        tunable.save(out)
+        with timer.stage("measuring"):
+            measured = _measured(reranker, out, retriever, held_out, progress=progress) if held_out else {}
     report = TrainingReport(
-        recipe, data, len(examples), n_pairs, len(rows), losses, trained_on, seconds, before, after, held_out
+        recipe=recipe,
+        data=data,
+        n_queries=len({row.query for row in rows}),
+        n_pairs=len(rows) // recipe.epochs,
+        n_rows=len(rows),
+        losses=trained.losses,
+        method=method,
+        device=trained_on,
+        seconds={**{name: ms / 1000 for name, ms in timer.ms.items()}, "training": trained.seconds},
+        held_out=held_out,
+        **measured,
     )
     write_card(out, report.to_dict())
-    shutil.rmtree(scratch)
+    unfinished.remove()
     return report
 
 
-def _measured(out: Path, run: Any, held_out: HeldOut, device: str | None, *, progress: bool) -> Evaluation:
-    with Reranker(str(out), store=MemoryStore(max_bytes=None), device=device) as reranker:
-        return evaluate(reranker, run, held_out.queries, held_out.qrels, progress=progress)
+def _check_out(out: Path) -> None:
+    if out.exists() and not (out / _UNFINISHED).is_dir() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} holds something already; give a new or an empty folder")
+
+
+def _check_held_out(held_out: HeldOut | None) -> Sequence[str]:
+    """The queries that are held out."""
+    if held_out is None:
+        return []
+    judged = [name for name, judged in held_out.qrels.items() if judged]
+    absent = [name for name in judged if name not in held_out.queries]
+    if absent or not judged:
+        first = f", {absent[0]!r} first" if absent else ""
+        raise ValueError(f"{held_out.name}: of {len(judged)} judged queries {len(absent)} have no text{first}")
+    return [held_out.queries[name] for name in judged]
+
+
+def _check_rows(rows: Sequence[Row], examples: Mapping[str, Example], recipe: Recipe) -> None:
+    n_left_out = len(examples) - len({row.query for row in rows})
+    if len(rows) < FEWEST_PAIRS:
+        raise ValueError(
+            f"only {len(rows)} rows of training data: the corpus has {recipe.n_negatives} other documents for too few of the "
+            f"{len(examples)} queries. Is it the corpus that these queries are asked of?"
+        )
+    if n_left_out:
+        warn_caller(
+            f"{n_left_out} of {len(examples)} queries are not trained on: the corpus has no {recipe.n_negatives} others to "
+            "tell their documents from"
+        )
+
+
+def _measured(before: Reranker, out: Path, retriever: Retriever, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:
+    run = retrieve_run(retriever, held_out.queries, _DEPTH, progress=progress)
+    with Reranker(str(out), store=MemoryStore(max_bytes=None), device=before.arguments["device"]) as after:
+        return {
+            name: evaluate(reranker, run, held_out.queries, held_out.qrels, progress=progress)
+            for name, reranker in (("before", before), ("after", after))
+        }

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from late_rerank.encode.builtin import MINILM
+from late_rerank.train.recipe import Recipe
+
+_MINILM_ON_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+
 _CARD = """---
 tags: [late-interaction, colbert, reranking, sentence-transformers, late-rerank]
-base_model: {base}
-pipeline_tag: sentence-similarity
+{base}pipeline_tag: sentence-similarity
 ---
 
 # {name}
@@ -26,7 +30,7 @@ ranked = Reranker(model="{name}").rerank("query", ["text a", "text b"])  # the f
 
 - Data: {data}; {n_queries} queries, {n_pairs} pairs of a query and a document that answers it, {n_rows} rows with hard
   negatives.
-- Method: {method}, {epochs} epochs of batches of {batch_size}, learning rate {learning_rate}, seed {seed}; softmax over mean
+- Method: {method}; {epochs} epochs of batches of {batch_size}, learning rate {rate:g}, seed {seed}; softmax over mean
   MaxSim times {scale:g}, of each query's document among its {n_negatives} hard negatives and the documents of the batch.
 - Cost: {minutes:.0f} minutes on {device}.
 - Licence: that of the base model, and whatever the data asks for. Don't publish weights that were trained on data whose licence
@@ -56,10 +60,10 @@ def write_card(folder: Path, report: dict[str, Any]) -> None:
     """
     (folder / "training.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     recipe, held_out = report["recipe"], report["held_out"]
-    method = f"LoRA of rank {recipe['rank']} on every linear layer" if recipe["method"] == "lora" else "all weights"
     card = _CARD.format(
-        **{**recipe, "method": method},
-        base="sentence-transformers/all-MiniLM-L6-v2" if recipe["model"] == "minilm" else recipe["model"],
+        **{**recipe, "method": report["method"]},
+        rate=Recipe(**recipe).peak_learning_rate,
+        base=_base(recipe["model"]),
         name=folder.resolve().name,
         data=report["data"],
         n_queries=report["n_queries"],
@@ -70,6 +74,12 @@ def write_card(folder: Path, report: dict[str, Any]) -> None:
         figures=_figures(recipe["model"], held_out) if held_out else "Not measured: no queries were held out.",
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _base(model: str) -> str:
+    """The line that names the base model, where it is one that others can find."""
+    name = _MINILM_ON_THE_HUB if model == MINILM else model
+    return "" if Path(model).is_dir() else f"base_model: {name}\n"
 
 
 def _figures(model: str, held_out: dict[str, Any]) -> str:

@@ -2,80 +2,78 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from late_rerank.train.examples import Example
+from late_rerank.train.examples import Example, words_of
+from late_rerank.warn import warn_caller
 
 FEWEST_PAIRS = 32
-_WORD = re.compile(r"\w+")
 
 
-def check_examples(examples: Mapping[str, Example], held_out: Iterable[str] = ()) -> list[str]:
-    """Refuse what can't work, and say what looks wrong.
+def checked_examples(examples: Mapping[str, Example], held_out: Iterable[str] = ()) -> dict[str, Example]:
+    """The examples that can be trained on. Warns of what is left out, and of what looks wrong.
 
     Args:
-        examples: What would be trained on.
-        held_out: Queries that the result will be measured on.
-
-    Returns:
-        Warnings, each a sentence; empty where nothing looks wrong.
+        examples: What was given.
+        held_out: Queries that the result will be measured on; examples of the same words are left out.
 
     Raises:
-        ValueError: There are too few pairs; or queries of the evaluation are among those of the training.
+        ValueError: Too few pairs are left, or most examples are also measured on.
     """
-    n_pairs = sum(len(example.documents) for example in examples.values())
+    kept = _without_contradictions(_without_leaks(examples, held_out))
+    n_pairs = sum(len(example.documents) for example in kept.values())
     if n_pairs < FEWEST_PAIRS:
         raise ValueError(
             f"got {n_pairs} pairs of a query and a document; at least {FEWEST_PAIRS} are needed, and hundreds before held-out "
             "queries gain. With a corpus alone, train without labels."
         )
-    measured = {_words(query) for query in held_out}
-    leaked = [name for name, example in examples.items() if _words(example.query) in measured]
-    if leaked:
-        raise ValueError(
-            f"{len(leaked)} of {len(examples)} training queries are also among the queries that the result is measured on, "
-            f"{examples[leaked[0]].query!r:.60} first: the figures would mean nothing. Take them out of one of the two."
-        )
-    return [*_contradictions(examples), *_copies(examples)]
+    _warn_of_copies(kept, n_pairs)
+    return kept
 
 
-def without_contradictions(example: Example) -> Example:
-    """The example without documents that were judged relevant and not relevant."""
-    both = set(example.documents) & set(example.not_relevant)
-    kept = tuple(document for document in example.documents if document not in both)
-    return Example(example.query, kept, example.not_relevant, example.shown) if both else example
+def _without_leaks(examples: Mapping[str, Example], held_out: Iterable[str]) -> dict[str, Example]:
+    measured = {words_of(query) for query in held_out}
+    leaked = [name for name, example in examples.items() if words_of(example.query) in measured]
+    if not leaked:
+        return dict(examples)
+    told = f"{len(leaked)} of {len(examples)} training queries are also among the queries that the result is measured on"
+    first = repr(examples[leaked[0]].query[:60])
+    if len(leaked) * 2 > len(examples):
+        raise ValueError(f"{told}, {first} first: the figures would mean nothing. Measure on another split.")
+    warn_caller(f"{told}, {first} first: they are not trained on")
+    left_out = set(leaked)
+    return {name: example for name, example in examples.items() if name not in left_out}
 
 
-def _contradictions(examples: Mapping[str, Example]) -> list[str]:
+def _without_contradictions(examples: Mapping[str, Example]) -> dict[str, Example]:
     both = [name for name, example in examples.items() if set(example.documents) & set(example.not_relevant)]
-    by_words: dict[tuple[str, ...], str] = {}
-    crossed = []
-    for name, example in examples.items():
-        other = by_words.setdefault(_words(example.query), name)
-        if other != name and set(example.documents) & set(examples[other].not_relevant):
-            crossed.append(name)
-    found = [*both, *crossed]
-    if not found:
-        return []
-    return [
-        f"{len(found)} of {len(examples)} queries have a document that is judged relevant and not relevant, query {found[0]!r} "
+    if not both:
+        return dict(examples)
+    warn_caller(
+        f"{len(both)} of {len(examples)} queries have a document that is judged relevant and not relevant, query {both[0]!r} "
         "first: such documents are left out"
-    ]
-
-
-def _copies(examples: Mapping[str, Example]) -> list[str]:
-    n_copied = sum(
-        example.query in document for example in examples.values() for document in example.documents if not example.shown
     )
-    n_pairs = sum(len(example.documents) for example in examples.values())
-    if n_copied * 2 <= n_pairs:
-        return []
-    return [
-        f"in {n_copied} of {n_pairs} pairs the document holds the query word for word: the model would learn to find copies, "
-        "not answers"
-    ]
+    contradicted = set(both)
+    kept = {name: _undisputed(example) if name in contradicted else example for name, example in examples.items()}
+    return {name: example for name, example in kept.items() if example.documents}
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(text.casefold()))
+def _undisputed(example: Example) -> Example:
+    disputed = set(example.documents) & set(example.not_relevant)
+    return replace(
+        example,
+        documents=tuple(text for text in example.documents if text not in disputed),
+        not_relevant=tuple(text for text in example.not_relevant if text not in disputed),
+    )
+
+
+def _warn_of_copies(examples: Mapping[str, Example], n_pairs: int) -> None:
+    n_copied = sum(
+        example.query in document for example in examples.values() if not example.shown for document in example.documents
+    )
+    if n_copied * 2 > n_pairs:
+        warn_caller(
+            f"in {n_copied} of {n_pairs} pairs the document holds the query word for word: the model would learn to find "
+            "copies, not answers"
+        )

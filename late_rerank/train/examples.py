@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from late_rerank.types import Candidate
 _FEWEST_QUERY_WORDS = 5
 _MOST_QUERY_WORDS = 40
 _FEWEST_DOCUMENT_WORDS = 20
+
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,25 @@ def judged_examples(
         qrels: Query id -> document id -> judgement, above 0 for relevant.
 
     Returns:
-        Query id -> example, in the order of `qrels`.
+        Query id -> example, in the order of `qrels`. Queries of the same words make one example, under the first one's id: else
+        what answers one of them would be a negative of the other.
 
     Raises:
         ValueError: No judged query has a text and a relevant document.
     """
     texts = {str(document.id): document.text for document in documents}
-    found = {}
-    for name, judged in qrels.items():
-        here = {document: judgement for document, judgement in judged.items() if texts.get(document, "").strip()}
-        relevant = tuple(texts[document] for document, judgement in here.items() if judgement > 0)
-        if relevant and name in queries:
-            others = tuple(texts[document] for document, judgement in here.items() if judgement <= 0)
-            found[name] = Example(queries[name], relevant, others)
+    first: dict[tuple[str, ...], str] = {}
+    relevant: dict[str, dict[str, None]] = {}
+    others: dict[str, dict[str, None]] = {}
+    for query, judged in qrels.items():
+        if query not in queries:
+            continue
+        name = first.setdefault(words_of(queries[query]), query)
+        for document, judgement in judged.items():
+            if texts.get(document, "").strip():
+                kind = relevant if judgement > 0 else others
+                kind.setdefault(name, {})[texts[document]] = None
+    found = {name: Example(queries[name], tuple(relevant[name]), tuple(others.get(name, ()))) for name in relevant}
     if not found:
         n_documents = len({document for judged in qrels.values() for document in judged} & set(texts))
         raise ValueError(
@@ -70,7 +79,7 @@ def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str
     """Of a file of pairs: JSON Lines of {"query", "document"}, or of {"query", "id"} with a document's id.
 
     Args:
-        path: The file. Lines of one query make one example.
+        path: The file. Lines of one query, in whatever case and punctuation, make one example.
         documents: Where ids are looked up.
 
     Returns:
@@ -80,13 +89,13 @@ def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str
         ValueError: A line is no such object, is blank, or names a document that isn't there; names the line.
     """
     texts = {str(document.id): document.text for document in documents}
-    found: dict[str, tuple[str, dict[str, None]]] = {}
+    found: dict[tuple[str, ...], tuple[str, str, dict[str, None]]] = {}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 query, text = _pair(line, texts, f"{path}, line {number}")
-                found.setdefault(query, (str(number), {}))[1][text] = None
-    return {name: Example(query, tuple(answers)) for query, (name, answers) in found.items()}
+                found.setdefault(words_of(query), (str(number), query, {}))[2][text] = None
+    return {name: Example(query, tuple(answers)) for name, query, answers in found.values()}
 
 
 def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: int = 0) -> dict[str, Example]:
@@ -128,6 +137,11 @@ def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: 
             f"{_FEWEST_DOCUMENT_WORDS} words beside it, so there is nothing to learn from without judgements"
         )
     return found
+
+
+def words_of(query: str) -> tuple[str, ...]:
+    """A query's words, by which it is told from others: without case, punctuation and spaces."""
+    return tuple(_WORD.findall(query.casefold()))
 
 
 def _is_query(sentence: str) -> bool:

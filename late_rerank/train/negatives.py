@@ -47,7 +47,8 @@ def mine(
         progress: Show a bar on stderr, if that is a terminal.
 
     Returns:
-        In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out.
+        In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out. What
+        holds one of a query's documents, or stands in one, is none of its negatives: a pair's text may be part of the corpus's.
     """
     chance = random.Random(recipe.seed)
     found = retrieve_run(retriever, {name: example.query for name, example in examples.items()}, _DEPTH, progress=progress)
@@ -55,8 +56,7 @@ def mine(
     hard: dict[str, list[str]] = {}
     for name in tqdm(examples, unit=" queries", desc="Hard negatives", disable=None if progress else True):
         example = examples[name]
-        own = set(example.documents)
-        others = [candidate for candidate in found[name] if candidate.text not in own]
+        others = [candidate for candidate in found[name] if not _is_own(candidate.text, example)]
         ranked = reranker.rerank(example.query, others, top_k=recipe.negatives_from)
         hard[name] = list(dict.fromkeys([*example.not_relevant, *(document.text for document in ranked)]))
     return [
@@ -66,3 +66,7 @@ def mine(
         if len(hard[name]) >= recipe.n_negatives
         for positive in (example.shown or example.documents)
     ]
+
+
+def _is_own(text: str, example: Example) -> bool:
+    return not text.strip() or any(text in own or own in text for own in example.documents)

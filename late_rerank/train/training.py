@@ -2,62 +2,77 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from sentence_transformers import MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
 from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
 from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from late_rerank.errors import MissingDependencyError
 from late_rerank.train.negatives import Row
 from late_rerank.train.recipe import Recipe
 from late_rerank.train.tunable import TunableModel
+from late_rerank.train.unfinished import Unfinished
 
 _SAVE_STEPS = 25
 _WEIGHTS = "trained.safetensors"
 
 
-def train(model: TunableModel, rows: Sequence[Row], recipe: Recipe, scratch: Path, *, progress: bool = False) -> list[float]:
+class Trained(NamedTuple):
+    """How it went.
+
+    Attributes:
+        losses: A number a few steps, from the first step on.
+        seconds: What all its steps took, those before an interruption included.
+    """
+
+    losses: list[float]
+    seconds: float
+
+
+def check_packages() -> None:
+    """See to it, before the work, that what training needs is installed.
+
+    Raises:
+        MissingDependencyError: datasets or accelerate isn't.
+    """
+    try:
+        import accelerate  # noqa: F401, PLC0415
+        import datasets  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise MissingDependencyError("training", str(error.name), "train") from error
+
+
+def train(
+    model: TunableModel, rows: Sequence[Row], recipe: Recipe, unfinished: Unfinished, *, progress: bool = False
+) -> Trained:
     """Adapt the model to rows, each seen once.
 
     Args:
         model: Changed in place.
         rows: As `mine` gives them.
         recipe: How.
-        scratch: Where an interrupted run of the same rows and recipe left its checkpoints, and this one leaves its own.
+        unfinished: Where an interrupted run of the same rows and recipe left its checkpoints, and this one leaves its own.
         progress: Show a bar on stderr, if that is a terminal.
-
-    Returns:
-        The loss, a number a few steps, from the first step on.
-
-    Raises:
-        MissingDependencyError: datasets or accelerate isn't installed.
-        ValueError: `scratch` holds checkpoints of other rows or another recipe.
     """
-    try:
-        import accelerate  # noqa: F401, PLC0415
-        from datasets import Dataset  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingDependencyError("training", str(error.name), "train") from error
-    _check_same(scratch, rows, recipe)
+    from datasets import Dataset  # noqa: PLC0415 - an extra
+
     columns = {"query": [row.query for row in rows], "positive": [row.positive for row in rows]}
     for i in range(recipe.n_negatives):
         columns[f"negative_{i + 1}"] = [row.negatives[i] for row in rows]
     trainer = _Trainer(
         tunable=model,
         model=model.encoder,
-        args=_arguments(model, recipe, scratch),
+        args=_arguments(model, recipe, unfinished.folder),
         train_dataset=Dataset.from_dict(columns),
         loss=MultiVectorMultipleNegativesRankingLoss(
             model.encoder, scale=recipe.scale, similarity_fct=mean_colbert_scores, mini_batch_size=recipe.batch_size
@@ -66,10 +81,10 @@ def train(model: TunableModel, rows: Sequence[Row], recipe: Recipe, scratch: Pat
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    last = get_last_checkpoint(str(scratch))  # type: ignore[no-untyped-call]
-    trainer.train(resume_from_checkpoint=last)
+    last = unfinished.last_checkpoint()
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     model.encoder.eval()
-    return [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    return Trained([float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry], trainer.seconds)
 
 
 class _Trainer(MultiVectorEncoderTrainer):
@@ -78,6 +93,12 @@ class _Trainer(MultiVectorEncoderTrainer):
     def __init__(self, *, tunable: TunableModel, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._tunable = tunable
+        self._earlier, self._began = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, that before the last interruption included."""
+        return self._earlier + time.perf_counter() - self._began
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: the card is ours, and this would encode examples for its own first."""
@@ -86,13 +107,13 @@ class _Trainer(MultiVectorEncoderTrainer):
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().contiguous() for name, weight in self._tunable.trainable.items()}
-        save_file(weights, folder / _WEIGHTS)
+        save_file(weights, folder / _WEIGHTS, metadata={"seconds": str(self.seconds)})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
-        saved = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
-        with torch.no_grad():
+        with safe_open(Path(resume_from_checkpoint) / _WEIGHTS, "pt") as saved, torch.no_grad():
+            self._earlier = float(saved.metadata()["seconds"])
             for name, weight in self._tunable.trainable.items():
-                weight.copy_(saved[name])
+                weight.copy_(saved.get_tensor(name))
 
 
 class _Bar(TrainerCallback):
@@ -128,7 +149,7 @@ def _arguments(model: TunableModel, recipe: Recipe, scratch: Path) -> MultiVecto
         output_dir=str(scratch),
         num_train_epochs=1,  # the rows hold each epoch's own negatives
         per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
+        learning_rate=recipe.peak_learning_rate,
         warmup_steps=0.1,  # below 1 a share of all steps
         weight_decay=0.01,
         max_length={"document": min(recipe.document_tokens, model.document_tokens)},
@@ -153,17 +174,3 @@ def _in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
     # Emulated it would take longer than float32.
     has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # there is no public way to ask
     return device.type == "cpu" and bool(has_it())
-
-
-def _check_same(scratch: Path, rows: Sequence[Row], recipe: Recipe) -> None:
-    """Checkpoints of other data must not be gone on with."""
-    told = json.dumps([asdict(recipe), [asdict(row) for row in rows]], sort_keys=True)
-    mark = blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    kept = scratch / "of"
-    if kept.is_file() and kept.read_text() != mark:
-        raise ValueError(
-            f"{scratch} holds checkpoints of a training with other data or settings: remove the folder to begin anew, or run "
-            "the same command as then to go on"
-        )
-    scratch.mkdir(parents=True, exist_ok=True)
-    kept.write_text(mark)

@@ -37,12 +37,21 @@ class TunableModel:
         else:
             self.encoder, _ = load_checkpoint(local_folder(recipe.model), device)
         _without_dropout(self.encoder)
+        self._rank = recipe.rank
         self._adapter: Any = self._with_lora(recipe) if recipe.method == "lora" else None
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The weights that training changes, by name."""
         return {name: weight for name, weight in self.encoder.named_parameters() if weight.requires_grad}
+
+    @property
+    def method(self) -> str:
+        """What is trained, in words."""
+        if self._adapter is None:
+            return "all weights"
+        beside = "" if all("lora_" in name for name in self.trainable) else ", and the whole projection"
+        return f"LoRA of rank {self._rank} on every linear layer of the transformer{beside}"
 
     @property
     def document_tokens(self) -> int:
@@ -78,7 +87,7 @@ class TunableModel:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # it asks transformers in a way that is about to go
-            # In place: the transformer's own linear layers get the matrices, and only they are trained.
+            # In place: the transformer's own linear layers get the matrices, and of it only they are trained.
             return peft.get_peft_model(transformer.model, config)
 
 

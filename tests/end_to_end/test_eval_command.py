@@ -1,6 +1,7 @@
 """`late-rerank eval` on a small BEIR folder with a tiny checkpoint: several setups, pooling, single vectors."""
 
 import json
+import shutil
 
 import pytest
 from checkpoints import native
@@ -159,3 +160,25 @@ def test_wrong_use_is_told_before_any_work(folder, options, complaint, capsys):
         main(["eval", str(folder), *options])
     assert caught.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_run_that_can_not_be_written_is_told_before_the_work_or_after_the_figures(folder, model, tmp_path, capsys):
+    assert main(["eval", str(folder), "--model", "no/such", "--write-run", str(tmp_path / "no" / "run")]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+
+    spaced = tmp_path / "spaced"
+    shutil.copytree(folder, spaced)
+    for path in (spaced / "corpus.jsonl", spaced / "qrels" / "test.tsv"):
+        path.write_text(path.read_text().replace('"_id": "0"', '"_id": "id 0"').replace("\t0\t", "\tid 0\t"))
+    assert main(["eval", str(spaced), "--model", model, "--json", "--write-run", str(tmp_path / "run")]) == 1
+    printed = capsys.readouterr()
+    assert "can't hold the name 'id 0'" in printed.err
+    assert json.loads(printed.out)["n_queries"] == len(QUERIES)
+
+
+@pytest.mark.parametrize("unheard", [["--codec", "binary"], ["--backend", "torch"], ["--pooling", "2"], ["--store", "there"]])
+def test_single_vectors_take_no_option_of_token_vectors(folder, unheard, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["eval", str(folder), "--rerank-with", "single-vector", *unheard])
+    assert caught.value.code == 2
+    assert f"{unheard[0]} is about token vectors" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from checkpoints import native, pylate
 from late_rerank import Candidate, Reranker
 from late_rerank.errors import MissingDependencyError
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.train import Example, Recipe, adapt
+from late_rerank.train import Example, Recipe, adapt, adapting
 from late_rerank.train import training as training_module
 from late_rerank.train.adapting import HeldOut
 
@@ -152,10 +152,13 @@ def test_an_interrupted_training_goes_on_to_the_same_model(method, checkpoint, r
         patched.setattr(training_module._Bar, "on_step_end", interrupts)
         with pytest.raises(KeyboardInterrupt):
             adapt(retriever, EXAMPLES, tmp_path / "out", recipe=settings)
-    assert list((tmp_path / "out" / "checkpoints").glob("checkpoint-5"))
+    checkpoints = tmp_path / "out" / "checkpoints"
+    assert (checkpoints / "checkpoint-5").is_dir()
+    (checkpoints / "checkpoint-10").mkdir()  # killed in the middle of writing the next one
     with pytest.raises(ValueError, match="other data or settings"):
         adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint, learning_rate=1e-2))
 
+    monkeypatch.setattr(adapting, "mine", lambda *_, **__: pytest.fail("mined again"))
     resumed = adapt(retriever, EXAMPLES, tmp_path / "out", recipe=settings)
     assert resumed.losses == pytest.approx(whole.losses, rel=1e-3)
     vectors = []
@@ -167,11 +170,17 @@ def test_an_interrupted_training_goes_on_to_the_same_model(method, checkpoint, r
 
 def test_a_projection_is_adapted_too(tmp_path, retriever):
     model = pylate(tmp_path / "pylate")
-    adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(model, epochs=1))
+    report = adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(model, epochs=1))
     with Reranker(str(tmp_path / "out"), backend="torch") as after, Reranker(str(model), backend="torch") as before:
         assert after.encoder.dim == before.encoder.dim
         assert after.encoder.describe()["document_prefix"] == before.encoder.describe()["document_prefix"]
         assert after.encoder.fingerprint != before.encoder.fingerprint
+        weights = [
+            next(module for module in encoder._model if type(module).__name__ == "Dense").linear.weight
+            for encoder in (before.encoder, after.encoder)
+        ]
+        assert (weights[0] - weights[1]).abs().max() > 1e-4
+    assert report.method.endswith(", and the whole projection")
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, retriever):
@@ -186,6 +195,22 @@ def test_without_the_packages_the_pip_line_is_told(checkpoint, retriever, tmp_pa
     with pytest.raises(MissingDependencyError, match=r"late-rerank\[train\]"):
         adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_without_other_documents_is_told_before_training(checkpoint, tmp_path):
+    small = BM25Retriever(DOCUMENTS[:2])
+    with pytest.raises(ValueError, match="only 0 rows of training data"):
+        adapt(small, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint, n_negatives=3))
+
+
+def test_a_setting_may_be_changed_as_long_as_nothing_is_trained(checkpoint, retriever, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(adapting, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            adapt(retriever, EXAMPLES, str(tmp_path / "out"), recipe=recipe(checkpoint, epochs=1))
+    assert (tmp_path / "out" / "checkpoints" / "rows.json").is_file()
+    report = adapt(retriever, EXAMPLES, str(tmp_path / "out"), recipe=recipe(checkpoint, epochs=1, n_negatives=2))
+    assert report.recipe.n_negatives == 2
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +231,7 @@ def test_the_command_trains_and_measures(folder, checkpoint, tmp_path):
     told = json.loads(done.stdout)
     assert told["n_queries"] == 43
     assert told["held_out"]["n_queries"] == 5
-    assert told["held_out"]["data"].startswith("a tenth of")
+    assert told["held_out"]["data"].startswith("5 queries of")
     assert "Traceback" not in done.stderr
     assert "deprecated" not in done.stderr
 

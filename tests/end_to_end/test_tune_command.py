@@ -30,7 +30,7 @@ def beir(tmp_path):
     (folder / "queries.jsonl").write_text(
         "".join(json.dumps({"_id": f"q{i}", "text": f"which {text}?"}) + "\n" for i, text in rows)
     )
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\t{i}\t1\n" for i, _ in rows))
+    (folder / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\t{i}\t1\n" for i, _ in rows))
     return folder
 
 
@@ -84,8 +84,7 @@ def test_what_it_prints_can_be_used(beir, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{beir}", "--split", "dev"], "no qrels/dev.tsv"),
-        (["{beir}", "--n-queries", "19"], "only 19 queries"),
+        (["{beir}", "--split", "test"], "no qrels/test.tsv"),
         (["{beir}", "--k", "5"], "k must be at least 10"),
         (["{beir}", "--log", "{log}"], "line 1: document 'd99' is not in the corpus"),
         (["{beir}", "--log", "nothing.jsonl"], "nothing.jsonl"),
@@ -101,10 +100,26 @@ def test_what_is_wrong_is_said(beir, tmp_path, capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--k", "0,10"], ["--codec", "int3"], ["--first-stage-weight", "some"], ["--pooling", ""]]
+    "arguments",
+    [
+        ["--k", "0,10"],
+        ["--codec", "int3"],
+        ["--first-stage-weight", "some"],
+        ["--pooling", ""],
+        ["--n-queries", "19"],
+        ["--log", "log.jsonl", "--split", "dev"],
+    ],
 )
 def test_values_that_are_none_are_wrong_use(beir, arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["tune", str(beir), *arguments])
 
     assert caught.value.code == 2
+
+
+def test_it_never_takes_test_judgements_unasked(beir, capsys):
+    (beir / "qrels" / "dev.tsv").rename(beir / "qrels" / "test.tsv")
+    assert main(["tune", str(beir), *QUICK]) == 1
+    assert "has neither dev nor train judgements; its splits: test" in capsys.readouterr().err
+    assert main(["tune", str(beir), "--split", "test", *QUICK, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "test"

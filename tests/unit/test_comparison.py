@@ -166,6 +166,16 @@ class TestSingleVectors:
         assert found.timings_ms["total"] > 0
         assert bi_encoder.rerank("cat", []) == []
 
+    def test_blank_candidates_come_last(self, bi_encoder):
+        found = bi_encoder.rerank(
+            "cat", [Candidate(" ", "blank"), Candidate("dog", "dog"), Candidate("", "empty"), Candidate("cat", "cat")]
+        )
+
+        assert [document.id for document in found] == ["cat", "dog", "blank", "empty"]
+        assert [document.score for document in found[2:]] == [-1e9, -1e9]
+        assert bi_encoder.encoder.n_documents == 2
+        assert [document.score for document in bi_encoder.rerank("cat", [Candidate("", "empty")])] == [-1e9]
+
     def test_a_document_is_encoded_once(self, bi_encoder):
         evaluate(bi_encoder, JUDGED.run, QUERIES, QRELS)
         evaluate(bi_encoder, JUDGED.run, QUERIES, QRELS)

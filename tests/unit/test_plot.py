@@ -120,7 +120,7 @@ def test_a_single_setup_can_be_drawn(drawn):
     assert len(points(panel)) == 1
 
 
-def test_the_same_comparison_gives_the_same_svg_but_for_its_ids(drawn, tmp_path):
+def test_a_picture_says_not_when_it_was_drawn(drawn, tmp_path):
     drawn(compared(k=[20, 50]), "a.svg")
     assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
 

@@ -7,7 +7,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.train import Example, Recipe, judged_examples, paired_examples, unlabelled_examples
-from late_rerank.train.checks import check_examples, without_contradictions
+from late_rerank.train.checks import checked_examples
 from late_rerank.train.negatives import mine
 
 DOCUMENTS = [Candidate(f"text {letter} of the corpus", letter) for letter in "abcdef"]
@@ -25,12 +25,21 @@ class TestExamples:
         a, b, c = (document.text for document in DOCUMENTS[:3])
         assert found == {"q1": Example("which letter", (a, b), (c,))}
 
+    def test_queries_of_the_same_words_are_one_example(self):
+        """Else what answers one would be a negative of the other."""
+        queries = {"q1": "Which letter?", "q2": "which  letter"}
+        for qrels in ({"q1": {"a": 1}, "q2": {"b": 1, "c": 0}}, {"q2": {"b": 1, "c": 0}, "q1": {"a": 1}}):
+            ((name, example),) = judged_examples(DOCUMENTS, queries, qrels).items()
+            assert name == next(iter(qrels))
+            assert set(example.documents) == {DOCUMENTS[0].text, DOCUMENTS[1].text}
+            assert example.not_relevant == (DOCUMENTS[2].text,)
+
     def test_ids_that_match_nothing_are_an_error_that_counts(self):
         with pytest.raises(ValueError, match="1 have a text, and of the judged documents 0 are in the corpus"):
             judged_examples(DOCUMENTS, QUERIES, {"q1": {"nowhere": 1}, "q9": {"nowhere": 1}})
 
     def test_pairs_of_one_query_make_one_example(self, tmp_path):
-        lines = [{"query": "which", "document": "one"}, {"query": "which", "id": "b"}, {"query": "else", "id": "a"}]
+        lines = [{"query": "which", "document": "one"}, {"query": "Which?", "id": "b"}, {"query": "else", "id": "a"}]
         path = tmp_path / "pairs.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
         found = paired_examples(path, DOCUMENTS)
@@ -85,26 +94,40 @@ class TestExamples:
 
 class TestChecks:
     def test_good_data_passes_without_a_word(self):
-        assert check_examples(many(), ["something else"]) == []
+        assert checked_examples(many(), ["something else"]) == many()
 
     def test_too_few_pairs_are_refused(self):
         with pytest.raises(ValueError, match="got 31 pairs"):
-            check_examples(many(31))
+            checked_examples(many(31))
 
-    def test_a_query_that_is_measured_on_is_a_leak_however_it_is_written(self):
-        with pytest.raises(ValueError, match="1 of 40 training queries are also among"):
-            check_examples(many(), ["Question  NUMBER 7?"])
+    def test_a_query_that_is_measured_on_is_left_out_however_it_is_written(self):
+        with pytest.warns(UserWarning, match="1 of 40 training queries are also among"):
+            kept = checked_examples(many(), ["Question  NUMBER 7?"])
+        assert kept == {name: example for name, example in many().items() if name != "7"}
 
-    def test_a_document_judged_both_ways_is_told_and_left_out(self):
-        wrong = Example("question", ("yes", "both"), ("both",))
-        (warning,) = check_examples({**many(), "wrong": wrong})
-        assert "1 of 41 queries have a document that is judged relevant and not relevant, query 'wrong' first" in warning
-        assert without_contradictions(wrong).documents == ("yes",)
+    def test_measuring_on_what_is_trained_on_is_refused(self):
+        with pytest.raises(ValueError, match="21 of 40 training queries are also among"):
+            checked_examples(many(), [f"question number {i}" for i in range(21)])
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_a_document_judged_both_ways_is_told_and_left_out(self, order):
+        """Within one query, and by two of the same words."""
+        judged = [("q1", {"a": 1, "b": 1}), ("q2", {"b": 0})][::order]
+        wrong = judged_examples(DOCUMENTS, {"q1": "which letter", "q2": "Which letter?"}, dict(judged))
+        with pytest.warns(UserWarning, match="1 of 41 queries have a document that is judged relevant and not relevant"):
+            kept = checked_examples({**many(), **wrong})
+        (name,) = wrong
+        assert kept[name].documents == (DOCUMENTS[0].text,)
+        assert kept[name].not_relevant == ()
+
+    def test_a_query_whose_every_document_is_disputed_is_left_out(self):
+        with pytest.warns(UserWarning, match="such documents are left out"):
+            assert checked_examples({**many(), "wrong": Example("question", ("both",), ("both",))}) == many()
 
     def test_documents_that_hold_the_query_are_told(self):
         copies = {str(i): Example(f"question {i}", (f"this is question {i} again",)) for i in range(40)}
-        (warning,) = check_examples(copies)
-        assert "in 40 of 40 pairs the document holds the query word for word" in warning
+        with pytest.warns(UserWarning, match="in 40 of 40 pairs the document holds the query word for word"):
+            checked_examples(copies)
 
     @pytest.mark.parametrize(
         "wrong",
@@ -114,6 +137,7 @@ class TestChecks:
             {"epochs": 0},
             {"batch_size": 1},
             {"n_negatives": 0},
+            {"n_negatives": 31},
             {"learning_rate": 0.0},
             {"scale": float("inf")},
         ],
@@ -148,10 +172,26 @@ class TestNegatives:
         assert "judged" in {negative for row in rows for negative in row.negatives}
 
     def test_a_query_without_enough_of_them_is_left_out(self):
-        assert self.rows(Recipe(n_negatives=30, negatives_from=30), {"q": Example("word3", ("word3 shared",))}) == []
+        assert self.rows(Recipe(n_negatives=25, negatives_from=30), {"q": Example("word3", ("word3 shared",))}) == []
 
     def test_what_is_shown_stands_for_the_document(self):
         example = Example("word3", ("word3 shared",), shown=("shared",))
         rows = self.rows(Recipe(epochs=1), {"q": example})
         assert [row.positive for row in rows] == ["shared"]
         assert "word3 shared" not in rows[0].negatives
+
+    def test_what_holds_an_answer_or_stands_in_one_is_none(self):
+        """The pair's text may be a part of the corpus's, or the corpus may hold pieces of it."""
+        examples = {"q": Example("word3 word4 shared", ("word3",)), "r": Example("word4 shared", ("so word4 shared it",))}
+        rows = self.rows(Recipe(epochs=20, n_negatives=1, negatives_from=2), examples)
+        drawn = {row.query: set() for row in rows}
+        for row in rows:
+            drawn[row.query].update(row.negatives)
+        assert "word3 shared" not in drawn["word3 word4 shared"]
+        assert "word4 shared" not in drawn["word4 shared"]
+
+    def test_blank_documents_are_none(self):
+        retriever = BM25Retriever([Candidate(" ", "blank"), Candidate("word1", "a"), Candidate("word2", "b")])
+        with Reranker(FakeEncoder()) as reranker:
+            rows = mine(reranker, retriever, {"q": Example("word1 word2", ("word1",))}, Recipe(n_negatives=1, epochs=9))
+        assert {row.negatives for row in rows} == {("word2",)}
