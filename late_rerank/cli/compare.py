@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import at_least_one, blank_refused, codec_name
+from late_rerank.cli.options import at_least_one, blank_refused, codec_name, weight_or_auto
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Setup
@@ -26,6 +26,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "pooling": at_least_one,
     "codec": codec_name,
     "k": at_least_one,
+    "first_stage_weight": weight_or_auto,
 }
 
 
@@ -38,7 +39,7 @@ def add_compare(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="AXIS=VALUE,...",
         help="measure every combination of these, against the first: codec=int8,binary k=20,50,100 pooling=1,2 "
-        "model=minilm,FOLDER",
+        "model=minilm,FOLDER first_stage_weight=0,auto",
     )
 
 
@@ -98,6 +99,7 @@ def setup_label(row: dict[str, Any], names: Sequence[str]) -> str:
         "pooling": f"pooling {row['pooling']}",
         "codec": row["codec"],
         "k": f"k={row['k']}",
+        "first_stage_weight": f"weight {row['first_stage_weight']}",
     }
     return ", ".join(words[name] for name in names)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of
-from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_json, add_model, add_store
+from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_first_stage_weight, add_json, add_model, add_store
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Compared, Evaluation, Judged
@@ -25,6 +25,7 @@ def register(commands: Any) -> None:
     command.add_argument("folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--split", default="test", help="which judgements (default: test)")
     add_first_stage(command, files=True)
+    add_first_stage_weight(command)
     command.add_argument(
         "--rerank-with",
         default="maxsim",
@@ -96,6 +97,10 @@ def _judged(options: argparse.Namespace, k: int) -> Judged:
     return Judged(run, judged, qrels)
 
 
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    return {"first_stage_weight": options.first_stage_weight, "progress": True}
+
+
 def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.evaluate import evaluate
@@ -104,7 +109,7 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, di
 
     unbounded = MemoryStore(max_bytes=None)  # a bound would drop candidates before they are scored
     with opened_reranker(options, otherwise=unbounded) as reranker:
-        result = evaluate(reranker, judged.run, judged.queries, judged.qrels, progress=True)
+        result = evaluate(reranker, judged.run, judged.queries, judged.qrels, **_how(options))
         size, backend = bytes_per_token(reranker, options.pooling), reranker.stats()["backend"]
     chosen = {"k": options.k, "model": options.model, "pooling": options.pooling, "codec": options.codec}
     return result, _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
@@ -115,7 +120,7 @@ def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluat
     from late_rerank.evaluate.single_vector import SingleVectorReranker
 
     reranker = SingleVectorReranker(options.model)
-    result = evaluate(reranker, judged.run, judged.queries, judged.qrels, progress=True)
+    result = evaluate(reranker, judged.run, judged.queries, judged.qrels, **_how(options))
     size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
     chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32"}
     return result, _report(options, result, {**chosen, **size, "backend": "torch"})
@@ -133,7 +138,7 @@ def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
     with opened_store(options) as store:
         found = compare(setups_of(options), judged, store=store, load=load, progress=True)
     rows = [_row(each) for each in found]
-    own = ("k", "model", "pooling", "codec", "bytes_per_token", "backend")
+    own = ("k", "model", "pooling", "codec", "first_stage_weight", "bytes_per_token", "backend")
     report = {**_report(options, found[0].evaluation, {name: rows[0][name] for name in own}), "compared": rows}
     if options.plot is not None:
         _plot(options.plot, found, report)
@@ -155,6 +160,7 @@ def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, A
         "n_queries": result.n_queries,
         "first_stage": options.first_stage if options.first_stage in FIRST_STAGES else Path(options.first_stage).stem,
         "rerank_with": options.rerank_with,
+        "first_stage_weight": options.first_stage_weight,
         "measures": result.measures,
         "differences": {name: found.to_dict() for name, found in result.differences.items()},
         "latency_ms": result.latency_ms,

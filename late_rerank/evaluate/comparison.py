@@ -1,4 +1,4 @@
-"""Several ways of reranking one run, each against the first: models, poolings, codecs and depths."""
+"""Several ways of reranking one run, each against the first: models, poolings, codecs, depths, first-stage weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from late_rerank.encode import Encoder
 from late_rerank.evaluate.evaluation import Evaluation, Qrels, evaluate, longest_first
 from late_rerank.evaluate.runs import Run
 from late_rerank.evaluate.significance import Difference, difference
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.reranker import BATCH_SIZE, Reranker
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import Candidate, TokenVectors
@@ -30,15 +31,17 @@ class Setup:
         pooling: Its factor; 1 for none.
         codec: How token vectors are packed, by name.
         k: How many of the first stage's candidates are reranked.
+        first_stage_weight: How much their own scores count for the order, as `Reranker.rerank` takes it.
     """
 
     model: str = "minilm"
     pooling: int = 1
     codec: str = "int8"
     k: int = 100
+    first_stage_weight: FirstStageWeight = 0.0
 
 
-AXES = ("model", "pooling", "codec", "k")
+AXES = ("model", "pooling", "codec", "k", "first_stage_weight")
 """What setups differ in, the slowest to change first."""
 
 
@@ -80,7 +83,7 @@ def crossed(**axes: Sequence[Any]) -> list[Setup]:
     """Every combination of the given values, the first of each first; what isn't given has Setup's default.
 
     Args:
-        axes: Values of "model", "pooling", "codec" and "k".
+        axes: Values of "model", "pooling", "codec", "k" and "first_stage_weight".
 
     Raises:
         ValueError: There is no such axis, or one has no values.
@@ -133,7 +136,8 @@ def compare(
             index_all(list(rerankers.values()), _cut(judged, max(setup.k for setup in group)), progress=progress)
             for setup in group:
                 reranker = rerankers[setup.codec]
-                result = evaluate(reranker, _cut(judged, setup.k), judged.queries, judged.qrels, progress=progress)
+                more: dict[str, Any] = {"first_stage_weight": setup.first_stage_weight, "progress": progress}
+                result = evaluate(reranker, _cut(judged, setup.k), judged.queries, judged.qrels, **more)
                 added = difference(_by_query(found[0].evaluation), _by_query(result)) if found else None
                 size, backend = bytes_per_token(reranker, setup.pooling), reranker.stats()["backend"]
                 found.append(Compared(setup, result, added, size, backend))

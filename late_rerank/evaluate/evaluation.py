@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from late_rerank.evaluate.runs import Run
 from late_rerank.evaluate.significance import Difference, difference
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.types import Candidate, Ranking
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -27,7 +28,7 @@ class Reranks(Protocol):
     def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> object:
         """Encode documents ahead of queries, so that no query's latency holds it."""
 
-    def rerank(self, query: str, candidates: Iterable[Candidate]) -> Ranking:
+    def rerank(self, query: str, candidates: Iterable[Candidate], *, first_stage_weight: FirstStageWeight = 0.0) -> Ranking:
         """Rank candidates, best first; `timings_ms` says what it took in "total"."""
 
 
@@ -53,7 +54,15 @@ class Evaluation:
     ranked: dict[str, list[tuple[str, float]]]
 
 
-def evaluate(reranker: Reranks, run: Run, queries: Mapping[str, str], qrels: Qrels, *, progress: bool = False) -> Evaluation:
+def evaluate(
+    reranker: Reranks,
+    run: Run,
+    queries: Mapping[str, str],
+    qrels: Qrels,
+    *,
+    first_stage_weight: FirstStageWeight = 0.0,
+    progress: bool = False,
+) -> Evaluation:
     """Rerank a run and measure it.
 
     Args:
@@ -61,10 +70,11 @@ def evaluate(reranker: Reranks, run: Run, queries: Mapping[str, str], qrels: Qre
         run: Query id -> candidates with ids, best first.
         queries: Query id -> text, for each judged query.
         qrels: Query id -> document id -> judgement; other queries of the run are left out.
+        first_stage_weight: How much the run's scores count for the order, as `Reranker.rerank` takes it.
         progress: Show bars on stderr, if that is a terminal.
 
     Raises:
-        ValueError: A candidate has no id, a judged query has no text, or nothing is judged.
+        ValueError: A candidate has no id, or with a weight no score; a judged query has no text; or nothing is judged.
     """
     judged = [name for name in qrels if qrels[name]]
     _check(judged, run, queries)
@@ -73,7 +83,7 @@ def evaluate(reranker: Reranks, run: Run, queries: Mapping[str, str], qrels: Qre
     before = {name: [str(candidate.id) for candidate in candidates[name]] for name in judged}
     ranked, latencies = {}, []
     for name in tqdm(judged, unit=" queries", desc="Reranking", disable=None if progress else True):
-        ranking = reranker.rerank(queries[name], candidates[name])
+        ranking = reranker.rerank(queries[name], candidates[name], first_stage_weight=first_stage_weight)
         ranked[name] = [(str(document.id), float(document.score or 0.0)) for document in ranking]
         latencies.append(ranking.timings_ms["total"])
     after = {name: [document for document, _ in found] for name, found in ranked.items()}

@@ -226,6 +226,7 @@ def _name(each: Compared, names: Sequence[str]) -> str:
         "model": Path(setup.model).name,
         "pooling": f"pooling {setup.pooling}" if setup.pooling > 1 else "no pooling",
         "codec": setup.codec,
+        "first_stage_weight": f"first-stage weight {setup.first_stage_weight}",
     }
     return ", ".join(words[name] for name in names)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from late_rerank.encode.single import SingleVectorEncoder
+from late_rerank.fusion import FirstStageWeight, first_stage_scores, fused_order
 from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
 
 
@@ -50,8 +51,13 @@ class SingleVectorReranker:
         new = [text for text in texts if text not in self._vectors]
         self.keep(new, self.encoder.encode_document(new, progress=progress))
 
-    def rerank(self, query: str, candidates: Iterable[Candidate]) -> Ranking:
-        """Rank candidates by cosine.
+    def rerank(self, query: str, candidates: Iterable[Candidate], *, first_stage_weight: FirstStageWeight = 0.0) -> Ranking:
+        """Rank candidates by cosine, or by cosine and their own scores together.
+
+        Args:
+            query: Not blank.
+            candidates: Never changed.
+            first_stage_weight: How much the candidates' own scores count for the order, as `Reranker.rerank` takes it.
 
         Returns:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9. `relevance` is the
@@ -61,8 +67,11 @@ class SingleVectorReranker:
         given = list(candidates)
         self.index(given)
         scores = self._scores(query, given)
-        order = (-scores).argsort(kind="stable").tolist()
-        ranked = [_ranked(given[index], rank, index, float(scores[index])) for rank, index in enumerate(order, start=1)]
+        order = (-scores).argsort(kind="stable")
+        if first_stage_weight:
+            theirs = first_stage_scores(candidate.score for candidate in given)
+            order = fused_order(scores, theirs, first_stage_weight)
+        ranked = [_ranked(given[i], rank, i, float(scores[i])) for rank, i in enumerate(order.tolist(), start=1)]
         return Ranking(ranked, timings_ms={"total": (time.perf_counter() - started) * 1000}, n_hits=len(given))
 
     def _scores(self, query: str, candidates: list[Candidate]) -> F32:

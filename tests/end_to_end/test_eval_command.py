@@ -13,7 +13,7 @@ QUERIES = {"q1": "the cat", "q2": "one vector", "q3": "what is the mat"}
 QRELS = {"q1": {"0": 2, "2": 1}, "q2": {"1": 1}, "q3": {"2": 1}}
 PLAIN = {
     *("dataset", "split", "n_queries", "k", "first_stage", "measures", "differences", "latency_ms", "bytes_per_token", "model"),
-    *("codec", "backend", "pooling", "rerank_with"),
+    *("codec", "backend", "pooling", "rerank_with", "first_stage_weight"),
 }
 
 
@@ -137,7 +137,7 @@ def test_what_keeps_a_picture_from_being_drawn_is_told_before_the_work(folder, t
     ("options", "complaint"),
     [
         (["--compare"], "expected at least one argument"),
-        (["--compare", "depth=1"], "AXIS one of model, pooling, codec, k; got 'depth=1'"),
+        (["--compare", "depth=1"], "AXIS one of model, pooling, codec, k, first_stage_weight; got 'depth=1'"),
         (["--compare", "codec"], "expected AXIS=VALUE"),
         (["--compare", "codec=int3"], "codec must be one of float32"),
         (["--compare", "k=10,0"], "k must be a whole number of at least 1, got '0'"),
@@ -182,3 +182,22 @@ def test_single_vectors_take_no_option_of_token_vectors(folder, unheard, capsys)
         main(["eval", str(folder), "--rerank-with", "single-vector", *unheard])
     assert caught.value.code == 2
     assert f"{unheard[0]} is about token vectors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rerank_with", ["maxsim", "single-vector"])
+def test_a_first_stage_that_counts_above_all_decides(evaluated, rerank_with, tmp_path, minilm):
+    options = ["--rerank-with", rerank_with, *([] if rerank_with == "maxsim" else ["--model", "minilm"])]
+    plain = evaluated(*options)
+    fused = evaluated(*options, "--first-stage-weight", "1e6", "--write-run", str(tmp_path / "run"))
+
+    assert (plain["first_stage_weight"], fused["first_stage_weight"]) == (0, 1e6)
+    assert fused["measures"]["reranked"] == fused["measures"]["first_stage"] == plain["measures"]["first_stage"]
+    assert plain["measures"]["reranked"] != plain["measures"]["first_stage"]
+
+
+def test_weights_of_the_first_stage_are_compared(evaluated):
+    report = evaluated("--compare", "first_stage_weight=0,auto,1e6")
+
+    assert [row["first_stage_weight"] for row in report["compared"]] == [0, "auto", 1e6]
+    assert report["compared"][2]["measures"] == report["compared"][2]["first_stage"]
+    assert report["first_stage_weight"] == 0

@@ -52,7 +52,7 @@ def test_axes_are_crossed_with_the_model_slowest():
     assert found[4:5] == [Setup(pooling=2, k=20)]
     assert len(found) == len(set(found)) == 8
     assert crossed() == [Setup()]
-    with pytest.raises(ValueError, match=r"some of model, pooling, codec, k, got \{'depth'"):
+    with pytest.raises(ValueError, match=r"some of model, pooling, codec, k, first_stage_weight, got \{'depth'"):
         crossed(depth=[1])
     with pytest.raises(ValueError, match="expected values"):
         crossed(k=[])
