@@ -336,7 +336,7 @@ class TextEncoder:
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
-            # Windows of pooling models are of one length and share no token; until 0.1 the last one was moved back.
+            # Those of a pooling model are of one length and share no token; another layout would give other vectors.
             **({"windows": "even"} if self._pools else {}),
         }
 
