@@ -309,7 +309,7 @@ BREAKAGES = {
         Index, "is_without_dead", "segment.n_live == segment.n_written and", "True or"
     ),
     "no recovery": lambda: _changed(Writing, "_recover", "with self._gate.held():", "return\n    with self._gate.held():"),
-    "recovery without a lock": lambda: _changed(SegmentWriter, "resume", "not files.try_lock(fd) or", ""),
+    "recovery without a lock": lambda: _changed(SegmentWriter, "resume", "not files.try_lock(file.fileno()) or", ""),
     "recovery seals where the file ends": lambda: _changed(
         Writing, "_recover", "writer.seal()", "writer.size = writer.path.stat().st_size; writer.seal()"
     ),
