@@ -35,7 +35,7 @@ def loads(monkeypatch):
     """Models that were loaded; none really is."""
     found = []
 
-    def load(model, backend, device):
+    def load(model, *_):
         found.append(model)
         return FakeEncoder()
 
