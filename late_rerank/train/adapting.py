@@ -142,7 +142,7 @@ def adapt(
     """
     recipe, out = recipe or Recipe(), Path(out)
     _check_out(out)
-    examples = checked_examples(examples, _check_held_out(held_out))
+    examples = checked_examples(examples, _held_out_queries(held_out))
     check_packages()
     tunable, timer = TunableModel(recipe, device), Timer(("mining", "measuring"))
     unfinished = Unfinished(out / _UNFINISHED, recipe, examples)
@@ -179,8 +179,8 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"{out} holds something already; give a new or an empty folder")
 
 
-def _check_held_out(held_out: HeldOut | None) -> Sequence[str]:
-    """The queries that are held out."""
+def _held_out_queries(held_out: HeldOut | None) -> Sequence[str]:
+    """Texts of the judged queries that are held out, each of which must have one."""
     if held_out is None:
         return []
     judged = [name for name, judged in held_out.qrels.items() if judged]
