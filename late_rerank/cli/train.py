@@ -11,6 +11,7 @@ from late_rerank.cli.options import add_json, add_store, at_least_one, blank_ref
 if TYPE_CHECKING:
     from late_rerank.train import Example
     from late_rerank.train.adapting import HeldOut
+    from late_rerank.types import Candidate
 
 # Of judged queries every tenth is held out where no split is named for it.
 _HELD_OUT = 10
@@ -33,7 +34,9 @@ def register(commands: Any) -> None:
     source.add_argument("--pairs", metavar="FILE", type=Path, help='JSON Lines of {"query", "document"} or {"query", "id"}')
     source.add_argument("--unlabelled", action="store_true", help="train on the corpus alone")
     command.add_argument(
-        "--eval-split", metavar="SPLIT", help="judgements to measure on (default: a tenth of --split, at most 500; else none)"
+        "--eval-split",
+        metavar="SPLIT",
+        help="judgements to measure on (default: a tenth of --split or --pairs, at most 500; unlabelled none)",
     )
     command.add_argument("--n-queries", type=at_least_one, help="at most so many queries (default: all; 2000 unlabelled)")
     command.add_argument(
@@ -42,10 +45,20 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--method", default="lora", choices=["lora", "full"], help="small matrices beside the weights, or all weights"
     )
-    command.add_argument("--epochs", type=at_least_one, default=3, help="how often each pair is seen (default: 3)")
+    command.add_argument("--dim", type=at_least_one, help="components of a token vector, by a projection (default: as it has)")
+    command.add_argument("--epochs", type=at_least_one, default=2, help="how often each pair is seen (default: 2)")
     command.add_argument("--batch-size", type=at_least_one, default=16, help="pairs a step (default: 16)")
-    command.add_argument("--negatives", type=at_least_one, default=2, help="hard negatives a pair (default: 2)")
-    command.add_argument("--learning-rate", type=float, help="at its peak (default: 0.0005; 0.00005 for all weights)")
+    command.add_argument("--negatives", type=at_least_one, default=3, help="hard negatives a pair (default: 3)")
+    command.add_argument("--learning-rate", type=float, help="at its peak (default: 0.0004; 0.00005 for all weights)")
+    command.add_argument(
+        "--distil", type=float, default=0.0, help="how much the scores of the model as it was count, with BM25's (default: 0)"
+    )
+    command.add_argument(
+        "--kept",
+        type=float,
+        default=0.5,
+        help="how much of what was learnt: 0 the model as it was, 1 as trained (default: 0.5)",
+    )
     command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
     command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
     add_store(command)
@@ -64,10 +77,13 @@ def run(options: argparse.Namespace) -> None:
     recipe = Recipe(
         model=options.model,
         method=options.method,
+        dim=options.dim,
         epochs=options.epochs,
         batch_size=options.batch_size,
         n_negatives=options.negatives,
         learning_rate=options.learning_rate,
+        kept=options.kept,
+        distil=options.distil,
         seed=options.seed,
     )
     corpus = read_corpus(options.path)
@@ -85,10 +101,8 @@ def run(options: argparse.Namespace) -> None:
         _print_table(report.to_dict(), options.out)
 
 
-def _data(options: argparse.Namespace, documents: Any) -> tuple[dict[str, Example], HeldOut | None, str]:
+def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, Example], HeldOut | None, str]:
     """Examples, what is held out, and what the data is called."""
-    import random
-
     from late_rerank.corpus import read_qrels, read_queries
     from late_rerank.train import judged_examples, paired_examples, unlabelled_examples
     from late_rerank.train.adapting import HeldOut
@@ -102,21 +116,40 @@ def _data(options: argparse.Namespace, documents: Any) -> tuple[dict[str, Exampl
         examples = unlabelled_examples(documents, n=options.n_queries or 2000, seed=options.seed)
         return examples, held_out, f"{name}, without labels"
     if options.pairs is not None:
+        name = f"{name}, {options.pairs.name}"
         examples = paired_examples(options.pairs, documents)
-        return _drawn(examples, options), held_out, f"{name}, {options.pairs.name}"
-    queries, qrels = read_queries(folder), read_qrels(folder, options.split)
-    examples = judged_examples(documents, queries, qrels)
+        queries, qrels = {each: example.query for each, example in examples.items()}, _pairs_in(documents, examples)
+    else:
+        name = f"{name} {options.split}"
+        queries, qrels = read_queries(folder), read_qrels(folder, options.split)
+        examples = judged_examples(documents, queries, qrels)
     if held_out is None:
-        names = sorted(examples)
-        random.Random(0).shuffle(names)  # the same ones whatever the seed: two trainings can be compared
-        kept = names[::_HELD_OUT][:_MOST_HELD_OUT]
-        held_out = HeldOut(
-            {query: queries[query] for query in kept},
-            {query: qrels[query] for query in kept},
-            f"{len(kept)} queries of {name} {options.split}",
-        )
-        examples = {query: example for query, example in examples.items() if query not in held_out.queries}
-    return _drawn(examples, options), held_out, f"{name} {options.split}"
+        held_out = _tenth([each for each in sorted(examples) if each in qrels], queries, qrels, name)
+        examples = {each: example for each, example in examples.items() if each not in held_out.queries}
+    return _drawn(examples, options), held_out if held_out.queries else None, name
+
+
+def _pairs_in(documents: list[Candidate], examples: dict[str, Example]) -> dict[str, dict[str, int]]:
+    """Judgements of the pairs whose documents are all in the corpus, letter for letter: the others can't be found in it."""
+    ids = {document.text: document.id for document in documents if document.id is not None}
+    return {
+        name: {ids[text]: 1 for text in example.documents}
+        for name, example in examples.items()
+        if all(text in ids for text in example.documents)
+    }
+
+
+def _tenth(names: list[str], queries: dict[str, str], qrels: dict[str, dict[str, int]], data: str) -> HeldOut:
+    """Every tenth query, drawn by chance."""
+    import random
+
+    from late_rerank.train.adapting import HeldOut
+
+    random.Random(0).shuffle(names)  # the same ones whatever the seed: two trainings can be compared
+    kept = names[::_HELD_OUT][:_MOST_HELD_OUT]
+    return HeldOut(
+        {name: queries[name] for name in kept}, {name: qrels[name] for name in kept}, f"{len(kept)} queries of {data}"
+    )
 
 
 def _drawn(examples: dict[str, Example], options: argparse.Namespace) -> dict[str, Example]:

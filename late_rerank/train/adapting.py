@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from late_rerank.train.unfinished import Unfinished
 from late_rerank.warn import warn_caller
 
 _DEPTH = 100
+_PROJECTED_FROM = 200
 _UNFINISHED = "checkpoints"
 
 
@@ -150,6 +152,7 @@ def adapt(
     with Reranker(recipe.model, store=MemoryStore(max_bytes=None) if store is None else store, device=device) as reranker:
         with timer.stage("mining"):
             rows = unfinished.rows(lambda: mine(reranker, retriever, examples, recipe, progress=progress))
+            tunable.project(_texts(rows))
         _check_rows(rows, examples, recipe)
         trained = train(tunable, rows, recipe, unfinished, progress=progress)
         method, trained_on = tunable.method, str(tunable.encoder.device)
@@ -203,6 +206,12 @@ def _check_rows(rows: Sequence[Row], examples: Mapping[str, Example], recipe: Re
             f"{n_left_out} of {len(examples)} queries are not trained on: the corpus has no {recipe.n_negatives} others to "
             "tell their documents from"
         )
+
+
+def _texts(rows: Sequence[Row]) -> list[str]:
+    """Some of them, documents and queries."""
+    some = random.Random(0).sample(rows, min(_PROJECTED_FROM, len(rows)))
+    return [text for row in some for text in (row.query, row.positive, row.negatives[0])]
 
 
 def _measured(before: Reranker, out: Path, retriever: Retriever, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:

@@ -30,7 +30,8 @@ ranked = Reranker(model="{name}").rerank("query", ["text a", "text b"])  # the f
 
 - Data: {data}; {n_queries} queries, {n_pairs} pairs of a query and a document that answers it, {n_rows} rows with hard
   negatives.
-- Method: {method}; {epochs} epochs of batches of {batch_size}, learning rate {rate:g}, seed {seed}; softmax over mean
+- Method: {method}; {epochs} epochs of batches of {batch_size}, learning rate {rate:g}, seed {seed}, {kept:.0%} of the change
+  kept; softmax over mean
   MaxSim times {scale:g}, of each query's document among its {n_negatives} hard negatives and the documents of the batch.
 - Cost: {minutes:.0f} minutes on {device}.
 - Licence: that of the base model, and whatever the data asks for. Don't publish weights that were trained on data whose licence

@@ -12,12 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
 from sentence_transformers.base.sampler import BatchSamplers
-from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
-from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
 from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from late_rerank.errors import MissingDependencyError
+from late_rerank.train.loss import Loss
 from late_rerank.train.negatives import Row
 from late_rerank.train.recipe import Recipe
 from late_rerank.train.tunable import TunableModel
@@ -66,17 +65,17 @@ def train(
     """
     from datasets import Dataset  # noqa: PLC0415 - an extra
 
-    columns = {"query": [row.query for row in rows], "positive": [row.positive for row in rows]}
+    columns: dict[str, list[Any]] = {"query": [row.query for row in rows], "positive": [row.positive for row in rows]}
     for i in range(recipe.n_negatives):
         columns[f"negative_{i + 1}"] = [row.negatives[i] for row in rows]
+    if recipe.distil:
+        columns["label"] = [list(row.scores) for row in rows]
     trainer = _Trainer(
         tunable=model,
         model=model.encoder,
         args=_arguments(model, recipe, unfinished.folder),
         train_dataset=Dataset.from_dict(columns),
-        loss=MultiVectorMultipleNegativesRankingLoss(
-            model.encoder, scale=recipe.scale, similarity_fct=mean_colbert_scores, mini_batch_size=recipe.batch_size
-        ),
+        loss=Loss(model.encoder, recipe),
         callbacks=[_Bar(shown=progress)],
     )
     trainer.remove_callback(PrinterCallback)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from sentence_transformers import MultiVectorEncoder
+from sentence_transformers.base.modules import Dense
 
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.loading import load_checkpoint, load_minilm, local_folder, quiet_loading
 from late_rerank.errors import MissingDependencyError
 from late_rerank.train.recipe import Recipe
+
+_TOKENS = "token_embeddings"
+_LORA_A = "lora_A"  # peft's name of the factor that begins with chance; the other one begins with zeros
 
 
 class TunableModel:
@@ -23,6 +28,7 @@ class TunableModel:
         device: A torch device; None for the fastest there is.
 
     Attributes:
+        recipe: As given.
         encoder: sentence-transformers' model, to be trained; its projection too, where it has one.
 
     Raises:
@@ -37,8 +43,9 @@ class TunableModel:
         else:
             self.encoder, _ = load_checkpoint(local_folder(recipe.model), device)
         _without_dropout(self.encoder)
-        self._rank = recipe.rank
+        self.recipe = recipe
         self._adapter: Any = self._with_lora(recipe) if recipe.method == "lora" else None
+        self._before = self._untrained()
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -51,7 +58,7 @@ class TunableModel:
         if self._adapter is None:
             return "all weights"
         beside = "" if all("lora_" in name for name in self.trainable) else ", and the whole projection"
-        return f"LoRA of rank {self._rank} on every linear layer of the transformer{beside}"
+        return f"LoRA of rank {self.recipe.rank} on every linear layer of the transformer{beside}"
 
     @property
     def document_tokens(self) -> int:
@@ -61,11 +68,34 @@ class TunableModel:
         lengths = (transformer.document_length, self.encoder.tokenizer.model_max_length, positions)
         return min(int(length) for length in lengths if length)
 
+    def project(self, texts: Sequence[str]) -> None:
+        """Add a projection to `Recipe.dim`, where that asks for one: onto the directions in which token vectors differ most.
+
+        Args:
+            texts: Of the corpus and its queries, a few hundred.
+
+        Raises:
+            ValueError: The model has no more components than that.
+        """
+        dim, has = self.recipe.dim, int(self.encoder.get_embedding_dimension() or 0)
+        if dim is None:
+            return
+        if dim >= has:
+            raise ValueError(f"dim={dim}: {self.recipe.model} has {has} components, and a projection can only leave fewer")
+        vectors = torch.cat([torch.as_tensor(rows) for rows in self.encoder.encode_document(list(texts))]).double().cpu()
+        _, directions = torch.linalg.eigh(vectors.T @ vectors)  # about the origin, since MaxSim takes cosines from there
+        weight = directions.flip(1)[:, :dim].T.float().contiguous().to(self.encoder.device)
+        projection = Dense(has, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=_TOKENS)
+        self.encoder.insert(len(self.encoder) - 1, projection)  # before they are made unit vectors
+        self._before = self._untrained()
+
     def save(self, folder: Path) -> None:
         """Write the adapted model, whole, as sentence-transformers' format; and LoRA's matrices alone, under `adapter`.
 
-        With LoRA its matrices are added into the weights first: this object is no longer one to be trained.
+        `Recipe.kept` is applied, and with LoRA its matrices are added into the weights: this object is no longer one to be
+        trained.
         """
+        self._go_back()
         if self._adapter is not None:
             self._adapter.save_pretrained(str(folder / "adapter"))
             transformer: Any = self.encoder[0]
@@ -73,6 +103,17 @@ class TunableModel:
             self._adapter = None
         with quiet_loading():
             self.encoder.save_pretrained(str(folder), create_model_card=False)
+
+    def _untrained(self) -> dict[str, torch.Tensor]:
+        """What training changes, as it is now; of LoRA's two factors the one that decides."""
+        return {name: weight.detach().clone() for name, weight in self.trainable.items() if _LORA_A not in name}
+
+    @torch.no_grad()
+    def _go_back(self) -> None:
+        """Leave `Recipe.kept` of the change. LoRA's is a product: it suffices to shorten one factor, which was zero before."""
+        for name, weight in self.trainable.items():
+            if name in self._before:
+                weight.lerp_(self._before[name], 1 - self.recipe.kept)
 
     def _with_lora(self, recipe: Recipe) -> Any:
         try:

@@ -49,10 +49,10 @@ class Unfinished:
         """Those of before, to the letter, else those that `mine` gives, kept."""
         kept = self.folder / "rows.json"
         if kept.is_file():
-            return [Row(query, positive, tuple(negatives)) for query, positive, negatives in json.loads(kept.read_text())]
+            return [Row(query, positive, *map(tuple, lists)) for query, positive, *lists in json.loads(kept.read_text())]
         rows = mine()
         scratch = kept.with_suffix(".new")
-        scratch.write_text(json.dumps([[row.query, row.positive, row.negatives] for row in rows]))
+        scratch.write_text(json.dumps([list(vars(row).values()) for row in rows]))
         scratch.replace(kept)
         return rows
 

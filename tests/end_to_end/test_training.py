@@ -44,7 +44,9 @@ def pairs(n=48):
 PAIRS = pairs()
 DOCUMENTS = [Candidate(text, name) for name, (_, text) in PAIRS.items()]
 EXAMPLES = {name: Example(query, (text,)) for name, (query, text) in PAIRS.items()}
-RECIPE = Recipe(epochs=4, batch_size=8, n_negatives=1, negatives_from=10, learning_rate=3e-3, rank=4, document_tokens=32)
+RECIPE = Recipe(
+    epochs=4, batch_size=8, n_negatives=1, negatives_from=10, learning_rate=3e-3, kept=1.0, rank=4, document_tokens=32
+)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,75 @@ def test_a_projection_is_adapted_too(tmp_path, retriever):
     assert report.method.endswith(", and the whole projection")
 
 
+def test_half_of_the_change_is_kept(checkpoint, retriever, tmp_path):
+    """LoRA's two factors must be shortened as one: the weights' own change halves, not quarters."""
+    import peft
+    from safetensors.torch import load_file
+
+    factors = {}
+    for kept in (1.0, 0.5):
+        out = tmp_path / str(kept)
+        settings = recipe(checkpoint, epochs=1, precision="float32", kept=kept)
+        adapt(retriever, EXAMPLES, out, recipe=settings)
+        factors[kept] = load_file(out / "adapter" / "adapter_model.safetensors")
+    assert peft.PeftConfig.from_pretrained(str(tmp_path / "0.5" / "adapter")).r == 4
+    for name, whole in factors[1.0].items():
+        share = 1.0 if "lora_A" in name else 0.5
+        np.testing.assert_allclose(factors[0.5][name], share * whole, atol=1e-6)
+    moved = {kept: np.abs(_weights(tmp_path / str(kept)) - _weights(checkpoint)).max() for kept in (1.0, 0.5)}
+    assert moved[0.5] == pytest.approx(moved[1.0] / 2, rel=1e-3)
+
+
+def _weights(folder):
+    """One of the transformer's matrices."""
+    from sentence_transformers import MultiVectorEncoder
+
+    return next(
+        weight.detach().numpy()
+        for name, weight in MultiVectorEncoder(str(folder)).named_parameters()
+        if name.endswith("attention.self.query.weight")
+    )
+
+
+def test_a_projection_leaves_fewer_components_and_a_teacher_keeps_them_meaningful(checkpoint, retriever, tmp_path):
+    settings = recipe(checkpoint, epochs=2, dim=8, distil=1.0, kept=1.0)
+    examples = dict(list(EXAMPLES.items())[:-8])
+    report = adapt(retriever, examples, tmp_path / "out", recipe=settings, held_out=held_out(8))
+    assert report.method.endswith(", and the whole projection")
+    with Reranker(str(tmp_path / "out"), backend="torch") as reranker:
+        assert reranker.encoder.dim == 8
+        ranked = reranker.rerank("a b c", DOCUMENTS)
+    assert len(ranked) == len(DOCUMENTS)
+    with pytest.raises(ValueError, match="a projection can only leave fewer"):
+        adapt(retriever, EXAMPLES, tmp_path / "wider", recipe=recipe(checkpoint, dim=4096))
+
+
+def test_training_with_a_teacher_alone_ranks_as_the_teacher_does(checkpoint, retriever):
+    """Rows of a distilled training carry its scores: of the judged document, lifted, and of each negative."""
+    from late_rerank.train.negatives import mine
+
+    settings = recipe(checkpoint, epochs=1, distil=1.0, n_negatives=2)
+    with Reranker(str(checkpoint), backend="torch") as reranker:
+        rows = mine(reranker, retriever, EXAMPLES, settings)
+        plain = mine(reranker, retriever, EXAMPLES, recipe(checkpoint, epochs=1, n_negatives=2))
+        maxima = reranker.token_maxima(rows[0].query, [rows[0].positive, *rows[0].negatives]).mean(axis=1)
+    assert {len(row.scores) for row in rows} == {3}
+    assert {row.scores for row in plain} == {()}
+    assert rows[0].scores[0] > maxima[0]
+    assert rows[0].scores == pytest.approx(maxima, abs=0.2)
+
+
+def test_of_many_documents_a_query_some_are_shown(checkpoint, retriever):
+    from late_rerank.train.negatives import mine
+
+    many = {"q": Example("a b c", tuple(document.text for document in DOCUMENTS[:12]))}
+    with Reranker(str(checkpoint), backend="torch") as reranker:
+        rows = mine(reranker, retriever, many, recipe(checkpoint, epochs=3, documents_per_query=4))
+    assert len(rows) == 12
+    assert len({row.positive for row in rows[:4]}) == 4
+    assert len({row.positive for row in rows}) > 4
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, retriever):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds something already"):
@@ -260,7 +331,9 @@ def test_the_command_trains_without_labels_and_on_pairs(checkpoint, tmp_path):
     pairs_file.write_text("".join(json.dumps({"query": f"a b {i}", "id": str(i)}) + "\n" for i in range(40)))
     done = run_command("train", corpus, "--pairs", pairs_file, *settings, "--out", tmp_path / "paired", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["n_pairs"] == 40
+    told = json.loads(done.stdout)
+    assert (told["n_pairs"], told["held_out"]["n_queries"]) == (36, 4)
+    assert told["held_out"]["data"] == "4 queries of corpus.jsonl, pairs.jsonl"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Reranker(str(tmp_path / "paired"), backend="torch").close()
