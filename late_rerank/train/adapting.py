@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,15 +16,13 @@ from late_rerank.timing import Timer
 from late_rerank.train.card import write_card
 from late_rerank.train.checks import FEWEST_PAIRS, checked_examples
 from late_rerank.train.examples import Example
+from late_rerank.train.fitting import check_out, fit
 from late_rerank.train.negatives import Row, mine
 from late_rerank.train.recipe import Recipe
-from late_rerank.train.training import check_packages, train
-from late_rerank.train.tunable import TunableModel
-from late_rerank.train.unfinished import Unfinished
+from late_rerank.train.training import check_packages
 from late_rerank.warn import warn_caller
 
 _DEPTH = 100
-_PROJECTED_FROM = 200
 _UNFINISHED = "checkpoints"
 
 
@@ -143,43 +140,38 @@ def adapt(
         MissingDependencyError: A package of the extra `train` isn't installed.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    _check_out(out)
+    check_out(out)
     examples = checked_examples(examples, _held_out_queries(held_out))
     check_packages()
-    tunable, timer = TunableModel(recipe, device), Timer(("mining", "measuring"))
-    unfinished = Unfinished(out / _UNFINISHED, recipe, examples)
+    timer = Timer(("mining", "measuring"))
     # Without a bound: what was evicted would be encoded again before it is scored.
     with Reranker(recipe.model, store=MemoryStore(max_bytes=None) if store is None else store, device=device) as reranker:
-        with timer.stage("mining"):
-            rows = unfinished.rows(lambda: mine(reranker, retriever, examples, recipe, progress=progress))
-            tunable.project(_texts(rows))
-        _check_rows(rows, examples, recipe)
-        trained = train(tunable, rows, recipe, unfinished, progress=progress)
-        method, trained_on = tunable.method, str(tunable.encoder.device)
-        tunable.save(out)
+
+        def mined() -> list[Row]:
+            with timer.stage("mining"):
+                rows = mine(reranker, retriever, examples, recipe, progress=progress)
+            _check_rows(rows, examples, recipe)
+            return rows
+
+        fitted = fit(mined, examples, out, recipe, device=device, progress=progress)
         with timer.stage("measuring"):
             measured = _measured(reranker, out, retriever, held_out, progress=progress) if held_out else {}
     report = TrainingReport(
         recipe=recipe,
         data=data,
-        n_queries=len({row.query for row in rows}),
-        n_pairs=len(rows) // recipe.epochs,
-        n_rows=len(rows),
-        losses=trained.losses,
-        method=method,
-        device=trained_on,
-        seconds={**{name: ms / 1000 for name, ms in timer.ms.items()}, "training": trained.seconds},
+        n_queries=len({row.query for row in fitted.rows}),
+        n_pairs=len(fitted.rows) // recipe.epochs,
+        n_rows=len(fitted.rows),
+        losses=fitted.trained.losses,
+        method=fitted.method,
+        device=fitted.device,
+        seconds={**{name: ms / 1000 for name, ms in timer.ms.items()}, "training": fitted.trained.seconds},
         held_out=held_out,
         **measured,
     )
     write_card(out, report.to_dict())
-    unfinished.remove()
+    fitted.unfinished.remove()
     return report
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not (out / _UNFINISHED).is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} holds something already; give a new or an empty folder")
 
 
 def _held_out_queries(held_out: HeldOut | None) -> Sequence[str]:
@@ -206,12 +198,6 @@ def _check_rows(rows: Sequence[Row], examples: Mapping[str, Example], recipe: Re
             f"{n_left_out} of {len(examples)} queries are not trained on: the corpus has no {recipe.n_negatives} others to "
             "tell their documents from"
         )
-
-
-def _texts(rows: Sequence[Row]) -> list[str]:
-    """Some of them, documents and queries."""
-    some = random.Random(0).sample(rows, min(_PROJECTED_FROM, len(rows)))
-    return [text for row in some for text in (row.query, row.positive, row.negatives[0])]
 
 
 def _measured(before: Reranker, out: Path, retriever: Retriever, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:

@@ -13,7 +13,7 @@ from checkpoints import native, pylate
 from late_rerank import Candidate, Reranker
 from late_rerank.errors import MissingDependencyError
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.train import Example, Recipe, adapt, adapting
+from late_rerank.train import Example, Recipe, adapt, adapting, fitting
 from late_rerank.train import training as training_module
 from late_rerank.train.adapting import HeldOut
 
@@ -276,7 +276,7 @@ def test_a_corpus_without_other_documents_is_told_before_training(checkpoint, tm
 
 def test_a_setting_may_be_changed_as_long_as_nothing_is_trained(checkpoint, retriever, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(adapting, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(fitting, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             adapt(retriever, EXAMPLES, str(tmp_path / "out"), recipe=recipe(checkpoint, epochs=1))
     assert (tmp_path / "out" / "checkpoints" / "rows.json").is_file()
