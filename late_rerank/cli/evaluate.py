@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> None:
 
     _check(options)
     setups = [] if options.compare is None else setups_of(options)
+    _check_models({setup.model for setup in setups})
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
         report = _comparison(options, judged)
@@ -57,6 +58,14 @@ def run(options: argparse.Namespace) -> None:
     print_json(report) if options.json else _print_table(report)
     if options.write_run:  # last: an id that a run can't hold must not cost the figures
         _write(options, result)
+
+
+def _check_models(names: set[str]) -> None:
+    if names:
+        from late_rerank.encode.loading import check_model
+
+        for name in sorted(names):  # a wrong one is told now, not when those before it are done
+            check_model(name)
 
 
 def _check(options: argparse.Namespace) -> None:

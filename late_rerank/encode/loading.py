@@ -18,7 +18,7 @@ from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers.utils import logging as transformers_logging
 
-from late_rerank.encode.builtin import MINILM_QUERY_TOKENS, MINILM_WINDOW_TOKENS, minilm_source
+from late_rerank.encode.builtin import MINILM, MINILM_QUERY_TOKENS, MINILM_WINDOW_TOKENS, minilm_source
 from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
 from late_rerank.encode.tokens import PROBE
 from late_rerank.errors import ModelError
@@ -66,6 +66,16 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
         )
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint
+
+
+def check_model(name: str) -> None:
+    """See to it, without loading its weights, that a model is there and is what it says.
+
+    Raises:
+        ModelError: It isn't.
+    """
+    if name != MINILM:
+        read_checkpoint(local_folder(name))
 
 
 def local_folder(name: str) -> Path:

@@ -229,13 +229,17 @@ def _rerankers(
 ) -> dict[tuple[int, str], Reranker]:
     """One a packing, with the vectors of all candidates; a document is encoded once a pooling."""
     run = {name: judged.run.get(name, []) for name in names}
-    found = {}
-    for pooling in dict.fromkeys(pooling for pooling, _ in grid.packings):
-        codecs = [codec for other, codec in grid.packings if other == pooling]
-        rerankers = loaded(pooling, codecs)
-        index_all(rerankers, run, progress=progress)
-        found.update({(pooling, codec): reranker for codec, reranker in zip(codecs, rerankers, strict=True)})
-    return found
+    codecs: dict[int, list[str]] = {}
+    for pooling, codec in grid.packings:
+        codecs.setdefault(pooling, []).append(codec)
+    rerankers = {pooling: loaded(pooling, packed) for pooling, packed in codecs.items()}  # what can't pool is told at once
+    for group in rerankers.values():
+        index_all(group, run, progress=progress)
+    return {
+        (pooling, codec): reranker
+        for pooling, group in rerankers.items()
+        for codec, reranker in zip(codecs[pooling], group, strict=True)
+    }
 
 
 def _maxsim(reranker: Reranker, query: str, candidates: Sequence[Candidate]) -> F32:

@@ -42,6 +42,13 @@ def evaluated(folder, model, capsys):
     return run
 
 
+def test_a_wrong_model_among_several_is_told_before_any_is_run(folder, model, tmp_path, capsys):
+    store = tmp_path / "store"
+    assert main(["eval", str(folder), "--compare", f"model={model},nowhere", "--store", str(store)]) == 1
+    assert "model='nowhere'" in capsys.readouterr().err
+    assert not store.exists()
+
+
 def test_compared_setups_are_rows_beside_the_first_ones_report(evaluated, model):
     report = evaluated("--compare", "codec=int8,binary", "k=2,5", "--pooling", "2")
     rows = report["compared"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from late_rerank import Candidate, Reranker
+from late_rerank.errors import IncompatibleError
 from late_rerank.evaluate import Judged, difference
 from late_rerank.evaluate.choices import read_choices
 from late_rerank.evaluate.evaluation import measure
@@ -171,6 +172,20 @@ def test_a_small_loss_in_every_query_is_no_chance():
         judged.qrels[name] = {f"{name}-15": 100, f"{name}-25": 1}  # at k=20 each loses .006
 
     assert tune(judged, SMALL, load=Loader()).picked.k == 30
+
+
+def test_a_model_that_cannot_pool_is_told_before_anything_is_encoded(tmp_path):
+    judged, load = world(15), Loader()
+
+    def refuses(model, pooling):
+        if pooling > 1:
+            raise IncompatibleError("it pools already")
+        return load(model, pooling)
+
+    with DiskStore(tmp_path) as store:
+        with pytest.raises(IncompatibleError, match="pools already"):
+            tune(judged, replace(SMALL, pooling=(1, 2)), store=store, load=refuses)
+        assert store.stats()["n_documents"] == 0
 
 
 def test_a_document_is_encoded_once_a_pooling_and_kept(tmp_path):
