@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from late_rerank.checks import check_budget, check_min_relevance, check_top_k
+from late_rerank.checks import check_budget, check_first_stage_weight, check_min_relevance, check_top_k
 from late_rerank.codecs import Codec
 from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
 from late_rerank.context.layout import ORDERS, Order
 from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
 from late_rerank.types import Candidate, RankedDocument
@@ -30,6 +31,7 @@ class Choice:
         budget_tokens: Of the whole context that `pack_context` makes of them; None for no budget: then the best ranked.
         order: How they are read: "relevance", "edges" or "source"; None for "relevance".
         count_tokens: As `pack_context` takes it; None for an estimate.
+        first_stage_weight: How much the scores that documents came with count for the order, as `Reranker.rerank` takes it.
 
     Raises:
         ValueError: A number is out of its range, the order isn't known, or order or count_tokens are given without a budget.
@@ -41,6 +43,7 @@ class Choice:
     budget_tokens: int | None = None
     order: Order | None = None
     count_tokens: Any = None
+    first_stage_weight: FirstStageWeight = 0.0
 
     def __post_init__(self) -> None:
         check_top_k(self.top_k)
@@ -50,6 +53,7 @@ class Choice:
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, or None, got {self.order!r:.60}")
         counter(self.count_tokens)
+        check_first_stage_weight(self.first_stage_weight)
         given = [name for name in ("order", "count_tokens") if getattr(self, name) is not None]
         if self.budget_tokens is None and given:
             raise ValueError(f"{' and '.join(given)} only count with a budget: give budget_tokens too, or leave them out")
@@ -90,11 +94,12 @@ def chosen(
         unscored ones. Empty where none is relevant enough, or nothing fits.
 
     Raises:
-        ValueError: The query is blank, or as `Reranker.rerank`.
+        ValueError: The query is blank, with a first stage's weight a candidate has no score, or as `Reranker.rerank`.
         MissingDocumentsError: With `on_missing="raise"`.
     """
     top_k = choice.top_k if choice.budget_tokens is None else None
-    ranking = reranker.rerank(query, candidates, top_k=top_k, min_relevance=choice.min_relevance)
+    more: dict[str, Any] = {"min_relevance": choice.min_relevance, "first_stage_weight": choice.first_stage_weight}
+    ranking = reranker.rerank(query, candidates, top_k=top_k, **more)
     if choice.budget_tokens is None:
         return [Chosen(document) for document in ranking]
     context = pack_context(

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_the_order_is_the_rerankers(ranker):
     expected = [ranked.text for ranked in Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=3)]
     assert contents(ranker.run(QUERY, documents())) == expected
     assert expected[0] == TEXTS[2]
+
+
+def test_the_retrievers_scores_count_where_they_are_asked_to():
+    ranker = LateRerankRanker(reranker=Reranker(FakeEncoder()), first_stage_weight=100)
+    given = [replace(document, score=float(i == 4)) for i, document in enumerate(documents())]
+    assert contents(ranker.run(QUERY, given))[0] == TEXTS[4]
+    with pytest.raises(ValueError, match="has no score"):
+        ranker.run(QUERY, [Document(content="cats"), *given])
+    with pytest.raises(ValueError, match="first_stage_weight must be 0 or more"):
+        LateRerankRanker(first_stage_weight=-1)
+    written = LateRerankRanker(first_stage_weight="auto").to_dict()
+    assert LateRerankRanker.from_dict(written).first_stage_weight == "auto"
 
 
 def test_scores_are_floats_and_the_retrievers_score_is_kept(ranker):

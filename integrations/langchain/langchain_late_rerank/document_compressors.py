@@ -17,6 +17,7 @@ from late_rerank import Reranker
 from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.stores import Store
 from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, reranker_from
 
@@ -79,6 +80,9 @@ class LateRerankCompressor(BaseDocumentCompressor):
             first and last; "source", as in their files, by metadata path, start and end.
         count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
             of tokens; None for an estimate.
+        first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
+            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
+            must have one, in its metadata as "retrieval_score", "relevance_score" or "score".
 
     Raises:
         ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
@@ -94,10 +98,11 @@ class LateRerankCompressor(BaseDocumentCompressor):
     budget_tokens: int | None = None
     order: Order | None = None
     count_tokens: Any = Field(default=None, repr=False)
+    first_stage_weight: FirstStageWeight = 0.0
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a compressor's arguments
         self,
         *,
         top_n: int | None = None,
@@ -109,9 +114,12 @@ class LateRerankCompressor(BaseDocumentCompressor):
         budget_tokens: int | None = None,
         order: Order | None = None,
         count_tokens: Any = None,
+        first_stage_weight: FirstStageWeight = 0.0,
     ) -> None:
         check_count("top_n", top_n, or_none=True)
-        Choice(top_n, min_relevance, budget_tokens, order, count_tokens)  # refuses what is wrong before a model is loaded
+        Choice(
+            top_n, min_relevance, budget_tokens, order, count_tokens, first_stage_weight
+        )  # refuses what is wrong before a model is loaded
         fields: dict[str, Any] = {  # typed as Any: the parent's own __init__ takes anything
             "top_n": count_or_default(top_n, 3, budget_tokens),
             "reranker": reranker_from(reranker, model=model, store=store, codec=codec),
@@ -119,6 +127,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
             "budget_tokens": budget_tokens,
             "order": order,
             "count_tokens": count_tokens,
+            "first_stage_weight": first_stage_weight,
         }
         super().__init__(**fields)
 
@@ -180,10 +189,12 @@ class LateRerankCompressor(BaseDocumentCompressor):
         for name in ("min_relevance", "budget_tokens", "order"):
             if getattr(self, name) is not None:
                 yield name, getattr(self, name)
+        if self.first_stage_weight:
+            yield "first_stage_weight", self.first_stage_weight
 
     def _chosen(self, documents: Sequence[Document], query: str, top_n: int | None = None) -> list[Chosen]:
         top_n = count_or_default(top_n or self.top_n, 3, self.budget_tokens)
-        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens)
+        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens, self.first_stage_weight)
         return chosen(self.reranker, query, candidates(documents), choice)
 
     def _run(self) -> Runnable[_Call, list[Document]]:

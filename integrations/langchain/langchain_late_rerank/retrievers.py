@@ -20,6 +20,7 @@ from late_rerank import Reranker
 from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.stores import Store
 from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
 
@@ -80,6 +81,9 @@ class LateRerankRetriever(BaseRetriever):
             first and last; "source", as in their files, by metadata path, start and end.
         count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
             of tokens; None for an estimate.
+        first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
+            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
+            must have one, in its metadata as "retrieval_score", "relevance_score" or "score".
         name: LangChain's: the name in traces.
         tags: LangChain's.
         metadata: LangChain's; "late_rerank_model" is added.
@@ -99,12 +103,13 @@ class LateRerankRetriever(BaseRetriever):
     budget_tokens: int | None = None
     order: Order | None = None
     count_tokens: Any = Field(default=None, repr=False)
+    first_stage_weight: FirstStageWeight = 0.0
     # A field, not a private attribute: configurable_fields makes the retriever anew from its fields for every configured call.
     reranker: Reranker = Field(repr=False)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(  # noqa: PLR0913 - its own eleven, and LangChain's three
+    def __init__(  # noqa: PLR0913 - its own twelve, and LangChain's three
         self,
         *,
         base_retriever: RetrieverLike,
@@ -118,13 +123,16 @@ class LateRerankRetriever(BaseRetriever):
         budget_tokens: int | None = None,
         order: Order | None = None,
         count_tokens: Any = None,
+        first_stage_weight: FirstStageWeight = 0.0,
         name: str | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         check_count("k", k, or_none=True)
         check_count("fetch_k", fetch_k, or_none=True)
-        Choice(k, min_relevance, budget_tokens, order, count_tokens)  # refuses what is wrong before a model is loaded
+        Choice(
+            k, min_relevance, budget_tokens, order, count_tokens, first_stage_weight
+        )  # refuses what is wrong before a model is loaded
         k = count_or_default(k, 3, budget_tokens)
         _check_enough(k, fetch_k)
         _warn_of_few(base_retriever, fetch_k)
@@ -140,6 +148,7 @@ class LateRerankRetriever(BaseRetriever):
             "budget_tokens": budget_tokens,
             "order": order,
             "count_tokens": count_tokens,
+            "first_stage_weight": first_stage_weight,
         }
         super().__init__(**fields, name=name, tags=tags, metadata=metadata)
 
@@ -171,12 +180,14 @@ class LateRerankRetriever(BaseRetriever):
         for name in ("min_relevance", "budget_tokens", "order"):
             if getattr(self, name) is not None:
                 yield name, getattr(self, name)
+        if self.first_stage_weight:
+            yield "first_stage_weight", self.first_stage_weight
 
     def _choice(self, k: int | None) -> Choice:
         check_count("k", k, or_none=True)
         k = count_or_default(k or self.k, 3, self.budget_tokens)
         _check_enough(k, self.fetch_k)
-        return Choice(k, self.min_relevance, self.budget_tokens, self.order, self.count_tokens)
+        return Choice(k, self.min_relevance, self.budget_tokens, self.order, self.count_tokens, self.first_stage_weight)
 
     def _best(self, found: object, query: str, choice: Choice) -> list[Document]:
         documents = checked(found, "the base retriever's result")

@@ -1,5 +1,6 @@
 """LlamaIndex's contract of a node postprocessor (research: section 2.1), item by item."""
 
+import pickle
 import threading
 
 import pytest
@@ -43,6 +44,19 @@ class TestRanking:
     def test_top_n_is_3_by_default_and_more_than_there_are_is_all(self, encoder, nodes):
         assert len(LateRerank(model=encoder).postprocess_nodes(nodes, BUNDLE)) == 3
         assert len(LateRerank(50, model=encoder).postprocess_nodes(nodes, BUNDLE)) == len(nodes)
+
+    def test_the_retrievers_scores_count_where_they_are_asked_to(self, encoder, nodes):
+        for i, node in enumerate(nodes):
+            node.score = float(i == 3)
+        weighed = LateRerank(1, model=encoder, first_stage_weight=100)
+        assert texts(weighed.postprocess_nodes(nodes, BUNDLE)) == [TEXTS[3]]
+        assert texts(pickle.loads(pickle.dumps(weighed)).postprocess_nodes(nodes, BUNDLE)) == [TEXTS[3]]
+        assert texts(LateRerank(1, model=encoder).postprocess_nodes(nodes, BUNDLE)) == [TEXTS[BEST[0]]]
+        nodes[0].score = None
+        with pytest.raises(ValueError, match=r"candidates\[0\] has no score"):
+            weighed.postprocess_nodes(nodes, BUNDLE)
+        with pytest.raises(TypeError, match="first_stage_weight"):
+            LateRerank(model=encoder, first_stage_weight="much")
 
     def test_a_missing_query_is_a_value_error(self, rerank, nodes):
         with pytest.raises(ValueError, match=r"^Missing query bundle in extra info\.$"):

@@ -30,6 +30,7 @@ SETTINGS = {
     "budget_tokens": 500,
     "order": "edges",
     "count_tokens": len,
+    "first_stage_weight": "auto",
 }
 
 
@@ -60,6 +61,7 @@ class TestDicts:
             "budget_tokens": None,
             "order": None,
             "count_tokens": None,
+            "first_stage_weight": 0.0,
             "model": "minilm",
             "store": str(tmp_path / "vectors"),
             "codec": "int4",
@@ -135,7 +137,7 @@ class TestPickling:
     def test_what_comes_from_the_reranker_is_pickled_once_within_it(self, rerank):
         """Else `__init__` would refuse both, and the framework would go round it without a word."""
         kept = {"top_n", "keep_retrieval_score", "keep_late_rerank_score", "reranker", "callback_manager"}
-        choice = {"min_relevance", "budget_tokens", "order", "count_tokens"}
+        choice = {"min_relevance", "budget_tokens", "order", "count_tokens", "first_stage_weight"}
 
         assert set(rerank.__getstate__()["__dict__"]) == kept | choice
 

@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_late_rerank import LateRerankCompressor
+from langchain_core.runnables import RunnableLambda
+from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
 from pydantic import ValidationError
 from support import BEST, QUERY, TEXTS, documents, texts
 
@@ -33,6 +34,40 @@ async def test_no_documents_give_none_without_touching_the_model(compressor, enc
     assert await compressor.acompress_documents([], "") == []
     assert compressor.rerank([], "") == []
     assert (encoder.n_queries, encoder.n_documents) == (0, 0)
+
+
+@pytest.mark.parametrize("weight", [100, "auto"])
+def test_the_retrievers_scores_count_where_they_are_asked_to(weight, reranker):
+    found = documents()
+    for i, document in enumerate(found):
+        document.metadata["score"] = 100.0 if i == 4 else float(i == 2)  # one document stands out: "auto" trusts that
+    weighed = LateRerankCompressor(reranker=reranker, first_stage_weight=weight)
+    ranked = weighed.compress_documents(found, QUERY)
+    by_maxsim = LateRerankCompressor(reranker=reranker).compress_documents(found, QUERY)
+
+    assert texts(by_maxsim)[0] == BEST
+    if weight == 100:
+        assert texts(ranked)[0] == TEXTS[4]
+        assert "first_stage_weight=100" in repr(weighed)
+    assert {document.id: document.metadata["late_rerank_score"] for document in ranked}[ranked[0].id] == pytest.approx(
+        reranker.rerank(QUERY, [ranked[0].page_content])[0].score
+    )
+
+
+def test_a_weight_needs_scores_and_must_be_one(reranker, loads):
+    with pytest.raises(ValueError, match="has no score: first_stage_weight needs"):
+        LateRerankCompressor(reranker=reranker, first_stage_weight=1).compress_documents(documents(), QUERY)
+    with pytest.raises(ValueError, match="first_stage_weight must be 0 or more"):
+        LateRerankCompressor(first_stage_weight=-1.0)
+    assert loads == []
+
+
+def test_a_retriever_passes_the_weight_on(reranker):
+    given = documents()
+    for i, document in enumerate(given):
+        document.metadata["score"] = float(i == 4)
+    retriever = LateRerankRetriever(base_retriever=RunnableLambda(lambda _: given), reranker=reranker, first_stage_weight=100)
+    assert texts(retriever.invoke(QUERY))[0] == TEXTS[4]
 
 
 @pytest.mark.parametrize("top_n", [0, -1])
@@ -77,7 +112,7 @@ def test_unknown_arguments_are_refused(reranker, compressor):
 
 def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankCompressor).parameters
-    choice = ["min_relevance", "budget_tokens", "order", "count_tokens"]
+    choice = ["min_relevance", "budget_tokens", "order", "count_tokens", "first_stage_weight"]
     assert list(parameters) == ["top_n", "reranker", "model", "store", "codec", *choice]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", *choice}

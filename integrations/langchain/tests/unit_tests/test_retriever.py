@@ -96,7 +96,7 @@ def test_type_checkers_see_the_arguments():
     assert list(parameters)[:7] == ["base_retriever", "k", "fetch_k", "reranker", "model", "store", "codec"]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
-    choice = {"min_relevance", "budget_tokens", "order", "count_tokens"}
+    choice = {"min_relevance", "budget_tokens", "order", "count_tokens", "first_stage_weight"}
     assert own == {"base_retriever", "k", "fetch_k", "reranker", *choice}
 
 

@@ -19,6 +19,7 @@ from late_rerank import Reranker
 from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.maxsim import Kernel
 from late_rerank.relevance import Calibration
 from late_rerank.stores import Store
@@ -71,6 +72,9 @@ class LateRerank(BaseNodePostprocessor):
             and last; "source", as in their documents.
         count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
             of tokens; None for an estimate.
+        first_stage_weight: How much the scores that nodes came with count for their order, higher ones being better: 0, the
+            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each node must
+            have one.
         callback_manager: LlamaIndex's; engines put theirs in its place.
 
     Raises:
@@ -88,6 +92,7 @@ class LateRerank(BaseNodePostprocessor):
     budget_tokens: int | None = Field(description="What the nodes' texts may take of a prompt, in tokens.")
     order: Order | None = Field(description="How nodes are ordered within a budget.")
     count_tokens: _Counter = Field(repr=False, description="What counts the budget's tokens; None for an estimate.")
+    first_stage_weight: FirstStageWeight = Field(description="How much the scores that nodes came with count for their order.")
     # Frozen: the reranker is made from them once. They always say what runs, whichever way it was given.
     model: _Model = Field(frozen=True, description="A name, a folder, or an Encoder.")
     # Not shown: a Redis URL may hold a password, and reprs end up in logs.
@@ -122,10 +127,11 @@ class LateRerank(BaseNodePostprocessor):
         budget_tokens: int | None = None,
         order: Order | None = None,
         count_tokens: Any = None,
+        first_stage_weight: FirstStageWeight = 0.0,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         check_count("top_n", top_n, or_none=True)  # before a model is loaded
-        Choice(top_n, min_relevance, budget_tokens, order, count_tokens)
+        Choice(top_n, min_relevance, budget_tokens, order, count_tokens, first_stage_weight)
         ready = reranker_from(
             reranker,
             model=model,
@@ -147,6 +153,7 @@ class LateRerank(BaseNodePostprocessor):
             "budget_tokens": budget_tokens,
             "order": order,
             "count_tokens": count_tokens,
+            "first_stage_weight": first_stage_weight,
             "keep_retrieval_score": keep_retrieval_score,
             "keep_late_rerank_score": keep_late_rerank_score,
             "reranker": ready,
@@ -165,7 +172,7 @@ class LateRerank(BaseNodePostprocessor):
         if not nodes:
             return []
         top_n = count_or_default(self.top_n, 3, self.budget_tokens)
-        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens)
+        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens, self.first_stage_weight)
         name = self.reranker.model_name
         at_most = len(nodes) if top_n is None else top_n  # the event takes no None
         # After the checks, so that each start has its end.

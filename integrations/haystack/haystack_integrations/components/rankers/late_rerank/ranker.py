@@ -22,6 +22,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
+from late_rerank.fusion import FirstStageWeight
 from late_rerank.stores import Store
 from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
 
@@ -60,6 +61,9 @@ class LateRerankRanker:
             first and last; "source", as in their files, by "path", "start" and "end" in `meta`.
         count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
             of tokens; None for an estimate. A file of a pipeline can only name a function.
+        first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
+            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
+            must have one.
 
     Raises:
         ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
@@ -83,9 +87,10 @@ class LateRerankRanker:
         budget_tokens: int | None = None,
         order: Order | None = None,
         count_tokens: Any = None,
+        first_stage_weight: FirstStageWeight = 0.0,
     ) -> None:
         check_count("top_k", top_k, or_none=True)
-        Choice(top_k, min_relevance, budget_tokens, order, count_tokens)
+        Choice(top_k, min_relevance, budget_tokens, order, count_tokens, first_stage_weight)
         _check_threshold(score_threshold)
         _check_fields(meta_fields_to_embed)
         _check_device(device)
@@ -104,6 +109,7 @@ class LateRerankRanker:
         self.budget_tokens = budget_tokens
         self.order = order
         self.count_tokens = count_tokens
+        self.first_stage_weight = first_stage_weight
         self._is_ours = reranker is None
         self._loading = Lock()
 
@@ -205,6 +211,7 @@ class LateRerankRanker:
             budget_tokens=self.budget_tokens,
             order=self.order,
             count_tokens=counter_written_down(self.count_tokens),
+            first_stage_weight=self.first_stage_weight,
         )
         return arguments
 
@@ -245,7 +252,8 @@ class LateRerankRanker:
         """What counts for one run."""
         budget = self.budget_tokens if budget_tokens is None else budget_tokens
         least = self.min_relevance if min_relevance is None else min_relevance
-        choice = Choice(count_or_default(top_k or self.top_k, 10, budget), least, budget, self.order, self.count_tokens)
+        at_most, weight = count_or_default(top_k or self.top_k, 10, budget), self.first_stage_weight
+        choice = Choice(at_most, least, budget, self.order, self.count_tokens, weight)
         if budget is None or threshold is None:
             return choice
         # What the threshold leaves out afterwards must not take room in the budget.
