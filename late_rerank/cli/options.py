@@ -58,12 +58,26 @@ def add_path(command: argparse.ArgumentParser) -> None:
 
 def share(text: str) -> float:
     """A number from 0 to 1."""
+    return _number(text, "from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def zero_or_more(text: str) -> float:
+    """A number from 0 up."""
+    return _number(text, "of 0 or more", lambda value: 0 <= value < float("inf"))
+
+
+def above_zero(text: str) -> float:
+    """A positive number."""
+    return _number(text, "above 0", lambda value: 0 < value < float("inf"))
+
+
+def _number(text: str, which: str, fits: Callable[[float], bool]) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+        value = float("nan")
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"must be a number {which}, got {text!r}")
     return value
 
 
@@ -81,15 +95,7 @@ def add_relevance(command: argparse.ArgumentParser) -> None:
 
 def weight_or_auto(text: str) -> float | str:
     """A number from 0 up, or "auto"."""
-    if text == "auto":
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f'must be a number of 0 or more, or "auto", got {text!r}')
-    return value
+    return text if text == "auto" else _number(text, 'of 0 or more, or "auto"', lambda value: 0 <= value < float("inf"))
 
 
 def add_first_stage_weight(command: argparse.ArgumentParser) -> None:

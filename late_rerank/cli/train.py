@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, add_store, at_least_one, blank_refused
+from late_rerank.cli.options import above_zero, add_json, add_store, at_least, at_least_one, blank_refused, zero_or_more
 
 if TYPE_CHECKING:
     from late_rerank.train import Example
@@ -46,18 +46,21 @@ def register(commands: Any) -> None:
         "--method", default="lora", choices=["lora", "full"], help="small matrices beside the weights, or all weights"
     )
     command.add_argument("--dim", type=at_least_one, help="components of a token vector, by a projection (default: as it has)")
-    command.add_argument("--epochs", type=at_least_one, default=2, help="how often each pair is seen (default: 2)")
-    command.add_argument("--batch-size", type=at_least_one, default=16, help="pairs a step (default: 16)")
+    command.add_argument("--epochs", type=at_least_one, default=2, help="how often each query is seen (default: 2)")
+    command.add_argument("--batch-size", type=at_least(2), default=16, help="pairs a step (default: 16)")
     command.add_argument("--negatives", type=at_least_one, default=3, help="hard negatives a pair (default: 3)")
-    command.add_argument("--learning-rate", type=float, help="at its peak (default: 0.0004; 0.00005 for all weights)")
+    command.add_argument("--learning-rate", type=above_zero, help="at its peak (default: 0.0004; 0.00005 for all weights)")
     command.add_argument(
-        "--distil", type=float, default=0.0, help="how much the scores of the model as it was count, with BM25's (default: 0)"
+        "--distil",
+        type=zero_or_more,
+        default=0.0,
+        help="how much it counts to keep to the scores of the model as it was and BM25's (default: 0)",
     )
     command.add_argument(
         "--kept",
-        type=float,
+        type=above_zero,
         default=0.5,
-        help="how much of what was learnt: 0 the model as it was, 1 as trained (default: 0.5)",
+        help="how much of what was learnt: above 0, where it would be the model as it was, to 1, as trained (default: 0.5)",
     )
     command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
     command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
@@ -106,8 +109,10 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
     from late_rerank.corpus import read_qrels, read_queries
     from late_rerank.train import judged_examples, paired_examples, unlabelled_examples
     from late_rerank.train.adapting import HeldOut
+    from late_rerank.warn import warn_caller
 
     folder = Path(options.path)
+    _check_judged(folder, options)
     name, held_out = folder.resolve().name, None
     if options.eval_split is not None:
         queries, qrels = read_queries(folder), read_qrels(folder, options.eval_split)
@@ -119,6 +124,11 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
         name = f"{name}, {options.pairs.name}"
         examples = paired_examples(options.pairs, documents)
         queries, qrels = {each: example.query for each, example in examples.items()}, _pairs_in(documents, examples)
+        if held_out is None and len(qrels) < len(examples):
+            warn_caller(
+                f"the documents of {len(examples) - len(qrels)} of {len(examples)} pairs don't stand in the corpus letter for "
+                f"letter: measured is a tenth of the other {len(qrels)} alone; --eval-split measures on judgements"
+            )
     else:
         name = f"{name} {options.split}"
         queries, qrels = read_queries(folder), read_qrels(folder, options.split)
@@ -127,6 +137,14 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
         held_out = _tenth([each for each in sorted(examples) if each in qrels], queries, qrels, name)
         examples = {each: example for each, example in examples.items() if each not in held_out.queries}
     return _drawn(examples, options), held_out if held_out.queries else None, name
+
+
+def _check_judged(folder: Path, options: argparse.Namespace) -> None:
+    if options.pairs is None and not options.unlabelled and not (folder / "queries.jsonl").is_file():
+        raise ValueError(
+            f"{folder} has no judgements (it is no BEIR folder: it has no queries.jsonl). Train on pairs with --pairs FILE, or "
+            "on the documents alone with --unlabelled"
+        )
 
 
 def _pairs_in(documents: list[Candidate], examples: dict[str, Example]) -> dict[str, dict[str, int]]:
@@ -171,6 +189,15 @@ def _print_table(report: dict[str, Any], out: Path) -> None:
         heads = {"first_stage": "first stage", "before": report["recipe"]["model"], "after": "adapted"}
         columns = [(head, held_out["measures"][run]) for run, head in heads.items()]
         console.print(changes_table(title, columns, held_out["differences"]))
+        unseen = held_out["documents_not_trained_on"]
+        if 0 < unseen["n_queries"] < held_out["n_queries"]:
+            change = unseen["differences"]["nDCG@10"]
+            console.print(
+                f"{unseen['n_queries']} queries have no relevant document that training showed: there nDCG@10 changed by "
+                f"{change['mean']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f})",
+                soft_wrap=True,
+                highlight=False,
+            )
     minutes = report["seconds"]["training"] / 60
     console.print(
         f"{report['n_pairs']} pairs, {report['n_rows']} rows, {minutes:.1f} minutes; written to {out}: Reranker({str(out)!r})",

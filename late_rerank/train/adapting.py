@@ -9,6 +9,7 @@ from typing import Any
 
 from late_rerank.evaluate import difference, evaluate, retrieve_run
 from late_rerank.evaluate.evaluation import MEASURES, Evaluation
+from late_rerank.evaluate.runs import Run
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.stores import MemoryStore, Store
@@ -16,14 +17,14 @@ from late_rerank.timing import Timer
 from late_rerank.train.card import write_card
 from late_rerank.train.checks import FEWEST_PAIRS, checked_examples
 from late_rerank.train.examples import Example
-from late_rerank.train.fitting import check_out, fit
+from late_rerank.train.fitting import UNFINISHED, check_out, fit
 from late_rerank.train.negatives import Row, mine
 from late_rerank.train.recipe import Recipe
 from late_rerank.train.training import check_packages
+from late_rerank.train.unfinished import Unfinished
 from late_rerank.warn import warn_caller
 
 _DEPTH = 100
-_UNFINISHED = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class TrainingReport:
         before: Measures of the model as it was; None where nothing is held out.
         after: And as it is.
         held_out: What they were measured on.
+        unseen: Of its queries those none of whose relevant candidates was shown in training: what was learnt of a document as
+            another query's answer can't help there.
     """
 
     recipe: Recipe
@@ -72,6 +75,7 @@ class TrainingReport:
     before: Evaluation | None = None
     after: Evaluation | None = None
     held_out: HeldOut | None = None
+    unseen: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -91,9 +95,9 @@ class TrainingReport:
     def _measured(self) -> dict[str, Any] | None:
         if self.before is None or self.after is None or self.held_out is None:
             return None
-        changes = {
-            name: difference(self.before.by_query["reranked"][name], self.after.by_query["reranked"][name]) for name in MEASURES
-        }
+        before, after = self.before.by_query["reranked"], self.after.by_query["reranked"]
+        changes = {name: difference(before[name], after[name]) for name in MEASURES}
+        new = {name: [{query: run[name][query] for query in self.unseen} for run in (before, after)] for name in MEASURES}
         return {
             "data": self.held_out.name,
             "n_queries": self.after.n_queries,
@@ -103,6 +107,10 @@ class TrainingReport:
                 "after": self.after.measures["reranked"],
             },
             "differences": {name: change.to_dict() for name, change in changes.items()},
+            "documents_not_trained_on": {
+                "n_queries": len(self.unseen),
+                "differences": {name: difference(*runs).to_dict() for name, runs in new.items()} if self.unseen else {},
+            },
         }
 
 
@@ -142,8 +150,9 @@ def adapt(
     recipe, out = recipe or Recipe(), Path(out)
     check_out(out)
     examples = checked_examples(examples, _held_out_queries(held_out))
-    check_packages()
-    timer = Timer(("mining", "measuring"))
+    check_packages(recipe)
+    unfinished, timer = Unfinished(out / UNFINISHED, recipe, examples), Timer(("mining", "measuring"))
+    run = {} if held_out is None else _held_out_run(retriever, held_out, progress=progress)
     # Without a bound: what was evicted would be encoded again before it is scored.
     with Reranker(recipe.model, store=MemoryStore(max_bytes=None) if store is None else store, device=device) as reranker:
 
@@ -153,9 +162,9 @@ def adapt(
             _check_rows(rows, examples, recipe)
             return rows
 
-        fitted = fit(mined, examples, out, recipe, device=device, progress=progress)
+        fitted = fit(mined, unfinished, out, recipe, device=device, progress=progress)
         with timer.stage("measuring"):
-            measured = _measured(reranker, out, retriever, held_out, progress=progress) if held_out else {}
+            measured = _measured(reranker, out, run, held_out, progress=progress) if held_out else {}
     report = TrainingReport(
         recipe=recipe,
         data=data,
@@ -167,10 +176,11 @@ def adapt(
         device=fitted.device,
         seconds={**{name: ms / 1000 for name, ms in timer.ms.items()}, "training": fitted.trained.seconds},
         held_out=held_out,
+        unseen=_unseen(run, held_out, fitted.rows) if held_out else (),
         **measured,
     )
     write_card(out, report.to_dict())
-    fitted.unfinished.remove()
+    unfinished.remove()
     return report
 
 
@@ -187,7 +197,8 @@ def _held_out_queries(held_out: HeldOut | None) -> Sequence[str]:
 
 
 def _check_rows(rows: Sequence[Row], examples: Mapping[str, Example], recipe: Recipe) -> None:
-    n_left_out = len(examples) - len({row.query for row in rows})
+    trained_on = {row.query for row in rows}
+    n_left_out = sum(example.query not in trained_on for example in examples.values())
     if len(rows) < FEWEST_PAIRS:
         raise ValueError(
             f"only {len(rows)} rows of training data: the corpus has {recipe.n_negatives} other documents for too few of the "
@@ -200,8 +211,26 @@ def _check_rows(rows: Sequence[Row], examples: Mapping[str, Example], recipe: Re
         )
 
 
-def _measured(before: Reranker, out: Path, retriever: Retriever, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:
+def _held_out_run(retriever: Retriever, held_out: HeldOut, *, progress: bool) -> Run:
+    """Candidates of the held-out queries: what is wrong with them shows before hours are spent."""
     run = retrieve_run(retriever, held_out.queries, _DEPTH, progress=progress)
+    if any(candidate.id is None for candidates in run.values() for candidate in candidates):
+        raise ValueError(f"{held_out.name}: the retriever gives documents without ids, by which judgements name them")
+    return run
+
+
+def _unseen(run: Run, held_out: HeldOut, rows: Sequence[Row]) -> list[str]:
+    """Held-out queries none of whose relevant candidates was shown as another query's answer."""
+    shown = {text for row in rows for text in (row.positive, *row.answers)}
+    relevant = {name: {id_ for id_, value in judged.items() if value > 0} for name, judged in held_out.qrels.items()}
+    return [
+        name
+        for name, candidates in run.items()
+        if name in relevant and not any(each.id in relevant[name] and each.text in shown for each in candidates)
+    ]
+
+
+def _measured(before: Reranker, out: Path, run: Run, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:
     with Reranker(str(out), store=MemoryStore(max_bytes=None), device=before.arguments["device"]) as after:
         return {
             name: evaluate(reranker, run, held_out.queries, held_out.qrels, progress=progress)

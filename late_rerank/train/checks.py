@@ -25,8 +25,8 @@ def checked_examples(examples: Mapping[str, Example], held_out: Iterable[str] = 
     n_pairs = sum(len(example.documents) for example in kept.values())
     if n_pairs < FEWEST_PAIRS:
         raise ValueError(
-            f"got {n_pairs} pairs of a query and a document; at least {FEWEST_PAIRS} are needed, and hundreds before held-out "
-            "queries gain. With a corpus alone, train without labels."
+            f"got {n_pairs} pairs of a query and a document, beside what is held out; at least {FEWEST_PAIRS} are needed, and "
+            "hundreds before held-out queries gain. With a corpus alone, train without labels."
         )
     _warn_of_copies(kept, n_pairs)
     return kept

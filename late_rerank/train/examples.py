@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ _FEWEST_QUERY_WORDS = 5
 _MOST_QUERY_WORDS = 40
 _FEWEST_DOCUMENT_WORDS = 20
 
-_WORD = re.compile(r"\w+")
+# At a word's edges it says nothing; elsewhere it does, as in "C++" and "C#".
+_PUNCTUATION = "?.!,;:\"'()[]"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def judged_examples(
     Raises:
         ValueError: No judged query has a text and a relevant document.
     """
-    texts = {str(document.id): document.text for document in documents}
+    texts = _by_id(documents)
     first: dict[tuple[str, ...], str] = {}
     relevant: dict[str, dict[str, None]] = {}
     others: dict[str, dict[str, None]] = {}
@@ -88,7 +88,7 @@ def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str
     Raises:
         ValueError: A line is no such object, is blank, or names a document that isn't there; names the line.
     """
-    texts = {str(document.id): document.text for document in documents}
+    texts = _by_id(documents)
     found: dict[tuple[str, ...], tuple[str, str, dict[str, None]]] = {}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
@@ -101,7 +101,8 @@ def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str
 def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: int = 0) -> dict[str, Example]:
     """Of a corpus alone: one sentence asks for the document that it stands in, shown without it.
 
-    The first sentence as often as any other: where a corpus has titles it is the title, which is most like a question.
+    The first sentence as often as all others: it is most like a question. Sentences that stand twice in their document ask for
+    nothing, and of those of the same words only the first asks.
 
     Args:
         documents: The corpus.
@@ -120,6 +121,7 @@ def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: 
     chance = random.Random(seed)
     chance.shuffle(drawn)
     found: dict[str, Example] = {}
+    asked: set[tuple[str, ...]] = set()
     for i, document in drawn:
         if len(found) == n:
             break
@@ -127,10 +129,12 @@ def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: 
         if not spans:
             continue
         start, end = spans[0] if chance.random() < 0.5 else chance.choice(spans)
+        query = document.text[start:end].strip()
         rest = f"{document.text[:start].strip()} {document.text[end:].strip()}".strip()
-        if len(rest.split()) >= _FEWEST_DOCUMENT_WORDS:
+        if len(rest.split()) >= _FEWEST_DOCUMENT_WORDS and query not in rest and words_of(query) not in asked:
+            asked.add(words_of(query))
             name = str(i) if document.id is None else str(document.id)
-            found[name] = Example(document.text[start:end].strip(), (document.text,), shown=(rest,))
+            found[name] = Example(query, (document.text,), shown=(rest,))
     if not found:
         raise ValueError(
             f"of {len(documents)} documents none has a sentence of {_FEWEST_QUERY_WORDS} to {_MOST_QUERY_WORDS} words and "
@@ -140,8 +144,13 @@ def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: 
 
 
 def words_of(query: str) -> tuple[str, ...]:
-    """A query's words, by which it is told from others: without case, punctuation and spaces."""
-    return tuple(_WORD.findall(query.casefold()))
+    """A query's words, by which it is told from others: without case, spaces, and punctuation at their edges."""
+    words = tuple(filter(None, (word.strip(_PUNCTUATION) for word in query.casefold().split())))
+    return words or (query.strip(),)
+
+
+def _by_id(documents: Iterable[Candidate]) -> dict[str, str]:
+    return {document.id: document.text for document in documents if document.id is not None}
 
 
 def _is_query(sentence: str) -> bool:
@@ -158,7 +167,7 @@ def _pair(line: str, texts: Mapping[str, str], place: str) -> tuple[str, str]:
         raise ValueError(f'{place} must be an object with a "query" that isn\'t blank, got {line[:60]!r}')
     if "document" in row:
         text = row["document"]
-    elif str(row.get("id")) in texts:
+    elif row.get("id") is not None and str(row["id"]) in texts:
         text = texts[str(row["id"])]
     else:
         raise ValueError(f'{place} must have a "document" (text), or the "id" of one in the corpus, got {line[:60]!r}')

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from late_rerank.train.examples import Example
 from late_rerank.train.negatives import Row
 from late_rerank.train.recipe import Recipe
 from late_rerank.train.training import Trained, train
 from late_rerank.train.tunable import TunableModel
-from late_rerank.train.unfinished import Unfinished
+from late_rerank.train.unfinished import Unfinished, is_unfinished
 
-_UNFINISHED = "checkpoints"
+UNFINISHED = "checkpoints"
+"""Where, in the folder of a model, the training is that makes it."""
 _PROJECTED_FROM = 200
 
 
 class Fitted(NamedTuple):
-    """A training that is done, and whose folder still says that it isn't: `unfinished.remove()` when all is written.
+    """A training that is done.
 
     Attributes:
         rows: What it was trained on.
         trained: How it went.
         method: What was trained, in words.
         device: On what.
-        unfinished: What it would go on from.
     """
 
     rows: list[Row]
     trained: Trained
     method: str
     device: str
-    unfinished: Unfinished
 
 
 def check_out(folder: Path) -> None:
@@ -42,13 +40,13 @@ def check_out(folder: Path) -> None:
     Raises:
         ValueError: The folder holds something that isn't a training to go on with.
     """
-    if folder.exists() and not (folder / _UNFINISHED).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not is_unfinished(folder / UNFINISHED) and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} holds something already; give a new or an empty folder")
 
 
 def fit(
     mined: Callable[[], list[Row]],
-    examples: Mapping[str, Example],
+    unfinished: Unfinished,
     folder: Path,
     recipe: Recipe,
     *,
@@ -59,25 +57,24 @@ def fit(
 
     Args:
         mined: Gives the rows; not asked again by a training that goes on.
-        examples: What the rows were mined for: a training goes on only with the same.
-        folder: Where the model is written, and meanwhile what the training would go on from.
+        unfinished: In `folder`, at `UNFINISHED`: what the training would go on from.
+        folder: Where the model is written.
         recipe: How.
         device: A torch device; None for the fastest there is.
         progress: Show a bar on stderr, if that is a terminal.
 
     Raises:
-        ValueError: The folder holds a training of other examples or another recipe.
+        ValueError: The model has no more components than the recipe's `dim`.
         ModelError: The model can't be found.
         MissingDependencyError: A package of the extra `train` isn't installed.
     """
     tunable = TunableModel(recipe, device)
-    unfinished = Unfinished(folder / _UNFINISHED, recipe, examples)
     rows = unfinished.rows(mined)
     tunable.project(_some_texts(rows))
     trained = train(tunable, rows, recipe, unfinished, progress=progress)
     method, trained_on = tunable.method, str(tunable.encoder.device)
     tunable.save(folder)
-    return Fitted(rows, trained, method, trained_on, unfinished)
+    return Fitted(rows, trained, method, trained_on)
 
 
 def _some_texts(rows: Sequence[Row]) -> list[str]:

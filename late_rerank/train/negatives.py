@@ -37,13 +37,15 @@ class Row:
         query: Text.
         positive: A document that answers it.
         negatives: Documents that don't, `Recipe.n_negatives` of them.
-        scores: A teacher's mean MaxSim of the positive and of each negative; empty without distillation.
+        scores: What a teacher gives the positive and each negative, in mean MaxSim; empty without distillation.
+        answers: All texts that are known to answer the query, the positive too.
     """
 
     query: str
     positive: str
     negatives: tuple[str, ...]
     scores: tuple[float, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 def mine(
@@ -59,8 +61,10 @@ def mine(
         progress: Show a bar on stderr, if that is a terminal.
 
     Returns:
-        In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out. What
-        holds one of a query's documents, or stands in one, is none of its negatives: a pair's text may be part of the corpus's.
+        In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out. Of what
+        was mined nothing that holds one of a query's documents, or stands in one, is among its negatives (a pair's text may be
+        part of the corpus's), nor, where queries are sentences of the corpus, what holds the sentence. What was judged not to
+        answer is always among them.
     """
     found = retrieve_run(retriever, {name: example.query for name, example in examples.items()}, _DEPTH, progress=progress)
     reranker.index(longest_first(found), progress=progress)
@@ -79,7 +83,7 @@ def mine(
 class _Choices(NamedTuple):
     """What a query's rows are drawn from: texts, and what a teacher gives each."""
 
-    query: str
+    example: Example
     positives: list[str]
     negatives: list[str]
     teacher: dict[str, float]
@@ -92,7 +96,8 @@ class _Choices(NamedTuple):
         for positive in positives:
             negatives = tuple(chance.sample(self.negatives, recipe.n_negatives))
             taught = [self.teacher[positive] + _JUDGED, *map(self.teacher.__getitem__, negatives)] if self.teacher else []
-            yield Row(self.query, positive, negatives, tuple(taught))
+            answers = tuple(dict.fromkeys([*self.example.documents, *self.example.shown]))
+            yield Row(self.example.query, positive, negatives, tuple(taught), answers)
 
 
 def _choices(reranker: Reranker, example: Example, found: Sequence[Candidate], recipe: Recipe) -> _Choices:
@@ -102,7 +107,7 @@ def _choices(reranker: Reranker, example: Example, found: Sequence[Candidate], r
     negatives = list(dict.fromkeys([*example.not_relevant, *(document.text for document in ranked)]))
     texts = dict.fromkeys([*positives, *negatives, *(candidate.text for candidate in others)])
     teacher = _teacher(reranker, example.query, list(texts), found) if recipe.distil else {}
-    return _Choices(example.query, positives, negatives, teacher)
+    return _Choices(example, positives, negatives, teacher)
 
 
 def _teacher(reranker: Reranker, query: str, texts: Sequence[str], found: Sequence[Candidate]) -> dict[str, float]:
@@ -116,4 +121,6 @@ def _teacher(reranker: Reranker, query: str, texts: Sequence[str], found: Sequen
 
 
 def _is_own(text: str, example: Example) -> bool:
-    return not text.strip() or any(text in own or own in text for own in example.documents)
+    if not text.strip() or any(text in own or own in text for own in example.documents):
+        return True
+    return bool(example.shown) and example.query in text

@@ -19,11 +19,12 @@ class Recipe:
         rank: Of LoRA's matrices.
         dim: Components of a token vector: None for as many as the model has. Fewer come from a projection that is trained
             along; it begins with the directions in which the corpus's token vectors differ most (PCA).
-        epochs: How often each pair is seen, each time with negatives drawn anew.
+        epochs: How often each query is seen, each time with negatives drawn anew.
         batch_size: Pairs a step; each query also tells its document from the others of the batch.
         documents_per_query: Of a query's own documents so many are shown an epoch, drawn by chance where there are more.
         n_negatives: Hard negatives a pair, mined from the corpus.
-        negatives_from: They are drawn from so many of the corpus's best documents for the query that aren't among its own.
+        negatives_from: They are drawn from so many of the corpus's best documents for the query that aren't among its own, and
+            from those that were judged not to answer it.
         learning_rate: At its peak; it rises over the first tenth of the steps and falls to nothing. None for .0004 with LoRA,
             .00005 for every weight.
         kept: So much of what was learnt is kept: the model that comes out lies between the model as it was (0) and as it was

@@ -11,10 +11,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
-from sentence_transformers.base.sampler import BatchSamplers
 from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from late_rerank.encode.loading import document_prompt
+from late_rerank.encode.tokens import without_surrogates
 from late_rerank.errors import MissingDependencyError
 from late_rerank.train.loss import Loss
 from late_rerank.train.negatives import Row
@@ -38,15 +39,18 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def check_packages() -> None:
+def check_packages(recipe: Recipe) -> None:
     """See to it, before the work, that what training needs is installed.
 
     Raises:
-        MissingDependencyError: datasets or accelerate isn't.
+        MissingDependencyError: datasets, accelerate, or for LoRA peft isn't.
     """
     try:
         import accelerate  # noqa: F401, PLC0415
         import datasets  # noqa: F401, PLC0415
+
+        if recipe.method == "lora":
+            import peft  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingDependencyError("training", str(error.name), "train") from error
 
@@ -65,15 +69,21 @@ def train(
     """
     from datasets import Dataset  # noqa: PLC0415 - an extra
 
-    columns: dict[str, list[Any]] = {"query": [row.query for row in rows], "positive": [row.positive for row in rows]}
+    from late_rerank.train.batches import Batches, batches_of  # noqa: PLC0415 - needs datasets
+
+    columns: dict[str, list[Any]] = {"query": _clean([row.query for row in rows])}
+    columns["positive"] = _clean([row.positive for row in rows])
     for i in range(recipe.n_negatives):
-        columns[f"negative_{i + 1}"] = [row.negatives[i] for row in rows]
+        columns[f"negative_{i + 1}"] = _clean([row.negatives[i] for row in rows])
     if recipe.distil:
         columns["label"] = [list(row.scores) for row in rows]
+    made = batches_of(rows, recipe.batch_size, recipe.seed)
     trainer = _Trainer(
         tunable=model,
         model=model.encoder,
-        args=_arguments(model, recipe, unfinished.folder),
+        args=_arguments(
+            model, recipe, unfinished.folder, lambda dataset, **_: Batches(dataset, made, batch_size=recipe.batch_size)
+        ),
         train_dataset=Dataset.from_dict(columns),
         loss=Loss(model.encoder, recipe),
         callbacks=[_Bar(shown=progress)],
@@ -142,7 +152,11 @@ class _Bar(TrainerCallback):
         self._bar.close()
 
 
-def _arguments(model: TunableModel, recipe: Recipe, scratch: Path) -> MultiVectorEncoderTrainingArguments:
+def _clean(texts: Sequence[str]) -> list[str]:
+    return [without_surrogates(text) for text in texts]  # which a Dataset doesn't take
+
+
+def _arguments(model: TunableModel, recipe: Recipe, scratch: Path, batch_sampler: Any) -> MultiVectorEncoderTrainingArguments:
     device = model.encoder.device
     return MultiVectorEncoderTrainingArguments(
         output_dir=str(scratch),
@@ -152,7 +166,8 @@ def _arguments(model: TunableModel, recipe: Recipe, scratch: Path) -> MultiVecto
         warmup_steps=0.1,  # below 1 a share of all steps
         weight_decay=0.01,
         max_length={"document": min(recipe.document_tokens, model.document_tokens)},
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        batch_sampler=batch_sampler,
+        prompts=_prompts(model, recipe),
         save_steps=_SAVE_STEPS,
         save_total_limit=1,
         logging_steps=5,
@@ -163,6 +178,14 @@ def _arguments(model: TunableModel, recipe: Recipe, scratch: Path) -> MultiVecto
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def _prompts(model: TunableModel, recipe: Recipe) -> dict[str, str]:
+    """What stands before the texts of each column: the trainer doesn't ask the model, which would learn without its markers."""
+    document = document_prompt(model.encoder)
+    columns = {"query": model.encoder.prompts.get("query") or "", "positive": document}
+    columns |= {f"negative_{i + 1}": document for i in range(recipe.n_negatives)}
+    return {name: prompt for name, prompt in columns.items() if prompt}
 
 
 def _in_bfloat16(recipe: Recipe, device: torch.device) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from sentence_transformers import MultiVectorEncoder
-from sentence_transformers.base.modules import Dense
+from sentence_transformers.base.modules import Dense, Normalize
 
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.loading import load_checkpoint, load_minilm, local_folder, quiet_loading
-from late_rerank.errors import MissingDependencyError
+from late_rerank.errors import ModelError
 from late_rerank.train.recipe import Recipe
 
 _TOKENS = "token_embeddings"
@@ -32,8 +32,8 @@ class TunableModel:
         encoder: sentence-transformers' model, to be trained; its projection too, where it has one.
 
     Raises:
-        ModelError: The model can't be found.
-        MissingDependencyError: peft isn't installed and the method is "lora".
+        ModelError: The model can't be found, or takes no projection.
+        ValueError: It has no more components than the recipe's `dim`.
     """
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
@@ -44,6 +44,7 @@ class TunableModel:
             self.encoder, _ = load_checkpoint(local_folder(recipe.model), device)
         _without_dropout(self.encoder)
         self.recipe = recipe
+        self._check_dim()
         self._adapter: Any = self._with_lora(recipe) if recipe.method == "lora" else None
         self._before = self._untrained()
 
@@ -73,20 +74,20 @@ class TunableModel:
 
         Args:
             texts: Of the corpus and its queries, a few hundred.
-
-        Raises:
-            ValueError: The model has no more components than that.
         """
         dim, has = self.recipe.dim, int(self.encoder.get_embedding_dimension() or 0)
         if dim is None:
             return
-        if dim >= has:
-            raise ValueError(f"dim={dim}: {self.recipe.model} has {has} components, and a projection can only leave fewer")
-        vectors = torch.cat([torch.as_tensor(rows) for rows in self.encoder.encode_document(list(texts))]).double().cpu()
-        _, directions = torch.linalg.eigh(vectors.T @ vectors)  # about the origin, since MaxSim takes cosines from there
-        weight = directions.flip(1)[:, :dim].T.float().contiguous().to(self.encoder.device)
+        products = torch.zeros(has, has, dtype=torch.float64)  # about the origin, since MaxSim takes cosines from there
+        for rows in self.encoder.encode_document(list(texts)):
+            vectors = torch.as_tensor(rows).double().cpu()
+            products += vectors.T @ vectors
+        _, directions = torch.linalg.eigh(products)
+        weight = directions.flip(1)[:, :dim].T
+        largest = weight.gather(1, weight.abs().argmax(dim=1, keepdim=True))
+        weight = (weight * largest.sign()).float().contiguous()  # either sign is an eigenvector's: the same on every machine
         projection = Dense(has, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=_TOKENS)
-        self.encoder.insert(len(self.encoder) - 1, projection)  # before they are made unit vectors
+        self.encoder.insert(self._place_of_normalize(), projection.to(self.encoder.device))
         self._before = self._untrained()
 
     def save(self, folder: Path) -> None:
@@ -104,6 +105,18 @@ class TunableModel:
         with quiet_loading():
             self.encoder.save_pretrained(str(folder), create_model_card=False)
 
+    def _place_of_normalize(self) -> int:
+        """Where a projection goes in: before its vectors are made unit vectors. The number of modules where none does that."""
+        places = (i for i, module in enumerate(self.encoder) if isinstance(module, Normalize))
+        return next(places, len(self.encoder))
+
+    def _check_dim(self) -> None:
+        dim, has = self.recipe.dim, int(self.encoder.get_embedding_dimension() or 0)
+        if dim is not None and dim >= has:
+            raise ValueError(f"dim={dim}: {self.recipe.model} has {has} components, and a projection can only leave fewer")
+        if dim is not None and self._place_of_normalize() == len(self.encoder):
+            raise ModelError(f"dim={dim}: {self.recipe.model} has no module that makes unit vectors, before which to project")
+
     def _untrained(self) -> dict[str, torch.Tensor]:
         """What training changes, as it is now; of LoRA's two factors the one that decides."""
         return {name: weight.detach().clone() for name, weight in self.trainable.items() if _LORA_A not in name}
@@ -116,10 +129,8 @@ class TunableModel:
                 weight.lerp_(self._before[name], 1 - self.recipe.kept)
 
     def _with_lora(self, recipe: Recipe) -> Any:
-        try:
-            import peft  # noqa: PLC0415
-        except ImportError as error:
-            raise MissingDependencyError('method="lora"', "peft", "train") from error
+        import peft  # noqa: PLC0415 - an extra, which `check_packages` asked for
+
         transformer: Any = self.encoder[0]
         config = peft.LoraConfig(
             r=recipe.rank,

@@ -17,6 +17,14 @@ from late_rerank.train.recipe import Recipe
 _LAST_WRITTEN = "trainer_state.json"
 
 
+_OF = "of"
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether the folder is a training's that can go on: ours, or one that was only just begun."""
+    return (folder / _OF).is_file() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 class Unfinished:
     """The folder of one training, of one recipe and these examples, until it is finished.
 
@@ -33,8 +41,10 @@ class Unfinished:
         self.folder = folder
         told = json.dumps([asdict(recipe), [asdict(example) for example in examples.values()]], sort_keys=True)
         mark = blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        of = folder / "of"
-        is_other = folder.is_dir() and (not of.is_file() or of.read_text() != mark)
+        of = folder / _OF
+        if folder.is_dir() and not of.is_file() and any(folder.iterdir()):
+            raise ValueError(f"{folder} is no unfinished training of this kind; give a new or an empty folder")
+        is_other = of.is_file() and of.read_text() != mark
         if is_other and self.last_checkpoint() is not None:
             raise ValueError(
                 f"{folder} holds checkpoints of a training with other data or settings: remove the folder to begin anew, or "

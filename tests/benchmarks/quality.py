@@ -3,15 +3,13 @@
     python tests/benchmarks/quality.py FOLDER_WITH_THE_COLLECTIONS [--out quality.json] [--work FOLDER]
 
 The folder holds scifact, nfcorpus, cranfield and trec-dl19-rerank, the last with stored first stages in candidates/. Started
-again with the same --out it goes on where it was. --work keeps token vectors, first stages and single vectors between runs;
-without it they are in a temporary folder.
+again with the same --out it goes on where it was. --work keeps token vectors, first stages and single vectors between runs.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -143,16 +141,17 @@ def main():
     parser.add_argument(
         "--out", type=Path, default=Path("quality.json"), help="written after each part (default: quality.json)"
     )
-    parser.add_argument("--work", type=Path, help="keeps token vectors and first stages (default: a temporary folder)")
+    parser.add_argument(
+        "--work", type=Path, help="keeps token vectors and first stages (default: a folder beside --out, quality-work)"
+    )
     options = parser.parse_args()
     results = json.loads(options.out.read_text(encoding="utf-8"))["results"] if options.out.exists() else {}
-    with tempfile.TemporaryDirectory() as temporary:
-        for name, make in jobs(options.folder, options.work or Path(temporary)).items():
-            if name in results:
-                continue
-            print(name, file=sys.stderr, flush=True)
-            results[name] = make()
-            write(options.out, {"machine": platform_name(), "commit": commit(), "results": results})
+    for name, make in jobs(options.folder, options.work or options.out.absolute().parent / "quality-work").items():
+        if name in results:
+            continue
+        print(name, file=sys.stderr, flush=True)
+        results[name] = {**make(), "machine": platform_name(), "commit": commit()}
+        write(options.out, {"results": results})
 
 
 def write(path, report):

@@ -11,6 +11,7 @@ import pytest
 from checkpoints import native, pylate
 
 from late_rerank import Candidate, Reranker
+from late_rerank.cli import main
 from late_rerank.errors import MissingDependencyError
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.train import Example, Recipe, adapt, adapting, fitting
@@ -89,7 +90,7 @@ def test_the_loss_falls_and_the_training_queries_rank_better(adapted, checkpoint
                 for name, found in zip(PAIRS, lists, strict=False)
             ]
         )
-    assert ranks[out] < ranks[checkpoint]
+    assert ranks[out] < ranks[checkpoint] - 5  # of 48; trained without its markers the model would gain nothing here
 
 
 def test_the_folder_is_complete_and_says_what_was_done(adapted):
@@ -137,9 +138,9 @@ def test_the_same_seed_gives_the_same_model_and_another_another(checkpoint, retr
     assert found[0] != pytest.approx(found[2], rel=1e-4)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_an_interrupted_training_goes_on_to_the_same_model(method, checkpoint, retriever, tmp_path, monkeypatch):
-    settings = recipe(checkpoint, method=method, precision="float32", epochs=2, learning_rate=1e-3)
+@pytest.mark.parametrize("more", [{"kept": 0.5}, {"method": "full", "kept": 0.5}, {"dim": 8, "distil": 1.0, "kept": 0.5}])
+def test_an_interrupted_training_goes_on_to_the_same_model(more, checkpoint, retriever, tmp_path, monkeypatch):
+    settings = recipe(checkpoint, precision="float32", epochs=2, **{"learning_rate": 1e-3, **more})
     whole = adapt(retriever, EXAMPLES, tmp_path / "whole", recipe=settings)
 
     monkeypatch.setattr(training_module, "_SAVE_STEPS", 5)
@@ -220,16 +221,19 @@ def test_a_projection_leaves_fewer_components_and_a_teacher_keeps_them_meaningfu
     examples = dict(list(EXAMPLES.items())[:-8])
     report = adapt(retriever, examples, tmp_path / "out", recipe=settings, held_out=held_out(8))
     assert report.method.endswith(", and the whole projection")
-    with Reranker(str(tmp_path / "out"), backend="torch") as reranker:
+    with Reranker(str(tmp_path / "out"), backend="torch") as reranker, Reranker(str(checkpoint), backend="torch") as before:
         assert reranker.encoder.dim == 8
-        ranked = reranker.rerank("a b c", DOCUMENTS)
-    assert len(ranked) == len(DOCUMENTS)
+        texts = [document.text for document in DOCUMENTS]
+        scores = [each.token_maxima("k l m", texts).sum(axis=1) for each in (reranker, before)]
+    assert np.corrcoef(*scores)[0, 1] > 0.5
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "projected to 8 components" in card
+    assert "1 times the divergence" in card
     with pytest.raises(ValueError, match="a projection can only leave fewer"):
         adapt(retriever, EXAMPLES, tmp_path / "wider", recipe=recipe(checkpoint, dim=4096))
 
 
-def test_training_with_a_teacher_alone_ranks_as_the_teacher_does(checkpoint, retriever):
-    """Rows of a distilled training carry its scores: of the judged document, lifted, and of each negative."""
+def test_rows_of_a_distilled_training_carry_the_teachers_scores(checkpoint, retriever):
     from late_rerank.train.negatives import mine
 
     settings = recipe(checkpoint, epochs=1, distil=1.0, n_negatives=2)
@@ -239,8 +243,10 @@ def test_training_with_a_teacher_alone_ranks_as_the_teacher_does(checkpoint, ret
         maxima = reranker.token_maxima(rows[0].query, [rows[0].positive, *rows[0].negatives]).mean(axis=1)
     assert {len(row.scores) for row in rows} == {3}
     assert {row.scores for row in plain} == {()}
-    assert rows[0].scores[0] > maxima[0]
-    assert rows[0].scores == pytest.approx(maxima, abs=0.2)
+    # MaxSim moved by the first stage; that of the judged document, which BM25 doesn't find, lifted by the judgement too.
+    assert rows[0].scores[1:] == pytest.approx(maxima[1:], abs=0.06)
+    assert rows[0].scores[0] == pytest.approx(maxima[0] + 0.04, abs=0.03)
+    assert rows[0].answers == (rows[0].positive,)
 
 
 def test_of_many_documents_a_query_some_are_shown(checkpoint, retriever):
@@ -259,6 +265,28 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, retriever):
     with pytest.raises(ValueError, match="holds something already"):
         adapt(retriever, EXAMPLES, tmp_path, recipe=RECIPE)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_checkpoints_of_another_program_are_left_alone(tmp_path, retriever, checkpoint):
+    theirs = tmp_path / "checkpoints" / "checkpoint-best"
+    theirs.mkdir(parents=True)
+    (theirs / "model.bin").write_text("mine")
+    with pytest.raises(ValueError, match="holds something already"):
+        adapt(retriever, EXAMPLES, tmp_path, recipe=recipe(checkpoint))
+    assert (theirs / "model.bin").read_text() == "mine"
+
+
+def test_queries_whose_documents_were_shown_are_told_apart(adapted, checkpoint, retriever, tmp_path):
+    _, report = adapted
+    assert report.to_dict()["held_out"]["documents_not_trained_on"]["n_queries"] == 8
+    examples = dict(list(EXAMPLES.items())[:-8])
+    shared = list(PAIRS)[-1]
+    first = next(iter(examples))
+    examples[first] = Example(examples[first].query, (*examples[first].documents, PAIRS[shared][1]))
+    settings = recipe(checkpoint, epochs=1)
+    told = adapt(retriever, examples, tmp_path / "out", recipe=settings, held_out=held_out(8)).to_dict()
+    assert told["held_out"]["documents_not_trained_on"]["n_queries"] == 7
+    assert "On the 7 queries of which none did" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_without_the_packages_the_pip_line_is_told(checkpoint, retriever, tmp_path, monkeypatch):
@@ -309,6 +337,30 @@ def test_the_command_trains_and_measures(folder, checkpoint, tmp_path):
     again = run_command("train", folder, *arguments)
     assert again.returncode == 1
     assert "holds something already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        (["--kept", "0"], "--kept: must be a number above 0, got '0'"),
+        (["--batch-size", "1"], "--batch-size: must be a whole number of at least 2"),
+        (["--distil", "-1"], "--distil: must be a number of 0 or more"),
+        (["--learning-rate", "fast"], "--learning-rate: must be a number above 0"),
+    ],
+)
+def test_wrong_numbers_are_wrong_use(option, complaint, folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", str(folder), "--out", "nowhere", *option])
+    assert stopped.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_documents_without_judgements_are_told_what_to_do(tmp_path, capsys):
+    (tmp_path / "notes.md").write_text("The cat sat on the mat.")
+    assert main(["train", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert "--pairs FILE" in told
+    assert "--unlabelled" in told
 
 
 def test_the_command_refuses_a_leak(folder, checkpoint, tmp_path):

@@ -2,13 +2,19 @@ import json
 import random
 
 import pytest
+import torch
 
 from late_rerank import Candidate, Reranker
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.train import Example, Recipe, judged_examples, paired_examples, unlabelled_examples
 from late_rerank.train.checks import checked_examples
-from late_rerank.train.negatives import mine
+from late_rerank.train.examples import words_of
+from late_rerank.train.negatives import Row, mine
+
+pytest.importorskip("datasets", reason='pip install "late-rerank[train]"')
+from late_rerank.train.batches import batches_of
+from late_rerank.train.loss import Loss
 
 DOCUMENTS = [Candidate(f"text {letter} of the corpus", letter) for letter in "abcdef"]
 QUERIES = {"q1": "which letter", "q2": "which other", "q3": "nobody judged me"}
@@ -195,3 +201,131 @@ class TestNegatives:
         with Reranker(FakeEncoder()) as reranker:
             rows = mine(reranker, retriever, {"q": Example("word1 word2", ("word1",))}, Recipe(n_negatives=1, epochs=9))
         assert {row.negatives for row in rows} == {("word2",)}
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("one", "other"), [("What is C++?", "What is C#?"), ("???", "!!!"), ("\u0926\u093f\u0928", "\u0926\u093e\u0928")]
+    )
+    def test_what_differs_by_a_sign_that_says_something_is_another_query(self, one, other):
+        assert words_of(one) != words_of(other)
+
+    def test_case_spaces_and_punctuation_at_edges_say_nothing(self):
+        assert words_of('Which "letter"  is it?') == words_of("which letter (is) it")
+
+
+class TestUnlabelled:
+    def test_a_sentence_that_stands_twice_asks_for_nothing(self):
+        said = "This sentence is the licence of everything here."
+        rest = " ".join(f"Word{i}" for i in range(45))  # too long to be a query
+        (example,) = unlabelled_examples(
+            [Candidate(f"{said} {rest}. {said}", "a"), Candidate(f"{said} {rest} more.", "b")]
+        ).values()
+        assert example.documents[0].endswith("more.")
+
+    def test_sentences_of_the_same_words_ask_once(self):
+        texts = [
+            f"What all of these documents say first{mark} {' '.join(f'word{i}{j}' for j in range(25))}"
+            for i, mark in enumerate(".!?")
+        ]
+        found = unlabelled_examples([Candidate(text, str(i)) for i, text in enumerate(texts)], seed=1)
+        assert len({words_of(example.query) for example in found.values()}) == len(found)
+
+    def test_what_holds_the_sentence_is_no_negative(self):
+        chance = random.Random(0)
+        texts = [
+            f"They all begin with one and the same line {i}." + "".join(f" word{chance.randrange(60)}" for _ in range(30))
+            for i in range(12)
+        ]
+        twin = Candidate(texts[0].replace("word", "other"), "twin")
+        documents = [Candidate(text, str(i)) for i, text in enumerate(texts)]
+        query = "They all begin with one and the same line 0."
+        examples = {"0": Example(query, (texts[0],), shown=(texts[0].removeprefix(query).strip(),))}
+        with Reranker(FakeEncoder()) as reranker:
+            rows = mine(reranker, BM25Retriever([*documents, twin]), examples, Recipe(n_negatives=3, epochs=4))
+        assert twin.text.startswith(query)
+        assert twin.text not in {text for row in rows for text in row.negatives}
+
+
+class TestBatches:
+    def rows(self, n_queries=30, n_answers=4):
+        """Each query has several answers; another's hard negatives are among them."""
+        answers = [[f"answer {query} {i}" for i in range(n_answers)] for query in range(n_queries)]
+        chance = random.Random(3)
+        others = [text for own in answers for text in own]
+        return [
+            Row(f"query {query}", text, tuple(chance.sample([each for each in others if each not in own], 2)), (), tuple(own))
+            for query, own in enumerate(answers)
+            for text in own
+        ]
+
+    def test_each_row_is_in_one_batch_and_no_batch_is_too_large(self):
+        rows = self.rows()
+        made = batches_of(rows, 16, 0)
+        assert sorted(i for batch in made for i in batch) == list(range(len(rows)))
+        assert max(map(len, made)) <= 16
+        assert made == batches_of(rows, 16, 0) != batches_of(rows, 16, 1)
+
+    def test_nothing_in_a_batch_answers_another_rows_query(self):
+        rows = self.rows()
+        for batch in batches_of(rows, 16, 0):
+            for i in batch:
+                others = {text for j in batch if j != i for text in (rows[j].positive, *rows[j].negatives)}
+                assert others.isdisjoint(rows[i].answers)
+
+    def test_rows_that_fit_nowhere_together_are_all_trained_on(self):
+        rows = [Row("one query", f"answer {i}", ("no",), (), tuple(f"answer {j}" for j in range(200))) for i in range(200)]
+        assert [len(batch) for batch in batches_of(rows, 16, 0)] == [1] * 200
+
+
+class TestLoss:
+    """By hand, from sentence-transformers' scores."""
+
+    @pytest.fixture
+    def batch(self):
+        torch.manual_seed(0)
+        features = []
+        for n_tokens in (4, 5, 6, 7):  # queries, then the documents of three columns
+            vectors = torch.nn.functional.normalize(torch.randn(4, n_tokens, 8), dim=-1)
+            mask = torch.ones(4, n_tokens, dtype=torch.long)
+            mask[0, -1] = 0
+            features.append({"token_embeddings": vectors, "attention_mask": mask})
+        return features
+
+    @staticmethod
+    def by_hand(batch):
+        """(4, 12): mean over the query's tokens of the best match, a query's own documents side by side."""
+        queries, *columns = batch
+        scores = torch.empty(4, 12)
+        for i in range(4):
+            query = queries["token_embeddings"][i][queries["attention_mask"][i].bool()]
+            for j in range(4):
+                for n, column in enumerate(columns):
+                    document = column["token_embeddings"][j][column["attention_mask"][j].bool()]
+                    scores[i, 3 * j + n] = (query @ document.T).max(dim=1).values.mean()
+        return scores
+
+    def loss(self, distil):
+        class Model(torch.nn.Module):
+            def forward(self, features, task=None):
+                return features
+
+        return Loss(Model(), Recipe(distil=distil, scale=10.0))
+
+    def test_without_a_teacher_it_is_the_softmax_over_the_batch(self, batch):
+        expected = torch.nn.functional.cross_entropy(self.by_hand(batch) * 10, torch.arange(4) * 3)
+        assert float(self.loss(0.0)(batch)) == pytest.approx(float(expected), rel=1e-5)
+
+    def test_with_one_what_it_puts_above_the_answer_is_no_negative_and_its_scores_are_kept_to(self, batch):
+        scores, teacher = self.by_hand(batch), torch.rand(4, 3) * 0.3 + 0.3
+        masked = scores.clone()
+        for i in range(4):
+            for n in range(3):
+                if teacher[i, n] > teacher[i, 0]:
+                    masked[i, 3 * i + n] = -100.0
+        assert (masked != scores).any()
+        own = torch.stack([scores[i, 3 * i : 3 * i + 3] for i in range(4)])
+        theirs = (teacher * 10).softmax(dim=1)
+        divergence = (theirs * (theirs.log() - (own * 10).log_softmax(dim=1))).sum() / 4
+        expected = torch.nn.functional.cross_entropy(masked * 10, torch.arange(4) * 3) + 2.0 * divergence
+        assert float(self.loss(2.0)(batch, teacher)) == pytest.approx(float(expected), rel=1e-4)
