@@ -45,16 +45,16 @@ for document in read_standard_library():
     if rest in seen or first in seen:  # a function that is there under several names, or a line that says too little
         continue
     seen |= {first, rest or first}
-    if 5 <= len(first.split()) <= 25 and len(rest.split()) >= 15:
+    if 5 <= len(first.split()) <= 25 and first[0].isupper() and first.endswith(".") and len(rest.split()) >= 15:
         name = str(len(queries))
         queries[name], qrels[name] = first, {document.id: 1}
         documents.append(Candidate(rest, id=document.id))
-    else:  # others to be told from
+    elif len(documents) < 2 * len(queries):  # as many others, to be told from
         documents.append(document)
 
 names = sorted(queries)
 random.Random(0).shuffle(names)
-test, dev, train = names[:300], names[300:500], names[500:]
+test, dev, train = names[:250], names[250:550], names[550:1150]
 print(f"{len(documents)} documents; questions: {len(train)} to learn from, {len(dev)} to tune on, {len(test)} to measure on")
 name = test[0]
 answer = next(document for document in documents if document.id in qrels[name])
@@ -70,6 +70,7 @@ print(f"\n{queries[name]}\n   {answer.id}: {' '.join(answer.text.split())[:200]}
 from late_rerank import Reranker
 from late_rerank.evaluate import Judged, evaluate, retrieve_run
 from late_rerank.retrieve import BM25Retriever
+from late_rerank.stores import MemoryStore
 
 
 def judged(names: list[str]) -> Judged:
@@ -80,7 +81,8 @@ def judged(names: list[str]) -> Judged:
 
 bm25 = BM25Retriever(documents, engine="bm25s")
 measured_on = judged(test)
-reranker = Reranker()
+store = MemoryStore(max_bytes=None)  # a folder or a Redis server would outlast this notebook
+reranker = Reranker(store=store)
 result = evaluate(reranker, measured_on.run, measured_on.queries, measured_on.qrels)
 
 for measure in ("nDCG@10", "RR@10"):
@@ -113,17 +115,17 @@ for title, some in (("lost most", order[:3]), ("gained most", order[-3:])):
 import tempfile
 from pathlib import Path
 
-from IPython.display import Image, display
+from IPython.display import Image
 
 from late_rerank.evaluate import compare, crossed
 from late_rerank.evaluate.plot import plot_comparison
 
 folder = Path(tempfile.mkdtemp())
-setups = crossed(pooling=[1, 2], codec=["int8", "int4", "binary"], k=[100, 50, 20, 10])
-compared = compare(setups, measured_on)
+setups = crossed(pooling=[1, 2], codec=["int8", "int4", "binary"], k=[100, 30, 10])
+compared = compare(setups, measured_on, store=store)
 picture = folder / "comparison.png"
-plot_comparison(compared, picture, title="Python's docstrings, 300 questions", first_stage="BM25")
-display(Image(picture, width=1000))
+plot_comparison(compared, picture, title="Python's docstrings, 250 questions", first_stage="BM25")
+Image(picture, width=1000)
 
 # %% [markdown]
 # ## Tune
@@ -135,7 +137,7 @@ display(Image(picture, width=1000))
 # %%
 from late_rerank.evaluate.tuning import tune
 
-tuned = tune(judged(dev), store=reranker.store)
+tuned = tune(judged(dev), store=store)
 print(f"of {tuned.n_settings} settings, tried on {tuned.n_tuning} questions: {tuned.picked}")
 for name, added in tuned.differences.items():
     print(f"on {tuned.n_reporting} others, against {name}: {added.mean:+.3f} ({added.low:+.3f} to {added.high:+.3f})")
@@ -151,12 +153,10 @@ print("reranking helps here" if tuned.helps else "reranking doesn't help here, a
 # %%
 from late_rerank.train import HeldOut, Recipe, adapt, judged_examples
 
-examples = judged_examples(documents, queries, {name: qrels[name] for name in train[:600]})
-held_out = HeldOut(measured_on.queries, measured_on.qrels, "300 other docstrings")
+examples = judged_examples(documents, queries, {name: qrels[name] for name in train})
+held_out = HeldOut(measured_on.queries, measured_on.qrels, "250 other docstrings")
 recipe = Recipe(epochs=1, document_tokens=128)
-report = adapt(
-    bm25, examples, folder / "adapted", recipe=recipe, held_out=held_out, data="Python's docstrings", store=reranker.store
-)
+report = adapt(bm25, examples, folder / "adapted", recipe=recipe, held_out=held_out, data="Python's docstrings", store=store)
 print(f"{report.n_pairs} pairs; trained in {report.seconds['training'] / 60:.1f} minutes on the {report.device}")
 
 # %%
@@ -172,7 +172,7 @@ heights = [measures["nDCG@10"] for measures in bars.values()]
 right.bar(list(bars), heights, color=["#999999", "#56B4E9", "#0072B2"], width=0.6)
 for place, height in enumerate(heights):
     right.annotate(f"{height:.3f}", (place, height), ha="center", xytext=(0, 3), textcoords="offset points")
-right.set(ylabel="nDCG@10", title="300 questions that it never saw", ylim=(0, max(heights) * 1.15))
+right.set(ylabel="nDCG@10", title="250 questions that it never saw", ylim=(0, max(heights) * 1.15))
 for panel in (left, right):
     panel.spines[["top", "right"]].set_visible(False)
 pyplot.show()
@@ -194,13 +194,17 @@ print(f"adapted against minilm: {added.mean:+.3f} nDCG@10 ({added.low:+.3f} to {
 
 # %%
 adapted = Reranker(str(folder / "adapted"))
-question = "run a command and get what it prints"
-found = bm25.retrieve(question, k=50)
+before, after = (run.by_query["reranked"]["nDCG@10"] for run in (report.before, report.after))
+name = max(test, key=lambda name: after[name] - before[name])
+print(queries[name])
 for title, model in (("minilm", reranker), ("adapted", adapted)):
     print(title)
-    for document in model.rerank(question, found, top_k=3):
-        print(f"   {document.id:45} {' '.join(document.text.split())[:70]}")
-print((folder / "adapted" / "README.md").read_text()[-760:])
+    for document in model.rerank(queries[name], measured_on.run[name], top_k=3):
+        mark = "*" if document.id in qrels[name] else " "
+        print(f" {mark} {document.id:45} {' '.join(document.text.split())[:70]}")
+
+# %%
+print((folder / "adapted" / "README.md").read_text().partition("## Training")[2])
 
 # %% [markdown]
 # The same from a shell, on a BEIR folder of your own:
