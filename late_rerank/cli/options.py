@@ -61,6 +61,11 @@ def share(text: str) -> float:
     return _number(text, "from 0 to 1", lambda value: 0 <= value <= 1)
 
 
+def share_of_some(text: str) -> float:
+    """A number above 0 and at most 1."""
+    return _number(text, "above 0 and at most 1", lambda value: 0 < value <= 1)
+
+
 def zero_or_more(text: str) -> float:
     """A number from 0 up."""
     return _number(text, "of 0 or more", lambda value: 0 <= value < float("inf"))

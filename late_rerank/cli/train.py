@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import above_zero, add_json, add_store, at_least, at_least_one, blank_refused, zero_or_more
+from late_rerank.cli.options import (
+    above_zero,
+    add_json,
+    add_store,
+    at_least,
+    at_least_one,
+    blank_refused,
+    share_of_some,
+    zero_or_more,
+)
 
 if TYPE_CHECKING:
     from late_rerank.train import Example
@@ -58,7 +67,7 @@ def register(commands: Any) -> None:
     )
     command.add_argument(
         "--kept",
-        type=above_zero,
+        type=share_of_some,
         default=0.5,
         help="how much of what was learnt: above 0, where it would be the model as it was, to 1, as trained (default: 0.5)",
     )

@@ -342,7 +342,8 @@ def test_the_command_trains_and_measures(folder, checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        (["--kept", "0"], "--kept: must be a number above 0, got '0'"),
+        (["--kept", "0"], "--kept: must be a number above 0 and at most 1, got '0'"),
+        (["--kept", "2"], "--kept: must be a number above 0 and at most 1, got '2'"),
         (["--batch-size", "1"], "--batch-size: must be a whole number of at least 2"),
         (["--distil", "-1"], "--distil: must be a number of 0 or more"),
         (["--learning-rate", "fast"], "--learning-rate: must be a number above 0"),
