@@ -40,7 +40,9 @@ def check_out(folder: Path) -> None:
     Raises:
         ValueError: The folder holds something that isn't a training to go on with.
     """
-    if folder.exists() and not is_unfinished(folder / UNFINISHED) and (not folder.is_dir() or any(folder.iterdir())):
+    if is_unfinished(folder / UNFINISHED) or not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
         raise ValueError(f"{folder} holds something already; give a new or an empty folder")
 
 
@@ -66,7 +68,7 @@ def fit(
     Raises:
         ValueError: The model has no more components than the recipe's `dim`.
         ModelError: The model can't be found.
-        MissingDependencyError: A package of the extra `train` isn't installed.
+        ImportError: A package is missing that `check_packages` asks for.
     """
     tunable = TunableModel(recipe, device)
     rows = unfinished.rows(mined)

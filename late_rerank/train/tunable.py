@@ -45,7 +45,7 @@ class TunableModel:
         _without_dropout(self.encoder)
         self.recipe = recipe
         self._check_dim()
-        self._adapter: Any = self._with_lora(recipe) if recipe.method == "lora" else None
+        self._adapter: Any = self._with_lora() if recipe.method == "lora" else None
         self._before = self._untrained()
 
     @property
@@ -128,13 +128,13 @@ class TunableModel:
             if name in self._before:
                 weight.lerp_(self._before[name], 1 - self.recipe.kept)
 
-    def _with_lora(self, recipe: Recipe) -> Any:
+    def _with_lora(self) -> Any:
         import peft  # noqa: PLC0415 - an extra, which `check_packages` asked for
 
         transformer: Any = self.encoder[0]
         config = peft.LoraConfig(
-            r=recipe.rank,
-            lora_alpha=2 * recipe.rank,
+            r=self.recipe.rank,
+            lora_alpha=2 * self.recipe.rank,
             target_modules=_linear_layers(transformer.model),
         )
         with warnings.catch_warnings():

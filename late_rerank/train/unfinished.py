@@ -15,14 +15,13 @@ from late_rerank.train.recipe import Recipe
 
 # transformers writes it last, so a checkpoint that has it is whole.
 _LAST_WRITTEN = "trainer_state.json"
-
-
+# Says which training it is; ours alone have it.
 _OF = "of"
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether the folder is a training's that can go on: ours, or one that was only just begun."""
-    return (folder / _OF).is_file() or (folder.is_dir() and not any(folder.iterdir()))
+    """Whether the folder is one of our trainings, which can go on."""
+    return (folder / _OF).is_file()
 
 
 class Unfinished:

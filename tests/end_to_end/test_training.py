@@ -275,6 +275,13 @@ def test_checkpoints_of_another_program_are_left_alone(tmp_path, retriever, chec
         adapt(retriever, EXAMPLES, tmp_path, recipe=recipe(checkpoint))
     assert (theirs / "model.bin").read_text() == "mine"
 
+    empty = tmp_path / "other"
+    (empty / "checkpoints").mkdir(parents=True)
+    (empty / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match="holds something already"):
+        adapt(retriever, EXAMPLES, empty, recipe=recipe(checkpoint))
+    assert (empty / "README.md").read_text() == "mine"
+
 
 def test_queries_whose_documents_were_shown_are_told_apart(adapted, checkpoint, retriever, tmp_path):
     _, report = adapted
