@@ -21,21 +21,22 @@ _OUT = -1.0
 class Loss(MultiVectorMultipleNegativesRankingLoss):
     """sentence-transformers' contrastive loss and, where `Recipe.distil` says so, distillation beside it in the same pass.
 
-    What the teacher scores above a query's document is none of its negatives: the judgements may have missed it.
+    What the teacher scores above a query's document is none of its negatives: the judgements may have missed it. Where the
+    recipe names `shorter`, both are also taken of the token vectors' first components alone, and it is the mean.
 
     Args:
         model: In training.
-        recipe: `scale`, `distil`, and `batch_size` for the documents of one forward pass.
+        recipe: `scale`, `distil`, `shorter`, and `batch_size` for the documents of one forward pass.
 
     Source: the distillation is the Kullback-Leibler divergence of sentence-transformers' MultiVectorDistillKLDivLoss, over a
-    query's own documents.
+    query's own documents; shorter vectors inside longer ones are those of "Matryoshka Representation Learning" (2022).
     """
 
     def __init__(self, model: MultiVectorEncoder, recipe: Recipe) -> None:
         super().__init__(model, scale=recipe.scale, similarity_fct=self._scores, mini_batch_size=recipe.batch_size)
-        self._distil = recipe.distil
+        self._recipe = recipe
         self._teacher: Tensor | None = None
-        self._own: Tensor | None = None
+        self._others: list[Tensor] = []
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         """The loss of a batch.
@@ -44,22 +45,32 @@ class Loss(MultiVectorMultipleNegativesRankingLoss):
             sentence_features: Queries, then their documents, then the first negative of each, and so on.
             labels: (n_queries, n_documents_of_a_query) the teacher's mean MaxSim; None without distillation.
         """
-        self._teacher = labels if self._distil else None
+        self._teacher = labels if self._recipe.distil else None
+        self._others = []
         contrastive: Tensor = super().forward(sentence_features)
-        if self._teacher is None or self._own is None:
-            return contrastive
-        ours, theirs = (functional.log_softmax(scores * self.scale, dim=-1) for scores in (self._own, self._teacher))
-        divergence = functional.kl_div(ours, theirs, log_target=True, reduction="batchmean")
-        return contrastive + self._distil * divergence
+        return (contrastive + sum(self._others)) / (1 + len(self._recipe.shorter))
 
     def _scores(self, queries: Tensor, documents: Tensor, **masks: Any) -> Tensor:
-        """(n_queries, n_documents): of every query with every document of the batch, a query's own side by side."""
+        """(n_queries, n_documents): of every query with every document of the batch, a query's own side by side.
+
+        What these leave out of the loss is put beside them.
+        """
+        scores = self._of_vectors(queries, documents, masks)
+        first = torch.arange(len(scores), device=scores.device) * documents.shape[1]
+        for n in self._recipe.shorter:
+            ours, theirs = (functional.normalize(vectors[..., :n], dim=-1) for vectors in (queries, documents))
+            self._others.append(functional.cross_entropy(self._of_vectors(ours, theirs, masks) * self.scale, first))
+        return scores
+
+    def _of_vectors(self, queries: Tensor, documents: Tensor, masks: dict[str, Any]) -> Tensor:
         scores: Tensor = mean_colbert_scores(queries, documents, **masks)
         if self._teacher is None:
             return scores
+        teacher = self._teacher.to(scores.device)
         n_own = documents.shape[1]
         columns = torch.arange(n_own, device=scores.device) + n_own * torch.arange(len(scores), device=scores.device)[:, None]
-        self._own = scores.gather(1, columns)
-        better = torch.zeros_like(scores, dtype=torch.bool)
-        better.scatter_(1, columns, self._teacher.to(scores.device) > self._teacher[:, :1].to(scores.device))
+        ours, theirs = (functional.log_softmax(s * self.scale, dim=-1) for s in (scores.gather(1, columns), teacher))
+        divergence = functional.kl_div(ours, theirs, log_target=True, reduction="batchmean")
+        self._others.append(self._recipe.distil * divergence)
+        better = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, columns, teacher > teacher[:, :1])
         return scores.masked_fill(better, _OUT)

@@ -19,6 +19,8 @@ class Recipe:
         rank: Of LoRA's matrices.
         dim: Components of a token vector: None for as many as the model has. Fewer come from a projection that is trained
             along; it begins with the directions in which the corpus's token vectors differ most (PCA).
+        shorter: Numbers of components, below the model's or `dim`: a token vector's first so many are trained to rank by
+            themselves too, so that the model can be cut to them.
         epochs: How often each query is seen, each time with negatives drawn anew.
         batch_size: Pairs a step; each query also tells its document from the others of the batch.
         documents_per_query: Of a query's own documents so many are shown an epoch, drawn by chance where there are more.
@@ -42,6 +44,7 @@ class Recipe:
     method: Literal["lora", "full"] = "lora"
     rank: int = 16
     dim: int | None = None
+    shorter: tuple[int, ...] = ()
     epochs: int = 2
     batch_size: int = 16
     documents_per_query: int = 5
@@ -70,6 +73,8 @@ class Recipe:
             raise ValueError(f"kept must be above 0 and at most 1, got {self.kept!r}")
         if self.n_negatives > self.negatives_from:
             raise ValueError(f"n_negatives, {self.n_negatives}, must not be above negatives_from, {self.negatives_from}")
+        if any(not 1 <= n < (self.dim or n + 1) for n in self.shorter):
+            raise ValueError(f"shorter must be numbers of components from 1 to below dim, got {self.shorter!r}")
         self._check_numbers()
 
     def _check_numbers(self) -> None:

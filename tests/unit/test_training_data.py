@@ -305,12 +305,12 @@ class TestLoss:
                     scores[i, 3 * j + n] = (query @ document.T).max(dim=1).values.mean()
         return scores
 
-    def loss(self, distil):
+    def loss(self, distil, shorter=()):
         class Model(torch.nn.Module):
             def forward(self, features, task=None):
                 return features
 
-        return Loss(Model(), Recipe(distil=distil, scale=10.0))
+        return Loss(Model(), Recipe(distil=distil, shorter=shorter, scale=10.0))
 
     def test_without_a_teacher_it_is_the_softmax_over_the_batch(self, batch):
         expected = torch.nn.functional.cross_entropy(self.by_hand(batch) * 10, torch.arange(4) * 3)
@@ -329,3 +329,14 @@ class TestLoss:
         divergence = (theirs * (theirs.log() - (own * 10).log_softmax(dim=1))).sum() / 4
         expected = torch.nn.functional.cross_entropy(masked * 10, torch.arange(4) * 3) + 2.0 * divergence
         assert float(self.loss(2.0)(batch, teacher)) == pytest.approx(float(expected), rel=1e-4)
+
+    @pytest.mark.parametrize("distil", [0.0, 2.0])
+    def test_shorter_vectors_inside_the_long_ones_have_a_loss_of_their_own(self, batch, distil):
+        teacher = torch.rand(4, 3) * 0.3 + 0.3
+        cut = [
+            {**column, "token_embeddings": torch.nn.functional.normalize(column["token_embeddings"][..., :3], dim=-1)}
+            for column in batch
+        ]
+        long, short = (float(self.loss(distil)(each, teacher)) for each in (batch, cut))
+        assert abs(long - short) > 0.01
+        assert float(self.loss(distil, shorter=(3,))(batch, teacher)) == pytest.approx((long + short) / 2, rel=1e-5)
