@@ -40,6 +40,26 @@ def check_first_stage_weight(weight: object) -> None:
         raise ValueError(f'first_stage_weight must be 0 or more and finite, or "auto", got {weight}')
 
 
+def check_deadline(deadline_s: float | None) -> None:
+    """See to it that a deadline is None or a number of seconds, 0 or more."""
+    if deadline_s is None:
+        return
+    if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float, np.integer, np.floating)):
+        raise TypeError(f"deadline_s must be a number of seconds or None, got {deadline_s!r:.60}")
+    if not 0 <= deadline_s < float("inf"):
+        raise ValueError(f"deadline_s must be 0 or more seconds, or None to wait for all documents, got {deadline_s}")
+
+
+def check_max_tokens(max_tokens: int | None) -> None:
+    """See to it that a number of tokens a document is None or a whole number of at least 1."""
+    if max_tokens is None:
+        return
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, (int, np.integer)):
+        raise TypeError(f"max_tokens must be an int or None, got {max_tokens!r:.60}")
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, or None for whole documents, got {max_tokens}")
+
+
 def check_budget(budget_tokens: object) -> None:
     """See to it that a budget is a whole number of at least 0."""
     if isinstance(budget_tokens, bool) or not isinstance(budget_tokens, (int, np.integer)):

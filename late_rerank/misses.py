@@ -10,6 +10,7 @@ from late_rerank.encode import Encoder
 from late_rerank.errors import StoreError
 from late_rerank.index import encode_and_pack
 from late_rerank.pool import KeyedDocuments
+from late_rerank.sharing import SharedEncoding
 from late_rerank.stores import Space
 from late_rerank.timing import Timer
 from late_rerank.warn import warn_caller
@@ -32,24 +33,58 @@ class MissEncoder:
         self._encoder = encoder
         self._codec = codec
         self._space = space
-        self._batch_size = batch_size
         self._lock = Lock()
+        self._shared = SharedEncoding(self._encoded, batch_size)
         self.n_not_stored = 0
 
-    def encode(self, keys: list[bytes], texts: Mapping[bytes, str], timer: Timer) -> Iterator[KeyedDocuments]:
-        """The documents of these keys, batch by batch; each batch is put into the store before it is given.
+    @property
+    def n_waiting(self) -> int:
+        """Documents that are being encoded, for whatever call, or wait for it."""
+        return self._shared.n_waiting
+
+    def encode(
+        self, keys: list[bytes], texts: Mapping[bytes, str], timer: Timer, until: float | None = None
+    ) -> Iterator[KeyedDocuments]:
+        """The documents of these keys, batch by batch, possibly with others; each batch is in the store before it is given.
+
+        Args:
+            keys: In this order; what another call has begun with isn't encoded twice.
+            texts: Of the keys, and possibly of others.
+            timer: "encode_missing" is counted.
+            until: Of `time.monotonic()`: what isn't there by then is not given, but encoded later, behind what calls wait for.
 
         Raises:
             ValueError: The encoder gave NaN or infinity, or not one document a text; names the document.
         """
-        for start in range(0, len(keys), self._batch_size):
+        if not keys:
+            return
+        documents = self._shared.documents({key: texts[key] for key in keys}, until)
+        while True:
             with timer.stage("encode_missing"):
-                documents = self._encoded(keys[start : start + self._batch_size], texts)
-                self._keep(documents)
-            yield documents
+                found = next(documents, None)
+            if found is None:
+                return
+            yield found
 
-    def _encoded(self, keys: list[bytes], texts: Mapping[bytes, str]) -> KeyedDocuments:
-        return KeyedDocuments(keys, encode_and_pack(self._encoder, self._codec, [texts[key] for key in keys]))
+    def close(self) -> None:
+        """Encode no more of what calls didn't wait for."""
+        self._shared.close()
+
+    def _encoded(self, keys: list[bytes], texts: list[str]) -> list[KeyedDocuments]:
+        text_of = dict(zip(keys, texts, strict=True))
+        # Another call may have encoded some since this one looked.
+        absent = {keys[i] for i in self._space.missing(keys)}
+        fetched = self._space.get([key for key in keys if key not in absent]) if len(absent) < len(keys) else None
+        found = []
+        if fetched is not None and len(fetched.found):
+            present = [key for key in keys if key not in absent]
+            found.append(KeyedDocuments([present[i] for i in fetched.positions.tolist()], fetched.found))
+        rest = [key for key in keys if not any(key in documents.rows for documents in found)]
+        if rest:
+            texts = [text_of[key] for key in rest]
+            found.append(KeyedDocuments(rest, encode_and_pack(self._encoder, self._codec, texts)))
+            self._keep(found[-1])
+        return found
 
     def _keep(self, documents: KeyedDocuments) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any, Literal
@@ -11,7 +12,14 @@ from typing import Any, Literal
 import numpy as np
 
 from late_rerank import codecs, maxsim
-from late_rerank.checks import check_first_stage_weight, check_min_relevance, check_queries, check_top_k
+from late_rerank.checks import (
+    check_deadline,
+    check_first_stage_weight,
+    check_max_tokens,
+    check_min_relevance,
+    check_queries,
+    check_top_k,
+)
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.fusion import FirstStageWeight
@@ -112,7 +120,7 @@ class Reranker:
             check_calibration(self.calibration, self.encoder.fingerprint)
             self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
-            self.close()
+            self._close_store()
             raise
         self._misses = MissEncoder(self.encoder, self.codec, self._space, BATCH_SIZE)
         self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._space, self._misses)
@@ -129,6 +137,8 @@ class Reranker:
         top_k: int | None = None,
         min_relevance: float | None = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
     ) -> Ranking:
         """Rank candidates by MaxSim, or by MaxSim and the first stage's scores together.
 
@@ -141,19 +151,25 @@ class Reranker:
                 z(candidate_score), with z the distance from the query's mean in standard deviations. From 0 (not at all) up;
                 1 for as much as MaxSim. "auto" chooses for each query: a tenth of the skewness of the candidates' scores, from
                 0 to 0.15, since a first stage that is sure sets a few far above the rest. `score` stays MaxSim.
+            deadline_s: After so many seconds no more documents are waited for: stored ones are scored first, then the others
+                are encoded in the candidates' order. What isn't encoded by then follows unscored, is encoded afterwards in the
+                background, and is there for the next query. None to wait for all.
+            max_tokens: At least 1: of each document only so many stored token vectors count, the first; None for all.
 
         Returns:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9 and
-            relevance 0; after them those that `on_missing="skip"` left unscored. Empty for no candidates, and where
-            none is relevant enough.
+            relevance 0; after them those that `on_missing="skip"` or the deadline left unscored. Empty for no candidates, and
+            where none is relevant enough.
 
         Raises:
-            ValueError: The query is blank, `top_k` is below 1, `min_relevance` isn't in [0, 1], the encoder gave NaN,
-                `first_stage_weight` is negative or not finite, or with one a candidate has no finite score; names it.
+            ValueError: The query is blank, `top_k` or `max_tokens` is below 1, `min_relevance` isn't in [0, 1], the encoder
+                gave NaN, `first_stage_weight` or `deadline_s` is negative or not finite, or with a weight a candidate has no
+                finite score; names it.
             TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
             MissingDocumentsError: With `on_missing="raise"`.
         """
         more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
+        more |= {"deadline_s": deadline_s, "max_tokens": max_tokens}
         return self.rerank_batch([query], [candidates], top_k=top_k, **more)[0]
 
     def rerank_batch(
@@ -164,6 +180,8 @@ class Reranker:
         top_k: int | None = None,
         min_relevance: float | None = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
     ) -> list[Ranking]:
         """`rerank` for several queries: they are encoded together, their candidates fetched and encoded together.
 
@@ -179,10 +197,13 @@ class Reranker:
         check_top_k(top_k)
         check_min_relevance(min_relevance)
         check_first_stage_weight(first_stage_weight)
+        check_deadline(deadline_s)
+        check_max_tokens(max_tokens)
         check_queries(queries, candidate_lists)
+        until = None if deadline_s is None else time.monotonic() + deadline_s
         timer = Timer()
         with timer.stage("total"):
-            pools = [CandidatePool(candidates, first_stage_weight) for candidates in candidate_lists]
+            pools = [CandidatePool(candidates, first_stage_weight, max_tokens) for candidates in candidate_lists]
             texts: dict[bytes, str] = {}
             for pool in pools:
                 texts.update(pool.by_key())
@@ -198,7 +219,7 @@ class Reranker:
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
-                for found in hits_first(keys, fetched, self._misses.encode(to_encode, texts, timer)):
+                for found in hits_first(keys, fetched, self._misses.encode(to_encode, texts, timer, until)):
                     for pool in pools:
                         pool.score(self.kernel, self.codec, found)
             else:
@@ -219,9 +240,12 @@ class Reranker:
         top_k: int | None = None,
         min_relevance: float | None = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
     ) -> Ranking:
         """`rerank` in a thread, so that the event loop is never blocked."""
         more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
+        more |= {"deadline_s": deadline_s, "max_tokens": max_tokens}
         return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k, **more)
 
     def token_maxima(self, query: str, texts: Sequence[str]) -> F32:
@@ -300,7 +324,8 @@ class Reranker:
     def stats(self) -> dict[str, Any]:
         """Counts since this Reranker was made, what its store holds, and which parts run. JSON values.
 
-        "n_not_stored" counts documents that were encoded for a query, but that the store could not keep.
+        "n_not_stored" counts documents that were encoded for a query, but that the store could not keep; "n_waiting" those that
+        are being encoded now, or wait for it.
         """
         with self._counts_lock:
             counts = dict(self._counts)
@@ -308,6 +333,7 @@ class Reranker:
         return {
             **counts,
             "n_not_stored": self._misses.n_not_stored,
+            "n_waiting": self._misses.n_waiting,
             "n_documents": stored["n_documents"],
             "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
@@ -324,7 +350,11 @@ class Reranker:
         return str(getattr(self.encoder, "name", type(self.encoder).__name__))
 
     def close(self) -> None:
-        """Close the store, if this Reranker made or opened it."""
+        """Encode no more in the background, and close the store, if this Reranker made or opened it."""
+        self._misses.close()
+        self._close_store()
+
+    def _close_store(self) -> None:
         if self._owns_store:
             self.store.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class RankedDocument:
     """A candidate with its place in the ranking.
 
     Attributes:
-        score: MaxSim; None where the document was not scored (`on_missing="skip"`).
+        score: MaxSim; None where the document was not scored (`on_missing="skip"`, or `deadline_s` had passed).
         relevance: In [0, 1]; None where `score` is.
         rank: From 1.
         index: Position in the candidates as given, from 0.
@@ -103,6 +103,8 @@ class Ranking(list[RankedDocument]):
             "first_stage" where a Searcher made the ranking.
         n_hits: Candidates whose vectors the store held.
         n_misses: Candidates whose vectors it did not hold. Blank candidates are neither.
+        n_unscored: Candidates that were left unscored: by `on_missing="skip"`, or since `deadline_s` had passed.
+        n_tokens: Token vectors that were compared: the query's, and those of all scored candidates.
         query_truncated: Whether the query was longer than the model takes, and was cut.
     """
 
@@ -113,12 +115,16 @@ class Ranking(list[RankedDocument]):
         timings_ms: Mapping[str, float] | None = None,
         n_hits: int = 0,
         n_misses: int = 0,
+        n_unscored: int = 0,
+        n_tokens: int = 0,
         query_truncated: bool = False,
     ) -> None:
         super().__init__(documents)
         self.timings_ms = dict(timings_ms or {})
         self.n_hits = n_hits
         self.n_misses = n_misses
+        self.n_unscored = n_unscored
+        self.n_tokens = n_tokens
         self.query_truncated = query_truncated
 
 
@@ -252,6 +258,14 @@ class PackedVectors:
         starts = {name: column[positions] for name, column in self.starts.items()}
         lengths, truncated = self.lengths[positions], self.truncated[positions]
         return PackedVectors(self.codec, self.buffers, self.buffer[positions], starts, lengths, truncated)
+
+    def first(self, n_tokens: int) -> PackedVectors:
+        """The same documents, of each the first tokens, over the same buffers.
+
+        Args:
+            n_tokens: At most so many of each document.
+        """
+        return replace(self, lengths=np.minimum(self.lengths, n_tokens), truncated=self.truncated | (self.lengths > n_tokens))
 
     def runs(self, documents: I64, first: I64, lengths: I64) -> PackedVectors:
         """Runs of tokens as documents of their own, over the same buffers.

@@ -91,7 +91,7 @@ def test_threads_get_one_warning_together(full):
             thread.join()
 
     assert len(caught) == 1
-    assert full.stats()["n_not_stored"] == 8 * 4
+    assert 4 <= full.stats()["n_not_stored"] <= 8 * 4  # those that are asked for at the same time are encoded once
 
 
 @pytest.mark.parametrize("error", [StoreFormatError("damaged"), StoreError("read-only")])
