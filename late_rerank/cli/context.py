@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from late_rerank.cli.options import add_searching, at_least_one
-
-if TYPE_CHECKING:
-    from late_rerank.context import Context
 
 
 def register(commands: Any) -> None:
@@ -49,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             neighbours=options.neighbours,
         )
     if options.json:
-        print_json(_json(options.query, options.budget_tokens, context))
+        print_json({"query": options.query, "budget_tokens": options.budget_tokens, **context.to_dict()})
         return
     if not context.parts:
         print("an empty context: nothing fits the budget, or is relevant enough", file=sys.stderr)
@@ -60,41 +57,6 @@ def run(options: argparse.Namespace) -> None:
         f"about {context.n_tokens} of {options.budget_tokens} tokens. {counted(len(context.parts), 'part')}: {places}",
         file=sys.stderr,
     )
-
-
-def _json(query: str, budget_tokens: int, context: Context) -> dict[str, Any]:
-    return {
-        "query": query,
-        "budget_tokens": budget_tokens,
-        "n_tokens": context.n_tokens,
-        "is_estimate": context.is_estimate,
-        "text": context.text,
-        "parts": [
-            {
-                "number": number,
-                "id": part.id,
-                "rank": part.rank,
-                "index": part.index,
-                "path": part.path,
-                "start": part.start,
-                "end": part.end,
-                "n_tokens": part.n_tokens,
-                "covers": list(part.covers),
-                "merged": list(part.merged),
-                "spans": part.spans,
-                "text": part.text,
-            }
-            for number, part in enumerate(context.parts, start=1)
-        ],
-        "coverage": {
-            "matches": [round(float(match), 4) for match in context.coverage.matches],
-            "tokens": context.coverage.tokens,
-            "well": context.coverage.well,
-            "weakly": context.coverage.weakly,
-            "missing": context.coverage.missing,
-        },
-        "dropped": [{"id": left.document.id, "rank": left.document.rank, "reason": left.reason} for left in context.dropped],
-    }
 
 
 def _tokens(text: str) -> int:

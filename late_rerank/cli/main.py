@@ -24,6 +24,7 @@ from late_rerank.cli import (
     index,
     rerank,
     search,
+    serve,
     store,
     train,
     tune,
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for room in (demo, search, index, rerank, context, explain, evaluate, store, doctor, bench, calibrate, tune, train):
+    for room in (demo, search, index, rerank, context, explain, evaluate, store, doctor, bench, calibrate, tune, train, serve):
         room.register(commands)
     return top
 

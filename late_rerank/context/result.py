@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,35 @@ class Context:
 
     def __str__(self) -> str:
         return self.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values; parts with their numbers."""
+        parts = []
+        for number, part in enumerate(self.parts, start=1):
+            told = {name: getattr(part, name) for name in _PART}
+            parts.append(
+                {"number": number, **told, "covers": list(part.covers), "merged": list(part.merged), "text": part.text}
+            )
+        return {
+            "n_tokens": self.n_tokens,
+            "is_estimate": self.is_estimate,
+            "text": self.text,
+            "parts": parts,
+            "coverage": {
+                "matches": [round(float(match), 4) for match in self.coverage.matches],
+                "tokens": self.coverage.tokens,
+                "well": self.coverage.well,
+                "weakly": self.coverage.weakly,
+                "missing": self.coverage.missing,
+            },
+            "dropped": [
+                {"id": left.document.id, "rank": left.document.rank, "index": left.document.index, "reason": left.reason}
+                for left in self.dropped
+            ],
+        }
+
+
+_PART = ("id", "rank", "index", "path", "start", "end", "n_tokens", "covers", "merged", "spans")
 
 
 def _positions(where: NDArray[np.bool_]) -> list[int]:

@@ -1,0 +1,102 @@
+"""`late-rerank serve`: a rerank API that existing clients speak, and a page to try it on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from late_rerank.cli.options import above_zero, add_model, add_store, at_least, at_least_one
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "serve",
+        help="a rerank API that clients of Cohere, Jina, TEI and vLLM speak, and a page to try it on",
+        description="Serve /rerank, /v1/rerank and /v2/rerank, /v1/index, /context, a page at /, its description at /docs, and "
+        "/health, /ready, /info, /metrics. API keys come from --api-keys and from LATE_RERANK_API_KEYS, with commas between.",
+    )
+    command.add_argument("--host", default="127.0.0.1", help="what it listens on (default: 127.0.0.1, this machine alone)")
+    command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (default: 8000)")
+    command.add_argument(
+        "--workers", type=at_least_one, default=1, metavar="N", help="processes; each loads the model (default: 1)"
+    )
+    add_store(command)
+    add_model(command)
+    command.add_argument(
+        "--calibration", metavar="FILE", help='what makes relevance of scores; "minilm" is ours for that model'
+    )
+    command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
+    command.add_argument(
+        "--folder", action="append", default=[], type=_folder, metavar="NAME=PATH", help="documents that the page can search"
+    )
+    command.add_argument(
+        "--deadline-s", type=above_zero, metavar="S", help="answer after so many seconds with what is scored by then"
+    )
+    command.add_argument("--timeout-s", type=above_zero, default=60.0, metavar="S", help="for one request (default: 60)")
+    command.add_argument("--max-documents", type=at_least_one, default=1000, metavar="N", help="of one request (default: 1000)")
+    command.add_argument(
+        "--max-requests", type=at_least_one, default=256, metavar="N", help="at once, of a process (default: 256)"
+    )
+    command.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="a further name under which this machine is asked"
+    )
+    command.add_argument(
+        "--cors-origin", action="append", default=[], metavar="URL", help="a site whose pages may ask (default: none)"
+    )
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check what was given, then serve."""
+    import sys
+
+    from late_rerank.errors import MissingDependencyError
+
+    try:
+        from late_rerank.serve.running import Options, serve
+    except ImportError as error:
+        raise MissingDependencyError("the server", str(error.name), "server") from error
+    from late_rerank.encode.loading import check_model
+    from late_rerank.serve.access import ApiKeys, is_loopback
+    from late_rerank.serve.limits import Limits
+    from late_rerank.stores import open_store
+
+    check_model(options.model)
+    if options.store is not None:
+        open_store(options.store).close()
+    if not is_loopback(options.host) and not ApiKeys.read(options.api_keys):
+        print(f"warning: anybody who reaches {options.host}:{options.port} may ask: see --api-keys", file=sys.stderr)
+    more = {"codec": options.codec, "backend": options.backend, "pooling": options.pooling, "calibration": options.calibration}
+    serve(
+        Options(
+            reranker={"model": options.model, "store": options.store, **more},
+            limits=Limits(
+                n_documents=options.max_documents,
+                in_flight=options.max_requests,
+                timeout_s=options.timeout_s,
+                deadline_s=options.deadline_s,
+            ),
+            keys_file=options.api_keys,
+            host=options.host,
+            allowed_hosts=tuple(options.allowed_host),
+            cors_origins=tuple(options.cors_origin),
+            folders=dict(options.folder),
+            n_workers=options.workers,
+        ),
+        options.port,
+    )
+
+
+def _port(text: str) -> int:
+    port = at_least(0)(text)
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {text!r}")
+    return port
+
+
+def _folder(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not equals or not name.strip() or not path.strip():
+        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got {text!r}")
+    return name.strip(), path

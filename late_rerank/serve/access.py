@@ -1,0 +1,87 @@
+"""Who may ask: API keys, and the names under which a server on this machine is asked. Request ids."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+KEYS_VARIABLE = "LATE_RERANK_API_KEYS"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SHORTEST_KEY = 8
+
+
+class ApiKeys:
+    """Keys of which a request must bring one.
+
+    Kept and compared as digests of one length, each with all of them, so that the time tells nothing of how much was right.
+
+    Args:
+        keys: None for a server that anybody may ask who reaches it.
+
+    Raises:
+        ValueError: A key is shorter than 8 characters, or not of printable ASCII, which a header can't hold.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        keys = list(keys)
+        for key in keys:
+            if len(key) < _SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
+                raise ValueError(f"an API key must have at least {_SHORTEST_KEY} printable ASCII characters and no spaces")
+        self._salt = secrets.token_bytes(16)
+        self._digests = [self._digest(key) for key in keys]
+
+    @classmethod
+    def read(cls, file: str | None) -> ApiKeys:
+        """Keys of a file, one a line, and of the environment, with commas between. Lines that begin with # are left out.
+
+        Raises:
+            ValueError: The file has none, or one can't be a key.
+            OSError: It can't be read.
+        """
+        keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key.strip()]
+        if file is not None:
+            lines = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
+            of_file = [line for line in lines if line and not line.startswith("#")]
+            if not of_file:
+                raise ValueError(f"{file} holds no API keys: put one on a line")
+            keys += of_file
+        return cls(keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def admits(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request may pass: `Authorization: Bearer KEY`, the key alone there, or `X-API-Key: KEY`."""
+        if not self._digests:
+            return True
+        authorization = headers.get("authorization", "")
+        scheme, _, rest = authorization.partition(" ")
+        given = rest.strip() if scheme.lower() == "bearer" else authorization.strip() or headers.get("x-api-key", "")
+        digest = self._digest(given)
+        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0  # with none of them left out
+
+    def _digest(self, key: str) -> bytes:
+        return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=self._salt, digest_size=32).digest()
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The client's own, if it is a plain one; else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own for itself."""
+    return host.strip("[]").lower() in _LOOPBACK or host.startswith("127.")
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header, without its port."""
+    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]

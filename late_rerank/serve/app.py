@@ -1,0 +1,322 @@
+"""The endpoints: a Reranker as an ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from late_rerank import __version__
+from late_rerank.context import pack_context
+from late_rerank.explanation import explain
+from late_rerank.reranker import Reranker
+from late_rerank.retrieve import Retriever
+from late_rerank.serve import bodies
+from late_rerank.serve.access import ApiKeys
+from late_rerank.serve.dialects import (
+    DOCUMENTS,
+    Question,
+    RequestError,
+    candidates_of,
+    check_documents,
+    check_question,
+    dialect_of,
+    meta,
+    parsed,
+)
+from late_rerank.serve.gate import Gate
+from late_rerank.serve.gathering import Gatherer
+from late_rerank.serve.limits import Limits
+from late_rerank.serve.metrics import CONTENT_TYPE, Metrics
+from late_rerank.serve.openapi import description
+from late_rerank.types import Ranking
+
+logger = logging.getLogger("late_rerank.serve")
+
+_PAGE = Path(__file__).parent / "page"
+_PAGE_FILES = {"/": "index.html", "/docs": "docs.html"}
+# Nothing from elsewhere, and no script in what is shown; styles stand in explanations themselves.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # asked for again each time: after an upgrade old and new modules mustn't meet
+}
+# A system's own table may say something else of these, and then a browser that takes it at its word runs no script.
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server answers, beside what it answers with.
+
+    Attributes:
+        limits: How much it takes on, and for how long.
+        keys: API keys; none for everybody who reaches it.
+        hosts: Names under which it may be asked, beside this machine's own; None for any.
+        cors_origins: Sites whose pages may ask.
+        folders: Name -> what finds candidates there, for /v1/search.
+        load_first: Whether connections are taken only when the model is loaded: right where others take them meanwhile. Else
+            the server says from the start that it is alive, and not ready.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    keys: ApiKeys = field(default_factory=ApiKeys)
+    hosts: tuple[str, ...] | None = None
+    cors_origins: tuple[str, ...] = ()
+    folders: Mapping[str, Retriever] = field(default_factory=dict)
+    load_first: bool = False
+
+
+def create_app(make_reranker: Callable[[], Reranker], settings: Settings | None = None) -> ASGIApp:
+    """A server.
+
+    Args:
+        make_reranker: Called once, in a thread, when the server has begun to listen; it is closed at the end.
+        settings: None for the defaults.
+    """
+    settings = settings or Settings()
+    server = _Server(make_reranker, settings)
+    # No Starlette application around it: that one would answer errors in words of its own.
+    app = Router(list(server.routes()), lifespan=server.lifespan, redirect_slashes=False)
+    found: ASGIApp = Gate(app, limits=settings.limits, keys=settings.keys, metrics=server.metrics, hosts=settings.hosts)
+    if settings.cors_origins:
+        exposed = ["x-request-id", "retry-after"]
+        found = CORSMiddleware(
+            found,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=exposed,
+        )
+    return found
+
+
+class _Server:
+    """What the endpoints share."""
+
+    def __init__(self, make_reranker: Callable[[], Reranker], settings: Settings) -> None:
+        self._make_reranker = make_reranker
+        self._settings = settings
+        self._limits = settings.limits
+        self._reranker: Reranker | None = None
+        self._gatherer: Gatherer | None = None
+        self._failed: BaseException | None = None
+        self._n_body_bytes = 0
+        self.metrics = Metrics()
+
+    def routes(self) -> Iterable[Route]:
+        posts = {
+            "/rerank": self.rerank,
+            "/v1/rerank": self.rerank,
+            "/v2/rerank": self.rerank,
+            "/v1/index": self.index,
+            "/context": self.context,
+            "/v1/explain": self.explain,
+            "/v1/search": self.search,
+        }
+        for path, endpoint in posts.items():
+            yield Route(path, self._with_body(endpoint), methods=["POST"])
+        gets = {
+            "/health": self.health,
+            "/ready": self.ready,
+            "/info": self.info,
+            "/metrics": self.metrics_text,
+            "/openapi.json": self.openapi,
+        }
+        for path, get in gets.items():
+            yield Route(path, get, methods=["GET"])
+        for path, file in _PAGE_FILES.items():
+            yield Route(path, partial(_file, file), methods=["GET"])
+        for each in sorted(_PAGE.iterdir()):
+            yield Route(f"/page/{each.name}", partial(_file, each.name), methods=["GET"])
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:  # noqa: ARG002
+        """The model is loaded; what runs at the end is finished."""
+        loading = asyncio.get_running_loop().create_task(self._load())
+        try:
+            if self._settings.load_first:
+                await loading
+            yield
+        finally:
+            await asyncio.gather(loading, return_exceptions=True)
+            if self._gatherer is not None and self._reranker is not None:
+                await asyncio.to_thread(self._gatherer.close)
+                await asyncio.to_thread(self._reranker.close)
+
+    async def rerank(self, request: Request, body: bytes) -> Response:
+        dialect = dialect_of(body)
+        question, asked = dialect.question(body, self._limits)
+        ranking = await self._rank(question)
+        return _json(dialect.answer(ranking, asked, self._about(request)))
+
+    async def index(self, request: Request, body: bytes) -> Response:  # noqa: ARG002
+        asked = parsed(bodies.IndexBody, body)
+        documents = candidates_of(asked.documents)
+        check_documents(documents, self._limits, "documents")
+        report = await self._ready_gatherer.in_thread(self._ready_reranker.index, documents)
+        return _json(asdict(report))
+
+    async def context(self, request: Request, body: bytes) -> Response:  # noqa: ARG002
+        asked = parsed(bodies.ContextBody, body)
+        documents = candidates_of(asked.documents)
+        check_question(asked.query, documents, self._limits, "documents")
+        ranking = await self._rank(Question(asked.query, documents))
+        if asked.min_relevance is not None:
+            ranking[:] = [document for document in ranking if (document.relevance or 0.0) >= asked.min_relevance]
+        pack = partial(
+            pack_context,
+            asked.query,
+            ranking,
+            reranker=self._ready_reranker,
+            budget_tokens=asked.budget_tokens,
+            top_k=asked.top_n,
+            strategy=asked.strategy,
+            order=asked.order,
+            compress=asked.compress,
+        )
+        context = await self._ready_gatherer.in_thread(pack)
+        return _json({"model": self._ready_reranker.model_name, **context.to_dict(), "meta": meta(ranking)})
+
+    async def explain(self, request: Request, body: bytes) -> Response:  # noqa: ARG002
+        asked = parsed(bodies.ExplainBody, body)
+        check_question(asked.query, [asked.text], self._limits, "documents")
+        found = await self._ready_gatherer.in_thread(explain, self._ready_reranker, asked.query, asked.text)
+        return _json({"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()})
+
+    async def search(self, request: Request, body: bytes) -> Response:
+        asked = parsed(bodies.SearchBody, body)
+        retriever = self._settings.folders.get(asked.folder)
+        if retriever is None:
+            known = ", ".join(self._settings.folders) or "none"
+            raise RequestError(404, f"there is no such folder here; known: {known}")
+        check_question(asked.query, ["."], self._limits, "documents")
+        started = time.perf_counter()
+        candidates = await self._ready_gatherer.in_thread(retriever.retrieve, asked.query, asked.k)
+        first_stage_ms = (time.perf_counter() - started) * 1000
+        ranking = await self._rank(Question(asked.query, list(candidates)))
+        ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms}
+        ranking.timings_ms["total"] += first_stage_ms
+        shown = bodies.Shown(top_n=asked.top_n, return_documents=True, raw_scores=None)
+        return _json(DOCUMENTS.answer(ranking, shown, self._about(request)))
+
+    async def health(self, request: Request) -> Response:  # noqa: ARG002
+        return _json({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:  # noqa: ARG002
+        return _json({"status": "ready", "model": self._ready_reranker.model_name})
+
+    async def info(self, request: Request) -> Response:  # noqa: ARG002
+        reranker = self._ready_reranker
+        stats = await self._ready_gatherer.in_thread(reranker.stats)
+        told = {name: stats[name] for name in ("model", "codec", "pooling", "backend", "kernel", "fingerprint", "n_documents")}
+        told |= {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__, "version": __version__}
+        told |= {"model_id": stats["model"], "model_type": {"reranker": {}}, "max_client_batch_size": self._limits.n_documents}
+        return _json(told | {"folders": list(self._settings.folders), "limits": asdict(self._limits)})
+
+    async def metrics_text(self, request: Request) -> Response:  # noqa: ARG002
+        if self._gatherer is not None and self._reranker is not None:
+            self.metrics.waiting.set(self._gatherer.n_waiting)
+        return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
+
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002
+        return _json(description(self._limits))
+
+    def _about(self, request: Request) -> dict[str, Any]:
+        version = "1" if "/v1/" in request.url.path else "2"  # of Cohere's API
+        return {"request_id": request.state.request_id, "model": self._ready_reranker.model_name, "version": version}
+
+    async def _rank(self, question: Question) -> Ranking:
+        ranking = await self._ready_gatherer.rank(question)
+        self.metrics.count(ranking)
+        return ranking
+
+    async def _load(self) -> None:
+        try:
+            reranker = await asyncio.to_thread(self._make_reranker)
+            await asyncio.to_thread(reranker.encoder.encode_query, ["warm"])  # the first pass takes a hundred times as long
+            self._gatherer = Gatherer(reranker, self._limits)
+            self._reranker = reranker
+        except Exception as error:
+            self._failed = error
+            logger.exception("the model can't be loaded")
+
+    @property
+    def _ready_reranker(self) -> Reranker:
+        if self._reranker is None:
+            if self._failed is not None:
+                raise RequestError(503, f"the model can't be loaded ({type(self._failed).__name__}): see the server's log")
+            raise RequestError(503, "the model is being loaded; try again", retry_after_s=2)
+        return self._reranker
+
+    @property
+    def _ready_gatherer(self) -> Gatherer:
+        self._ready_reranker  # noqa: B018 - raises where there is none yet
+        if self._gatherer is None:
+            raise RequestError(503, "the model is being loaded; try again", retry_after_s=2)
+        return self._gatherer
+
+    def _with_body(self, endpoint: Callable[[Request, bytes], Any]) -> Callable[[Request], Any]:
+        async def answered(request: Request) -> Response:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "application/json" and not kind.endswith("+json"):
+                # A page of another site may send anything else without asking the browser's leave first.
+                raise RequestError(415, f"send JSON with Content-Type: application/json, not {kind[:80] or 'none'!r}")
+            self._ready_reranker  # noqa: B018
+            body = bytearray()
+            try:
+                await self._read_in_time(request, body)
+                found: Response = await endpoint(request, bytes(body))
+                return found
+            finally:
+                self._n_body_bytes -= len(body)
+
+        return answered
+
+    async def _read_in_time(self, request: Request, body: bytearray) -> None:
+        try:
+            await asyncio.wait_for(self._read(request, body), self._limits.body_timeout_s)
+        except asyncio.TimeoutError:  # not TimeoutError itself before Python 3.11
+            raise RequestError(408, f"the body didn't arrive within {self._limits.body_timeout_s:g} s") from None
+
+    async def _read(self, request: Request, body: bytearray) -> None:
+        """Read the body, as far as it may go."""
+        said = request.headers.get("content-length", "")
+        if said.isdigit() and int(said) > self._limits.body_bytes:
+            raise RequestError(413, self._too_large(int(said)))
+        async for chunk in request.stream():
+            body += chunk
+            self._n_body_bytes += len(chunk)
+            if len(body) > self._limits.body_bytes:
+                raise RequestError(413, self._too_large(len(body)))
+            if self._n_body_bytes > self._limits.in_flight_bytes:
+                raise RequestError(429, "too much is being read at once; try again", retry_after_s=1)
+
+    def _too_large(self, n: int) -> str:
+        return f"the body has {n:,} bytes or more: at most {self._limits.body_bytes:,} are taken; send fewer documents"
+
+
+async def _file(name: str, request: Request) -> Response:  # noqa: ARG001
+    return FileResponse(_PAGE / name, headers=_PAGE_HEADERS, media_type=_TYPES[Path(name).suffix])
+
+
+def _json(value: Any) -> Response:
+    return Response(json.dumps(value, allow_nan=False, separators=(",", ":")), media_type="application/json")

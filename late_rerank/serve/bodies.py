@@ -1,0 +1,118 @@
+"""What clients send, as pydantic models: what is checked, and what /docs shows. Names that we don't know are let be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Query = Annotated[str, Field(description="Not blank.")]
+_Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
+_DeadlineS = Annotated[
+    float | None,
+    Field(gt=0, le=3600, allow_inf_nan=False, description="Answer after so many seconds with what is scored by then."),
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
+
+
+class DocumentBody(_Body):
+    """A document with a name of its own, or with fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    text: str | None = None
+    id: str | int | None = None
+
+
+Documents = Annotated[list[str | DocumentBody], Field(description='Texts, or objects {"text", "id"}.')]
+
+
+class Shown(_Body):
+    """Which results are shown, and how."""
+
+    top_n: int | None = Field(
+        None, ge=0, validation_alias=AliasChoices("top_n", "top_k"), description="At most so many results; 0 or null for all."
+    )
+    return_documents: bool | None = Field(None, description="With each document's text, and its id if it has one.")
+    raw_scores: bool | None = Field(None, description="MaxSim instead of relevance from 0 to 1.")
+
+
+class RerankBody(Shown):
+    """Cohere's, Jina's, vLLM's and Infinity's request in one."""
+
+    query: Query
+    documents: Documents
+    model: str | None = Field(None, description="Ignored: the server has one model, and says which.")
+    max_tokens_per_doc: _Tokens | None = Field(None, description="Only the first so many stored token vectors count.")
+    rank_fields: list[str] | None = Field(
+        None, description="Which fields of object documents are read, where they have no text."
+    )
+    deadline_s: _DeadlineS = None
+
+    @model_validator(mode="after")
+    def _documents_have_text(self) -> RerankBody:
+        for i, document in enumerate(self.documents):
+            if isinstance(document, DocumentBody) and text_of(document, self.rank_fields) is None:
+                raise ValueError(f"document {i} has no text")
+        return self
+
+
+class TextsBody(_Body):
+    """text-embeddings-inference's request."""
+
+    query: Query
+    texts: list[str] = Field(description="What is ranked.")
+    raw_scores: bool = Field(default=False, description="MaxSim instead of relevance from 0 to 1.")
+    return_text: bool = Field(default=False, description="With each text.")
+    truncate: bool | None = Field(None, description="Nothing is too long for this server: windows are encoded.")
+    truncation_direction: Literal["left", "right", "Left", "Right"] = Field("right", description="Ignored: nothing is cut.")
+    deadline_s: _DeadlineS = None
+
+
+class IndexBody(_Body):
+    """Documents to be encoded ahead of queries."""
+
+    documents: Documents
+
+
+class ContextBody(_Body):
+    """What goes before the LLM, of documents that are ranked first."""
+
+    query: Query
+    documents: Documents
+    budget_tokens: int = Field(2000, ge=0, le=2**31 - 1)
+    strategy: Literal["coverage", "relevance", "mmr"] = "coverage"
+    order: Literal["relevance", "edges", "source"] = "relevance"
+    top_n: int | None = Field(None, ge=1)
+    min_relevance: float | None = Field(None, ge=0, le=1)
+    compress: bool = False
+
+
+class ExplainBody(_Body):
+    """A document of which one wants to see what the query matches."""
+
+    query: Query
+    text: str
+
+
+class SearchBody(_Body):
+    """A question to one of the server's own folders."""
+
+    query: Query
+    folder: Annotated[str, StringConstraints(max_length=200)]
+    k: int = Field(100, ge=1, le=1000)
+    top_n: int = Field(10, ge=1, le=1000)
+
+
+def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) -> str | None:
+    """What of a document is ranked: its text, or its named fields, a line each. None if there is nothing."""
+    if isinstance(document, str):
+        return document
+    if rank_fields is None and document.text is not None:
+        return document.text
+    known: dict[str, Any] = {"text": document.text, **(document.model_extra or {})}
+    named = {name: known[name] for name in rank_fields or () if known.get(name) is not None}
+    return "\n".join(f"{name}: {value}" for name, value in named.items()) or document.text

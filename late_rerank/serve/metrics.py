@@ -1,0 +1,78 @@
+"""What Prometheus reads: requests, where their time goes, what the store held, what was refused; summed over all workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from late_rerank.types import Ranking
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it when it is imported
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """One process's counts. Where several serve together, each writes files that any of them sums up."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self.requests = Counter("late_rerank_requests", "Answers.", ["endpoint", "status"], registry=registry)
+        self.seconds = Histogram(
+            "late_rerank_request_seconds",
+            "From a request's arrival to its answer.",
+            ["endpoint"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stages = Histogram("late_rerank_stage_seconds", "Of a ranking.", ["stage"], buckets=_SECONDS, registry=registry)
+        self.documents = Counter(
+            "late_rerank_documents",
+            "Ranked: vectors were stored, were not, or weren't there in time.",
+            ["vectors"],
+            registry=registry,
+        )
+        self.rejected = Counter("late_rerank_rejected", "Requests that were refused.", ["reason"], registry=registry)
+        more: dict[str, Any] = {"multiprocess_mode": "livesum", "registry": registry}
+        self.in_flight = Gauge("late_rerank_requests_in_flight", "Worked on, or waiting.", **more)
+        self.waiting = Gauge("late_rerank_requests_waiting", "That wait for documents to be encoded.", **more)
+        self.encoding = Gauge("late_rerank_documents_encoding", "That are being encoded, or wait for it.", **more)
+
+    def count(self, ranking: Ranking) -> None:
+        """Where a ranking's time went, and what the store held for it."""
+        for stage, ms in ranking.timings_ms.items():
+            if stage != "total":
+                self.stages.labels(stage).observe(ms / 1000)
+        found: Mapping[str, int] = {"hit": ranking.n_hits, "miss": ranking.n_misses, "unscored": ranking.n_unscored}
+        for vectors, n in found.items():
+            self.documents.labels(vectors).inc(n)
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        directory = os.environ.get(DIRECTORY_VARIABLE)
+        if directory is None:
+            return generate_latest(self._registry)
+        _forget_the_dead(Path(directory))
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """Workers that were killed work on nothing any more."""
+    for file in directory.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            with suppress(FileNotFoundError):  # another worker was faster
+                mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        except PermissionError:
+            continue

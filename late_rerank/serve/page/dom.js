@@ -1,0 +1,86 @@
+// Elements and numbers. Texts become text nodes and nothing else: no document is ever read as HTML.
+
+export const byId = (id) => document.getElementById(id);
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") made.addEventListener("click", value);
+    else if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== undefined));
+  return made;
+}
+
+export const smallButton = (onclick, attributes, ...children) =>
+  element("button", { type: "button", class: "small", onclick, ...attributes }, ...children);
+
+// Read out, but not seen: where the eye has it from the place on the page.
+export const unseen = (text) => element("span", { class: "hidden" }, text);
+
+export function bar(share) {
+  const filled = element("i");
+  filled.style.width = `${Math.round(1000 * Math.min(Math.max(share, 0), 1)) / 10}%`;
+  return element("span", { class: "bar", "aria-hidden": "true" }, filled);
+}
+
+const PAGE_OF_ITEMS = 50;
+
+// A long list in pieces: a thousand passages at once would make the page slow and the reader none the wiser.
+export function fill(list, items, itemElement) {
+  list.parentElement.querySelector(":scope > .more")?.remove();
+  list.replaceChildren(...items.slice(0, PAGE_OF_ITEMS).map(itemElement));
+  const rest = items.slice(PAGE_OF_ITEMS);
+  if (!rest.length) return;
+  const showRest = () => {
+    const added = rest.map(itemElement);
+    list.append(...added);
+    button.remove();
+    // The button that had the focus is gone: it goes on where the new items begin.
+    added[0].tabIndex = -1;
+    added[0].focus();
+  };
+  const button = smallButton(showRest, {}, `Show ${number(rest.length)} more`);
+  button.classList.add("more");
+  list.after(button);
+}
+
+const LONGEST = 400;
+
+// A paragraph, and for a long text a button that shows all of it.
+export function readable(text, label) {
+  const letters = Array.from(text.slice(0, 2 * LONGEST + 2)); // whole letters: a pair of surrogates is never cut
+  const paragraph = element("p", { class: "text", dir: "auto" }, text);
+  if (letters.length <= LONGEST) return { paragraph };
+  const short = `${letters.slice(0, LONGEST).join("").trimEnd()} …`;
+  paragraph.textContent = short;
+  const said = element("span", {}, "Whole text");
+  const toggle = () => {
+    const isWhole = button.getAttribute("aria-expanded") === "true";
+    button.setAttribute("aria-expanded", String(!isWhole));
+    said.textContent = isWhole ? "Whole text" : "Less text";
+    paragraph.textContent = isWhole ? short : text;
+  };
+  const button = smallButton(toggle, { "aria-expanded": "false" }, said, unseen(` of ${label}`));
+  return { paragraph, button };
+}
+
+const grouped = new Intl.NumberFormat("en");
+
+export const number = (value) => grouped.format(value);
+
+export const counted = (n, one, several = `${one}s`) => `${number(n)} ${n === 1 ? one : several}`;
+
+export function milliseconds(ms) {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms >= 10) return `${Math.round(ms)} ms`;
+  return ms > 0 && ms < 0.05 ? "under 0.1 ms" : `${ms.toFixed(1)} ms`;
+}
+
+// A sentence of the server's as one for people: its messages begin in lower case and have no full stop.
+export function sentence(text) {
+  const trimmed = String(text).trim();
+  if (!trimmed) return "";
+  const first = trimmed[0].toUpperCase() + trimmed.slice(1);
+  return /[.!?]$/.test(first) ? first : `${first}.`;
+}

@@ -1,0 +1,69 @@
+"""Questions -> rankings, in the threads that do the work: many at once, each with its own error and its own deadline."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from late_rerank.reranker import Reranker
+from late_rerank.serve.dialects import Question, RequestError
+from late_rerank.serve.limits import Limits
+from late_rerank.types import Ranking
+
+Answer = Ranking | Exception
+
+
+def rank_stored(reranker: Reranker, questions: Sequence[Question]) -> list[Answer]:
+    """All questions together, from stored vectors alone: none waits for a document of another's to be encoded.
+
+    Returns:
+        For each question its ranking, whose `n_unscored` says what is missing and is being encoded now; or its error.
+    """
+    answers: dict[int, Answer] = {}
+    alike: dict[int | None, list[int]] = defaultdict(list)
+    for i, question in enumerate(questions):
+        alike[question.max_tokens].append(i)
+    for max_tokens, positions in alike.items():
+        some = [questions[i] for i in positions]
+        try:
+            found: Sequence[Answer] = reranker.rerank_batch(
+                [question.query for question in some],
+                [question.candidates for question in some],
+                deadline_s=0.0,
+                max_tokens=max_tokens,
+            )
+        except Exception as error:  # noqa: BLE001 - it is one question's, and told to that one
+            found = [error] if len(some) == 1 else [rank_stored(reranker, [question])[0] for question in some]
+        answers.update(zip(positions, found, strict=True))
+    return [answers[i] for i in range(len(questions))]
+
+
+def rank_in_time(reranker: Reranker, question: Question, first: Ranking, limits: Limits) -> Ranking:
+    """One question whose documents aren't all stored: waits until they are encoded, or its time is up.
+
+    Args:
+        reranker: Whose store it is.
+        question: The question.
+        first: What `rank_stored` gave it.
+        limits: `timeout_s` and `deadline_s`.
+
+    Raises:
+        RequestError: 503: the time is up, and the client asked for no partial answer.
+    """
+    deadlines = [seconds for seconds in (question.deadline_s, limits.deadline_s) if seconds is not None]
+    waited = time.monotonic() - question.arrived
+    remaining = max(0.0, min([limits.timeout_s, *deadlines]) - waited)
+    ranking = reranker.rerank(question.query, question.candidates, deadline_s=remaining, max_tokens=question.max_tokens)
+    if ranking.n_unscored and not deadlines:
+        raise RequestError(
+            503,
+            f"{ranking.n_unscored} documents weren't encoded within {limits.timeout_s:g} s; they are being encoded now: ask "
+            "again, or send deadline_s to be answered with what is there by then",
+            retry_after_s=10,
+        )
+    # What the first look found missing was a miss, though it is a hit by now.
+    ranking.n_hits, ranking.n_misses = first.n_hits, first.n_misses
+    for stage, ms in first.timings_ms.items():
+        ranking.timings_ms[stage] += ms
+    return ranking

@@ -1,0 +1,128 @@
+"""Processes that serve: one, or several that share a port and a store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from late_rerank.reranker import Reranker
+from late_rerank.serve.access import ApiKeys, is_loopback
+from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.limits import Limits
+from late_rerank.serve.metrics import DIRECTORY_VARIABLE
+
+_OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
+# After SIGTERM what runs has so long to finish.
+_GRACE_S = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker process must know. JSON values, since it is another process; keys are read anew from where they are.
+
+    Attributes:
+        reranker: Arguments of a Reranker.
+        limits: Of a process.
+        keys_file: Of API keys; None for those of the environment alone.
+        host: What the server listens on.
+        allowed_hosts: Further names under which it may be asked.
+        cors_origins: Sites whose pages may ask.
+        folders: Name -> path, for /v1/search.
+        n_workers: Processes that share the port.
+    """
+
+    reranker: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    keys_file: str | None = None
+    host: str = "127.0.0.1"
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    folders: Mapping[str, str] = field(default_factory=dict)
+    n_workers: int = 1
+
+
+def serve(options: Options, port: int) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that run then are finished.
+
+    Args:
+        options: What and how. Each worker has the model in its memory; what the store maps is shared.
+        port: From 0, for any that is free, to 65535.
+
+    Raises:
+        ValueError: The keys can't be read.
+        OSError: The port is taken.
+    """
+    ApiKeys.read(options.keys_file)  # what is wrong with them is told before anything runs
+    _check_free(options.host, port)
+    os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
+    counts = None
+    if options.n_workers > 1:
+        counts = os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="late-rerank-metrics-")
+    try:
+        uvicorn.run(
+            "late_rerank.serve.running:app",
+            factory=True,
+            host=options.host,
+            port=port,
+            workers=options.n_workers,
+            log_level="info",
+            access_log=False,  # /metrics has the counts; a line a request would cost a tenth of a small one
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            timeout_keep_alive=30,
+        )
+    finally:
+        if counts is not None:
+            del os.environ[DIRECTORY_VARIABLE]
+            shutil.rmtree(counts, ignore_errors=True)
+
+
+def app() -> Any:
+    """The app of a process that `serve` started."""
+    given = json.loads(os.environ[_OPTIONS_VARIABLE])
+    options = Options(**{**given, "limits": Limits(**given["limits"])})
+    # It quotes the query, which belongs to the client; the answer's meta says it too.
+    warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
+    keys = ApiKeys.read(options.keys_file)
+    # Where anybody on this machine may ask without a key, a page in its browser must not do so in another site's name.
+    hosts = tuple(options.allowed_hosts) if is_loopback(options.host) and not keys else None
+    settings = Settings(
+        limits=options.limits,
+        keys=keys,
+        hosts=hosts,
+        cors_origins=tuple(options.cors_origins),
+        folders={name: _retriever(path) for name, path in options.folders.items()},
+        load_first=options.n_workers > 1,
+    )
+    return create_app(lambda: Reranker(**options.reranker), settings)
+
+
+def _check_free(host: str, port: int) -> None:
+    """See to it that the port can be had: uvicorn would end the process with a code of its own."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
+
+
+def _retriever(path: str) -> Any:
+    from late_rerank.corpus import read_corpus  # noqa: PLC0415 - only where folders are served
+    from late_rerank.retrieve import BM25Retriever  # noqa: PLC0415
+
+    found = read_corpus(path)
+    if not found.documents:
+        raise ValueError(f"{Path(path)} holds no documents")
+    return BM25Retriever(found.documents)

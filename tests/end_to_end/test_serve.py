@@ -1,0 +1,535 @@
+"""The server, asked over a real socket: what it answers, to whom, in whose words, and what it refuses."""
+
+import asyncio
+import json
+import logging
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from serving import counts, running
+
+from late_rerank import Reranker
+from late_rerank.errors import ModelError
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.serve.access import ApiKeys
+from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.limits import Limits
+from late_rerank.testing.fakes import FakeEncoder
+
+DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
+QUESTION = {"query": "when do cats sleep", "documents": DOCUMENTS}
+TEXTS = {"query": "when do cats sleep", "texts": DOCUMENTS}
+KEY = "a-key-of-ours"
+
+
+class SlowEncoder(FakeEncoder):
+    """Takes its time over each document."""
+
+    def __init__(self, seconds=0.05):
+        super().__init__()
+        self.seconds = seconds
+        self.encoded = []
+
+    def encode_document(self, texts):
+        time.sleep(self.seconds * len(texts))
+        self.encoded += texts
+        return super().encode_document(texts)
+
+
+@pytest.fixture(scope="module")
+def url():
+    folders = {"animals": BM25Retriever(DOCUMENTS)}
+    with running(create_app(lambda: Reranker(FakeEncoder()), Settings(folders=folders))) as url:
+        yield url
+
+
+@pytest.fixture
+def served():
+    """Serves with other settings, or another encoder."""
+    with ThreadPoolExecutor(1) as pool:
+        stack = []
+
+        def serves(encoder=None, **settings):
+            context = running(create_app(lambda: Reranker(encoder or FakeEncoder()), Settings(**settings)))
+            stack.append(context)
+            return context.__enter__()
+
+        yield serves
+        for context in stack:
+            pool.submit(context.__exit__, None, None, None).result(40)
+
+
+def expected(n=None):
+    return [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(QUESTION["query"], DOCUMENTS, top_k=n)]
+
+
+class TestRerank:
+    @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+    def test_documents_are_answered_in_an_envelope(self, url, path):
+        answer = httpx.post(url + path, json={**QUESTION, "model": "rerank-v3.5", "top_n": 2, "priority": 1})
+        told = answer.json()
+
+        assert answer.status_code == 200
+        assert [(r["index"], r["relevance_score"]) for r in told["results"]] == expected(2)
+        assert all(0 <= r["relevance_score"] <= 1 and "document" not in r for r in told["results"])
+        assert told["usage"]["total_tokens"] == 4 + sum(len(text.split()) for text in DOCUMENTS)
+        assert told["id"] == answer.headers["x-request-id"]
+        assert told["meta"]["degraded"] is False
+        assert told["meta"]["api_version"]["version"] == ("1" if "v1" in path else "2")
+
+    def test_texts_are_answered_by_a_bare_array(self, url):
+        found = httpx.post(f"{url}/rerank", json={**TEXTS, "truncate": True, "return_text": True}).json()
+        assert [(r["index"], r["score"]) for r in found] == expected()
+        assert [r["text"] for r in found] == [DOCUMENTS[i] for i, _ in expected()]
+
+    def test_the_text_decides_not_a_word_in_it(self, url):
+        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "query": 'what is a "texts": field'})
+        assert "results" in answer.json()
+        answer = httpx.post(f"{url}/rerank", json={**TEXTS, "query": 'what is a "documents": field'})
+        assert isinstance(answer.json(), list)
+
+    def test_documents_may_be_objects_and_come_back_when_asked_for(self, url):
+        documents = [{"text": DOCUMENTS[0], "id": "a"}, DOCUMENTS[1], {"text": DOCUMENTS[2], "id": 7}]
+        found = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": documents, "return_documents": True}).json()
+        assert {r["index"]: r["document"] for r in found["results"]} == {
+            0: {"text": DOCUMENTS[0], "id": "a"},
+            1: {"text": DOCUMENTS[1]},
+            2: {"text": DOCUMENTS[2], "id": "7"},
+        }
+
+    def test_named_fields_of_an_object_are_read(self, url):
+        documents = [{"title": "rivers", "body": "run"}, {"title": "cats", "body": "sleep", "other": "x"}]
+        found = httpx.post(
+            f"{url}/v1/rerank",
+            json={"query": "cats", "documents": documents, "rank_fields": ["title", "body"], "return_documents": True},
+        ).json()
+        assert found["results"][0]["document"]["text"] == "title: cats\nbody: sleep"
+
+    def test_raw_scores_are_maxsim(self, url):
+        scores = {d.index: d.score for d in Reranker(FakeEncoder()).rerank(QUESTION["query"], DOCUMENTS)}
+        found = httpx.post(f"{url}/rerank", json={**QUESTION, "raw_scores": True}).json()["results"]
+        assert {r["index"]: r["relevance_score"] for r in found} == scores
+
+    def test_zero_and_null_mean_all(self, url):
+        for n in (0, None):
+            assert len(httpx.post(f"{url}/rerank", json={**QUESTION, "top_n": n}).json()["results"]) == 3
+
+    def test_only_the_first_tokens_count_where_that_is_asked_for(self, url):
+        found = httpx.post(f"{url}/rerank", json={**QUESTION, "query": "sea day night", "max_tokens_per_doc": 2}).json()
+        assert found["usage"]["total_tokens"] == 3 + 6
+        assert {r["relevance_score"] for r in found["results"]} != {r[1] for r in expected()}
+
+    def test_a_blank_document_comes_last(self, url):
+        found = httpx.post(f"{url}/rerank", json={"query": "cats", "documents": ["", " ", "cats"]}).json()["results"]
+        assert [(r["index"], r["relevance_score"]) for r in found][1:] == [(0, 0.0), (1, 0.0)]
+
+    def test_what_is_asked_at_once_is_answered_as_alone(self, url):
+        questions = [
+            {"query": f"word{i} cats", "documents": [f"word{j} day" for j in range(40)] + DOCUMENTS} for i in range(30)
+        ]
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda q: httpx.post(f"{url}/rerank", json=q, timeout=30).json(), questions))
+        for question, answer in zip(questions, answers, strict=True):
+            alone = Reranker(FakeEncoder()).rerank(question["query"], question["documents"])
+            assert [(r["index"], r["relevance_score"]) for r in answer["results"]] == [(d.index, d.relevance) for d in alone]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("body", "status", "words"),
+        [
+            ({**QUESTION, "query": " "}, 400, "query is blank"),
+            ({**QUESTION, "documents": []}, 400, "documents is empty"),
+            ({"query": "a"}, 422, "documents: Field required"),
+            ({**QUESTION, "query": 5}, 422, "query: Input should be a valid string"),
+            ({**QUESTION, "documents": ["a", {"name": "b"}]}, 422, "document 1 has no text"),
+            ({**QUESTION, "top_n": -1}, 422, "top_n"),
+            ({**QUESTION, "deadline_s": 0}, 422, "deadline_s"),
+            ({**QUESTION, "documents": ["a"] * 1001}, 413, "1001 documents: at most 1000"),
+            ({**QUESTION, "documents": ["a" * 200_001]}, 413, "documents[0] has 200,001 characters"),
+        ],
+    )
+    def test_documents_clients_are_told_in_their_words(self, url, body, status, words):
+        answer = httpx.post(f"{url}/v2/rerank", json=body)
+        told = answer.json()
+        assert answer.status_code == status
+        assert words in told["message"]
+        assert told["message"] == told["detail"] == told["error"]["message"]
+        assert (told["error"]["code"], told["id"]) == (status, answer.headers["x-request-id"])
+
+    @pytest.mark.parametrize(
+        ("body", "status", "kind"),
+        [
+            ({**TEXTS, "query": ""}, 400, "Empty"),
+            ({**TEXTS, "texts": []}, 400, "Empty"),
+            ({**TEXTS, "texts": "a"}, 422, "Validation"),
+            ({**TEXTS, "texts": ["a"] * 1001}, 413, "Validation"),
+        ],
+    )
+    def test_texts_clients_are_told_in_theirs(self, url, body, status, kind):
+        answer = httpx.post(f"{url}/rerank", json=body)
+        assert answer.status_code == status
+        assert answer.json()["error_type"] == kind
+        assert isinstance(answer.json()["error"], str)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b"null",
+            b'{"query": "\xff\xfe", "documents": ["a"]}',
+            b'{"query": "a", "documents": ["\\ud800"]}',
+            b"[" * 100_000,
+            b'{"query": "a", "documents": ' + b"[" * 100_000,
+            b'{"query": "a", "documents": ["a"], "top_n": 1e999}',
+            b'{"query": "a", "documents": ["a"], "top_n": %s}' % (b"9" * 5000),
+            b'{"query": "a", "documents": ["a"], "max_tokens_per_doc": NaN}',
+            b"\x00" * 100,
+        ],
+        ids=range(12),
+    )
+    def test_what_is_no_such_json_is_refused(self, url, body):
+        answer = httpx.post(f"{url}/rerank", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422)
+        assert answer.json()["message"]
+
+    def test_nothing_of_a_document_stands_in_an_error(self, url):
+        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": ["a secret", 5, {"hidden": "more secrets"}]})
+        assert answer.status_code == 422
+        assert "secret" not in answer.text
+
+    def test_a_body_that_is_not_said_to_be_json_is_refused(self, url):
+        # What a page of another site can send without asking.
+        answer = httpx.post(f"{url}/rerank", content=json.dumps(QUESTION), headers={"content-type": "text/plain"})
+        assert answer.status_code == 415
+        assert "Content-Type: application/json" in answer.json()["message"]
+
+    @pytest.mark.parametrize(
+        ("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/rerank", 405), ("PUT", "/", 405)]
+    )
+    def test_what_is_not_there_is_told(self, url, method, path, status):
+        answer = httpx.request(method, url + path)
+        assert answer.status_code == status
+        assert "/docs" in answer.json()["message"]
+
+    def test_a_failure_of_ours_shows_and_logs_no_text(self, served, caplog):
+        class Failing(FakeEncoder):
+            def encode_document(self, texts):
+                raise RuntimeError(f"could not read {texts[0]!r}")
+
+        with caplog.at_level(logging.ERROR):
+            answer = httpx.post(f"{served(Failing())}/rerank", json=QUESTION, headers={"x-request-id": "mine-7"})
+        assert answer.status_code == 500
+        assert answer.headers["x-request-id"] == "mine-7"
+        assert "rivers" not in answer.text + caplog.text
+        assert "Traceback" not in answer.text
+        assert "mine-7: RuntimeError" in caplog.text
+
+    def test_one_question_that_fails_is_not_the_others_failure(self, served):
+        class Failing(FakeEncoder):
+            def encode_query(self, texts):
+                if any("fail" in text for text in texts):
+                    raise RuntimeError
+                return super().encode_query(texts)
+
+        url = served(Failing())
+        questions = [{**QUESTION, "query": "fail" if i % 3 == 0 else "cats"} for i in range(30)]
+        with ThreadPoolExecutor(10) as pool:
+            answers = list(pool.map(lambda q: httpx.post(f"{url}/rerank", json=q, timeout=30).status_code, questions))
+        assert answers == [500 if i % 3 == 0 else 200 for i in range(30)]
+
+
+class TestKeys:
+    @pytest.fixture
+    def locked(self, served):
+        return served(keys=ApiKeys([KEY, "another-key"]))
+
+    @pytest.mark.parametrize(
+        "headers", [{"authorization": f"Bearer {KEY}"}, {"authorization": KEY}, {"x-api-key": "another-key"}]
+    )
+    def test_each_way_to_bring_one_will_do(self, locked, headers):
+        assert httpx.post(f"{locked}/rerank", json=QUESTION, headers=headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        "headers", [{}, {"authorization": "Bearer wrong-key"}, {"authorization": "Bearer"}, {"x-api-key": ""}]
+    )
+    def test_a_missing_or_wrong_one_is_401_in_the_clients_words(self, locked, headers):
+        answer = httpx.post(f"{locked}/v2/rerank", json=QUESTION, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert "no valid API key" in answer.json()["message"]
+        answer = httpx.post(f"{locked}/rerank", json=TEXTS, headers=headers)
+        assert (answer.status_code, answer.json()["error_type"]) == (401, "Unauthorized")
+
+    def test_only_what_tells_nothing_is_open(self, locked):
+        paths = ("/health", "/ready", "/", "/docs", "/openapi.json")
+        assert [httpx.get(locked + path).status_code for path in paths] == [200] * 5
+        assert [httpx.get(locked + path).status_code for path in ("/info", "/metrics")] == [401] * 2
+
+    def test_the_time_of_the_comparison_tells_nothing_of_the_key(self):
+        keys = ApiKeys(["x" * 64, *(f"other-key-{i}" for i in range(20))])
+        wrong = ["y" + "x" * 63, "x" * 63 + "y", "x" * 64 + "y", "x" * 8]
+        best = dict.fromkeys(wrong, 1.0)
+        for _ in range(4000):
+            for key in wrong:
+                began = time.perf_counter()
+                keys.admits({"authorization": f"Bearer {key}"})
+                best[key] = min(best[key], time.perf_counter() - began)
+        assert max(best.values()) < 1.25 * min(best.values())
+
+    @pytest.mark.parametrize("wrong", ["short", "with space in it", "schlüssel-lang"])
+    def test_what_can_be_no_key_is_refused(self, wrong, tmp_path):
+        (tmp_path / "keys").write_text(f"# ours\n\n{wrong}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match="API key"):
+            ApiKeys.read(str(tmp_path / "keys"))
+
+    def test_they_are_read_from_a_file_and_the_environment(self, tmp_path, monkeypatch):
+        (tmp_path / "keys").write_text(f"# ours\n{KEY}\n")
+        monkeypatch.setenv("LATE_RERANK_API_KEYS", "from-outside, and-another")
+        keys = ApiKeys.read(str(tmp_path / "keys"))
+        assert [keys.admits({"x-api-key": key}) for key in (KEY, "from-outside", "and-another", "# ours")] == [True] * 3 + [
+            False
+        ]
+        (tmp_path / "empty").write_text("# none\n")
+        with pytest.raises(ValueError, match="holds no API keys"):
+            ApiKeys.read(str(tmp_path / "empty"))
+
+
+class TestNames:
+    def test_a_page_in_another_sites_name_is_refused(self, served):
+        url = served(hosts=("reranker.example",))
+        port = url.rpartition(":")[2]
+        for host, status in (
+            ("evil.example", 421),
+            ("reranker.example", 200),
+            (f"localhost:{port}", 200),
+            (f"[::1]:{port}", 200),
+        ):
+            assert httpx.get(f"{url}/info", headers={"host": host}).status_code == status
+
+    def test_other_sites_pages_may_ask_only_where_that_was_said(self, url, served):
+        preflight = {"origin": "https://app.example", "access-control-request-method": "POST"}
+        assert "access-control-allow-origin" not in httpx.options(f"{url}/rerank", headers=preflight).headers
+        allowed = served(cors_origins=("https://app.example",))
+        assert (
+            httpx.options(f"{allowed}/rerank", headers=preflight).headers["access-control-allow-origin"]
+            == "https://app.example"
+        )
+        other = httpx.options(f"{allowed}/rerank", headers={**preflight, "origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+class TestLimits:
+    def test_a_body_that_is_said_to_be_too_large_is_not_read(self, served):
+        url = served(limits=Limits(body_bytes=1000))
+        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": ["a" * 2000]})
+        assert answer.status_code == 413
+        assert "at most 1,000" in answer.json()["message"]
+
+    def test_nor_is_one_that_turns_out_to_be(self, served):
+        url = served(limits=Limits(body_bytes=100_000))
+
+        def chunks():
+            for _ in range(1000):
+                yield b" " * 1000
+
+        try:
+            answer = httpx.post(f"{url}/rerank", content=chunks(), headers={"content-type": "application/json"})
+        except httpx.TransportError:
+            return  # the connection is closed while it is still sent
+        assert answer.status_code == 413
+
+    def test_a_slow_body_is_given_up(self, served):
+        url = served(limits=Limits(body_timeout_s=0.3))
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(
+                b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
+            )
+            assert b"408" in connection.recv(1000).split(b"\r\n")[0]
+
+    def test_too_many_at_once_are_told_when_to_come_again(self, served):
+        url = served(SlowEncoder(0.2), limits=Limits(in_flight=4))
+        with ThreadPoolExecutor(16) as pool:
+            questions = [{"query": "cats", "documents": [f"cats {i}"]} for i in range(16)]
+            answers = list(pool.map(lambda q: httpx.post(f"{url}/rerank", json=q, timeout=30), questions))
+        assert {answer.status_code for answer in answers} == {200, 429}
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert all(answer.headers["retry-after"] == "1" and "too many" in answer.json()["message"] for answer in refused)
+        assert counts(url)['late_rerank_rejected_total{reason="429"}'] == len(refused)
+
+    def test_too_many_that_wait_for_encoding_don_t_keep_out_the_others(self, served):
+        url = served(SlowEncoder(0.1), limits=Limits(waiting_encoders=2))
+        assert httpx.post(f"{url}/v1/index", json={"documents": DOCUMENTS}).status_code == 200
+        with ThreadPoolExecutor(12) as pool:
+            new = [pool.submit(httpx.post, f"{url}/rerank", json={"query": "a", "documents": [f"a {i}"]}) for i in range(8)]
+            time.sleep(0.05)
+            stored = [pool.submit(httpx.post, f"{url}/rerank", json=QUESTION) for _ in range(4)]
+            assert [answer.result(30).status_code for answer in stored] == [200] * 4
+            assert {answer.result(30).status_code for answer in new} == {200, 429}
+
+    @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"n_documents": -1}, {"deadline_s": float("inf")}])
+    def test_bounds_that_are_none_are_refused(self, wrong):
+        with pytest.raises(ValueError, match="must be above 0"):
+            Limits(**wrong)
+
+
+class TestDeadlines:
+    def test_stored_documents_are_scored_and_the_others_keep_their_order_behind(self, served):
+        encoder = SlowEncoder()
+        url = served(encoder)
+        httpx.post(f"{url}/v1/index", json={"documents": DOCUMENTS})
+        new = [f"new {i}" for i in range(40)]
+        began = time.monotonic()
+        told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": new + DOCUMENTS, "deadline_s": 0.3}).json()
+        assert time.monotonic() - began < 1.5
+
+        assert told["meta"]["degraded"] is True
+        scored = 43 - told["meta"]["n_unscored"]
+        assert [r["index"] for r in told["results"][:1]] == [41]
+        behind = [r["index"] for r in told["results"][scored:]]
+        assert behind == sorted(behind)
+        assert {r["relevance_score"] for r in told["results"][scored:]} == {0.0}
+        end = time.monotonic() + 20
+        while True:  # they are filled in behind
+            told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": new, "deadline_s": 0.01}).json()
+            if not told["meta"]["degraded"]:
+                break
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert sorted(encoder.encoded) == sorted(new + DOCUMENTS)
+
+    def test_without_one_it_is_told_when_the_time_is_up(self, served):
+        url = served(SlowEncoder(0.2), limits=Limits(timeout_s=0.3))
+        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": [f"new {i}" for i in range(20)]})
+        assert answer.status_code == 503
+        assert "ask again" in answer.json()["message"]
+        assert int(answer.headers["retry-after"]) > 0
+
+    def test_the_servers_own_holds_for_all(self, served):
+        url = served(SlowEncoder(0.2), limits=Limits(deadline_s=0.2))
+        told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": [f"new {i}" for i in range(20)]}).json()
+        assert told["meta"]["degraded"] is True
+
+    def test_a_document_that_many_ask_for_at_once_is_encoded_once(self, served):
+        encoder = SlowEncoder(0.05)
+        url = served(encoder)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: httpx.post(f"{url}/rerank", json=QUESTION, timeout=30).json(), range(8)))
+        assert sorted(encoder.encoded) == sorted(DOCUMENTS)
+        assert all(answer["results"] == answers[0]["results"] for answer in answers)
+
+    def test_the_event_loop_goes_on_meanwhile(self, served):
+        url = served(SlowEncoder(0.2))
+        thread = threading.Thread(
+            target=lambda: httpx.post(
+                f"{url}/rerank", json={"query": "a", "documents": [f"a {i}" for i in range(10)]}, timeout=30
+            )
+        )
+        thread.start()
+        time.sleep(0.1)
+        slowest = 0.0
+        while thread.is_alive():
+            began = time.monotonic()
+            assert httpx.get(f"{url}/health").status_code == 200
+            slowest = max(slowest, time.monotonic() - began)
+        thread.join()
+        assert slowest < 1.0
+
+
+class TestOtherEndpoints:
+    def test_index_reports_what_it_did(self, served):
+        url = served()
+        told = httpx.post(f"{url}/v1/index", json={"documents": [*DOCUMENTS, {"text": DOCUMENTS[0]}]}).json()
+        assert (told["n_documents"], told["n_encoded"], told["n_cached"]) == (4, 3, 1)
+        assert httpx.post(f"{url}/rerank", json=QUESTION).json()["meta"]["cache"] == {"hits": 3, "misses": 0}
+
+    def test_a_context_comes_with_its_citations(self, url):
+        told = httpx.post(f"{url}/context", json={**QUESTION, "budget_tokens": 20}).json()
+        assert told["text"].startswith("[1] cats sleep all day")
+        assert (told["parts"][0]["number"], told["parts"][0]["index"]) == (1, 1)
+        assert told["n_tokens"] <= 20
+        assert {left["reason"] for left in told["dropped"]}
+        assert httpx.post(f"{url}/context", json={**QUESTION, "min_relevance": 1.0, "query": "what is it"}).json()["text"] == ""
+
+    def test_an_explanation_is_a_page(self, url):
+        told = httpx.post(f"{url}/v1/explain", json={"query": "cats <b>", "text": "<script>x</script> cats"}).json()
+        assert "&lt;script&gt;" in told["html"]
+        assert "<script" not in told["html"]
+
+    def test_a_folder_can_be_searched(self, url):
+        told = httpx.post(f"{url}/v1/search", json={"query": "cats sleep", "folder": "animals", "top_n": 1}).json()
+        assert told["results"][0]["document"]["text"] == DOCUMENTS[1]
+        assert httpx.post(f"{url}/v1/search", json={"query": "cats", "folder": "../etc"}).status_code == 404
+
+    def test_info_says_what_runs_and_no_path(self, url):
+        told = httpx.get(f"{url}/info").json()
+        assert (told["model"], told["codec"], told["store"], told["folders"]) == (
+            "FakeEncoder",
+            "int8",
+            "MemoryStore",
+            ["animals"],
+        )
+
+    def test_metrics_count_what_was_done(self, served):
+        url = served()
+        for _ in range(3):
+            httpx.post(f"{url}/rerank", json=QUESTION)
+        httpx.post(f"{url}/rerank", json={})
+        found = counts(url)
+        assert found['late_rerank_requests_total{endpoint="/rerank",status="200"}'] == 3
+        assert found['late_rerank_requests_total{endpoint="/rerank",status="422"}'] == 1
+        assert found['late_rerank_documents_total{vectors="miss"}'] == 3
+        assert found['late_rerank_documents_total{vectors="hit"}'] == 6
+        assert found['late_rerank_stage_seconds_count{stage="maxsim"}'] == 3
+        assert found["late_rerank_requests_in_flight"] == 1
+
+    def test_it_is_alive_before_it_is_ready(self):
+        go = threading.Event()
+
+        async def asked():
+            def made():
+                go.wait(10)
+                return Reranker(FakeEncoder())
+
+            app = create_app(made)
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+                lifespan = app._app.lifespan_context(app)
+                await lifespan.__aenter__()
+                before = [(await client.get(path)).status_code for path in ("/health", "/ready")]
+                refused = await client.post("/rerank", json=QUESTION)
+                go.set()
+                while (await client.get("/ready")).status_code != 200:
+                    await asyncio.sleep(0.01)
+                after = await client.post("/rerank", json=QUESTION)
+                await lifespan.__aexit__(None, None, None)
+                return before, refused, after
+
+        before, refused, after = asyncio.run(asked())
+        assert before == [200, 503]
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert after.status_code == 200
+
+    def test_a_model_that_can_not_be_loaded_is_told(self, caplog):
+        async def asked():
+            def made():
+                raise ModelError("no such model")
+
+            app = create_app(made)
+            transport = httpx.ASGITransport(app)
+            async with (
+                httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+                app._app.lifespan_context(app),
+            ):
+                await asyncio.sleep(0.1)
+                return [await client.get(path) for path in ("/health", "/ready")]
+
+        alive, ready = asyncio.run(asked())
+        assert (alive.status_code, ready.status_code) == (200, 503)
+        assert "can't be loaded (ModelError)" in ready.json()["message"]
+        assert "no such model" in caplog.text

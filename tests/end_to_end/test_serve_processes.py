@@ -1,0 +1,206 @@
+"""`late-rerank serve` as processes: several on one store, killed, ended, without Redis, as a user who may write little."""
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from redis_servers import RedisServer, skip_without_redis
+from serving import counts, serving
+
+from late_rerank.stores import DiskStore
+
+DOCUMENTS = [f"Passage {i} is about {topic}." for i, topic in enumerate(["cats", "rivers", "bread", "music", "stars"] * 8)]
+QUESTION = {"query": "which one is about music", "documents": DOCUMENTS}
+# Another backend would convert the model first; one thread each, since CI has two processors.
+OPTIONS = ("--backend", "torch")
+
+
+@pytest.fixture(autouse=True)
+def needs_the_model(minilm):
+    """It comes with the extra `offline`."""
+
+
+def asked(url, question=QUESTION, client=httpx):
+    return client.post(f"{url}/rerank", json=question, timeout=60)
+
+
+def workers(process):
+    """Process ids of uvicorn's workers: the children that have the model."""
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in children.stdout.split()]
+
+
+class TestSeveralWorkers:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def served(cls, tmp_path_factory):
+        store = tmp_path_factory.mktemp("serve") / "store"
+        with serving("--workers", 2, "--store", store, *OPTIONS) as (url, process, _log):
+            yield url, process, store
+
+    def test_they_share_one_store_and_their_counts_are_summed(self, served):
+        url, process, _ = served
+        first = asked(url).json()
+        answers = [asked(url).json() for _ in range(30)]
+
+        assert first["meta"]["cache"] == {"hits": 0, "misses": len(DOCUMENTS)}
+        assert all(answer["meta"]["cache"]["hits"] == len(DOCUMENTS) for answer in answers)
+        assert all(answer["results"] == answers[0]["results"] for answer in answers)
+        found = [counts(url)['late_rerank_requests_total{endpoint="/rerank",status="200"}'] for _ in range(10)]
+        assert set(found) == {31}
+        assert len(workers(process)) == 2
+
+    def test_one_is_killed_under_load_and_the_others_answer(self, served):
+        url, process, store = served
+        stop = threading.Event()
+        statuses, lost = [], []
+
+        def asks(n):
+            i = 0
+            while not stop.is_set():
+                i += 1
+                new = {"query": "music", "documents": [f"New passage {n} {i}.", *DOCUMENTS[:5]]}
+                try:
+                    statuses.append(asked(url, new).status_code)
+                except httpx.TransportError:
+                    lost.append(n)  # the connection was the killed one's
+
+        with ThreadPoolExecutor(4) as pool:
+            futures = [pool.submit(asks, n) for n in range(4)]
+            time.sleep(1)
+            before = workers(process)
+            os.kill(before[0], signal.SIGKILL)
+            killed = len(statuses)
+            time.sleep(4)
+            stop.set()
+            for future in futures:
+                future.result(60)
+
+        assert set(statuses) == {200}
+        assert len(statuses) > killed
+        assert len(lost) <= 8
+        assert asked(url).json()["results"][0]["index"] in range(3, 40, 5)
+        end = time.monotonic() + 60
+        while len(workers(process)) < 2:  # it is replaced
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        assert process.poll() is None
+        with DiskStore(store) as opened:
+            assert opened.verify().is_intact
+
+
+def test_what_runs_is_finished_when_it_is_ended(tmp_path):
+    with serving("--store", tmp_path / "store", *OPTIONS) as (url, process, _):
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(
+                asked, url, {"query": "music", "documents": [f"{text} {'More words. ' * 60}" for text in DOCUMENTS]}
+            )
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            answer = running.result(60)
+        assert process.wait(60) in (0, -signal.SIGTERM)
+    assert answer.status_code == 200
+    assert answer.json()["meta"]["n_unscored"] == 0
+
+
+def test_answers_go_on_without_redis_and_recover(tmp_path):
+    skip_without_redis()
+    with RedisServer(tmp_path) as redis, serving("--store", redis.url, *OPTIONS) as (url, _, _log):
+        assert asked(url).json()["meta"]["cache"]["misses"] == len(DOCUMENTS)
+        assert asked(url).json()["meta"]["cache"]["hits"] == len(DOCUMENTS)
+        redis.kill()
+        few = {"query": "music", "documents": DOCUMENTS[:5]}
+        answers = [asked(url, few) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert answers[0].json()["results"][0]["index"] == 3
+        redis.start()
+        end = time.monotonic() + 60
+        while asked(url, few).json()["meta"]["cache"]["hits"] != 5:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_a_user_who_can_write_only_the_store_and_temporary_files_can_serve(tmp_path):
+    nobody = pwd.getpwnam("nobody")
+    become = {"user": nobody.pw_uid, "group": nobody.pw_gid, "cwd": "/"}
+    tried = subprocess.run([sys.executable, "-c", "import late_rerank.cli"], **become, capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip("this Python is in a folder that another user can't read")
+    store, scratch = tmp_path / "store", tmp_path / "scratch"
+    for folder in (store, scratch):
+        folder.mkdir()
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    env = {"HOME": "/nonexistent", "TMPDIR": str(scratch), "HF_HUB_OFFLINE": "1", "LATE_RERANK_API_KEYS": "a-key-of-ours"}
+    with serving("--store", store, "--workers", 2, *OPTIONS, env=env, **become) as (url, _, _log):
+        assert httpx.post(f"{url}/rerank", json=QUESTION).status_code == 401
+        answer = httpx.post(f"{url}/rerank", json=QUESTION, headers={"authorization": "Bearer a-key-of-ours"}, timeout=60)
+    assert answer.status_code == 200
+    assert {path.stat().st_uid for path in store.rglob("*")} == {nobody.pw_uid}
+
+
+class TestCommandLine:
+    @pytest.mark.parametrize(
+        ("options", "code", "words"),
+        [
+            (["--port", "70000"], 2, "from 0 to 65535"),
+            (["--workers", "0"], 2, "at least 1"),
+            (["--folder", "nowhere"], 2, "NAME=PATH"),
+            (["--timeout-s", "-1"], 2, "above 0"),
+            (["--model", "no/such-model"], 1, "no/such-model"),
+            (["--api-keys", "no-such-file"], 1, "no-such-file: No such file"),
+            (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
+        ],
+    )
+    def test_wrong_use_is_told_before_anything_runs(self, options, code, words, tmp_path):
+        run = subprocess.run(
+            [sys.executable, "-m", "late_rerank", "serve", *options],
+            cwd=tmp_path,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (run.returncode, words in run.stderr) == (code, True), run.stderr
+        assert "Traceback" not in run.stderr
+
+    def test_a_port_that_is_taken_is_told(self, tmp_path):
+        import socket
+
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            run = subprocess.run(
+                [sys.executable, "-m", "late_rerank", "serve", "--port", port], capture_output=True, text=True, timeout=60
+            )
+        assert run.returncode == 1
+        assert f"127.0.0.1:{port}: Address already in use" in run.stderr
+        assert "Traceback" not in run.stderr
+
+    def test_ctrl_c_ends_it(self):
+        with serving(*OPTIONS) as (_, process, log):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+            time.sleep(0.1)
+        assert "Traceback" not in "".join(log)
+
+    def test_no_query_and_no_document_is_logged(self):
+        with serving(*OPTIONS) as (url, _, log):
+            secret = "xyzzy " * 300
+            assert asked(url, {"query": secret, "documents": [secret]}).json()["meta"]["query_truncated"] is True
+            asked(url, {"query": secret})
+            httpx.post(
+                f"{url}/rerank", content=json.dumps({"query": secret})[:-3], headers={"content-type": "application/json"}
+            )
+        assert "xyzzy" not in "".join(log)
