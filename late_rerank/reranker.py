@@ -46,7 +46,8 @@ class Reranker:
     """Reorders candidates by late interaction. Safe to share between threads; a context manager.
 
     Args:
-        model: "minilm" (built in), a hub name, a folder (native, PyLate or Stanford ColBERT format), or an Encoder.
+        model: "minilm" or "minilm-late" (built in; the second was trained for late interaction), a hub name, a folder (native,
+            PyLate or Stanford ColBERT format), or an Encoder.
         store: Where token vectors are kept: None for this process's memory, a folder, a Redis server ("redis://...",
             "rediss://...", "unix://..."), or a Store, which stays yours to close. Where it can't keep new vectors (disk
             full, read-only), queries are answered all the same, with one warning.

@@ -16,7 +16,9 @@ def register(commands: Any) -> None:
         help="show what runs here and check a checkpoint",
         description="Show kernel, backend and model; refuse a checkpoint that can't be encoded as it was trained (exit 1).",
     )
-    command.add_argument("model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", a folder, or a hub name')
+    command.add_argument(
+        "model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", "minilm-late", a folder, or a hub name'
+    )
     add_backend(command)
     add_json(command)
     command.set_defaults(run=run)

@@ -32,7 +32,9 @@ def register(commands: Any) -> None:
     source.add_argument("--text", metavar="T", help="the text")
     source.add_argument("--file", metavar="F", help="a file of UTF-8 that holds it; - for stdin")
     command.add_argument("--html", metavar="OUT", help="write a page that needs nothing else, instead of printing")
-    command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    command.add_argument(
+        "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
+    )
     add_json(command)
     command.set_defaults(run=run)
 

@@ -144,7 +144,9 @@ CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.c
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """--model, --backend, --codec and --pooling."""
-    command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    command.add_argument(
+        "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
+    )
     add_backend(command)
     command.add_argument(
         "--codec",

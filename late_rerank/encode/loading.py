@@ -14,11 +14,19 @@ import numpy as np
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from sentence_transformers import MultiVectorEncoder
-from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers.utils import logging as transformers_logging
 
-from late_rerank.encode.builtin import MINILM, MINILM_QUERY_TOKENS, MINILM_WINDOW_TOKENS, minilm_source
+from late_rerank.encode.adapter import add_adapter
+from late_rerank.encode.builtin import (
+    BUILT_IN,
+    MINILM_LATE,
+    MINILM_LATE_ADAPTER,
+    MINILM_QUERY_TOKENS,
+    MINILM_WINDOW_TOKENS,
+    minilm_source,
+)
 from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
 from late_rerank.encode.tokens import PROBE
 from late_rerank.errors import ModelError
@@ -27,22 +35,33 @@ from late_rerank.types import TokenVectors
 # Other people's exports of the same weights, hundreds of MB that we never read.
 _NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
 
+TOKENS = "token_embeddings"
+"""What sentence-transformers calls token vectors, between its modules."""
+
 # Both libraries' loggers are the process's, so one load at a time may silence them.
 _LOADING = Lock()
 
 
-def load_minilm(device: str | None) -> MultiVectorEncoder:
-    """all-MiniLM-L6-v2 as a late-interaction encoder: its last hidden states, all 384 dimensions, no projection.
+def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
+    """A built-in model: all-MiniLM-L6-v2 as a late-interaction encoder.
 
-    Built from its modules: sentence-transformers' own conversion would append a random projection.
+    "minilm" gives its last hidden states, all 384 dimensions, no projection; "minilm-late" has an adapter and a projection of
+    its own. Built from its modules: sentence-transformers' own conversion would append a random projection.
 
     Raises:
         ModelError: The weights are neither installed nor to be had from the hub.
     """
     folder = local_folder(minilm_source())
     with quiet_loading():
-        transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS)
-        modules = [transformer, MultiVectorMask(), Normalize(module_input_name="token_embeddings")]
+        transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS).float()
+        modules: list[Any] = [transformer, MultiVectorMask()]
+        if name == MINILM_LATE:
+            weight = add_adapter(transformer.model, MINILM_LATE_ADAPTER)
+            dim, n_hidden = weight.shape
+            modules.append(
+                Dense(n_hidden, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=TOKENS)
+            )
+        modules.append(Normalize(module_input_name=TOKENS))
         return MultiVectorEncoder(modules=modules, device=device).float()
 
 
@@ -74,7 +93,7 @@ def check_model(name: str) -> None:
     Raises:
         ModelError: It isn't.
     """
-    if name != MINILM:
+    if name not in BUILT_IN:
         read_checkpoint(local_folder(name))
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
-from late_rerank.encode.builtin import MINILM, minilm_source
+from late_rerank.encode.builtin import MINILM, MINILM_LATE, minilm_source
 from late_rerank.encode.loading import local_folder, quiet_loading
+from late_rerank.errors import ModelError
 from late_rerank.types import F32
 
 _BATCH_SIZE = 32
@@ -28,10 +29,12 @@ class SingleVectorEncoder:
         dim: Components of a vector.
 
     Raises:
-        ModelError: The model can't be found.
+        ModelError: The model can't be found, or has no single vectors.
     """
 
     def __init__(self, model: str = MINILM, *, device: str | None = None) -> None:
+        if model == MINILM_LATE:
+            raise ModelError(f'"{MINILM_LATE}" was trained for token vectors; single vectors are those of "{MINILM}"')
         self.name = model
         with quiet_loading():
             self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)

@@ -18,10 +18,10 @@ from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_TRIED, Backen
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.backends.threads import one_thread
 from late_rerank.encode.batches import in_batches
-from late_rerank.encode.builtin import MINILM
+from late_rerank.encode.builtin import BUILT_IN, MINILM
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.fingerprint import fingerprint
-from late_rerank.encode.loading import check_encodes, document_prompt, load_checkpoint, load_minilm, local_folder
+from late_rerank.encode.loading import check_encodes, document_prompt, load_builtin, load_checkpoint, local_folder
 from late_rerank.encode.pooling import Kind, pool_documents, pools, without_pooling
 from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
@@ -36,7 +36,7 @@ class TextEncoder:
     """A late-interaction text model. Safe to share between threads.
 
     Args:
-        model: "minilm" (built in), a folder (native, PyLate or Stanford ColBERT format), or a hub name.
+        model: "minilm" or "minilm-late" (built in), a folder (native, PyLate or Stanford ColBERT format), or a hub name.
         backend: What runs the transformer: "torch", "openvino", "onnx", or "auto" for the fastest installed whose token vectors
             have a cosine of at least .999 to torch's in float32.
         device: A torch device; None for the fastest there is. On any but a CPU torch runs the model.
@@ -47,7 +47,7 @@ class TextEncoder:
     Attributes:
         name: `model` as given.
         backend: The Backend that runs it: its name, precision, and why it is this one.
-        checkpoint: What the files are; None for "minilm".
+        checkpoint: What the files are; None for the built-in ones.
         dim: Components of one token vector.
         fingerprint: Digest of all that changes document vectors by more than rounding.
         window_tokens: Tokens in one forward pass of a document, markers included.
@@ -77,8 +77,8 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self.pooling = int(pooling)
         self.checkpoint: Checkpoint | None = None
-        if model == MINILM:
-            self._model = load_minilm(device)
+        if model in BUILT_IN:
+            self._model = load_builtin(model, device)
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
         if self.pooling > 1:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from late_rerank.encode.builtin import MINILM
+from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.train.recipe import Recipe
 
 _MINILM_ON_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -89,7 +89,7 @@ def write_card(folder: Path, report: dict[str, Any]) -> None:
 
 def _base(model: str) -> str:
     """The line that names the base model, where it is one that others can find."""
-    name = _MINILM_ON_THE_HUB if model == MINILM else model
+    name = _MINILM_ON_THE_HUB if model in BUILT_IN else model
     return "" if Path(model).is_dir() else f"base_model: {name}\n"
 
 

@@ -11,12 +11,11 @@ import torch
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Dense, Normalize
 
-from late_rerank.encode.builtin import MINILM
-from late_rerank.encode.loading import load_checkpoint, load_minilm, local_folder, quiet_loading
+from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.loading import TOKENS, load_builtin, load_checkpoint, local_folder, quiet_loading
 from late_rerank.errors import ModelError
 from late_rerank.train.recipe import Recipe
 
-_TOKENS = "token_embeddings"
 _LORA_A = "lora_A"  # peft's name of the factor that begins with chance; the other one begins with zeros
 
 
@@ -38,8 +37,8 @@ class TunableModel:
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
         torch.manual_seed(recipe.seed)
-        if recipe.model == MINILM:
-            self.encoder: MultiVectorEncoder = load_minilm(device)
+        if recipe.model in BUILT_IN:
+            self.encoder: MultiVectorEncoder = load_builtin(recipe.model, device)
         else:
             self.encoder, _ = load_checkpoint(local_folder(recipe.model), device)
         _without_dropout(self.encoder)
@@ -86,7 +85,7 @@ class TunableModel:
         weight = directions.flip(1)[:, :dim].T
         largest = weight.gather(1, weight.abs().argmax(dim=1, keepdim=True))
         weight = (weight * largest.sign()).float().contiguous()  # either sign is an eigenvector's: the same on every machine
-        projection = Dense(has, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=_TOKENS)
+        projection = Dense(has, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=TOKENS)
         self.encoder.insert(self._place_of_normalize(), projection.to(self.encoder.device))
         self._before = self._untrained()
 

@@ -73,12 +73,12 @@ def in_a_process(child, way, n, *, one_thread):
 
 def documents(way, n):
     from late_rerank.encode import TextEncoder
-    from late_rerank.encode.loading import load_minilm
+    from late_rerank.encode.loading import load_builtin
     from late_rerank.evaluate.bench.end_to_end import passages
 
     texts = list(islice(cycle([candidate.text for candidate in passages(n)]), n))
     if way == "sentence-transformers":
-        model = load_minilm("cpu")
+        model = load_builtin("minilm", "cpu")
         encode = lambda: sum(len(vectors) for vectors in model.encode_document(texts, show_progress_bar=False))  # noqa: E731
     else:
         encoder = TextEncoder(backend=way)

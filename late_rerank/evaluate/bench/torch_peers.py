@@ -12,7 +12,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.util import maxsim
 
 from late_rerank.encode.builtin import minilm_source
-from late_rerank.encode.loading import load_minilm, local_folder, quiet_loading
+from late_rerank.encode.loading import load_builtin, local_folder, quiet_loading
 from late_rerank.evaluate.bench.peers import Peer, Scores
 from late_rerank.evaluate.bench.turns import fastest, timed
 from late_rerank.evaluate.bench.workload import Workload
@@ -65,7 +65,7 @@ def cross_encoder(query: str, texts: Sequence[str]) -> Callable[[], Any]:
 
 def sentence_transformers_encode(texts: Sequence[str]) -> Callable[[], Any]:
     """A call that encodes documents by sentence-transformers' own `encode_document`, in float32."""
-    model = load_minilm("cpu")
+    model = load_builtin("minilm", "cpu")
     return lambda: model.encode_document(list(texts), show_progress_bar=False)
 
 
