@@ -43,7 +43,13 @@ class MissEncoder:
         return self._shared.n_waiting
 
     def encode(
-        self, keys: list[bytes], texts: Mapping[bytes, str], timer: Timer, until: float | None = None
+        self,
+        keys: list[bytes],
+        texts: Mapping[bytes, str],
+        timer: Timer,
+        *,
+        until: float | None = None,
+        looked: float | None = None,
     ) -> Iterator[KeyedDocuments]:
         """The documents of these keys, batch by batch, possibly with others; each batch is in the store before it is given.
 
@@ -52,13 +58,14 @@ class MissEncoder:
             texts: Of the keys, and possibly of others.
             timer: "encode_missing" is counted.
             until: Of `time.monotonic()`: what isn't there by then is not given, but encoded later, behind what calls wait for.
+            looked: When the store was asked for them, of `time.monotonic()`; None for now.
 
         Raises:
             ValueError: The encoder gave NaN or infinity, or not one document a text; names the document.
         """
         if not keys:
             return
-        documents = self._shared.documents({key: texts[key] for key in keys}, until)
+        documents = self._shared.documents({key: texts[key] for key in keys}, until, looked=looked)
         while True:
             with timer.stage("encode_missing"):
                 found = next(documents, None)
@@ -70,21 +77,20 @@ class MissEncoder:
         """Encode no more of what calls didn't wait for."""
         self._shared.close()
 
-    def _encoded(self, keys: list[bytes], texts: list[str]) -> list[KeyedDocuments]:
-        text_of = dict(zip(keys, texts, strict=True))
-        # Another call may have encoded some since this one looked.
-        absent = {keys[i] for i in self._space.missing(keys)}
-        fetched = self._space.get([key for key in keys if key not in absent]) if len(absent) < len(keys) else None
-        found = []
-        if fetched is not None and len(fetched.found):
-            present = [key for key in keys if key not in absent]
-            found.append(KeyedDocuments([present[i] for i in fetched.positions.tolist()], fetched.found))
-        rest = [key for key in keys if not any(key in documents.rows for documents in found)]
+    def _encoded(self, texts: Mapping[bytes, str], stored: set[bytes]) -> list[KeyedDocuments]:
+        found = self._fetched([key for key in texts if key in stored]) if stored else []
+        rest = [key for key in texts if not any(key in documents.rows for documents in found)]
         if rest:
-            texts = [text_of[key] for key in rest]
-            found.append(KeyedDocuments(rest, encode_and_pack(self._encoder, self._codec, texts)))
-            self._keep(found[-1])
+            documents = KeyedDocuments(rest, encode_and_pack(self._encoder, self._codec, [texts[key] for key in rest]))
+            self._keep(documents)
+            found.append(documents)
         return found
+
+    def _fetched(self, keys: list[bytes]) -> list[KeyedDocuments]:
+        fetched = self._space.get(keys)
+        if not len(fetched.found):
+            return []
+        return [KeyedDocuments([keys[i] for i in fetched.positions.tolist()], fetched.found)]
 
     def _keep(self, documents: KeyedDocuments) -> None:
         try:

@@ -210,6 +210,7 @@ class Reranker:
                 texts.update(pool.by_key())
             if any(pool.texts for pool in pools):
                 keys = list(texts)
+                looked = time.monotonic()
                 with timer.stage("fetch"):
                     fetched = self._space.get(keys)
                 missing = [keys[i] for i in fetched.missing]
@@ -220,7 +221,8 @@ class Reranker:
                 for i, pool in enumerate(pools):
                     pool.query = encoded.one(i)
                 to_encode = missing if self.on_missing == "encode" else []
-                for found in hits_first(keys, fetched, self._misses.encode(to_encode, texts, timer, until)):
+                encoding = self._misses.encode(to_encode, texts, timer, until=until, looked=looked)
+                for found in hits_first(keys, fetched, encoding):
                     for pool in pools:
                         pool.score(self.kernel, self.codec, found)
             else:

@@ -15,16 +15,19 @@ from late_rerank.pool import KeyedDocuments
 SHARED_BATCH = 16
 # What calls left behind at their deadlines is encoded after them, no more than so many documents.
 _MOST_LEFT = 10_000
+# Batches that are remembered as finished: a call's look into the store was at most so many ago when it comes to wait.
+_REMEMBERED = 32
 
 
 @dataclass(eq=False)
 class _Miss:
-    """A document to be encoded, for so many calls. `documents` or `error` is what became of it."""
+    """A document to be encoded, for so many calls, or only to be fetched. `documents` or `error` is what became of it."""
 
     key: bytes
     text: str
     n_calls: int = 0
     is_taken: bool = False
+    is_stored: bool = False
     documents: KeyedDocuments | None = None
     error: Exception | None = None
 
@@ -68,11 +71,11 @@ class SharedEncoding:
     thread of this object's encodes, which goes on when they have left.
 
     Args:
-        encode: Encodes and keeps documents, given by keys and texts.
+        encode: Encodes and keeps documents, given as key -> text; of some, named beside them, it should ask the store first.
         batch_size: Documents a batch where one call is alone.
     """
 
-    def __init__(self, encode: Callable[[list[bytes], list[str]], list[KeyedDocuments]], batch_size: int) -> None:
+    def __init__(self, encode: Callable[[Mapping[bytes, str], set[bytes]], list[KeyedDocuments]], batch_size: int) -> None:
         self._encode = encode
         self._batch_size = batch_size
         self._changed = Condition()
@@ -80,22 +83,27 @@ class SharedEncoding:
         self._misses: dict[bytes, _Miss] = {}
         self._calls: deque[_Call] = deque()  # of which something is to do
         self._left = _Call()  # what others left behind
+        self._finished: deque[tuple[float, frozenset[bytes]]] = deque(maxlen=_REMEMBERED)
         self._is_encoding = False
         self._behind: ThreadPoolExecutor | None = None
         self._is_behind = False
         self._is_closed = False
 
-    def documents(self, texts: Mapping[bytes, str], until: float | None = None) -> Iterator[KeyedDocuments]:
+    def documents(
+        self, texts: Mapping[bytes, str], until: float | None = None, *, looked: float | None = None
+    ) -> Iterator[KeyedDocuments]:
         """The documents of these keys, batch by batch, possibly with others among them.
 
         Args:
             texts: Key -> text; encoded in this order.
             until: Of `time.monotonic()`: what isn't there by then is not given, but encoded later. None to wait for all.
+            looked: When the caller found that they aren't stored, of `time.monotonic()`; None for now. What another call has
+                finished since is stored by now.
 
         Raises:
             Exception: What `encode` raised for one of them.
         """
-        call = self._joined(texts)
+        call = self._joined(texts, time.monotonic() if looked is None else looked)
         try:
             while found := self._next(call, until):
                 yield from found
@@ -116,11 +124,13 @@ class SharedEncoding:
         if behind is not None:
             behind.shutdown(wait=True)
 
-    def _joined(self, texts: Mapping[bytes, str]) -> _Call:
+    def _joined(self, texts: Mapping[bytes, str], looked: float) -> _Call:
         with self._changed:
+            since = frozenset().union(*(keys for finished, keys in self._finished if finished >= looked))
             misses = {key: self._misses.setdefault(key, _Miss(key, text)) for key, text in texts.items()}
             for miss in misses.values():
                 miss.n_calls += 1
+                miss.is_stored = miss.is_stored or miss.key in since
             call = _Call(misses, deque(misses.values()))
             self._calls.append(call)
             return call
@@ -191,7 +201,8 @@ class SharedEncoding:
 
     def _encode_some(self, misses: list[_Miss]) -> None:
         by_key = {miss.key: miss for miss in misses}
-        for documents in self._encode(list(by_key), [miss.text for miss in misses]):
+        stored = {miss.key for miss in misses if miss.is_stored}
+        for documents in self._encode({miss.key: miss.text for miss in misses}, stored):
             for key in documents.keys:
                 by_key[key].documents = documents
 
@@ -208,6 +219,7 @@ class SharedEncoding:
                 self._misses.pop(miss.key, None)
         if again.todo:
             self._calls.append(again)
+        self._finished.append((time.monotonic(), frozenset(miss.key for miss in taken if miss.documents is not None)))
         call.taken = []
         self._is_encoding = False
         self._changed.notify_all()
