@@ -233,8 +233,6 @@ class _Server:
         return _json(told | {"folders": list(self._settings.folders), "limits": asdict(self._limits)})
 
     async def metrics_text(self, request: Request) -> Response:  # noqa: ARG002
-        if self._gatherer is not None and self._reranker is not None:
-            self.metrics.waiting.set(self._gatherer.n_waiting)
         return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002
@@ -245,7 +243,9 @@ class _Server:
         return {"request_id": request.state.request_id, "model": self._ready_reranker.model_name, "version": version}
 
     async def _rank(self, question: Question) -> Ranking:
-        ranking = await self._ready_gatherer.rank(question)
+        # Counted here, not when asked: the worker that is asked knows nothing of the others' but what they wrote.
+        with self.metrics.waiting.track_inprogress():
+            ranking = await self._ready_gatherer.rank(question)
         self.metrics.count(ranking)
         return ranking
 

@@ -71,11 +71,6 @@ class Gatherer:
         finally:
             self._n_waiting -= 1
 
-    @property
-    def n_waiting(self) -> int:
-        """Requests that wait for documents to be encoded."""
-        return self._n_waiting
-
     def close(self) -> None:
         """Wait for what runs."""
         self._ranks.shutdown(wait=True)

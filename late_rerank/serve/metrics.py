@@ -42,8 +42,9 @@ class Metrics:
         self.rejected = Counter("late_rerank_rejected", "Requests that were refused.", ["reason"], registry=registry)
         more: dict[str, Any] = {"multiprocess_mode": "livesum", "registry": registry}
         self.in_flight = Gauge("late_rerank_requests_in_flight", "Worked on, or waiting.", **more)
-        self.waiting = Gauge("late_rerank_requests_waiting", "That wait for documents to be encoded.", **more)
-        self.encoding = Gauge("late_rerank_documents_encoding", "That are being encoded, or wait for it.", **more)
+        self.waiting = Gauge(
+            "late_rerank_requests_waiting", "That are being ranked, or wait for documents to be encoded.", **more
+        )
 
     def count(self, ranking: Ranking) -> None:
         """Where a ranking's time went, and what the store held for it."""
