@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
@@ -42,25 +41,13 @@ from late_rerank.serve.gathering import Gatherer
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.metrics import CONTENT_TYPE, Metrics
 from late_rerank.serve.openapi import description
+from late_rerank.serve.pages import page_routes
+from late_rerank.serve.reading import BodyReader
 from late_rerank.types import Ranking
 
-logger = logging.getLogger("late_rerank.serve")
+Result = TypeVar("Result")
 
-_PAGE = Path(__file__).parent / "page"
-_PAGE_FILES = {"/": "index.html", "/docs": "docs.html"}
-# Nothing from elsewhere, and no script in what is shown; styles stand in explanations themselves.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; "
-    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PAGE_HEADERS = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",  # asked for again each time: after an upgrade old and new modules mustn't meet
-}
-# A system's own table may say something else of these, and then a browser that takes it at its word runs no script.
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+logger = logging.getLogger("late_rerank.serve")
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ class _Server:
         self._reranker: Reranker | None = None
         self._gatherer: Gatherer | None = None
         self._failed: BaseException | None = None
-        self._n_body_bytes = 0
+        self._reader = BodyReader(settings.limits)
         self.metrics = Metrics()
 
     def routes(self) -> Iterable[Route]:
@@ -143,10 +130,7 @@ class _Server:
         }
         for path, get in gets.items():
             yield Route(path, get, methods=["GET"])
-        for path, file in _PAGE_FILES.items():
-            yield Route(path, partial(_file, file), methods=["GET"])
-        for each in sorted(_PAGE.iterdir()):
-            yield Route(f"/page/{each.name}", partial(_file, each.name), methods=["GET"])
+        yield from page_routes()
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:  # noqa: ARG002
@@ -168,14 +152,14 @@ class _Server:
         ranking = await self._rank(question)
         return _json(dialect.answer(ranking, asked, self._about(request)))
 
-    async def index(self, request: Request, body: bytes) -> Response:  # noqa: ARG002
+    async def index(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.IndexBody, body)
         documents = candidates_of(asked.documents)
         check_documents(documents, self._limits, "documents")
-        report = await self._ready_gatherer.in_thread(self._ready_reranker.index, documents)
+        report = await self._in_time(request, partial(self._ready_reranker.index, documents))
         return _json(asdict(report))
 
-    async def context(self, request: Request, body: bytes) -> Response:  # noqa: ARG002
+    async def context(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ContextBody, body)
         documents = candidates_of(asked.documents)
         check_question(asked.query, documents, self._limits, "documents")
@@ -193,13 +177,13 @@ class _Server:
             order=asked.order,
             compress=asked.compress,
         )
-        context = await self._ready_gatherer.in_thread(pack)
+        context = await self._in_time(request, pack)
         return _json({"model": self._ready_reranker.model_name, **context.to_dict(), "meta": meta(ranking)})
 
-    async def explain(self, request: Request, body: bytes) -> Response:  # noqa: ARG002
+    async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
         check_question(asked.query, [asked.text], self._limits, "documents")
-        found = await self._ready_gatherer.in_thread(explain, self._ready_reranker, asked.query, asked.text)
+        found = await self._in_time(request, partial(explain, self._ready_reranker, asked.query, asked.text))
         return _json({"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()})
 
     async def search(self, request: Request, body: bytes) -> Response:
@@ -210,7 +194,7 @@ class _Server:
             raise RequestError(404, f"there is no such folder here; known: {known}")
         check_question(asked.query, ["."], self._limits, "documents")
         started = time.perf_counter()
-        candidates = await self._ready_gatherer.in_thread(retriever.retrieve, asked.query, asked.k)
+        candidates = await self._in_time(request, partial(retriever.retrieve, asked.query, asked.k))
         first_stage_ms = (time.perf_counter() - started) * 1000
         ranking = await self._rank(Question(asked.query, list(candidates)))
         ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms}
@@ -226,7 +210,7 @@ class _Server:
 
     async def info(self, request: Request) -> Response:  # noqa: ARG002
         reranker = self._ready_reranker
-        stats = await self._ready_gatherer.in_thread(reranker.stats)
+        stats = await self._ready_gatherer.in_time(time.monotonic(), reranker.stats)
         told = {name: stats[name] for name in ("model", "codec", "pooling", "backend", "kernel", "fingerprint", "n_documents")}
         told |= {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__, "version": __version__}
         told |= {"model_id": stats["model"], "model_type": {"reranker": {}}, "max_client_batch_size": self._limits.n_documents}
@@ -248,6 +232,9 @@ class _Server:
             ranking = await self._ready_gatherer.rank(question)
         self.metrics.count(ranking)
         return ranking
+
+    async def _in_time(self, request: Request, call: Callable[[], Result]) -> Result:
+        return await self._ready_gatherer.in_time(request.state.arrived, call)
 
     async def _load(self) -> None:
         try:
@@ -276,46 +263,13 @@ class _Server:
 
     def _with_body(self, endpoint: Callable[[Request, bytes], Any]) -> Callable[[Request], Any]:
         async def answered(request: Request) -> Response:
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json" and not kind.endswith("+json"):
-                # A page of another site may send anything else without asking the browser's leave first.
-                raise RequestError(415, f"send JSON with Content-Type: application/json, not {kind[:80] or 'none'!r}")
             self._ready_reranker  # noqa: B018
-            body = bytearray()
-            try:
-                await self._read_in_time(request, body)
-                found: Response = await endpoint(request, bytes(body))
+            async with self._reader.body(request) as body:
+                request.state.arrived = time.monotonic()
+                found: Response = await endpoint(request, body)
                 return found
-            finally:
-                self._n_body_bytes -= len(body)
 
         return answered
-
-    async def _read_in_time(self, request: Request, body: bytearray) -> None:
-        try:
-            await asyncio.wait_for(self._read(request, body), self._limits.body_timeout_s)
-        except asyncio.TimeoutError:  # not TimeoutError itself before Python 3.11
-            raise RequestError(408, f"the body didn't arrive within {self._limits.body_timeout_s:g} s") from None
-
-    async def _read(self, request: Request, body: bytearray) -> None:
-        """Read the body, as far as it may go."""
-        said = request.headers.get("content-length", "")
-        if said.isdigit() and int(said) > self._limits.body_bytes:
-            raise RequestError(413, self._too_large(int(said)))
-        async for chunk in request.stream():
-            body += chunk
-            self._n_body_bytes += len(chunk)
-            if len(body) > self._limits.body_bytes:
-                raise RequestError(413, self._too_large(len(body)))
-            if self._n_body_bytes > self._limits.in_flight_bytes:
-                raise RequestError(429, "too much is being read at once; try again", retry_after_s=1)
-
-    def _too_large(self, n: int) -> str:
-        return f"the body has {n:,} bytes or more: at most {self._limits.body_bytes:,} are taken; send fewer documents"
-
-
-async def _file(name: str, request: Request) -> Response:  # noqa: ARG001
-    return FileResponse(_PAGE / name, headers=_PAGE_HEADERS, media_type=_TYPES[Path(name).suffix])
 
 
 def _json(value: Any) -> Response:

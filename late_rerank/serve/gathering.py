@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from late_rerank.reranker import Reranker
@@ -55,26 +57,47 @@ class Gatherer:
         ranking = await future
         if not ranking.n_unscored or self._reranker.on_missing != "encode":
             return ranking
-        return await self.in_thread(rank_in_time, self._reranker, question, ranking, self._limits)
+        # It sees to its own time: what is scored by then may be answered.
+        return await self._in_thread(partial(rank_in_time, self._reranker, question, ranking, self._limits))
 
-    async def in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
+    async def in_time(self, arrived: float, call: Callable[[], Result]) -> Result:
         """Something that may take long, in one of few threads.
 
+        Args:
+            arrived: When it was asked for, of `time.monotonic()`.
+            call: What to do. Where it takes longer than `timeout_s` it goes on, and what it encodes is kept.
+
         Raises:
-            RequestError: All of them are busy.
+            RequestError: 429: all of the threads are busy; 503: it takes too long.
         """
-        if self._n_waiting >= self._limits.waiting_encoders:
-            raise RequestError(429, "too many requests wait for documents to be encoded; try again", retry_after_s=1)
-        self._n_waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._waits, call, *arguments)
-        finally:
-            self._n_waiting -= 1
+        future = self._in_thread(call)
+        remaining = max(0.0, arrived + self._limits.timeout_s - time.monotonic())
+        await asyncio.wait([future], timeout=remaining)
+        if future.done():
+            return future.result()
+        raise RequestError(
+            503,
+            f"this takes longer than {self._limits.timeout_s:g} s; what it encodes is kept: ask again, or for less at once",
+            retry_after_s=10,
+        )
 
     def close(self) -> None:
         """Wait for what runs."""
         self._ranks.shutdown(wait=True)
         self._waits.shutdown(wait=True, cancel_futures=True)
+
+    def _in_thread(self, call: Callable[[], Result]) -> asyncio.Future[Result]:
+        if self._n_waiting >= self._limits.waiting_encoders:
+            raise RequestError(429, "too many requests wait for documents to be encoded; try again", retry_after_s=1)
+        self._n_waiting += 1
+        done = asyncio.get_running_loop().run_in_executor(self._waits, call)
+        done.add_done_callback(self._has_ended)
+        return done
+
+    def _has_ended(self, done: asyncio.Future[Any]) -> None:
+        self._n_waiting -= 1
+        if not done.cancelled():
+            done.exception()  # seen, though nobody may wait any more: asyncio would log it, and it may quote a document
 
     async def _rank_all(self) -> None:
         loop = asyncio.get_running_loop()

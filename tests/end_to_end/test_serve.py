@@ -411,6 +411,28 @@ class TestDeadlines:
         assert "ask again" in answer.json()["message"]
         assert int(answer.headers["retry-after"]) > 0
 
+    def test_indexing_is_told_so_too_and_goes_on(self, served):
+        url = served(SlowEncoder(0.2), limits=Limits(timeout_s=0.3))
+        body = {"documents": [f"new {i}" for i in range(5)]}
+        answer = httpx.post(f"{url}/v1/index", json=body)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        time.sleep(1.0)
+        report = httpx.post(f"{url}/v1/index", json=body).json()
+        assert report["n_cached"] == 5
+
+    def test_an_explanation_is_told_so_too_and_what_fails_later_is_not_logged(self, served, caplog):
+        class Failing(FakeEncoder):
+            def tokens(self, text, kind):
+                time.sleep(0.5)
+                raise ValueError(f"failed at {text}")
+
+        url = served(Failing(), limits=Limits(timeout_s=0.3))
+        answer = httpx.post(f"{url}/v1/explain", json={"query": "cats", "text": "secret"})
+        time.sleep(0.5)
+        assert answer.status_code == 503
+        assert "secret" not in caplog.text
+
     def test_the_servers_own_holds_for_all(self, served):
         url = served(SlowEncoder(0.2), limits=Limits(deadline_s=0.2))
         told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": [f"new {i}" for i in range(20)]}).json()

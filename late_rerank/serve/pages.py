@@ -1,0 +1,39 @@
+"""The playground and the page of the API's description: files that a browser is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+_FOLDER = Path(__file__).parent / "page"
+_PAGES = {"/": "index.html", "/docs": "docs.html"}
+# Nothing from elsewhere, and no script in what is shown; styles stand in explanations themselves.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # asked for again each time: after an upgrade old and new modules mustn't meet
+}
+# A system's own table may say something else of these, and then a browser that takes it at its word runs no script.
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def page_routes() -> Iterator[Route]:
+    """A route for each file: those that are there and no other, so that no path leads elsewhere."""
+    for path, file in _PAGES.items():
+        yield Route(path, partial(_file, file), methods=["GET"])
+    for each in sorted(_FOLDER.iterdir()):
+        yield Route(f"/page/{each.name}", partial(_file, each.name), methods=["GET"])
+
+
+async def _file(name: str, request: Request) -> Response:  # noqa: ARG001
+    return FileResponse(_FOLDER / name, headers=_HEADERS, media_type=_TYPES[Path(name).suffix])
