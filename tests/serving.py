@@ -15,9 +15,10 @@ import uvicorn
 
 
 @contextmanager
-def running(app):
+def running(app, **more):
     """A server in a thread; gives its URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=10))
+    given = {"host": "127.0.0.1", "port": 0, "log_level": "warning", "timeout_graceful_shutdown": 10, **more}
+    server = uvicorn.Server(uvicorn.Config(app, **given))
     sockets = [socket.create_server(("127.0.0.1", 0))]
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     thread = threading.Thread(target=server.run, args=(sockets,))

@@ -18,6 +18,7 @@ import uvicorn
 from late_rerank.reranker import Reranker
 from late_rerank.serve.access import ApiKeys, is_loopback
 from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.connections import TimedHttp
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.metrics import DIRECTORY_VARIABLE
 
@@ -72,6 +73,8 @@ def serve(options: Options, port: int) -> None:
         uvicorn.run(
             "late_rerank.serve.running:app",
             factory=True,
+            http=TimedHttp,
+            ws="none",
             host=options.host,
             port=port,
             workers=options.n_workers,
