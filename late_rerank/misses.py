@@ -34,7 +34,8 @@ class MissEncoder:
         self._codec = codec
         self._space = space
         self._lock = Lock()
-        self._shared = SharedEncoding(self._encoded, batch_size)
+        self._keeps = True
+        self._shared = SharedEncoding(self._encoded, batch_size, is_kept=lambda: self._keeps)
         self.n_not_stored = 0
 
     @property
@@ -95,9 +96,11 @@ class MissEncoder:
     def _keep(self, documents: KeyedDocuments) -> None:
         try:
             self._space.put(documents.keys, documents.packed)
+            self._keeps = True
         except StoreError as error:
             # A full disk or a read-only store must not cost an answer: the vectors are here. The next batch is tried
             # again, since a disk may have room by then.
+            self._keeps = False
             with self._lock:
                 first = self.n_not_stored == 0
                 self.n_not_stored += len(documents.keys)

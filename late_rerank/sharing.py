@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Condition
@@ -13,8 +13,11 @@ from late_rerank.pool import KeyedDocuments
 
 # Documents a batch where more than one call waits, or one that won't wait for long. A processor encodes as fast in small ones.
 SHARED_BATCH = 16
-# What calls left behind at their deadlines is encoded after them, no more than so many documents.
+# No more documents are added to a batch of so many characters: nothing interrupts one, and a document may be as long as a book.
+_BATCH_CHARS = 150_000
+# What calls left behind at their deadlines is encoded after them, no more than so many documents, of so many characters.
 _MOST_LEFT = 10_000
+_MOST_LEFT_CHARS = 50_000_000
 # Batches that are remembered as finished: a call's look into the store was at most so many ago when it comes to wait.
 _REMEMBERED = 32
 
@@ -73,16 +76,24 @@ class SharedEncoding:
     Args:
         encode: Encodes and keeps documents, given as key -> text; of some, named beside them, it should ask the store first.
         batch_size: Documents a batch where one call is alone.
+        is_kept: Whether what was encoded last is found again. If not, no more than a batch is encoded behind the calls, to see
+            whether the next one is.
     """
 
-    def __init__(self, encode: Callable[[Mapping[bytes, str], set[bytes]], list[KeyedDocuments]], batch_size: int) -> None:
+    def __init__(
+        self,
+        encode: Callable[[Mapping[bytes, str], set[bytes]], list[KeyedDocuments]],
+        batch_size: int,
+        is_kept: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._encode = encode
         self._batch_size = batch_size
+        self._is_kept = is_kept
         self._changed = Condition()
         # All below are read and written under `_changed`.
         self._misses: dict[bytes, _Miss] = {}
         self._calls: deque[_Call] = deque()  # of which something is to do
-        self._left = _Call()  # what others left behind
+        self._left: dict[bytes, _Miss] = {}  # what calls left behind, in their order
         self._finished: deque[tuple[float, frozenset[bytes]]] = deque(maxlen=_REMEMBERED)
         self._is_encoding = False
         self._behind: ThreadPoolExecutor | None = None
@@ -119,7 +130,7 @@ class SharedEncoding:
         """Encode no more of what calls left behind; a batch that was begun is finished."""
         with self._changed:
             self._is_closed = True
-            self._drop(self._left)
+            self._drop(_Call(self._left))
             behind, self._behind = self._behind, None
         if behind is not None:
             behind.shutdown(wait=True)
@@ -159,11 +170,12 @@ class SharedEncoding:
         return True
 
     def _take_batch(self, size: int) -> list[list[_Miss]]:
-        """What this thread encodes next, the only one until it is done: from each call in turn; then what others left."""
+        """What this thread encodes next, the only one until it is done: from each call in turn; or else what calls left."""
         if len(self._calls) > 1:
             size = min(size, SHARED_BATCH)
         by_call: dict[_Call, list[_Miss]] = {}
-        while size and self._calls:
+        n_chars = 0
+        while size and n_chars < _BATCH_CHARS and self._calls:
             call = self._calls.popleft()
             miss = call.next()
             if miss is not None:
@@ -171,33 +183,45 @@ class SharedEncoding:
                 self._calls.append(call)
                 miss.is_taken = True
                 size -= 1
-        while not by_call and (miss := self._left.next()) is not None:
-            miss.is_taken = True
-            by_call[self._left] = [miss]
-        while self._left in by_call and len(by_call[self._left]) < SHARED_BATCH and (miss := self._left.next()) is not None:
-            miss.is_taken = True
-            by_call[self._left].append(miss)
-        self._is_encoding = bool(by_call)
-        return list(by_call.values())
+                n_chars += len(miss.text)
+        taken = list(by_call.values()) or self._take_left()
+        self._is_encoding = bool(taken)
+        return taken
+
+    def _take_left(self) -> list[list[_Miss]]:
+        taken: list[_Miss] = []
+        n_chars = 0
+        for miss in self._left.values():
+            if len(taken) == SHARED_BATCH or n_chars >= _BATCH_CHARS:
+                break
+            if not miss.is_taken:
+                miss.is_taken = True
+                taken.append(miss)
+                n_chars += len(miss.text)
+        return [taken] if taken else []
 
     def _encode_taken(self, call: _Call) -> None:
-        """Encode what this call took. What is wrong with one call's documents is no other's."""
-        try:
-            self._encode_some([miss for of_call in call.taken for miss in of_call])
-        except Exception as error:  # noqa: BLE001 - whoever waits for one of them is told
-            if len(call.taken) == 1:
-                _fail(call.taken[0], error)
-            else:
-                self._encode_apart(call.taken)
+        """Encode what this call took."""
+        self._encode_apart(call.taken)
         with self._changed:
             self._finish(call)
 
     def _encode_apart(self, taken: list[list[_Miss]]) -> None:
-        for of_call in taken:
-            try:
-                self._encode_some(of_call)
-            except Exception as error:  # noqa: BLE001, PERF203
-                _fail(of_call, error)
+        """Encode what was taken from each call. What is wrong with one call's documents is no other's."""
+        misses = [miss for of_call in taken for miss in of_call]
+        try:
+            self._encode_some(misses)
+        except Exception as error:  # noqa: BLE001 - whoever waits for one of them is told
+            if len(taken) > 1:
+                parts = [[of_call] for of_call in taken]
+            elif len(misses) > 1 and any(miss.n_calls > 1 for miss in misses):
+                parts = [[[miss]] for miss in misses]
+            else:
+                for miss in misses:
+                    miss.error = error
+                return
+            for part in parts:
+                self._encode_apart(part)
 
     def _encode_some(self, misses: list[_Miss]) -> None:
         by_key = {miss.key: miss for miss in misses}
@@ -212,8 +236,7 @@ class SharedEncoding:
         again = _Call(todo=deque(miss for miss in taken if not miss.is_done))
         for miss in taken:
             miss.is_taken = miss.is_done
-            if miss.is_done and miss.key in self._left.waiting:
-                del self._left.waiting[miss.key]
+            if miss.is_done and self._left.pop(miss.key, None) is not None:
                 miss.n_calls -= 1
             if miss.is_done or not miss.n_calls:
                 self._misses.pop(miss.key, None)
@@ -226,17 +249,24 @@ class SharedEncoding:
 
     def _leave(self, call: _Call, *, later: bool) -> None:
         with self._changed:
-            free = max(0, _MOST_LEFT - len(self._left.waiting)) if later and not self._is_closed else 0
-            for miss in [miss for miss in call.waiting.values() if not miss.is_done][:free]:
-                if miss.key not in self._left.waiting:
-                    self._left.waiting[miss.key] = miss
-                    self._left.todo.append(miss)
-                    miss.n_calls += 1
+            if later and not self._is_closed:
+                self._leave_behind(miss for miss in call.waiting.values() if not miss.is_done)
             self._drop(call)
             if call.taken:
                 self._finish(call)
-            if self._left.todo:
+            if self._left and not self._is_encoding:  # else who encodes sees to it when it leaves
                 self._go_on_behind()
+
+    def _leave_behind(self, misses: Iterable[_Miss]) -> None:
+        most = _MOST_LEFT if self._is_kept() else SHARED_BATCH
+        n_chars = sum(len(miss.text) for miss in self._left.values())
+        for miss in misses:
+            n_chars += len(miss.text)
+            if len(self._left) >= most or n_chars > _MOST_LEFT_CHARS:
+                return
+            if miss.key not in self._left:
+                self._left[miss.key] = miss
+                miss.n_calls += 1
 
     def _drop(self, call: _Call) -> None:
         """A call waits no more."""
@@ -272,12 +302,7 @@ class SharedEncoding:
             if call.taken:
                 self._encode_taken(call)
                 with self._changed:
-                    if self._calls or self._left.todo:
+                    if self._calls or self._left:
                         self._go_on_behind()
         finally:
             self._leave(call, later=False)
-
-
-def _fail(misses: list[_Miss], error: Exception) -> None:
-    for miss in misses:
-        miss.error = error

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from late_rerank import Reranker
+from late_rerank.errors import StoreError
 from late_rerank.sharing import SHARED_BATCH
+from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 
 TEXTS = [f"word{i} common" for i in range(60)]
@@ -115,6 +117,34 @@ class TestSeveralCallsAtOnce:
         assert reranker.stats()["n_waiting"] == 0
         assert reranker.rerank("word1", TEXTS[:5]).n_hits == 5
 
+    def test_nor_is_it_the_error_of_a_call_that_waits_for_another_of_them(self, reranker, encoder):
+        encoder.may_go.clear()
+        first = started(lambda: reranker.rerank("first", ["the first"]))
+        until(lambda: encoder.batches)
+        (bad,) = started(lambda: reranker.rerank("bad", ["good word", "bad word"]))
+        until(lambda: reranker.stats()["n_waiting"] == 3)
+        (good,) = started(lambda: reranker.rerank("good", ["good word"]))
+        time.sleep(0.1)  # it waits by then
+        encoder.may_go.set()
+        first[0].result(10)
+
+        assert good.result(10)[0].text == "good word"
+        with pytest.raises(ValueError, match="bad word"):
+            bad.result(10)
+
+    def test_one_with_long_documents_does_not_hold_up_the_others(self, reranker, encoder):
+        encoder.may_go.clear()
+        first = started(lambda: reranker.rerank("first", ["the first"]))
+        until(lambda: encoder.batches)
+        books = [f"book{i} " + "word " * 20_000 for i in range(10)]
+        calls = started(lambda: reranker.rerank("book", books), lambda: reranker.rerank("few", ["few 1", "few 2"]))
+        until(lambda: reranker.stats()["n_waiting"] == 13)
+        encoder.may_go.set()
+        for future in first + calls:
+            future.result(10)
+
+        assert max(sum(map(len, batch)) for batch in encoder.batches) <= 200_050
+
     def test_when_the_call_that_encodes_is_interrupted_another_goes_on(self, reranker, encoder):
         encoder.may_go.clear()
         (interrupted,) = started(lambda: reranker.rerank("x", ["interrupt me"]))
@@ -205,6 +235,57 @@ class TestDeadline:
 
         assert encoder.batches[1] == ["now 1", "now 2"]
         assert sorted(encoder.encoded) == sorted([*TEXTS, "now 1", "now 2"])
+
+    def test_what_was_left_and_came_in_time_all_the_same_is_not_held(self, reranker, encoder):
+        shared = reranker._misses._shared
+        stop = Event()
+
+        def goes_on(name):
+            i = 0
+            while not stop.is_set():
+                i += 1
+                texts = [f"{name} {i} {j}" for j in range(4)]
+                reranker.rerank("word", texts, deadline_s=0.0)
+                reranker.rerank("word", texts)
+
+        calls = started(*(lambda name=name: goes_on(name) for name in "abcd"))
+        time.sleep(0.5)
+        held = len(shared._left), len(shared._calls)
+        stop.set()
+        for future in calls:
+            future.result(10)
+        assert len(encoder.encoded) > 100
+        assert max(held) <= 16
+        until(lambda: reranker.stats()["n_waiting"] == 0)
+
+    def test_while_another_call_encodes_nothing_turns_behind(self, reranker, encoder, monkeypatch):
+        runs = []
+        behind = reranker._misses._shared._encode_behind
+        monkeypatch.setattr(reranker._misses._shared, "_encode_behind", lambda: (runs.append(1), behind()))
+        encoder.may_go.clear()
+        (waiting,) = started(lambda: reranker.rerank("word", TEXTS[:3]))
+        until(lambda: encoder.batches)
+        reranker.rerank("word", TEXTS[3:], deadline_s=0.05)
+        time.sleep(0.2)
+        n = len(runs)
+        encoder.may_go.set()
+        waiting.result(10)
+        until(lambda: reranker.stats()["n_waiting"] == 0)
+        assert n <= 2
+
+    def test_where_nothing_is_kept_hardly_anything_is_encoded_behind(self, tmp_path, encoder):
+        class Full(MemoryStore):
+            def space(self, *arguments):
+                space = super().space(*arguments)
+                space.put = lambda keys, packed: (_ for _ in ()).throw(StoreError("full"))
+                return space
+
+        with Reranker(encoder, store=Full()) as reranker:
+            with pytest.warns(UserWarning, match="full"):
+                reranker.rerank("word", TEXTS[:3])
+            reranker.rerank("word", TEXTS[3:], deadline_s=0.0)
+            until(lambda: reranker.stats()["n_waiting"] == 0)
+        assert len(encoder.encoded) == 3 + SHARED_BATCH
 
     def test_one_in_time_gives_what_none_gives(self, reranker):
         with Reranker(FakeEncoder()) as plain:
