@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import os
 import re
 import secrets
@@ -13,7 +14,6 @@ from pathlib import Path
 KEYS_VARIABLE = "LATE_RERANK_API_KEYS"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SHORTEST_KEY = 8
 
 
@@ -45,7 +45,10 @@ class ApiKeys:
             ValueError: The file has none, or one can't be a key.
             OSError: It can't be read.
         """
-        keys = [key.strip() for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key.strip()]
+        of_environment = os.environ.get(KEYS_VARIABLE, "")
+        keys = [key.strip() for key in of_environment.split(",") if key.strip()]
+        if of_environment and not keys:
+            raise ValueError(f"{KEYS_VARIABLE} is set, but holds no API key: unset it, or put keys there with commas between")
         if file is not None:
             lines = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
             of_file = [line for line in lines if line and not line.startswith("#")]
@@ -79,7 +82,12 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a name or address is this machine's own for itself."""
-    return host.strip("[]").lower() in _LOOPBACK or host.startswith("127.")
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # another name: 127.0.0.1.example.com is one
+        return False
 
 
 def host_of(header: str) -> str:

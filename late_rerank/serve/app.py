@@ -7,9 +7,11 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import chain, repeat
+from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.middleware.cors import CORSMiddleware
@@ -20,6 +22,7 @@ from starlette.types import ASGIApp
 
 from late_rerank import __version__
 from late_rerank.context import pack_context
+from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import explain
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -46,6 +49,9 @@ from late_rerank.serve.reading import BodyReader
 from late_rerank.types import Ranking
 
 Result = TypeVar("Result")
+
+# Between tries to load the model.
+_RETRY_S = (1.0, 2.0, 5.0, 10.0)
 
 logger = logging.getLogger("late_rerank.serve")
 
@@ -82,8 +88,16 @@ def create_app(make_reranker: Callable[[], Reranker], settings: Settings | None 
     settings = settings or Settings()
     server = _Server(make_reranker, settings)
     # No Starlette application around it: that one would answer errors in words of its own.
-    app = Router(list(server.routes()), lifespan=server.lifespan, redirect_slashes=False)
-    found: ASGIApp = Gate(app, limits=settings.limits, keys=settings.keys, metrics=server.metrics, hosts=settings.hosts)
+    routes = list(server.routes())
+    app = Router(routes, lifespan=server.lifespan, redirect_slashes=False)
+    found: ASGIApp = Gate(
+        app,
+        limits=settings.limits,
+        keys=settings.keys,
+        metrics=server.metrics,
+        paths=[route.path for route in routes],
+        hosts=settings.hosts,
+    )
     if settings.cors_origins:
         exposed = ["x-request-id", "retry-after"]
         found = CORSMiddleware(
@@ -106,7 +120,10 @@ class _Server:
         self._reranker: Reranker | None = None
         self._gatherer: Gatherer | None = None
         self._failed: BaseException | None = None
+        self._about_model: dict[str, Any] = {}
+        self._is_ending = asyncio.Event()
         self._reader = BodyReader(settings.limits)
+        self._description = description(settings.limits)
         self.metrics = Metrics()
 
     def routes(self) -> Iterable[Route]:
@@ -141,6 +158,7 @@ class _Server:
                 await loading
             yield
         finally:
+            self._is_ending.set()
             await asyncio.gather(loading, return_exceptions=True)
             if self._gatherer is not None and self._reranker is not None:
                 await asyncio.to_thread(self._gatherer.close)
@@ -150,13 +168,16 @@ class _Server:
         dialect = dialect_of(body)
         question, asked = dialect.question(body, self._limits)
         ranking = await self._rank(question)
-        return _json(dialect.answer(ranking, asked, self._about(request)))
+        answer = _json(dialect.answer(ranking, asked, self._about(request)))
+        if ranking.n_unscored:  # not every client's answer has a place for it
+            answer.headers["x-late-rerank-unscored"] = str(ranking.n_unscored)
+        return answer
 
     async def index(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.IndexBody, body)
         documents = candidates_of(asked.documents)
         check_documents(documents, self._limits, "documents")
-        report = await self._in_time(request, partial(self._ready_reranker.index, documents))
+        report = await self._ready_gatherer.index(documents, request.state.arrived)
         return _json(asdict(report))
 
     async def context(self, request: Request, body: bytes) -> Response:
@@ -177,14 +198,13 @@ class _Server:
             order=asked.order,
             compress=asked.compress,
         )
-        context = await self._in_time(request, pack)
-        return _json({"model": self._ready_reranker.model_name, **context.to_dict(), "meta": meta(ranking)})
+        context = await self._work(request, pack)
+        return _json({"model": self._model_name, **context.to_dict(), "meta": meta(ranking)})
 
     async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
         check_question(asked.query, [asked.text], self._limits, "documents")
-        found = await self._in_time(request, partial(explain, self._ready_reranker, asked.query, asked.text))
-        return _json({"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()})
+        return _json(await self._work(request, partial(_explained, self._ready_reranker, asked)))
 
     async def search(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.SearchBody, body)
@@ -194,57 +214,82 @@ class _Server:
             raise RequestError(404, f"there is no such folder here; known: {known}")
         check_question(asked.query, ["."], self._limits, "documents")
         started = time.perf_counter()
-        candidates = await self._in_time(request, partial(retriever.retrieve, asked.query, asked.k))
+        candidates = await self._work(request, partial(retriever.retrieve, asked.query, asked.k))
         first_stage_ms = (time.perf_counter() - started) * 1000
         ranking = await self._rank(Question(asked.query, list(candidates)))
         ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms}
         ranking.timings_ms["total"] += first_stage_ms
-        shown = bodies.Shown(top_n=asked.top_n, return_documents=True, raw_scores=None)
+        shown = bodies.Shown.model_validate({"top_n": asked.top_n, "return_documents": True})
         return _json(DOCUMENTS.answer(ranking, shown, self._about(request)))
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         return _json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"status": "ready", "model": self._ready_reranker.model_name})
+        return _json({"status": "ready", "model": self._model_name})
 
     async def info(self, request: Request) -> Response:  # noqa: ARG002
-        reranker = self._ready_reranker
-        stats = await self._ready_gatherer.in_time(time.monotonic(), reranker.stats)
-        told = {name: stats[name] for name in ("model", "codec", "pooling", "backend", "kernel", "fingerprint", "n_documents")}
-        told |= {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__, "version": __version__}
-        told |= {"model_id": stats["model"], "model_type": {"reranker": {}}, "max_client_batch_size": self._limits.n_documents}
-        return _json(told | {"folders": list(self._settings.folders), "limits": asdict(self._limits)})
+        self._ready_reranker  # noqa: B018 - raises where there is none yet
+        told = {"max_client_batch_size": self._limits.n_documents, "limits": asdict(self._limits)}
+        return _json(self._about_model | told | {"folders": list(self._settings.folders)})
 
     async def metrics_text(self, request: Request) -> Response:  # noqa: ARG002
         return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002
-        return _json(description(self._limits))
+        return _json(self._description)
 
     def _about(self, request: Request) -> dict[str, Any]:
         version = "1" if "/v1/" in request.url.path else "2"  # of Cohere's API
-        return {"request_id": request.state.request_id, "model": self._ready_reranker.model_name, "version": version}
+        return {"request_id": request.state.request_id, "model": self._model_name, "version": version}
 
     async def _rank(self, question: Question) -> Ranking:
         # Counted here, not when asked: the worker that is asked knows nothing of the others' but what they wrote.
         with self.metrics.waiting.track_inprogress():
             ranking = await self._ready_gatherer.rank(question)
+        total_ms = (time.monotonic() - question.arrived) * 1000
+        worked_ms = sum(ms for stage, ms in ranking.timings_ms.items() if stage != "total")
+        ranking.timings_ms |= {"waiting": max(0.0, total_ms - worked_ms), "total": total_ms}
         self.metrics.count(ranking)
         return ranking
 
-    async def _in_time(self, request: Request, call: Callable[[], Result]) -> Result:
-        return await self._ready_gatherer.in_time(request.state.arrived, call)
+    async def _work(self, request: Request, call: Callable[[], Result]) -> Result:
+        try:
+            return await self._ready_gatherer.work(request.state.arrived, call)
+        except IncompatibleError as error:  # what is asked for, this server's model can't do
+            raise RequestError(422, str(error)) from None
 
     async def _load(self) -> None:
+        """Load the model, again and again where that fails: a store may only be away for a while."""
+        # Before it listens a process can't be told to end, so then it gives up some time; and with it all that share its port.
+        for wait_s in chain(_RETRY_S, () if self._settings.load_first else repeat(_RETRY_S[-1])):
+            try:
+                reranker = await asyncio.to_thread(self._loaded)
+                self._gatherer = Gatherer(reranker, self._limits)
+                self._reranker = reranker
+                return
+            except Exception as error:
+                self._failed = error
+                logger.exception("the model can't be loaded")
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._is_ending.wait(), wait_s)
+                return
+        raise RuntimeError("the model can't be loaded") from self._failed
+
+    def _loaded(self) -> Reranker:
+        reranker = self._make_reranker()
         try:
-            reranker = await asyncio.to_thread(self._make_reranker)
-            await asyncio.to_thread(reranker.encoder.encode_query, ["warm"])  # the first pass takes a hundred times as long
-            self._gatherer = Gatherer(reranker, self._limits)
-            self._reranker = reranker
-        except Exception as error:
-            self._failed = error
-            logger.exception("the model can't be loaded")
+            reranker.encoder.encode_query(["warm"])  # the first pass takes a hundred times as long
+            self._about_model = _told_of(reranker)
+        except BaseException:
+            reranker.close()
+            raise
+        return reranker
+
+    @property
+    def _model_name(self) -> str:
+        self._ready_reranker  # noqa: B018 - raises where there is none yet
+        return str(self._about_model["model"])
 
     @property
     def _ready_reranker(self) -> Reranker:
@@ -270,6 +315,21 @@ class _Server:
                 return found
 
         return answered
+
+
+def _told_of(reranker: Reranker) -> dict[str, Any]:
+    """What /info says of the model and the store."""
+    stats = reranker.stats()
+    told = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
+    # Where a model lies on this machine is nobody's business.
+    name = Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name
+    told |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
+    return told | {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__}
+
+
+def _explained(reranker: Reranker, asked: bodies.ExplainBody) -> dict[str, Any]:
+    found = explain(reranker, asked.query, asked.text)
+    return {"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()}
 
 
 def _json(value: Any) -> Response:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
+
+# Of one list in a body, whatever the server's own limit: what is beyond it isn't looked at one by one. And the first mistake in
+# one ends the looking: a body holds millions of them in a few megabytes.
+_MOST = 100_000
 
 Query = Annotated[str, Field(description="Not blank.")]
 _Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -27,7 +31,10 @@ class DocumentBody(_Body):
     id: str | int | None = None
 
 
-Documents = Annotated[list[str | DocumentBody], Field(description='Texts, or objects {"text", "id"}.')]
+Documents = Annotated[
+    list[str | DocumentBody], Field(description='Texts, or objects {"text", "id"}.', max_length=_MOST), FailFast()
+]
+Texts = Annotated[list[str], Field(description="What is ranked.", max_length=_MOST), FailFast()]
 
 
 class Shown(_Body):
@@ -38,6 +45,12 @@ class Shown(_Body):
     )
     return_documents: bool | None = Field(None, description="With each document's text, and its id if it has one.")
     raw_scores: bool | None = Field(None, description="MaxSim instead of relevance from 0 to 1.")
+    use_activation: bool | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether scores are MaxSim."""
+        return bool(self.raw_scores) or self.use_activation is False
 
 
 class RerankBody(Shown):
@@ -48,7 +61,7 @@ class RerankBody(Shown):
     model: str | None = Field(None, description="Ignored: the server has one model, and says which.")
     max_tokens_per_doc: _Tokens | None = Field(None, description="Only the first so many stored token vectors count.")
     rank_fields: list[str] | None = Field(
-        None, description="Which fields of object documents are read, where they have no text."
+        None, max_length=64, description="Which fields of object documents are read, where they have no text."
     )
     deadline_s: _DeadlineS = None
 
@@ -64,7 +77,7 @@ class TextsBody(_Body):
     """text-embeddings-inference's request."""
 
     query: Query
-    texts: list[str] = Field(description="What is ranked.")
+    texts: Texts
     raw_scores: bool = Field(default=False, description="MaxSim instead of relevance from 0 to 1.")
     return_text: bool = Field(default=False, description="With each text.")
     truncate: bool | None = Field(None, description="Nothing is too long for this server: windows are encoded.")

@@ -27,8 +27,7 @@ _KINDS = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
-_TEXTS_KINDS = {400: "Empty", 401: "Unauthorized", 408: "Timeout", 413: "Validation", 415: "Validation", 422: "Validation"}
-_TEXTS_KINDS |= {429: "Overloaded", 503: "Overloaded"}
+_TEXTS_KINDS = {429: "Overloaded", 500: "Backend", 503: "Overloaded"}
 _SHOWN_ERRORS = 3
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -50,6 +49,13 @@ class RequestError(Exception):
         self.status = status
         self.message = message
         self.retry_after_s = retry_after_s
+
+
+class NothingToRankError(RequestError):
+    """400: a blank query, or no documents."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
 
 
 @dataclass
@@ -92,13 +98,14 @@ class DocumentsDialect:
     def answer(self, ranking: Ranking, asked: Shown, about: dict[str, Any]) -> dict[str, Any]:
         results = []
         for document in ranking[: asked.top_n or None]:
-            result: dict[str, Any] = {"index": document.index, "relevance_score": _score(document, raw=bool(asked.raw_scores))}
+            result: dict[str, Any] = {"index": document.index, "relevance_score": _score(document, raw=asked.is_raw)}
             if asked.return_documents:
                 result["document"] = {"text": document.text} | ({} if document.id is None else {"id": document.id})
             results.append(result)
         return {
             "id": about["request_id"],
             "object": "rerank",
+            "created": int(time.time()),
             "model": about["model"],
             "results": results,
             "usage": {"prompt_tokens": ranking.n_tokens, "total_tokens": ranking.n_tokens},
@@ -134,7 +141,8 @@ class TextsDialect:
         return results
 
     def error(self, error: RequestError, request_id: str) -> dict[str, Any]:  # noqa: ARG002
-        return {"error": error.message, "error_type": _TEXTS_KINDS.get(error.status, "Backend")}
+        kind = "Empty" if isinstance(error, NothingToRankError) else _TEXTS_KINDS.get(error.status, "Validation")
+        return {"error": error.message, "error_type": kind}
 
 
 DOCUMENTS = DocumentsDialect()
@@ -197,17 +205,19 @@ def check_question(query: str, documents: Sequence[str | Candidate], limits: Lim
         name: What the client calls documents.
 
     Raises:
-        RequestError: 400 for a blank query or no documents, 413 for too many or too long ones.
+        RequestError: 400 for a blank query or no documents, 413 for too many of them, and for what is too long.
     """
     if is_blank(query):
-        raise RequestError(400, "query is blank: it needs at least one word")
+        raise NothingToRankError("query is blank: it needs at least one word")
+    if len(query) > limits.query_chars:
+        raise RequestError(413, f"query has {len(query):,} characters: at most {limits.query_chars:,} are taken; shorten it")
     check_documents(documents, limits, name)
 
 
 def check_documents(documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:
     """As in `check_question`."""
     if not documents:
-        raise RequestError(400, f"{name} is empty: give at least one")
+        raise NothingToRankError(f"{name} is empty: give at least one")
     if len(documents) > limits.n_documents:
         raise RequestError(413, f"{len(documents)} {name}: at most {limits.n_documents} are taken in one request; send fewer")
     for i, document in enumerate(documents):

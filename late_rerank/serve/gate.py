@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +26,8 @@ logger = logging.getLogger("late_rerank.serve")
 # What a person's browser or a watchdog asks for; tells nothing of documents.
 _OPEN = ("/health", "/ready", "/", "/docs", "/openapi.json")
 _OPEN_FOLDER = "/page/"
+# Of a body that comes, it is there by then.
+_BEGINNING_S = 1.0
 
 
 class Gate:
@@ -34,17 +38,26 @@ class Gate:
         limits: How many requests at once.
         keys: Of which one must be brought, where there are any.
         metrics: What is counted.
+        paths: Counted each by itself; all else together, since there is no end of it.
         hosts: Names under which the server may be asked; None for any. A page in a browser on this machine can make another
             site's name mean this machine, but not the name that it then sends.
     """
 
     def __init__(
-        self, app: ASGIApp, *, limits: Limits, keys: ApiKeys, metrics: Metrics, hosts: Iterable[str] | None = None
+        self,
+        app: ASGIApp,
+        *,
+        limits: Limits,
+        keys: ApiKeys,
+        metrics: Metrics,
+        paths: Iterable[str],
+        hosts: Iterable[str] | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._keys = keys
         self._metrics = metrics
+        self._paths = frozenset(paths)
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         self._n = 0
 
@@ -55,25 +68,23 @@ class Gate:
         scope.setdefault("app", self)  # then what isn't there is raised to us, not answered by the router
         request = _Request(scope, receive, send)
         started = time.perf_counter()
-        self._n += 1
-        self._metrics.in_flight.inc()
         try:
             self._check(scope, request)
-            await self._app(scope, request.receive, request.send)
+            with self._admitted():
+                await self._app(scope, request.receive, request.send)
         except ClientDisconnect:
             request.status = 499
         except RequestError as error:
             self._metrics.rejected.labels(str(error.status)).inc()
             await request.refuse(error)
         except HTTPException as error:
-            await request.refuse(RequestError(error.status_code, f"{error.detail}: see /docs for what there is"))
+            refused = RequestError(error.status_code, f"{error.detail}: see /docs for what there is")
+            await request.refuse(refused, error.headers)
         except Exception as error:  # noqa: BLE001 - the client is told no more than that; the log where it was, not what
             _log(error, request.id)
             await request.refuse(RequestError(500, f"the server failed; its log has more under {request.id}"))
         finally:
-            self._n -= 1
-            self._metrics.in_flight.dec()
-            endpoint = getattr(scope.get("route"), "path", "other")
+            endpoint = scope["path"] if scope["path"] in self._paths else "other"
             self._metrics.requests.labels(endpoint, request.status).inc()
             self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
 
@@ -86,8 +97,19 @@ class Gate:
             return
         if not self._keys.admits(request.headers):
             raise RequestError(401, "no valid API key: send it as `Authorization: Bearer KEY`")
-        if self._n > self._limits.in_flight and path != "/metrics":
+        if self._n >= self._limits.in_flight and path != "/metrics":
             raise RequestError(429, "too many requests at once; try again", retry_after_s=1)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        # What is refused doesn't count: who has no key could else keep out those who have one.
+        self._n += 1
+        self._metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            self._n -= 1
+            self._metrics.in_flight.dec()
 
 
 class _Request:
@@ -114,14 +136,17 @@ class _Request:
             MutableHeaders(scope=message)["x-request-id"] = self.id
         await self._send(message)
 
-    async def refuse(self, error: RequestError) -> None:
+    async def refuse(self, error: RequestError, more_headers: Mapping[str, str] | None = None) -> None:
         """The error in the client's dialect; nothing where an answer has begun."""
         if self._has_answered:
             return
         if self._begun is None and self._scope["method"] == "POST":
-            await self.receive()  # the beginning of the body says who asks; no more of it is read
+            with suppress(asyncio.TimeoutError):  # the beginning of the body says who asks; no more of it is read
+                await asyncio.wait_for(self.receive(), _BEGINNING_S)
         told: dict[str, Any] = dialect_of(self._begun or b"").error(error, self.id)
-        headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else {}
+        headers = dict(more_headers or {})
+        if error.retry_after_s is not None:
+            headers["retry-after"] = str(error.retry_after_s)
         if error.status == 401:
             headers["www-authenticate"] = "Bearer"
         if error.status in (401, 408, 413, 429):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from late_rerank.index import IndexReport
 from late_rerank.reranker import Reranker
 from late_rerank.serve.dialects import Question, RequestError
+from late_rerank.serve.indexing import Indexer
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.ranking import rank_in_time, rank_stored
-from late_rerank.types import Ranking
+from late_rerank.types import Candidate, Ranking
 
 Result = TypeVar("Result")
 
 # Questions that are ranked in one call: more would keep the first of them waiting.
 _TOGETHER = 16
+# Threads for packing, explaining, searching.
+_WORKERS = 4
 
 
 class Gatherer:
@@ -35,11 +39,12 @@ class Gatherer:
     def __init__(self, reranker: Reranker, limits: Limits) -> None:
         self._reranker = reranker
         self._limits = limits
+        self._indexer = Indexer(reranker, limits.timeout_s)
         self._asked: list[tuple[Question, asyncio.Future[Ranking]]] = []
         self._is_ranking = False
         self._ranks = ThreadPoolExecutor(1, "late-rerank ranks")
-        self._waits = ThreadPoolExecutor(limits.waiting_encoders, "late-rerank waits")
-        self._n_waiting = 0
+        self._encodes = _Crew("waits", limits.waiting_encoders, limits.waiting_encoders)
+        self._works = _Crew("works", _WORKERS, limits.working)
 
     async def rank(self, question: Question) -> Ranking:
         """A question's ranking, all of it, best first.
@@ -54,57 +59,54 @@ class Gatherer:
         if not self._is_ranking:
             self._is_ranking = True
             loop.create_task(self._rank_all()).add_done_callback(_checked)
-        ranking = await future
+        try:
+            ranking = await self._in_time(question.arrived, future)
+        finally:
+            future.cancel()  # nobody waits for it any more
         if not ranking.n_unscored or self._reranker.on_missing != "encode":
             return ranking
         # It sees to its own time: what is scored by then may be answered.
-        return await self._in_thread(partial(rank_in_time, self._reranker, question, ranking, self._limits))
+        return await self._encodes.do(partial(rank_in_time, self._reranker, question, ranking, self._limits))
 
-    async def in_time(self, arrived: float, call: Callable[[], Result]) -> Result:
-        """Something that may take long, in one of few threads.
+    async def index(self, documents: Sequence[str | Candidate], arrived: float) -> IndexReport:
+        """`Indexer.index`.
+
+        Raises:
+            RequestError: 429: too many wait for documents to be encoded; 503: the time is up.
+        """
+        return await self._encodes.do(partial(self._indexer.index, documents, arrived))
+
+    async def work(self, arrived: float, call: Callable[[], Result]) -> Result:
+        """Something else that takes a while, in one of few threads.
 
         Args:
             arrived: When it was asked for, of `time.monotonic()`.
-            call: What to do. Where it takes longer than `timeout_s` it goes on, and what it encodes is kept.
+            call: What to do. Where it takes longer than `timeout_s` it goes on, but nobody is told.
 
         Raises:
-            RequestError: 429: all of the threads are busy; 503: it takes too long.
+            RequestError: 429: all of the threads are busy, and enough wait for one; 503: it takes too long.
         """
-        future = self._in_thread(call)
-        remaining = max(0.0, arrived + self._limits.timeout_s - time.monotonic())
-        await asyncio.wait([future], timeout=remaining)
-        if future.done():
-            return future.result()
-        raise RequestError(
-            503,
-            f"this takes longer than {self._limits.timeout_s:g} s; what it encodes is kept: ask again, or for less at once",
-            retry_after_s=10,
-        )
+        return await self._in_time(arrived, self._works.do(call))
 
     def close(self) -> None:
         """Wait for what runs."""
+        self._indexer.close()
         self._ranks.shutdown(wait=True)
-        self._waits.shutdown(wait=True, cancel_futures=True)
+        for crew in (self._encodes, self._works):
+            crew.close()
 
-    def _in_thread(self, call: Callable[[], Result]) -> asyncio.Future[Result]:
-        if self._n_waiting >= self._limits.waiting_encoders:
-            raise RequestError(429, "too many requests wait for documents to be encoded; try again", retry_after_s=1)
-        self._n_waiting += 1
-        done = asyncio.get_running_loop().run_in_executor(self._waits, call)
-        done.add_done_callback(self._has_ended)
-        return done
-
-    def _has_ended(self, done: asyncio.Future[Any]) -> None:
-        self._n_waiting -= 1
-        if not done.cancelled():
-            done.exception()  # seen, though nobody may wait any more: asyncio would log it, and it may quote a document
+    async def _in_time(self, arrived: float, future: asyncio.Future[Result]) -> Result:
+        await asyncio.wait([future], timeout=max(0.0, arrived + self._limits.timeout_s - time.monotonic()))
+        if future.done():
+            return future.result()
+        raise RequestError(503, f"this takes longer than {self._limits.timeout_s:g} s: ask for less at once", retry_after_s=10)
 
     async def _rank_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._asked:
                 batch, self._asked = self._asked[:_TOGETHER], self._asked[_TOGETHER:]
-                batch = [(question, future) for question, future in batch if not future.done()]  # the client may have gone
+                batch = [(question, future) for question, future in batch if not future.done()]
                 questions = [question for question, _ in batch]
                 answers = await loop.run_in_executor(self._ranks, rank_stored, self._reranker, questions)
                 for (_, future), answer in zip(batch, answers, strict=True):
@@ -116,6 +118,37 @@ class Gatherer:
                         future.set_result(answer)
         finally:
             self._is_ranking = False
+
+
+class _Crew:
+    """Threads, and how many calls there may be at a time: those that run, and those that wait for one that does."""
+
+    def __init__(self, does: str, n_threads: int, most: int) -> None:
+        self._threads = ThreadPoolExecutor(n_threads, f"late-rerank {does}")
+        self._most = most
+        self._n = 0
+
+    def do(self, call: Callable[[], Result]) -> asyncio.Future[Result]:
+        """The call's future.
+
+        Raises:
+            RequestError: 429: there are too many.
+        """
+        if self._n >= self._most:
+            raise RequestError(429, "too many requests at once that take a while; try again", retry_after_s=1)
+        self._n += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        future.add_done_callback(self._has_ended)
+        return future
+
+    def close(self) -> None:
+        """Wait for what runs."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _has_ended(self, future: asyncio.Future[Any]) -> None:
+        self._n -= 1
+        if not future.cancelled():
+            future.exception()  # seen, though nobody may wait any more: asyncio would log it, and it may quote a document
 
 
 def _checked(task: asyncio.Task[None]) -> None:

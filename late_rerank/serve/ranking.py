@@ -27,12 +27,14 @@ def rank_stored(reranker: Reranker, questions: Sequence[Question]) -> list[Answe
     for max_tokens, positions in alike.items():
         some = [questions[i] for i in positions]
         try:
-            found: Sequence[Answer] = reranker.rerank_batch(
+            rankings = reranker.rerank_batch(
                 [question.query for question in some],
                 [question.candidates for question in some],
                 deadline_s=0.0,
                 max_tokens=max_tokens,
             )
+            _share(rankings)
+            found: Sequence[Answer] = rankings
         except Exception as error:  # noqa: BLE001 - it is one question's, and told to that one
             found = [error] if len(some) == 1 else [rank_stored(reranker, [question])[0] for question in some]
         answers.update(zip(positions, found, strict=True))
@@ -54,12 +56,14 @@ def rank_in_time(reranker: Reranker, question: Question, first: Ranking, limits:
     deadlines = [seconds for seconds in (question.deadline_s, limits.deadline_s) if seconds is not None]
     waited = time.monotonic() - question.arrived
     remaining = max(0.0, min([limits.timeout_s, *deadlines]) - waited)
+    if not remaining and deadlines:
+        return first
     ranking = reranker.rerank(question.query, question.candidates, deadline_s=remaining, max_tokens=question.max_tokens)
     if ranking.n_unscored and not deadlines:
         raise RequestError(
             503,
-            f"{ranking.n_unscored} documents weren't encoded within {limits.timeout_s:g} s; they are being encoded now: ask "
-            "again, or send deadline_s to be answered with what is there by then",
+            f"{ranking.n_unscored} documents weren't encoded within {limits.timeout_s:g} s: ask again, what was encoded is "
+            "stored, or send deadline_s to be answered with what is there by then",
             retry_after_s=10,
         )
     # What the first look found missing was a miss, though it is a hit by now.
@@ -67,3 +71,11 @@ def rank_in_time(reranker: Reranker, question: Question, first: Ranking, limits:
     for stage, ms in first.timings_ms.items():
         ranking.timings_ms[stage] += ms
     return ranking
+
+
+def _share(rankings: Sequence[Ranking]) -> None:
+    """Make of a batch's times each one's part, so that they can be summed up. MaxSim's is its own already."""
+    for ranking in rankings:
+        for stage in ranking.timings_ms:
+            if stage not in ("maxsim", "total"):
+                ranking.timings_ms[stage] /= len(rankings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -23,8 +24,8 @@ from late_rerank.serve.limits import Limits
 from late_rerank.serve.metrics import DIRECTORY_VARIABLE
 
 _OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
-# After SIGTERM what runs has so long to finish.
-_GRACE_S = 30
+# After SIGTERM what runs has its time to finish, and so many seconds to be sent.
+_SENDING_S = 5
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def serve(options: Options, port: int) -> None:
             log_level="info",
             access_log=False,  # /metrics has the counts; a line a request would cost a tenth of a small one
             server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
+            timeout_graceful_shutdown=math.ceil(options.limits.timeout_s) + _SENDING_S,
             timeout_keep_alive=30,
         )
     finally:
@@ -98,7 +99,8 @@ def app() -> Any:
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
     keys = ApiKeys.read(options.keys_file)
     # Where anybody on this machine may ask without a key, a page in its browser must not do so in another site's name.
-    hosts = tuple(options.allowed_hosts) if is_loopback(options.host) and not keys else None
+    is_open = is_loopback(options.host) and not keys
+    hosts = tuple(options.allowed_hosts) if is_open or options.allowed_hosts else None
     settings = Settings(
         limits=options.limits,
         keys=keys,

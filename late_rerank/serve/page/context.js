@@ -6,9 +6,11 @@ import { announce, clearProblem, showProblem } from "./messages.js";
 import { wholeNumber } from "./passages.js";
 
 let ranked; // what the last ranking showed
+let packing = new AbortController();
 
 export function offerContext(ranking) {
   ranked = ranking;
+  packing.abort(); // it was of another ranking
   byId("context").hidden = !ranking.documents.length;
   byId("packed").replaceChildren(); // it was of another ranking
 }
@@ -22,16 +24,17 @@ export function watchContext() {
 
 async function pack() {
   const asked = ranked;
+  packing.abort(); // only the latest counts
+  packing = new AbortController();
   try {
     const budget = wholeNumber(byId("budget"), "The budget");
     announce("Packing the context.");
-    const context = await ask("context", question(asked, budget));
-    if (asked !== ranked) return; // something else was ranked meanwhile
+    const context = await ask("context", question(asked, budget), packing.signal);
     clearProblem();
     byId("packed").replaceChildren(...shown(context, budget, asked));
     announce(`The context has ${tokens(context)} of ${number(budget)}, from ${counted(context.parts.length, "passage")}.`);
   } catch (error) {
-    showProblem(error, pack);
+    if (error.name !== "AbortError") showProblem(error, pack);
   }
 }
 
@@ -51,7 +54,7 @@ const tokens = ({ n_tokens: n, is_estimate: isEstimate }) => `${isEstimate ? "ab
 
 function shown(context, budget, { documents }) {
   const labels = new Map(documents.map((document) => [String(document.before), document.label]));
-  const text = element("pre", { id: "context-text", tabindex: "0", dir: "auto", "aria-label": "The context" }, context.text);
+  const text = element("pre", { id: "context-text", role: "region", tabindex: "0", dir: "auto", "aria-label": "The context" }, context.text);
   const about = [filled(context, budget, text), missingWords(context.coverage)];
   const nothing = [element("p", {}, "Nothing fits: the context is empty.")];
   const packed = [text, element("h3", {}, "Citations"), citations(context, labels)];

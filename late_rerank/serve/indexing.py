@@ -1,0 +1,89 @@
+"""Documents -> the store, ahead of queries: one request at a time, as far as its time goes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from threading import Event, Lock
+
+from late_rerank.errors import StoreError
+from late_rerank.index import IndexReport
+from late_rerank.reranker import Reranker
+from late_rerank.serve.dialects import RequestError
+from late_rerank.types import Candidate
+
+logger = logging.getLogger("late_rerank.serve")
+
+# Of a part, between whose beginning and end nothing looks at the clock.
+_PART_DOCUMENTS = 16
+_PART_CHARS = 150_000
+
+
+class Indexer:
+    """Indexes for one process. Safe to share between threads.
+
+    Args:
+        reranker: Whose store it is.
+        timeout_s: A request's time.
+    """
+
+    def __init__(self, reranker: Reranker, timeout_s: float) -> None:
+        self._reranker = reranker
+        self._timeout_s = timeout_s
+        # Two at once would be no faster, and encode twice what both were sent.
+        self._turn = Lock()
+        self._is_ending = Event()
+
+    def index(self, documents: Sequence[str | Candidate], arrived: float) -> IndexReport:
+        """Encode and store documents.
+
+        Args:
+            documents: Those that are stored already cost nothing.
+            arrived: When they came, of `time.monotonic()`.
+
+        Raises:
+            RequestError: 503: the time is up, or the store can't keep them; what is stored by then stays.
+        """
+        until = arrived + self._timeout_s
+        if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise RequestError(503, "documents of other requests are being encoded; try again", retry_after_s=10)
+        try:
+            return self._indexed(documents, until)
+        except StoreError as error:
+            logger.warning("the store can't keep documents: %s", type(error).__name__)
+            raise RequestError(503, "the store can't keep documents now; try again", retry_after_s=30) from error
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """End what runs after the part that it is at."""
+        self._is_ending.set()
+
+    def _indexed(self, documents: Sequence[str | Candidate], until: float) -> IndexReport:
+        done = IndexReport(0, 0, 0, 0, 0, 0.0)
+        for part in _parts(documents):
+            if done.n_documents and (self._is_ending.is_set() or time.monotonic() > until):
+                raise RequestError(
+                    503,
+                    f"{done.n_documents} of {len(documents)} documents are stored by now: send all of them again, those cost "
+                    "nothing, or fewer at once",
+                    retry_after_s=1,
+                )
+            report = self._reranker.index(part)
+            done = IndexReport(*(a + b for a, b in zip(astuple(done), astuple(report), strict=True)))
+        return done
+
+
+def _parts(documents: Sequence[str | Candidate]) -> Iterator[list[str | Candidate]]:
+    part: list[str | Candidate] = []
+    n_chars = 0
+    for document in documents:
+        part.append(document)
+        n_chars += len(document if isinstance(document, str) else document.text)
+        if len(part) == _PART_DOCUMENTS or n_chars >= _PART_CHARS:
+            yield part
+            part, n_chars = [], 0
+    if part:
+        yield part
