@@ -30,6 +30,7 @@ def running(app, **more):
         server.should_exit = True
         thread.join(30)
         sockets[0].close()
+        assert not thread.is_alive(), "the server didn't end"
 
 
 @contextmanager
@@ -61,6 +62,7 @@ def serving(*options, env=None, **more):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
+            raise
         reader.join(5)
         process.stdout.close()
         process.stderr.close()

@@ -218,6 +218,7 @@ class TestErrors:
         answer = httpx.request(method, url + path)
         assert answer.status_code == status
         assert "/docs" in answer.json()["message"]
+        assert (status == 405) == ("allow" in answer.headers)
 
     def test_a_failure_of_ours_shows_and_logs_no_text(self, served, caplog):
         class Failing(FakeEncoder):
