@@ -13,7 +13,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt $(WRAPPERS:%=%/pyproject.toml)
 	@echo "Installing into .venv: about 2 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,redis,server,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,redis,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
 	@touch $@
 
 demo: install

@@ -59,3 +59,12 @@ class MissingDocumentsError(LateRerankError, KeyError):
             f"{self.count} candidate(s) are not in the store, the first at index {self.first_index}. "
             'Encode them ahead with Reranker.index(documents), or use on_missing="encode".'
         )
+
+
+def raised_at(error: BaseException) -> str:
+    """Where an error was raised, innermost first, for a log that mustn't hold its message: that may quote a document."""
+    places, cause = [], error.__traceback__
+    while cause is not None:
+        places.append(f"{cause.tb_frame.f_code.co_filename}:{cause.tb_lineno}")
+        cause = cause.tb_next
+    return " < ".join(reversed(places[-6:]))

@@ -22,6 +22,7 @@ from late_rerank.cli import (
     evaluate,
     explain,
     index,
+    mcp,
     rerank,
     search,
     serve,
@@ -41,7 +42,23 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for room in (demo, search, index, rerank, context, explain, evaluate, store, doctor, bench, calibrate, tune, train, serve):
+    for room in (
+        demo,
+        search,
+        index,
+        rerank,
+        context,
+        explain,
+        evaluate,
+        store,
+        doctor,
+        bench,
+        calibrate,
+        tune,
+        train,
+        serve,
+        mcp,
+    ):
         room.register(commands)
     return top
 

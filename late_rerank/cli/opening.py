@@ -12,6 +12,7 @@ from late_rerank.stores.opening import is_url
 
 if TYPE_CHECKING:
     from late_rerank import Reranker, Searcher
+    from late_rerank.retrieve import Retriever
     from late_rerank.stores import Store
 
 # Nobody waits for an answer: a server that is busy, or restarts, is waited for.
@@ -60,17 +61,28 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
         ValueError: There are no documents.
     """
     from late_rerank import Searcher
+
+    retriever = read_retriever(options.path, options)
+    with opened_reranker(options) as reranker:
+        yield Searcher(retriever, reranker, k=options.k, first_stage_weight=options.first_stage_weight)
+
+
+def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
+    """The retriever of --first-stage and --engine over the documents at a path; files that gave none are told on stderr.
+
+    Raises:
+        FileNotFoundError: There is nothing at `path`.
+        ValueError: There are no documents, or they can't be read.
+    """
     from late_rerank.cli.documents import no_documents, tell_skipped
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus
 
-    corpus = read_corpus(options.path)
+    corpus = read_corpus(path)
     tell_skipped(corpus.skipped)
     if not corpus.documents:
-        raise no_documents(options.path)
-    retriever = first_stage(options.first_stage, corpus.documents, options.engine)
-    with opened_reranker(options) as reranker:
-        yield Searcher(retriever, reranker, k=options.k, first_stage_weight=options.first_stage_weight)
+        raise no_documents(path)
+    return first_stage(options.first_stage, corpus.documents, options.engine)
 
 
 def open_answering(where: str) -> Store:

@@ -56,6 +56,18 @@ def add_path(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_folders(command: argparse.ArgumentParser, text: str) -> None:
+    """--folder, once for each; `text` says what for."""
+    command.add_argument("--folder", action="append", default=[], type=_folder, metavar="NAME=PATH", help=text)
+
+
+def _folder(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not equals or not name.strip() or not path.strip():
+        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got {text!r}")
+    return name.strip(), path
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     return _number(text, "from 0 to 1", lambda value: 0 <= value <= 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from late_rerank.cli.options import above_zero, add_model, add_store, at_least, at_least_one
+from late_rerank.cli.options import above_zero, add_folders, add_model, add_store, at_least, at_least_one
 
 
 def register(commands: Any) -> None:
@@ -27,9 +27,7 @@ def register(commands: Any) -> None:
         "--calibration", metavar="FILE", help='what makes relevance of scores; "minilm" is ours for that model'
     )
     command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
-    command.add_argument(
-        "--folder", action="append", default=[], type=_folder, metavar="NAME=PATH", help="documents that the page can search"
-    )
+    add_folders(command, "documents that the page can search")
     command.add_argument(
         "--deadline-s", type=above_zero, metavar="S", help="answer after so many seconds with what is scored by then"
     )
@@ -93,10 +91,3 @@ def _port(text: str) -> int:
     if port > 65535:
         raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {text!r}")
     return port
-
-
-def _folder(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not equals or not name.strip() or not path.strip():
-        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got {text!r}")
-    return name.strip(), path

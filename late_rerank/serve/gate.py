@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from late_rerank.errors import raised_at
 from late_rerank.serve.access import ApiKeys, host_of, is_loopback, request_id
 from late_rerank.serve.dialects import RequestError, dialect_of
 from late_rerank.serve.limits import Limits
@@ -156,9 +157,5 @@ class _Request:
 
 
 def _log(error: Exception, request_id: str) -> None:
-    # Messages may quote documents, so none is logged; types and places tell where to look.
-    places, cause = [], error.__traceback__
-    while cause is not None:
-        places.append(f"{cause.tb_frame.f_code.co_filename}:{cause.tb_lineno}")
-        cause = cause.tb_next
-    logger.error("request %s: %s at %s", request_id, type(error).__name__, " < ".join(reversed(places[-6:])))
+    # Messages may quote documents, so none is logged.
+    logger.error("request %s: %s at %s", request_id, type(error).__name__, raised_at(error))

@@ -119,6 +119,8 @@ def main():
     print(f"| candidates | {' | '.join(list(COLLECTIONS.values())[:3])} |", "|---|---|---|---|", sep="\n")
     print(*depth_rows(results), "", sep="\n")
     print("| backend | SciFact | NFCorpus |", "|---|---|---|", *backend_rows(results), "", sep="\n")
+    if not TRAINING.exists():
+        return
     print("| SciFact test, nDCG@10 | | adds | |", "|---|---|---|---|", sep="\n")
     print(*training_rows(json.loads(TRAINING.read_text(encoding="utf-8"))), sep="\n")
 

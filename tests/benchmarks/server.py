@@ -1,6 +1,6 @@
-"""What a server adds to a Reranker: requests a second, their latency, and processor time; prints JSON. Needs wrk (apt).
+"""What a server adds to a Reranker: requests a second, their latency, and processor time; writes JSON. Needs wrk (apt).
 
-    python tests/benchmarks/server.py [--seconds 10] [--workers 1,2] [--clients 1,8,64] [--soak SECONDS]
+    python tests/benchmarks/server.py [--seconds 10] [--workers 1,2] [--clients 1,8,64] [--soak SECONDS] [--out server.json]
 
 One process serves, wrk asks from another over loopback: 100 stored passages of about 180 tokens, bodies prepared beforehand,
 each another query. Processor time is the servers', wrk's is told beside it. `reranker` is the same questions asked of a
@@ -37,10 +37,6 @@ function request()
   n = n %% #bodies + 1
   return wrk.format("POST", "/rerank", {["Content-Type"] = "application/json"}, bodies[n])
 end
-local counted = {}
-function response(status) counted[status] = (counted[status] or 0) + 1 end
-threads = {}
-function setup(thread) threads[#threads + 1] = thread end
 function done(summary, latency)
   io.write(string.format('{"requests": %%d, "seconds": %%f, "p50_ms": %%f, "p99_ms": %%f, "failed": %%d, "not_200": %%d}\\n',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
@@ -145,6 +141,7 @@ def main():
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--clients", default="1,8,64")
     parser.add_argument("--soak", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("server.json"), help="default: server.json")
     options = parser.parse_args()
     report = {"machine": platform_name(), "commit": commit(), "cores": os.cpu_count(), "k": K, "workers": {}}
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +165,7 @@ def main():
                     print(rows[-1], file=sys.stderr)
                 soak = soaked(url, process, scratch, options.soak)
             report["workers"][str(n)] = {"rows": rows, **({"soak": soak} if soak else {})}
-    print(json.dumps(report, indent=1))
+            options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def soaked(url, process, scratch, seconds):

@@ -13,6 +13,7 @@ STORE_SCALE = Path(__file__).parent / "store_scale.json"
 CONTEXT = Path(__file__).parent / "context.json"
 ENCODING = Path(__file__).parent / "encoding.json"
 COMPRESSION = Path(__file__).parent / "compression.json"
+SERVER = Path(__file__).parent / "server.json"
 
 DIMS = (128, 384)
 K = 100
@@ -154,6 +155,17 @@ def compression_rows(result):
     return rows
 
 
+def server_rows(report):
+    """Requests a second, their latency, and requests a second of processor beside what a Reranker alone reaches."""
+    rows = []
+    for n_workers, found in report["workers"].items():
+        for row in found["rows"]:
+            latency = f"{row['p50_ms']:#.3g} / {row['p99_ms']:#.3g} ms"
+            alone = f"{row['requests_per_cpu_second']:.0f} of {row['reranker']['per_cpu_second']:.0f}: {row['of_reranker']:.2f}"
+            rows.append(f"| {n_workers} | {row['clients']} | {row['requests_per_second']:.0f} | {latency} | {alone} |")
+    return rows
+
+
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
     stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
@@ -163,7 +175,8 @@ def main():
     context = json.loads(CONTEXT.read_text(encoding="utf-8"))
     compression = json.loads(COMPRESSION.read_text(encoding="utf-8"))
     print(*context_rows(context), "", *compression_rows(compression), "", sep="\n")
-    print(*scale_rows(scale), "", *ten_million_rows(scale), sep="\n")
+    print(*scale_rows(scale), "", *ten_million_rows(scale), "", sep="\n")
+    print(*server_rows(json.loads(SERVER.read_text(encoding="utf-8"))), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""`late-rerank mcp`: tools for agents, over the Model Context Protocol."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from late_rerank.cli.options import (
+    add_first_stage,
+    add_first_stage_weight,
+    add_folders,
+    add_model,
+    add_relevance,
+    add_store,
+)
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "mcp",
+        help="tools for agents (Claude Desktop, editors) over the Model Context Protocol: rerank, and search in folders",
+        description="Serve the tools `rerank` and `search` over the Model Context Protocol, on stdin and stdout. A client "
+        "starts it by itself; on a terminal it shows what to put into the client's configuration.",
+    )
+    add_folders(command, "documents that an agent can search; may be given several times")
+    add_first_stage(command, files=False)
+    add_first_stage_weight(command)
+    add_store(command)
+    add_model(command)
+    add_relevance(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check what was given and read the folders, then serve."""
+    import logging
+
+    from late_rerank.errors import MissingDependencyError
+
+    try:
+        from late_rerank.mcp.server import create_server
+        from late_rerank.mcp.stdio import serve
+    except ImportError as error:
+        raise MissingDependencyError("the MCP server", str(error.name), "mcp") from error
+    from late_rerank import Reranker
+    from late_rerank.cli.opening import read_retriever
+    from late_rerank.relevance import resolve_calibration
+
+    logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
+    _check(options)
+    calibration = resolve_calibration(options.calibration)
+    retrievers = {name: read_retriever(path, options) for name, path in options.folder}
+    more = {"codec": options.codec, "backend": options.backend, "pooling": options.pooling, "calibration": calibration}
+    server = create_server(
+        lambda: Reranker(options.model, store=options.store, **more),
+        retrievers,
+        k=options.k,
+        first_stage_weight=options.first_stage_weight,
+        min_relevance=options.min_relevance,
+    )
+    if sys.stdin is not None and sys.stdin.isatty():
+        print(_explained(options), file=sys.stderr)
+    serve(server)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What is wrong with the model or the store is told before anything runs."""
+    from late_rerank.encode.builtin import BUILT_IN
+    from late_rerank.stores import open_store
+
+    if options.model not in BUILT_IN:
+        from late_rerank.encode.loading import check_model  # loads torch, for which a client would have to wait
+
+        check_model(options.model)
+    if options.store is not None:
+        open_store(options.store).close()
+
+
+def _explained(options: argparse.Namespace) -> str:
+    """What to do with a server that was started by hand."""
+    import json
+
+    entry = {"command": "late-rerank", "args": _arguments(options)}
+    shown = json.dumps({"mcpServers": {"late-rerank": entry}}, indent=2, ensure_ascii=False)
+    return (
+        "This speaks the Model Context Protocol on stdin and stdout: a client starts it, no person. Put this into the client's "
+        f"configuration:\n\n{shown}\n\nCtrl-D ends it."
+    )
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    """The arguments as given, but with whole paths: a client starts the command in a folder of its own choice."""
+    from pathlib import Path
+
+    from late_rerank.stores.opening import is_url
+
+    whole = {f"{name}={path}": f"{name}={Path(path).absolute()}" for name, path in options.folder}
+    places = [options.calibration, options.model]
+    whole |= {place: str(Path(place).absolute()) for place in places if place is not None and Path(place).exists()}
+    if options.store is not None and not is_url(options.store):
+        whole[options.store] = str(Path(options.store).absolute())
+    given = [part for text in sys.argv[1:] for part in (text.split("=", 1) if text.startswith("--") else [text])]
+    return [given[0], *(whole.get(part, part) for part in given[1:])] if given else ["mcp"]

@@ -1,0 +1,100 @@
+"""A Ranking -> what an agent reads."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+
+from late_rerank.types import RankedDocument, Ranking
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+Relevance = Annotated[float | None, Field(description="from 0, not relevant, to 1; null where it wasn't scored")]
+Score = Annotated[float | None, Field(description="MaxSim; says something within one answer only; null where relevance is")]
+
+
+class RerankedDocument(TypedDict):
+    """A document that the caller gave, with its place."""
+
+    index: Annotated[int, Field(description="position in `documents` as given, from 0")]
+    relevance: Relevance
+    score: Score
+    text: str
+
+
+class RerankAnswer(TypedDict):
+    """What `rerank` answers."""
+
+    results: Annotated[list[RerankedDocument], Field(description="best first")]
+
+
+class FoundPassage(TypedDict):
+    """A passage of a folder that is served."""
+
+    rank: Annotated[int, Field(description="from 1")]
+    relevance: Relevance
+    score: Score
+    text: str
+    id: Annotated[str | None, Field(description="its name in the folder")]
+    path: Annotated[str | None, Field(description="its file, seen from the folder; null where it is from no text file")]
+    start: Annotated[int | None, Field(description="where it begins in the file, in characters from 0")]
+    end: Annotated[int | None, Field(description="where it ends in the file: the character after its last one")]
+
+
+class SearchAnswer(TypedDict):
+    """What `search` answers."""
+
+    results: Annotated[list[FoundPassage], Field(description="best first")]
+
+
+def rerank_answer(ranking: Ranking) -> RerankAnswer:
+    """Documents of the caller in their new order."""
+    return {
+        "results": [
+            {
+                "index": document.index,
+                "relevance": document.relevance,
+                "score": document.score,
+                "text": sendable(document.text),
+            }
+            for document in ranking
+        ]
+    }
+
+
+def search_answer(ranking: Ranking) -> SearchAnswer:
+    """Passages with the places where they were found."""
+    return {"results": [_passage(document) for document in ranking]}
+
+
+def sendable(text: str) -> str:
+    """The text without lone surrogates, which are no UTF-8: one in an answer would end the server.
+
+    Names of files have them where a file system isn't UTF-8, and JSON Lines where text was cut within an emoji.
+    """
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def _passage(document: RankedDocument) -> FoundPassage:
+    return {
+        "rank": document.rank,
+        "relevance": document.relevance,
+        "score": document.score,
+        "text": sendable(document.text),
+        "id": None if document.id is None else sendable(document.id),
+        "path": _text(document.metadata.get("path")),
+        "start": _offset(document.metadata.get("start")),
+        "end": _offset(document.metadata.get("end")),
+    }
+
+
+# A retriever of the user's may keep anything under these names.
+def _text(value: Any) -> str | None:
+    return sendable(value) if isinstance(value, str) else None
+
+
+def _offset(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

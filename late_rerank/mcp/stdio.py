@@ -1,0 +1,88 @@
+"""Messages over stdin and stdout."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import re
+import threading
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, TextIO, cast
+
+import anyio
+from mcp.server.mcpserver import MCPServer
+from mcp.server.stdio import stdio_server
+
+# A pair of escapes, which is one character; a lone one; any other escape, lest `\\ud800`, six plain characters, look like one.
+_ESCAPE = re.compile(r"(?i)\\(?:u(d[89ab]..\\ud[c-f]..)|(ud[89a-f]..)|.)")
+_LONE = re.compile(r"(?i)\\ud[89a-f]")
+
+
+def serve(server: MCPServer[Any]) -> None:
+    """Serve until stdin ends. Nothing but messages goes to stdout.
+
+    Raises:
+        BrokenPipeError: Nobody reads stdout any more.
+        KeyboardInterrupt: Ctrl-C; the model is closed first.
+    """
+    # It quotes the query, which is nobody's business but the agent's.
+    warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
+    try:
+        server.run()
+    except Exception as error:
+        if _is_broken_pipe(error):
+            raise BrokenPipeError from None
+        raise
+
+
+class StdioServer(MCPServer[Any]):
+    """An MCPServer that Ctrl-C ends, and that answers a client which cut its text within an emoji.
+
+    The SDK's own waits for a line of stdin in a thread that has to finish, and drops messages with a lone surrogate: whoever
+    sent one would wait for ever.
+    """
+
+    async def run_stdio_async(self) -> None:
+        lines = cast("anyio.AsyncFile[str]", _lines(_diverted_stdin()))  # iterated, and nothing else
+        async with stdio_server(stdin=lines) as (received, sent):
+            inner = self._lowlevel_server
+            await inner.run(received, sent, inner.create_initialization_options())
+
+
+def repaired(line: str) -> str:
+    r"""A line of JSON with U+FFFD for each escape of a lone surrogate (`\ud800`), which no UTF-8 can hold."""
+    return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[2] else escape[0], line) if _LONE.search(line) else line
+
+
+async def _lines(file: TextIO) -> AsyncIterator[str]:
+    """Lines as they come, read by a thread that nobody waits for."""
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Queue[str] = asyncio.Queue(1)
+
+    def read() -> None:
+        # When the server has ended there is no loop, or nobody to take the line.
+        with suppress(RuntimeError, concurrent.futures.CancelledError):
+            for line in file:
+                asyncio.run_coroutine_threadsafe(waiting.put(repaired(line)), loop).result()
+            asyncio.run_coroutine_threadsafe(waiting.put(""), loop).result()
+
+    threading.Thread(target=read, name="late-rerank-stdin", daemon=True).start()
+    while line := await waiting.get():
+        yield line
+
+
+def _diverted_stdin() -> TextIO:
+    """Stdin for the server alone: child processes of libraries find an empty one, and can't take its messages."""
+    file = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return file
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    parts = getattr(error, "exceptions", None)  # of an exception group, whose class Python 3.10 doesn't have
+    return all(map(_is_broken_pipe, parts)) if parts else isinstance(error, BrokenPipeError)

@@ -1,0 +1,137 @@
+"""What an agent may call: what it is told of them, how much they take, what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from late_rerank.fusion import FirstStageWeight
+from late_rerank.index import is_blank
+from late_rerank.mcp.answers import RerankAnswer, SearchAnswer, rerank_answer, search_answer, sendable
+from late_rerank.mcp.model import Model
+from late_rerank.reranker import Reranker
+from late_rerank.retrieve import Retriever
+from late_rerank.searcher import Searcher
+from late_rerank.types import Ranking
+
+MAX_DOCUMENTS = 1000
+MAX_DOCUMENT_CHARS = 200_000
+MAX_QUERY_CHARS = 20_000
+
+RERANK = (
+    "Sort texts that you already have by how well each answers a question, best first, with a relevance from 0 to 1. Use it "
+    "when you hold more candidates than you can read or quote: search results, passages, snippets, notes, issues, records. It "
+    "compares meaning word by word, and needs no words in common. It reads nothing but what you give it, and changes nothing."
+)
+_SEARCH = (
+    "Find the passages that best answer a question in folders of documents on the user's machine, best first, with the text of "
+    "each, its file and its place there. Use it before you answer from the user's own documents, and instead of opening files "
+    "one by one. Ask a whole question rather than keywords; ask again in other words where nothing relevant comes back. "
+)
+
+# What the schema says of bounds is for the agent alone: `_check_*` refuse in clearer words than a validator.
+Query = Annotated[
+    str,
+    Field(
+        description="what you want to know, best as a whole question or sentence",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_QUERY_CHARS},
+    ),
+]
+Documents = Annotated[
+    list[str],
+    Field(
+        description=f"the texts to sort: 1 to {MAX_DOCUMENTS:,}, each of up to {MAX_DOCUMENT_CHARS:,} characters",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_DOCUMENTS},
+    ),
+]
+Folder = Annotated[str | None, Field(description="the name of the folder to search; may be left out where only one is served")]
+TopN = Annotated[int, Field(description="at most so many results, the best ones", json_schema_extra={"minimum": 1})]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools of one server.
+
+    Attributes:
+        model: What ranks.
+        retrievers: Name of a folder -> what finds candidates there.
+        k: Candidates of a search.
+        first_stage_weight: As a Searcher takes it.
+        min_relevance: Documents of lower relevance are left out; None for all.
+    """
+
+    model: Model
+    retrievers: Mapping[str, Retriever]
+    k: int
+    first_stage_weight: FirstStageWeight
+    min_relevance: float | None
+
+    async def rerank(self, query: Query, documents: Documents, top_n: TopN = 10) -> RerankAnswer:
+        """The caller's documents, best first."""
+        _check_query(query)
+        _check_documents(documents)
+        _check_top_n(top_n)
+
+        def ranked(reranker: Reranker) -> Ranking:
+            return reranker.rerank(query, documents, top_k=top_n, min_relevance=self.min_relevance)
+
+        return rerank_answer(await self.model.work(ranked))
+
+    async def search(self, query: Query, folder: Folder = None, top_n: TopN = 5) -> SearchAnswer:
+        """A folder's passages, best first."""
+        _check_query(query)
+        _check_top_n(top_n)
+        retriever = self._retriever(folder)
+
+        def found(reranker: Reranker) -> Ranking:
+            searcher = Searcher(retriever, reranker, self.k, first_stage_weight=self.first_stage_weight)
+            return searcher.search(query, top_n, min_relevance=self.min_relevance)
+
+        return search_answer(await self.model.work(found))
+
+    def search_description(self) -> str:
+        """What an agent is told of `search`, with the folders that are served."""
+        names = ", ".join(self.retrievers)
+        return _SEARCH + (
+            f"Folders served: {names}." if names else "No folder is served at present: it will answer with an error."
+        )
+
+    def _retriever(self, folder: str | None) -> Retriever:
+        names = ", ".join(self.retrievers)
+        if not names:
+            raise ToolError("no folder is served: start the server with --folder NAME=PATH")
+        if folder:
+            if folder not in self.retrievers:
+                raise ToolError(f"there is no folder {sendable(folder):.100} here; served: {names}")
+            return self.retrievers[folder]
+        if len(self.retrievers) > 1:
+            raise ToolError(f"`folder` is missing, and more than one is served: name one of {names}")
+        return next(iter(self.retrievers.values()))
+
+
+def _check_query(query: str) -> None:
+    if is_blank(query):
+        raise ToolError("the query is blank: say what you want to know")
+    if len(query) > MAX_QUERY_CHARS:
+        raise ToolError(f"the query has {len(query):,} characters: at most {MAX_QUERY_CHARS:,}")
+
+
+def _check_documents(documents: Sequence[str]) -> None:
+    if not documents:
+        raise ToolError("documents is empty: give at least one text")
+    if len(documents) > MAX_DOCUMENTS:
+        raise ToolError(f"{len(documents):,} documents: at most {MAX_DOCUMENTS:,} in a call; make several")
+    for index, document in enumerate(documents):
+        if len(document) > MAX_DOCUMENT_CHARS:
+            raise ToolError(
+                f"documents[{index}] has {len(document):,} characters: at most {MAX_DOCUMENT_CHARS:,}; split it into passages"
+            )
+
+
+def _check_top_n(top_n: int) -> None:
+    if top_n < 1:
+        raise ToolError(f"top_n must be at least 1, got {top_n}")
