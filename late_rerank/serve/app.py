@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import chain, repeat
-from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.middleware.cors import CORSMiddleware
@@ -20,7 +17,6 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from late_rerank import __version__
 from late_rerank.context import pack_context
 from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import explain
@@ -40,8 +36,8 @@ from late_rerank.serve.dialects import (
     parsed,
 )
 from late_rerank.serve.gate import Gate
-from late_rerank.serve.gathering import Gatherer
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.loading import ModelLoader
 from late_rerank.serve.metrics import CONTENT_TYPE, Metrics
 from late_rerank.serve.openapi import description
 from late_rerank.serve.pages import page_routes
@@ -49,11 +45,6 @@ from late_rerank.serve.reading import BodyReader
 from late_rerank.types import Ranking
 
 Result = TypeVar("Result")
-
-# Between tries to load the model.
-_RETRY_S = (1.0, 2.0, 5.0, 10.0)
-
-logger = logging.getLogger("late_rerank.serve")
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ def create_app(make_reranker: Callable[[], Reranker], settings: Settings | None 
         hosts=settings.hosts,
     )
     if settings.cors_origins:
-        exposed = ["x-request-id", "retry-after"]
+        exposed = ["x-request-id", "retry-after", "x-late-rerank-unscored"]
         found = CORSMiddleware(
             found,
             allow_origins=settings.cors_origins,
@@ -114,14 +105,9 @@ class _Server:
     """What the endpoints share."""
 
     def __init__(self, make_reranker: Callable[[], Reranker], settings: Settings) -> None:
-        self._make_reranker = make_reranker
         self._settings = settings
         self._limits = settings.limits
-        self._reranker: Reranker | None = None
-        self._gatherer: Gatherer | None = None
-        self._failed: BaseException | None = None
-        self._about_model: dict[str, Any] = {}
-        self._is_ending = asyncio.Event()
+        self._loader = ModelLoader(make_reranker, settings.limits)
         self._reader = BodyReader(settings.limits)
         self._description = description(settings.limits)
         self.metrics = Metrics()
@@ -152,17 +138,15 @@ class _Server:
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:  # noqa: ARG002
         """The model is loaded; what runs at the end is finished."""
-        loading = asyncio.get_running_loop().create_task(self._load())
+        loading = asyncio.get_running_loop().create_task(self._loader.load(gives_up=self._settings.load_first))
         try:
             if self._settings.load_first:
                 await loading
             yield
         finally:
-            self._is_ending.set()
+            self._loader.end()
             await asyncio.gather(loading, return_exceptions=True)
-            if self._gatherer is not None and self._reranker is not None:
-                await asyncio.to_thread(self._gatherer.close)
-                await asyncio.to_thread(self._reranker.close)
+            await self._loader.close()
 
     async def rerank(self, request: Request, body: bytes) -> Response:
         dialect = dialect_of(body)
@@ -177,7 +161,7 @@ class _Server:
         asked = parsed(bodies.IndexBody, body)
         documents = candidates_of(asked.documents)
         check_documents(documents, self._limits, "documents")
-        report = await self._ready_gatherer.index(documents, request.state.arrived)
+        report = await self._loader.ready.gatherer.index(documents, request.state.arrived)
         return _json(asdict(report))
 
     async def context(self, request: Request, body: bytes) -> Response:
@@ -191,7 +175,7 @@ class _Server:
             pack_context,
             asked.query,
             ranking,
-            reranker=self._ready_reranker,
+            reranker=self._loader.ready.reranker,
             budget_tokens=asked.budget_tokens,
             top_k=asked.top_n,
             strategy=asked.strategy,
@@ -199,12 +183,12 @@ class _Server:
             compress=asked.compress,
         )
         context = await self._work(request, pack)
-        return _json({"model": self._model_name, **context.to_dict(), "meta": meta(ranking)})
+        return _json({"model": self._loader.ready.name, **context.to_dict(), "meta": meta(ranking)})
 
     async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
         check_question(asked.query, [asked.text], self._limits, "documents")
-        return _json(await self._work(request, partial(_explained, self._ready_reranker, asked)))
+        return _json(await self._work(request, partial(_explained, self._loader.ready.reranker, asked)))
 
     async def search(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.SearchBody, body)
@@ -226,12 +210,11 @@ class _Server:
         return _json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"status": "ready", "model": self._model_name})
+        return _json({"status": "ready", "model": self._loader.ready.name})
 
     async def info(self, request: Request) -> Response:  # noqa: ARG002
-        self._ready_reranker  # noqa: B018 - raises where there is none yet
         told = {"max_client_batch_size": self._limits.n_documents, "limits": asdict(self._limits)}
-        return _json(self._about_model | told | {"folders": list(self._settings.folders)})
+        return _json(self._loader.ready.about | told | {"folders": list(self._settings.folders)})
 
     async def metrics_text(self, request: Request) -> Response:  # noqa: ARG002
         return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
@@ -241,12 +224,12 @@ class _Server:
 
     def _about(self, request: Request) -> dict[str, Any]:
         version = "1" if "/v1/" in request.url.path else "2"  # of Cohere's API
-        return {"request_id": request.state.request_id, "model": self._model_name, "version": version}
+        return {"request_id": request.state.request_id, "model": self._loader.ready.name, "version": version}
 
     async def _rank(self, question: Question) -> Ranking:
         # Counted here, not when asked: the worker that is asked knows nothing of the others' but what they wrote.
         with self.metrics.waiting.track_inprogress():
-            ranking = await self._ready_gatherer.rank(question)
+            ranking = await self._loader.ready.gatherer.rank(question)
         total_ms = (time.monotonic() - question.arrived) * 1000
         worked_ms = sum(ms for stage, ms in ranking.timings_ms.items() if stage != "total")
         ranking.timings_ms |= {"waiting": max(0.0, total_ms - worked_ms), "total": total_ms}
@@ -255,76 +238,19 @@ class _Server:
 
     async def _work(self, request: Request, call: Callable[[], Result]) -> Result:
         try:
-            return await self._ready_gatherer.work(request.state.arrived, call)
+            return await self._loader.ready.gatherer.work(request.state.arrived, call)
         except IncompatibleError as error:  # what is asked for, this server's model can't do
             raise RequestError(422, str(error)) from None
 
-    async def _load(self) -> None:
-        """Load the model, again and again where that fails: a store may only be away for a while."""
-        # Before it listens a process can't be told to end, so then it gives up some time; and with it all that share its port.
-        for wait_s in chain(_RETRY_S, () if self._settings.load_first else repeat(_RETRY_S[-1])):
-            try:
-                reranker = await asyncio.to_thread(self._loaded)
-                self._gatherer = Gatherer(reranker, self._limits)
-                self._reranker = reranker
-                return
-            except Exception as error:
-                self._failed = error
-                logger.exception("the model can't be loaded")
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._is_ending.wait(), wait_s)
-                return
-        raise RuntimeError("the model can't be loaded") from self._failed
-
-    def _loaded(self) -> Reranker:
-        reranker = self._make_reranker()
-        try:
-            reranker.encoder.encode_query(["warm"])  # the first pass takes a hundred times as long
-            self._about_model = _told_of(reranker)
-        except BaseException:
-            reranker.close()
-            raise
-        return reranker
-
-    @property
-    def _model_name(self) -> str:
-        self._ready_reranker  # noqa: B018 - raises where there is none yet
-        return str(self._about_model["model"])
-
-    @property
-    def _ready_reranker(self) -> Reranker:
-        if self._reranker is None:
-            if self._failed is not None:
-                raise RequestError(503, f"the model can't be loaded ({type(self._failed).__name__}): see the server's log")
-            raise RequestError(503, "the model is being loaded; try again", retry_after_s=2)
-        return self._reranker
-
-    @property
-    def _ready_gatherer(self) -> Gatherer:
-        self._ready_reranker  # noqa: B018 - raises where there is none yet
-        if self._gatherer is None:
-            raise RequestError(503, "the model is being loaded; try again", retry_after_s=2)
-        return self._gatherer
-
     def _with_body(self, endpoint: Callable[[Request, bytes], Any]) -> Callable[[Request], Any]:
         async def answered(request: Request) -> Response:
-            self._ready_reranker  # noqa: B018
+            self._loader.ready  # noqa: B018 - raises where there is none yet
             async with self._reader.body(request) as body:
                 request.state.arrived = time.monotonic()
                 found: Response = await endpoint(request, body)
                 return found
 
         return answered
-
-
-def _told_of(reranker: Reranker) -> dict[str, Any]:
-    """What /info says of the model and the store."""
-    stats = reranker.stats()
-    told = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
-    # Where a model lies on this machine is nobody's business.
-    name = Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name
-    told |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
-    return told | {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__}
 
 
 def _explained(reranker: Reranker, asked: bodies.ExplainBody) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import pytest
 from serving import counts, running
 
 from late_rerank import Reranker
-from late_rerank.errors import ModelError
+from late_rerank.errors import ModelError, StoreConnectionError
 from late_rerank.retrieve import BM25Retriever
+from late_rerank.serve import loading
 from late_rerank.serve.access import ApiKeys
 from late_rerank.serve.app import Settings, create_app
 from late_rerank.serve.limits import Limits
@@ -615,3 +616,29 @@ class TestOtherEndpoints:
         assert (alive.status_code, ready.status_code) == (200, 503)
         assert "can't be loaded (ModelError)" in ready.json()["message"]
         assert "no such model" in caplog.text
+
+    def test_one_whose_store_was_away_is_tried_again(self, monkeypatch):
+        monkeypatch.setattr(loading, "_RETRY_S", (0.05,))
+        failures = iter([StoreConnectionError("away"), StoreConnectionError("still away")])
+
+        def made():
+            for failure in failures:
+                raise failure
+            return Reranker(FakeEncoder())
+
+        with running(create_app(made)) as url:
+            assert httpx.post(f"{url}/rerank", json=QUESTION).status_code == 200
+
+    def test_before_it_listens_it_gives_up_some_time(self, monkeypatch):
+        monkeypatch.setattr(loading, "_RETRY_S", (0.05, 0.05))
+
+        async def started():
+            def made():
+                raise ModelError("no such model")
+
+            app = create_app(made, Settings(load_first=True))
+            async with app._app.lifespan_context(app):
+                pass
+
+        with pytest.raises(RuntimeError, match="can't be loaded"):
+            asyncio.run(started())

@@ -102,6 +102,7 @@ const STAGES = {
   fetch: "Stored vectors fetched",
   encode_missing: "New passages encoded",
   maxsim: "Late interaction",
+  waiting: "Waiting",
 };
 
 function timings(ms) {
