@@ -4,7 +4,7 @@
 
 One process serves, wrk asks from another over loopback: 100 stored passages of about 180 tokens, bodies prepared beforehand,
 each another query. Processor time is the servers', wrk's is told beside it. `reranker` is the same questions asked of a
-Reranker in a process of its own, one thread. --soak goes on with 64 clients and tells the servers' memory over time.
+Reranker in a process of its own, one thread. --soak goes on with 64 clients, of the most workers, and tells the servers' memory over time.
 """
 
 import argparse
@@ -155,7 +155,8 @@ def main():
 
         with Reranker(store=store) as reranker:
             reranker.index(given[0]["documents"])
-        for n in map(int, options.workers.split(",")):
+        counts = [int(n) for n in options.workers.split(",")]
+        for n in counts:
             rows = []
             with serving("--workers", n, "--store", store) as (url, process, _):
                 asked(url, scratch, 4, 3)
@@ -163,7 +164,7 @@ def main():
                     reference = alone(store, options.seconds / 2)  # side by side, as fast as the machine is just then
                     rows.append({**measured(url, process, scratch, clients, options.seconds, reference), "reranker": reference})
                     print(rows[-1], file=sys.stderr)
-                soak = soaked(url, process, scratch, options.soak)
+                soak = soaked(url, process, scratch, options.soak if n == counts[-1] else 0)
             report["workers"][str(n)] = {"rows": rows, **({"soak": soak} if soak else {})}
             options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
