@@ -23,7 +23,10 @@ MEASURE = "nDCG@10"
 
 
 def stage_rows(results):
-    """First stages, each alone, reordered by single vectors where that was measured, and by MaxSim (int8), with its range."""
+    """First stages, each alone, reordered by single vectors where that was measured, and by MaxSim (int8), with its range.
+
+    The best is bold.
+    """
     rows = []
     for collection, title in COLLECTIONS.items():
         for stage, name in STAGES.items():
@@ -34,7 +37,10 @@ def stage_rows(results):
             change = report["differences"][MEASURE]
             single = _single(results, collection) if stage == _BM25[collection] else "-"
             latency = f"{report['latency_ms']['p50']:.1f} / {report['latency_ms']['p99']:.1f} ms"
-            rows.append(f"| {title}, {name} | {before} | {single} | **{after}** | {_spread(change)} | {latency} |")
+            figures = [before, single, after]
+            best = max(figure for figure in figures if figure != "-")
+            shown = [f"**{figure}**" if figure == best else figure for figure in figures]
+            rows.append(f"| {title}, {name} | {' | '.join(shown)} | {_spread(change)} | {latency} |")
     return rows
 
 

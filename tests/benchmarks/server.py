@@ -4,7 +4,8 @@
 
 One process serves, wrk asks from another over loopback: 100 stored passages of about 180 tokens, bodies prepared beforehand,
 each another query. Processor time is the servers', wrk's is told beside it. `reranker` is the same questions asked of a
-Reranker in a process of its own, one thread. --soak goes on with 64 clients, of the most workers, and tells the servers' memory over time.
+Reranker in a process of its own, one thread. --soak goes on with 64 clients, of the most workers, and tells the servers'
+memory over time.
 """
 
 import argparse
