@@ -160,7 +160,7 @@ def server_rows(report):
     rows = []
     for n_workers, found in report["workers"].items():
         for row in found["rows"]:
-            latency = f"{row['p50_ms']:#.3g} / {row['p99_ms']:#.3g} ms"
+            latency = f"{row['p50_ms']:.3g} / {row['p99_ms']:.3g} ms"
             alone = f"{row['requests_per_cpu_second']:.0f} of {row['reranker']['per_cpu_second']:.0f}: {row['of_reranker']:.2f}"
             rows.append(f"| {n_workers} | {row['clients']} | {row['requests_per_second']:.0f} | {latency} | {alone} |")
     return rows

@@ -83,6 +83,9 @@ class _Engine:
             "NUM_STREAMS": n_streams,
             # Each engine would pin its first thread to the same processor.
             "ENABLE_CPU_PINNING": False,
+            # What it prepares for each shape it keeps, and a server's batches have thousands. A tenth of its own bound takes
+            # 100 MB less, and 2 % of the speed of a query whose length has not been seen for long.
+            "CPU_RUNTIME_CACHE_CAPACITY": 512,
         }
         self._compile = partial(_CORE.compile_model, model, "CPU", settings)
         self._compiled: Any = None
