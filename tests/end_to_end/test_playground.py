@@ -197,7 +197,14 @@ def test_it_tells_what_the_ranking_took(opened):
     rows = [" ".join(row.split()) for row in page.texts("#timings tr")]
     assert all(re.search(r"\d (ms|s)$", row) for row in rows), rows
     named = [re.sub(r" (under )?[\d.]+ m?s$", "", row) for row in rows]
-    assert named == ["Question encoded", "Stored vectors fetched", "New passages encoded", "Late interaction", "Total"]
+    assert named == [
+        "Question encoded",
+        "Stored vectors fetched",
+        "New passages encoded",
+        "Late interaction",
+        "Waiting",
+        "Total",
+    ]
     assert not page.find("#degraded").is_displayed()
 
 
