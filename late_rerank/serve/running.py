@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
+import platform
 import shutil
 import socket
 import tempfile
@@ -24,6 +26,7 @@ from late_rerank.serve.limits import Limits
 from late_rerank.serve.metrics import DIRECTORY_VARIABLE
 
 _OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
+_M_ARENA_MAX = -8  # of malloc.h
 # After SIGTERM what runs has its time to finish, and so many seconds to be sent.
 _SENDING_S = 5
 
@@ -93,6 +96,7 @@ def serve(options: Options, port: int) -> None:
 
 def app() -> Any:
     """The app of a process that `serve` started."""
+    _keep_few_arenas()
     given = json.loads(os.environ[_OPTIONS_VARIABLE])
     options = Options(**{**given, "limits": Limits(**given["limits"])})
     # It quotes the query, which belongs to the client; the answer's meta says it too.
@@ -110,6 +114,12 @@ def app() -> Any:
         load_first=options.n_workers > 1,
     )
     return create_app(lambda: Reranker(**options.reranker), settings)
+
+
+def _keep_few_arenas() -> None:
+    """Let threads share memory that glibc would else keep for each: a server under load grew by a tenth in ten minutes."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _check_free(host: str, port: int) -> None:
