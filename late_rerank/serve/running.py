@@ -27,6 +27,7 @@ from late_rerank.serve.metrics import DIRECTORY_VARIABLE
 
 _OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
 _M_ARENA_MAX = -8  # of malloc.h
+_N_ARENAS = 2
 # After SIGTERM what runs has its time to finish, and so many seconds to be sent.
 _SENDING_S = 5
 
@@ -67,6 +68,7 @@ def serve(options: Options, port: int) -> None:
         ValueError: The keys can't be read.
         OSError: The port is taken.
     """
+    _keep_few_arenas()
     ApiKeys.read(options.keys_file)  # what is wrong with them is told before anything runs
     _check_free(options.host, port)
     os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
@@ -96,7 +98,6 @@ def serve(options: Options, port: int) -> None:
 
 def app() -> Any:
     """The app of a process that `serve` started."""
-    _keep_few_arenas()
     given = json.loads(os.environ[_OPTIONS_VARIABLE])
     options = Options(**{**given, "limits": Limits(**given["limits"])})
     # It quotes the query, which belongs to the client; the answer's meta says it too.
@@ -119,7 +120,8 @@ def app() -> Any:
 def _keep_few_arenas() -> None:
     """Let threads share memory that glibc would else keep for each: a server under load grew by a tenth in ten minutes."""
     if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _N_ARENAS)  # of this process
+        os.environ.setdefault("MALLOC_ARENA_MAX", str(_N_ARENAS))  # of workers, which it starts
 
 
 def _check_free(host: str, port: int) -> None:
