@@ -6,10 +6,12 @@ import asyncio
 import concurrent.futures
 import os
 import re
+import signal
 import threading
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, TextIO, cast
 
 import anyio
@@ -32,6 +34,8 @@ def serve(server: MCPServer[Any]) -> None:
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
     try:
         server.run()
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except Exception as error:
         if _is_broken_pipe(error):
             raise BrokenPipeError from None
@@ -47,9 +51,40 @@ class StdioServer(MCPServer[Any]):
 
     async def run_stdio_async(self) -> None:
         lines = cast("anyio.AsyncFile[str]", _lines(_diverted_stdin()))  # iterated, and nothing else
-        async with stdio_server(stdin=lines) as (received, sent):
-            inner = self._lowlevel_server
-            await inner.run(received, sent, inner.create_initialization_options())
+        with _cancelled_by_ctrl_c():
+            async with stdio_server(stdin=lines) as (received, sent):
+                inner = self._lowlevel_server
+                await inner.run(received, sent, inner.create_initialization_options())
+
+
+@contextmanager
+def _cancelled_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C cancel the running task; as KeyboardInterrupt it would be raised in whichever one runs just then.
+
+    Whatever the SDK raises on its way out (of messages that nobody takes any more) comes as CancelledError too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which is never interrupted
+        return
+    loop, task = asyncio.get_running_loop(), cast("asyncio.Task[Any]", asyncio.current_task())
+    interrupted = False
+
+    def cancel(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:  # a second time: at once
+            signal.default_int_handler(signal_number, frame)
+        interrupted = True
+        loop.call_soon_threadsafe(task.cancel)
+
+    handler = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    except Exception:
+        if interrupted:
+            raise asyncio.CancelledError from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def repaired(line: str) -> str:

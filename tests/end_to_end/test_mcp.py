@@ -407,6 +407,15 @@ class TestOverStdio:
             assert process.wait(60) == 130
             assert process.stderr.read() == "interrupted\n"
 
+    def test_ctrl_c_while_it_is_at_work_ends_it_as_well(self):
+        with talking(*OPTIONS) as (process, send, answer):
+            for number in range(500):
+                send("ping", id=number)
+            assert answer()["id"] == 0
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+            assert process.stderr.read() == "interrupted\n"
+
     def test_a_client_that_is_gone_ends_it_without_a_traceback(self):
         process = start("mcp", *OPTIONS, stdin=subprocess.PIPE)
         with process:
