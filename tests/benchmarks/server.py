@@ -104,15 +104,25 @@ def memory_mb(pids):
     return total / 1e6
 
 
+def generating(url, scratch, clients, seconds):
+    """wrk, begun: so many clients, which ask as long as they stay."""
+    command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "--timeout", "60s", "-s", scratch / "wrk.lua", url]
+    return subprocess.Popen(command, env={**os.environ, "BODIES": str(scratch / "bodies")}, stdout=subprocess.PIPE, text=True)
+
+
+def told_by(process):
+    """What wrk says at its end."""
+    said, _ = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return json.loads(re.search(r"^\{.*\}$", said, re.MULTILINE)[0])
+
+
 def asked(url, scratch, clients, seconds):
     """What wrk says of so many clients, and what it cost wrk."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "--timeout", "60s", "-s", scratch / "wrk.lua", url]
-    run = subprocess.run(
-        command, env={**os.environ, "BODIES": str(scratch / "bodies")}, capture_output=True, text=True, check=True
-    )
+    told = told_by(generating(url, scratch, clients, seconds))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = json.loads(re.search(r"^\{.*\}$", run.stdout, re.MULTILINE)[0])
     told["wrk_cpu_s"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2)
     return told
 
@@ -165,20 +175,22 @@ def main():
                     reference = alone(store, options.seconds / 2)  # side by side, as fast as the machine is just then
                     rows.append({**measured(url, process, scratch, clients, options.seconds, reference), "reranker": reference})
                     print(rows[-1], file=sys.stderr)
-                soak = soaked(url, process, scratch, options.soak if n == counts[-1] else 0)
+                soak = soaked(url, process, scratch, options.soak) if options.soak and n == counts[-1] else None
             report["workers"][str(n)] = {"rows": rows, **({"soak": soak} if soak else {})}
             options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def soaked(url, process, scratch, seconds):
-    """Memory every so often, under 64 clients."""
-    rows, began = [], time.monotonic()
-    while time.monotonic() - began < seconds:
-        told = asked(url, scratch, 64, 20)
-        memory = round(memory_mb(processes(process.pid)), 1)
-        rows.append({"minutes": round((time.monotonic() - began) / 60, 1), "memory_mb": memory, "not_200": told["not_200"]})
-        print(rows[-1], file=sys.stderr)
-    return rows
+    """Memory every 20 s, under 64 clients that stay."""
+    pids, began = processes(process.pid), time.monotonic()
+    generator = generating(url, scratch, 64, seconds)
+    memory = []
+    for _ in range(seconds // 20):
+        time.sleep(20)
+        memory.append({"minutes": round((time.monotonic() - began) / 60, 1), "memory_mb": round(memory_mb(pids), 1)})
+        print(memory[-1], file=sys.stderr)
+    told = told_by(generator)
+    return {"requests": told["requests"], "not_200": told["not_200"], "failed": told["failed"], "memory": memory}
 
 
 if __name__ == "__main__":
