@@ -14,7 +14,7 @@ from late_rerank.pool import KeyedDocuments
 # Documents a batch where more than one call waits, or one that won't wait for long. A processor encodes as fast in small ones.
 SHARED_BATCH = 16
 # No more documents are added to a batch of so many characters: nothing interrupts one, and a document may be as long as a book.
-_BATCH_CHARS = 150_000
+BATCH_CHARS = 150_000
 # What calls left behind at their deadlines is encoded after them, no more than so many documents, of so many characters.
 _MOST_LEFT = 10_000
 _MOST_LEFT_CHARS = 50_000_000
@@ -175,7 +175,7 @@ class SharedEncoding:
             size = min(size, SHARED_BATCH)
         by_call: dict[_Call, list[_Miss]] = {}
         n_chars = 0
-        while size and n_chars < _BATCH_CHARS and self._calls:
+        while size and n_chars < BATCH_CHARS and self._calls:
             call = self._calls.popleft()
             miss = call.next()
             if miss is not None:
@@ -192,7 +192,7 @@ class SharedEncoding:
         taken: list[_Miss] = []
         n_chars = 0
         for miss in self._left.values():
-            if len(taken) == SHARED_BATCH or n_chars >= _BATCH_CHARS:
+            if len(taken) == SHARED_BATCH or n_chars >= BATCH_CHARS:
                 break
             if not miss.is_taken:
                 miss.is_taken = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -58,7 +59,15 @@ def add_path(command: argparse.ArgumentParser) -> None:
 
 def add_folders(command: argparse.ArgumentParser, text: str) -> None:
     """--folder, once for each; `text` says what for."""
-    command.add_argument("--folder", action="append", default=[], type=_folder, metavar="NAME=PATH", help=text)
+    command.add_argument("--folder", action=_Folders, default=[], type=_folder, metavar="NAME=PATH", help=text)
+
+
+class _Folders(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None) -> None:  # noqa: ARG002
+        given = getattr(namespace, self.dest)
+        if values[0] in dict(given):
+            raise argparse.ArgumentError(self, f"two are called {values[0]!r}; give each a name of its own")
+        setattr(namespace, self.dest, [*given, values])
 
 
 def _folder(text: str) -> tuple[str, str]:

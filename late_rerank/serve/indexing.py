@@ -12,13 +12,10 @@ from late_rerank.errors import StoreError
 from late_rerank.index import IndexReport
 from late_rerank.reranker import Reranker
 from late_rerank.serve.dialects import RequestError
+from late_rerank.sharing import BATCH_CHARS, SHARED_BATCH
 from late_rerank.types import Candidate
 
 logger = logging.getLogger("late_rerank.serve")
-
-# Of a part, between whose beginning and end nothing looks at the clock.
-_PART_DOCUMENTS = 16
-_PART_CHARS = 150_000
 
 
 class Indexer:
@@ -77,12 +74,13 @@ class Indexer:
 
 
 def _parts(documents: Sequence[str | Candidate]) -> Iterator[list[str | Candidate]]:
+    """Between the beginning and the end of each nothing looks at the clock."""
     part: list[str | Candidate] = []
     n_chars = 0
     for document in documents:
         part.append(document)
         n_chars += len(document if isinstance(document, str) else document.text)
-        if len(part) == _PART_DOCUMENTS or n_chars >= _PART_CHARS:
+        if len(part) == SHARED_BATCH or n_chars >= BATCH_CHARS:
             yield part
             part, n_chars = [], 0
     if part:

@@ -166,6 +166,18 @@ def server_rows(report):
     return rows
 
 
+def server_memory(report):
+    """What the processes had for themselves under 64 clients, soon after the beginning and at the end."""
+    soaks = {int(n_workers): found["soak"] for n_workers, found in report["workers"].items() if "soak" in found}
+    n_workers, soak = max(soaks.items())
+    first, last = soak["memory"][0]["memory_mb"], soak["memory"][-1]["memory_mb"]
+    n_200 = soak["requests"] - soak["not_200"]
+    return (
+        f"In {soak['memory'][-1]['minutes']:.0f} minutes of 64 clients {n_200:,} of {soak['requests']:,} requests were answered "
+        f"with 200, and what {n_workers} processes hold for themselves went from {first:,.0f} to {last:,.0f} MB."
+    )
+
+
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
     stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
@@ -176,7 +188,8 @@ def main():
     compression = json.loads(COMPRESSION.read_text(encoding="utf-8"))
     print(*context_rows(context), "", *compression_rows(compression), "", sep="\n")
     print(*scale_rows(scale), "", *ten_million_rows(scale), "", sep="\n")
-    print(*server_rows(json.loads(SERVER.read_text(encoding="utf-8"))), sep="\n")
+    server = json.loads(SERVER.read_text(encoding="utf-8"))
+    print(*server_rows(server), "", server_memory(server), sep="\n")
 
 
 if __name__ == "__main__":

@@ -431,6 +431,7 @@ class TestCommandLine:
         ("options", "code", "words"),
         [
             (["--folder", "nowhere"], 2, "NAME=PATH"),
+            (["--folder", "a=empty", "--folder", "a=elsewhere"], 2, "two are called 'a'"),
             (["--k", "0"], 2, "at least 1"),
             (["--min-relevance", "7"], 2, "from 0 to 1"),
             (["--first-stage", "none"], 2, "bm25, dense, hybrid"),

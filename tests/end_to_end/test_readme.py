@@ -22,6 +22,7 @@ from benchmarks.tables import (
     kernel_rows,
     rerank_row,
     scale_rows,
+    server_memory,
     server_rows,
     store_rows,
     ten_million_rows,
@@ -83,7 +84,8 @@ def test_its_quality_figures_are_the_committed_ones():
 
 
 def test_its_figures_of_the_server_are_the_committed_ones():
-    for row in server_rows(json.loads(SERVER.read_text())):
+    server = json.loads(SERVER.read_text())
+    for row in (*server_rows(server), server_memory(server)):
         assert row in README
 
 

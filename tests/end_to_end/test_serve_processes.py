@@ -159,6 +159,7 @@ class TestCommandLine:
             (["--port", "70000"], 2, "from 0 to 65535"),
             (["--workers", "0"], 2, "at least 1"),
             (["--folder", "nowhere"], 2, "NAME=PATH"),
+            (["--folder", "a=empty", "--folder", "a=elsewhere"], 2, "two are called 'a'"),
             (["--timeout-s", "-1"], 2, "above 0"),
             (["--model", "no/such-model"], 1, "no/such-model"),
             (["--api-keys", "no-such-file"], 1, "no-such-file: No such file"),
