@@ -36,13 +36,15 @@ notebooks: install
 	$(BIN)/jupytext --sync notebooks/*.py
 	$(NBMAKE) --overwrite notebooks
 
-# The wrappers with the oldest versions of their frameworks that they say they take, in an environment of its own.
+# The wrappers and the server with the oldest versions of their frameworks that they say they take, in an environment of its own.
+# Without filterwarnings: old versions use what is deprecated since.
 oldest:
 	$(PYTHON) -m venv .venv-oldest
-	grep -Ev '^(haystack|lang|llama-index)' constraints.txt >.venv-oldest/constraints.txt
+	grep -Ev '^(haystack|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt \
-		-c .venv-oldest/constraints.txt -e ".[offline]" $(WRAPPERS:%=-e "%[test]")
+		-c .venv-oldest/constraints.txt -e ".[offline,server]" httpx $(WRAPPERS:%=-e "%[test]")
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
+	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py
 
 format: install
 	$(BIN)/ruff format .
