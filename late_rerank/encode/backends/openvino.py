@@ -84,7 +84,7 @@ class _Engine:
             # Each engine would pin its first thread to the same processor.
             "ENABLE_CPU_PINNING": False,
             # What it prepares for each shape it keeps, and a server's batches have thousands: it would grow for hours. With
-            # so many queries of all lengths took 0 to 6 % longer than with its own bound of 5,000, batches the same.
+            # so many, queries of all lengths took 1 to 6 % longer than with its own bound of 5,000, batches up to 3 %.
             "CPU_RUNTIME_CACHE_CAPACITY": 128,
         }
         self._compile = partial(_CORE.compile_model, model, "CPU", settings)
