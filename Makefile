@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 WRAPPERS := integrations/langchain integrations/llama-index integrations/haystack
 # Without the options of the other tests.
-NBMAKE = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=300
+NBMAKE = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=900
 
 .PHONY: install demo test check format bench sanitize crash oldest notebooks
 
