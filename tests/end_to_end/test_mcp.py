@@ -251,7 +251,7 @@ class TestModel:
         assert str(error) in caplog.text
 
     def test_calls_run_at_once(self):
-        both = threading.Barrier(2, timeout=10)
+        both = threading.Barrier(2, timeout=60)
 
         class Meeting(FakeEncoder):
             def encode_query(self, texts):
@@ -342,7 +342,7 @@ def talking(*arguments, **more):
         if process.poll() is None:
             process.kill()
         process.wait(30)
-        reader.join(10)
+        reader.join(60)
         for stream in (process.stdin, process.stdout, process.stderr):
             if not stream.closed:
                 stream.close()
@@ -483,7 +483,7 @@ class TestCommandLine:
             wait_until(lambda: any("Ctrl-D" in line for line in told), process)
             os.write(ours, b"\x04")
             assert process.wait(60) == 0
-            reader.join(10)
+            reader.join(60)
             assert process.stdout.read() == ""
         os.close(ours)
         text = "".join(told)

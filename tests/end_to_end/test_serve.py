@@ -577,7 +577,7 @@ class TestOtherEndpoints:
 
         async def asked():
             def made():
-                go.wait(10)
+                go.wait(60)
                 return Reranker(FakeEncoder())
 
             app = create_app(made)

@@ -26,7 +26,7 @@ def url(monkeypatch):
 
 @pytest.fixture
 def connection(url):
-    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60) as connection:
         yield connection
 
 

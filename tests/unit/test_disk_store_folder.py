@@ -290,7 +290,7 @@ def test_the_gate_is_that_of_the_folder_that_is_there(folder):
             thread = threading.Thread(target=take)
             thread.start()
             assert not got.wait(0.2)
-        thread.join(10)
+        thread.join(60)
         assert got.is_set()
         gate.close()
         other.close()

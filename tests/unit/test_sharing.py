@@ -33,7 +33,7 @@ class SlowEncoder(FakeEncoder):
 
     def encode_document(self, texts):
         self.batches.append(list(texts))
-        self.may_go.wait(10)
+        self.may_go.wait(60)
         time.sleep(self.seconds * len(texts))
         if any("interrupt" in text for text in texts):
             raise KeyboardInterrupt
@@ -66,7 +66,7 @@ def started(*calls):
     return futures
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came"
@@ -80,7 +80,7 @@ class TestSeveralCallsAtOnce:
         until(lambda: encoder.batches and reranker.stats()["n_waiting"] == len(TEXTS))
         time.sleep(0.1)  # the others have come to wait by then
         encoder.may_go.set()
-        rankings = [future.result(10) for future in futures]
+        rankings = [future.result(60) for future in futures]
 
         assert sorted(encoder.encoded) == sorted(TEXTS)
         assert all(ranking[0].text == TEXTS[7] for ranking in rankings)
@@ -97,7 +97,7 @@ class TestSeveralCallsAtOnce:
         until(lambda: reranker.stats()["n_waiting"] == 64)
         encoder.may_go.set()
         for future in first + many + few:
-            future.result(10)
+            future.result(60)
 
         assert {"few 1", "few 2", "few 3"} < set(encoder.batches[1])
         assert len(encoder.batches[1]) == SHARED_BATCH
@@ -109,11 +109,11 @@ class TestSeveralCallsAtOnce:
         good, bad = started(lambda: reranker.rerank("word1", TEXTS[:5]), lambda: reranker.rerank("bad", ["bad word"]))
         until(lambda: reranker.stats()["n_waiting"] == 7)
         encoder.may_go.set()
-        first[0].result(10)
+        first[0].result(60)
 
-        assert good.result(10)[0].text == TEXTS[1]
+        assert good.result(60)[0].text == TEXTS[1]
         with pytest.raises(ValueError, match="bad word"):
-            bad.result(10)
+            bad.result(60)
         assert reranker.stats()["n_waiting"] == 0
         assert reranker.rerank("word1", TEXTS[:5]).n_hits == 5
 
@@ -126,11 +126,11 @@ class TestSeveralCallsAtOnce:
         (good,) = started(lambda: reranker.rerank("good", ["good word"]))
         time.sleep(0.1)  # it waits by then
         encoder.may_go.set()
-        first[0].result(10)
+        first[0].result(60)
 
-        assert good.result(10)[0].text == "good word"
+        assert good.result(60)[0].text == "good word"
         with pytest.raises(ValueError, match="bad word"):
-            bad.result(10)
+            bad.result(60)
 
     def test_one_with_long_documents_does_not_hold_up_the_others(self, reranker, encoder):
         encoder.may_go.clear()
@@ -141,7 +141,7 @@ class TestSeveralCallsAtOnce:
         until(lambda: reranker.stats()["n_waiting"] == 13)
         encoder.may_go.set()
         for future in first + calls:
-            future.result(10)
+            future.result(60)
 
         assert max(sum(map(len, batch)) for batch in encoder.batches) <= 200_050
 
@@ -154,8 +154,8 @@ class TestSeveralCallsAtOnce:
         encoder.may_go.set()
 
         with pytest.raises(KeyboardInterrupt):
-            interrupted.result(10)
-        assert waiting.result(10)[0].text == TEXTS[1]
+            interrupted.result(60)
+        assert waiting.result(60)[0].text == TEXTS[1]
         assert reranker.stats()["n_waiting"] == 0
 
     def test_what_an_interrupted_call_began_for_others_is_encoded_for_them(self, reranker, encoder):
@@ -165,7 +165,7 @@ class TestSeveralCallsAtOnce:
         def interrupted_once(texts):
             if not stop.is_set():
                 encoder.batches.append(list(texts))
-                stop.wait(10)
+                stop.wait(60)
                 raise KeyboardInterrupt
             return encode(texts)
 
@@ -177,8 +177,8 @@ class TestSeveralCallsAtOnce:
         stop.set()
 
         with pytest.raises(KeyboardInterrupt):
-            interrupted.result(10)
-        assert waiting.result(10)[0].text == TEXTS[1]
+            interrupted.result(60)
+        assert waiting.result(60)[0].text == TEXTS[1]
         assert reranker.stats()["n_waiting"] == 0
 
     @settings(max_examples=15, deadline=None)
@@ -188,7 +188,7 @@ class TestSeveralCallsAtOnce:
         with Reranker(SlowEncoder(1e-4)) as shared:
             futures = started(*(lambda call=call: shared.rerank("word3 word9", [TEXTS[i] for i in call]) for call in calls))
             for future, expected in zip(futures, alone, strict=True):
-                found = future.result(10)
+                found = future.result(60)
                 assert [(d.index, d.score) for d in found] == [(d.index, d.score) for d in expected]
 
 
@@ -230,7 +230,7 @@ class TestDeadline:
         (waiting,) = started(lambda: reranker.rerank("now", ["now 1", "now 2"]))
         until(lambda: reranker.stats()["n_waiting"] == 62)
         encoder.may_go.set()
-        waiting.result(10)
+        waiting.result(60)
         until(lambda: reranker.stats()["n_waiting"] == 0)
 
         assert encoder.batches[1] == ["now 1", "now 2"]
@@ -253,7 +253,7 @@ class TestDeadline:
         held = len(shared._left), len(shared._calls)
         stop.set()
         for future in calls:
-            future.result(10)
+            future.result(60)
         assert len(encoder.encoded) > 100
         assert max(held) <= 16
         until(lambda: reranker.stats()["n_waiting"] == 0)
@@ -269,7 +269,7 @@ class TestDeadline:
         time.sleep(0.2)
         n = len(runs)
         encoder.may_go.set()
-        waiting.result(10)
+        waiting.result(60)
         until(lambda: reranker.stats()["n_waiting"] == 0)
         assert n <= 2
 
