@@ -173,8 +173,8 @@ def server_memory(report):
     first, last = soak["memory"][0]["memory_mb"], soak["memory"][-1]["memory_mb"]
     n_200 = soak["requests"] - soak["not_200"]
     return (
-        f"In {soak['memory'][-1]['minutes']:.0f} minutes of 64 clients {n_200:,} of {soak['requests']:,} requests were "
-        f"answered with 200, and what {n_workers} processes hold for themselves went from {first:,.0f} to {last:,.0f} MB."
+        f"In {soak['memory'][-1]['minutes']:.0f} minutes of 64 clients that stayed {n_200:,} of {soak['requests']:,} requests "
+        f"were answered with 200, and what {n_workers} processes hold for themselves went from {first:,.0f} to {last:,.0f} MB."
     )
 
 
