@@ -118,7 +118,7 @@ def app() -> Any:
 
 
 def _keep_few_arenas() -> None:
-    """Let threads share memory that glibc would else keep for each: a server under load grew by a tenth in ten minutes."""
+    """Let threads share memory that glibc would else keep for each, which adds to what a server under load grows to."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _N_ARENAS)  # of this process
         os.environ.setdefault("MALLOC_ARENA_MAX", str(_N_ARENAS))  # of workers, which it starts

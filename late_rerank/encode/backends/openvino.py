@@ -83,7 +83,7 @@ class _Engine:
             "NUM_STREAMS": n_streams,
             # Each engine would pin its first thread to the same processor.
             "ENABLE_CPU_PINNING": False,
-            # What it prepares for each shape it keeps, and a server's batches have thousands: it would grow for hours. With
+            # What it prepares for each shape it keeps, and a server's batches have thousands: 512 grew for minutes. With
             # so many, queries of all lengths took 1 to 6 % longer than with its own bound of 5,000, batches up to 3 %.
             "CPU_RUNTIME_CACHE_CAPACITY": 128,
         }
