@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import shutil
-import socket
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -24,8 +23,10 @@ from late_rerank.serve.app import Settings, create_app
 from late_rerank.serve.connections import TimedHttp
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.metrics import DIRECTORY_VARIABLE
+from late_rerank.serve.port import check_free, run_processes
 
 _OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
+_APP = "late_rerank.serve.running:app"
 _M_ARENA_MAX = -8  # of malloc.h
 _N_ARENAS = 2
 # After SIGTERM what runs has its time to finish, and so many seconds to be sent.
@@ -70,26 +71,28 @@ def serve(options: Options, port: int) -> None:
     """
     _keep_few_arenas()
     ApiKeys.read(options.keys_file)  # what is wrong with them is told before anything runs
-    _check_free(options.host, port)
+    check_free(options.host, port)
     os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
     counts = None
     if options.n_workers > 1:
         counts = os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="late-rerank-metrics-")
+    given: dict[str, Any] = {
+        "factory": True,
+        "http": TimedHttp,
+        "ws": "none",
+        "host": options.host,
+        "port": port,
+        "log_level": "info",
+        "access_log": False,  # /metrics has the counts; a line a request would cost a tenth of a small one
+        "server_header": False,
+        "timeout_graceful_shutdown": math.ceil(options.limits.timeout_s) + _SENDING_S,
+        "timeout_keep_alive": 30,
+    }
     try:
-        uvicorn.run(
-            "late_rerank.serve.running:app",
-            factory=True,
-            http=TimedHttp,
-            ws="none",
-            host=options.host,
-            port=port,
-            workers=options.n_workers,
-            log_level="info",
-            access_log=False,  # /metrics has the counts; a line a request would cost a tenth of a small one
-            server_header=False,
-            timeout_graceful_shutdown=math.ceil(options.limits.timeout_s) + _SENDING_S,
-            timeout_keep_alive=30,
-        )
+        if options.n_workers > 1:
+            run_processes(uvicorn.Config(_APP, workers=options.n_workers, **given))
+        else:
+            uvicorn.run(_APP, **given)
     finally:
         if counts is not None:
             del os.environ[DIRECTORY_VARIABLE]
@@ -122,17 +125,6 @@ def _keep_few_arenas() -> None:
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _N_ARENAS)  # of this process
         os.environ.setdefault("MALLOC_ARENA_MAX", str(_N_ARENAS))  # of workers, which it starts
-
-
-def _check_free(host: str, port: int) -> None:
-    """See to it that the port can be had: uvicorn would end the process with a code of its own."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
 
 
 def _retriever(path: str) -> Any:

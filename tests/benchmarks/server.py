@@ -5,7 +5,7 @@
 One process serves, wrk asks from another over loopback: 100 stored passages of about 180 tokens, bodies prepared beforehand,
 each another query. Processor time is the servers', wrk's is told beside it. `reranker` is the same questions asked of a
 Reranker in a process of its own, one thread. --soak goes on with 64 clients, of the most workers, and tells the servers'
-memory over time.
+memory over time: as long with clients that stay, and as long again with others every 20 s.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -27,6 +28,7 @@ from late_rerank.evaluate.bench.provenance import commit, platform_name
 
 N_BODIES = 64
 K = 100
+_SAMPLE_S = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -151,9 +153,11 @@ def main():
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--clients", default="1,8,64")
-    parser.add_argument("--soak", type=int, default=0)
+    parser.add_argument("--soak", type=int, default=0, help="a multiple of 20")
     parser.add_argument("--out", type=Path, default=Path("server.json"), help="default: server.json")
     options = parser.parse_args()
+    if options.soak % _SAMPLE_S:
+        parser.error(f"--soak must be a multiple of {_SAMPLE_S}, got {options.soak}")
     report = {"machine": platform_name(), "commit": commit(), "cores": os.cpu_count(), "k": K, "workers": {}}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -175,22 +179,24 @@ def main():
                     reference = alone(store, options.seconds / 2)  # side by side, as fast as the machine is just then
                     rows.append({**measured(url, process, scratch, clients, options.seconds, reference), "reranker": reference})
                     print(rows[-1], file=sys.stderr)
-                soak = soaked(url, process, scratch, options.soak) if options.soak and n == counts[-1] else None
-            report["workers"][str(n)] = {"rows": rows, **({"soak": soak} if soak else {})}
+                found = report["workers"][str(n)] = {"rows": rows}
+                if options.soak and n == counts[-1]:
+                    found["soaks"] = [soaked(url, process, scratch, options.soak, stay) for stay in (options.soak, _SAMPLE_S)]
             options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def soaked(url, process, scratch, seconds):
-    """Memory every 20 s, under 64 clients that stay."""
+def soaked(url, process, scratch, seconds, stay):
+    """Memory every 20 s, under 64 clients, in whose place others come after so many seconds."""
     pids, began = processes(process.pid), time.monotonic()
-    generator = generating(url, scratch, 64, seconds)
-    memory = []
-    for _ in range(seconds // 20):
-        time.sleep(20)
-        memory.append({"minutes": round((time.monotonic() - began) / 60, 1), "memory_mb": round(memory_mb(pids), 1)})
-        print(memory[-1], file=sys.stderr)
-    told = told_by(generator)
-    return {"requests": told["requests"], "not_200": told["not_200"], "failed": told["failed"], "memory": memory}
+    told, memory = Counter(), []
+    for _ in range(seconds // stay):
+        generator = generating(url, scratch, 64, stay)
+        for _ in range(stay // _SAMPLE_S):
+            time.sleep(_SAMPLE_S)
+            memory.append({"minutes": round((time.monotonic() - began) / 60, 1), "memory_mb": round(memory_mb(pids), 1)})
+            print(memory[-1], file=sys.stderr)
+        told.update({what: n for what, n in told_by(generator).items() if what in ("requests", "not_200", "failed")})
+    return {"stay_s": stay, **told, "memory": memory}
 
 
 if __name__ == "__main__":

@@ -167,14 +167,15 @@ def server_rows(report):
 
 
 def server_memory(report):
-    """What the processes had for themselves under 64 clients, soon after the beginning and at the end."""
-    soaks = {int(n_workers): found["soak"] for n_workers, found in report["workers"].items() if "soak" in found}
-    n_workers, soak = max(soaks.items())
-    first, last = soak["memory"][0]["memory_mb"], soak["memory"][-1]["memory_mb"]
-    n_200 = soak["requests"] - soak["not_200"]
+    """What the processes had for themselves under 64 clients that stayed, and under others all the time: begin and end."""
+    n_workers, stayed, came = max((int(n), *found["soaks"]) for n, found in report["workers"].items() if "soaks" in found)
+    asked = stayed["requests"] + came["requests"]
+    n_200 = asked - stayed["not_200"] - came["not_200"]
+    at = [sample["memory_mb"] for sample in (stayed["memory"][0], stayed["memory"][-1], came["memory"][-1])]
     return (
-        f"In {soak['memory'][-1]['minutes']:.0f} minutes of 64 clients that stayed {n_200:,} of {soak['requests']:,} requests "
-        f"were answered with 200, and what {n_workers} processes hold for themselves went from {first:,.0f} to {last:,.0f} MB."
+        f"64 clients asked for {stayed['memory'][-1]['minutes']:.0f} minutes, then others every {came['stay_s']} seconds for as long "
+        f"again: {n_200:,} of {asked:,} requests were answered with 200, and what {n_workers} processes hold for themselves went "
+        f"from {at[0]:,.0f} to {at[1]:,.0f}, then to {at[2]:,.0f} MB."
     )
 
 
