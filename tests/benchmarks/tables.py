@@ -171,11 +171,12 @@ def server_memory(report):
     n_workers, stayed, came = max((int(n), *found["soaks"]) for n, found in report["workers"].items() if "soaks" in found)
     asked = stayed["requests"] + came["requests"]
     n_200 = asked - stayed["not_200"] - came["not_200"]
-    at = [sample["memory_mb"] for sample in (stayed["memory"][0], stayed["memory"][-1], came["memory"][-1])]
+    begin, middle, end = (soak["memory"][i]["memory_mb"] for soak, i in ((stayed, 0), (stayed, -1), (came, -1)))
+    minutes = stayed["memory"][-1]["minutes"]
     return (
-        f"64 clients asked for {stayed['memory'][-1]['minutes']:.0f} minutes, then others every {came['stay_s']} seconds for as long "
-        f"again: {n_200:,} of {asked:,} requests were answered with 200, and what {n_workers} processes hold for themselves went "
-        f"from {at[0]:,.0f} to {at[1]:,.0f}, then to {at[2]:,.0f} MB."
+        f"64 clients asked for {minutes:.0f} minutes, then others every {came['stay_s']} seconds for as long again: "
+        f"{n_200:,} of {asked:,} requests were answered with 200, and what {n_workers} processes hold for themselves "
+        f"went from {begin:,.0f} to {middle:,.0f}, then to {end:,.0f} MB."
     )
 
 
