@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import uvicorn
@@ -86,3 +87,12 @@ def counts(url):
     lines = httpx.get(f"{url}/metrics").text.splitlines()
     found = (re.fullmatch(r"([^#]\S*) (\S+)", line) for line in lines)
     return {match[1]: float(match[2]) for match in found if match}
+
+
+def memory_mb(pids):
+    """What processes have for themselves: mapped files are shared. Linux."""
+    total = 0
+    for pid in pids:
+        resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+        total += (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    return total / 1e6

@@ -9,5 +9,7 @@ access      API keys, request ids, which hosts may ask
 metrics     what Prometheus reads
 app         the endpoints
 running     processes that serve
+port        that it can be had, and which process a connection goes to
+memory      what isn't used any more is given back
 page/       the playground, plain HTML, CSS and JavaScript
 """

@@ -6,6 +6,8 @@ import inspect
 import logging
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -18,55 +20,88 @@ def check_free(host: str, port: int) -> None:
     Raises:
         OSError: It can't.
     """
-    try:
+    with _named(host, port):
         family, address = _address(host, port)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
 
 
 def run_processes(config: uvicorn.Config) -> None:
-    """`uvicorn.run` with several workers, among which Linux deals the connections out."""
-    listener = _dealt(config) if sys.platform == "linux" else config.bind_socket()
-    # Older versions want to be told what a process runs.
-    told = {"target": uvicorn.Server(config).run} if "target" in inspect.signature(Multiprocess).parameters else {}
-    with listener:
-        Multiprocess(config, sockets=[listener], **told).run()
+    """`uvicorn.run` with several workers, among which Linux deals the connections out.
 
-
-class PortOfEach(socket.socket):
-    """A socket that arrives in another process as a new one, on the same port.
-
-    Where all processes listen on one socket, connections that come at once go to whichever wakes first: one of two had all
-    64 in a quarter of the tries, and they got half of the answers. Over sockets of their own that share the port
-    (SO_REUSEPORT) Linux deals connections out by chance, whoever is awake.
+    Raises:
+        OSError: The port can't be had.
+        KeyboardInterrupt: Ctrl-C, after what ran was finished.
+        SystemExit: With 1: a process couldn't begin, which uvicorn has told.
     """
+    with hold(config) if sys.platform == "linux" else config.bind_socket() as held:
+        # Older versions want to be told what a process runs.
+        told = {"target": uvicorn.Server(config).run} if "target" in inspect.signature(Multiprocess).parameters else {}
+        processes = _Processes(config, sockets=[held], **told)
+        processes.run()
+    if processes.is_interrupted:
+        raise KeyboardInterrupt
+    if any((one.process.exitcode or 0) > 0 for one in processes.processes):
+        raise SystemExit(1)
+
+
+def hold(config: uvicorn.Config) -> OwnInEachProcess:
+    """The port, which may have been 0: nobody else gets it from now on, though no process listens yet.
+
+    Raises:
+        OSError: It can't be had.
+    """
+    with _named(config.host, config.port):
+        held = _bound(*_address(config.host, config.port))
+    # Bound with it, or what an earlier server's connections left would be in the way. Kept, it would let anybody bind the
+    # port until the first process listens: another server, which would be given a share of the connections.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    port = held.getsockname()[1]
+    logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
+    return held
+
+
+class OwnInEachProcess(socket.socket):
+    """A socket that arrives in another process as a new one, on the same port (SO_REUSEPORT)."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _bound, (self.family, self.getsockname())
 
 
-def _dealt(config: uvicorn.Config) -> PortOfEach:
-    """Holds the port, which may have been 0, and listens to nobody."""
-    listener = _bound(*_address(config.host, config.port))
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    port = listener.getsockname()[1]
-    logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, port)
-    return listener
+class _Processes(Multiprocess):
+    """uvicorn's, which doesn't tell Ctrl-C from SIGTERM."""
+
+    is_interrupted = False
+
+    def handle_int(self) -> None:
+        self.is_interrupted = True
+        super().handle_int()
 
 
-def _bound(family: socket.AddressFamily, address: Any) -> PortOfEach:
-    listener = PortOfEach(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind(address)
-    return listener
+def _bound(family: socket.AddressFamily, address: Any) -> OwnInEachProcess:
+    bound = OwnInEachProcess(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _address(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    """Of a name with several ("localhost") the IPv4 one, uvicorn's choice for several processes too."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # "localhost" has two, and what asks it tries this one in any case.
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     return family, address
+
+
+@contextmanager
+def _named(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error

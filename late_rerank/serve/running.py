@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
-import platform
 import shutil
 import tempfile
 import warnings
@@ -22,13 +20,12 @@ from late_rerank.serve.access import ApiKeys, is_loopback
 from late_rerank.serve.app import Settings, create_app
 from late_rerank.serve.connections import TimedHttp
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.memory import give_back_often, keep_few_arenas
 from late_rerank.serve.metrics import DIRECTORY_VARIABLE
 from late_rerank.serve.port import check_free, run_processes
 
 _OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
 _APP = "late_rerank.serve.running:app"
-_M_ARENA_MAX = -8  # of malloc.h
-_N_ARENAS = 2
 # After SIGTERM what runs has its time to finish, and so many seconds to be sent.
 _SENDING_S = 5
 
@@ -66,15 +63,19 @@ def serve(options: Options, port: int) -> None:
         port: From 0, for any that is free, to 65535.
 
     Raises:
-        ValueError: The keys can't be read.
-        OSError: The port is taken.
+        ValueError: The keys can't be read, or a folder holds no documents.
+        OSError: The port is taken, or a folder can't be read.
+        KeyboardInterrupt: Ctrl-C.
+        SystemExit: With 1: a process couldn't begin.
     """
-    _keep_few_arenas()
+    keep_few_arenas()
     ApiKeys.read(options.keys_file)  # what is wrong with them is told before anything runs
     check_free(options.host, port)
     os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
     counts = None
     if options.n_workers > 1:
+        for path in options.folders.values():
+            _retriever(path)  # a process that can't read it would be begun again and again
         counts = os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="late-rerank-metrics-")
     given: dict[str, Any] = {
         "factory": True,
@@ -82,6 +83,7 @@ def serve(options: Options, port: int) -> None:
         "ws": "none",
         "host": options.host,
         "port": port,
+        "workers": options.n_workers,  # else uvicorn takes $WEB_CONCURRENCY
         "log_level": "info",
         "access_log": False,  # /metrics has the counts; a line a request would cost a tenth of a small one
         "server_header": False,
@@ -90,7 +92,7 @@ def serve(options: Options, port: int) -> None:
     }
     try:
         if options.n_workers > 1:
-            run_processes(uvicorn.Config(_APP, workers=options.n_workers, **given))
+            run_processes(uvicorn.Config(_APP, **given))
         else:
             uvicorn.run(_APP, **given)
     finally:
@@ -103,6 +105,7 @@ def app() -> Any:
     """The app of a process that `serve` started."""
     given = json.loads(os.environ[_OPTIONS_VARIABLE])
     options = Options(**{**given, "limits": Limits(**given["limits"])})
+    give_back_often()
     # It quotes the query, which belongs to the client; the answer's meta says it too.
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
     keys = ApiKeys.read(options.keys_file)
@@ -118,13 +121,6 @@ def app() -> Any:
         load_first=options.n_workers > 1,
     )
     return create_app(lambda: Reranker(**options.reranker), settings)
-
-
-def _keep_few_arenas() -> None:
-    """Let threads share memory that glibc would else keep for each, which adds to what a server under load grows to."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _N_ARENAS)  # of this process
-        os.environ.setdefault("MALLOC_ARENA_MAX", str(_N_ARENAS))  # of workers, which it starts
 
 
 def _retriever(path: str) -> Any:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from serving import serving
+from serving import memory_mb, serving
 
 from late_rerank.evaluate.bench.provenance import commit, platform_name
 
@@ -30,7 +30,6 @@ N_BODIES = 64
 K = 100
 _SAMPLE_S = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 SCRIPT = """
 local bodies = {}
@@ -97,15 +96,6 @@ def cpu_seconds(pids):
     return total / _TICKS
 
 
-def memory_mb(pids):
-    """What each process has for itself: mapped files are shared."""
-    total = 0
-    for pid in pids:
-        resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
-        total += (int(resident) - int(shared)) * _PAGE
-    return total / 1e6
-
-
 def generating(url, scratch, clients, seconds):
     """wrk, begun: so many clients, which ask as long as they stay."""
     command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "--timeout", "60s", "-s", scratch / "wrk.lua", url]
@@ -153,7 +143,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--clients", default="1,8,64")
-    parser.add_argument("--soak", type=int, default=0, help="a multiple of 20")
+    parser.add_argument("--soak", type=int, default=0, help=f"a multiple of {_SAMPLE_S}")
     parser.add_argument("--out", type=Path, default=Path("server.json"), help="default: server.json")
     options = parser.parse_args()
     if options.soak % _SAMPLE_S:

@@ -167,10 +167,11 @@ def server_rows(report):
 
 
 def server_memory(report):
-    """What the processes had for themselves under 64 clients that stayed, and under others all the time: begin and end."""
+    """What the processes had for themselves: soon after 64 clients came, when they left, and after others had come and gone."""
     n_workers, stayed, came = max((int(n), *found["soaks"]) for n, found in report["workers"].items() if "soaks" in found)
-    asked = stayed["requests"] + came["requests"]
-    n_200 = asked - stayed["not_200"] - came["not_200"]
+    answered = stayed["requests"] + came["requests"]
+    asked = answered + stayed["failed"] + came["failed"]  # wrk's failures of connections aren't among its requests
+    n_200 = answered - stayed["not_200"] - came["not_200"]
     begin, middle, end = (soak["memory"][i]["memory_mb"] for soak, i in ((stayed, 0), (stayed, -1), (came, -1)))
     minutes = stayed["memory"][-1]["minutes"]
     return (

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pickle
+import platform
 import pwd
 import signal
 import socket
@@ -11,13 +13,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from redis_servers import RedisServer, skip_without_redis
-from serving import counts, serving
+from serving import counts, memory_mb, serving
 
+from late_rerank.serve.port import check_free, hold
 from late_rerank.stores import DiskStore
 
 DOCUMENTS = [f"Passage {i} is about {topic}." for i, topic in enumerate(["cats", "rivers", "bread", "music", "stars"] * 8)]
@@ -54,11 +59,17 @@ def sockets(pid):
     return sum(entry.resolve().name.startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
-def until(happens):
-    end = time.monotonic() + 60
+def steady(pid):
+    before = sockets(pid)
+    time.sleep(0.3)
+    return sockets(pid) == before
+
+
+def until(happens, otherwise, seconds=60):
+    end = time.monotonic() + seconds
     while not happens():
-        assert time.monotonic() < end
-        time.sleep(0.2)
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.1)
 
 
 class TestSeveralWorkers:
@@ -86,8 +97,9 @@ class TestSeveralWorkers:
         """Though the first that wakes could take them all."""
         url, process, _ = served
         port = httpx.URL(url).port
-        until(lambda: listening(port) == 2)
+        until(lambda: listening(port) == 2, "two processes don't listen")
         first, second = workers(process)
+        until(lambda: steady(first) and steady(second), "connections of earlier tests are still there")
         for pid in (first, second):
             os.kill(pid, signal.SIGSTOP)
         before = sockets(first), sockets(second)
@@ -95,10 +107,12 @@ class TestSeveralWorkers:
             for _ in range(64):
                 stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
             os.kill(first, signal.SIGCONT)
-            time.sleep(1)
+            # At most, since uvicorn ends a process that says nothing for five.
+            until(lambda: sockets(first) - before[0] >= 12, "a process took none of the connections", seconds=3)
+            time.sleep(0.3)
             alone = sockets(first) - before[0]
             os.kill(second, signal.SIGCONT)
-            until(lambda: sockets(first) - before[0] + sockets(second) - before[1] == 64)
+            until(lambda: sockets(first) - before[0] + sockets(second) - before[1] == 64, "not all were taken")
 
         assert 12 <= alone <= 52  # by chance, it isn't in less than one of a million runs
 
@@ -132,10 +146,25 @@ class TestSeveralWorkers:
         assert len(statuses) > killed
         assert len(lost) <= 8
         assert asked(url).json()["results"][0]["index"] in range(3, 40, 5)
-        until(lambda: len(workers(process)) == 2)  # it is replaced
+        until(lambda: len(workers(process)) == 2, "it isn't replaced")
         assert process.poll() is None
         with DiskStore(store) as opened:
             assert opened.verify().problems == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they listen on one socket")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_nobody_else_gets_the_port_before_a_process_listens(host):
+    with hold(uvicorn.Config("", host=host, port=0)) as held:
+        port = held.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            check_free(host, port)
+        with pytest.raises(OSError, match="in use"), socket.create_server((host, port), family=held.family):
+            pass
+        with pickle.loads(ForkingPickler.dumps(held)) as of_a_process:
+            of_a_process.listen()
+            socket.create_connection((host, port), 10).close()
+            of_a_process.accept()[0].close()
 
 
 def test_what_runs_is_finished_when_it_is_ended(tmp_path):
@@ -152,6 +181,20 @@ def test_what_runs_is_finished_when_it_is_ended(tmp_path):
     assert answer.json()["meta"]["n_unscored"] == 0
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_what_a_burst_took_is_given_back():
+    blank = {"query": "music", "documents": [" " * (600 + i % 7) for i in range(1000)]}  # nothing to encode
+    with serving(*OPTIONS) as (url, process, _), ThreadPoolExecutor(60) as clients:
+        assert asked(url, blank).status_code == 200
+        before = memory_mb([process.pid])
+        answers = clients.map(lambda _: asked(url, blank), range(120))
+        seen = [(answer.status_code, memory_mb([process.pid])) for answer in answers]
+        taken = max(memory for _, memory in seen) - before
+        assert {status for status, _ in seen} == {200}
+        assert taken > 30
+        until(lambda: memory_mb([process.pid]) - before < taken / 2, "it is kept")
+
+
 def test_answers_go_on_without_redis_and_recover(tmp_path):
     skip_without_redis()
     with RedisServer(tmp_path) as redis, serving("--store", redis.url, *OPTIONS) as (url, _, _log):
@@ -163,7 +206,7 @@ def test_answers_go_on_without_redis_and_recover(tmp_path):
         assert [answer.status_code for answer in answers] == [200] * 5
         assert answers[0].json()["results"][0]["index"] == 3
         redis.start()
-        until(lambda: asked(url, few).json()["meta"]["cache"]["hits"] == 5)
+        until(lambda: asked(url, few).json()["meta"]["cache"]["hits"] == 5, "Redis isn't asked again")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become somebody else")
@@ -200,6 +243,7 @@ class TestCommandLine:
             (["--model", "no/such-model"], 1, "no/such-model"),
             (["--api-keys", "no-such-file"], 1, "no-such-file: No such file"),
             (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
+            (["--folder", "a=no-such-folder", "--workers", "2"], 1, "no-such-folder"),
         ],
     )
     def test_wrong_use_is_told_before_anything_runs(self, options, code, words, tmp_path):
@@ -214,24 +258,27 @@ class TestCommandLine:
         assert (run.returncode, words in run.stderr) == (code, True), run.stderr
         assert "Traceback" not in run.stderr
 
-    def test_a_port_that_is_taken_is_told(self, tmp_path):
-        import socket
-
+    @pytest.mark.parametrize("n_workers", ["1", "2"])
+    def test_a_port_that_is_taken_is_told(self, n_workers):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
-            run = subprocess.run(
-                [sys.executable, "-m", "late_rerank", "serve", "--port", port], capture_output=True, text=True, timeout=60
-            )
+            command = [sys.executable, "-m", "late_rerank", "serve", "--port", port, "--workers", n_workers]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert run.returncode == 1
         assert f"127.0.0.1:{port}: Address already in use" in run.stderr
         assert "Traceback" not in run.stderr
 
-    def test_ctrl_c_ends_it(self):
-        with serving(*OPTIONS) as (_, process, log):
+    @pytest.mark.parametrize("n_workers", [1, 2])
+    def test_ctrl_c_ends_it(self, n_workers):
+        with serving("--workers", n_workers, *OPTIONS) as (_, process, log):
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130
             time.sleep(0.1)
         assert "Traceback" not in "".join(log)
+
+    def test_as_many_processes_as_it_says_whatever_the_environment(self):
+        with serving(*OPTIONS, env={"WEB_CONCURRENCY": "2"}) as (_, process, _log):
+            assert workers(process) == []
 
     def test_no_query_and_no_document_is_logged(self):
         with serving(*OPTIONS) as (url, _, log):
