@@ -10,6 +10,6 @@ metrics     what Prometheus reads
 app         the endpoints
 running     processes that serve
 port        that it can be had, and which process a connection goes to
-memory      what isn't used any more is given back
+memory      what native libraries keep is bounded, and given back
 page/       the playground, plain HTML, CSS and JavaScript
 """

@@ -16,11 +16,11 @@ from typing import Any
 import uvicorn
 
 from late_rerank.reranker import Reranker
+from late_rerank.serve import memory
 from late_rerank.serve.access import ApiKeys, is_loopback
 from late_rerank.serve.app import Settings, create_app
 from late_rerank.serve.connections import TimedHttp
 from late_rerank.serve.limits import Limits
-from late_rerank.serve.memory import give_back_often, keep_few_arenas
 from late_rerank.serve.metrics import DIRECTORY_VARIABLE
 from late_rerank.serve.port import check_free, run_processes
 
@@ -68,7 +68,7 @@ def serve(options: Options, port: int) -> None:
         KeyboardInterrupt: Ctrl-C.
         SystemExit: With 1: a process couldn't begin.
     """
-    keep_few_arenas()
+    memory.bound()
     ApiKeys.read(options.keys_file)  # what is wrong with them is told before anything runs
     check_free(options.host, port)
     os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
@@ -105,7 +105,7 @@ def app() -> Any:
     """The app of a process that `serve` started."""
     given = json.loads(os.environ[_OPTIONS_VARIABLE])
     options = Options(**{**given, "limits": Limits(**given["limits"])})
-    give_back_often()
+    memory.give_back_often()
     # It quotes the query, which belongs to the client; the answer's meta says it too.
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
     keys = ApiKeys.read(options.keys_file)

@@ -1,5 +1,6 @@
 """`late-rerank serve` as processes: several on one store, killed, ended, without Redis, as a user who may write little."""
 
+import ctypes
 import json
 import os
 import pickle
@@ -193,6 +194,35 @@ def test_what_a_burst_took_is_given_back():
         assert {status for status, _ in seen} == {200}
         assert taken > 30
         until(lambda: memory_mb([process.pid]) - before < taken / 2, "it is kept")
+
+
+SHAPES = """
+import ctypes, random
+from late_rerank.serve import memory
+memory.bound()
+from late_rerank import Reranker
+
+class Mallinfo2(ctypes.Structure):
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in _names.split()]
+
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Mallinfo2
+chosen, encoder = random.Random(0), Reranker(backend="openvino").encoder
+for _ in range(3):
+    for _ in range(100):
+        query = " ".join(["river"] * chosen.randint(3, 28))
+        encoder.encode_query([query] * chosen.randint(1, 16))
+    print(mallinfo2().uordblks)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33, which tells what is in use")
+def test_what_is_prepared_for_shapes_of_batches_is_bounded():
+    pytest.importorskip("openvino")
+    told = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, text=True, check=True, timeout=300).stdout
+    after_100, _, after_300 = map(int, told.split())
+    assert after_300 - after_100 < 8_000_000
 
 
 def test_answers_go_on_without_redis_and_recover(tmp_path):
