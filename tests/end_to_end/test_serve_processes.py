@@ -156,7 +156,13 @@ class TestSeveralWorkers:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they listen on one socket")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_nobody_else_gets_the_port_before_a_process_listens(host):
-    with hold(uvicorn.Config("", host=host, port=0)) as held:
+    try:
+        held = hold(uvicorn.Config("", host=host, port=0))
+    except OSError:
+        if host == "::1":
+            pytest.skip("no IPv6 here")
+        raise
+    with held:
         port = held.getsockname()[1]
         with pytest.raises(OSError, match="in use"):
             check_free(host, port)
