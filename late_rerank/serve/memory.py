@@ -20,6 +20,9 @@ def bound() -> None:
     oneDNN, which OpenVINO computes with, keeps what it prepared for each shape of a batch, 1,024 of them unasked, beside what
     OpenVINO keeps of it: 57 MB a process more after 500 batches of all sizes, and no faster than with 64 or with none.
     glibc keeps memory for each thread, unless told to let them share it.
+
+    Both are told by variables of the environment, which other libraries read too: a server may set them, the backend in
+    somebody's process may not. Those that are set already stay.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_N_PRIMITIVES))
     if _is_glibc():
