@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx  # noqa: F401 - torch's exporter needs it, and says so late
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.unreported_onnx import ort
 from late_rerank.types import F32
 
 VERSION = ort.__version__
