@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from late_rerank.index import is_blank
 from late_rerank.types import Candidate
+from late_rerank.words import is_blank
 
 
 def check_top_k(top_k: int | None) -> None:

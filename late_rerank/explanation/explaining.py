@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from late_rerank.encode import Encoder
 from late_rerank.explanation.result import Explanation, Match, Token
-from late_rerank.index import check_vectors, is_blank
+from late_rerank.index import check_vectors
 from late_rerank.places import check_places, tokens_of
 from late_rerank.types import F32
+from late_rerank.words import is_blank
 
 if TYPE_CHECKING:
     from late_rerank.reranker import Reranker

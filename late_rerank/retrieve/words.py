@@ -1,15 +1,19 @@
-"""Text -> the words that BM25 counts: lower case, two letters or more, stop words out, stemmed."""
+"""Text -> the words that BM25 counts: folded, single letters and stop words out, stemmed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from threading import Lock
 
 import snowballstemmer
 
-_WORD = re.compile(r"\w\w+")
+from late_rerank.words import folded, is_unspaced, word_spans
+
+# What `word_spans` finds in ASCII, of two characters or more, nine times as fast.
+_ASCII_WORD = re.compile(r"\w\w+", re.ASCII)
 
 # The function words that Lucene's English analyzer drops.
 _ENGLISH_STOP_WORDS = frozenset(
@@ -40,16 +44,16 @@ _ENGLISH_STOP_WORDS = frozenset(
 
 
 def word_splitter(language: str | None) -> Callable[[str], list[str]]:
-    """A function from text to words.
+    """Make a function from text to words.
 
     Args:
-        language: A Snowball stemmer's name; "english" also drops stop words. None only splits and lowers.
+        language: A Snowball stemmer's name; "english" also drops stop words. None only splits and folds.
 
     Raises:
-        ValueError: Snowball has no such language.
+        ValueError: If Snowball has no such language.
     """
     if language is None:
-        return lambda text: _WORD.findall(text.lower())
+        return lambda text: _words(text, None)
     if language not in snowballstemmer.algorithms():
         raise ValueError(f"language={language!r} has no stemmer; choose None or one of {snowballstemmer.algorithms()}")
     stop_words = _ENGLISH_STOP_WORDS if language == "english" else frozenset()
@@ -62,4 +66,34 @@ def word_splitter(language: str | None) -> Callable[[str], list[str]]:
         with lock:  # the stemmer keeps its state in itself
             return str(stemmer.stemWord(word))
 
-    return lambda text: [stem(word) for word in _WORD.findall(text.lower()) if word not in stop_words]
+    return lambda text: [stem(word) for word in _words(text, language) if word not in stop_words]
+
+
+def _words(text: str, language: str | None) -> list[str]:
+    if text.isascii() and language is None:
+        return _ASCII_WORD.findall(text.lower())
+    if text.isascii():
+        return [folded(word, language) for word in _ASCII_WORD.findall(text)]
+    return [word for found in _spaced_words(text) if _counts(word := folded(found, language))]
+
+
+def _spaced_words(text: str) -> Iterator[str]:
+    """Words as they stand; of scripts without spaces pairs of neighbouring characters, as Lucene's CJK analyzer makes them."""
+    spans = word_spans(text)
+    before = False  # whether the span before makes a pair with this one
+    for (start, end), following in pairwise([*spans, (-1, -1)]):
+        if not is_unspaced(text[start:end]):
+            yield text[start:end]
+            before = False
+            continue
+        pairs = following[0] == end and is_unspaced(text[slice(*following)])
+        if pairs:
+            yield text[start : following[1]]
+        elif not before:
+            yield text[start:end]
+        before = pairs
+
+
+def _counts(word: str) -> bool:
+    """Whether a word is more than one letter or digit; a syllable or an ideograph alone is a word."""
+    return len(word) > 1 or (not word.isascii() and is_unspaced(word)) or "\uac00" <= word <= "\ud7a3"
