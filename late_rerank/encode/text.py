@@ -20,6 +20,7 @@ from late_rerank.encode.backends.threads import one_thread
 from late_rerank.encode.batches import in_batches
 from late_rerank.encode.builtin import BUILT_IN, MINILM
 from late_rerank.encode.checkpoint import Checkpoint
+from late_rerank.encode.files import loading
 from late_rerank.encode.fingerprint import fingerprint
 from late_rerank.encode.loading import check_encodes, document_prompt, load_builtin, load_checkpoint, local_folder
 from late_rerank.encode.pooling import Kind, pool_documents, pools, without_pooling
@@ -81,32 +82,9 @@ class TextEncoder:
             self._model = load_builtin(model, device)
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
-        if self.pooling > 1:
-            pool_documents(self._model, self.pooling, model)
-        self._model.eval()
-        self._device = self._model.device
-        self.backend = Backend("torch", "f32", 1.0, "until the model is checked")
-        self._transformer = cast(Any, self._model[0])
-        self.dim = int(self._model.get_embedding_dimension() or 0)
-        self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
-        self._tokenizer = own_tokenizer(self._model.tokenizer)
-        self._prompt = document_prompt(self._model)
-        self._query_prompt = self._model.prompts.get("query") or ""
-        self._before, self._after = special_tokens(self._tokenizer)
-        self._prompt_ids = self._tokenizer.encode(self._prompt, add_special_tokens=False).ids
-        self._pools = pools(self._model)
-        if self._transformer.query_expansion is None:
-            # On the left, padding would shift a query's positions by its neighbours' lengths.
-            self._model.tokenizer.padding_side = "right"
-        self._positions = self._count_positions()
-        self._model.tokenizer.model_max_length = self._longest()  # where sentence-transformers cuts a query of no stated length
-        self._set_window()
-        self._check_layout()
-        self._plain_queries = False
-        self._plain_queries = self._are_queries_plain()
-        for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
-            check_encodes(model, kind, encode, self.dim)
-        self.fingerprint = fingerprint(self._model, self._document_settings())
+        with loading(self.name):
+            self._prepare()
+            self.fingerprint = fingerprint(self._model, self._document_settings())
         self.backend = accelerate(self._model, backend, self.fingerprint, self._try_out)
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
@@ -288,6 +266,34 @@ class TextEncoder:
         return vectors, out["attention_mask"].bool().cpu().numpy()
 
     # Once, at load.
+
+    def _prepare(self) -> None:
+        """Learn how the model wants its texts, and try both kinds: what its files say wrongly shows here."""
+        if self.pooling > 1:
+            pool_documents(self._model, self.pooling, self.name)
+        self._model.eval()
+        self._device = self._model.device
+        self.backend = Backend("torch", "f32", 1.0, "until the model is checked")
+        self._transformer = cast(Any, self._model[0])
+        self.dim = int(self._model.get_embedding_dimension() or 0)
+        self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
+        self._tokenizer = own_tokenizer(self._model.tokenizer)
+        self._prompt = document_prompt(self._model)
+        self._query_prompt = self._model.prompts.get("query") or ""
+        self._before, self._after = special_tokens(self._tokenizer)
+        self._prompt_ids = self._tokenizer.encode(self._prompt, add_special_tokens=False).ids
+        self._pools = pools(self._model)
+        if self._transformer.query_expansion is None:
+            # On the left, padding would shift a query's positions by its neighbours' lengths.
+            self._model.tokenizer.padding_side = "right"
+        self._positions = self._count_positions()
+        self._model.tokenizer.model_max_length = self._longest()  # where sentence-transformers cuts a query of no stated length
+        self._set_window()
+        self._check_layout()
+        self._plain_queries = False
+        self._plain_queries = self._are_queries_plain()
+        for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
+            check_encodes(self.name, kind, encode, self.dim)
 
     def _longest(self) -> int:
         tokenizer_limit = int(self._model.tokenizer.model_max_length)

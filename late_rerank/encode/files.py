@@ -1,0 +1,184 @@
+"""A checkpoint's files, whole or not: told by name before a library reads them. No torch here."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from late_rerank.errors import LateRerankError, ModelError
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+# What the libraries read of a folder beside weights and vocabularies, where it is there.
+_OBJECTS = (
+    *("config.json", "config_sentence_transformers.json", "sentence_bert_config.json", "artifact.metadata"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "adapter_config.json"),
+)
+# In the order in which transformers looks for them: the others aren't read, so they may be anything.
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENIZER = "tokenizer.json"
+_VOCABULARIES = ("vocab.txt", "vocab.json", "tekken.json", "*.model", "*.tiktoken")
+_PICKLE, _ZIP = b"\x80", b"PK"  # how torch's files began before 1.6, and since
+
+
+def check_whole(folder: Path) -> None:
+    """See to it that what a folder holds of a model is neither a pointer nor cut off, as far as can be told without loading it.
+
+    Raises:
+        ModelError: If a file that would be read is damaged; it names the file.
+    """
+    check_settings(folder)
+    for file in weight_files(folder):
+        if file.suffix == ".safetensors":
+            tensor_names(file)
+        else:
+            _check_pickle(file)
+
+
+def check_settings(folder: Path) -> None:
+    """See to it that each of a folder's files of settings is a JSON object; it may lack any.
+
+    Raises:
+        ModelError: If one is damaged; it names the file.
+    """
+    for name in _OBJECTS:
+        read_object(folder / name)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """See to it that a folder holds a tokenizer: without one transformers makes an empty one up, and every word is unknown.
+
+    Raises:
+        ModelError: If there is none, or its file is empty or a pointer.
+    """
+    named = [folder / _TOKENIZER] if (folder / _TOKENIZER).is_file() else []
+    files = named or [file for pattern in _VOCABULARIES for file in sorted(folder.glob(pattern)) if file.is_file()]
+    if not files:
+        raise ModelError(f"{folder} holds no tokenizer: neither tokenizer.json nor a vocabulary ({', '.join(_VOCABULARIES)})")
+    for file in files:
+        _read_start(file)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights that would be read of a folder; none where it holds none.
+
+    Raises:
+        ModelError: If the weights are in several files, and their index is damaged or names one that isn't there.
+    """
+    first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if first is None or first.suffix != ".json":
+        return [] if first is None else [first]
+    places = read_object(first).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise ModelError(f"{first} must name the file of each weight, as an object 'weight_map'")
+    files = [folder / name for name in sorted(set(places.values()))]
+    absent = [file.name for file in files if not file.is_file()]
+    if absent:
+        raise ModelError(f"{folder} lacks {', '.join(absent)}, which {first.name} names. Download the model again.")
+    return files
+
+
+def tensor_names(path: Path) -> set[str]:
+    """Names in a safetensors file, from its header: 8 bytes of length, then JSON, then the numbers.
+
+    Raises:
+        ModelError: If the file is a pointer, cut off, or no such file.
+    """
+    start, size = _read_start(path), path.stat().st_size
+    n_header = int.from_bytes(start[:8], "little")
+    try:
+        with path.open("rb") as file:
+            file.seek(8)
+            # Bounded by the file: a damaged length must not become an allocation.
+            header = json.loads(file.read(min(n_header, size)))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        whole = 8 + n_header + max(ends, default=0)
+    except (AttributeError, IndexError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file: {error}. Download it again.") from error
+    if size != whole:
+        raise ModelError(f"{path} has {size:,} bytes, where its header says {whole:,}. Download it again.")
+    return {name for name in header if name != "__metadata__"}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where there is no file.
+
+    Raises:
+        ModelError: If the file holds anything else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} must hold a JSON object, got {value!r:.60}")
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds; an empty object where there is no file.
+
+    Raises:
+        ModelError: If it is no JSON.
+    """
+    if not path.exists():
+        return {}
+    _read_start(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, RecursionError, ValueError) as error:
+        raise ModelError(f"{path} is not readable JSON: {error}") from error
+
+
+@contextmanager
+def loading(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Turn what libraries raise while they load a model into a ModelError.
+
+    Args:
+        what: Named in the message.
+        folder: Where its tokenizer lies, if that is being read, too: their errors don't name the file.
+    """
+    try:
+        yield
+    except (MemoryError, LateRerankError):
+        raise
+    except Exception as error:  # each library raises kinds of its own for what it can't read
+        reason = "" if folder is None else _unreadable(folder / _TOKENIZER)
+        raise ModelError(f"{what} can't be loaded: {reason or repr(error)}") from error
+
+
+def _unreadable(tokenizer: Path) -> str:
+    """Why a tokenizer can't be read; empty if it can, or isn't there."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - only for the message
+
+    if not tokenizer.is_file():
+        return ""
+    try:
+        Tokenizer.from_file(str(tokenizer))
+    except Exception as error:  # noqa: BLE001 - its errors are plain Exceptions
+        return f"{tokenizer} is no tokenizer: {error}"
+    return ""
+
+
+def _check_pickle(path: Path) -> None:
+    start = _read_start(path)
+    if not (start.startswith(_PICKLE) or (start.startswith(_ZIP) and zipfile.is_zipfile(path))):
+        raise ModelError(f"{path} is not a whole file of torch's. Download it again.")
+
+
+def _read_start(path: Path) -> bytes:
+    """A file's first bytes.
+
+    Raises:
+        ModelError: If it is empty, a folder, can't be read, or is what git leaves in place of a large file.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_POINTER))
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error
+    if start == _POINTER:
+        raise ModelError(f"{path} is a git-lfs pointer, not the file itself. Run `git lfs pull` in {path.parent}.")
+    if not start:
+        raise ModelError(f"{path} is empty. Download it again.")
+    return start
