@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from late_rerank import codecs, maxsim
 from late_rerank.encode import Encoder
@@ -54,24 +55,38 @@ def resolve_store(store: str | os.PathLike[str] | Store | None) -> Store:
     if isinstance(store, (str, os.PathLike)):
         return open_store(store)
     raise TypeError(
-        "store must be None (this process's memory), a folder, a Redis URL or a Store, "
+        "store must be None or ':memory:' (this process's memory), a folder, a Redis URL or a Store, "
         f"got {type(store).__name__}: {store!r:.60}"
     )
 
 
-def resolve_encoder(model: str | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
+def resolve_device(device: Any) -> str | None:
+    """A device that is here, by its name or as a torch.device; None as it is.
+
+    Raises:
+        ValueError: If there is no such device here.
+        TypeError: If it is none of these kinds.
+    """
+    if device is None:
+        return None
+    from late_rerank.encode.devices import checked_device  # noqa: PLC0415 - loads torch
+
+    return checked_device(device)
+
+
+def resolve_encoder(model: str | os.PathLike[str] | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
     """The model by its name or folder; an Encoder as it is.
 
     Raises:
         ModelError: The model can't be found, or can't be what it says.
         MissingDependencyError: The named backend isn't installed.
         IncompatibleError: `pooling` is above 1, and the model pools its tokens already.
-        ValueError: The backend isn't known, or `pooling` is below 1, or above it with an Encoder.
+        ValueError: The backend isn't known, the device isn't here, or `pooling` is below 1, or above it with an Encoder.
         TypeError: It is neither, or `pooling` is no whole number.
     """
     check_backend(backend)
     check_pooling(pooling)
-    if isinstance(model, str):
+    if isinstance(model, (str, os.PathLike)):
         from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
 
         return TextEncoder(model, backend=backend, device=device, pooling=pooling)

@@ -26,7 +26,7 @@ from late_rerank.fusion import FirstStageWeight
 from late_rerank.index import IndexReport, check_vectors, index_documents
 from late_rerank.matching import Matcher, hits_first
 from late_rerank.misses import MissEncoder
-from late_rerank.parts import resolve_codec, resolve_encoder, resolve_kernel, resolve_store
+from late_rerank.parts import resolve_codec, resolve_device, resolve_encoder, resolve_kernel, resolve_store
 from late_rerank.places import Span, check_places
 from late_rerank.pool import CandidatePool, Cut
 from late_rerank.relevance import Calibration, check_calibration, resolve_calibration
@@ -47,8 +47,8 @@ class Reranker:
 
     Args:
         model: "minilm" or "minilm-late" (built in; the second was trained for late interaction), a hub name, a folder (native,
-            PyLate or Stanford ColBERT format), or an Encoder.
-        store: Where token vectors are kept: None for this process's memory, a folder, a Redis server ("redis://...",
+            PyLate or Stanford ColBERT format; "~" is your home), or an Encoder.
+        store: Where token vectors are kept: None or ":memory:" for this process's memory, a folder, a Redis server ("redis://...",
             "rediss://...", "unix://..."), or a Store, which stays yours to close. Where it can't keep new vectors (disk
             full, read-only), queries are answered all the same, with one warning.
         codec: "int8", "int4", "binary", "float16" or "float32", or a Codec: how token vectors are packed.
@@ -75,13 +75,14 @@ class Reranker:
         ModelError: The model can't be found, or can't be what it says.
         StoreError: The store can't be opened.
         IncompatibleError: The calibration was fitted to another model, or `pooling` is asked of a model that pools already.
-        ValueError: A name isn't known, the file is no calibration, or `pooling` is below 1, or above it with an Encoder.
+        ValueError: A name isn't known, the device isn't here, the file is no calibration, or `pooling` is below 1, or above it
+            with an Encoder.
         TypeError: An argument is of none of these kinds.
     """
 
     def __init__(
         self,
-        model: str | Encoder = "minilm",
+        model: str | os.PathLike[str] | Encoder = "minilm",
         *,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | codecs.Codec = "int8",
@@ -94,7 +95,7 @@ class Reranker:
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
-        device = None if device is None else str(device)  # a torch.device will do
+        device = resolve_device(device)
         self.arguments: dict[str, Any] = {
             "model": model,
             "store": store,

@@ -35,16 +35,17 @@ def blank_refused(text: str) -> str:
 
 def store_place(text: str) -> str:
     """Where a store is: a folder, or a Redis server's URL."""
-    from late_rerank.stores.opening import is_url  # loads NumPy, which --help need not
+    from late_rerank.stores.opening import folder_at, is_url  # loads NumPy, which --help need not
 
     try:
         if is_url(text):
             from late_rerank.stores.redis.address import checked_url
 
             checked_url(text)
+            return text
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text
+    return str(folder_at(text))  # a shell leaves the "~" of --store=~/vectors
 
 
 def add_path(command: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
 from late_rerank.encode.files import check_tokenizer, check_whole, loading, tensor_names
 from late_rerank.encode.tokens import PROBE
 from late_rerank.errors import ModelError
+from late_rerank.processes import guarded
 from late_rerank.types import TokenVectors
 
 # Other people's exports of the same weights, hundreds of MB that we never read.
@@ -43,7 +45,7 @@ TOKENS = "token_embeddings"
 _LEAST_FILLED = 0.9
 
 # Both libraries' loggers are the process's, so one load at a time may silence them.
-_LOADING = Lock()
+_LOADING = guarded(Lock())
 
 
 def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
@@ -111,7 +113,7 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     return model, checkpoint
 
 
-def check_model(name: str) -> None:
+def check_model(name: str | os.PathLike[str]) -> None:
     """See to it, without loading its weights, that a model is there and is what it says.
 
     Raises:
@@ -121,14 +123,24 @@ def check_model(name: str) -> None:
         read_checkpoint(local_folder(name))
 
 
-def local_folder(name: str) -> Path:
+def local_folder(name: str | os.PathLike[str]) -> Path:
     """The folder of that path, or the hub's snapshot of that name (fetched once, then kept by the hub's cache).
+
+    Args:
+        name: "~" in it is the user's home. A Path is always a folder.
 
     Raises:
         ModelError: There is neither.
     """
-    if Path(name).is_dir():
-        return Path(name)
+    if not str(name).strip():
+        raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise ModelError(f"model={str(name)!r} is a file: pass the folder that holds it")
+    if not isinstance(name, str):
+        raise ModelError(f"model={str(name)!r} is no folder that exists")
     try:
         return Path(snapshot_download(name, ignore_patterns=_NOT_NEEDED))
     except HFValidationError as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
+from late_rerank.encode.backends.threads import alone_after_a_fork
 from late_rerank.encode.builtin import MINILM, MINILM_LATE, minilm_source
+from late_rerank.encode.devices import checked_device
 from late_rerank.encode.files import loading
 from late_rerank.encode.loading import loading_builtin, local_folder, quiet_loading
 from late_rerank.errors import ModelError
+from late_rerank.processes import check_device, engine_call
 from late_rerank.types import F32
 
 _BATCH_SIZE = 32
@@ -31,12 +35,15 @@ class SingleVectorEncoder:
 
     Raises:
         ModelError: The model can't be found, or has no single vectors.
+        ValueError: The device isn't here.
     """
 
-    def __init__(self, model: str = MINILM, *, device: str | None = None) -> None:
+    @alone_after_a_fork()
+    def __init__(self, model: str | os.PathLike[str] = MINILM, *, device: str | None = None) -> None:
         if model == MINILM_LATE:
             raise ModelError(f'"{MINILM_LATE}" was trained for token vectors; single vectors are those of "{MINILM}"')
-        self.name = model
+        device = checked_device(device)
+        self.name = str(model)
         folder = local_folder(minilm_source() if model == MINILM else model)
         with quiet_loading(), loading_builtin(folder) if model == MINILM else loading(str(folder), folder):
             self._model = SentenceTransformer(str(folder), device=device)
@@ -74,5 +81,7 @@ class SingleVectorEncoder:
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         # Lone surrogates, which no tokenizer takes, become "?".
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
+        check_device(self._model.device.type)
+        with engine_call(), alone_after_a_fork():
+            vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
         return vectors.astype(np.float32, copy=False)

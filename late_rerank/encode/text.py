@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
@@ -16,10 +17,11 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from late_rerank.encode.arguments import check_max_tokens, check_pooling
 from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_TRIED, Backend, accelerate
 from late_rerank.encode.backends.names import check_backend
-from late_rerank.encode.backends.threads import one_thread
+from late_rerank.encode.backends.threads import alone_after_a_fork, one_thread
 from late_rerank.encode.batches import in_batches
 from late_rerank.encode.builtin import BUILT_IN, MINILM
 from late_rerank.encode.checkpoint import Checkpoint
+from late_rerank.encode.devices import checked_device
 from late_rerank.encode.files import loading
 from late_rerank.encode.fingerprint import fingerprint
 from late_rerank.encode.loading import check_encodes, document_prompt, load_builtin, load_checkpoint, local_folder
@@ -27,6 +29,7 @@ from late_rerank.encode.pooling import Kind, pool_documents, pools, without_pool
 from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
+from late_rerank.processes import check_device, engine_call, guarded, lost_threads
 from late_rerank.types import F32, TokenVectors
 
 BATCH_QUERIES = 64
@@ -58,13 +61,14 @@ class TextEncoder:
         ModelError: The model can't be found, or can't be what it says.
         MissingDependencyError: The named backend isn't installed.
         IncompatibleError: `pooling` is above 1, and the model pools its tokens already.
-        ValueError: `max_tokens` or `pooling` is below 1, or the backend isn't known.
+        ValueError: `max_tokens` or `pooling` is below 1, the backend isn't known, or the device isn't here.
         TypeError: `pooling` is no whole number.
     """
 
+    @alone_after_a_fork()
     def __init__(
         self,
-        model: str = MINILM,
+        model: str | os.PathLike[str] = MINILM,
         *,
         backend: str = "auto",
         device: str | None = None,
@@ -74,12 +78,13 @@ class TextEncoder:
         check_max_tokens(max_tokens)
         check_backend(backend)
         check_pooling(pooling)
-        self.name = model
+        device = checked_device(device)
+        self.name = str(model)
         self.max_tokens = max_tokens
         self.pooling = int(pooling)
         self.checkpoint: Checkpoint | None = None
         if model in BUILT_IN:
-            self._model = load_builtin(model, device)
+            self._model = load_builtin(self.name, device)
         else:
             self._model, self.checkpoint = load_checkpoint(local_folder(model), device)
         with loading(self.name):
@@ -258,9 +263,11 @@ class TextEncoder:
 
     def _forward(self, features: dict[str, Any], task: str) -> tuple[F32, np.ndarray]:
         """Vectors (n, width, dim) float32 and which of them count (n, width) bool."""
+        check_device(self._device.type)
         moved = {name: value.to(self._device) if isinstance(value, torch.Tensor) else value for name, value in features.items()}
         few = self.backend.name == "torch" and moved["input_ids"].numel() <= FEW_TOKENS
-        with torch.inference_mode(), one_thread() if few else nullcontext():
+        alone = few or lost_threads()
+        with engine_call(), torch.inference_mode(), one_thread() if alone else nullcontext():
             out = self._model(moved, task=task)
         vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
         return vectors, out["attention_mask"].bool().cpu().numpy()
@@ -276,7 +283,7 @@ class TextEncoder:
         self.backend = Backend("torch", "f32", 1.0, "until the model is checked")
         self._transformer = cast(Any, self._model[0])
         self.dim = int(self._model.get_embedding_dimension() or 0)
-        self._preprocess_lock = Lock()  # sentence-transformers sets the shared tokenizer's padding on each call
+        self._preprocess_lock = guarded(Lock())  # sentence-transformers sets the shared tokenizer's padding on each call
         self._tokenizer = own_tokenizer(self._model.tokenizer)
         self._prompt = document_prompt(self._model)
         self._query_prompt = self._model.prompts.get("query") or ""

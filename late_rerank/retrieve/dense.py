@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,14 +33,14 @@ class DenseRetriever:
     def __init__(
         self,
         documents: Iterable[str | Candidate],
-        model: str = MINILM,
+        model: str | os.PathLike[str] = MINILM,
         *,
         device: str | None = None,
         progress: bool = False,
     ) -> None:
         self.documents = list(as_candidates(documents, "documents"))
-        self._model_name = model
         self._model = SingleVectorEncoder(model, device=device)
+        self._model_name = self._model.name
         self._vectors = self._model.encode_document([document.text for document in self.documents], progress=progress)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:

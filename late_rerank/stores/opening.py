@@ -11,15 +11,17 @@ from late_rerank.stores.base import Store
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 # "redis:/x" is a slip, no folder. One letter before the colon is a drive of Windows.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(redis|rediss|unix):", re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(file|http|https|memory|redis|rediss|sqlite|unix):", re.IGNORECASE)
+# As SQLite and its kin call what is kept nowhere.
+_MEMORY = ":memory:"
 
 
 def open_store(where: str | os.PathLike[str]) -> Store:
     """Open the store at a place; whoever opens it closes it.
 
     Args:
-        where: "redis://...", "rediss://..." or "unix://..." for a Redis server; anything else is a folder, made where there
-            is none.
+        where: "redis://...", "rediss://..." or "unix://..." for a Redis server; ":memory:" for this process's memory; anything
+            else is a folder, made where there is none, with "~" for the user's home.
 
     Returns:
         For a folder a DiskStore, or a PublishedStore, which only reads, where a published store lies there.
@@ -34,9 +36,13 @@ def open_store(where: str | os.PathLike[str]) -> Store:
         from late_rerank.stores.redis import RedisStore  # noqa: PLC0415
 
         return RedisStore(str(where))
+    if where == _MEMORY:
+        from late_rerank.stores.memory import MemoryStore  # noqa: PLC0415
+
+        return MemoryStore()
     from late_rerank.stores.disk import open_folder  # noqa: PLC0415
 
-    return open_folder(Path(where))
+    return open_folder(folder_at(where))
 
 
 def would_be_made(where: str | os.PathLike[str]) -> bool:
@@ -45,14 +51,19 @@ def would_be_made(where: str | os.PathLike[str]) -> bool:
     Raises:
         ValueError: As in `open_store`.
     """
-    if is_url(where):
+    if is_url(where) or where == _MEMORY:
         return False
-    folder = Path(where)
+    folder = folder_at(where)
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
+def folder_at(where: str | os.PathLike[str]) -> Path:
+    """The folder that a place names: "~" is the user's home, as in a shell."""
+    return Path(os.path.expanduser(where))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
+
+
 def is_url(where: str | os.PathLike[str]) -> bool:
-    """Whether it is a Redis server's URL; else it is a folder. A Path is always a folder.
+    """Whether it is a Redis server's URL; else it is a folder, or ":memory:". A Path is always a folder.
 
     Raises:
         ValueError: A URL of another kind, or nothing but blanks.
@@ -65,6 +76,7 @@ def is_url(where: str | os.PathLike[str]) -> bool:
     if other or not where.strip():
         given = f'a place that begins with "{other[0]}"' if other else repr(where)  # a password may follow
         raise ValueError(
-            f"a store is a folder, or a Redis server as redis://HOST:PORT/0, rediss://... or unix://PATH; got {given}"
+            "a store is ':memory:', a folder, or a Redis server as redis://HOST:PORT/0, rediss://... or unix://PATH; "
+            f"got {given}"
         )
     return False

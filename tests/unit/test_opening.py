@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from late_rerank import Reranker
+from late_rerank.cli.options import store_place
 from late_rerank.errors import ModelError
 from late_rerank.stores import MemoryStore, open_store
-from late_rerank.stores.opening import is_url
+from late_rerank.stores.opening import folder_at, is_url, would_be_made
 from late_rerank.testing.fakes import FakeEncoder
 
 pytest.importorskip("fcntl", reason="DiskStore needs POSIX")
@@ -130,3 +131,40 @@ def test_wrong_names_are_refused_before_a_store_is_made(tmp_path):
             Reranker(FakeEncoder(), store=tmp_path / "store", **arguments)
 
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("place", ["~/vectors", Path("~/vectors")])
+def test_a_tilde_is_the_users_home(place, monkeypatch, tmp_path):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Reranker(FakeEncoder(), store=place) as reranker:
+        reranker.index(["a"])
+    assert not would_be_made(place)
+    assert (list(Path().iterdir()), disk.is_store(tmp_path / "vectors")) == ([], True)
+
+
+def test_the_home_of_nobody_is_a_folder_of_that_name():
+    assert folder_at("~no-such-user/x") == Path("~no-such-user/x")
+    assert folder_at("./~/x") == Path("~/x")
+
+
+def test_the_word_for_memory_makes_no_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with Reranker(FakeEncoder(), store=":memory:") as reranker:
+        reranker.index(["a"])
+        assert isinstance(reranker.store, MemoryStore)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["memory://", "memory:", "sqlite:///x.db", "sqlite:x.db", "file:///x", "file:x", "https:x"])
+def test_places_of_other_kinds_are_no_folders_and_the_word_for_memory_is_told(place, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="a store is ':memory:', a folder, or"):
+        Reranker(FakeEncoder(), store=place)
+    assert list(Path().iterdir()) == []
+
+
+def test_the_command_line_knows_a_tilde_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert store_place("~/vectors") == str(tmp_path / "vectors")
