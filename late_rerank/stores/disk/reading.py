@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk.index import Place, unpack_place
 from late_rerank.stores.disk.segment import Mapping, path_of
-from late_rerank.stores.record import HEADER_BYTES, TRUNCATED, checked_header, layout
+from late_rerank.stores.record import HEADER_BYTES, MAGIC, TRUNCATED, checked_header, layout, read_headers
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
 # How often a reader notes which segments it uses, and lets go of those that are gone.
@@ -95,13 +95,15 @@ class Reading:
         space: The space's name.
         codec: Of the space.
         check: Whether to compute each record's checksum.
+        check_first: Whether to compute it when this process reads the record for the first time.
     """
 
-    def __init__(self, mappings: Mappings, space: str, codec: CodecSpec, *, check: bool) -> None:
+    def __init__(self, mappings: Mappings, space: str, codec: CodecSpec, *, check: bool, check_first: bool = False) -> None:
         self._mappings = mappings
         self._space = space
         self._codec = codec
         self._check = check
+        self._check_first = check or check_first
 
     def fetch(self, keys: Sequence[bytes], places: Sequence[Place | None]) -> tuple[Fetched, list[str]]:
         """Documents in the order of the asked keys.
@@ -119,10 +121,10 @@ class Reading:
         joined = b"".join([place for place in places if place is not None])
         segment, offset, lengths, flags = np.frombuffer(joined, dtype=np.int64).reshape(-1, 4).T.copy()
         starts, sizes = layout(self._codec.columns, lengths, HEADER_BYTES)
-        mapped, which, damaged = self._map(segment, offset, offset + sizes)
-        if self._check and not damaged.any():
+        mapped, which, damaged, unknown = self._map(segment, offset, offset + sizes)
+        if unknown.any():
             there = [(key, place) for key, place in zip(keys, places, strict=True) if place is not None]
-            damaged = _unlike(there, [mapped[i] for i in which.tolist()], sizes.tolist())
+            damaged |= self._unlike(there, mapped, which, sizes, unknown)
         if damaged.any():
             return self._without(keys, places, damaged)
         found = PackedVectors(
@@ -149,37 +151,80 @@ class Reading:
         lines = ["the document at byte {1} of segment {0} is damaged".format(*unpack_place(place)) for place in lost]
         return found, [*lines, *more]
 
-    def _map(self, segment: I64, start: I64, end: I64) -> tuple[list[Mapping | None], NDArray[np.int32], NDArray[np.bool_]]:
-        """The mapped segments, which of them each document lies in, and whether it is damaged: not there with all its bytes."""
+    def _map(
+        self, segment: I64, start: I64, end: I64
+    ) -> tuple[list[Mapping | None], NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """The mapped segments, which of them each document lies in, whether it isn't there with all its bytes, or is unknown."""
         ids = list(dict.fromkeys(segment.tolist()))
         which = np.zeros(len(segment), dtype=np.int32)
         damaged = np.zeros(len(segment), dtype=np.bool_)
+        unknown = np.zeros(len(segment), dtype=np.bool_)
         mapped = []
         for i, segment_id in enumerate(ids):
             mine = slice(None) if len(ids) == 1 else np.flatnonzero(segment == segment_id)
             which[mine] = i
-            mapping = self._mapping(segment_id, int(end[mine].max()))
+            last = int(end[mine].max())
+            mapping = self._mapping(segment_id, last)
             mapped.append(mapping)
             if mapping is None:
                 damaged[mine] = True
                 continue
-            damaged[mine] = beyond = end[mine] > len(mapping.bytes)
-            if not beyond.any():
-                mapping.prefetch(start[mine], end[mine])
-        return mapped, which, damaged
+            new = mapping.unknown(start[mine])
+            if self._check or new.any() or last > len(mapping.bytes):
+                damaged[mine] = outside = mapping.outside(start[mine], end[mine])
+                unknown[mine] = (new | self._check) & ~outside
+                if outside.any():
+                    continue
+            mapping.prefetch(start[mine], end[mine])
+        return mapped, which, damaged, unknown
 
     def _mapping(self, segment_id: int, end: int) -> Mapping | None:
         try:
             return self._mappings.get(segment_id, end, self._space)
-        except StoreFormatError:
+        except FileNotFoundError:
+            raise
+        except (StoreFormatError, OSError):  # OSError: not ours to read, or too many files are open
             return None  # every document in it is damaged
 
+    def _unlike(
+        self,
+        there: Sequence[tuple[bytes, Place]],
+        mapped: Sequence[Mapping | None],
+        which: NDArray[np.int32],
+        sizes: I64,
+        unknown: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """Which of the unknown documents' records aren't what the index says.
 
-def _unlike(there: Sequence[tuple[bytes, Place]], mapped: Sequence[Mapping | None], sizes: Sequence[int]) -> NDArray[np.bool_]:
-    """Which documents' records aren't what the index says, or don't match their checksums."""
-    unlike = np.zeros(len(there), dtype=np.bool_)
-    for i, ((key, place), mapping, size) in enumerate(zip(there, mapped, sizes, strict=True)):
-        _, offset, n_tokens, flags = unpack_place(place)
-        header = None if mapping is None else checked_header(mapping.bytes, offset)
-        unlike[i] = header is None or (header.key, header.size, header.n_tokens, header.flags) != (key, size, n_tokens, flags)
-    return unlike
+        Every record is compared when this process first reads it. An index that was copied, or put back, while its store was
+        written may point at zeros, which would score 0.0. It costs 0.1 ms for 100 documents, once.
+        """
+        unlike = np.zeros(len(there), dtype=np.bool_)
+        for i, mapping in enumerate(mapped):
+            asked = np.flatnonzero(unknown & (which == i))
+            if mapping is None or not len(asked):
+                continue
+            some = [there[position] for position in asked.tolist()]
+            wrong = _unlike_headers(some, mapping, sizes[asked])
+            if self._check_first:
+                wrong |= _unlike_checksums(some, mapping)
+            unlike[asked] = wrong
+            mapping.note_known(np.array([unpack_place(place)[1] for _, place in some], dtype=np.int64)[~wrong])
+        return unlike
+
+
+def _unlike_headers(there: Sequence[tuple[bytes, Place]], mapping: Mapping, sizes: I64) -> NDArray[np.bool_]:
+    """Which places don't begin with the header that the index says."""
+    whole = mapping.bytes.data
+    places = np.frombuffer(b"".join([place for _, place in there]), dtype=np.int64).reshape(-1, 4)
+    heads = [whole[offset : offset + HEADER_BYTES] for offset in places[:, 1].tolist()]
+    headers = read_headers(heads)
+    keys = np.frombuffer(b"".join([key for key, _ in there]), dtype=headers["key"].dtype)
+    alike = (headers["magic"] == MAGIC) & (headers["key"] == keys) & (headers["size"] == sizes)
+    return ~(alike & (headers["n_tokens"] == places[:, 2]) & (headers["flags"] == places[:, 3]))
+
+
+def _unlike_checksums(there: Sequence[tuple[bytes, Place]], mapping: Mapping) -> NDArray[np.bool_]:
+    """Which records don't match their checksums."""
+    offsets = [unpack_place(place)[1] for _, place in there]
+    return np.array([checked_header(mapping.bytes, offset) is None for offset in offsets], dtype=np.bool_)

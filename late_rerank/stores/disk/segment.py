@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files
@@ -210,6 +211,22 @@ class Mapping:
         self.bytes: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
         self.header = read_header(self.bytes, path)
         self._touched = np.zeros(size // _PAGE + 1, dtype=np.bool_)  # by page
+        self._known = np.zeros(
+            size // ALIGNMENT + 1, dtype=np.bool_
+        )  # by where a record may begin; pages take memory when used
+
+    def outside(self, starts: I64, ends: I64) -> NDArray[np.bool_]:
+        """Which ranges can't be records: not where one may begin, or beyond the end of the file."""
+        unaligned = (starts & (ALIGNMENT - 1)) != 0
+        return unaligned | (starts < self.header.size) | (ends <= starts) | (ends > len(self.bytes))
+
+    def unknown(self, starts: I64) -> NDArray[np.bool_]:
+        """Which records this process hasn't compared with the index yet; a start may lie beyond the end."""
+        return ~self._known.take(starts // ALIGNMENT, mode="clip")
+
+    def note_known(self, starts: I64) -> None:
+        """These records are what the index says."""
+        self._known[starts // ALIGNMENT] = True
 
     def prefetch(self, starts: I64, ends: I64) -> None:
         """Have the pages of documents read, all at once, if this process hasn't asked for them yet.
