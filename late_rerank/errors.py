@@ -8,6 +8,7 @@ LateRerankError
 |  +- StoreFormatError (ValueError)         unknown version or damaged bytes
 |  +- StoreConnectionError (ConnectionError)
 +- MissingDocumentsError (KeyError)         on_missing="raise"; carries the count and the first index
++- ForkError (RuntimeError)                 a model that doesn't survive the fork which made this process; says what to do
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class MissingDocumentsError(LateRerankError, KeyError):
             f"{self.count} candidate(s) are not in the store, the first at index {self.first_index}. "
             'Encode them ahead with Reranker.index(documents), or use on_missing="encode".'
         )
+
+
+class ForkError(LateRerankError, RuntimeError):
+    """The model doesn't survive the fork that made this process; the message says how to start processes instead."""
 
 
 def raised_at(error: BaseException) -> str:

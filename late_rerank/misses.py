@@ -10,6 +10,7 @@ from late_rerank.encode import Encoder
 from late_rerank.errors import StoreError
 from late_rerank.index import encode_and_pack
 from late_rerank.pool import KeyedDocuments
+from late_rerank.processes import guarded
 from late_rerank.sharing import SharedEncoding
 from late_rerank.stores import Space
 from late_rerank.timing import Timer
@@ -33,8 +34,9 @@ class MissEncoder:
         self._encoder = encoder
         self._codec = codec
         self._space = space
-        self._lock = Lock()
+        self._lock = guarded(Lock())
         self._keeps = True
+        self._is_closed = False
         self._shared = SharedEncoding(self._encoded, batch_size, is_kept=lambda: self._keeps)
         self.n_not_stored = 0
 
@@ -75,7 +77,8 @@ class MissEncoder:
             yield found
 
     def close(self) -> None:
-        """Encode no more of what calls didn't wait for."""
+        """Encode no more of what calls didn't wait for. What runs isn't waited for."""
+        self._is_closed = True
         self._shared.close()
 
     def _encoded(self, texts: Mapping[bytes, str], stored: set[bytes]) -> list[KeyedDocuments]:
@@ -100,6 +103,8 @@ class MissEncoder:
         except StoreError as error:
             # A full disk or a read-only store must not cost an answer: the vectors are here. The next batch is tried
             # again, since a disk may have room by then.
+            if self._is_closed:  # and the store with it: nobody waits for what still runs
+                return
             self._keeps = False
             with self._lock:
                 first = self.n_not_stored == 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -29,14 +28,17 @@ from late_rerank.misses import MissEncoder
 from late_rerank.parts import resolve_codec, resolve_device, resolve_encoder, resolve_kernel, resolve_store
 from late_rerank.places import Span, check_places
 from late_rerank.pool import CandidatePool, Cut
+from late_rerank.processes import guarded
 from late_rerank.relevance import Calibration, check_calibration, resolve_calibration
 from late_rerank.stores import Store
 from late_rerank.stores.opening import would_be_made
+from late_rerank.threads import CallThreads, in_thread
 from late_rerank.timing import Timer
 from late_rerank.types import F32, Candidate, Ranking, TokenVectors
 from late_rerank.warn import warn_caller
 
 OnMissing = Literal["encode", "skip", "raise"]
+_T = TypeVar("_T")
 
 # Documents encoded between two puts: bounds memory, and what an interrupted call loses.
 BATCH_SIZE = 128
@@ -44,6 +46,10 @@ BATCH_SIZE = 128
 
 class Reranker:
     """Reorders candidates by late interaction. Safe to share between threads; a context manager.
+
+    In a child that was forked (gunicorn --preload, Celery, multiprocessing on Linux) it goes on, with what its memory held:
+    on a processor a model is loaded anew there when it is needed, and runs on one thread. A model on an accelerator is a
+    ForkError there.
 
     Args:
         model: "minilm" or "minilm-late" (built in; the second was trained for late interaction), a hub name, a folder (native,
@@ -127,7 +133,8 @@ class Reranker:
         self._misses = MissEncoder(self.encoder, self.codec, self._space, BATCH_SIZE)
         self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._space, self._misses)
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
-        self._counts_lock = Lock()
+        self._counts_lock = guarded(Lock())
+        self._threads: CallThreads | None = None  # of `arerank`
         self._warned_truncated = False
         self._last_query: tuple[str, TokenVectors | None] = ("", None)
 
@@ -154,8 +161,9 @@ class Reranker:
                 1 for as much as MaxSim. "auto" chooses for each query: a tenth of the skewness of the candidates' scores, from
                 0 to 0.15, since a first stage that is sure sets a few far above the rest. `score` stays MaxSim.
             deadline_s: After so many seconds no more documents are waited for: stored ones are scored first, then the others
-                are encoded in the candidates' order. What isn't encoded by then follows unscored, is encoded afterwards in the
-                background, and is there for the next query. None to wait for all.
+                are encoded in the candidates' order, whatever other calls encode; those that seem too long for the time left
+                come last. What isn't encoded by then follows unscored, is encoded afterwards in the background, and is there
+                for the next query. None to wait for all.
             max_tokens: At least 1: of each document only so many stored token vectors count, the first; None for all.
 
         Returns:
@@ -247,10 +255,25 @@ class Reranker:
         deadline_s: float | None = None,
         max_tokens: int | None = None,
     ) -> Ranking:
-        """`rerank` in a thread, so that the event loop is never blocked."""
+        """`rerank` in a thread of this Reranker's own, so that the event loop is never blocked.
+
+        The loop's default threads, where names are looked up for one, stay free. Of calls that wait for a thread those that
+        are cancelled never begin; one that runs goes on, but its documents aren't lost: they are stored.
+        """
         more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
         more |= {"deadline_s": deadline_s, "max_tokens": max_tokens}
-        return await asyncio.to_thread(self.rerank, query, candidates, top_k=top_k, **more)
+        return await self.in_thread(self.rerank, query, candidates, top_k=top_k, **more)
+
+    async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """Call something in one of the threads that `arerank` takes: as many as asyncio would, begun when they are needed.
+
+        Context variables are the caller's. A process that ends doesn't wait for these threads.
+        """
+        with self._counts_lock:
+            if self._threads is None:
+                self._threads = CallThreads()
+            threads = self._threads
+        return await in_thread(threads, call, *args, **kwargs)
 
     def token_maxima(self, query: str, texts: Sequence[str]) -> F32:
         """The best match of each query token in each text; stored vectors first, misses are encoded and stored.
@@ -354,8 +377,16 @@ class Reranker:
         return str(getattr(self.encoder, "name", type(self.encoder).__name__))
 
     def close(self) -> None:
-        """Encode no more in the background, and close the store, if this Reranker made or opened it."""
+        """Encode no more in the background, and close the store, if this Reranker made or opened it.
+
+        What is being encoded isn't waited for: it ends with its batch of windows, and isn't stored. The end of the process
+        waits for that batch, half a second for an encoder of your own.
+        """
         self._misses.close()
+        with self._counts_lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
         self._close_store()
 
     def _close_store(self) -> None:

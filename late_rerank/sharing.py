@@ -2,76 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from threading import Condition
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from threading import Condition, RLock, Thread, current_thread
 
 from late_rerank.pool import KeyedDocuments
+from late_rerank.processes import StoppedError, guarded, stoppable, watch
+from late_rerank.turns import BATCH_CHARS, SHARED_BATCH, Call, Miss, Pace, Unit, first_left, in_time, in_turn
 
-# Documents a batch where more than one call waits, or one that won't wait for long. A processor encodes as fast in small ones.
-SHARED_BATCH = 16
-# No more documents are added to a batch of so many characters: nothing interrupts one, and a document may be as long as a book.
-BATCH_CHARS = 150_000
+__all__ = ["BATCH_CHARS", "SHARED_BATCH", "SharedEncoding"]
+
 # What calls left behind at their deadlines is encoded after them, no more than so many documents, of so many characters.
 _MOST_LEFT = 10_000
 _MOST_LEFT_CHARS = 50_000_000
 # Batches that are remembered as finished: a call's look into the store was at most so many ago when it comes to wait.
 _REMEMBERED = 32
-
-
-@dataclass(eq=False)
-class _Miss:
-    """A document to be encoded, for so many calls, or only to be fetched. `documents` or `error` is what became of it."""
-
-    key: bytes
-    text: str
-    n_calls: int = 0
-    is_taken: bool = False
-    is_stored: bool = False
-    documents: KeyedDocuments | None = None
-    error: Exception | None = None
-
-    @property
-    def is_done(self) -> bool:
-        return self.documents is not None or self.error is not None
-
-
-@dataclass(eq=False)
-class _Call:
-    """What a call waits for; of that what nobody has begun with; and what it encodes itself, as it was taken from each call."""
-
-    waiting: dict[bytes, _Miss] = field(default_factory=dict)
-    todo: deque[_Miss] = field(default_factory=deque)
-    taken: list[list[_Miss]] = field(default_factory=list)
-
-    def next(self) -> _Miss | None:
-        while self.todo:
-            miss = self.todo.popleft()
-            if miss.n_calls and not miss.is_taken:
-                return miss
-        return None
-
-    def done(self) -> list[KeyedDocuments]:
-        """Batches with documents of this call that it hasn't been given, each once."""
-        found: dict[int, KeyedDocuments] = {}
-        for miss in [miss for miss in self.waiting.values() if miss.is_done]:
-            if miss.error is not None:
-                raise miss.error
-            if miss.documents is not None:
-                found[id(miss.documents)] = miss.documents
-            self.waiting.pop(miss.key).n_calls -= 1
-        return list(found.values())
+# Threads that encode for calls with deadlines: one, and others where it is held up by a document that takes longer than that.
+_MOST_THREADS = 4
+# A document that probably takes too long is tried all the same while no more threads than this are held up.
+_MOST_TRIES = 1
+# A process that ends waits so long for what goes on behind.
+_LONGEST_END_S = 0.5
 
 
 class SharedEncoding:
-    """Encodes documents for calls of many threads, one batch at a time. Safe to share between them.
+    """Encodes documents for calls of many threads. Safe to share between them.
 
-    One of the waiting calls encodes for all of them; when its own documents are there, the next one goes on. Calls take turns
-    in a batch, so that one with a thousand documents doesn't hold up one with three. For calls that wait until a moment a
-    thread of this object's encodes, which goes on when they have left.
+    One of the calls that wait for all their documents encodes for all of them; when its own documents are there, the next one
+    goes on. Calls take turns in a batch, so that one with a thousand documents doesn't hold up one with three. For calls that
+    wait until a moment threads of this object's encode, which go on when they have left, and end when nothing is to do.
 
     Args:
         encode: Encodes and keeps documents, given as key -> text; of some, named beside them, it should ask the store first.
@@ -89,37 +52,47 @@ class SharedEncoding:
         self._encode = encode
         self._batch_size = batch_size
         self._is_kept = is_kept
-        self._changed = Condition()
-        # All below are read and written under `_changed`.
-        self._misses: dict[bytes, _Miss] = {}
-        self._calls: deque[_Call] = deque()  # of which something is to do
-        self._left: dict[bytes, _Miss] = {}  # what calls left behind, in their order
-        self._finished: deque[tuple[float, frozenset[bytes]]] = deque(maxlen=_REMEMBERED)
-        self._is_encoding = False
-        self._behind: ThreadPoolExecutor | None = None
-        self._is_behind = False
         self._is_closed = False
+        self._pace = Pace()
+        self._begin()
+        watch(self)
+
+    def _begin(self) -> None:
+        # Reentrant: a generator of `documents` may be collected anywhere, and leaves.
+        self._changed = Condition(guarded(RLock()))
+        # All below are read and written under `_changed`.
+        self._misses: dict[bytes, Miss] = {}
+        self._calls: deque[Call] = deque()  # that wait for all their documents
+        self._hurried: deque[Call] = deque()  # that wait until a moment
+        self._left: dict[bytes, Miss] = {}  # what calls left behind, in their order
+        self._finished: deque[tuple[float, frozenset[bytes]]] = deque(maxlen=_REMEMBERED)
+        self._is_encoding = False  # one of `_calls`
+        self._threads: dict[Thread, Unit] = {}
+
+    def after_fork(self) -> None:
+        """Begin with nothing to do: the calls and threads are the parent's."""
+        self._begin()
 
     def documents(
         self, texts: Mapping[bytes, str], until: float | None = None, *, looked: float | None = None
     ) -> Iterator[KeyedDocuments]:
-        """The documents of these keys, batch by batch, possibly with others among them.
+        """Give the documents of these keys, batch by batch, possibly with others among them.
 
         Args:
-            texts: Key -> text; encoded in this order.
+            texts: Key -> text; encoded in this order, but with `until` those that don't fit into the time come last.
             until: Of `time.monotonic()`: what isn't there by then is not given, but encoded later. None to wait for all.
             looked: When the caller found that they aren't stored, of `time.monotonic()`; None for now. What another call has
                 finished since is stored by now.
 
         Raises:
-            Exception: What `encode` raised for one of them.
+            Exception: If `encode` raised one for one of them.
         """
-        call = self._joined(texts, time.monotonic() if looked is None else looked)
+        call = self._joined(texts, until, time.monotonic() if looked is None else looked)
         try:
-            while found := self._next(call, until):
+            while found := self._next(call):
                 yield from found
         finally:
-            self._leave(call, later=until is not None)
+            self._leave(call)
 
     @property
     def n_waiting(self) -> int:
@@ -127,90 +100,85 @@ class SharedEncoding:
         return len(self._misses)
 
     def close(self) -> None:
-        """Encode no more of what calls left behind; a batch that was begun is finished."""
+        """Encode no more of what calls left behind. What runs is not waited for: it ends with its batch of windows."""
         with self._changed:
             self._is_closed = True
-            self._drop(_Call(self._left))
-            behind, self._behind = self._behind, None
-        if behind is not None:
-            behind.shutdown(wait=True)
+            self._drop(self._left)
+            self._left.clear()
+            self._changed.notify_all()
 
-    def _joined(self, texts: Mapping[bytes, str], looked: float) -> _Call:
+    def _joined(self, texts: Mapping[bytes, str], until: float | None, looked: float) -> Call:
         with self._changed:
             since = frozenset().union(*(keys for finished, keys in self._finished if finished >= looked))
-            misses = {key: self._misses.setdefault(key, _Miss(key, text)) for key, text in texts.items()}
+            misses = {key: self._misses.setdefault(key, Miss(key, text)) for key, text in texts.items()}
             for miss in misses.values():
                 miss.n_calls += 1
                 miss.is_stored = miss.is_stored or miss.key in since
-            call = _Call(misses, deque(misses.values()))
-            self._calls.append(call)
+            call = Call(until, misses, dict(misses))
+            (self._calls if until is None else self._hurried).append(call)
             return call
 
-    def _next(self, call: _Call, until: float | None) -> list[KeyedDocuments]:
+    def _next(self, call: Call) -> list[KeyedDocuments]:
         """What is new for this call, when there is something; nothing when no more will come."""
         while call.waiting:
+            unit = None
             with self._changed:
                 found = call.done()
                 if found or not call.waiting:
                     return found
-                if until is None and not self._is_encoding:
-                    call.taken = self._take_batch(self._batch_size)
-                elif not (self._is_encoding or self._go_on_behind()) or not self._waited(until):
+                if call.until is None:
+                    unit = self._batch()
+                    if unit is None:
+                        self._changed.wait()
+                elif not self._waited(call.until):
                     return []
-            if call.taken:
-                self._encode_taken(call)
+            if unit is not None:
+                self._encode_for_all(unit)
         return []
 
-    def _waited(self, until: float | None) -> bool:
-        """Wait for a change; whether there was time left."""
-        remaining = None if until is None else until - time.monotonic()
-        if remaining is not None and remaining <= 0:
+    def _batch(self) -> Unit | None:
+        """What the calling thread encodes for all calls that wait; None if another does, or nothing is to do."""
+        if self._is_encoding:
+            return None
+        size = min(self._batch_size, SHARED_BATCH) if len(self._calls) + len(self._hurried) > 1 else self._batch_size
+        unit = self._begun(Unit(in_turn(self._calls, size)))
+        self._is_encoding = unit is not None
+        return unit
+
+    def _waited(self, until: float) -> bool:
+        """See to it that a thread encodes, and wait for a change; whether there was time left."""
+        now = time.monotonic()
+        if now >= until or not (self._go_on_behind() or self._is_encoding):
             return False
-        self._changed.wait(remaining)
+        held_up = [unit.late for unit in self._threads.values() if unit.late > now]
+        self._changed.wait(min([until, *held_up]) - now)
         return True
 
-    def _take_batch(self, size: int) -> list[list[_Miss]]:
-        """What this thread encodes next, the only one until it is done: from each call in turn; or else what calls left."""
-        if len(self._calls) > 1:
-            size = min(size, SHARED_BATCH)
-        by_call: dict[_Call, list[_Miss]] = {}
-        n_chars = 0
-        while size and n_chars < BATCH_CHARS and self._calls:
-            call = self._calls.popleft()
-            miss = call.next()
-            if miss is not None:
-                by_call.setdefault(call, []).append(miss)
-                self._calls.append(call)
-                miss.is_taken = True
-                size -= 1
-                n_chars += len(miss.text)
-        taken = list(by_call.values()) or self._take_left()
-        self._is_encoding = bool(taken)
-        return taken
+    def _begun(self, unit: Unit) -> Unit | None:
+        if not unit.taken:
+            return None
+        unit.began = time.monotonic()
+        unit.expected_s = self._pace.seconds(unit.misses)
+        for miss in unit.misses:
+            miss.unit = unit
+        return unit
 
-    def _take_left(self) -> list[list[_Miss]]:
-        taken: list[_Miss] = []
-        n_chars = 0
-        for miss in self._left.values():
-            if len(taken) == SHARED_BATCH or n_chars >= BATCH_CHARS:
-                break
-            if not miss.is_taken:
-                miss.is_taken = True
-                taken.append(miss)
-                n_chars += len(miss.text)
-        return [taken] if taken else []
+    def _encode_for_all(self, unit: Unit) -> None:
+        try:
+            self._encode_apart(unit.taken)
+        finally:
+            with self._changed:
+                self._is_encoding = False
+                self._finish(unit)
+                self._go_on_behind()
 
-    def _encode_taken(self, call: _Call) -> None:
-        """Encode what this call took."""
-        self._encode_apart(call.taken)
-        with self._changed:
-            self._finish(call)
-
-    def _encode_apart(self, taken: list[list[_Miss]]) -> None:
+    def _encode_apart(self, taken: list[list[Miss]]) -> None:
         """Encode what was taken from each call. What is wrong with one call's documents is no other's."""
         misses = [miss for of_call in taken for miss in of_call]
         try:
             self._encode_some(misses)
+        except StoppedError:
+            return
         except Exception as error:  # noqa: BLE001 - whoever waits for one of them is told
             if len(taken) > 1:
                 parts = [[of_call] for of_call in taken]
@@ -223,41 +191,47 @@ class SharedEncoding:
             for part in parts:
                 self._encode_apart(part)
 
-    def _encode_some(self, misses: list[_Miss]) -> None:
+    def _encode_some(self, misses: list[Miss]) -> None:
         by_key = {miss.key: miss for miss in misses}
         stored = {miss.key for miss in misses if miss.is_stored}
+        began = time.monotonic()
         for documents in self._encode({miss.key: miss.text for miss in misses}, stored):
             for key in documents.keys:
                 by_key[key].documents = documents
+        if not stored:
+            self._pace.measured(misses, time.monotonic() - began)
 
-    def _finish(self, call: _Call) -> None:
-        """What a call took is done; or else, if it was interrupted, is to be encoded by another."""
-        taken = [miss for of_call in call.taken for miss in of_call]
-        again = _Call(todo=deque(miss for miss in taken if not miss.is_done))
-        for miss in taken:
-            miss.is_taken = miss.is_done
+    def _finish(self, unit: Unit) -> None:
+        """Mark what is done."""
+        for miss in unit.misses:
             if miss.is_done and self._left.pop(miss.key, None) is not None:
                 miss.n_calls -= 1
-            if miss.is_done or not miss.n_calls:
-                self._misses.pop(miss.key, None)
-        if again.todo:
-            self._calls.append(again)
-        self._finished.append((time.monotonic(), frozenset(miss.key for miss in taken if miss.documents is not None)))
-        call.taken = []
-        self._is_encoding = False
+        self._put_back(unit)
+        self._finished.append((time.monotonic(), frozenset(miss.key for miss in unit.misses if miss.documents is not None)))
         self._changed.notify_all()
 
-    def _leave(self, call: _Call, *, later: bool) -> None:
-        with self._changed:
-            if later and not self._is_closed:
-                self._leave_behind(miss for miss in call.waiting.values() if not miss.is_done)
-            self._drop(call)
-            if call.taken:
-                self._finish(call)
-            if self._left and not self._is_encoding:  # else who encodes sees to it when it leaves
-                self._go_on_behind()
+    def _put_back(self, unit: Unit) -> None:
+        """What isn't done, since its thread was interrupted, is to be encoded by another."""
+        for miss in unit.misses:
+            miss.unit = None if miss.unit is unit else miss.unit
+            if (miss.is_done or not miss.n_calls) and self._misses.get(miss.key) is miss:
+                del self._misses[miss.key]
+            for call in [*self._calls, *self._hurried]:
+                if not miss.is_done and miss.key in call.waiting:
+                    call.todo[miss.key] = miss
 
-    def _leave_behind(self, misses: Iterable[_Miss]) -> None:
+    def _leave(self, call: Call) -> None:
+        with self._changed:
+            calls = self._calls if call.until is None else self._hurried
+            if call in calls:
+                calls.remove(call)
+            if call.until is not None and not self._is_closed:
+                self._leave_behind(miss for miss in call.waiting.values() if not miss.is_done)
+            self._drop(call.waiting)
+            call.waiting.clear()
+            self._go_on_behind()
+
+    def _leave_behind(self, misses: Iterable[Miss]) -> None:
         most = _MOST_LEFT if self._is_kept() else SHARED_BATCH
         n_chars = sum(len(miss.text) for miss in self._left.values())
         for miss in misses:
@@ -268,41 +242,91 @@ class SharedEncoding:
                 self._left[miss.key] = miss
                 miss.n_calls += 1
 
-    def _drop(self, call: _Call) -> None:
-        """A call waits no more."""
-        for miss in call.waiting.values():
+    def _drop(self, waiting: Mapping[bytes, Miss]) -> None:
+        """Nobody waits for these any more, but other calls."""
+        for miss in waiting.values():
             miss.n_calls -= 1
-            if not miss.n_calls and not miss.is_taken:
-                self._misses.pop(miss.key, None)
-        call.waiting.clear()
-        call.todo.clear()
+            if not miss.n_calls and miss.unit is None and self._misses.get(miss.key) is miss:
+                del self._misses[miss.key]
+
+    # What goes on behind the calls, in threads of this object's.
 
     def _go_on_behind(self) -> bool:
-        """See to it that the thread of this object's encodes; False if it may not any more."""
+        """See to it that what is due by a moment, or was left, is encoded in a thread; False if nothing is any more."""
         if self._is_closed:
             return False
-        if self._behind is None:
-            self._behind = ThreadPoolExecutor(1, "late-rerank encodes")
-        if not self._is_behind:
-            try:
-                self._behind.submit(self._encode_behind)
-            except RuntimeError:  # the interpreter is ending
-                return False
-            self._is_behind = True
-        return True
+        if len(self._threads) < _MOST_THREADS and all(map(self._is_held_up, self._threads.values())):
+            unit = self._due(self._threads.values())
+            if unit is not None:
+                thread = Thread(target=self._encode_behind, args=[unit], name="late-rerank encodes", daemon=True)
+                self._threads[thread] = unit
+                _ended_with_the_process(self)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending, or the system has no more threads
+                    del self._threads[thread]
+                    self._put_back(unit)
+        return bool(self._threads) or not self._hurried_todo()
 
-    def _encode_behind(self) -> None:
-        """One batch; then the next one in its turn, so that an interpreter that ends waits for no more than one."""
-        call = _Call()
-        try:
+    def _is_held_up(self, unit: Unit) -> bool:
+        """Whether a unit takes longer than others can wait, or nobody in a hurry waits for it."""
+        now = time.monotonic()
+        waiting = [call for call in self._hurried if any(miss.key in call.waiting for miss in unit.misses)]
+        if not waiting or now >= unit.late:
+            return True
+        others = [call.until or now for call in self._hurried if call.todo and call not in waiting]
+        return any(unit.end - now > (until - now) / 2 for until in others)
+
+    def _hurried_todo(self) -> bool:
+        return any(call.todo for call in self._hurried)
+
+    def _due(self, others: Collection[Unit]) -> Unit | None:
+        """What a thread of this object's encodes next, while others do the rest."""
+        if self._is_closed:
+            return None
+        in_a_hurry = in_time(self._hurried, self._pace, may_be_late=len(others) <= _MOST_TRIES)
+        if in_a_hurry or self._calls or others or self._hurried_todo():
+            return self._begun(Unit(in_a_hurry, for_deadlines=True))
+        return self._begun(Unit(first_left(self._left, self._pace)))
+
+    def _encode_behind(self, first: Unit) -> None:
+        """The body of a thread: unit after unit, until there is none."""
+        unit: Unit | None = first
+        while unit is not None:
+            try:
+                with stoppable(partial(self._is_unwanted, unit)):
+                    self._encode_apart(unit.taken)
+            except StoppedError:
+                pass
+            except BaseException as error:  # noqa: BLE001 - an interruption of whoever waits
+                for miss in unit.misses:
+                    miss.error = miss.error or error
             with self._changed:
-                self._is_behind = False
-                if not self._is_encoding:
-                    call.taken = self._take_batch(SHARED_BATCH)
-            if call.taken:
-                self._encode_taken(call)
-                with self._changed:
-                    if self._calls or self._left:
-                        self._go_on_behind()
-        finally:
-            self._leave(call, later=False)
+                del self._threads[current_thread()]
+                self._finish(unit)
+                unit = self._due(self._threads.values())
+                if unit is not None:
+                    self._threads[current_thread()] = unit
+
+    def _is_unwanted(self, unit: Unit) -> bool:
+        return self._is_closed and not any(miss.n_calls for miss in unit.misses)
+
+
+# Those that have had threads: daemons, for which nobody waits, but which mustn't be in an engine when the interpreter goes.
+_ENDED: weakref.WeakSet[SharedEncoding] = weakref.WeakSet()
+_REGISTERED: list[bool] = []
+
+
+def _ended_with_the_process(shared: SharedEncoding) -> None:
+    _ENDED.add(shared)
+    if not _REGISTERED:
+        _REGISTERED.append(True)
+        atexit.register(_end)
+
+
+def _end() -> None:
+    end = time.monotonic() + _LONGEST_END_S
+    for shared in list(_ENDED):
+        shared.close()
+    for thread in [thread for shared in list(_ENDED) for thread in list(shared._threads)]:  # noqa: SLF001 - of this module
+        thread.join(max(0.0, end - time.monotonic()))

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from late_rerank.maxsim.blocks import BlockKernel
+from late_rerank.processes import check_device, lost_threads
 from late_rerank.types import F32, I64
 
 
@@ -23,6 +24,9 @@ class TorchKernel(BlockKernel):
         self._device = torch.device(device)
 
     def _block_maxima(self, query: F32, rows: NDArray[Any], scales: F32 | None, lengths: I64) -> F32:
+        check_device(self._device.type)
+        if lost_threads():
+            torch.set_num_threads(1)  # it would wait for the parent's
         # float32 whatever the packing: sums in bfloat16 collapse thousands of documents into one score.
         products = self._moved(rows).to(torch.float32) @ torch.tensor(query, device=self._device).T
         if scales is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from late_rerank.processes import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import copy_columns, layout, one_buffer_each
 from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors
@@ -57,7 +58,7 @@ class MemoryStore(Store):
         self._counts: Counter[bytes] = Counter()  # documents by prefix
         self._size_bytes = 0
         self._n_evicted = 0
-        self._lock = Lock()
+        self._lock = guarded(Lock())
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         name = (fingerprint, repr(codec))

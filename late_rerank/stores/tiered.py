@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from late_rerank.errors import StoreError
+from late_rerank.processes import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import space_json
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
@@ -43,7 +44,7 @@ class TieredStore(Store):
         self.near, self.far = near, far
         self._spaces: dict[str, _TieredSpace] = {}
         self._n_near_errors = 0
-        self._lock = Lock()
+        self._lock = guarded(Lock())
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         described = space_json(fingerprint, codec)

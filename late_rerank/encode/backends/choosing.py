@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates
 from late_rerank.encode.backends.kept import converted
 from late_rerank.encode.backends.names import check_backend, installed_engines
+from late_rerank.encode.backends.own import OwnEngine
 from late_rerank.encode.loading import quiet_loading
 from late_rerank.encode.pooling import pools
 from late_rerank.types import F32
@@ -108,7 +110,7 @@ def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32])
         folder = converted(f"{fingerprint}-{name}-{engine.VERSION}", convert)
     # Which tokens a pooling model merges, may turn on a vector's last digits.
     for precision in (_EXACT,) if pools(model) else engine.precisions():
-        model[0].model = EngineBackbone(original.config, engine.load(folder, FEW_TOKENS, precision))
+        model[0].model = EngineBackbone(original.config, OwnEngine(partial(engine.load, folder, FEW_TOKENS, precision)))
         ours = try_out()
         cosine = float((ours * theirs).sum(axis=1).min()) if ours.shape == theirs.shape else 0.0
         if cosine >= LEAST_TRIED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -79,8 +80,13 @@ def _keep(made: Path, kept: Path) -> Path:
         if _is_whole(kept):  # ours, or that of another process
             _remove(made)
             return kept
-    atexit.register(_remove, made)  # for this process alone
+    atexit.register(_remove_own, made, os.getpid())  # for this process alone
     return made
+
+
+def _remove_own(made: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child that ends leaves the parent's
+        _remove(made)
 
 
 def _remove(path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported_onnx import ort
 from late_rerank.types import F32
 
@@ -57,9 +58,9 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:  # noqa: ARG001 
         precision: Of `precisions` the only one.
     """
     path = str(folder / "model.onnx")
-    n_threads = torch.get_num_threads()  # as many as torch would take for documents
+    most = n_threads()
     one = _session(path, 1)
-    all_ = one if n_threads == 1 else _session(path, n_threads)
+    all_ = one if most == 1 else _session(path, most)
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
         session = one if ids.size <= few_tokens else all_

@@ -9,11 +9,12 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported import ov
+from late_rerank.processes import keep_in_children
 from late_rerank.types import F32
 
 VERSION = ov.__version__.split("-")[0]
@@ -22,6 +23,7 @@ VERSION = ov.__version__.split("-")[0]
 # The process's one Core. Each would give the thread a stack for signals, and take it back when it goes: of two the one that
 # stays longer leaves the other's, which is no longer there, and the next Ctrl-C crashes the process (OpenVINO 2026.4).
 _CORE = ov.Core()
+keep_in_children(_CORE)
 
 
 def precisions() -> tuple[str, ...]:
@@ -49,12 +51,12 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
         precision: One of `precisions`.
     """
     model = _CORE.read_model(folder / "model.xml")
-    n_threads = torch.get_num_threads()  # as many as torch would take for documents
-    whole = _Engine(model, precision, n_threads, n_streams=1)
-    if n_threads == 1:
+    most = n_threads()
+    whole = _Engine(model, precision, most, n_streams=1)
+    if most == 1:
         return whole.run
     alone = _Engine(model, precision, 1, n_streams=1)
-    each = _Engine(model, precision, n_threads, n_streams=n_threads)
+    each = _Engine(model, precision, most, n_streams=most)
     taken = Lock()
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:

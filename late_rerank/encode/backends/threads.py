@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
+
+from late_rerank.processes import lost_threads
 
 
 @contextmanager
@@ -27,6 +29,18 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             _limit_mkl(before)
+
+
+@contextmanager
+def alone_after_a_fork() -> Iterator[None]:
+    """Let torch compute on the calling thread alone in a child that was forked: it would wait for the parent's threads."""
+    with one_thread() if lost_threads() else nullcontext():
+        yield
+
+
+def n_threads() -> int:
+    """How many threads an engine takes: as many as torch would for documents; in a child that was forked one."""
+    return 1 if lost_threads() else torch.get_num_threads()
 
 
 @cache

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from late_rerank.errors import MissingDependencyError, StoreFormatError
+from late_rerank.processes import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import parse_space, space_json
 from late_rerank.stores.redis.address import checked_url, shown_url
@@ -87,7 +88,7 @@ class RedisStore(Store):
             check,
         )
         self._spaces: dict[str, RedisSpace] = {}
-        self._lock = Lock()
+        self._lock = guarded(Lock())
         if on_error == "raise":
             self._shared.command("EXISTS", self._shared.registry)
 

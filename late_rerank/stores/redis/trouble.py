@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Literal
 
 from late_rerank.errors import StoreConnectionError
+from late_rerank.processes import guarded
 from late_rerank.warn import warn_caller
 
 OnError = Literal["miss", "raise"]
@@ -56,7 +57,7 @@ class Breaker:
         self._pause_s = 0.0  # 0: closed
         self._until = 0.0
         self._trying = False
-        self._lock = Lock()
+        self._lock = guarded(Lock())
 
     @property
     def open(self) -> bool:
@@ -106,7 +107,7 @@ class Trouble:
         self._counts = Counter({"n_errors": 0, "n_unreachable": 0, "n_not_stored": 0, "n_damaged": 0})
         self._last_error: str | None = None
         self._warned = False
-        self._lock = Lock()
+        self._lock = guarded(Lock())
 
     def met(self, failures: Sequence[Failed], *, n_unreachable: int = 0, n_not_stored: int = 0) -> None:
         """One call met `failures`; nothing happens if there are none.

@@ -1,0 +1,199 @@
+"""Forks, and the end of the process: locks that a fork would leave locked, threads that it loses, engines in mid-call.
+
+A fork copies the calling thread alone. A lock that another thread holds stays locked in the child, and what waits for the
+other threads of an engine waits for ever. So a fork waits until no lock of ours is held and no engine runs; in the child
+every watched object is told, and makes what it has lost anew when it needs it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
+
+from late_rerank.errors import ForkError
+
+# An engine's call takes a second at most: one batch of windows. Locks are held for microseconds.
+_LONGEST_CALL_S = 10.0
+_LONGEST_LOCK_S = 1.0
+
+_AnyLock = TypeVar("_AnyLock", bound=object)
+_INSTEAD = (
+    'Start processes by "spawn" or "forkserver" (multiprocessing.get_context("spawn")), or load the model after the fork: '
+    "gunicorn without --preload, Celery in the signal worker_process_init."
+)
+
+
+class Watched(Protocol):
+    """What is told of a fork."""
+
+    def after_fork(self) -> None:
+        """In the child, before anything else runs there."""
+
+
+class StoppedError(Exception):
+    """Who asked for the work doesn't want it any more; never leaves the library."""
+
+
+class _Process:
+    """What this process has running. One instance, replaced by nobody: forks and the end are the whole process's."""
+
+    def __init__(self) -> None:
+        self.watched: weakref.WeakSet[Watched] = weakref.WeakSet()
+        self.locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+        self.kept: list[object] = []
+        self.lost_threads = False
+        self.was_cut_off = False
+        self._held: list[threading.Lock] = []
+        self._changed = threading.Condition()
+        self._calls: Counter[int] = Counter()  # by thread
+        self._is_forking = False
+        self._is_ending = False
+
+    @contextmanager
+    def engine_call(self) -> Iterator[None]:
+        thread = threading.get_ident()
+        with self._changed:
+            while self._is_forking and not self._calls[thread]:
+                self._changed.wait()
+            if self._is_ending and threading.current_thread().daemon:
+                raise StoppedError
+            self._calls[thread] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls[thread] -= 1
+                if not self._calls[thread]:
+                    del self._calls[thread]
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        self._changed.acquire()  # and held until the fork is done
+        self._is_forking = True
+        self._changed.wait_for(lambda: not self._others(), _LONGEST_CALL_S)
+        end = time.monotonic() + _LONGEST_LOCK_S
+        self._held = [lock for lock in list(self.locks) if lock.acquire(timeout=max(0, end - time.monotonic()))]
+
+    def after_fork_in_parent(self) -> None:
+        self._release()
+        self._is_forking = False
+        self._changed.notify_all()
+        self._changed.release()
+
+    def after_fork_in_child(self) -> None:
+        self.was_cut_off = self.was_cut_off or self._others() > 0
+        self.lost_threads = self.lost_threads or "torch" in sys.modules
+        self._changed = threading.Condition()
+        self._calls = Counter({thread: n for thread, n in self._calls.items() if thread == threading.get_ident()})
+        self._is_forking = self._is_ending = False
+        held = set(map(id, self._held))
+        for lock in list(self.locks):
+            if id(lock) not in held:
+                lock._at_fork_reinit()  # type: ignore[attr-defined]  # noqa: SLF001 - as threading's own are
+        self._release()
+        for thing in self.kept:
+            keep_for_good(thing)
+        for watched in list(self.watched):
+            watched.after_fork()
+
+    def at_exit(self) -> None:
+        """A thread that is in an engine when the interpreter goes, takes the process down with it."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.wait_for(lambda: not self._others(), _LONGEST_CALL_S)
+
+    def _others(self) -> int:
+        """Threads in an engine, this one aside."""
+        return sum(thread != threading.get_ident() for thread in self._calls)
+
+    def _release(self) -> None:
+        for lock in self._held:
+            lock.release()
+        self._held = []
+
+
+_PROCESS = _Process()
+_STOP: ContextVar[Callable[[], bool] | None] = ContextVar("stop", default=None)
+
+# At import, since a fork that comes before the first model matters too: what is imported by then says what the child may do.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_PROCESS.before_fork,
+        after_in_parent=_PROCESS.after_fork_in_parent,
+        after_in_child=_PROCESS.after_fork_in_child,
+    )
+atexit.register(_PROCESS.at_exit)
+
+
+def watch(thing: Watched) -> None:
+    """Call its `after_fork` in every child that is forked while it lives."""
+    _PROCESS.watched.add(thing)
+
+
+def guarded(lock: _AnyLock) -> _AnyLock:
+    """See to it that a Lock or RLock is free in every forked child. For locks that are held briefly, and none within them."""
+    _PROCESS.locks.add(lock)  # type: ignore[arg-type]
+    return lock
+
+
+def keep_in_children(thing: object) -> None:
+    """Keep an object for good, in forked children as well: an engine's library can't be taken down without its threads."""
+    _PROCESS.kept.append(thing)
+
+
+def keep_for_good(thing: object) -> None:
+    """Never free an object, not even when the interpreter ends.
+
+    An engine of the parent's that is freed in a child waits for threads that don't exist there: the child would never end.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def lost_threads() -> bool:
+    """Whether this process was forked from one that had loaded torch: whose other threads it may still wait for."""
+    return _PROCESS.lost_threads
+
+
+def engine_call() -> AbstractContextManager[None]:
+    """Run an engine inside: forks and the end of the process wait for it.
+
+    Raises:
+        StoppedError: If whoever asked for the work wants no more of it.
+        ForkError: If the parent forked while an engine ran for longer than a fork waits.
+    """
+    asked = _STOP.get()
+    if asked is not None and asked():
+        raise StoppedError
+    if _PROCESS.was_cut_off:
+        raise ForkError(f"this process was forked while its parent was encoding, so that no model runs in it. {_INSTEAD}")
+    return _PROCESS.engine_call()
+
+
+def check_device(device: str) -> None:
+    """Refuse an accelerator in a forked child.
+
+    Raises:
+        ForkError: If the process was forked, and the device is no processor.
+    """
+    if device != "cpu" and _PROCESS.lost_threads:
+        raise ForkError(f"this process was forked, and a model on {device!r} doesn't survive that. {_INSTEAD}")
+
+
+@contextmanager
+def stoppable(asked: Callable[[], bool]) -> Iterator[None]:
+    """Work inside that may be stopped: before each call of an engine `asked` says whether it is."""
+    token = _STOP.set(asked)
+    try:
+        yield
+    finally:
+        _STOP.reset(token)

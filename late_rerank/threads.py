@@ -1,0 +1,111 @@
+"""Threads for the calls of event loops: their own, so that nothing else of the program waits behind a rerank."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, ParamSpec, TypeVar
+
+from late_rerank.processes import guarded, watch
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Work = tuple["Future[Any]", Callable[[], Any]]
+
+
+class _Line:
+    """What waits for a thread. Threads hold this alone, so that they end with the executor that nobody holds any more."""
+
+    def __init__(self) -> None:
+        self.waiting: SimpleQueue[_Work | None] = SimpleQueue()
+        self.lock = guarded(Lock())
+        self.n_threads = 0
+        self.n_idle = 0
+
+    def end(self) -> None:
+        """Let every thread end after what waits."""
+        with self.lock:
+            for _ in range(self.n_threads):
+                self.waiting.put(None)
+
+    def serve(self) -> None:
+        """The body of a thread."""
+        while (work := self._next()) is not None:
+            future, call = work
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = call()
+                except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del work, future, call  # what was ranked isn't held while the thread waits
+
+    def _next(self) -> _Work | None:
+        try:
+            return self.waiting.get_nowait()
+        except Empty:
+            with self.lock:
+                self.n_idle += 1
+            return self.waiting.get()
+
+
+class CallThreads(Executor):
+    """An executor whose threads are begun when they are needed, and which the process doesn't wait for when it ends.
+
+    Args:
+        most: Threads at most; None for as many as asyncio takes by default.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = min(32, (os.cpu_count() or 1) + 4) if most is None else most
+        self._is_shut = False
+        self._begin()
+        watch(self)
+
+    def _begin(self) -> None:
+        self._line = _Line()
+        self._finalizer = weakref.finalize(self, self._line.end)
+
+    def after_fork(self) -> None:
+        """Begin without threads: those were the parent's, and so was what waited."""
+        self._finalizer.detach()
+        self._begin()
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Call it in a thread.
+
+        Raises:
+            RuntimeError: If this was shut down, or the interpreter is ending.
+        """
+        if self._is_shut:
+            raise RuntimeError("these threads were shut down")
+        future: Future[_T] = Future()
+        line = self._line
+        with line.lock:
+            line.waiting.put((future, partial(fn, *args, **kwargs)))
+            if line.n_idle:
+                line.n_idle -= 1
+            elif line.n_threads < self._most:
+                line.n_threads += 1
+                Thread(target=line.serve, name=f"late-rerank reranks {line.n_threads}", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Executor's
+        """Take no more calls; those that wait are done. Nobody waits for them."""
+        self._is_shut = True
+        self._finalizer()
+
+
+async def in_thread(threads: Executor, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """asyncio.to_thread, in these threads: with the caller's context variables."""
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(threads, partial(context.run, call, *args, **kwargs))
