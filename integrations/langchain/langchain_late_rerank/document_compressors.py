@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
@@ -206,7 +205,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         return chosen_documents(documents, self._chosen(documents, call["query"]))
 
     async def _acompress(self, call: _Call) -> list[Document]:
-        return await asyncio.to_thread(self._compress, call)
+        return await self.reranker.in_thread(self._compress, call)
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig:

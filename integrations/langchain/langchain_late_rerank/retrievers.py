@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import warnings
@@ -168,7 +167,7 @@ class LateRerankRetriever(BaseRetriever):
         _check_query(query)
         choice = self._choice(k)
         found = await self.base_retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
-        return await asyncio.to_thread(self._best, found, query, choice)
+        return await self.reranker.in_thread(self._best, found, query, choice)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         # It goes into every trace: no base retriever's documents, no reranker.

@@ -182,7 +182,8 @@ class LateRerankRanker:
         budget_tokens: int | None = None,
     ) -> dict[str, list[Document]]:
         """`run`, its work in a thread, so that the event loop is never blocked."""
-        return await asyncio.to_thread(self.run, query, documents, top_k, score_threshold, min_relevance, budget_tokens)
+        in_thread = asyncio.to_thread if self.reranker is None else self.reranker.in_thread
+        return await in_thread(self.run, query, documents, top_k, score_threshold, min_relevance, budget_tokens)
 
     def to_dict(self) -> dict[str, Any]:
         """Its arguments, and those of a ready reranker. A store's address is written as it was given, with its password.
