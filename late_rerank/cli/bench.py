@@ -87,9 +87,9 @@ def _measure(connection: Connection, options: dict[str, bool]) -> None:
 
 
 def _print_tables(report: dict[str, Any]) -> None:
-    from rich.console import Console
+    from late_rerank.cli.terminal import shown_console
 
-    console = Console(highlight=False)
+    console = shown_console(highlight=False)
     console.print(report["machine"])
     console.print(_kernel_table(report["kernel"]))
     console.print(_ratio_table(report["kernel"]))
@@ -122,8 +122,9 @@ def _ratio_table(rows: list[dict[str, Any]]) -> Any:
 
 def _table(title: str, names: list[str], figures: list[str]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*names, title=f"[bold]{title}[/bold]", title_justify="left")
+    table = Table(*names, title=Text(title, style="bold"), title_justify="left")
     for heading in figures:
         table.add_column(heading, justify="right")
     return table

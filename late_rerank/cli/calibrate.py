@@ -84,8 +84,9 @@ def _labelled(folder: Path, options: argparse.Namespace) -> list[LabelledQuery]:
 
 
 def _print_table(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from late_rerank.cli.terminal import shown_console
 
     before, after = report["held_out"]["clipped_mean"], report["held_out"]["calibrated"]
     title = f"{', '.join(report['datasets'])} {report['split']}, {after['n_queries']} queries held out of {report['n_queries']}"
@@ -98,7 +99,7 @@ def _print_table(report: dict[str, Any]) -> None:
     }
     for label, values in rows.items():
         table.add_row(label, *(f"{value:.3f}" for value in values))
-    console = Console()
+    console = shown_console()
     console.print(table)
     fitted = report["calibration"]
     console.print(

@@ -76,8 +76,9 @@ def compared_rows(report: dict[str, Any]) -> list[list[str]]:
 
 def print_compared(report: dict[str, Any]) -> None:
     """The table, with the first stage beneath."""
-    from rich.console import Console
     from rich.table import Table
+
+    from late_rerank.cli.terminal import shown_console
 
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, reranking {report['first_stage']}"
     table = Table(title=title)
@@ -85,7 +86,7 @@ def print_compared(report: dict[str, Any]) -> None:
         table.add_column(head, justify="left" if not head else "right")
     for cells in compared_rows(report):
         table.add_row(*cells)
-    console = Console()
+    console = shown_console()
     console.print(table)
     deepest = max(report["compared"], key=lambda row: row["k"])
     before = ", ".join(f"{name} {value:.4f}" for name, value in deepest["first_stage"].items())

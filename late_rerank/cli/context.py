@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> None:
 
     from late_rerank.cli.opening import opened_searcher
     from late_rerank.cli.results import counted, print_json
+    from late_rerank.shown import one_line
 
     with opened_searcher(options) as searcher:
         context = searcher.context(
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace) -> None:
         print("an empty context: nothing fits the budget, or is relevant enough", file=sys.stderr)
         return
     print(context.text)
-    places = "; ".join(f"[{i}] {part.path or part.id or part.index}" for i, part in enumerate(context.parts, start=1))
+    names = (one_line(str(part.path or part.id or part.index)) for part in context.parts)
+    places = "; ".join(f"[{i}] {name}" for i, name in enumerate(names, start=1))
     print(
         f"about {context.n_tokens} of {options.budget_tokens} tokens. {counted(len(context.parts), 'part')}: {places}",
         file=sys.stderr,

@@ -31,13 +31,12 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:  # noqa: ARG001 - every command has this shape
     """Search twice: with an empty store, then with a full one."""
-    from rich.console import Console
-
     from late_rerank import Reranker, Searcher
+    from late_rerank.cli.terminal import shown_console
     from late_rerank.corpus.standard_library import read_standard_library
     from late_rerank.retrieve import BM25Retriever
 
-    console = Console(highlight=False)
+    console = shown_console(highlight=False)
     started = time.perf_counter()
     documents = read_standard_library()
     retriever = BM25Retriever(documents)
@@ -62,9 +61,10 @@ def run(options: argparse.Namespace) -> None:  # noqa: ARG001 - every command ha
 
 def _orders(question: str, ranking: Ranking) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     first_stage = sorted(ranking, key=lambda document: document.index)
-    table = Table(title=f"[bold]{question}[/bold]", title_justify="left")
+    table = Table(title=Text(question, style="bold"), title_justify="left")
     for heading in ("BM25", "reranked"):
         table.add_column(heading, overflow="fold", ratio=1)
     for heading in ("was", "relevance"):
@@ -76,8 +76,9 @@ def _orders(question: str, ranking: Ranking) -> Any:
 
 def _timings(cold: list[Ranking], warm: list[Ranking]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("stage, median ms", title="[bold]what it cost[/bold]", title_justify="left")
+    table = Table("stage, median ms", title=Text("what it cost", style="bold"), title_justify="left")
     for heading in ("empty store", "full store"):
         table.add_column(heading, justify="right")
     for stage in cold[0].timings_ms:

@@ -198,14 +198,13 @@ def _write(options: argparse.Namespace, result: Evaluation) -> None:
 
 
 def _print_table(report: dict[str, Any]) -> None:
-    from rich.console import Console
-
     from late_rerank.cli.results import changes_table
+    from late_rerank.cli.terminal import shown_console
 
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}"
     heads = {"first_stage": report["first_stage"], "reranked": f"reranked by {report['model']}"}
     columns = [(head, report["measures"][run]) for run, head in heads.items()]
-    console = Console()
+    console = shown_console()
     console.print(changes_table(title, columns, report["differences"]))
     latency, pooled = report["latency_ms"], "" if report["pooling"] in (None, 1) else f", pooling {report['pooling']}"
     size = (

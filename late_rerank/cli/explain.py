@@ -69,13 +69,13 @@ def _read(file: str) -> str:
 
 def _print(explanation: Explanation) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from late_rerank.explanation.shown import around, shown
+    from late_rerank.cli.terminal import shown_console
+    from late_rerank.shown import around, shown
 
-    console = Console(highlight=False)
+    console = shown_console(highlight=False)
     console.print(Text.assemble(("query     ", "dim"), _query(explanation)))
     console.print(Text.assemble(("score     ", "dim"), f"{explanation.score:.2f}"))
     console.print(Text.assemble(("unmatched ", "dim"), shown(", ".join(explanation.unmatched)) or "none"), "")
@@ -112,7 +112,7 @@ def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) 
     """A text with pieces (start, end, style, number) marked; unless `whole`, what is far from all of them is left out."""
     from rich.text import Text
 
-    from late_rerank.explanation.shown import shown
+    from late_rerank.shown import shown
 
     marked, last = Text(), 0
     for start, end, style, number in pieces:

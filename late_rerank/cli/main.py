@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from late_rerank import __version__
 from late_rerank.cli import (
@@ -30,16 +31,21 @@ from late_rerank.cli import (
     train,
     tune,
 )
+from late_rerank.cli.terminal import leave_stdout, shown_streams
 from late_rerank.errors import LateRerankError
+from late_rerank.shown import shown
 
 _INTERRUPTED = 128 + signal.SIGINT
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))  # it quotes what was typed, or what a script put there
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line. Makes no import but the standard library's."""
-    top = argparse.ArgumentParser(
-        prog="late-rerank", description="Rerank documents by late interaction (ColBERT), with token vectors kept."
-    )
+    top = _Parser(prog="late-rerank", description="Rerank documents by late interaction (ColBERT), with token vectors kept.")
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for room in (
@@ -77,30 +83,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _interrupts():
             options = parser().parse_args(arguments)  # interruptible too: where a store is named it loads NumPy
             command = options.command
-            return _run(options)
+            with shown_streams():
+                return _run(options)
     except KeyboardInterrupt:
         _complain("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader (`head`, say) has what it wanted. Python would complain once more while closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # the reader (`head`, say) has what it wanted
     except (LateRerankError, OSError, ValueError) as error:
         _complain(f"late-rerank {command}: {_said(error)}")
         return 1
+    finally:
+        _flush()
 
 
 def _run(options: argparse.Namespace) -> int:
-    # A document may hold lone surrogates, and a terminal may be ASCII: print what can't be shown as an escape.
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
         # A command that did its work, but found what should be seen to, returns its own exit code.
         code = options.run(options) or 0
     sys.stdout.flush()
     return int(code)
+
+
+def _flush() -> None:
+    """Write what is left, if it can be: Python would complain once more while closing stdout."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        leave_stdout()
 
 
 def _said(error: Exception) -> str:
@@ -143,4 +155,6 @@ def _interrupts() -> Iterator[None]:
 
 
 def _complain(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # which print would take for stdout
+        with suppress(OSError):  # nobody reads it any more, and there is no other place to tell
+            print(shown(text), file=sys.stderr, flush=True)

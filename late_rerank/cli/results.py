@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+from late_rerank.shown import escaped_json, one_line
 from late_rerank.types import RankedDocument, Ranking
 
 _EXCERPT = 300
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object; non-ASCII characters as they are where stdout takes them, else escaped."""
+    """Print one JSON object; non-ASCII characters as they are where stdout takes them, and a terminal can show them."""
     readable = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, ensure_ascii=not readable, allow_nan=False, indent=1))
+    print(escaped_json(json.dumps(value, ensure_ascii=not readable, allow_nan=False, indent=1)))
 
 
 def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def print_ranking(ranking: Ranking) -> None:
         print("no documents")
     for document in ranking:
         score = "unscored" if document.score is None else f"score {document.score:.2f}  relevance {document.relevance:.2f}"
-        print("  ".join(filter(None, (f"{document.rank:>3}.", document.id, score, f"(was {document.index + 1})"))))
+        name = None if document.id is None else one_line(str(document.id))
+        print("  ".join(filter(None, (f"{document.rank:>3}.", name, score, f"(was {document.index + 1})"))))
         print(f"     {excerpt(document.text)}\n")
     ms = ranking.timings_ms
     stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from late_rerank.cli.results import size_text
+from late_rerank.shown import one_line
 
 
 def print_stats(stats: Mapping[str, Any]) -> None:
@@ -29,4 +30,4 @@ def _value(name: str, value: Any) -> str:
         return {None: "none", False: "no", True: "yes"}[value]
     if name.endswith("_bytes") and isinstance(value, int):
         return size_text(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else one_line(str(value))

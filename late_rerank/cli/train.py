@@ -188,11 +188,10 @@ def _drawn(examples: dict[str, Example], options: argparse.Namespace) -> dict[st
 
 
 def _print_table(report: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
-
     from late_rerank.cli.results import changes_table
+    from late_rerank.cli.terminal import shown_console
 
-    console, held_out = Console(), report["held_out"]
+    console, held_out = shown_console(), report["held_out"]
     if held_out is not None:
         title = f"{held_out['data']}, {held_out['n_queries']} queries, not trained on"
         heads = {"first_stage": "first stage", "before": report["recipe"]["model"], "after": "adapted"}

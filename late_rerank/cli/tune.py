@@ -199,8 +199,9 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
 
 
 def _print_table(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from late_rerank.cli.terminal import shown_console
 
     title = f"{report['dataset']}, {report['n_reporting']} queries; picked on {report['n_tuning']} others"
     table = Table("", "nDCG@10", "bytes a token", "p50 / p99", title=title)
@@ -210,7 +211,7 @@ def _print_table(report: dict[str, Any]) -> None:
         latency = report["latency_ms"][name]
         spent = f"{latency['p50']:.1f} / {latency['p99']:.1f} ms"
         table.add_row(setting, f"{report['nDCG@10'][name]:.4f}", f"{report['bytes_per_token'][name]:g}", spent)
-    console = Console()
+    console = shown_console()
     console.print(table)
     change = report["differences"]["default"]
     best = _setting_text(report["best_on_tuning"])

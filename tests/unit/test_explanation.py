@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from late_rerank import Reranker, explain
 from late_rerank.codecs import Float32Codec
 from late_rerank.errors import IncompatibleError
-from late_rerank.explanation.shown import around, shown
+from late_rerank.shown import around, shown
 from late_rerank.explanation.words import words
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE

@@ -1,0 +1,61 @@
+"""Characters that a page or a terminal can't show as they are, or must not obey."""
+
+from __future__ import annotations
+
+# Control characters as their pictures: an escape sequence in a document must not move a terminal's cursor, and HTML has no NUL.
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
+# C1 has one-character forms of escape sequences; the next two turn the order of what follows them, beyond their own text, so
+# that a line reads as what it isn't. Marks of direction and joiners (200B to 200F) stay: scripts and emoji need them.
+_C1, _EMBEDDINGS, _ISOLATES, _SURROGATES = (
+    range(0x80, 0xA0),
+    range(0x202A, 0x202F),
+    range(0x2066, 0x206A),
+    range(0xD800, 0xE000),
+)
+_REPLACED = dict.fromkeys([*_C1, *_EMBEDDINGS, *_ISOLATES, *_SURROGATES], 0xFFFD)
+_SHOWN = {**_PICTURES, 0x7F: 0x2421, **_REPLACED}
+# JSON's own escapes stand for the same character, so that whoever reads the JSON gets it back. JSON escapes what is below 0x20.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, *_REPLACED)}
+
+
+def shown(text: str) -> str:
+    """Give a text as it can be shown.
+
+    Control characters become their pictures, lone surrogates and what turns the direction of other text U+FFFD, line ends line
+    feeds. Tabs stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_SHOWN)
+
+
+def one_line(text: str) -> str:
+    """Give a text as it can be shown within a line: as `shown`, with spaces for line ends and tabs."""
+    return " ".join(shown(text).replace("\t", " ").splitlines())
+
+
+def escaped_json(json_text: str) -> str:
+    """Escape in JSON what `shown` would replace: the same JSON, which a terminal can show."""
+    return json_text if json_text.isascii() and "\x7f" not in json_text else json_text.translate(_ESCAPED)
+
+
+def around(text: str, start: int, end: int, width: int) -> tuple[str, str, str]:
+    """Give a piece of text with what is about it, each on one line and shown; "…" where something is cut off.
+
+    Args:
+        text: The whole text.
+        start: Where the piece starts.
+        end: Where it ends.
+        width: Code points to show on either side, at most; cut between words where there are any.
+    """
+    before, after = _on_a_line(text[max(start - width, 0) : start]), _on_a_line(text[end : end + width])
+    if start > width:
+        before = "… " + (before.partition(" ")[2] or before)
+    if end + width < len(text):
+        after = (after.rpartition(" ")[0] or after) + " …"
+    return before, _on_a_line(text[start:end]), after
+
+
+def _on_a_line(text: str) -> str:
+    # Unlike `one_line` it keeps white space at the edges, where pieces are put together.
+    return shown(text).replace("\n", " ").replace("\t", " ")
