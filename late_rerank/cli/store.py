@@ -22,7 +22,7 @@ def register(commands: Any) -> None:
     """Add the command and its verbs to the parser."""
     command = commands.add_parser(
         "store",
-        help="look after a store: stats, verify, compact, drop, rebuild, publish",
+        help="look after a store: stats, verify, compact, drop, rebuild, backup, publish",
         description="Look after a store that `late-rerank index` made. None of these makes a store where there is none.",
     )
     verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -35,6 +35,8 @@ def register(commands: Any) -> None:
     which.add_argument("--model", metavar="MODEL", type=blank_refused, help="the model whose vectors go; it is loaded for that")
     which.add_argument("--all", action="store_true", help="the vectors of every encoder")
     _add(verbs, "rebuild", _rebuild, "make a folder's index again from its segments")
+    backup = _add(verbs, "backup", _backup, "copy a folder's store, also while it is in use; the copy can be used in its place")
+    backup.add_argument("out", metavar="OUT", type=blank_refused, help="a new folder; it appears when the copy is whole")
     publish = _add(verbs, "publish", _publish, "write what a folder holds in the form that only reads, for read-only disks")
     publish.add_argument("out", metavar="OUT", type=blank_refused, help="a new folder")
 
@@ -81,9 +83,20 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"{problem.where}: {problem.reason}")
     if len(problems) > _SHOWN_PROBLEMS:
         print(f"... and {len(problems) - _SHOWN_PROBLEMS:,} more; --json gives all")
-    if problems and isinstance(store, DiskStore):
-        print(f"`late-rerank store compact {options.store}` drops damaged documents, so that they are encoded again")
+    _tell_remedies(options, {problem.remedy for problem in problems}, len(problems))
     return int(bool(problems))
+
+
+def _tell_remedies(options: argparse.Namespace, remedies: set[str], n_problems: int) -> None:
+    """What mends the store, in the order in which it is to be done."""
+    if "remove" in remedies:
+        print(f"move files that are no segments of the index out of {options.store}/segments")
+    if "rebuild" in remedies:
+        print(f"`late-rerank store rebuild {options.store}` makes the index again from the segments")
+    if "compact" in remedies:
+        print(f"`late-rerank store compact {options.store}` drops damaged documents, so that they are encoded again")
+    if n_problems and not any(remedies):
+        print("publish it again, or copy it again, to a new folder")
 
 
 def _compact(options: argparse.Namespace) -> None:
@@ -119,14 +132,29 @@ def _drop(options: argparse.Namespace) -> None:
 
 def _rebuild(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import counted
-    from late_rerank.stores.disk import rebuild
+    from late_rerank.stores.disk import has_segments, rebuild
 
-    report = rebuild(_checked(_folder(options)), progress=True)
+    folder = _folder(options)
+    report = rebuild(folder if has_segments(folder) else _checked(folder), progress=True)
     _tell(
         options,
         asdict(report),
         f"index made again from {counted(report.n_segments, 'segment')}: {counted(report.n_documents, 'document')}, "
         f"{report.n_damaged:,} damaged ones left out",
+    )
+
+
+def _backup(options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import counted, size_text
+
+    store = _disk_store(options, "copy its folder: it is never written to")
+    with store:
+        report = store.backup(Path(options.out), progress=True)
+    _tell(
+        options,
+        {"out": options.out, **asdict(report)},
+        f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
+        f"{counted(report.n_segments, 'segment')}, copied to {options.out}",
     )
 
 
@@ -194,12 +222,17 @@ def _existing(where: str) -> Store:
 
 
 def _writable(options: argparse.Namespace) -> DiskStore:
+    return _disk_store(options, f"{options.verb} the store that it was made from")
+
+
+def _disk_store(options: argparse.Namespace, otherwise: str) -> DiskStore:
+    """The store in the folder, if it isn't published: then an error says what to do otherwise."""
     from late_rerank.stores.disk import DiskStore
 
     store = _existing(_folder(options))
     if not isinstance(store, DiskStore):
         store.close()
-        raise ValueError(f"{options.store} is published, so it only reads; {options.verb} the store that it was made from")
+        raise ValueError(f"{options.store} is published, so it only reads; {otherwise}")
     return store
 
 

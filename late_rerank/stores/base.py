@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
@@ -90,7 +90,10 @@ class Store(ABC):
         read_only: Whether `put`, `delete` and `drop` are refused, with a StoreError.
     """
 
-    read_only: ClassVar[bool] = False
+    @property
+    def read_only(self) -> bool:
+        """Whether `put`, `delete` and `drop` are refused."""
+        return False
 
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:

@@ -307,7 +307,7 @@ class TestPowerLoss:
         def fdatasync(fd):
             real(fd)
             path = Path(f"/proc/self/fd/{fd}").readlink()
-            if path.suffix == ".seg":
+            if path.suffix == ".seg" and path.is_relative_to(opened.path):
                 synced[path.name] = path.read_bytes()
 
         if not Path("/proc/self/fd").exists():
@@ -663,11 +663,8 @@ class TestLostAndDamagedFiles:
             is_usable(opened, [0, 1, 2])
 
     @pytest.mark.parametrize("raw", [b"", b"not a database" * 1000, b"SQLite format 3\0" + bytes(4080)])
-    def test_a_damaged_index_is_said_and_can_be_made_again(self, closed, raw):
+    def test_a_damaged_index_is_made_again(self, closed, raw):
         (closed / index.NAME).write_bytes(raw)
-        with pytest.raises(StoreError, match="index"):
-            DiskStore(closed)
-        (closed / index.NAME).unlink()
         with pytest.warns(UserWarning, match="made again"):
             opened = DiskStore(closed)
         with opened:

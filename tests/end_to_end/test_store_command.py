@@ -1,4 +1,4 @@
-"""`late-rerank store`: stats, verify, compact, drop, rebuild, publish."""
+"""`late-rerank store`: stats, verify, compact, drop, rebuild, backup, publish."""
 
 import json
 from importlib import import_module

@@ -10,8 +10,9 @@ from late_rerank.errors import StoreError
 if sys.platform == "win32":
     raise StoreError("a store in a folder needs POSIX file locks; on Windows use it in WSL, or take MemoryStore or RedisStore")
 
+from late_rerank.stores.disk.backup import BackupReport
 from late_rerank.stores.disk.compaction import CompactReport
-from late_rerank.stores.disk.format_file import is_store
+from late_rerank.stores.disk.format_file import has_segments, is_store
 from late_rerank.stores.disk.opening import open_folder
 from late_rerank.stores.disk.published import PublishedStore
 from late_rerank.stores.disk.publishing import PublishReport
@@ -20,6 +21,7 @@ from late_rerank.stores.disk.store import DiskStore
 from late_rerank.stores.disk.verification import Problem, VerifyReport
 
 __all__ = [
+    "BackupReport",
     "CompactReport",
     "DiskStore",
     "Problem",
@@ -27,6 +29,7 @@ __all__ = [
     "PublishedStore",
     "RebuildReport",
     "VerifyReport",
+    "has_segments",
     "is_store",
     "open_folder",
     "rebuild",

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.index import Index
-from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of, walk
 from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
 from late_rerank.stores.disk.writing import Writing, row_of, rows_of
-from late_rerank.stores.record import TOMBSTONE, Records, checked_header
+from late_rerank.stores.record import SEAL, TOMBSTONE, Records, checked_header
 
 _CHUNK_BYTES = 16 * 2**20
 # Segments smaller than this share of a full one are joined, where there are several.
@@ -90,12 +90,19 @@ class Compaction:
         return chosen
 
     def _is_touched(self, segment: Segment, newer_than: int) -> bool:
-        """Whether a document of it is damaged or expired."""
+        """Whether a document of it is expired, or anything in it damaged, a record that nobody finds or its seal included."""
         rows = self._index.rows(segment.id)
         if any(row.stored_at <= newer_than for row in rows):
             return True
         mapping = self._map(segment)
-        return mapping is None or any(not _is_whole(mapping, row) for row in rows)
+        if mapping is None or len(mapping.bytes) < segment.size or not _is_sealed(mapping, segment):
+            return True
+        found = {}
+        for offset, header in walk(mapping.bytes, mapping.header.size, segment.size):
+            if header is None:
+                return True
+            found[offset] = header
+        return any(row.offset not in found or row_of(found[row.offset], segment.id, row.offset) != row for row in rows)
 
     def _map(self, segment: Segment) -> Mapping | None:
         try:
@@ -199,6 +206,11 @@ class Compaction:
         for segment in self._tombstones:
             if segment.space == space_id:
                 self._writing.retire(segment)
+
+
+def _is_sealed(mapping: Mapping, segment: Segment) -> bool:
+    seal = checked_header(mapping.bytes, segment.size)
+    return seal is not None and bool(seal.flags & SEAL)
 
 
 def _is_whole(mapping: Mapping, row: Row) -> bool:

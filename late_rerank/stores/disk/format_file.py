@@ -17,6 +17,10 @@ PUBLISHED = "late-rerank published store"
 VERSION = 1
 
 
+class DamagedFormatError(StoreFormatError):
+    """FORMAT.json says nothing that can be read."""
+
+
 def write_format(folder: Path, kind: str) -> str:
     """Say what `folder` is; returns the store's new id."""
     store_id = secrets.token_hex(16)
@@ -35,19 +39,28 @@ def read_format(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder} holds no late-rerank store: it has no {NAME}") from None
     try:
         given = json.loads(text)
         kind, version, store_id = given["format"], given["version"], given["id"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreFormatError(f"{path} is damaged: it must say format, version and id, got {text[:80]!r}") from error
+        raise DamagedFormatError(
+            f"{path} is damaged: it must say format, version and id, got {text[:80]!r}. Make it again: "
+            f"late-rerank store rebuild {folder}; a published store is published or copied again"
+        ) from error
     if kind not in (STORE, PUBLISHED):
         raise StoreFormatError(f"{path} is of the kind {kind!r}, not {STORE!r}")
     if version != VERSION:
         raise StoreFormatError(f"{path} is of version {version}; this late-rerank reads {VERSION}: install a later one")
     return {"format": kind, "version": version, "id": store_id}
+
+
+def has_segments(folder: str | Path) -> bool:
+    """Whether there is what is left of a store that isn't published: segments, from which all the rest can be made."""
+    root = Path(folder)
+    return not (root / "keys").exists() and any((root / "segments").glob("*.seg"))
 
 
 def is_store(folder: str | Path) -> bool:

@@ -5,7 +5,7 @@ Writers change it one at a time (the caller holds the gate), readers are never k
 
 from __future__ import annotations
 
-import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any
 
 from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.stores.disk import frozen
 from late_rerank.stores.disk.tables import DEAD, SCHEMA, Row, Segment
 from late_rerank.stores.record import TOMBSTONE
 
@@ -33,12 +34,17 @@ _MOST_KNOWN = 2**16
 _WAL_BYTES = 8 * 2**20
 _CACHE_KIB = 64 * 2**10
 _BUSY_S = 60.0
+_BRIEFLY_S = 1.0
 
 # Segment, offset, n_tokens and flags as four int64: one object to touch instead of five, and a hundred join to an array.
 Place = bytes
 _PLACE = struct.Struct("=4q")
 pack_place = _PLACE.pack
 unpack_place = _PLACE.unpack
+
+
+class DamagedIndexError(StoreFormatError):
+    """The index is no index any more; it can be made again from the segments."""
 
 
 class Index:
@@ -50,9 +56,12 @@ class Index:
         self._writer: sqlite3.Connection | None = None
         self._reading = Lock()
         self._opened: tuple[int, int] | None = None  # which file the reader reads
+        self._frozen: frozen.Stamp | None = None  # what was true of the files that a reader without a log of its own reads
+        self._pinned = False  # to what was there when it was opened
         self._written: tuple[int, int] | None = None  # which file the writer writes
         self._store: str | None = None  # whose index it is
         self._closed = False
+        self._is_locked = False  # by a program that isn't ours, when it was last written to
         # How often another file was found where the index is written: numbers of segments mean nothing any more.
         self.n_replaced = 0
         self._remembering = Lock()
@@ -122,7 +131,10 @@ class Index:
 
     def store_id(self) -> str:
         """Of the store that this index belongs to."""
-        self._store = str(self._read("SELECT store FROM meta")[0][0])
+        rows = self._read("SELECT store FROM meta")
+        if not rows:
+            raise _damaged(self.path, "it doesn't say whose it is")
+        self._store = str(rows[0][0])
         return self._store
 
     def spaces(self) -> list[tuple[int, str]]:
@@ -178,6 +190,15 @@ class Index:
             "WHERE name IS NOT NULL GROUP BY space.id ORDER BY space.id"
         )
 
+    def ends(self) -> dict[int, int]:
+        """By segment, where the last record ends that the index points at."""
+        return dict(self._read("SELECT segment, max(offset + size) FROM record GROUP BY segment"))
+
+    def end_of(self, segment_id: int) -> int:
+        """Where the last record ends that the index points at in one segment."""
+        rows = self._read("SELECT coalesce(max(offset + size), 0) FROM record WHERE segment = ?", (segment_id,))
+        return int(rows[0][0])
+
     def rows(self, segment_id: int) -> list[Row]:
         """Every row that points into a segment, by offset."""
         columns = "key, segment, offset, size, n_tokens, flags, sequence, stored_at"
@@ -204,11 +225,19 @@ class Index:
         """The index as it is now, whatever others write meanwhile."""
         snapshot = Index(self.path.parent, self.path.name)
         try:
+            snapshot._pinned = True
             snapshot._read("BEGIN")
             snapshot.sequence()  # SQLite takes its snapshot at the first read
             yield snapshot
         finally:
             snapshot.close()
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Write all of it to another, empty database, as this connection sees it."""
+        self._read("PRAGMA data_version")
+        with self._reading, _as_store_errors(self.path):
+            if self._reader is not None:
+                self._reader.backup(target)
 
     def was_replaced(self) -> bool:
         """Whether the file is another one than that which was opened: somebody made the index again."""
@@ -216,11 +245,41 @@ class Index:
 
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._reading, _as_store_errors(self.path):
+            if self._frozen is not None and not self._pinned and self._frozen != frozen.stamp(self.path):
+                self._close_reader()  # somebody can write it after all
             if self._reader is None:
                 self._refuse_if_closed()
-                self._reader = _connect(self.path, "ro")
+                self._reader = self._connected_reader()
                 self._opened = self._identity()
             return self._reader.execute(sql, values).fetchall()
+
+    def _connected_reader(self) -> sqlite3.Connection:
+        try:
+            return _connect(self.path, "ro")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or not self.path.is_file():
+                raise
+            # SQLite can't make the files beside it that it shares with writers.
+            with suppress(OSError, sqlite3.OperationalError):
+                uri, self._frozen, scratch = frozen.frozen_uri(self.path)
+                try:
+                    return _connect(self.path, "ro", uri=uri)
+                finally:
+                    if scratch is not None:
+                        shutil.rmtree(scratch, ignore_errors=True)  # an open file stays readable
+            self._frozen = None
+            raise
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is read as it was found, since no file can be made beside it."""
+        return self._frozen is not None
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._frozen = None
+        self._forget()
 
     def _identity(self) -> tuple[int, int] | None:
         with suppress(FileNotFoundError):
@@ -242,7 +301,7 @@ class Index:
             try:
                 if writer.in_transaction:  # Ctrl-C came on the way into or out of the last one
                     writer.execute("ROLLBACK")
-                writer.execute("BEGIN IMMEDIATE")
+                self._begin(writer)
                 yield writer
                 writer.execute("COMMIT")
             except BaseException:
@@ -252,6 +311,18 @@ class Index:
                 raise
             if self._wal_bytes() > _WAL_BYTES:
                 self.checkpoint()
+
+    def _begin(self, writer: sqlite3.Connection) -> None:
+        """Begin a transaction. While another program keeps the index locked, each try but the first waits a second only."""
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            self._is_locked = True
+            writer.execute(f"PRAGMA busy_timeout = {int(min(_BUSY_S, _BRIEFLY_S) * 1000)}")
+            raise
+        if self._is_locked:
+            self._is_locked = False
+            writer.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
 
     def _connected_writer(self) -> sqlite3.Connection:
         identity = self._identity()
@@ -296,10 +367,7 @@ class Index:
     def reopen(self) -> None:
         """Read from the file that is there now."""
         with self._reading:
-            if self._reader is not None:
-                self._reader.close()
-            self._reader = None
-            self._forget()
+            self._close_reader()
 
     def close(self) -> None:
         """Close both connections. The caller holds the gate: the last one to close brings the log into the database."""
@@ -308,11 +376,10 @@ class Index:
             self._close()
 
     def _close(self) -> None:
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                connection.close()
-        self._reader = self._writer = None
-        self._forget()
+        self._close_reader()  # first: the last one to close brings the log into the database, which a reader can't
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
 
     def before_fork(self) -> None:
         """Close both connections, and let nobody open one until the fork is done.
@@ -353,9 +420,9 @@ def remove(folder: Path, name: str = NAME) -> None:
         (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def _connect(path: Path, mode: str, store_id: str | None = None) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, store_id: str | None = None, *, uri: str | None = None) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        uri or f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=_BUSY_S,
         isolation_level=None,  # transactions begin and end where we say
@@ -380,8 +447,13 @@ def _connect(path: Path, mode: str, store_id: str | None = None) -> sqlite3.Conn
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:  # what SQLite says of an empty file
+        raise _damaged(path, "it is empty")
     if version != VERSION:
-        raise StoreFormatError(f"{path} is an index of version {version}; this late-rerank reads {VERSION}")
+        raise StoreFormatError(
+            f"{path} is an index of version {version}; this late-rerank reads {VERSION}: install a later one, or make it again "
+            f"from the segments: late-rerank store rebuild {path.parent}"
+        )
 
 
 def _check_store(connection: sqlite3.Connection, path: Path, store_id: str) -> None:
@@ -394,12 +466,14 @@ def _as_store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if not os.access(path.parent, os.W_OK) and "readonly" in str(error):
-            raise StoreError(
-                f"{path} can't be read on a read-only file system ({error}): publish the store where it can be written"
-            ) from error
+        if str(error).startswith("no such"):
+            raise _damaged(path, str(error)) from error
         raise StoreError(f"the index {path} can't be used: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise StoreFormatError(
-            f"the index {path} is damaged ({error}); make it again from the segments: late-rerank store rebuild {path.parent}"
-        ) from error
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, reason: str) -> DamagedIndexError:
+    return DamagedIndexError(
+        f"the index {path} is damaged ({reason}); make it again from the segments: late-rerank store rebuild {path.parent}"
+    )

@@ -25,6 +25,7 @@ _CHECKED_FROM = 12
 _PAGE = 4096
 # A key's first and last 8 bytes as numbers, so that they sort as the keys do.
 _COLUMNS = {"first": "<u8", "last": "<u8", "offset": "<u8", "n_tokens": "<u8", "segment": "<u4", "flags": "<u4"}
+_MOST = 2**62
 _PLACE = ("segment", "offset", "n_tokens", "flags")
 
 # A key, then as _PLACE says.
@@ -57,17 +58,19 @@ class Keys:
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < _PAGE:
-                raise StoreFormatError(f"{path} is shorter than a keys file's header")
+                raise StoreFormatError(f"{path} is shorter than a keys file's header; publish the store, or copy it, again")
             self._raw: Bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
         magic, checksum, version, self.n, size, text_size, self._body_checksum, _ = _FIELDS.unpack_from(self._raw.data)
         if magic != _MAGIC or zlib.crc32(self._raw[_CHECKED_FROM:size].data) != checksum:
-            raise StoreFormatError(f"{path} is no keys file, or its header is damaged")
+            raise StoreFormatError(f"{path} is no keys file, or its header is damaged; publish the store, or copy it, again")
         if version != VERSION:
             raise StoreFormatError(f"{path} is of version {version}; this late-rerank reads {VERSION}: install a later one")
         self.space = self._raw[_FIELDS.size : _FIELDS.size + text_size].tobytes().decode()
         self._body = self._raw[size:]
         if len(self._body) != self.n * sum(np.dtype(kind).itemsize for kind in _COLUMNS.values()):
-            raise StoreFormatError(f"{path} must hold {self.n} keys, but has {len(self._body)} bytes for them")
+            raise StoreFormatError(
+                f"{path} must hold {self.n} keys, but has {len(self._body)} bytes for them: publish it again"
+            )
         self._columns: dict[str, NDArray[Any]] = {}
         start = 0
         for name, kind in _COLUMNS.items():
@@ -84,7 +87,8 @@ class Keys:
     def _place(self, row: int, first: int, last: int) -> Place | None:
         while row < self.n and self._columns["first"][row] == first:  # equal first halves: one pair of keys in 2**64
             if self._columns["last"][row] == last:
-                return pack_place(*(int(self._columns[name][row]) for name in _PLACE))
+                # A damaged offset is beyond every file, and must not be beyond what a place can say.
+                return pack_place(*(min(int(self._columns[name][row]), _MOST) for name in _PLACE))
             row += 1
         return None
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
+from late_rerank.stores.disk.index import Place, unpack_place
 from late_rerank.stores.disk.keys_file import Found, Keys
 from late_rerank.stores.disk.reading import Mappings, Reading
 from late_rerank.stores.disk.segment import Mapping, path_of, walk
@@ -137,12 +138,20 @@ class PublishedStore(Store):
         known = self._keys.get(space.name)
         places = known.find(keys) if known is not None else [None] * len(keys)
         reading = Reading(self._mappings, space.name, space.codec, check=self._check)
-        found, damage = reading.fetch(keys, places)
+        try:
+            found, damage = reading.fetch(keys, places)
+        except FileNotFoundError:
+            lost = {place for place in places if place is not None and not self._is_there(place)}
+            found, damage = reading.fetch(keys, [None if place in lost else place for place in places])
+            damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
         if damage:
             if not self._n_damaged:
                 warn_caller(f"{self.path}: {damage[0]}; such documents count as missing")
             self._n_damaged += len(damage)
         return found
+
+    def _is_there(self, place: Place) -> bool:
+        return path_of(self.path, unpack_place(place)[0]).exists()
 
 
 class _PublishedSpace(Space):

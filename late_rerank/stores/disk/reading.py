@@ -154,7 +154,7 @@ class Reading:
     def _map(
         self, segment: I64, start: I64, end: I64
     ) -> tuple[list[Mapping | None], NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """The mapped segments, which of them each document lies in, whether it isn't there with all its bytes, or is unknown."""
+        """The mapped segments, which of them each document lies in, whether it isn't all there, whether it is unknown."""
         ids = list(dict.fromkeys(segment.tolist()))
         which = np.zeros(len(segment), dtype=np.int32)
         damaged = np.zeros(len(segment), dtype=np.bool_)
@@ -221,7 +221,9 @@ def _unlike_headers(there: Sequence[tuple[bytes, Place]], mapping: Mapping, size
     headers = read_headers(heads)
     keys = np.frombuffer(b"".join([key for key, _ in there]), dtype=headers["key"].dtype)
     alike = (headers["magic"] == MAGIC) & (headers["key"] == keys) & (headers["size"] == sizes)
-    return ~(alike & (headers["n_tokens"] == places[:, 2]) & (headers["flags"] == places[:, 3]))
+    alike &= (headers["n_tokens"] == places[:, 2]) & (headers["flags"] == places[:, 3])
+    unlike: NDArray[np.bool_] = ~alike
+    return unlike
 
 
 def _unlike_checksums(there: Sequence[tuple[bytes, Place]], mapping: Mapping) -> NDArray[np.bool_]:

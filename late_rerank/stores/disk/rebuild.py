@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.stores.disk import files, format_file, index, tables
+from late_rerank.stores.disk import copies, files, format_file, index, tables
 from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
 from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, parse_space
@@ -35,7 +35,9 @@ class RebuildReport:
 
 
 def rebuild(folder: str | Path, *, progress: bool = False) -> RebuildReport:
-    """Make a store's index again, from its segments alone. Reads every byte; others must not write meanwhile.
+    """Make a store's index again, and its FORMAT.json if need be, from its segments alone.
+
+    Reads every byte; others must not write meanwhile.
 
     Args:
         folder: The store's.
@@ -47,14 +49,30 @@ def rebuild(folder: str | Path, *, progress: bool = False) -> RebuildReport:
         StoreError: Another process is writing to it.
     """
     root = Path(folder)
-    if format_file.read_format(root)["format"] != format_file.STORE:
+    lacks_format = _lacks_format(root)
+    if not lacks_format and format_file.read_format(root)["format"] != format_file.STORE:
         raise StoreFormatError(f"{root} is a published store: it has no index")
     gate = files.Gate(root / "LOCK")
     try:
         with gate.held():
-            return rebuild_index(root, progress=progress)
+            if lacks_format:
+                format_file.write_format(root, format_file.STORE)
+            report = rebuild_index(root, progress=progress)
+            copies.write_mark(root, checked=True)  # every record was read
+            return report
     finally:
         gate.close()
+
+
+def _lacks_format(folder: Path) -> bool:
+    """Whether FORMAT.json is lost or damaged, but segments are there."""
+    try:
+        format_file.read_format(folder)
+    except (FileNotFoundError, format_file.DamagedFormatError):
+        if not format_file.has_segments(folder):
+            raise
+        return True
+    return False
 
 
 def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:

@@ -211,18 +211,20 @@ class Mapping:
         self.bytes: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
         self.header = read_header(self.bytes, path)
         self._touched = np.zeros(size // _PAGE + 1, dtype=np.bool_)  # by page
-        self._known = np.zeros(
-            size // ALIGNMENT + 1, dtype=np.bool_
-        )  # by where a record may begin; pages take memory when used
+        # By where a record may begin: 16 MB for 1 GiB, of which the system gives what is used.
+        self._known: NDArray[np.bool_] = np.zeros(size // ALIGNMENT + 1, dtype=np.bool_)
 
     def outside(self, starts: I64, ends: I64) -> NDArray[np.bool_]:
         """Which ranges can't be records: not where one may begin, or beyond the end of the file."""
         unaligned = (starts & (ALIGNMENT - 1)) != 0
-        return unaligned | (starts < self.header.size) | (ends <= starts) | (ends > len(self.bytes))
+        outside: NDArray[np.bool_] = unaligned | (starts < self.header.size) | (ends <= starts) | (ends > len(self.bytes))
+        return outside
 
     def unknown(self, starts: I64) -> NDArray[np.bool_]:
         """Which records this process hasn't compared with the index yet; a start may lie beyond the end."""
-        return ~self._known.take(starts // ALIGNMENT, mode="clip")
+        slots = np.minimum(starts // ALIGNMENT, len(self._known) - 1)
+        unknown: NDArray[np.bool_] = ~self._known[slots]
+        return unknown
 
     def note_known(self, starts: I64) -> None:
         """These records are what the index says."""

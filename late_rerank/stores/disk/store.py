@@ -17,9 +17,12 @@ import numpy as np
 from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import files, tables
+from late_rerank.stores.disk.backup import BackupReport, backup
 from late_rerank.stores.disk.compaction import Compaction, CompactReport
+from late_rerank.stores.disk.copies import write_mark
 from late_rerank.stores.disk.creation import open_or_create
 from late_rerank.stores.disk.eviction import Eviction
+from late_rerank.stores.disk.frozen import HOW_TO_READ_ONLY, unwritable
 from late_rerank.stores.disk.index import Index, Place, unpack_place
 from late_rerank.stores.disk.publishing import PublishReport, publish
 from late_rerank.stores.disk.reading import TICK_S, Mappings, Reading
@@ -75,7 +78,8 @@ class DiskStore(Store):
         self._index = Index(self.path)
         try:
             with _as_store_errors(self.path):
-                open_or_create(self.path, self._gate, self._index)
+                self._check_first = open_or_create(self.path, self._gate, self._index)
+                _tell_unwritable(self.path)
         except BaseException:
             self._index.close()
             self._gate.close()
@@ -89,10 +93,16 @@ class DiskStore(Store):
             self._writing.remove_dead()  # of whoever died while it dropped them: they shall not come back with a new index
         self._next_tick = time.monotonic() + TICK_S
         self._n_damaged = 0
+        self._warned_of_index = False
         self._closed = False
         _OPEN.add(self)
         _forks_noticed()
         self._finalizer = weakref.finalize(self, _close, self._writing, self._index, self._gate, os.getpid())
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written to the folder, now. What is stored is found all the same."""
+        return unwritable(self.path) is not None
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         self._refuse_if_closed()
@@ -157,13 +167,18 @@ class DiskStore(Store):
         }
 
     def verify(self, *, progress: bool = False) -> VerifyReport:
-        """Read every byte and compare it with its checksum, and the index with the segments. Changes nothing.
+        """Read every byte and compare it with its checksum, and the index with the segments. Changes no document.
 
         Args:
             progress: Show a bar on stderr, if that is a terminal.
         """
         with _as_store_errors(self.path):
-            return verify(self.path, self._index, progress=progress)
+            report = verify(self.path, self._index, progress=progress)
+            if self._check_first and not report.problems and not self.read_only:
+                with self._gate.held():
+                    write_mark(self.path, checked=True)
+                self._check_first = False
+            return report
 
     def compact(self, *, min_live: float = 0.9, progress: bool = False) -> CompactReport:
         """Rewrite segments of which less than `min_live` is alive; leave out what is damaged or past its time to live.
@@ -201,6 +216,24 @@ class DiskStore(Store):
         with _as_store_errors(Path(folder)):
             return publish(self.path, self._index, self._gate, Path(folder), self._newer_than(), progress=progress)
 
+    def backup(self, folder: str | os.PathLike[str], *, progress: bool = False) -> BackupReport:
+        """Copy the store as it is now to another folder, which can be used in its place; others may write meanwhile.
+
+        Args:
+            folder: Must not be there yet, or be empty. It appears when all of it is on the disk.
+            progress: Show a bar on stderr, if that is a terminal.
+
+        Returns:
+            What was copied. All that was acknowledged before the call is in it.
+
+        Raises:
+            ValueError: The folder holds something, or lies within the store.
+            StoreError: The disk is full, or failed, or another process copies to that folder.
+        """
+        self._refuse_if_closed()
+        with _as_store_errors(Path(folder)):
+            return backup(self.path, self._index, self._gate, Path(folder), progress=progress)
+
     def close(self) -> None:
         """Seal what this object wrote and let go of all files. Fetched documents stay valid."""
         with self._write_lock:
@@ -217,20 +250,27 @@ class DiskStore(Store):
 
     def _get(self, space: _DiskSpace, keys: Sequence[bytes]) -> Fetched:
         self._refuse_if_closed()
-        reading = Reading(self._mappings, space.name, space.codec, check=self.check)
+        reading = Reading(self._mappings, space.name, space.codec, check=self.check, check_first=self._check_first)
+        try:
+            found, damage = self._fetch(space, keys, reading)
+            if damage:
+                self._count_damage(damage)
+            self._tick()
+        except (StoreError, OSError) as error:  # the folder is gone, or the index can't be read: an answer needs neither
+            if self._closed:
+                raise
+            self._tell_unreadable(error)
+            found, _ = reading.fetch(keys, [None] * len(keys))
+        return found
+
+    def _fetch(self, space: _DiskSpace, keys: Sequence[bytes], reading: Reading) -> tuple[Fetched, list[str]]:
         for _ in range(_TRIES):
             places = self._index.find(space.name, keys, self._newer_than())
             with suppress(FileNotFoundError):  # compacted or evicted since the index was asked
-                found, damage = reading.fetch(keys, places)
-                break
-        else:
-            lost = {place for place in places if place is not None and not self._is_there(place)}
-            found, damage = reading.fetch(keys, [None if place in lost else place for place in places])
-            damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
-        if damage:
-            self._count_damage(damage)
-        self._tick()
-        return found
+                return reading.fetch(keys, places)
+        lost = {place for place in places if place is not None and not self._is_there(place)}
+        found, damage = reading.fetch(keys, [None if place in lost else place for place in places])
+        return found, [*damage, *(f"segment {unpack_place(place)[0]} is lost" for place in lost)]
 
     def _is_there(self, place: Place) -> bool:
         return path_of(self.path, unpack_place(place)[0]).exists()
@@ -299,19 +339,27 @@ class DiskStore(Store):
         self._follow_index()
         self._mappings.keep({segment.id for segment in self._index.segments()})
 
+    def _tell_unreadable(self, error: Exception) -> None:
+        if not self._warned_of_index:
+            self._warned_of_index = True
+            warn_caller(f"the store {self.path} can't be read: {error}. Its documents count as missing; this is said once")
+
     def _count_damage(self, damage: list[str]) -> None:
         first = not self._n_damaged
         self._n_damaged += len(damage)
         if first:
             warn_caller(
                 f"{self.path}: {damage[0]}; such documents count as missing, further ones are counted in stats()['n_damaged']. "
-                f"late-rerank store verify {self.path} lists them, compact drops them"
+                f"late-rerank store verify {self.path} lists them, and says what mends the store"
             )
 
     @contextmanager
     def _writing_alone(self) -> Iterator[None]:
         with self._write_lock, _as_store_errors(self.path):
             self._refuse_if_closed()
+            reason = unwritable(self.path)
+            if reason:
+                raise StoreError(f"{reason}. {HOW_TO_READ_ONLY.format(self.path)}")
             yield
 
     def _refuse_if_closed(self) -> None:
@@ -400,6 +448,12 @@ def _close(writing: Writing, opened: Index, gate: files.Gate, process: int) -> N
     finally:
         opened.close()  # without the gate where there is none: the folder is gone, or can't be written to
         gate.close()
+
+
+def _tell_unwritable(path: Path) -> None:
+    reason = unwritable(path)
+    if reason:
+        warn_caller(f"{reason}: it is read, but keeps no new document. {HOW_TO_READ_ONLY.format(path)}")
 
 
 def _reopen(path: Path, max_bytes: int | None, ttl_s: float | None, check: bool) -> DiskStore:  # noqa: FBT001 - pickle's call

@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import index, tables
+from late_rerank.stores.disk.copies import is_being_written
 from late_rerank.stores.disk.index import Index
-from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
 from late_rerank.stores.disk.tables import Row, Segment
 from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
@@ -27,10 +28,13 @@ class Problem:
     Attributes:
         where: File, and byte where that is known.
         reason: What is wrong there.
+        remedy: What mends it: "rebuild" the index, "compact" the store, or "remove" the file from the folder; "" where a
+            published store must be published again.
     """
 
     where: str
     reason: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class VerifyReport:
 
 def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyReport:
     """Compare each record with its checksum, and the index with the records."""
-    problems = [Problem(index.NAME, reason) for reason in opened.problems()]
+    problems = [Problem(index.NAME, reason, "rebuild") for reason in opened.problems()]
     segments = opened.segments()
     spaces = dict(opened.spaces())  # after the segments, or those of a space that is made just now would have none
     n_records = n_documents = 0
@@ -62,8 +66,8 @@ def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyRepo
         n_records += check.n_records
         n_documents += check.n_documents
     problems += [
-        Problem(path.name, "no segment of the index: a leftover, or the index is older than it")
-        for path in _strangers(folder, opened)
+        Problem(path.name, "no segment of the index: a leftover, or the index is older than it", remedy)
+        for path, remedy in _strangers(folder, opened)
     ]
     return VerifyReport(len(segments), n_records, n_documents, problems)
 
@@ -89,7 +93,8 @@ class _SegmentCheck:
         self._path = path_of(folder, segment.id)
         self._segment = segment
         self._space = space
-        self._rows = {row.offset: row for row in rows if row.offset < segment.size}
+        may_grow = is_being_written(folder, segment)
+        self._rows = {row.offset: row for row in rows if row.offset < segment.size or not may_grow}
         self.n_records = 0
         self.n_documents = 0
 
@@ -100,16 +105,19 @@ class _SegmentCheck:
         try:
             mapping = Mapping(self._path)
         except (OSError, StoreFormatError) as error:
-            yield Problem(self._path.name, str(error))
+            yield Problem(self._path.name, str(error), "compact")
             return
         header = mapping.header
         if (header.id, header.space) != (self._segment.id, self._space):
-            yield Problem(self._path.name, f"its header says segment {header.id} of {header.space}, the index {self._space}")
+            said = f"its header says segment {header.id} of {header.space}, the index {self._space}"
+            yield Problem(self._path.name, said, "rebuild")
         if len(mapping.bytes) < self._segment.size:
-            yield Problem(self._path.name, f"has {len(mapping.bytes)} bytes of {self._segment.size}")
+            yield Problem(self._path.name, f"has {len(mapping.bytes)} bytes of {self._segment.size}", "compact")
         yield from self._record_problems(mapping)
         for offset, row in sorted(self._rows.items()):
-            yield self._at(offset, f"the index finds {row.key.hex()} here, but no such record is whole")
+            is_beyond = offset >= self._segment.size
+            said = f"the index finds {row.key.hex()} here, but no such record is whole"
+            yield self._at(offset, said, "rebuild" if is_beyond else "compact")
         if self._segment.state in (tables.SEALED, tables.FULL):
             seal = checked_header(mapping.bytes, self._segment.size)
             if seal is None or not seal.flags & SEAL or any(seal.key):
@@ -125,18 +133,23 @@ class _SegmentCheck:
             if row is None:
                 continue  # replaced, deleted or never found
             if row != row_of(header, self._segment.id, offset):
-                yield self._at(offset, f"the index says {row}, the record {header}")
+                yield self._at(offset, f"the index says {row}, the record {header}", "rebuild")
             elif not header.flags & TOMBSTONE:
                 self.n_documents += 1
 
-    def _at(self, offset: int, reason: str) -> Problem:
-        return Problem(f"{self._path.name} at byte {offset}", reason)
+    def _at(self, offset: int, reason: str, remedy: str = "compact") -> Problem:
+        return Problem(f"{self._path.name} at byte {offset}", reason, remedy)
 
 
-def _strangers(folder: Path, opened: Index) -> list[Path]:
+def _strangers(folder: Path, opened: Index) -> list[tuple[Path, str]]:
+    """Files that are no segment of the index, and what to do about each."""
     paths = sorted((folder / "segments").iterdir())
     known = {path_of(folder, segment.id).name for segment in opened.segments(with_dead=True)}
     unknown = [path for path in paths if path.name not in known]
-    with suppress(FileNotFoundError):
-        return [path for path in unknown if path.stat()]
-    return []
+    return [(path, "rebuild" if _is_segment(path) else "remove") for path in unknown if path.exists()]
+
+
+def _is_segment(path: Path) -> bool:
+    with suppress(OSError, StoreFormatError):
+        return Mapping(path).header.id == number_of(path)
+    return False

@@ -13,7 +13,7 @@ from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
 from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
-from late_rerank.stores.record import HEADER_BYTES, TOMBSTONE, Header, Records, pack_marks, read_headers
+from late_rerank.stores.record import HEADER_BYTES, SEAL, TOMBSTONE, Header, Records, checked_header, pack_marks, read_headers
 
 # How often a space may be dropped by others while something is put into it.
 _TRIES = 20
@@ -218,8 +218,10 @@ class Writing:
 
     def _reopen(self, segment: Segment, space: str) -> SegmentWriter | None:
         with suppress(StoreFormatError, FileNotFoundError):
-            header = Mapping(path_of(self._folder, segment.id)).header
-            if (header.id, header.space) == (segment.id, space):
+            mapping = Mapping(path_of(self._folder, segment.id))
+            header, seal = mapping.header, checked_header(mapping.bytes, segment.size)
+            # Without its seal the index is older than the segment: what lies there may be acknowledged documents.
+            if (header.id, header.space) == (segment.id, space) and seal is not None and seal.flags & SEAL:
                 return SegmentWriter.resume(self._folder, segment.id, segment.space, segment.size)
         return None
 
@@ -262,6 +264,7 @@ class Writing:
             if writer is None:
                 return
             try:
+                self._refuse_if_torn(current)
                 if not current.size:
                     writer.path.unlink()  # first: a file without a row nobody would remove
                     self._drop_row(segment.id)
@@ -274,6 +277,18 @@ class Writing:
                     tables.set_state(changes, current.id, tables.FULL)
             finally:
                 writer.close()
+
+    def _refuse_if_torn(self, segment: Segment) -> None:
+        """See to it that nothing is overwritten that the index points at.
+
+        Raises:
+            StoreFormatError: It points beyond the end that it knows. It was copied, or put back, while the store was written.
+        """
+        if self._index.end_of(segment.id) > segment.size:
+            raise StoreFormatError(
+                f"the index of {self._folder} doesn't belong to its segments: it points beyond segment {segment.id}. "
+                f"Make it again: late-rerank store rebuild {self._folder}"
+            )
 
     def _drop_row(self, segment_id: int) -> None:
         with self._index.changing() as changes:

@@ -1,0 +1,167 @@
+"""A store -> a copy of it as it was at one moment, whole, that can be used in its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from late_rerank.errors import StoreError
+from late_rerank.stores.disk import copies, files, format_file, index, tables
+from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.record import SEAL, pack_marks
+from late_rerank.types import Bytes
+from late_rerank.warn import warn_caller
+
+_CHUNK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What was copied.
+
+    Attributes:
+        n_documents: Documents that the copy finds.
+        n_segments: Segments.
+        size_bytes: Of segments and index.
+        n_damaged: Places where a record was damaged already; they were copied as they are.
+    """
+
+    n_documents: int
+    n_segments: int
+    size_bytes: int
+    n_damaged: int
+
+
+def backup(store: Path, opened: Index, gate: files.Gate, folder: Path, *, progress: bool) -> BackupReport:
+    """Copy a store to `folder`, as of now; others may write to it meanwhile. Every record is checked on the way.
+
+    Raises:
+        ValueError: The folder holds something, or lies within the store.
+        StoreError: Another process copies to that folder.
+        OSError: The disk is full, or failed; nothing is left behind.
+    """
+    target = folder.absolute()
+    _refuse(store, target)
+    files.make_folder(target.parent)
+    scratch = target.with_name(f".{target.name}.partial")
+    with ExitStack() as held:
+        held.enter_context(_taken(scratch))
+        (scratch / "segments").mkdir()
+        with gate.held():
+            # Who removes a segment marks it dead first, under the gate: all of these are there, and stay readable once mapped.
+            snapshot = held.enter_context(opened.unchanging())
+            mapped = _mapped(store, snapshot)
+        report = _copy(snapshot, store, mapped, scratch, progress=progress)
+        files.replace(scratch / format_file.NAME, (store / format_file.NAME).read_text(encoding="utf-8"))
+        copies.write_mark(scratch, checked=not report.n_damaged)
+        for made in (scratch / "segments", scratch):
+            files.sync_folder(made)
+        scratch.rename(target)
+        files.sync_folder(target.parent)
+    if report.n_damaged:
+        warn_caller(f"{store} is damaged in {report.n_damaged} places, and so is its copy: late-rerank store verify {folder}")
+    return report
+
+
+def _refuse(store: Path, target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there and not empty; name a new folder for the backup")
+    if store.resolve() in (target.resolve(), *target.resolve().parents):
+        raise ValueError(f"{target} lies within the store {store}; name a folder beside it")
+
+
+@contextmanager
+def _taken(scratch: Path) -> Iterator[None]:
+    """Hold the scratch folder, empty; what a process that died left there goes first, and so does ours if it isn't renamed.
+
+    The folder itself is locked: the lock goes with it when it is renamed, and another process then finds no folder there.
+    """
+    scratch.mkdir(exist_ok=True)
+    fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+    if not files.try_lock(fd) or not _is_at(fd, scratch):
+        os.close(fd)
+        raise StoreError(f"another process makes a backup in {scratch}; wait for it, or name another folder")
+    try:
+        for left in scratch.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+    finally:
+        if _is_at(fd, scratch):
+            shutil.rmtree(scratch, ignore_errors=True)
+        os.close(fd)
+
+
+def _is_at(fd: int, folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(fd), folder.stat())
+    return False
+
+
+def _mapped(store: Path, snapshot: Index) -> dict[int, Mapping]:
+    mapped = {}
+    for segment in snapshot.segments():
+        if segment.size:  # else it is being made, or whoever made it died
+            with suppress(FileNotFoundError):  # lost: its documents are missing in the copy as they are here
+                mapped[segment.id] = Mapping(path_of(store, segment.id))
+    return mapped
+
+
+def _copy(snapshot: Index, store: Path, mapped: dict[int, Mapping], scratch: Path, *, progress: bool) -> BackupReport:
+    segments = [segment for segment in snapshot.segments() if segment.id in mapped]
+    n_bytes = sum(segment.size for segment in segments)
+    n_damaged = 0
+    with tqdm(total=n_bytes, unit="B", unit_scale=True, desc="Copying", disable=None if progress else True) as bar:
+        for segment in segments:
+            n_damaged += _copy_segment(store, scratch, segment.id, mapped[segment.id], segment.size, bar)
+    size_bytes = n_bytes + _copy_index(snapshot, scratch / index.NAME, sorted(mapped))
+    n_documents = sum(segment.n_live for segment in segments)
+    return BackupReport(n_documents, len(segments), size_bytes, n_damaged)
+
+
+def _copy_segment(store: Path, scratch: Path, number: int, mapping: Mapping, size: int, bar: Any) -> int:
+    """Copy the committed records and end them with a seal; returns the number of damaged places."""
+    path = path_of(scratch, number)
+    with path.open("xb") as file:
+        _write(file.fileno(), mapping.bytes[:size], bar)
+        mark = pack_marks([bytes(16)], flag=SEAL, sequence=0, stored_at=0)
+        files.write_at(file.fileno(), mark.bytes.data, size)
+        files.sync(file.fileno())
+    with suppress(OSError):
+        used = path_of(store, number).stat().st_mtime
+        os.utime(path, (used, used))  # a copy is evicted in the same order
+    end = min(size, len(mapping.bytes))
+    return sum(header is None for _, header in walk(mapping.bytes, mapping.header.size, end)) + (end < size)
+
+
+def _write(fd: int, whole: Bytes, bar: Any) -> None:
+    for start in range(0, len(whole), _CHUNK_BYTES):
+        part = whole[start : start + _CHUNK_BYTES]
+        files.write_at(fd, part.data, start)
+        bar.update(len(part))
+
+
+def _copy_index(snapshot: Index, path: Path, segment_ids: list[int]) -> int:
+    """Copy the index as the snapshot sees it; returns its size. In the copy nobody writes any segment."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        snapshot.copy_to(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        known = ",".join(map(str, segment_ids)) or "NULL"
+        connection.execute(f"DELETE FROM record WHERE segment NOT IN ({known})")
+        connection.execute(f"DELETE FROM segment WHERE id NOT IN ({known})")
+        connection.execute("DELETE FROM space WHERE name IS NULL AND id NOT IN (SELECT space FROM segment)")
+        connection.execute(f"UPDATE segment SET state = '{tables.FULL}' WHERE state != '{tables.SEALED}'")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return path.stat().st_size
