@@ -7,27 +7,42 @@ from functools import lru_cache
 
 import regex
 
-# Letters, digits and marks make a word, in any script, with the joiners that stand between them: Hindi's vowels are marks, and
-# Persian writes a non-joiner within a word. Scripts that put no spaces between words have no such words: there each character
+# Letters, digits and marks make a word, in any script, with the joiners and invisible signs that stand between them: Hindi's
+# vowels are marks, and Persian writes a non-joiner within a word. A zero-width space ends a word.
+# Scripts that put no spaces between words (lb=SA: Thai, Lao, Khmer, Burmese, Tai) have no such words: there each character
 # stands on its own. Their digits make numbers, as everywhere.
-_UNSPACED = r"[[\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]&&[\p{L}\p{Nl}]]"
-_LETTER = rf"[[\p{{L}}\p{{N}}_]--{_UNSPACED}]"
-_GOES_ON = rf"[[\p{{L}}\p{{N}}\p{{M}}_\u00ad\u200c\u200d\u2060\ufeff]--{_UNSPACED}]"
-_WORD = regex.compile(rf"(?V1){_LETTER}{_GOES_ON}*+|(?={_UNSPACED})\X")
-_IS_UNSPACED = regex.compile(rf"(?V1){_UNSPACED}")
-_CHARACTER = regex.compile(r"\X")
+_SCRIPTS = r"\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{sc=Yi}\p{sc=Tangut}\p{sc=Nushu}\p{sc=Javanese}\p{sc=Balinese}"
+_NO_BEGINNING = r"[\p{DI}\p{gcb=EX}\p{gcb=SM}]"  # what extends a character, so that words begin and end where characters do
+_UNSPACED = rf"[[{_SCRIPTS}\p{{lb=SA}}]&&[\p{{L}}\p{{Nl}}]--{_NO_BEGINNING}]"
+_LETTER = rf"[[\p{{L}}\p{{N}}_]--{_UNSPACED}--{_NO_BEGINNING}]"
+_GOES_ON = rf"[{_LETTER}||[[\p{{M}}\p{{gcb=ZWJ}}||{_NO_BEGINNING}]--[\u200b\p{{Cn}}]]]"
+_BEFORE = r"[\p{gcb=PP}--\p{L}]{,3}+"  # Arabic's sign for numbers belongs to the digit after it; few, or a run costs its square
+_WORD = regex.compile(rf"(?V1){_BEFORE}(?:{_LETTER}{_GOES_ON}*+|(?={_UNSPACED})\X(?:(?=\p{{M}})\X)*+)")
+_IS_UNSPACED = regex.compile(rf"(?V1){_BEFORE}{_UNSPACED}")
+# Flags are matched first: \X counts the letters before each, so that a run of flags costs its square.
+_CHARACTER = regex.compile(r"\p{RI}{2}[\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}]*+|\X")
 # White space, controls, what shows nothing by definition, half surrogates, marks on nothing, and Braille's empty cell.
-_INVISIBLE = regex.compile(r"[\s\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800]*+")
-# Vowels and other signs that Arabic and Hebrew mostly leave out, so that a question rarely has them; Arabic's stretcher; and
-# the dot that lowering Turkish's capital puts on an i that has one.
+_INVISIBLE = regex.compile(r"[\s\p{Cc}[\p{Cf}--\p{gcb=PP}]\p{Cs}\p{M}\p{DI}\u2800]*+", regex.V1)
+# In decomposed text: vowels and other signs that Arabic and Hebrew mostly leave out, so that a question rarely has them;
+# Arabic's stretcher; enclosing circles; the dot that lowering Turkish's capital puts on an i that has one.
 _LEFT_OUT = regex.compile(
-    r"(?<=i)\u0307|[\p{Default_Ignorable_Code_Point}\p{Cs}\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
-    r"\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]+"
+    r"(?<=i)\u0307|[\p{DI}\p{Cs}\p{Me}\U0001f3fb-\U0001f3ff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+    r"\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08ca-\u08e1"
+    r"\u08e3-\u08ff]+"
 )
-# Greek capitals have no accent, so that it can't tell a word in capitals from the same in small letters.
-_UNACCENTED = str.maketrans(
-    "\u03ac\u03ad\u03ae\u03af\u03cc\u03cd\u03ce\u0390\u03b0", "\u03b1\u03b5\u03b7\u03b9\u03bf\u03c5\u03c9\u03ca\u03cb"
-)
+# Greek capitals have no accents, so that they can't tell a word in capitals from the same in small letters.
+_GREEK_ACCENTS = regex.compile(r"(?<=\p{Greek})\p{Mn}+")
+_DIGIT = regex.compile(r"[\p{Nd}--[0-9]]", regex.V1)
+# Letters that writers and keyboards take for one: Russian's e with dots, mostly written without; Romanian's comma and cedilla;
+# Yiddish's pairs of letters; Persian's and Urdu's kaf, yeh and heh beside Arabic's; a hamza or madda on nothing that has one.
+_ALIKE = {
+    **str.maketrans(
+        "\u0451\u0219\u021b\u06a9\u06cc\u0649\u06c1\u06c0\u06c2", "\u0435\u015f\u0163\u0643\u064a\u064a\u0647\u0647\u0647"
+    ),
+    **str.maketrans({"\u05f0": "\u05d5\u05d5", "\u05f1": "\u05d5\u05d9", "\u05f2": "\u05d9\u05d9"}),
+    **dict.fromkeys((0x653, 0x654, 0x655)),
+}
+_PERSIAN = str.maketrans("\u0643\u064a", "\u06a9\u06cc")
 _DOTTED = str.maketrans({"\u0130": "i", "\u0131": "i"})
 _DOTLESS = str.maketrans({"I": "\u0131", "\u0130": "i"})
 _TURKIC = ("turkish", "azerbaijani")
@@ -70,25 +85,32 @@ def folded(word: str, language: str | None = None) -> str:
     """Give the form in which words are looked for: one for all ways to write the word.
 
     These make no difference: case; composed or not (NFC, NFD); compatible forms (full width, ligatures, presentation forms);
-    another script's digits; invisible characters; vowel signs that Arabic and Hebrew mostly leave out; Greek accents. All
-    other marks stay: Hindi's vowels, French accents.
+    another script's digits; invisible characters; vowel signs that Arabic and Hebrew mostly leave out; Greek accents; letters
+    that keyboards take for one another (Persian's and Arabic's kaf). All other marks stay: Hindi's vowels, French accents.
 
     Args:
         word: A word of `word_spans`, or words.
-        language: "turkish" and "azerbaijani" keep the dotted and the dotless i apart; every other folds them into one.
+        language: As a Snowball stemmer is called, which then finds the form that it expects. "turkish" and "azerbaijani" keep
+            the dotted and the dotless i apart; every other folds them into one.
+
+    Returns:
+        In NFKC; empty where the word shows nothing. Folding it again changes nothing.
     """
     if word.isascii():
         return word.translate(_DOTLESS).lower() if language in _TURKIC and "I" in word else word.lower()
+    if language == "persian":  # its stemmer tells prefixes by the non-joiner after them
+        return "\u200c".join(_folded(part).translate(_PERSIAN) for part in word.split("\u200c"))
     return _folded(word, language in _TURKIC)
 
 
 @lru_cache(maxsize=2**16)
-def _folded(word: str, keeps_dots: bool) -> str:  # noqa: FBT001
+def _folded(word: str, keeps_dots: bool = False) -> str:  # noqa: FBT001, FBT002
     word = unicodedata.normalize("NFKC", word).translate(_DOTLESS if keeps_dots else _DOTTED).casefold()
-    word = _LEFT_OUT.sub("", unicodedata.normalize("NFKC", word)).translate(_UNACCENTED)
-    return "".join(map(_digit, word)) if not word.isalpha() else word
+    word = _GREEK_ACCENTS.sub("", _LEFT_OUT.sub("", unicodedata.normalize("NFKD", word)))
+    word = unicodedata.normalize("NFKC", word).translate(_ALIKE)
+    return str(_DIGIT.sub(_digit, word))
 
 
-def _digit(character: str) -> str:
-    value = unicodedata.decimal(character, None)
-    return character if value is None else str(value)
+def _digit(found: regex.Match[str]) -> str:
+    """The ASCII digit of the same value; the digit itself where Python's Unicode is older than regex's."""
+    return str(unicodedata.decimal(found.group(), found.group()))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from late_rerank.errors import MissingDependencyError, StoreFormatError
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
-from late_rerank.retrieve.words import word_splitter
+from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
 from late_rerank.types import Candidate, as_candidates
 
 EngineName = Literal["rank-bm25", "bm25s"]
@@ -77,13 +77,13 @@ class BM25Retriever:
             TypeError: A document's metadata is no JSON.
         """
         with saving(Path(path)) as folder:
-            save_documents(folder, self.documents, "bm25", self._settings)
+            save_documents(folder, self.documents, "bm25", {**self._settings, "words": WORDS_VERSION})
             if self._index is not None:
                 self._index.save(folder)
 
     @classmethod
     def load(cls, path: str | Path) -> BM25Retriever:
-        """What `save` wrote.
+        """What `save` wrote. Where another version of ours split texts into words by other rules, they are split anew.
 
         Raises:
             FileNotFoundError: The folder holds no saved retriever.
@@ -91,10 +91,13 @@ class BM25Retriever:
             MissingDependencyError: It was saved with bm25s, which is not installed.
         """
         documents, settings = load_documents(Path(path), "bm25")
+        version = settings.pop("words", 1)
         try:
             retriever = cls([], **settings)
         except TypeError as error:
             raise StoreFormatError(f"{path}/retriever.json has settings that are none: {settings}") from error
+        if version != WORDS_VERSION:
+            return cls(documents, **settings)
         retriever.documents = documents
         if any(retriever._words(document.text) for document in documents):
             retriever._index = retriever._kind.load(Path(path), len(documents), settings["k1"], settings["b"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -11,6 +12,9 @@ from threading import Lock
 import snowballstemmer
 
 from late_rerank.words import folded, is_unspaced, word_spans
+
+# Of the rules below and of `late_rerank.words`: a saved index of another version is built anew from its texts.
+WORDS_VERSION = 2
 
 # What `word_spans` finds in ASCII, of two characters or more, nine times as fast.
 _ASCII_WORD = re.compile(r"\w\w+", re.ASCII)
@@ -64,7 +68,7 @@ def word_splitter(language: str | None) -> Callable[[str], list[str]]:
     @lru_cache(maxsize=2**17)
     def stem(word: str) -> str:
         with lock:  # the stemmer keeps its state in itself
-            return str(stemmer.stemWord(word))
+            return str(stemmer.stemWord(word)).replace("\u200c", "")  # kept for the Persian one
 
     return lambda text: [stem(word) for word in _words(text, language) if word not in stop_words]
 
@@ -74,6 +78,8 @@ def _words(text: str, language: str | None) -> list[str]:
         return _ASCII_WORD.findall(text.lower())
     if text.isascii():
         return [folded(word, language) for word in _ASCII_WORD.findall(text)]
+    # Normalised as a whole: some signs (kg, a telephone, a company) stand for letters, and for several words.
+    text = unicodedata.normalize("NFKC", text)
     return [word for found in _spaced_words(text) if _counts(word := folded(found, language))]
 
 

@@ -1,14 +1,19 @@
+# ruff: noqa: RUF001 - letters of other scripts are among what is tested
+
 import json
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import snowballstemmer
 
 from late_rerank import Candidate
 from late_rerank.errors import MissingDependencyError, StoreFormatError
 from late_rerank.retrieve import BM25Retriever, HybridRetriever
 from late_rerank.retrieve.base import best
+from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
 
 DOCUMENTS = [
     Candidate("The runner was running in the rain", "run", None, {"n": 1}),
@@ -39,6 +44,31 @@ class TestBM25:
 
         assert loaded.retrieve("rain in spain", 4) == retriever.retrieve("rain in spain", 4)
         assert loaded.documents == retriever.documents
+
+    @pytest.mark.parametrize("language", ["english", None, "hindi"])
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [("दिल्ली", 2), ("ঢাকা", 3), ("القران", 4), ("ספר", 5), ("ភាសាខ្មែរ", 6), ("ＤＥＬＨＩ", 7), ("株式会社", 8)],
+    )
+    def test_words_with_marks_and_of_any_script_are_found(self, engine, language, query, expected):
+        documents = ["मुंबई समुद्र के किनारे है।", "पेरिस फ्रांस में है।", "दिल्ली में लाल किला है।", "ঢাকা বাংলাদেশের রাজধানী।", "الْقُرْانُ الْكَرِيمُ"]
+        documents += ["סֵפֶר בְּרֵאשִׁית", "ខ្ញុំរៀនភាសាខ្មែរ", "delhi is a city", "㍿ドコモ"]
+        top = BM25Retriever(documents, engine=engine, language=language).retrieve(query, k=1)[0]
+
+        assert (top.text, top.score > 0) == (documents[expected], True)
+
+    def test_an_index_of_older_rules_is_built_anew_from_its_texts(self, engine, tmp_path):
+        documents = ["पेरिस फ्रांस में है।", "दिल्ली में लाल किला है।", "rain"]
+        BM25Retriever(documents, engine=engine, language=None).save(tmp_path)
+        header = json.loads((tmp_path / "retriever.json").read_text())
+        del header["settings"]["words"]  # as versions up to 0.3 wrote it, with the words that they took
+        (tmp_path / "retriever.json").write_text(json.dumps(header))
+        (tmp_path / "words.jsonl").write_text("[]\n[]\n" + '["rain"]\n')
+        loaded = BM25Retriever.load(tmp_path)
+
+        assert (loaded.retrieve("दिल्ली", 1)[0].text, loaded.retrieve("दिल्ली", 1)[0].score > 0) == (documents[1], True)
+        loaded.save(tmp_path)
+        assert json.loads((tmp_path / "retriever.json").read_text())["settings"]["words"] == WORDS_VERSION
 
     def test_an_empty_retriever_can_be_saved(self, engine, tmp_path):
         BM25Retriever([], engine=engine).save(tmp_path)
@@ -138,6 +168,51 @@ class TestBM25:
         (tmp_path / "retriever.json").write_text(json.dumps({**header, "n_documents": 3}))
         with pytest.raises(StoreFormatError, match="'n_documents': 3"):
             BM25Retriever.load(tmp_path)
+
+
+class TestWords:
+    def test_lists_of_words(self):
+        words = word_splitter(None)
+
+        assert words("Straße 12 a é \u0301 C++") == ["strasse", "12"]
+        assert words("日本語 の本") == ["日本", "本語", "の本"]
+        assert words("ﾊﾟｿ") == words("パソ") == ["パソ"]
+        assert words("한 국어") == ["한", "국어"]
+        assert words("बिहार की") == ["बिहार", "की"]
+        assert words("ﷺ") == ["صلي", "الله", "عليه", "وسلم"]
+        assert words("5㎏ \u200b\ufeff \ud800") == ["5kg"]
+        assert words("") == words("👍 ... \x00") == []
+
+    @pytest.mark.parametrize("language", [None, *snowballstemmer.algorithms()])
+    def test_decomposed_text_has_the_same_words_in_every_language(self, language):
+        text = (
+            "Der Häuser Straße, instituţii instituții, évènements, książki, žmonės, İstanbul'da ışıklar, σπίτια προϊόντα, "
+            "ёлки, القُرآنُ كتابٌ أحمد, می\u200cخواهم کتاب\u200cها, ײִדיש ביכער, लड़कियों क़लम नेपालको, "
+            "தமிழில், գրքեր և, naïve façade coöperate"
+        )
+        split = word_splitter(language)
+
+        assert split(unicodedata.normalize("NFD", text)) == split(unicodedata.normalize("NFC", text))
+
+    @pytest.mark.parametrize(
+        ("language", "one", "other"),
+        [
+            ("russian", "ёлки", "елка"),
+            ("greek", "ΣΠΙΤΙΑ", "σπίτι"),
+            ("arabic", "كِتَابٌ", "الكتاب"),
+            ("hindi", "भाषाओं", "भाषा"),
+            ("turkish", "IŞIKLAR", "ışık"),
+            ("romanian", "instituţii", "instituție"),
+            ("persian", "کتاب\u200cهای", "كتاب"),
+            ("persian", "می\u200cخواهم", "می\u200cخواه"),
+            ("german", "STRASSEN", "Straße"),
+            ("tamil", "தமிழில்", "தமிழ்"),
+        ],
+    )
+    def test_stemmers_know_folded_words(self, language, one, other):
+        split = word_splitter(language)
+
+        assert split(one) == split(other)
 
 
 class Fixed:
