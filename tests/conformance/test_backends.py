@@ -1,6 +1,7 @@
 """Engines that run a model instead of torch: the same vectors, whatever checkpoint, thread or folder."""
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -109,6 +110,18 @@ class TestVectors:
             for ours, theirs in zip(found, alone, strict=True):
                 np.testing.assert_array_equal(ours[0], theirs[0])
                 np.testing.assert_array_equal(ours[1], theirs[1])
+
+    @pytest.mark.parametrize("kind", ["document", "query"])
+    def test_they_are_the_same_in_any_company(self, kind, engine):
+        words, chance = " ".join(TEXTS).split(), random.Random(5)
+        texts = [" ".join(chance.choices(words, k=chance.randint(1, 60))) for _ in range(24)]
+        encode = engine.encode_query if kind == "query" else engine.encode_document
+        alone = [encode([text]).values for text in texts]
+        for _ in range(3):
+            chosen = chance.sample(range(len(texts)), 17)
+            together = encode([texts[i] for i in chosen])
+            # float32's own sums may differ in the last bits; bfloat16's differed by .01.
+            np.testing.assert_allclose(together.values, np.concatenate([alone[i] for i in chosen]), rtol=0, atol=1e-6)
 
     def test_tokens_stand_row_for_row_with_them(self, engine):
         assert len(engine.tokens(QUERY, "query")) == len(engine.encode_query([QUERY]).values)

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates
+from late_rerank.encode.backends.backbone import EngineBackbone, HiddenStates, Run
 from late_rerank.encode.backends.kept import converted
 from late_rerank.encode.backends.names import check_backend, installed_engines
 from late_rerank.encode.backends.own import OwnEngine
+from late_rerank.encode.backends.widths import steady
 from late_rerank.encode.loading import quiet_loading
 from late_rerank.encode.pooling import pools
 from late_rerank.types import F32
@@ -110,11 +111,16 @@ def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32])
         folder = converted(f"{fingerprint}-{name}-{engine.VERSION}", convert)
     # Which tokens a pooling model merges, may turn on a vector's last digits.
     for precision in (_EXACT,) if pools(model) else engine.precisions():
-        model[0].model = EngineBackbone(original.config, OwnEngine(partial(engine.load, folder, FEW_TOKENS, precision)))
+        run: Run = OwnEngine(partial(engine.load, folder, FEW_TOKENS, precision))
+        note = ""
+        if precision != _EXACT:
+            run, multiple = steady(run, original.config)
+            note = "" if multiple else "; on this processor vectors depend a little on a batch's width"
+        model[0].model = EngineBackbone(original.config, run)
         ours = try_out()
         cosine = float((ours * theirs).sum(axis=1).min()) if ours.shape == theirs.shape else 0.0
         if cosine >= LEAST_TRIED:
-            return Backend(name, precision, cosine, f"installed, with a token cosine of {cosine:.5f} to torch")
+            return Backend(name, precision, cosine, f"installed, with a token cosine of {cosine:.5f} to torch{note}")
     raise _UnfitError(f"its token vectors have a cosine of {cosine:.5f} to torch's, less than {LEAST_TRIED}")
 
 
