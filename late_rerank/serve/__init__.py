@@ -1,6 +1,7 @@
 """A Reranker over HTTP: requests of rerank clients in, their answers out; a page to try it on. Needs the extra `server`.
 
 bodies      what clients send
+json_text   JSON with lone surrogates and NaN, in and out
 dialects    a client's request -> a Question; a Ranking -> what that client reads; errors as it knows them
 gathering   questions that arrive together -> rankings, in few threads; the event loop never waits
 ranking     the threads' side of it: batches, deadlines, errors that are one request's

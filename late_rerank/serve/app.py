@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import explain
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.serve import bodies
+from late_rerank.serve import bodies, json_text
 from late_rerank.serve.access import ApiKeys
 from late_rerank.serve.dialects import (
     DOCUMENTS,
@@ -182,8 +181,10 @@ class _Server:
             order=asked.order,
             compress=asked.compress,
         )
-        context = await self._work(request, pack)
-        return _json({"model": self._loader.ready.name, **context.to_dict(), "meta": meta(ranking)})
+        told = (await self._work(request, pack)).to_dict()
+        for part in (*told["parts"], *told["dropped"]):
+            part["id"] = bodies.id_of(asked.documents[part["index"]])  # a Candidate's is a str, whatever was sent
+        return _json({"model": self._loader.ready.name, **told, "meta": meta(ranking)})
 
     async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
@@ -259,4 +260,4 @@ def _explained(reranker: Reranker, asked: bodies.ExplainBody) -> dict[str, Any]:
 
 
 def _json(value: Any) -> Response:
-    return Response(json.dumps(value, allow_nan=False, separators=(",", ":")), media_type="application/json")
+    return Response(json_text.dumps(value), media_type="application/json")

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, FailFast, Field, StringConstraints, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
+
+from late_rerank.types import RankedDocument
 
 # Of one list in a body, whatever the server's own limit: what is beyond it isn't looked at one by one. And the first mistake in
 # one ends the looking: a body holds millions of them in a few megabytes.
@@ -28,7 +40,21 @@ class DocumentBody(_Body):
     model_config = ConfigDict(extra="allow")
 
     text: str | None = None
-    id: str | int | None = None
+    id: Any = None
+    _sent: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """All that was sent, as it was sent. Not to be changed."""
+        return self._sent
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _kept_as_sent(cls, sent: Any, handler: ModelWrapValidatorHandler[DocumentBody]) -> DocumentBody:
+        # Its names alone are looked at: pydantic takes none with a lone surrogate.
+        made = handler({name: sent[name] for name in ("text", "id") if name in sent} if isinstance(sent, dict) else sent)
+        made._sent = sent if isinstance(sent, dict) else {}  # noqa: SLF001 - its own
+        return made
 
 
 Documents = Annotated[
@@ -43,7 +69,7 @@ class Shown(_Body):
     top_n: int | None = Field(
         None, ge=0, validation_alias=AliasChoices("top_n", "top_k"), description="At most so many results; 0 or null for all."
     )
-    return_documents: bool | None = Field(None, description="With each document's text, and its id if it has one.")
+    return_documents: bool | None = Field(None, description="With each document, as it was sent; of a text as its `text`.")
     raw_scores: bool | None = Field(None, description="MaxSim instead of relevance from 0 to 1.")
     use_activation: bool | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
 
@@ -51,6 +77,10 @@ class Shown(_Body):
     def is_raw(self) -> bool:
         """Whether scores are MaxSim."""
         return bool(self.raw_scores) or self.use_activation is False
+
+    def shown(self, document: RankedDocument) -> dict[str, Any]:
+        """Give a document as a result holds it."""
+        return {"text": document.text} | ({} if document.id is None else {"id": document.id})
 
 
 class RerankBody(Shown):
@@ -69,8 +99,14 @@ class RerankBody(Shown):
     def _documents_have_text(self) -> RerankBody:
         for i, document in enumerate(self.documents):
             if isinstance(document, DocumentBody) and text_of(document, self.rank_fields) is None:
-                raise ValueError(f"document {i} has no text")
+                read = "its rank_fields" if self.rank_fields else '"text", and no rank_fields are named'
+                raise ValueError(f"document {i} has no text: there is nothing in {read}")
         return self
+
+    def shown(self, document: RankedDocument) -> dict[str, Any]:
+        """Give a document as it was sent, which is what Cohere and Jina do: each field, of its own type."""
+        sent = self.documents[document.index]
+        return {"text": sent} if isinstance(sent, str) else sent.sent
 
 
 class TextsBody(_Body):
@@ -115,7 +151,7 @@ class SearchBody(_Body):
     """A question to one of the server's own folders."""
 
     query: Query
-    folder: Annotated[str, StringConstraints(max_length=200)]
+    folder: str
     k: int = Field(100, ge=1, le=1000)
     top_n: int = Field(10, ge=1, le=1000)
 
@@ -126,6 +162,14 @@ def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) 
         return document
     if rank_fields is None and document.text is not None:
         return document.text
-    known: dict[str, Any] = {"text": document.text, **(document.model_extra or {})}
-    named = {name: known[name] for name in rank_fields or () if known.get(name) is not None}
+    named = {name: document.sent[name] for name in rank_fields or () if _says_something(document.sent.get(name))}
     return "\n".join(f"{name}: {value}" for name, value in named.items()) or document.text
+
+
+def id_of(document: str | DocumentBody) -> Any:
+    """Give a document's id as it was sent, of whatever type; None if there is none."""
+    return None if isinstance(document, str) else document.id
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from late_rerank.serve import json_text
 from late_rerank.serve.bodies import DocumentBody, RerankBody, Shown, TextsBody, text_of
 from late_rerank.serve.limits import Limits
 from late_rerank.types import Candidate, RankedDocument, Ranking
@@ -100,7 +101,7 @@ class DocumentsDialect:
         for document in ranking[: asked.top_n or None]:
             result: dict[str, Any] = {"index": document.index, "relevance_score": _score(document, raw=asked.is_raw)}
             if asked.return_documents:
-                result["document"] = {"text": document.text} | ({} if document.id is None else {"id": document.id})
+                result["document"] = asked.shown(document)
             results.append(result)
         return {
             "id": about["request_id"],
@@ -173,7 +174,7 @@ def parsed(kind: type[Body], body: bytes) -> Body:
         RequestError: 400 where it is no JSON, 422 where it is other JSON; says where, never what stood there.
     """
     try:
-        return kind.model_validate_json(body)
+        return _validated(kind, json_text.without_mark(body))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         if found[0]["type"] == "json_invalid":
@@ -183,6 +184,21 @@ def parsed(kind: type[Body], body: bytes) -> Body:
         raise RequestError(422, told + more) from None
 
 
+def _validated(kind: type[Body], body: bytes) -> Body:
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid" or not json_text.may_hold_halves(body):
+            raise
+    # pydantic's parser takes no lone surrogate.
+    try:
+        value = json_text.loads(body)
+    except ValueError as error:
+        raise RequestError(400, f"the body is no JSON: {error}") from None
+    known = {name: inner for name, inner in value.items() if name.isascii()} if isinstance(value, dict) else value
+    return kind.model_validate(known)
+
+
 def candidates_of(documents: list[str | DocumentBody], rank_fields: list[str] | None = None) -> list[str | Candidate]:
     """Documents of a request as the reranker takes them."""
     found: list[str | Candidate] = []
@@ -190,7 +206,7 @@ def candidates_of(documents: list[str | DocumentBody], rank_fields: list[str] | 
         if isinstance(document, str):
             found.append(document)
         else:
-            name = None if document.id is None else str(document.id)
+            name = str(document.id) if isinstance(document.id, (str, int, float)) else None
             found.append(Candidate(text_of(document, rank_fields) or "", id=name))
     return found
 

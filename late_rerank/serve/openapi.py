@@ -90,7 +90,7 @@ def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]
 
 
 _OBJECT = {"type": "object"}
-_DOCUMENT = _object(("text",), text=_STRING, id=_STRING)
+_DOCUMENT = _object(text=_STRING, id={})  # as it was sent
 _RESULT = _object(("index", "relevance_score"), index=_INTEGER, relevance_score=_NUMBER, document=_DOCUMENT)
 _META = _object(degraded=_BOOLEAN, n_unscored=_INTEGER, query_truncated=_BOOLEAN, cache=_OBJECT, timings_ms=_OBJECT)
 _RESULTS = _object(

@@ -69,6 +69,65 @@ def expected(n=None):
     return [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(QUESTION["query"], DOCUMENTS, top_k=n)]
 
 
+def posted(url, value):
+    """As JavaScript and Python's json write it: ASCII, with escapes. httpx can't send half an emoji."""
+    return httpx.post(url, content=json.dumps(value), headers={"content-type": "application/json"})
+
+
+class TestOddText:
+    """Half emoji as JavaScript sends them, NUL, NaN and marks: one odd document never refuses a request."""
+
+    TEXTS = ("a chunk cut within an emoji \ud83d", "cats sleep", "\ude00 cats \x00\ud83d\ud83d\ude00", "\ud83d", "\x00")
+
+    @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+    @pytest.mark.parametrize("query", ["cats", "cats \udfff"])
+    def test_documents_with_half_emoji_are_ranked_and_come_back(self, url, path, query):
+        asked = {"query": query, "documents": self.TEXTS, "return_documents": True, "\ud83d": "\ud83d"}
+        answer = posted(url + path, asked)
+        assert answer.status_code == 200
+        assert answer.content.isascii()
+        found = answer.json()["results"]
+        expected = [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(query, self.TEXTS)]
+        assert [(r["index"], r["relevance_score"]) for r in found] == expected
+        assert {r["index"]: r["document"]["text"] for r in found} == dict(enumerate(json.loads(json.dumps(self.TEXTS))))
+
+    def test_texts_clients_get_them_too(self, url):
+        found = posted(f"{url}/rerank", {"query": "cats", "texts": self.TEXTS, "return_text": True})
+        assert found.status_code == 200
+        assert {r["index"]: r["text"] for r in found.json()} == dict(enumerate(json.loads(json.dumps(self.TEXTS))))
+
+    def test_they_are_indexed_packed_and_explained(self, url):
+        documents = [{"text": text, "id": i, "metadata": {"\ud83d": "\ud83d"}} for i, text in enumerate(self.TEXTS)]
+        indexed = posted(f"{url}/v1/index", {"documents": documents})
+        context = posted(f"{url}/context", {"query": "cats", "documents": documents})
+        explained = posted(f"{url}/v1/explain", {"query": "cats \ud83d", "text": "cats \ud83d"})
+        assert [answer.status_code for answer in (indexed, context, explained)] == [200] * 3
+        assert indexed.json()["n_documents"] == 5
+        told = context.json()
+        assert {part["id"] for part in told["parts"] + told["dropped"]} == set(range(5))
+
+    def test_a_question_of_half_an_emoji_is_blank(self, url):
+        answer = posted(f"{url}/rerank", {"query": "\ud83d", "documents": ["a"]})
+        assert (answer.status_code, answer.json()["message"]) == (400, "query is blank: it needs at least one word")
+
+    def test_a_folder_of_half_an_emoji_isnt_there(self, url):
+        assert posted(f"{url}/v1/search", {"query": "cats", "folder": "\ud83d"}).status_code == 404
+
+    @pytest.mark.parametrize("half", ["", "\\ud83d"])
+    def test_numbers_that_json_does_not_have_come_back_as_null(self, url, half):
+        document = '{"text": "cats' + half + '", "price": NaN, "inner": [{"at": -Infinity}, 1e999, 2.5], "n": NaN}'
+        body = '{"query": "a", "return_documents": true, "rank_fields": ["price", "text"], "documents": [' + document + "]}"
+        answer = httpx.post(f"{url}/rerank", content=body, headers={"content-type": "application/json"})
+        shown = answer.json()["results"][0]["document"]
+        assert shown == {"text": json.loads(f'"cats{half}"'), "price": None, "inner": [{"at": None}, None, 2.5], "n": None}
+
+    @pytest.mark.parametrize("half", ["", "\\ud83d"])
+    def test_a_byte_order_mark_is_passed_over_and_the_last_of_equal_names_counts(self, url, half):
+        body = '\ufeff{"query": "a", "documents": ["x"], "documents": ["b", "a' + half + '"]}'
+        answer = httpx.post(f"{url}/rerank", content=body.encode(), headers={"content-type": "application/json"})
+        assert [r["index"] for r in answer.json()["results"]] == [1, 0]
+
+
 class TestRerank:
     @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
     def test_documents_are_answered_in_an_envelope(self, url, path):
@@ -100,8 +159,22 @@ class TestRerank:
         assert {r["index"]: r["document"] for r in found["results"]} == {
             0: {"text": DOCUMENTS[0], "id": "a"},
             1: {"text": DOCUMENTS[1]},
-            2: {"text": DOCUMENTS[2], "id": "7"},
+            2: {"text": DOCUMENTS[2], "id": 7},
         }
+
+    @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+    @pytest.mark.parametrize("more", [{}, {"rank_fields": ["title", "body"]}])
+    def test_documents_come_back_with_all_that_was_sent(self, url, path, more):
+        documents = [
+            {"text": "cats", "id": 7, "title": "Cats", "url": None, "inner": {"page": 1.5, "tags": ["a", True]}},
+            {"id": {"$oid": "5f"}, "body": "sleep", "text": "rivers", "": 10**30},
+            {"title": "a cat", "text": "", "id": True, "half \ud83d": "\ud83d"},
+        ]
+        asked = {"query": "cats", "documents": documents, "return_documents": True, **more}
+        found = posted(url + path, asked)
+        assert found.status_code == 200
+        shown = {r["index"]: r["document"] for r in found.json()["results"]}
+        assert json.dumps([shown[i] for i in range(3)]) == json.dumps(documents)
 
     def test_named_fields_of_an_object_are_read(self, url):
         documents = [{"title": "rivers", "body": "run"}, {"title": "cats", "body": "sleep", "other": "x"}]
@@ -109,7 +182,9 @@ class TestRerank:
             f"{url}/v1/rerank",
             json={"query": "cats", "documents": documents, "rank_fields": ["title", "body"], "return_documents": True},
         ).json()
-        assert found["results"][0]["document"]["text"] == "title: cats\nbody: sleep"
+        assert found["results"][0]["document"] == documents[1]
+        text = Reranker(FakeEncoder()).rerank("cats", ["title: cats\nbody: sleep"])[0]
+        assert found["results"][0]["relevance_score"] == text.relevance
 
     def test_raw_scores_are_maxsim(self, url):
         scores = {d.index: d.score for d in Reranker(FakeEncoder()).rerank(QUESTION["query"], DOCUMENTS)}
@@ -186,7 +261,14 @@ class TestErrors:
             b"[]",
             b"null",
             b'{"query": "\xff\xfe", "documents": ["a"]}',
-            b'{"query": "a", "documents": ["\\ud800"]}',
+            b'{"query": "\xed\xa0\xbd", "documents": ["a"]}',
+            b'{"query": "a\\ud83d", "documents": ["\xed\xa0\xbd"]}',
+            b'{"query": "a", "documents": ["\\ud8"]}',
+            b'{"query": "a", "documents": ["\\ud83d", ]}',
+            b'["\\ud83d"]',
+            b'{"query": "a", "documents": ["\\ud83d", %s]}' % (b"[" * 900 + b"]" * 900),
+            b'{"query": "a", "documents": ["\\ud83d"' + b"[" * 100_000,
+            '{"query": "a", "documents": ["a"]}'.encode("utf-16"),
             b"[" * 100_000,
             b'{"query": "a", "documents": ' + b"[" * 100_000,
             b'{"query": "a", "documents": ["a"], "top_n": 1e999}',
@@ -194,12 +276,18 @@ class TestErrors:
             b'{"query": "a", "documents": ["a"], "max_tokens_per_doc": NaN}',
             b"\x00" * 100,
         ],
-        ids=range(12),
+        ids=range(19),
     )
     def test_what_is_no_such_json_is_refused(self, url, body):
         answer = httpx.post(f"{url}/rerank", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in (400, 422)
         assert answer.json()["message"]
+
+    @pytest.mark.parametrize("documents", [["cats", 5], ["cats", {"text": 5}], ["\ud83d", {"title": "x"}], ["\ud83d", None]])
+    def test_the_document_that_is_none_is_named(self, url, documents):
+        answer = posted(f"{url}/rerank", {"query": "a", "documents": documents})
+        assert answer.status_code == 422
+        assert "documents[1]" in answer.json()["message"] or "document 1" in answer.json()["message"]
 
     def test_nothing_of_a_document_stands_in_an_error(self, url):
         answer = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": ["a secret", 5, {"hidden": "more secrets"}]})

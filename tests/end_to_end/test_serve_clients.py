@@ -75,6 +75,15 @@ class TestCohere:
         found = client.rerank(query=QUERY, documents=documents, return_documents=True, max_chunks_per_doc=3)
         assert [r.document.text for r in found.results] == [DOCUMENTS[r.index] for r in found.results]
 
+    def test_version_1_keeps_each_field_of_a_document(self, cohere, url):
+        client = cohere.Client(api_key=KEY, base_url=url)
+        rows = [{"title": "Cats", "body": "sleep", "url": "u/1", "id": 7}, {"title": "Rivers", "body": "run", "text": ""}]
+        texts = [{"text": "Cats sleep.", "id": 7, "title": "Cats"}, {"text": "Rivers run.", "title": "Rivers"}]
+        for documents, fields in ((texts, None), (rows, ["title", "body"]), (texts, ["title"])):
+            found = client.rerank(query=QUERY, documents=documents, rank_fields=fields, return_documents=True).results
+            shown = {r.index: r.document.model_dump() for r in found}
+            assert [{name: shown[i][name] for name in sent} for i, sent in enumerate(documents)] == documents
+
     def test_what_is_wrong_is_an_error_of_its_own(self, client, cohere):
         with pytest.raises(cohere.BadRequestError, match="query is blank"):
             client().rerank(model="any", query=" ", documents=DOCUMENTS)

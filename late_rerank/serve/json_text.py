@@ -1,0 +1,71 @@
+r"""JSON off the wire and onto it, where pydantic and `json.dumps` are too strict: half an emoji, NaN.
+
+Text that was cut by UTF-16 units, as JavaScript cuts it, ends in half an emoji. `JSON.stringify` writes that as `\ud83d`: valid
+JSON, of which no UTF-8 can be made. It goes out as it came in, as an escape.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+# As deep as pydantic reads: an answer that holds a document must be no deeper than `json.dumps` goes.
+_DEEPEST = 200
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def without_mark(body: bytes) -> bytes:
+    """Give the body without the byte order mark that Windows programs put before UTF-8."""
+    return body.removeprefix(_BYTE_ORDER_MARK)
+
+
+def may_hold_halves(body: bytes) -> bool:
+    """Tell whether there is an escape of a surrogate, lone or in a pair."""
+    return _HALF.search(body) is not None
+
+
+def loads(body: bytes) -> Any:
+    """Parse JSON in which lone surrogates may be.
+
+    Raises:
+        ValueError: If it is no JSON, no UTF-8, or nested more than 200 deep.
+    """
+    try:
+        value = json.loads(body.decode())
+    except RecursionError:
+        raise ValueError("recursion limit exceeded") from None
+    if _is_deep(value):
+        raise ValueError("recursion limit exceeded")
+    return value
+
+
+def dumps(value: Any) -> str:
+    """Write JSON in ASCII: lone surrogates as escapes; numbers that JSON doesn't have, NaN and infinity, as null."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+
+
+def _is_deep(value: Any) -> bool:
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [inner for each in layer for inner in _inside(each) if isinstance(inner, (dict, list))]
+        if not layer:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
