@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from late_rerank.checks import check_budget, check_first_stage_weight, check_min
 from late_rerank.codecs import Codec
 from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
-from late_rerank.context.layout import ORDERS, Order
+from late_rerank.context.layout import N_CHARACTERS, ORDERS, Order
 from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
 from late_rerank.fusion import FirstStageWeight
@@ -104,7 +104,7 @@ def chosen(
         return [Chosen(document) for document in ranking]
     context = pack_context(
         query,
-        ranking,
+        ranking if contents is None else [_counting(document, contents[document.index]) for document in ranking],
         reranker=reranker,
         budget_tokens=int(choice.budget_tokens),
         top_k=choice.top_k,
@@ -166,6 +166,11 @@ def check_count(name: str, value: object, *, or_none: bool = False) -> None:
         raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _counting(document: RankedDocument, content: str) -> RankedDocument:
+    """The document, with how many characters its place counts."""
+    return replace(document, metadata={**document.metadata, N_CHARACTERS: len(content)})
 
 
 def _content(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None) -> str | None:

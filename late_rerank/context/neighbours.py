@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from late_rerank.context.layout import Passage, are_neighbours, place_of
+from late_rerank.context.layout import Passage, Place, are_neighbours, are_of_one_source, counted_place, miscounted, place_of
 from late_rerank.types import F32, Candidate, RankedDocument, as_candidates
 
 # The next piece is a neighbour or none is, but where a piece is empty, or stands twice.
 _NEAR = 8
 
-Place = tuple[str, int, int]
+Piece = tuple[Place, Candidate]
 
 
 def with_neighbours(
@@ -31,53 +31,65 @@ def with_neighbours(
     Raises:
         TypeError: `documents` is no list of them; or one is no str or Candidate, named.
     """
+    ranked = list(ranked)
     by_place = {(place, document.text): document for document in ranked if (place := _place(document)) is not None}
-    files = _by_file(documents, {passage.path for passage in passages})
+    files = _by_file(documents, {passage.path for passage in passages} - miscounted(ranked))
     found = list(passages)
-    shown = {passage.text for passage in passages}
+    shown = {_shown(passage) for passage in passages}
     for passage in passages:
         for place, text in _beside(passage, files.get(passage.path or "", [])):
-            matches = None if text in shown else matches_if_room(text)
+            matches = None if (place, text) in shown else matches_if_room(text)
             if matches is not None:
-                found.append(Passage(by_place.get((place, text), passage.document), text, matches, None, *place))
-                shown.add(text)
+                document = by_place.get((place, text), passage.document)
+                found.append(Passage(document, text, matches, None, *place, is_counted=True))
+                shown.add((place, text))
     return found
 
 
-def _by_file(documents: Iterable[str | Candidate], wanted: set[str | None]) -> dict[str, list[tuple[Place, str]]]:
+def _shown(passage: Passage) -> tuple[tuple[str | None, int | None, int | None], str]:
+    """A text and where it stands: the same answer may stand behind two questions."""
+    return (passage.path, passage.start, passage.end), passage.text
+
+
+def _by_file(documents: Iterable[str | Candidate], wanted: set[str | None]) -> dict[str, list[Piece]]:
     """Each wanted file's pieces in their order."""
     if not isinstance(documents, Iterable):
         raise TypeError(
             f"neighbours must be None or documents to look in, got {documents!r:.60}; only Searcher.context takes True"
         )
-    files: dict[str, list[tuple[Place, str]]] = {}
+    files: dict[str, list[Piece]] = {}
+    doubted = set()
     for document in as_candidates(documents, "neighbours"):
-        place = _place(document)
-        if place is not None and place[0] in wanted:
-            files.setdefault(place[0], []).append((place, document.text))
+        if place_of(document.metadata)[0] in wanted:
+            place = _place(document)
+            doubted |= miscounted([document])
+            if place is not None:
+                files.setdefault(place[0], []).append((place, document))
+    for path in doubted & files.keys():
+        del files[path]
     for pieces in files.values():
         pieces.sort(key=_start)
     return files
 
 
-def _beside(passage: Passage, pieces: Sequence[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
+def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[tuple[Place, str]]:
     """What follows a passage in its file, then what it follows."""
-    if passage.start is None or passage.end is None or passage.spans is not None:
+    if passage.start is None or not passage.is_counted:
         return
-    for place, text in pieces[bisect_right(pieces, passage.start, key=_start) :][:_NEAR]:
-        if are_neighbours(passage, Passage(passage.document, text, passage.matches, None, *place)):
-            yield place, text
-            break
-    for place, text in reversed(pieces[: bisect_left(pieces, passage.start, key=_start)][-_NEAR:]):
-        if are_neighbours(Passage(passage.document, text, passage.matches, None, *place), passage):
-            yield place, text
-            break
+    after = pieces[bisect_right(pieces, passage.start, key=_start) :][:_NEAR]
+    before = reversed(pieces[: bisect_left(pieces, passage.start, key=_start)][-_NEAR:])
+    for side, is_after in ((after, True), (before, False)):
+        for place, document in side:
+            piece = Passage(passage.document, document.text, passage.matches, None, *place, is_counted=True)
+            left, right = (passage, piece) if is_after else (piece, passage)
+            if are_of_one_source(passage.document.metadata, document.metadata) and are_neighbours(left, right):
+                yield place, document.text
+                break
 
 
-def _start(piece: tuple[Place, str]) -> int:
+def _start(piece: Piece) -> int:
     return piece[0][1]
 
 
 def _place(document: Candidate | RankedDocument) -> Place | None:
-    path, start, end = place_of(document.metadata)
-    return None if path is None or start is None or end is None else (path, start, end)
+    return counted_place(document.metadata, document.text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,8 +41,9 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
 ) -> Context:
     """Choose what goes before the LLM, within a budget of tokens.
 
-    Documents that say the same as one that was taken are left out: its words in a row, but for punctuation, or the same by
-    their token vectors, word for word. Neighbouring pieces of one file become one part.
+    A document is left out if another that was taken says the same: the same text but for case, white space, typography and
+    spelling, or a longer text of which it is a piece. No other document is left out while there is room. Neighbouring pieces of
+    one file become one part, if `start` and `end` in their metadata count the characters of their texts.
 
     Args:
         query: Not blank.
@@ -90,8 +91,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
             choice.offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut"
         )
         passages = [] if alone is None else [alone]
-    pieces = [document.metadata for document in ranked]
-    passages = _fitting(passages, pieces, order, lambda text: count(text) <= budget_tokens)
+    passages = _fitting(passages, ranked, order, lambda text: count(text) <= budget_tokens)
     reasons = {id(document): "it has no text, or was not scored" for document in ranked}
     reasons |= {id(document): choice.why_not(i) for i, document in enumerate(documents)}
     inside = {id(document) for passage in passages for document in (passage.document, *passage.merged)}
@@ -122,7 +122,7 @@ class _Space:
 
 
 def _fitting(
-    passages: list[Passage], pieces: Sequence[Mapping[str, Any]], order: Order, fits: Callable[[str], bool]
+    passages: list[Passage], pieces: Sequence[RankedDocument], order: Order, fits: Callable[[str], bool]
 ) -> list[Passage]:
     """In reading order; without the last taken where tokenizers count more for the whole than for its parts."""
     while passages:
