@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, add_model, add_store, at_least_one
+from late_rerank.cli.options import add_identical_ids, add_json, add_model, add_store, at_least_one
 
 if TYPE_CHECKING:
     from late_rerank.evaluate.calibration import LabelledQuery
@@ -31,6 +31,7 @@ def register(commands: Any) -> None:
     )
     command.add_argument("--k", type=at_least_one, default=10, help="candidates a query, by BM25 (default: 10)")
     command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
+    add_identical_ids(command)
     add_store(command)
     add_model(command)
     add_json(command)
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
         "datasets": [Path(folder).resolve().name for folder in options.folders],
         "split": options.split,
         "n_queries": len(scored),
+        "n_own_documents_left_out": sum(query.n_own_documents_left_out for query in labelled),
         "k": options.k,
         "model": options.model,
         "codec": options.codec,
@@ -74,18 +76,24 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _labelled(folder: Path, options: argparse.Namespace) -> list[LabelledQuery]:
+    from late_rerank.cli.judged import tell_of_judgements, tell_of_nothing_relevant
     from late_rerank.corpus import read_collection
     from late_rerank.evaluate.calibration import label_queries
     from late_rerank.retrieve import BM25Retriever
 
     documents, queries, qrels = read_collection(folder, options.split)
+    alike = not options.keep_identical_ids
+    tell_of_judgements(documents, qrels, options.split, ignore_identical_ids=alike)
+    tell_of_nothing_relevant(qrels, "calibrate")
     retriever = BM25Retriever(documents, engine=options.engine)
-    return label_queries(retriever, documents, queries, qrels, n_queries=options.n_queries, k=options.k)
+    how = {"n_queries": options.n_queries, "k": options.k, "ignore_identical_ids": alike}
+    return label_queries(retriever, documents, queries, qrels, **how)
 
 
 def _print_table(report: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from late_rerank.cli.judged import left_out_text
     from late_rerank.cli.terminal import shown_console
 
     before, after = report["held_out"]["clipped_mean"], report["held_out"]["calibrated"]
@@ -107,6 +115,8 @@ def _print_table(report: dict[str, Any]) -> None:
         f"length_weight {fitted['length_weight']:.4f}; fitted to all {report['n_queries']} queries",
         soft_wrap=True,
     )
+    if (line := left_out_text(report["n_own_documents_left_out"])) is not None:
+        console.print(line, highlight=False, soft_wrap=True)
     if report["out"] is not None:
         console.print(
             f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r})", soft_wrap=True

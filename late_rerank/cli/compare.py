@@ -78,6 +78,7 @@ def print_compared(report: dict[str, Any]) -> None:
     """The table, with the first stage beneath."""
     from rich.table import Table
 
+    from late_rerank.cli.judged import left_out_text
     from late_rerank.cli.terminal import shown_console
 
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, reranking {report['first_stage']}"
@@ -91,6 +92,8 @@ def print_compared(report: dict[str, Any]) -> None:
     deepest = max(report["compared"], key=lambda row: row["k"])
     before = ", ".join(f"{name} {value:.4f}" for name, value in deepest["first_stage"].items())
     console.print(f"{report['first_stage']} alone, best {deepest['k']}: {before}")
+    if (line := left_out_text(deepest["n_own_documents_left_out"])) is not None:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def setup_label(row: dict[str, Any], names: Sequence[str]) -> str:

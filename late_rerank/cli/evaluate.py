@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of
-from late_rerank.cli.options import FIRST_STAGES, add_first_stage, add_first_stage_weight, add_json, add_model, add_store
+from late_rerank.cli.options import (
+    FIRST_STAGES,
+    add_first_stage,
+    add_first_stage_weight,
+    add_identical_ids,
+    add_json,
+    add_model,
+    add_store,
+)
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Compared, Evaluation, Judged
@@ -26,6 +34,7 @@ def register(commands: Any) -> None:
     command.add_argument("--split", default="test", help="which judgements (default: test)")
     add_first_stage(command, files=True)
     add_first_stage_weight(command)
+    add_identical_ids(command)
     command.add_argument(
         "--rerank-with",
         default="maxsim",
@@ -93,21 +102,32 @@ def _check(options: argparse.Namespace) -> None:
 def _judged(options: argparse.Namespace, k: int) -> Judged:
     """The collection, and the first stage's best `k` for its judged queries."""
     from late_rerank.cli.first_stage import first_stage
+    from late_rerank.cli.judged import tell, tell_of_judgements
     from late_rerank.corpus import read_collection
     from late_rerank.evaluate import Judged, read_run, retrieve_run
 
     stage = options.first_stage
     documents, queries, qrels = read_collection(Path(options.folder), options.split)
-    judged = {name: queries[name] for name in qrels if name in queries}
+    judged, ignored = {name: queries[name] for name in qrels}, not options.keep_identical_ids
+    tell_of_judgements(documents, qrels, options.split, ignore_identical_ids=ignored)
     if stage in FIRST_STAGES:
-        run = retrieve_run(first_stage(stage, documents, options.engine), judged, k, progress=True)
+        retriever = first_stage(stage, documents, options.engine)
+        run = retrieve_run(retriever, judged, k, ignore_identical_ids=ignored, progress=True)
     else:
-        run = read_run(Path(stage), {str(document.id): document for document in documents}, k)
-    return Judged(run, judged, qrels)
+        by_id = {str(document.id): document for document in documents if document.id is not None}
+        run = read_run(Path(stage), by_id, k, ignore_identical_ids=ignored, tell=tell)
+        absent = [name for name in judged if name not in run]
+        if 0 < len(absent) < len(judged):
+            tell(f"{stage} has no candidates for {len(absent)} of {len(judged)} queries, {absent[0]!r} first: each counts as 0")
+    return Judged(run, judged, qrels, ignored)
 
 
 def _how(options: argparse.Namespace) -> dict[str, Any]:
-    return {"first_stage_weight": options.first_stage_weight, "progress": True}
+    return {
+        "first_stage_weight": options.first_stage_weight,
+        "ignore_identical_ids": not options.keep_identical_ids,
+        "progress": True,
+    }
 
 
 def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
@@ -173,6 +193,7 @@ def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, A
         "measures": result.measures,
         "differences": {name: found.to_dict() for name, found in result.differences.items()},
         "latency_ms": result.latency_ms,
+        "n_own_documents_left_out": result.n_own_documents_left_out,
         **chosen,
     }
 
@@ -187,6 +208,7 @@ def _row(compared: Compared) -> dict[str, Any]:
         "bytes_per_token": compared.bytes_per_token,
         "latency_ms": result.latency_ms,
         "backend": compared.backend,
+        "n_own_documents_left_out": result.n_own_documents_left_out,
     }
 
 
@@ -198,6 +220,7 @@ def _write(options: argparse.Namespace, result: Evaluation) -> None:
 
 
 def _print_table(report: dict[str, Any]) -> None:
+    from late_rerank.cli.judged import left_out_text
     from late_rerank.cli.results import changes_table
     from late_rerank.cli.terminal import shown_console
 
@@ -213,3 +236,5 @@ def _print_table(report: dict[str, Any]) -> None:
         else f"{report['bytes_per_token']:g} bytes a token ({report['codec']}{pooled})"
     )
     console.print(f"rerank with stored vectors: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms; {size}")
+    if (line := left_out_text(report["n_own_documents_left_out"])) is not None:
+        console.print(line, highlight=False, soft_wrap=True)

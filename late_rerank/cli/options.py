@@ -125,6 +125,16 @@ def weight_or_auto(text: str) -> float | str:
     return text if text == "auto" else _number(text, 'of 0 or more, or "auto"', lambda value: 0 <= value < float("inf"))
 
 
+def add_identical_ids(command: argparse.ArgumentParser) -> None:
+    """--keep-identical-ids."""
+    command.add_argument(
+        "--keep-identical-ids",
+        action="store_true",
+        help="count a candidate that has its query's id, which is left out else, as BEIR does: where queries and documents are "
+        "numbered apart, equal ids mean nothing",
+    )
+
+
 def add_first_stage_weight(command: argparse.ArgumentParser) -> None:
     """--first-stage-weight."""
     command.add_argument(

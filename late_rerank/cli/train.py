@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, Example], HeldOut | None, str]:
     """Examples, what is held out, and what the data is called."""
-    from late_rerank.corpus import read_qrels, read_queries
+    from late_rerank.corpus import read_judged
     from late_rerank.train import judged_examples, paired_examples, unlabelled_examples
     from late_rerank.train.adapting import HeldOut
     from late_rerank.warn import warn_caller
@@ -124,8 +125,8 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
     _check_judged(folder, options)
     name, held_out = folder.resolve().name, None
     if options.eval_split is not None:
-        queries, qrels = read_queries(folder), read_qrels(folder, options.eval_split)
-        held_out = HeldOut({name: queries[name] for name in qrels if name in queries}, qrels, f"{name} {options.eval_split}")
+        queries, qrels = read_judged(folder, options.eval_split)
+        held_out = HeldOut({name: queries[name] for name in qrels}, qrels, f"{name} {options.eval_split}")
     if options.unlabelled:
         examples = unlabelled_examples(documents, n=options.n_queries or 2000, seed=options.seed)
         return examples, held_out, f"{name}, without labels"
@@ -140,10 +141,11 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
             )
     else:
         name = f"{name} {options.split}"
-        queries, qrels = read_queries(folder), read_qrels(folder, options.split)
+        queries, qrels = read_judged(folder, options.split)
         examples = judged_examples(documents, queries, qrels)
     if held_out is None:
         held_out = _tenth([each for each in sorted(examples) if each in qrels], queries, qrels, name)
+        held_out = replace(held_out, ignore_identical_ids=options.pairs is None)  # pairs are numbered by us
         examples = {each: example for each, example in examples.items() if each not in held_out.queries}
     return _drawn(examples, options), held_out if held_out.queries else None, name
 

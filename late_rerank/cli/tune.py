@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from late_rerank.cli.options import (
     FIRST_STAGES,
     add_backend,
+    add_identical_ids,
     add_json,
     add_store,
     at_least,
@@ -51,6 +52,7 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
     )
+    add_identical_ids(command)
     _add_grid(command)
     command.add_argument(
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
@@ -77,10 +79,11 @@ def run(options: argparse.Namespace) -> None:
     documents = read_corpus(options.folder).documents
     judged = _judged(options, documents)
     retriever = first_stage(options.first_stage, documents, options.engine)
-    run = retrieve_run(retriever, judged.queries, max(*grid.k, Setting.k), progress=True)
+    deepest, alike = max(*grid.k, Setting.k), judged.ignore_identical_ids
+    run = retrieve_run(retriever, judged.queries, deepest, ignore_identical_ids=alike, progress=True)
     with opened_store(options) as store:
         result = tune(
-            Judged(run, judged.queries, judged.qrels),
+            Judged(run, judged.queries, judged.qrels, alike),
             grid,
             model=options.model,
             store=store,
@@ -105,7 +108,6 @@ def _judged(options: argparse.Namespace, documents: list[Candidate]) -> Judged:
     import random
 
     from late_rerank.cli.documents import no_documents
-    from late_rerank.corpus import read_qrels, read_queries
     from late_rerank.evaluate import Judged
     from late_rerank.evaluate.choices import read_choices
     from late_rerank.evaluate.tuning import usable
@@ -115,11 +117,24 @@ def _judged(options: argparse.Namespace, documents: list[Candidate]) -> Judged:
     if options.log is not None:
         queries, qrels = read_choices(options.log, {str(document.id) for document in documents})
     else:
-        folder = Path(options.folder)
-        queries, qrels = read_queries(folder), read_qrels(folder, _split(options))
+        queries, qrels = _judgements(options, documents)
     names = usable(queries, qrels)
     random.Random(0).shuffle(names)
-    return Judged({}, {name: queries[name] for name in names[: options.n_queries]}, qrels)
+    # A log's queries are numbered by us.
+    alike = options.log is None and not options.keep_identical_ids
+    return Judged({}, {name: queries[name] for name in names[: options.n_queries]}, qrels, alike)
+
+
+def _judgements(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """The folder's, as `eval` reads them, with the same warnings."""
+    from late_rerank.cli.judged import tell_of_judgements, tell_of_nothing_relevant
+    from late_rerank.corpus import read_judged
+
+    split = _split(options)
+    queries, qrels = read_judged(Path(options.folder), split)
+    tell_of_judgements(documents, qrels, split, ignore_identical_ids=not options.keep_identical_ids)
+    tell_of_nothing_relevant(qrels, "tune")
+    return queries, qrels
 
 
 def _split(options: argparse.Namespace) -> str:
@@ -154,6 +169,7 @@ def _report(options: argparse.Namespace, result: Tuning) -> dict[str, Any]:
         "differences": {name: found.to_dict() for name, found in result.differences.items()},
         "bytes_per_token": result.bytes_per_token,
         "latency_ms": result.latency_ms,
+        "n_own_documents_left_out": result.n_own_documents_left_out,
         "helps": result.helps,
         "verdict": _verdict(result),
         "python": None if picked is None else _python(options, picked),
@@ -201,6 +217,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
 def _print_table(report: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from late_rerank.cli.judged import left_out_text
     from late_rerank.cli.terminal import shown_console
 
     title = f"{report['dataset']}, {report['n_reporting']} queries; picked on {report['n_tuning']} others"
@@ -219,6 +236,7 @@ def _print_table(report: dict[str, Any]) -> None:
         f"picked of {report['n_settings']} as the cheapest that is as good as the best there ({best})",
         f"to the default {change['mean']:+.4f}, 95 % range {change['low']:+.4f} to {change['high']:+.4f}, "
         f"p = {change['p']:.4f}",
+        left_out_text(report["n_own_documents_left_out"]),
         report["verdict"],
         report["python"],
         report["command"],

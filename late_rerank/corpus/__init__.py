@@ -1,6 +1,6 @@
 """Files -> documents. In: a folder, a file, JSON Lines, a BEIR folder. Out: Candidates, and what was skipped and why."""
 
-from late_rerank.corpus.beir import Collection, read_collection, read_qrels, read_queries, splits_of
+from late_rerank.corpus.beir import Collection, absent_text, read_collection, read_judged, read_qrels, read_queries, splits_of
 from late_rerank.corpus.files import Corpus, CorpusStream, read_corpus
 from late_rerank.corpus.json_lines import parse_json_lines, read_json_lines
 
@@ -8,10 +8,12 @@ __all__ = [
     "Collection",
     "Corpus",
     "CorpusStream",
+    "absent_text",
     "parse_json_lines",
     "read_collection",
     "read_corpus",
     "read_json_lines",
+    "read_judged",
     "read_qrels",
     "read_queries",
     "splits_of",

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from late_rerank.evaluate.identical import is_own
+from late_rerank.evaluate.runs import retrieve_others
 from late_rerank.relevance import Calibration
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -32,11 +34,13 @@ class LabelledQuery:
         text: The query.
         relevant: Judged relevant, at least one.
         others: The first stage's best that aren't judged relevant, best first.
+        n_own_documents_left_out: Candidates that had the query's id, and are neither.
     """
 
     text: str
     relevant: Sequence[Candidate]
     others: Sequence[Candidate]
+    n_own_documents_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def label_queries(
     *,
     n_queries: int | None = None,
     k: int = 10,
+    ignore_identical_ids: bool = True,
 ) -> list[LabelledQuery]:
     """Judged queries with hard negatives: what the first stage finds and nobody judged relevant.
 
@@ -81,6 +86,7 @@ def label_queries(
         qrels: Query id -> document id -> judgement, above 0 for relevant.
         n_queries: At most so many, drawn by chance, the same ones each time; None for all.
         k: Candidates a query.
+        ignore_identical_ids: Leave out documents that have their query's id, as `evaluate` does.
 
     Returns:
         Queries with a relevant document and with others, in the order drawn. Relevant are those among the first stage's `k`;
@@ -88,17 +94,29 @@ def label_queries(
     """
     by_id = {str(document.id): document for document in documents}
     judged = {
-        name: [document for document, judgement in qrels[name].items() if judgement > 0 and document in by_id] for name in qrels
+        name: [
+            each
+            for each, judgement in found.items()
+            if judgement > 0 and each in by_id and not (ignore_identical_ids and each == name)
+        ]
+        for name, found in qrels.items()
     }
     names = sorted(name for name in judged if judged[name] and name in queries)
     random.Random(0).shuffle(names)
     labelled = []
     for name in names[:n_queries]:
-        found = retriever.retrieve(queries[name], k + len(judged[name]))
+        asked = k + len(judged[name])
+        given = (
+            retrieve_others(retriever, name, queries[name], asked)
+            if ignore_identical_ids
+            else retriever.retrieve(queries[name], asked)
+        )
+        found = [candidate for candidate in given if not (ignore_identical_ids and is_own(name, candidate))]
         relevant = [candidate for candidate in found[:k] if str(candidate.id) in judged[name]]
         others = [candidate for candidate in found if str(candidate.id) not in judged[name]][:k]
         if others:
-            labelled.append(LabelledQuery(queries[name], relevant or [by_id[judged[name][0]]], others))
+            relevant = relevant or [by_id[judged[name][0]]]
+            labelled.append(LabelledQuery(queries[name], relevant, others, len(given) - len(found)))
     return labelled
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from late_rerank.encode import Encoder
 from late_rerank.evaluate.evaluation import Evaluation, Qrels, evaluate, longest_first
-from late_rerank.evaluate.runs import Run
+from late_rerank.evaluate.identical import Run, best
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.fusion import FirstStageWeight
 from late_rerank.reranker import BATCH_SIZE, Reranker
@@ -53,11 +53,13 @@ class Judged:
         run: Query id -> candidates with ids, best first, as many as the deepest setup takes.
         queries: Query id -> text, for each judged query.
         qrels: Query id -> document id -> judgement.
+        ignore_identical_ids: Leave out candidates that have their query's id, as `evaluate` does.
     """
 
     run: Run
     queries: dict[str, str]
     qrels: Qrels
+    ignore_identical_ids: bool = True
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def compare(
             for setup in group:
                 reranker = rerankers[setup.codec]
                 more: dict[str, Any] = {"first_stage_weight": setup.first_stage_weight, "progress": progress}
+                more["ignore_identical_ids"] = judged.ignore_identical_ids
                 result = evaluate(reranker, _cut(judged, setup.k), judged.queries, judged.qrels, **more)
                 added = difference(_by_query(found[0].evaluation), _by_query(result)) if found else None
                 size, backend = bytes_per_token(reranker, setup.pooling), reranker.stats()["backend"]
@@ -165,8 +168,10 @@ def _by_query(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _cut(judged: Judged, k: int) -> Run:
-    """The judged queries' best `k`."""
-    return {name: judged.run.get(name, [])[:k] for name in judged.qrels}
+    """The judged queries' best `k`, and what of them isn't counted."""
+    if not judged.ignore_identical_ids:
+        return {name: judged.run.get(name, [])[:k] for name in judged.qrels}
+    return {name: best(name, judged.run.get(name, []), k) for name in judged.qrels}
 
 
 def index_all(rerankers: Sequence[Reranker], run: Run, *, progress: bool) -> None:

@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from late_rerank.evaluate.runs import Run
+from late_rerank.evaluate.identical import Run, without_own
+from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.fusion import FirstStageWeight
 from late_rerank.types import Candidate, Ranking
@@ -43,7 +44,8 @@ class Evaluation:
         latency_ms: "p50" and "p99" of `rerank` with all vectors stored.
         differences: Measure -> what reranking adds, with its range and how likely it is by chance.
         by_query: "first_stage" and "reranked" -> measure -> query id -> figure.
-        ranked: Query id -> document ids with their MaxSim, best first.
+        ranked: Query id -> document ids with their MaxSim, best first, each id once.
+        n_own_documents_left_out: Candidates that had their query's id.
     """
 
     n_queries: int
@@ -52,6 +54,7 @@ class Evaluation:
     differences: dict[str, Difference]
     by_query: dict[str, ByQuery]
     ranked: dict[str, list[tuple[str, float]]]
+    n_own_documents_left_out: int = 0
 
 
 def evaluate(
@@ -61,6 +64,7 @@ def evaluate(
     qrels: Qrels,
     *,
     first_stage_weight: FirstStageWeight = 0.0,
+    ignore_identical_ids: bool = True,
     progress: bool = False,
 ) -> Evaluation:
     """Rerank a run and measure it.
@@ -71,6 +75,8 @@ def evaluate(
         queries: Query id -> text, for each judged query.
         qrels: Query id -> document id -> judgement; other queries of the run are left out.
         first_stage_weight: How much the run's scores count for the order, as `Reranker.rerank` takes it.
+        ignore_identical_ids: Leave out candidates that have their query's id before anything is ranked, as BEIR does. False
+            where queries and documents are numbered apart, so that equal ids mean nothing.
         progress: Show bars on stderr, if that is a terminal.
 
     Raises:
@@ -78,13 +84,13 @@ def evaluate(
     """
     judged = [name for name in qrels if qrels[name]]
     _check(judged, run, queries)
-    candidates = {name: run.get(name, []) for name in judged}
+    candidates, n_left_out = without_own(run, judged) if ignore_identical_ids else ({n: run.get(n, []) for n in judged}, 0)
     reranker.index(longest_first(candidates), progress=progress)
     before = {name: [str(candidate.id) for candidate in candidates[name]] for name in judged}
     ranked, latencies = {}, []
     for name in tqdm(judged, unit=" queries", desc="Reranking", disable=None if progress else True):
         ranking = reranker.rerank(queries[name], candidates[name], first_stage_weight=first_stage_weight)
-        ranked[name] = [(str(document.id), float(document.score or 0.0)) for document in ranking]
+        ranked[name] = once([(str(document.id), float(document.score or 0.0)) for document in ranking])
         latencies.append(ranking.timings_ms["total"])
     after = {name: [document for document, _ in found] for name, found in ranked.items()}
     by_query = {"first_stage": measure(before, qrels), "reranked": measure(after, qrels)}
@@ -96,6 +102,7 @@ def evaluate(
         differences={name: difference(by_query["first_stage"][name], by_query["reranked"][name]) for name in MEASURES},
         by_query=by_query,
         ranked=ranked,
+        n_own_documents_left_out=n_left_out,
     )
 
 
@@ -117,8 +124,9 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
         for query, documents in ranked.items()
         for rank, document in enumerate(dict.fromkeys(documents))
     ]
+    # Below 0 is not relevant, as 0 is, also for trec_eval; but -2, as in TREC's web tracks, may crash pytrec_eval 0.5.11.
     judgements = [
-        ir_measures.Qrel(query, document, judgement) for query in ranked for document, judgement in qrels[query].items()
+        ir_measures.Qrel(query, document, max(judgement, 0)) for query in ranked for document, judgement in qrels[query].items()
     ]
     found: ByQuery = {name: dict.fromkeys(ranked, 0.0) for name in MEASURES}
     for metric in ir_measures.iter_calc(measures, judgements, scored):

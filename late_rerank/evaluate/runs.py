@@ -2,63 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+from late_rerank.corpus.columns import by_tabs, by_white_space, is_comment, text_lines, with_space_in_document
+from late_rerank.evaluate.identical import Run, best, n_own
 from late_rerank.retrieve import Retriever
 from late_rerank.types import Candidate
 
-Run = dict[str, list[Candidate]]
+__all__ = ["Run", "read_run", "retrieve_run", "write_run"]
+
+_TSV, _TREC = 4, 6  # columns
+_Number = TypeVar("_Number", int, float)
+_HEADINGS = ("query-id", "query_id", "qid", "query", "topic")
 
 
-def retrieve_run(retriever: Retriever, queries: Mapping[str, str], k: int, *, progress: bool = False) -> Run:
+def retrieve_run(
+    retriever: Retriever,
+    queries: Mapping[str, str],
+    k: int,
+    *,
+    ignore_identical_ids: bool = True,
+    progress: bool = False,
+) -> Run:
     """Ask the retriever each query.
 
     Args:
         retriever: Its candidates must have ids.
         queries: Query id -> text.
         k: Candidates a query.
+        ignore_identical_ids: Ask for more where a candidate has the query's id, which is left out when the run is measured.
         progress: Show a bar on stderr, if that is a terminal.
-    """
-    names = tqdm(queries, unit=" queries", desc="First stage", disable=None if progress else True)
-    return {name: retriever.retrieve(queries[name], k) for name in names}
-
-
-def read_run(path: Path, documents: Mapping[str, Candidate], k: int) -> Run:
-    """A stored first stage.
-
-    Args:
-        path: Lines of query id, document id, rank, score, separated by tabs (a header is passed over), or TREC's six columns
-            (query id, Q0, document id, rank, score, tag).
-        documents: Document id -> document.
-        k: Candidates a query; ranks beyond are left out.
 
     Returns:
-        Each query's candidates by rank.
+        `k` candidates a query, not counting the one with its own id, or fewer where the retriever has no more.
+    """
+    names = tqdm(queries, unit=" queries", desc="First stage", disable=None if progress else True)
+    if not ignore_identical_ids:
+        return {name: retriever.retrieve(queries[name], k) for name in names}
+    return {name: retrieve_others(retriever, name, queries[name], k) for name in names}
+
+
+def retrieve_others(retriever: Retriever, name: str, query: str, k: int) -> list[Candidate]:
+    """Ask for the best `k` that don't have the query's id, and get those before the last of them that do as well."""
+    asked = k
+    while True:
+        found = retriever.retrieve(query, asked)
+        needed = k + n_own(name, found)
+        if needed <= asked or len(found) < asked:
+            return best(name, found, k)
+        asked = needed
+
+
+def read_run(
+    path: Path,
+    documents: Mapping[str, Candidate],
+    k: int,
+    *,
+    ignore_identical_ids: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> Run:
+    """Read a stored first stage, as trec_eval reads it.
+
+    The scores decide, as floats of 32 bits. Equal ones are ordered by rank in four columns, which trec_eval doesn't know; in
+    six by id, the last first. Of a document that a query has twice the better place counts.
+
+    Args:
+        path: Lines of query id, document id, rank, score, separated by tabs (a heading is passed over), or TREC's six columns
+            (query id, Q0, document id, rank, score, tag). Blank lines and comments are passed over; gzip is unpacked.
+        documents: Document id -> document.
+        k: Candidates a query, not counting the one with its own id; ranks beyond are left out.
+        ignore_identical_ids: Don't count that one, as it is left out when the run is measured.
+        tell: Takes a sentence where ranks contradict scores, and one where a query has a document twice.
+
+    Returns:
+        Each query's candidates, best first.
 
     Raises:
-        ValueError: A line has other columns, or names a document that isn't there; names the line.
+        ValueError: If a line has other columns, a score isn't a number, or a document isn't there; names the line.
+
+    Source: trec_eval's get_trec_results.c and form_res_rels.c; BEIR's save_runfile, which writes ids with spaces.
     """
-    ranked: dict[str, list[tuple[int, Candidate]]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:  # ids that aren't UTF-8 won't be found, and are then named
-        for number, line in enumerate(file, start=1):
-            fields = line.split()
-            if not fields or (number == 1 and fields[0] in ("query-id", "query_id", "qid")):
-                continue
-            query_id, rank, candidate = _parse(fields, documents, f"{path}, line {number}")
-            ranked.setdefault(query_id, []).append((rank, candidate))
-    return {
-        query_id: [candidate for _, candidate in sorted(rows, key=lambda row: row[0])[:k]] for query_id, rows in ranked.items()
-    }
+    ranked: dict[str, list[_Row]] = {}
+    for row in _rows(path, documents):
+        ranked.setdefault(row.query, []).append(row)
+    if not ranked:
+        raise ValueError(f"{path} holds no candidates; expected lines of query id, document id, rank, score")
+    ordered = {name: _ordered(rows) for name, rows in ranked.items()}
+    for odd in (_contradictions(ordered), _repetitions(ordered)):
+        if odd and tell is not None:
+            tell(f"{path}: {odd}")
+    run = {name: _distinct(rows) for name, rows in ordered.items()}
+    return {name: best(name, found, k) if ignore_identical_ids else found[:k] for name, found in run.items()}
 
 
 def write_run(path: Path, ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> None:
     """Write rankings as TREC's six columns, for trec_eval, ir_measures and other tools.
 
-    They sort by score, and equal scores by id; so a score that isn't below the one before it is written a little lower.
+    They sort by score, and equal scores by id; so a score that isn't below the one before it is written a little lower. They
+    refuse a document that stands twice; so it is written once, at its better place, as the measures count it.
 
     Args:
         path: The file; its folder must be there.
@@ -66,29 +114,148 @@ def write_run(path: Path, ranked: Mapping[str, Sequence[tuple[str, float]]], tag
         tag: What made the run.
 
     Raises:
-        ValueError: An id or the tag holds white space or is empty, which the format can't tell from its columns.
+        ValueError: If an id or the tag holds white space or is empty, which the format can't tell from its columns.
     """
     for name in {tag, *ranked, *(document for found in ranked.values() for document, _ in found)}:
         if len(name.split()) != 1 or name != name.strip():
-            raise ValueError(f"a TREC run has columns between white space, so it can't hold the name {name!r}")
-    with path.open("w", encoding="utf-8") as file:
+            raise ValueError(
+                f"{path} is not written: a TREC run has columns between white space, so it can't hold the name {name!r}. Use "
+                "ids without white space in the corpus, the queries and the judgements"
+            )
+    with path.open("w", encoding="utf-8", newline="\n") as file:
         for query, found in ranked.items():
             last = np.float32(np.inf)  # trec_eval reads scores as floats of 32 bits
-            for rank, (document, score) in enumerate(found, start=1):
+            for rank, (document, score) in enumerate(once(found), start=1):
                 last = min(np.float32(score), np.nextafter(last, np.float32(-np.inf)))
                 file.write(f"{query} Q0 {document} {rank} {last:.9g} {tag}\n")
 
 
-def _parse(fields: list[str], documents: Mapping[str, Candidate], place: str) -> tuple[str, int, Candidate]:
-    if len(fields) == 6:
-        fields = [fields[0], *fields[2:5]]
-    if len(fields) != 4:
-        raise ValueError(f"{place}: expected query id, document id, rank, score (or TREC's six columns), got {fields}")
-    query_id, document_id, rank, score = fields
+def once(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Each document of a ranking once, at its better place: two documents may share an id, as pieces of one do."""
+    distinct: dict[str, float] = {}
+    for document, score in found:
+        distinct.setdefault(document, score)
+    return list(distinct.items())
+
+
+class _Row(NamedTuple):
+    """A line of a run. `rank` decides between equal scores; `told` is what the line says it is, where that is a number."""
+
+    query: str
+    candidate: Candidate
+    rank: int
+    told: int | None
+
+
+def _rows(path: Path, documents: Mapping[str, Candidate]) -> Iterator[_Row]:
+    first = True
+    for number, line in enumerate(text_lines(path), start=1):
+        if is_comment(line, (_TSV, _TREC)):
+            continue
+        heading = first and by_white_space(line)[0].casefold() in _HEADINGS
+        first = False
+        if not heading:
+            yield _row(line, documents, f"{path}, line {number}")
+
+
+def _row(line: str, documents: Mapping[str, Candidate], place: str) -> _Row:
+    """The first reading of a line that fits; else what is wrong with the first."""
+    wrong: list[str] = []
+    for columns in _readings(line):
+        found = _parse(columns, documents)
+        if isinstance(found, _Row):
+            return found
+        wrong.append(found)
+    wrong.append(f"expected query id, document id, rank, score (or TREC's six columns), got {by_white_space(line)}")
+    raise ValueError(f"{place}: {wrong[0]}")
+
+
+def _readings(line: str) -> Iterator[list[str]]:
+    tabs, words = by_tabs(line), by_white_space(line)
+    for columns in (tabs, words):
+        if len(columns) in (_TSV, _TREC):
+            yield columns
+    if len(words) > _TREC:
+        yield with_space_in_document(line)
+        yield words[:_TREC]  # a tag of several words: trec_eval passes over all but its first
+
+
+def _parse(columns: list[str], documents: Mapping[str, Candidate]) -> _Row | str:
+    """A row; or what is wrong with it."""
+    if trec := len(columns) == _TREC:
+        query_id, _, document_id, rank, score, _ = columns
+    else:
+        query_id, document_id, rank, score = columns
     if document_id not in documents:
-        raise ValueError(f"{place}: document {document_id!r} is not in the corpus")
+        return f"document {document_id!r} is not in the corpus"
+    value, told = _number(float, score), _number(int, rank)
+    if value is None or math.isnan(value) or (told is None and not trec):
+        return f"rank must be a whole number and score a number, got {rank!r} and {score!r}"
     document = documents[document_id]
+    candidate = Candidate(document.text, document.id, value, document.metadata)
+    return _Row(query_id, candidate, 0 if trec or told is None else told, told)  # trec_eval doesn't read ranks
+
+
+def _number(kind: Callable[[str], _Number], text: str) -> _Number | None:
     try:
-        return query_id, int(rank), Candidate(document.text, document.id, float(score), document.metadata)
-    except ValueError as error:
-        raise ValueError(f"{place}: rank must be a whole number and score a number, got {rank!r} and {score!r}") from error
+        return kind(text)
+    except ValueError:
+        return None
+
+
+def _ordered(rows: Sequence[_Row]) -> list[_Row]:
+    """As trec_eval would: by score, then by id byte by byte, the last first. Ranks come between where they count."""
+    scores = _as_read([row.candidate.score or 0.0 for row in rows])
+    ids = [str(row.candidate.id).encode("utf-8", "surrogateescape") for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: ids[i], reverse=True)
+    return [rows[i] for i in sorted(order, key=lambda i: (-scores[i], rows[i].rank))]
+
+
+def _as_read(scores: Sequence[float]) -> list[float]:
+    with np.errstate(over="ignore"):  # beyond 32 bits is infinite, as in trec_eval
+        found: list[float] = np.array(scores, dtype=np.float64).astype(np.float32).tolist()
+    return found
+
+
+def _distinct(rows: Sequence[_Row]) -> list[Candidate]:
+    found: dict[str, Candidate] = {}
+    for row in rows:
+        found.setdefault(str(row.candidate.id), row.candidate)
+    return list(found.values())
+
+
+def _repetitions(ordered: Mapping[str, Sequence[_Row]]) -> str:
+    seen: set[tuple[str, str]] = set()
+    repeated = []
+    for name, rows in ordered.items():
+        for row in rows:
+            pair = (name, str(row.candidate.id))
+            if pair in seen:
+                repeated.append(pair)
+            seen.add(pair)
+    if not repeated:
+        return ""
+    query, document = repeated[0]
+    return (
+        f"{len(repeated)} lines name a document that their query has already, {document!r} of query {query!r} first: each "
+        "counts once, at its better place"
+    )
+
+
+def _contradictions(ordered: Mapping[str, Sequence[_Row]]) -> str:
+    wrong = [name for name, rows in ordered.items() if _contradicts(rows)]
+    if not wrong:
+        return ""
+    return (
+        f"ranks contradict scores for {len(wrong)} of {len(ordered)} queries, {wrong[0]!r} first: the scores decide, as in "
+        "trec_eval"
+    )
+
+
+def _contradicts(rows: Sequence[_Row]) -> bool:
+    scores = _as_read([row.candidate.score or 0.0 for row in rows])
+    told = [row.told for row in rows]
+    return any(
+        before is not None and after is not None and before > after and scores[i] > scores[i + 1]
+        for i, (before, after) in enumerate(pairwise(told))
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from late_rerank.encode import Encoder
 from late_rerank.evaluate.comparison import Judged, Remembering, bytes_per_token, index_all, kept_in, load_encoder
 from late_rerank.evaluate.evaluation import Qrels, measure
+from late_rerank.evaluate.identical import without_own
 from late_rerank.evaluate.settings import N_TOP, Grid, Setting
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.fusion import F64, falling, first_stage_scores, fused_order
@@ -45,6 +46,7 @@ class Tuning:
         differences: "first_stage" and "default" -> nDCG@10 of what was picked, less that one's.
         bytes_per_token: "default" and "picked" -> what a token of a document takes; 0 without reranking.
         latency_ms: "default" and "picked" -> "p50" and "p99" of `rerank` with all vectors stored; 0 without reranking.
+        n_own_documents_left_out: Candidates that had their query's id.
     """
 
     n_tuning: int
@@ -56,6 +58,7 @@ class Tuning:
     differences: dict[str, Difference]
     bytes_per_token: dict[str, float]
     latency_ms: dict[str, dict[str, float]]
+    n_own_documents_left_out: int = 0
 
     @property
     def helps(self) -> bool:
@@ -72,12 +75,12 @@ class _Scored:
     maxsim: dict[tuple[int, str], F32]
 
     def top(self, setting: Setting | None) -> list[str]:
-        """The ids of the best, as `Reranker.rerank` would order them."""
+        """The ids of the best, as `Reranker.rerank` would order them, each once: two documents may share an id."""
         if setting is None:
-            return self.ids[:N_TOP]
+            return list(dict.fromkeys(self.ids))[:N_TOP]
         scores, weight = self.maxsim[setting.pooling, setting.codec][: setting.k], setting.first_stage_weight
         order = fused_order(scores, self.first_stage[: setting.k], weight) if weight else falling(scores, 0.0)[0]
-        return [self.ids[i] for i in order[:N_TOP].tolist()]
+        return list(dict.fromkeys(self.ids[i] for i in order.tolist()))[:N_TOP]
 
 
 def tune(
@@ -109,6 +112,10 @@ def tune(
     grid = grid or Grid()
     names = usable(judged.queries, judged.qrels)
     _check_run(judged, names)
+    n_left_out = 0
+    if judged.ignore_identical_ids:
+        run, n_left_out = without_own(judged.run, names)
+        judged = replace(judged, run=run)
     random.Random(0).shuffle(names)
     tuning, reporting = names[: len(names) // 2], names[len(names) // 2 :]
     with kept_in(store) as vectors:
@@ -118,7 +125,7 @@ def tune(
         found = {setting: bench.measured(setting, tuning) for setting in _bar(settings, "Comparing", progress=progress)}
         best = max(settings, key=lambda setting: _mean(found[setting]))
         picked = next(setting for setting in settings if _as_good(found[setting], found[best]))
-        return _report(bench, settings, best, picked, reporting)
+        return replace(_report(bench, settings, best, picked, reporting), n_own_documents_left_out=n_left_out)
 
 
 def _report(

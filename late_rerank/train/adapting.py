@@ -35,11 +35,13 @@ class HeldOut:
         queries: Query id -> text.
         qrels: Query id -> document id -> judgement.
         name: What they are, for the model's card.
+        ignore_identical_ids: Leave out candidates that have their query's id, as `evaluate` does.
     """
 
     queries: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
     name: str = "held-out queries"
+    ignore_identical_ids: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class TrainingReport:
         return {
             "data": self.held_out.name,
             "n_queries": self.after.n_queries,
+            "n_own_documents_left_out": self.after.n_own_documents_left_out,
             "measures": {
                 "first_stage": self.before.measures["first_stage"],
                 "before": self.before.measures["reranked"],
@@ -213,7 +216,8 @@ def _check_rows(rows: Sequence[Row], examples: Mapping[str, Example], recipe: Re
 
 def _held_out_run(retriever: Retriever, held_out: HeldOut, *, progress: bool) -> Run:
     """Candidates of the held-out queries: what is wrong with them shows before hours are spent."""
-    run = retrieve_run(retriever, held_out.queries, _DEPTH, progress=progress)
+    alike = {"ignore_identical_ids": held_out.ignore_identical_ids, "progress": progress}
+    run = retrieve_run(retriever, held_out.queries, _DEPTH, **alike)
     if any(candidate.id is None for candidates in run.values() for candidate in candidates):
         raise ValueError(f"{held_out.name}: the retriever gives documents without ids, by which judgements name them")
     return run
@@ -231,8 +235,9 @@ def _unseen(run: Run, held_out: HeldOut, rows: Sequence[Row]) -> list[str]:
 
 
 def _measured(before: Reranker, out: Path, run: Run, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:
+    how: dict[str, Any] = {"ignore_identical_ids": held_out.ignore_identical_ids, "progress": progress}
     with Reranker(str(out), store=MemoryStore(max_bytes=None), device=before.arguments["device"]) as after:
         return {
-            name: evaluate(reranker, run, held_out.queries, held_out.qrels, progress=progress)
+            name: evaluate(reranker, run, held_out.queries, held_out.qrels, **how)
             for name, reranker in (("before", before), ("after", after))
         }

@@ -28,12 +28,14 @@ class Example:
         documents: Texts that answer it, at least one.
         not_relevant: Texts that were judged and don't.
         shown: What training shows of `documents`, where that isn't the whole text: without the sentence that is the query.
+        own: Texts of documents that have the query's id, which training never shows: where queries are documents, the query.
     """
 
     query: str
     documents: tuple[str, ...]
     not_relevant: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 def judged_examples(
@@ -48,7 +50,8 @@ def judged_examples(
 
     Returns:
         Query id -> example, in the order of `qrels`. Queries of the same words make one example, under the first one's id: else
-        what answers one of them would be a negative of the other.
+        what answers one of them would be a negative of the other. A document that has the query's id and wasn't judged is its
+        own.
 
     Raises:
         ValueError: No judged query has a text and a relevant document.
@@ -57,6 +60,7 @@ def judged_examples(
     first: dict[tuple[str, ...], str] = {}
     relevant: dict[str, dict[str, None]] = {}
     others: dict[str, dict[str, None]] = {}
+    own: dict[str, dict[str, None]] = {}
     for query, judged in qrels.items():
         if query not in queries:
             continue
@@ -65,7 +69,10 @@ def judged_examples(
             if texts.get(document, "").strip():
                 kind = relevant if judgement > 0 else others
                 kind.setdefault(name, {})[texts[document]] = None
-    found = {name: Example(queries[name], tuple(relevant[name]), tuple(others.get(name, ()))) for name in relevant}
+        if query in texts and query not in judged:
+            own.setdefault(name, {})[texts[query]] = None
+    kinds: tuple[Mapping[str, Mapping[str, None]], ...] = (relevant, others, {}, own)
+    found = {name: Example(queries[name], *(tuple(kind.get(name, ())) for kind in kinds)) for name in relevant}
     if not found:
         n_documents = len({document for judged in qrels.values() for document in judged} & set(texts))
         raise ValueError(

@@ -63,10 +63,11 @@ def mine(
     Returns:
         In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out. Of what
         was mined nothing that holds one of a query's documents, or stands in one, is among its negatives (a pair's text may be
-        part of the corpus's), nor, where queries are sentences of the corpus, what holds the sentence. What was judged not to
-        answer is always among them.
+        part of the corpus's), nor its own document, nor, where queries are sentences of the corpus, what holds the sentence.
+        What was judged not to answer is always among them.
     """
-    found = retrieve_run(retriever, {name: example.query for name, example in examples.items()}, _DEPTH, progress=progress)
+    queries = {name: example.query for name, example in examples.items()}  # names need not be ids of queries
+    found = retrieve_run(retriever, queries, _DEPTH, ignore_identical_ids=False, progress=progress)
     reranker.index(longest_first(found), progress=progress)
     bar = tqdm(examples.items(), unit=" queries", desc="Hard negatives", disable=None if progress else True)
     all_choices = [_choices(reranker, example, found[name], recipe) for name, example in bar]
@@ -121,6 +122,6 @@ def _teacher(reranker: Reranker, query: str, texts: Sequence[str], found: Sequen
 
 
 def _is_own(text: str, example: Example) -> bool:
-    if not text.strip() or any(text in own or own in text for own in example.documents):
+    if not text.strip() or text in example.own or any(text in own or own in text for own in example.documents):
         return True
     return bool(example.shown) and example.query in text

@@ -13,7 +13,7 @@ QUERIES = {"q1": "the cat", "q2": "one vector", "q3": "what is the mat"}
 QRELS = {"q1": {"0": 2, "2": 1}, "q2": {"1": 1}, "q3": {"2": 1}}
 PLAIN = {
     *("dataset", "split", "n_queries", "k", "first_stage", "measures", "differences", "latency_ms", "bytes_per_token", "model"),
-    *("codec", "backend", "pooling", "rerank_with", "first_stage_weight"),
+    *("codec", "backend", "pooling", "rerank_with", "first_stage_weight", "n_own_documents_left_out"),
 }
 
 
@@ -208,3 +208,65 @@ def test_weights_of_the_first_stage_are_compared(evaluated):
     assert [row["first_stage_weight"] for row in report["compared"]] == [0, "auto", 1e6]
     assert report["compared"][2]["measures"] == report["compared"][2]["first_stage"]
     assert report["first_stage_weight"] == 0
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """As BEIR's ArguAna: queries are documents of the corpus, and what is relevant is what argues against them."""
+    texts = {
+        "zoo-a": "Zoos protect endangered animals from hunters.",
+        "zoo-b": "Zoos cannot protect endangered animals from loss of habitat.",
+        "tax-a": "A carbon tax makes companies burn less coal.",
+        "tax-b": "A carbon tax moves companies that burn coal abroad.",
+    }
+    rows = {name: json.dumps({"_id": name, "title": "", "text": text}) + "\n" for name, text in texts.items()}
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text("".join(rows.values()))
+    (tmp_path / "queries.jsonl").write_text(rows["zoo-a"] + rows["tax-a"])
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nzoo-a\tzoo-b\t1\ntax-a\ttax-b\t1\n")
+    return tmp_path
+
+
+def test_a_querys_own_document_is_left_out_as_beir_does_and_told(arguments, tmp_path, minilm, capsys):
+    command = ["eval", str(arguments), "--model", "minilm"]
+    assert main([*command, "--json", "--write-run", str(tmp_path / "run")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["measures"]["reranked"] == {"nDCG@10": 1.0, "RR@10": 1.0, "R@100": 1.0}
+    assert report["n_own_documents_left_out"] == 2
+    assert not [line for line in (tmp_path / "run").read_text().splitlines() if line.split()[0] == line.split()[2]]
+
+    assert main([*command, "--k", "1"]) == 0  # one other candidate
+    printed = capsys.readouterr()
+    assert "left out 2 candidates of the query's own id, as BEIR does" in printed.out
+    assert printed.err == ""
+    assert main([*command, "--compare", "k=1,3", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["compared"]
+    assert [(row["n_own_documents_left_out"], row["first_stage"]["RR@10"]) for row in rows] == [(2, 0.5), (2, 0.6667)]
+    assert main([*command, "--compare", "k=1,3"]) == 0
+    assert capsys.readouterr().out.count("left out 2 candidates") == 1
+
+    assert main([*command, "--keep-identical-ids"]) == 0
+    assert "left out" not in capsys.readouterr().out
+    assert main([*command, "--keep-identical-ids", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["measures"]["reranked"]["RR@10"] == 0.5
+
+
+def test_numbers_that_queries_and_documents_share_by_chance_are_told(arguments, model, capsys):
+    (arguments / "qrels" / "test.tsv").write_text("zoo-a\tzoo-a\t1\n")
+    (arguments / "queries.jsonl").write_text('{"_id": "zoo-a", "text": "zoos"}')
+    command = ["eval", str(arguments), "--model", model]
+    assert main(command) == 0
+    assert "1 of 1 queries have a document judged relevant that has the query's id, 'zoo-a' first" in capsys.readouterr().err
+    assert main([*command, "--keep-identical-ids"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stored_run_is_read_as_trec_eval_reads_it_and_written_without_repetition(folder, model, tmp_path, capsys):
+    (tmp_path / "bm25.trec").write_text("q1 Q0 0 1 3 t\nq1 Q0 0 2 2 t\nq1 Q0 2 3 1 t\nq2 Q0 1 1 1 t\n")
+    options = ["--model", model, "--first-stage", str(tmp_path / "bm25.trec"), "--write-run", str(tmp_path / "run"), "--json"]
+    assert main(["eval", str(folder), *options]) == 0
+    printed = capsys.readouterr()
+    assert "1 lines name a document that their query has already, '0' of query 'q1' first" in printed.err
+    assert "has no candidates for 1 of 3 queries, 'q3' first: each counts as 0" in printed.err
+    pairs = [tuple(line.split()[::2][:2]) for line in (tmp_path / "run").read_text().splitlines()]
+    assert sorted(pairs) == [("q1", "0"), ("q1", "2"), ("q2", "1")]

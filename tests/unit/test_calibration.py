@@ -51,6 +51,15 @@ class TestLabels:
         assert names(20) == names(20) == names(None)[:20] != sorted(names(None))[:20]
         assert names(20, dict(reversed(qrels.items()))) == names(20)
 
+    def test_a_querys_own_document_is_left_out(self):
+        queries, qrels = {"b": "the cat sat"}, {"b": {"b": 1, "a": 1}}
+        (labelled,) = label_queries(BM25Retriever(DOCUMENTS), DOCUMENTS, queries, qrels, k=3)
+        assert [document.id for document in labelled.relevant] == ["a"]
+        assert "b" not in {document.id for document in labelled.others}
+        assert (len(labelled.others), labelled.n_own_documents_left_out) == (3, 1)
+        (kept,) = label_queries(BM25Retriever(DOCUMENTS), DOCUMENTS, queries, qrels, k=3, ignore_identical_ids=False)
+        assert "b" in {document.id for document in kept.relevant}
+
     def test_scores_are_those_of_rerank(self, fake):
         labelled = label_queries(BM25Retriever(DOCUMENTS), DOCUMENTS, QUERIES, QRELS, k=3)
         for query, scored in zip(labelled, score_queries(Reranker(fake), labelled), strict=True):
@@ -180,6 +189,30 @@ class TestCommand:
         assert "12 queries held out of 60" in out
         assert "expected calibration error" in out
         assert f"calibration={str(tmp_path / 'c.json')!r}" in out
+
+    def test_a_byte_order_mark_costs_no_query_and_a_query_without_a_text_is_told_as_by_eval(self, beir, capsys):
+        qrels = beir / "qrels" / "train.tsv"
+        lines = qrels.read_bytes().partition(b"\n")[2]
+        qrels.write_bytes(b"\xef\xbb\xbf" + lines)
+        assert main(["calibrate", str(beir), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["n_queries"] == 60
+        qrels.write_bytes(lines + b"q99\t1\t1\n")
+        for command in ("calibrate", "tune", "eval"):
+            assert main([command, str(beir), "--split", "train"]) == 1
+            assert "1 judged queries of qrels/train.tsv have no text in queries.jsonl, 'q99' first" in capsys.readouterr().err
+
+    def test_a_querys_own_document_is_neither_relevant_nor_another(self, beir, capsys):
+        """Query i is named as the document that holds half of its words, which was judged relevant beside the right one."""
+        queries = [json.dumps({"_id": str(60 + i), "text": f"alpha{i} beta{i} gamma{i}"}) for i in range(60)]
+        (beir / "queries.jsonl").write_text("\n".join(queries))
+        rows = [f"{60 + i}\t{i}\t1\n{60 + i}\t{60 + i}\t{int(i == 0)}\n" for i in range(60)]
+        (beir / "qrels" / "train.tsv").write_text("".join(rows))
+        assert main(["calibrate", str(beir), "--json"]) == 0
+        printed = capsys.readouterr()
+        assert json.loads(printed.out)["n_own_documents_left_out"] == 60
+        assert "1 of 60 queries have a document judged relevant that has the query's id, '60' first" in printed.err
+        assert main(["calibrate", str(beir), "--keep-identical-ids", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["n_own_documents_left_out"] == 0
 
     def test_what_cannot_be_written_or_read_is_told_at_once(self, beir, tmp_path, capsys):
         assert main(["calibrate", str(beir), "--out", str(tmp_path / "none" / "c.json")]) == 1

@@ -68,7 +68,11 @@ def test_runs_from_retrievers_and_files_agree(tmp_path):
     (tmp_path / "run.trec").write_text("".join(f"{q} Q0 {c.id} {rank} {c.score} tag\n" for q, c, rank in rows))
 
     assert read_run(tmp_path / "run.tsv", DOCUMENTS, 3) == run
-    assert read_run(tmp_path / "run.trec", DOCUMENTS, 3) == run
+    equal_scores_by_id = {  # trec_eval's order, from the last id to the first
+        name: sorted(sorted(found, key=lambda each: each.id, reverse=True), key=lambda each: -each.score)
+        for name, found in run.items()
+    }
+    assert read_run(tmp_path / "run.trec", DOCUMENTS, 3) == equal_scores_by_id != run
     assert [len(found) for found in read_run(tmp_path / "run.trec", DOCUMENTS, 2).values()] == [2, 2, 2]
 
 
@@ -116,3 +120,62 @@ def test_what_cannot_be_measured_is_refused():
         evaluate(reranker, {"q1": [Candidate("x")]}, QUERIES, QRELS)
     with pytest.raises(ValueError, match="none of the 2 judged queries"):
         evaluate(reranker, {"unjudged": [DOCUMENTS["a"]], "q1": []}, QUERIES, QRELS)
+
+
+ZOOS = {
+    name: Candidate(text, name)
+    for name, text in [
+        ("zoo-a", "Zoos protect endangered animals from hunters."),
+        ("zoo-b", "Zoos cannot protect endangered animals from loss of habitat."),
+        ("tax-a", "A carbon tax makes companies burn less coal."),
+        ("tax-b", "A carbon tax moves companies that burn coal abroad."),
+    ]
+}
+ARGUMENTS = {name: ZOOS[name].text for name in ("zoo-a", "tax-a")}
+COUNTERARGUMENTS = {"zoo-a": {"zoo-b": 1}, "tax-a": {"tax-b": 1}}
+
+
+def test_a_querys_own_document_is_left_out_as_beir_does_and_counted():
+    run = retrieve_run(BM25Retriever(list(ZOOS.values())), ARGUMENTS, 4)
+    assert {name: found[0].id for name, found in run.items()} == {"zoo-a": "zoo-a", "tax-a": "tax-a"}
+    result = evaluate(Reranker(FakeEncoder()), run, ARGUMENTS, COUNTERARGUMENTS)
+
+    assert result.n_own_documents_left_out == 2
+    others = {name: [each.id for each in found if each.id != name] for name, found in run.items()}
+    assert result.by_query["first_stage"] == measure(others, COUNTERARGUMENTS)
+    assert all(name not in dict(found) for name, found in result.ranked.items())
+    kept = evaluate(Reranker(FakeEncoder()), run, ARGUMENTS, COUNTERARGUMENTS, ignore_identical_ids=False)
+    assert kept.n_own_documents_left_out == 0
+    assert kept.by_query["first_stage"]["RR@10"]["zoo-a"] == 0.5 < result.by_query["first_stage"]["RR@10"]["zoo-a"] == 1.0
+
+
+def test_a_query_with_only_its_own_document_counts_as_zero():
+    run = {"zoo-a": [ZOOS["zoo-a"]], "tax-a": [ZOOS["tax-b"]]}
+    result = evaluate(Reranker(FakeEncoder()), run, ARGUMENTS, COUNTERARGUMENTS)
+    assert result.by_query["reranked"]["RR@10"] == {"zoo-a": 0.0, "tax-a": 1.0}
+    assert result.ranked["zoo-a"] == []
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_first_stage_gives_k_candidates_beside_a_querys_own(tmp_path, k):
+    retriever = BM25Retriever([*ZOOS.values(), Candidate(ARGUMENTS["zoo-a"], "zoo-a")])
+    (found,) = retrieve_run(retriever, {"zoo-a": ARGUMENTS["zoo-a"]}, k).values()
+    others = [each.id for each in found if each.id != "zoo-a"]
+    assert len(others) == k
+    assert others[0] == "zoo-b"
+    assert [each.id for each in found[:2]] == ["zoo-a", "zoo-a"]
+    assert retrieve_run(retriever, {"x": ARGUMENTS["zoo-a"]}, k)["x"] == retriever.retrieve(ARGUMENTS["zoo-a"], k)
+
+    (tmp_path / "run").write_text("".join(f"zoo-a Q0 {name} {i} {9 - i} t\n" for i, name in enumerate(ZOOS)))
+    (stored,) = read_run(tmp_path / "run", ZOOS, k).values()
+    assert [each.id for each in stored] == [*ZOOS][: k + 1]
+    (plain,) = read_run(tmp_path / "run", ZOOS, k, ignore_identical_ids=False).values()
+    assert [each.id for each in plain] == [*ZOOS][:k]
+
+
+def test_two_documents_of_one_id_count_once_at_the_better_place():
+    """Pieces of a document share its id: the better piece is what the measures count, and what a run holds."""
+    run = {"q1": [Candidate("a dog", "d"), Candidate("cats sat", "a"), Candidate("cat sat", "d")]}
+    result = evaluate(Reranker(FakeEncoder()), run, QUERIES, {"q1": {"d": 1}})
+    assert [document for document, _ in result.ranked["q1"]] == ["d", "a"]
+    assert result.by_query["reranked"]["RR@10"] == {"q1": 1.0}

@@ -31,6 +31,12 @@ class TestExamples:
         a, b, c = (document.text for document in DOCUMENTS[:3])
         assert found == {"q1": Example("which letter", (a, b), (c,))}
 
+    def test_a_document_of_the_querys_id_is_its_own_unless_it_was_judged(self):
+        queries, qrels = {"a": "which letter", "b": "which other"}, {"a": {"c": 1}, "b": {"b": 1}}
+        found = judged_examples(DOCUMENTS, queries, qrels)
+        a, b, c = (document.text for document in DOCUMENTS[:3])
+        assert found == {"a": Example("which letter", (c,), own=(a,)), "b": Example("which other", (b,))}
+
     def test_queries_of_the_same_words_are_one_example(self):
         """Else what answers one would be a negative of the other."""
         queries = {"q1": "Which letter?", "q2": "which  letter"}

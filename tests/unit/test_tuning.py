@@ -62,6 +62,27 @@ def test_where_reranking_helps_the_cheapest_that_is_as_good_is_picked():
     assert result.helps
 
 
+def test_a_querys_own_document_is_left_out_as_by_eval():
+    """It says what the query says, and would be first in every ranking."""
+    judged = world(15)
+    run = {name: [Candidate(judged.queries[name], name, 99.0), *found] for name, found in judged.run.items()}
+    result = tune(replace(judged, run=run), SMALL, load=Loader())
+    assert result == replace(tune(judged, SMALL, load=Loader()), n_own_documents_left_out=N, latency_ms=result.latency_ms)
+    kept = tune(replace(judged, run=run, ignore_identical_ids=False), SMALL, load=Loader())
+    assert kept.n_own_documents_left_out == 0
+    assert kept.measured["default"] < 0.7
+
+
+def test_two_documents_of_one_id_count_once_as_in_eval():
+    judged = world(11)
+    run = {name: [*(replace(each, id=f"{name}-0") for each in found[:5]), *found[5:]] for name, found in judged.run.items()}
+    qrels = {name: {f"{name}-11": 1} for name in run}
+    result = tune(Judged(run, judged.queries, qrels), SMALL, load=Loader())
+    ranked = {name: [each.id for each in run[name]] for name in halves(judged)[1]}
+    expected = measure(ranked, qrels)["nDCG@10"]
+    assert result.measured["first_stage"] == round(sum(expected.values()) / len(expected), 4) > 0
+
+
 def test_a_depth_that_is_needed_is_picked():
     assert tune(world(25), SMALL, load=Loader()).picked.k == 30
 

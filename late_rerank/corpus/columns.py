@@ -1,0 +1,83 @@
+"""Text files of columns, as tools for evaluation write them: lines, and the columns of a line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Container
+from pathlib import Path
+
+# What separates columns and lines, as in trec_eval: ASCII's white space alone. An id may hold a no-break space.
+_WHITE_SPACE = " \t\n\r\v\f"
+_WORDS = re.compile(f"[^{_WHITE_SPACE}]+")
+_GZIP = b"\x1f\x8b"
+# Longest first: UTF-32's mark begins with that of UTF-16.
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+
+def text_lines(path: Path) -> list[str]:
+    """Read a file's lines. Its byte order mark says what it is encoded in, UTF-8 without one; gzip is unpacked.
+
+    Raises:
+        ValueError: If the file isn't text in that encoding, holds NUL characters, or is a damaged gzip file.
+    """
+    held = path.read_bytes()
+    if held.startswith(_GZIP):
+        try:
+            held = gzip.decompress(held)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is a damaged gzip file: {error}") from error
+    encoding = next((name for mark, name in _MARKS if held.startswith(mark)), "utf-8")
+    try:
+        text = held.decode(encoding)
+    except UnicodeDecodeError as error:
+        name = "UTF-8" if encoding.startswith("utf-8") else f"{encoding.upper()}, as its byte order mark says,"
+        raise ValueError(f"{path} is not {name} at byte {error.start}") from error
+    if "\0" in text:
+        raise ValueError(f"{path} holds NUL characters; expected UTF-8 text. Is it UTF-16 without a byte order mark?")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def by_tabs(line: str) -> list[str]:
+    """Split a line at tabs; columns may hold spaces. Blank columns at its end are left out."""
+    return [column.strip(_WHITE_SPACE) for column in line.rstrip(_WHITE_SPACE).split("\t")]
+
+
+def by_white_space(line: str) -> list[str]:
+    """Split a line at runs of ASCII's white space, as trec_eval does."""
+    return _WORDS.findall(line)
+
+
+def by_csv(line: str) -> list[str]:
+    """Split a line at tabs as BEIR does, which writes an id that holds a quotation mark as CSV's rules say."""
+    try:
+        return next(csv.reader([line.rstrip(_WHITE_SPACE)], delimiter="\t"), [])
+    except csv.Error:  # a column of more than 131,072 characters
+        return by_tabs(line)
+
+
+def with_space_in_document(line: str) -> list[str]:
+    """Read the six columns of a run whose document ids hold spaces: what stands between Q0 and the last three columns."""
+    words = by_white_space(line)
+    between = line.strip(_WHITE_SPACE).removeprefix(words[0]).lstrip(_WHITE_SPACE).removeprefix(words[1])
+    for word in reversed(words[-3:]):
+        between = between.rstrip(_WHITE_SPACE).removesuffix(word)
+    return [*words[:2], between.strip(_WHITE_SPACE), *words[-3:]]
+
+
+def is_comment(line: str, widths: Container[int]) -> bool:
+    """Tell whether a line is blank or a comment: trec_eval passes over lines that begin with "#".
+
+    A query's id may begin so too: such a line is no comment where it has as many columns as a line should, unless the "#"
+    stands alone.
+    """
+    words = by_white_space(line)
+    return not words or words[0] == "#" or (words[0].startswith("#") and len(words) not in widths)

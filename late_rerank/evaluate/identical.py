@@ -1,0 +1,48 @@
+"""A query's own document: the one that has its id. BEIR leaves it out of what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from late_rerank.types import Candidate
+
+Run = dict[str, list[Candidate]]
+"""Query id -> candidates, best first."""
+
+
+def is_own(query_id: str, candidate: Candidate) -> bool:
+    """Tell whether a candidate has its query's id."""
+    return candidate.id is not None and str(candidate.id) == query_id
+
+
+def n_own(query_id: str, candidates: Iterable[Candidate]) -> int:
+    """How many candidates have their query's id."""
+    return sum(is_own(query_id, candidate) for candidate in candidates)
+
+
+def best(query_id: str, candidates: Sequence[Candidate], k: int) -> list[Candidate]:
+    """The first `k` candidates that don't have the query's id, and those before the last of them that do."""
+    end = k
+    while (needed := k + n_own(query_id, candidates[:end])) != end and end < len(candidates):
+        end = needed
+    return list(candidates[:end])
+
+
+def without_own(run: Mapping[str, Sequence[Candidate]], names: Iterable[str]) -> tuple[Run, int]:
+    """Leave out the candidates that have their query's id.
+
+    In collections whose queries are documents (BEIR's ArguAna and Quora) it is the query itself, which every model finds first
+    and nobody judged relevant.
+
+    Args:
+        run: Query id -> candidates.
+        names: The queries that are measured.
+
+    Returns:
+        The run of those queries, and how many candidates were left out of it.
+
+    Source: BEIR's EvaluateRetrieval.evaluate with ignore_identical_ids, its default.
+    """
+    given = {name: run.get(name, ()) for name in names}
+    kept = {name: [each for each in candidates if not is_own(name, each)] for name, candidates in given.items()}
+    return kept, sum(len(candidates) - len(kept[name]) for name, candidates in given.items())
