@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from late_rerank.types import Candidate
 from late_rerank.words import is_blank
+
+Given = TypeVar("Given")
 
 
 def check_top_k(top_k: int | None) -> None:
@@ -68,10 +71,24 @@ def check_budget(budget_tokens: object) -> None:
         raise ValueError(f"budget_tokens must be 0 or more, got {budget_tokens}")
 
 
+def as_list(given: Iterable[Given], what: str, kind: str) -> list[Given]:
+    """What a user gave as one entry a query, as a list: a generator will do.
+
+    Raises:
+        TypeError: If it is one str, a mapping, or nothing to iterate over.
+    """
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        instead = "; use rerank for one query" if isinstance(given, str) else ""
+        raise TypeError(f"{what} must be a list of {kind}, got {_named(given)}{instead}")
+    return list(given)
+
+
+def _named(given: object) -> str:
+    return "one str" if isinstance(given, str) else f"{type(given).__name__}: {given!r:.60}"
+
+
 def check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]]) -> None:
     """See to it that there are queries, none blank, and a list of candidates for each."""
-    if isinstance(queries, str):
-        raise TypeError("queries must be a list of str, got one str; use rerank for one query")
     if len(queries) != len(candidate_lists):
         raise ValueError(f"got {len(queries)} queries but {len(candidate_lists)} lists of candidates")
     for i, query in enumerate(queries):

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from late_rerank.given import finite
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE
 
 F64 = NDArray[np.float64]
@@ -98,17 +99,20 @@ def first_stage_scores(given: Iterable[float | None]) -> F64:
     Raises:
         ValueError: One has none, or NaN or infinity; names it.
     """
-    scores = list(given)
-    for index, score in enumerate(scores):
-        if score is None:
-            raise ValueError(
-                f"candidates[{index}] has no score: first_stage_weight needs the first stage's score of each candidate. Give "
-                "Candidates with scores, or leave first_stage_weight at 0"
-            )
-    found = np.array(scores, dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(found))
-    if len(wrong):
+    found = [_number(score, index) for index, score in enumerate(given)]
+    return np.array(found, dtype=np.float64)
+
+
+def _number(score: object, index: int) -> float:
+    if score is None:
         raise ValueError(
-            f"candidates[{wrong[0]}] has the score {found[wrong[0]]}: with first_stage_weight each must be a finite number"
+            f"candidates[{index}] has no score: first_stage_weight needs the first stage's score of each candidate. Give "
+            "Candidates with scores, or leave first_stage_weight at 0"
         )
-    return found
+    number = finite(score)
+    if number is None:
+        told = score if isinstance(score, (int, float)) and not isinstance(score, bool) else repr(score)
+        raise ValueError(
+            f"candidates[{index}] has the score {told!s:.60}: with first_stage_weight each must be a finite number"
+        )
+    return number

@@ -12,6 +12,7 @@ import numpy as np
 
 from late_rerank import codecs, maxsim
 from late_rerank.fusion import FirstStageWeight, falling, first_stage_scores, fused_order
+from late_rerank.given import as_candidate, as_many
 from late_rerank.index import keys_of
 from late_rerank.relevance import Calibration, relevance
 from late_rerank.types import (
@@ -23,8 +24,6 @@ from late_rerank.types import (
     RankedDocument,
     Ranking,
     TokenVectors,
-    as_candidate,
-    as_many,
 )
 
 # Two float32 sums of the same products in another order differ by less, a query token.

@@ -12,6 +12,7 @@ import numpy as np
 
 from late_rerank import codecs, maxsim
 from late_rerank.checks import (
+    as_list,
     check_deadline,
     check_first_stage_weight,
     check_max_tokens,
@@ -184,8 +185,8 @@ class Reranker:
 
     def rerank_batch(
         self,
-        queries: Sequence[str],
-        candidate_lists: Sequence[Iterable[str | Candidate]],
+        queries: Iterable[str],
+        candidate_lists: Iterable[Iterable[str | Candidate]],
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
@@ -209,6 +210,8 @@ class Reranker:
         check_first_stage_weight(first_stage_weight)
         check_deadline(deadline_s)
         check_max_tokens(max_tokens)
+        queries = as_list(queries, "queries", "str")
+        candidate_lists = as_list(candidate_lists, "candidate_lists", "lists of candidates, one a query")
         check_queries(queries, candidate_lists)
         until = None if deadline_s is None else time.monotonic() + deadline_s
         timer = Timer()

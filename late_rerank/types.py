@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,9 +23,12 @@ class Candidate:
 
     Attributes:
         text: What is encoded, and what the LLM will read.
-        id: The caller's own name for it; never needed, always carried along.
+        id: The caller's own name for it; never needed, always carried along, of its own type where it is no str.
         score: The first stage's score, if it has one; higher is better.
-        metadata: The caller's own; carried along untouched.
+        metadata: The caller's own; carried along untouched. None stands for none.
+
+    Raises:
+        TypeError: If the text is no str, or metadata is no mapping.
     """
 
     text: str
@@ -36,39 +39,13 @@ class Candidate:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
-
-
-def as_candidate(given: str | Candidate, index: int, what: str) -> Candidate:
-    """One item that a user gave, as a Candidate.
-
-    Raises:
-        TypeError: It is neither a str nor a Candidate; names `what` and `index`.
-    """
-    if isinstance(given, Candidate):
-        return given
-    if isinstance(given, str):
-        return Candidate(given)
-    raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {type(given).__name__}: {given!r:.60}")
-
-
-def as_candidates(given: Iterable[str | Candidate], what: str) -> Iterator[Candidate]:
-    """Items that a user gave, as Candidates, one by one.
-
-    Raises:
-        TypeError: One is neither a str nor a Candidate, named by `what` and its index; or `given` is one text, no list.
-    """
-    return (as_candidate(item, index, what) for index, item in enumerate(as_many(given, what)))
-
-
-def as_many(given: Iterable[str | Candidate], what: str) -> Iterable[str | Candidate]:
-    """What a user gave, if it isn't a single item by mistake: a str is an Iterable of str.
-
-    Raises:
-        TypeError: `given` is one text or one Candidate.
-    """
-    if isinstance(given, (str, Candidate)):
-        raise TypeError(f"{what} must be a list of str or Candidate, got one {type(given).__name__}; wrap it in a list")
-    return given
+        metadata: object = self.metadata
+        if metadata is None:
+            object.__setattr__(self, "metadata", {})
+        elif type(metadata) is not dict and not isinstance(metadata, Mapping):
+            raise TypeError(
+                f"Candidate.metadata must be a mapping such as a dict, or None, got {type(metadata).__name__}: {metadata!r:.60}"
+            )
 
 
 @dataclass(slots=True)  # not frozen: a hundred of them would take 180 us instead of 25

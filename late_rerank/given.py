@@ -1,0 +1,101 @@
+"""What users give -> Candidates and numbers, or an error that says what to give instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from numbers import Real
+
+import numpy as np
+
+from late_rerank.types import Candidate
+
+
+def finite(value: object) -> float | None:
+    """A number as a Python float, whoever's number it is.
+
+    Returns:
+        None for NaN, infinity, a number that no float holds, a bool, and everything that is no real number: a str, a list.
+    """
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, Decimal)):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # an int beyond all floats; a Decimal that signals
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_candidate(given: object, index: int, what: str) -> Candidate:
+    """One item that a user gave, as a Candidate.
+
+    Raises:
+        TypeError: It is neither a str nor a Candidate; names `what` and `index`.
+    """
+    if isinstance(given, Candidate):
+        return given
+    if isinstance(given, str):
+        return Candidate(given)
+    got = f"{type(given).__name__}: {given!r:.60}"
+    raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {got}{_instead_of_item(given, what)}")
+
+
+def as_candidates(given: Iterable[str | Candidate], what: str) -> Iterator[Candidate]:
+    """Items that a user gave, as Candidates, one by one.
+
+    Raises:
+        TypeError: One is neither a str nor a Candidate, named by `what` and its index; or `given` is one text, no list.
+    """
+    return (as_candidate(item, index, what) for index, item in enumerate(as_many(given, what)))
+
+
+def as_many(given: Iterable[str | Candidate], what: str) -> Iterable[str | Candidate]:
+    """What a user gave, if it is a list of items, or something like one.
+
+    A str is an Iterable of str, a mapping one of its keys, a table one of its columns' names, a file one of its lines.
+
+    Raises:
+        TypeError: If `given` is one of these, one Candidate, or nothing to iterate over; says what to give instead.
+    """
+    if type(given) in (list, tuple):
+        return given
+    instead = _instead_of_list(given)
+    if instead is None:
+        return given
+    raise TypeError(f"{what} must be a list of str or Candidate, got {_named(given)}{instead}")
+
+
+def _instead_of_list(given: object) -> str | None:
+    """What to give instead of what is no list; None where it may be one."""
+    if isinstance(given, (str, bytes, bytearray, Candidate)):
+        return "; wrap it in a list" if isinstance(given, (str, Candidate)) else "; decode it, and wrap it in a list"
+    if isinstance(given, Mapping):
+        return "; give its texts, list(mapping.values()), or Candidate(text, id=key) for each"
+    columns = getattr(given, "column_names", None) or getattr(given, "columns", None)
+    if columns is not None and not callable(columns):
+        names = [name for name in map(str, columns) if name.isprintable()]
+        name = "text" if "text" in names or not names else names[0]
+        return f"; give one of its columns as a list of str, that of {name!r} for one, or a Candidate for each row"
+    if hasattr(given, "readline"):
+        return "; read it, and split it into documents"
+    return None if isinstance(given, Iterable) or hasattr(given, "__getitem__") else ""
+
+
+def _instead_of_item(given: object, what: str) -> str:
+    """What to give instead of an item that is no text."""
+    if isinstance(given, Mapping):
+        return '; make a Candidate of it: Candidate(row["text"], id=row["id"], metadata=row)'
+    if isinstance(given, (bytes, bytearray)):
+        return "; decode it"
+    if hasattr(given, "as_py"):
+        return f"; give {what}.to_pylist()"
+    return ""
+
+
+def _named(given: object) -> str:
+    if given is None:
+        return "None"
+    return f"one {type(given).__name__}" if isinstance(given, (str, Candidate)) else type(given).__name__
