@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+import regex
 
 from late_rerank.places import Span
+from late_rerank.words import character_ends
 
 CUT_MARK = " [...]"
 
-# After a full stop, question or exclamation mark, with a quote or bracket perhaps, before white space; after those of scripts
-# that put none there (Chinese, Japanese) or use them for nothing else (Arabic, Urdu, Hindi); or at an empty line.
-_END = re.compile(
-    r"[.!?\u2026][\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\uff1f\u061f\u06d4\u0964][\"'\u201d\u2019\u300d\u300f)\]]*|\n\s*\n"
+# After a full stop, question or exclamation mark, with a quote or bracket perhaps, before white space (Greek asks with a
+# semicolon); after those of scripts that put none there (Chinese, Burmese, Khmer, Tibetan) or use them for nothing else
+# (Arabic, Urdu, Hindi), but within a number; or at an empty line.
+_SPACED = r"[.!?\u2026\u2024\u203c\u203d\u2047-\u2049\u2e2e]"
+_UNSPACED = rf"[[\p{{STerm}}\u0f0d-\u0f12]--{_SPACED}--\u104a]"
+_CLOSING = r"[\p{M}\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}\"'\p{Pe}\p{Pf}\u201c\u2018]*+"
+_END = regex.compile(
+    rf"(?V1){_SPACED}{_CLOSING}(?=\s|$)|(?<=\p{{Greek}}\p{{M}}*)[;\u037e]{_CLOSING}(?=\s|$)|"
+    rf"{_UNSPACED}++{_CLOSING}(?!(?<=\p{{N}}\uff0e)\p{{N}})|\n\s*\n"
 )
-# A full stop after these, or after one letter, as in "E. coli", is none.
-_ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|cf|vs|al|fig|figs|eq|no|approx|ca|dr|mr|mrs|ms|prof|st|[a-z])\.$", re.IGNORECASE)
-_LONGEST_ABBREVIATION = 8
+# A full stop after these, or after one letter, as in "E. coli" and "A. S. Pushkin" in any script, is none. A Russian sentence
+# may well end in the word of one letter that says I.
+_ABBREVIATION = regex.compile(
+    r"(?<![\p{L}\p{M}\p{N}_])(?:e\.g|i\.e|cf|vs|al|figs?|eq|no|approx|ca|dr|mrs?|ms|prof|st|pp|vol|nr|bzw|vgl|abb|sra?|mme|mlle|"
+    r"\u0441\u043c|\u0440\u0438\u0441|\u0441\u0442\u0440|\u0438\u043c|\u0443\u043b|\u0921\u0949|(?!\u044f)\p{L}\p{M}*)\.$",
+    regex.IGNORECASE,
+)
+_LONGEST_ABBREVIATION = 10
+# Where a clause ends in scripts without spaces, there is a better place to cut than within it.
+_WORD_ENDS = regex.compile(r"\s+|(?<=[\u3001\uff0c\uff1b\uff1a\uff64\u104a\u17d6])(?=[^\s\u300d\u300f\u2019\u201d])")
 # What goes on in small letters is no new sentence; and what has so many characters and no full stop is a list or a table.
 _LONG = 400
 
@@ -27,7 +40,7 @@ def sentences(text: str) -> list[Span]:
     found = []
     for start, end in _between(text, list(_ends(text))):
         if end - start > _LONG:
-            found += _between(text, [match.end() for match in re.finditer("\n", text[start:end])], start, end)
+            found += _between(text, [match.end() for match in regex.finditer("\n", text[start:end])], start, end)
         else:
             found.append((start, end))
     return found
@@ -43,9 +56,14 @@ def cut_to(text: str, fits: Callable[[str], bool]) -> str | None:
     Returns:
         None where not even a character and the mark fit.
     """
-    by_sentence = [end for _, end in sentences(text)]
-    by_word = [match.start() for match in re.finditer(r"\s+", text)]
-    return next((cut for ends in (by_sentence, by_word, _characters(text)) if (cut := _longest(text, ends, fits))), None)
+    return next((cut for ends in _places_to_cut(text) if (cut := _longest(text, ends, fits))), None)
+
+
+def _places_to_cut(text: str) -> Iterator[Iterable[int]]:
+    """Where a text may be cut, the best places first."""
+    yield (end for _, end in sentences(text))
+    yield (match.start() for match in _WORD_ENDS.finditer(text))
+    yield character_ends(text)
 
 
 def _ends(text: str) -> Iterator[int]:
@@ -70,13 +88,9 @@ def _between(text: str, ends: list[int], start: int = 0, stop: int | None = None
     return found
 
 
-def _characters(text: str) -> list[int]:
-    """Where characters end, with the marks that belong to them."""
-    return [i for i in range(1, len(text)) if not unicodedata.combining(text[i]) and text[i] not in "\u200d\ufe0f"]
-
-
-def _longest(text: str, ends: list[int], fits: Callable[[str], bool]) -> str | None:
-    ends = [end for end in ends if end < len(text.rstrip())]  # the whole text would need no mark
+def _longest(text: str, places: Iterable[int], fits: Callable[[str], bool]) -> str | None:
+    whole = len(text.rstrip())  # which would need no mark
+    ends = [end for end in places if end < whole]
     low, high = 0, len(ends)  # the first `low` ends fit
     while low < high:
         middle = (low + high + 1) // 2
