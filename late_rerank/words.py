@@ -39,7 +39,9 @@ _ALIKE = {
     **str.maketrans(
         "\u0451\u0219\u021b\u06a9\u06cc\u0649\u06c1\u06c0\u06c2", "\u0435\u015f\u0163\u0643\u064a\u064a\u0647\u0647\u0647"
     ),
-    **str.maketrans({"\u05f0": "\u05d5\u05d5", "\u05f1": "\u05d5\u05d9", "\u05f2": "\u05d9\u05d9"}),
+    0x5F0: "\u05d5\u05d5",
+    0x5F1: "\u05d5\u05d9",
+    0x5F2: "\u05d9\u05d9",
     **dict.fromkeys((0x653, 0x654, 0x655)),
 }
 _PERSIAN = str.maketrans("\u0643\u064a", "\u06a9\u06cc")

@@ -84,7 +84,7 @@ def _document(explanation: Explanation, scope: str) -> str:
     """The document's text with its matches marked and numbered; what was cut away is faint."""
     marked = {(span.start, span.end): (_mark(span, explanation.words, scope), "</mark>") for span in explanation.spans}
     whole = len(explanation.text)
-    cut = max((token.end for token in explanation.document_tokens if not token.is_marker), default=whole)
+    cut = max((word.end for word in explanation.document_words), default=whole)
     if explanation.document_truncated and cut < whole:
         marked[cut, whole] = ('<span class="lr-cut">', "</span>")
     return _marked(explanation.text, marked)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Scripts without spaces: each token is a word of its own there.
-_UNSPACED = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
+from late_rerank.words import character_ends, is_unspaced, word_spans
 
 
 class Word(NamedTuple):
@@ -32,55 +32,51 @@ class Word(NamedTuple):
 
 
 def words(text: str, tokens: Iterable[tuple[str, int, int]]) -> list[Word]:
-    """The words that a text's tokens make up.
+    """Join tokens to words: those that start in the same word, or in the same character, are one.
 
     Args:
         text: The whole text.
         tokens: (token, start, end) in the order of the text; those with start == end, which aren't in it, make no words.
 
     Returns:
-        In the order of the text; no two overlap.
+        In the order of the text; no two overlap, and none begins or ends within a character that a reader sees. Where a
+        script puts no spaces between words, each token is one.
     """
+    places = _Places(text)
     joined: list[tuple[int, int, list[int]]] = []
     for i, (token, start, end) in enumerate(tokens):
         if start >= end:
             continue
-        if joined and _continues(text, joined[-1][1], start, token):
-            first, last, pieces = joined[-1]
-            joined[-1] = (first, max(last, end), [*pieces, i])
+        first, last = places.whole(start, end)
+        if joined and (first < joined[-1][1] or _continues(places, joined[-1][:2], first, token)):
+            begun, reached, pieces = joined[-1]
+            joined[-1] = (begun, max(reached, last), [*pieces, i])
         else:
-            joined.append((start, _with_marks(text, end), [i]))
-    return [Word(text[start:end], start, end, tuple(pieces)) for start, end, pieces in _apart(joined)]
+            joined.append((first, last, [i]))
+    return [Word(text[start:end], start, end, tuple(pieces)) for start, end, pieces in joined]
 
 
-def _continues(text: str, last: int, start: int, token: str) -> bool:
-    """Whether a token at `start` goes on with the word that has come to `last`."""
-    if start != last:
-        return start < last  # several tokens of one character: an emoji in bytes
-    if token.startswith("##"):
+class _Places:
+    """Where a text's characters and its words of scripts with spaces stand."""
+
+    def __init__(self, text: str) -> None:
+        self._bounds = [0, *character_ends(text)]
+        spans = [(start, end) for start, end in word_spans(text) if not is_unspaced(text[start:end])]
+        self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
+
+    def whole(self, start: int, end: int) -> tuple[int, int]:
+        """The same piece, with the rest of the characters that it begins and ends in."""
+        return self._bounds[bisect_right(self._bounds, start) - 1], self._bounds[bisect_left(self._bounds, end)]
+
+    def word_at(self, place: int) -> int | None:
+        """Which word is at a place; None between words."""
+        word = bisect_right(self._starts, place) - 1
+        return word if word >= 0 and place < self._ends[word] else None
+
+
+def _continues(places: _Places, before: tuple[int, int], start: int, token: str) -> bool:
+    """Whether a token at `start` goes on with the word before: its last character is of the same word."""
+    if start == before[1] and token.startswith("##"):
         return True
-    return (
-        _is_letter(text[start - 1]) and _is_letter(text[start]) and not (_unspaced(text[start - 1]) or _unspaced(text[start]))
-    )
-
-
-def _with_marks(text: str, end: int) -> int:
-    """The end with what combines with the last letter: tokenizers that strip accents leave them out."""
-    while end < len(text) and unicodedata.category(text[end])[0] == "M":
-        end += 1
-    return end
-
-
-def _apart(joined: list[tuple[int, int, list[int]]]) -> list[tuple[int, int, list[int]]]:
-    """The same, each cut where the next begins."""
-    starts = [start for start, _, _ in joined[1:]]
-    ends = [min(end, start) for (_, end, _), start in zip(joined, starts, strict=False)] + [end for _, end, _ in joined[-1:]]
-    return [(start, end, pieces) for (start, _, pieces), end in zip(joined, ends, strict=True)]
-
-
-def _is_letter(character: str) -> bool:
-    return character == "_" or unicodedata.category(character)[0] in "LNM"
-
-
-def _unspaced(character: str) -> bool:
-    return any(first <= ord(character) <= last for first, last in _UNSPACED)
+    word = places.word_at(start)
+    return word is not None and word == places.word_at(before[1] - 1)

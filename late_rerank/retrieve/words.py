@@ -74,10 +74,8 @@ def word_splitter(language: str | None) -> Callable[[str], list[str]]:
 
 
 def _words(text: str, language: str | None) -> list[str]:
-    if text.isascii() and language is None:
+    if text.isascii() and language != "turkish":  # where a small "I" isn't ASCII
         return _ASCII_WORD.findall(text.lower())
-    if text.isascii():
-        return [folded(word, language) for word in _ASCII_WORD.findall(text)]
     # Normalised as a whole: some signs (kg, a telephone, a company) stand for letters, and for several words.
     text = unicodedata.normalize("NFKC", text)
     return [word for found in _spaced_words(text) if _counts(word := folded(found, language))]

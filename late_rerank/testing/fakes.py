@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from late_rerank.types import F32, TokenVectors
-
-_WORD = re.compile(r"\w+")
+from late_rerank.words import folded, word_spans
 
 
 class FakeEncoder:
-    """Deterministic token vectors from words: equal words, letter case aside, have equal vectors; others are nearly orthogonal.
+    """Deterministic token vectors from words: equal words, however written, have equal vectors; others are nearly orthogonal.
 
     Args:
         dim: Components of one token vector.
@@ -45,13 +43,10 @@ class FakeEncoder:
         """The words with their places in the text, row for row with the vectors; queries and documents alike."""
         if kind not in ("query", "document"):
             raise ValueError(f'kind must be "query" or "document", got {kind!r}')
-        # A letter may have a longer lower case: "\u0130" has two code points.
-        origin = [i for i, letter in enumerate(text) for _ in letter.lower()]
-        words = list(_WORD.finditer(text.lower()))[: self.max_words]
-        return [(word.group(), origin[word.start()], origin[word.end() - 1] + 1) for word in words]
+        return [(text[start:end].lower(), start, end) for start, end in word_spans(text)[: self.max_words]]
 
     def _encode(self, texts: Sequence[str]) -> TokenVectors:
-        words = [_WORD.findall(text.lower()) for text in texts]
+        words = [[folded(text[start:end]) for start, end in word_spans(text)] for text in texts]
         truncated = [self.max_words is not None and len(found) > self.max_words for found in words]
         arrays = [self._vectors(found[: self.max_words]) for found in words]
         return TokenVectors.from_arrays(arrays, self.dim, truncated)

@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001 - letters of other scripts are among what is tested
+
 import json
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -10,16 +12,20 @@ from hypothesis import strategies as st
 from late_rerank import Reranker, explain
 from late_rerank.codecs import Float32Codec
 from late_rerank.errors import IncompatibleError
-from late_rerank.shown import around, shown
 from late_rerank.explanation.words import words
+from late_rerank.shown import around, shown
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE
+from late_rerank.words import character_ends, is_blank
 
 RERANKER = Reranker(FakeEncoder(), codec=Float32Codec())
 
-HARD_CHARACTERS = "aB é_9.,<>&\"'\x00\x1b\n\r\t\x85\u0301\u05d0\u0634\u0130ß日本🙂\u200d👩\ud800\u202e\u2028"
+HARD_CHARACTERS = (
+    "aB é_9.,<>&\"'\x00\x1b\n\r\t\x85\u0301\u05d0\u0634\u0130ß日本🙂🇩🇪🏽\u0939\u093f\u094d\u0926\u0e19\u0e49\u0e33\u1112\u1161"
+)
+HARD_CHARACTERS += "\u200d👩\ud800\u202e\u2028"
 TEXTS = st.text(alphabet=st.one_of(st.sampled_from(HARD_CHARACTERS), st.characters()), max_size=60)
-QUERIES = TEXTS.filter(lambda text: text.strip())
+QUERIES = TEXTS.filter(lambda text: not is_blank(text))
 
 
 PAGE_TAGS = {
@@ -205,6 +211,39 @@ def test_several_tokens_of_one_emoji_are_one_word():
 
     assert [(word.text, word.tokens) for word in found] == [("a", (0,)), ("🙂", (1, 2, 3)), ("!", (4,))]
     assert found[1].is_spoken
+
+
+def test_words_with_marks_are_whole_for_tokenizers_that_leave_marks_out():
+    """The built-in model's tokens of the words as reported: without marks, and apart where those stood."""
+    for text, tokens, expected in [
+        ("हिन्दी भाषा", [("ह", 0, 1), ("##न", 2, 3), ("##द", 4, 5), ("भ", 7, 8), ("##ाषा", 8, 11)], ["हिन्दी", "भाषा"]),
+        ("दिल्ली में", [("द", 0, 1), ("##ल", 2, 3), ("ली", 4, 6), ("म", 7, 8)], ["दिल्ली", "में"]),
+        ("الْقُرْآنُ", [("ا", 0, 1), ("##ل", 1, 2), ("##ق", 3, 4), ("##ر", 5, 6), ("##ا", 7, 8), ("##ن", 8, 9)], ["الْقُرْآنُ"]),
+        ("סֵפֶר", [("ס", 0, 1), ("##פ", 2, 3), ("##ר", 4, 5)], ["סֵפֶר"]),
+        (
+            "a👍🏽🇩🇪🇫🇷",
+            [("a", 0, 1), ("x", 1, 2), ("y", 2, 3), ("z", 3, 4), ("z", 4, 5), ("z", 5, 6)],
+            ["a", "👍🏽", "🇩🇪", "🇫🇷"],
+        ),
+        ("น้ำดี", [("น", 0, 1), ("้", 1, 2), ("ำ", 2, 3), ("ดี", 3, 5)], ["น้ำ", "ดี"]),
+        (
+            "snake_case don't",
+            [("snake", 0, 5), ("_", 5, 6), ("case", 6, 10), ("don", 11, 14), ("'t", 14, 16)],
+            ["snake_case", "don", "'t"],
+        ),
+    ]:
+        assert [word.text for word in words(text, tokens)] == expected
+
+
+@given(TEXTS, st.data())
+def test_words_begin_and_end_where_characters_do_whatever_the_tokens(text, data):
+    bounds = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=20)))
+    found = words(text, [("x", start, end) for start, end in pairwise(bounds)])
+
+    assert {place for word in found for place in (word.start, word.end)} <= {0, *character_ends(text)}
+    assert all(left.end <= right.start for left, right in pairwise(found))
+    assert all(word.text == text[word.start : word.end] for word in found)
+    assert [i for word in found for i in word.tokens] == [i for i, (start, end) in enumerate(pairwise(bounds)) if start < end]
 
 
 def test_control_characters_are_shown_as_pictures():
