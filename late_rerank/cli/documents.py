@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from late_rerank.shown import one_line
+
+if TYPE_CHECKING:
+    from late_rerank.corpus import Corpus, CorpusStream
+
+# Endings that are named; a folder of source code has hundreds.
+_NAMED = 8
 
 
-def tell_skipped(skipped: Iterable[tuple[str, str]]) -> None:
-    """A line on stderr for each file that gave no documents."""
-    for path, reason in skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+def tell_left_out(read: Corpus | CorpusStream) -> None:
+    """Print a line to stderr for each file that gave no documents, and one for those of no kind that is read."""
+    for path, reason in read.skipped:
+        print(f"skipped {one_line(path)}: {reason}", file=sys.stderr)
+    if read.passed_over:
+        print(f"passed over {_passed_over(read)}", file=sys.stderr)
 
 
-def no_documents(path: str) -> ValueError:
-    """The error for a PATH without documents."""
-    return ValueError(f"{path} holds no documents (txt, md, rst, html, or JSON Lines)")
+def no_documents(path: str, read: Corpus | CorpusStream | None = None) -> ValueError:
+    """Make the error for a PATH without documents."""
+    also = "" if read is None or not read.passed_over else f"; it has {_passed_over(read)}"
+    return ValueError(f"{path} holds no documents (txt, md, rst, adoc, html, or JSON Lines){also}")
+
+
+def _passed_over(read: Corpus | CorpusStream) -> str:
+    """What is there of kinds that aren't read, by ending, most frequent first."""
+    from late_rerank.cli.results import counted
+
+    counts = sorted(read.passed_over.items(), key=lambda each: (-each[1], each[0]))
+    said = [f"{n:,} {one_line(ending) or 'without ending'}" for ending, n in counts[:_NAMED]]
+    if others := sum(n for _, n in counts[_NAMED:]):
+        said.append(f"{others:,} other")
+    text = f"{counted(sum(n for _, n in counts), 'file')} of kinds that aren't read: {', '.join(said)}"
+    return text if read.json_lines is None else f"{text}. JSON Lines are read where named: pass {one_line(read.json_lines)}"

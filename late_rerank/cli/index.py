@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     """Read, encode, store, print."""
     from tqdm import tqdm
 
-    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.documents import no_documents, tell_left_out
     from late_rerank.cli.opening import open_answering, opened_reranker, shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
@@ -48,15 +48,15 @@ def run(options: argparse.Namespace) -> None:
     documents = iter(stream)
     first = next(documents, None)  # before seconds are spent on the model, and before a store is made
     if first is None:
-        tell_skipped(stream.skipped)
-        raise no_documents(options.path)
+        tell_left_out(stream)
+        raise no_documents(options.path, stream)
     with opened_reranker(options, open_url=open_answering) as reranker:
         try:
             # disable=None: tqdm draws on a terminal only.
             with tqdm(unit="B", unit_scale=True, desc="Indexing", disable=None) as bar:
                 report = reranker.index(_watched(stream, chain([first], documents), bar), batch_size=_BATCH_SIZE)
         finally:
-            tell_skipped(stream.skipped)
+            tell_left_out(stream)
         fingerprint = reranker.encoder.fingerprint
     result = {
         "path": options.path,
@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
         "fingerprint": fingerprint,
         **asdict(report),
         "n_skipped_files": len(stream.skipped),
+        "passed_over": dict(stream.passed_over),
     }
     if options.json:
         print_json(result)

@@ -74,14 +74,14 @@ def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
         FileNotFoundError: There is nothing at `path`.
         ValueError: There are no documents, or they can't be read.
     """
-    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.documents import no_documents, tell_left_out
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus
 
     corpus = read_corpus(path)
-    tell_skipped(corpus.skipped)
+    tell_left_out(corpus)
     if not corpus.documents:
-        raise no_documents(path)
+        raise no_documents(path, corpus)
     return first_stage(options.first_stage, corpus.documents, options.engine)
 
 

@@ -81,7 +81,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, train, print."""
-    from late_rerank.cli.documents import no_documents, tell_skipped
+    from late_rerank.cli.documents import no_documents, tell_left_out
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus
     from late_rerank.retrieve import BM25Retriever
@@ -100,9 +100,9 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     corpus = read_corpus(options.path)
-    tell_skipped(corpus.skipped)
+    tell_left_out(corpus)
     if not corpus.documents:
-        raise no_documents(options.path)
+        raise no_documents(options.path, corpus)
     examples, held_out, data = _data(options, corpus.documents)
     retriever = BM25Retriever(corpus.documents, engine=options.engine)
     report = adapt(

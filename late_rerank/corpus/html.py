@@ -3,95 +3,151 @@
 from __future__ import annotations
 
 import html
-from html.parser import HTMLParser
+from collections.abc import Iterator
+
+import regex
 
 _BLOCKS = frozenset(
     ("address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer")
     + ("form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "table")
     + ("td", "th", "title", "tr", "ul")
 )
-_INVISIBLE = frozenset(("script", "style", "template", "noscript", "svg"))
+_NEVER_SEEN = frozenset(("script", "style", "template", "noscript", "svg", "iframe", "noembed", "noframes", "datalist"))
+# What is in them is no markup, up to their own end tag.
+_RAW = frozenset(("script", "style", "iframe", "noembed", "noframes", "xmp", "title", "textarea"))
+_VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"))
+# A tag as browsers read it: a quote begins a value after "=" only; what never ends takes the rest with it, as a comment does.
+# Each alternative takes what no other does and gives nothing back, so that reading takes time in proportion to the length.
+_VALUE = r"""=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)"""
+_REFERENCE = r"&(?:\#x?[0-9a-f]+|[a-z][a-z0-9]*);?"
+_REFERENCES = regex.compile(rf"(?i){_REFERENCE}")
+_MARKUP = regex.compile(
+    rf"""(?six)
+    <!--(?:-?>|.*?(?:--!?>|\Z))
+    | <(?P<end>/?)(?P<tag>[a-z][^\s/>]*+)(?P<attributes>(?:{_VALUE}|[^>=]++|=)*+)(?:>|\Z)
+    | <[!?/][^>]*+(?:>|\Z)
+    | {_REFERENCE}
+    """
+)
+_ATTRIBUTE = regex.compile(rf"(?s)(?P<name>[^\s/>=][^\s/>=]*+)\s*+(?P<value>{_VALUE})?+")
+_HIDING = regex.compile(r"(?i)(?:^|;)\s*+(?:display\s*+:\s*+none|visibility\s*+:\s*+(?:hidden|collapse))\b")
+# What a start tag ends without a word, up to what bounds it.
+_ROWS = frozenset(("table", "template"))
+_BOUNDS = _ROWS | {"ul", "ol", "dl", "td", "th", "caption", "button", "object"}
+_ENDED_BY: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    **{name: (frozenset({"p"}), _BOUNDS) for name in _BLOCKS - {"br", "dd", "dt", "li", "td", "th", "title", "tr"}},
+    "li": (frozenset({"li"}), _BOUNDS),
+    **dict.fromkeys(("dd", "dt"), (frozenset({"dd", "dt"}), _BOUNDS)),
+    **dict.fromkeys(("td", "th"), (frozenset({"td", "th"}), _ROWS | {"tr"})),
+    "tr": (frozenset({"tr"}), _ROWS),
+    **dict.fromkeys(("tbody", "thead", "tfoot"), (frozenset({"tbody", "thead", "tfoot"}), _ROWS)),
+    "option": (frozenset({"option"}), _BOUNDS | {"select"}),
+}
+_OF_TABLES = frozenset(("table", "tbody", "thead", "tfoot", "tr", "td", "th", "caption", "template"))
+# Browsers look no deeper either.
+_DEEPEST = 512
 
 
 def visible_text(source: str) -> str:
-    """Blank out what a reader doesn't see.
+    """Blank out what a reader doesn't see: markup, and what it hides by itself. Rules of style sheets aren't looked at.
 
     Returns:
         As many characters as `source`; text at its own offsets, an entity as the character that it stands for followed by
         spaces, a block's tags as line breaks, everything else as spaces.
 
-    Raises:
-        ValueError: Markup that the parser gives up on.
+    Source: the HTML standard, sections 13.2.5 (tokenization) and 15.3.1 (hidden elements); implied end tags of 13.2.6 as far as
+    they decide where what is hidden ends.
     """
-    readable = _without_traps(source)
-    parser = _Blanker(readable)
-    try:
-        parser.feed(readable)
-        parser.close()
-    except AssertionError as error:  # the standard library's parser, on unknown declarations
-        raise ValueError(f"HTML that can't be parsed: {error}") from error
-    return "".join(parser.shown)
+    return "".join(_parts(source))
 
 
-def _without_traps(source: str) -> str:
-    """Blank comments, and every "<" without a ">" before the next "<": on thousands of those the parser takes minutes."""
-    parts = []
-    end = 0
-    while (start := source.find("<!--", end)) >= 0:
-        parts.append(source[end:start])
-        closing = source.find("-->", start + 4)
-        end = len(source) if closing < 0 else closing + 3
-        parts.append(" " * (end - start))
-    head, *tags = "".join([*parts, source[end:]]).split("<")
-    return head + "".join(f"<{tag}" if ">" in tag else f" {tag}" for tag in tags)
+def _parts(source: str) -> Iterator[str]:
+    elements, last = _Elements(), 0
+    while markup := _MARKUP.search(source, last):
+        start, end = markup.span()
+        yield _seen(source[last:start], hidden=elements.hidden)
+        if source[start] == "&":
+            yield _seen(html.unescape(markup[0]).ljust(end - start), hidden=elements.hidden)
+            last = end
+            continue
+        tag = "" if markup["tag"] is None else markup["tag"].lower()
+        # Two line breaks: a blank line is where the splitter cuts first.
+        yield "\n\n".ljust(end - start) if tag in _BLOCKS and end - start > 1 else " " * (end - start)
+        last = end
+        if markup["end"]:
+            elements.end(tag)
+        elif tag:
+            closed = markup["attributes"].endswith("/")
+            elements.start(tag, markup["attributes"], closed=closed)
+            if tag in _RAW and not closed:
+                last = _raw_end(source, end, tag)
+                yield _seen(
+                    _unescaped(source[end:last]) if tag in ("title", "textarea") else source[end:last], hidden=elements.hidden
+                )
+    yield _seen(source[last:], hidden=elements.hidden)
 
 
-class _Blanker(HTMLParser):
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=False)
-        self.shown = [" "] * len(source)
-        self._source = source
-        self._line_starts = [0, *(i + 1 for i, char in enumerate(source) if char == "\n")]
-        self._hidden: list[str] = []
+def _seen(text: str, *, hidden: bool) -> str:
+    return " " * len(text) if hidden else text
 
-    def handle_data(self, data: str) -> None:
-        self._show(data)
 
-    def handle_entityref(self, name: str) -> None:
-        self._show_reference(f"&{name}")
+def _raw_end(source: str, start: int, tag: str) -> int:
+    """Where the end tag of an element begins whose content is no markup; the end of the source where there is none."""
+    found = regex.compile(rf"(?i)</{tag}(?=[\s/>])").search(source, start)
+    return len(source) if found is None else int(found.start())
 
-    def handle_charref(self, name: str) -> None:
-        self._show_reference(f"&#{name}")
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - HTMLParser's call
-        self._break(tag)
-        if tag in _INVISIBLE:
-            self._hidden.append(tag)
+def _unescaped(text: str) -> str:
+    return str(_REFERENCES.sub(lambda found: html.unescape(found[0]).ljust(len(found[0])), text))
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._break(tag)
 
-    def handle_endtag(self, tag: str) -> None:
-        self._break(tag)
-        if tag in self._hidden:
-            del self._hidden[self._hidden.index(tag) :]
+class _Elements:
+    """The elements that are open, as far as they tell where hidden ones end."""
 
-    def _place(self) -> int:
-        line, column = self.getpos()
-        return self._line_starts[line - 1] + column
+    def __init__(self) -> None:
+        self._open: list[tuple[str, bool]] = []
 
-    def _show_reference(self, reference: str) -> None:
-        after = self._place() + len(reference)
-        closed = f"{reference};" if self._source[after : after + 1] == ";" else reference
-        self._show(html.unescape(closed))
+    @property
+    def hidden(self) -> bool:
+        """Whether what stands here isn't seen."""
+        return bool(self._open) and self._open[-1][1]
 
-    def _show(self, data: str) -> None:
-        if not self._hidden:
-            start = self._place()
-            self.shown[start : start + len(data)] = data
+    def start(self, tag: str, attributes: str, *, closed: bool) -> None:
+        """Go past a start tag."""
+        if tag in _ENDED_BY:
+            self._close(*_ENDED_BY[tag])
+        if not closed and tag not in _VOID:
+            self._open.append((tag, self.hidden or tag in _NEVER_SEEN or _hides(tag, attributes)))
 
-    def _break(self, tag: str) -> None:
-        if tag in _BLOCKS:
-            # Two, where there is room: a blank line is where the splitter cuts first.
-            start = self._place()
-            self.shown[start : start + 2] = "\n\n"
+    def end(self, tag: str) -> None:
+        """Go past an end tag; one without a start is passed over."""
+        bounds = _ROWS if tag in _OF_TABLES else _ROWS | {"td", "th", "caption"}
+        self._close(frozenset({tag}), bounds if tag in _BLOCKS or tag in _NEVER_SEEN else bounds | _BLOCKS)
+
+    def _close(self, tags: frozenset[str], bounds: frozenset[str]) -> None:
+        for back, (tag, _) in enumerate(reversed(self._open[-_DEEPEST:]), start=1):
+            if tag in tags:
+                del self._open[-back:]
+                return
+            if tag in bounds:
+                return
+
+
+def _hides(tag: str, attributes: str) -> bool:
+    """Whether an element isn't seen for what its start tag says."""
+    if tag == "dialog":
+        return "open" not in _values(attributes)
+    lower = attributes.lower()
+    if "hidden" not in lower and "none" not in lower and "collapse" not in lower and "&" not in lower:
+        return False
+    values = _values(attributes)
+    return values.get("hidden", "until-found").lower() != "until-found" or bool(_HIDING.search(values.get("style", "")))
+
+
+def _values(attributes: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for found in _ATTRIBUTE.finditer(attributes):
+        value = (found["value"] or "=")[1:].strip()
+        bare = value[1:-1] if value[:1] in ("'", '"') else value
+        values.setdefault(found["name"].lower(), html.unescape(bare))  # of two, the first counts
+    return values

@@ -1,4 +1,10 @@
+import base64
+import hashlib
 import json
+import os
+import random
+import re
+import socket
 import time
 import tracemalloc
 
@@ -7,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from late_rerank.corpus import CorpusStream, files, read_corpus, read_json_lines, read_qrels, read_queries
+from late_rerank.corpus import split as splitting
+from late_rerank.corpus.blobs import blobs
 from late_rerank.corpus.files import read_text
 from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.split import split
@@ -68,6 +76,102 @@ class TestFolders:
 
         assert [document.text for document in read_corpus(tmp_path).documents] == ["Grüße", "Grüße"]
 
+    @pytest.mark.parametrize(
+        ("raw", "reason"),
+        [
+            ("zebra".encode("utf-32"), "UTF-32"),
+            (b"\x00\x00\xfe\xff" + "zebra".encode("utf-32-be"), "UTF-32"),
+            ("zebra".encode("utf-16-le"), "binary, not text"),
+            ("ze\0bra".encode("utf-16"), "binary, not text"),
+            (b"\xff\xfea", "not UTF-16 at byte"),
+            (b"words " * 2000 + b"\x00", "binary, not text"),
+            ("\u65e5\u672c\u8a9e and zebra".encode("iso-2022-jp"), "ISO-2022"),
+            ("\ud55c\uad6d\uc5b4 zebra".encode("iso-2022-kr"), "ISO-2022"),
+            ("\u4e2d\u6587 zebra".encode("hz"), "HZ"),
+            ("\u65e5\u672c".encode("shift_jis"), "not UTF-8"),
+            (b"+/v8-zebra", "UTF-7"),
+        ],
+    )
+    def test_other_encodings_are_skipped_and_told(self, raw, reason, tmp_path):
+        (tmp_path / "a.txt").write_bytes(raw)
+        corpus = read_corpus(tmp_path)
+
+        assert corpus.documents == []
+        assert reason in corpus.skipped[0][1]
+
+    @pytest.mark.parametrize(
+        "text", ["\x1b[31mred\x1b(B zebra", '(format t "~{~A~^, ~}" zebra)', "a+b-c C++11- zebra", "~{ab~} zebra"]
+    )
+    def test_text_that_looks_a_little_like_them_is_read(self, text, tmp_path):
+        (tmp_path / "a.txt").write_text(text)
+        assert [document.text for document in read_corpus(tmp_path).documents] == [text]
+
+    def test_other_endings_of_text_are_read(self, tmp_path):
+        names = ["README", "a.adoc", "a.asciidoc", "a.htm", "a.markdown", "a.mdown", "a.mdx", "a.text", "a.xhtml"]
+        for name in names:
+            (tmp_path / name).write_text(f"text of {name}")
+        assert [document.metadata["path"] for document in read_corpus(tmp_path).documents] == names
+        assert read_corpus(tmp_path / "README").documents[0].text == "text of README"
+
+    def test_what_is_passed_over_is_counted_by_its_ending(self, folder):
+        for name in ("a.png", "b.PNG", "Makefile", "c.jsonl", ".hidden.png"):
+            (folder / name).write_text("{}")
+        corpus = read_corpus(folder)
+
+        assert corpus.passed_over == {".png": 2, "": 1, ".jsonl": 1, ".py": 1}
+        assert corpus.json_lines == str(folder / "c.jsonl")
+
+    def test_links_are_followed_and_each_file_is_read_once(self, folder, tmp_path_factory):
+        outside = tmp_path_factory.mktemp("outside")
+        (outside / "deep").mkdir()
+        (outside / "deep" / "d.txt").write_text("Linked text.")
+        (outside / "deep" / "again").symlink_to(outside)
+        (outside / "back").symlink_to(folder)
+        (outside / "README").write_text("Read me.")
+        for name in ("1", "2"):
+            (folder / name).symlink_to(outside)
+        (folder / "loop").symlink_to(folder / "loop")
+        (folder / "self").symlink_to(folder)
+        (folder / "above").symlink_to(folder.parent)
+        (folder / "0.txt").symlink_to(folder / "a.txt")
+        (folder / "shown").symlink_to(folder / ".hidden")
+        (folder / "x.md").symlink_to(outside / "README")
+        (folder / "z.md").symlink_to(folder / "ignored.py")
+        corpus = read_corpus(folder)
+
+        paths = ["a.txt", "b.md", "page.HTML", "x.md", "z.md", "1/deep/d.txt", "shown/d.txt", "sub/deeper/c.rst"]
+        assert [document.metadata["path"] for document in corpus.documents] == paths
+        told = {path.rsplit("/", 1)[1]: reason for path, reason in corpus.skipped}
+        assert told == dict.fromkeys(("above", "back", "self"), "a link to the folder that it is in")
+
+    def test_what_is_no_file_is_told_and_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.txt")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(tmp_path / "s.md")[:100])
+            corpus = read_corpus(tmp_path)
+        assert corpus.documents == []
+        assert {reason for _, reason in corpus.skipped} == {"not a regular file"}
+
+    def test_a_folder_that_cannot_be_entered_is_told(self, folder, monkeypatch):
+        entered = os.scandir
+
+        def scandir(path):
+            if str(path).endswith("deeper"):
+                raise PermissionError(13, "Permission denied", path)
+            return entered(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        corpus = read_corpus(folder)
+
+        assert [document.metadata["path"] for document in corpus.documents] == ["a.txt", "b.md", "page.HTML"]
+        assert corpus.skipped == [(str(folder / "sub" / "deeper"), "Permission denied")]
+
+    def test_any_name_of_a_file_is_kept(self, tmp_path):
+        names = ["a\nb.txt", "c\x1b[2J.md", os.fsdecode(b"d\xff.txt")]
+        for name in names:
+            (tmp_path / name).write_text("text")
+        assert [document.metadata["path"] for document in read_corpus(tmp_path).documents] == names
+
     def test_one_file_will_do(self, folder):
         assert [document.text for document in read_corpus(folder / "a.txt").documents] == ["Plain text."]
 
@@ -78,7 +182,7 @@ class TestFolders:
     def test_what_cannot_be_read_is_said(self, folder):
         with pytest.raises(FileNotFoundError, match="does not exist"):
             read_corpus(folder / "nowhere")
-        with pytest.raises(ValueError, match=r"expected a folder or one of \.htm, \.html"):
+        with pytest.raises(ValueError, match=r"expected a folder or one of \.adoc, \.asciidoc, \.htm"):
             read_corpus(folder / "ignored.py")
 
 
@@ -172,17 +276,66 @@ class TestHtml:
         visible_text(trap * 40_000)
         assert time.monotonic() - started < 5
 
-    def test_a_declaration_that_the_parser_gives_up_on_is_skipped_and_told(self, tmp_path):
-        (tmp_path / "odd.html").write_text("<p>hello</p><![ if IE ]>")
-        (tmp_path / "fine.html").write_text("<p>hello</p>")
-        corpus = read_corpus(tmp_path)
+    @pytest.mark.parametrize(
+        ("source", "seen"),
+        [
+            ('<a title="List<int> of zebras" href="/x">the table</a>', "the table"),
+            ('<a title=\'a > b\' href="/x"title="c>d">text</a>', "text"),
+            ('<a b=c"d>text</a> "', 'text "'),
+            ('<p hidden title="x">no</p>yes', "yes"),
+            ('<p title="hidden">yes</p><p data-hidden>yes</p>', "yes yes"),
+            ('<div style="color: red; DISPLAY : none">no<div>no</div>no</div>yes', "yes"),
+            ("<span style='visibility:hidden'>no</span>yes", "yes"),
+            ("<p hidden>no<p>yes", "yes"),
+            ("<ul><li hidden>no<li>yes<li hidden>no</ul>yes", "yes yes"),
+            ("<table><tr><td hidden>no<td>yes<tr hidden><td>no<tr><td>yes</table>yes", "yes yes yes"),
+            ("<div hidden><b>no</div>yes", "yes"),
+            ("<div hidden>no</b>no</p>no</div>yes", "yes"),
+            ("<input hidden>yes<br hidden>yes", "yes yes"),
+            ('<div hidden="until-found">yes</div>', "yes"),
+            ("<dialog>no</dialog><dialog open>yes</dialog>", "yes"),
+            ("<template><b>no</b></template><noscript>no</noscript><svg><text>no</text></svg>yes", "yes"),
+            ("<script>'</p>' + \"<b>no</b>\"; '</scripts>'</script>yes", "yes"),
+            ("<!-- > --><b>yes</b><!-- a -- b --!>yes<!-->yes", "yes yes yes"),
+            ("<![CDATA[ no ]]>yes<![ if IE ]>yes<?php no ?>yes", "yes yes yes"),
+            ("<title>a <b> &amp; c</title><textarea><i></textarea>", "a <b> & c <i>"),
+            ("yes</b <a href='no", "yes"),
+        ],
+    )
+    def test_what_a_reader_sees(self, source, seen):
+        assert visible_text(source).split() == seen.split()
+        assert len(visible_text(source)) == len(source)
 
-        assert [document.text for document in corpus.documents] == ["hello"]
-        assert "can't be parsed" in corpus.skipped[0][1]
+    @pytest.mark.parametrize("trap", ["<td></td>", "<span></b>", "<div hidden>", "<b><div></b>", "<a x='\"", "<title>"])
+    def test_elements_that_never_end_take_no_time(self, trap):
+        started = time.process_time()
+        assert len(visible_text(trap * 20_000)) == 20_000 * len(trap)
+        assert time.process_time() - started < 20
 
     @given(st.text(alphabet="<>&;/a b\n!-='\"#x\u00e4p", max_size=60))
     def test_any_text_keeps_its_length(self, source):
         assert len(visible_text(source)) == len(source)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["p", "a", "td", "li", "br", "textarea", "x-y"]),
+                st.sampled_from(["", "/", " "]),
+                st.sampled_from(["'", '"']),
+                st.text(alphabet="<>/=!- \n&;'\"a\u00e4", max_size=12),
+            ),
+            max_size=8,
+        )
+    )
+    def test_no_attribute_is_ever_seen(self, tags):
+        written = []
+        for tag, end, quote, value in tags:
+            value = value.replace(quote, "")
+            written.append(f"<{tag} title={quote}SECRET{value}SECRET{quote}{end}>seen</{tag}>")
+        seen = visible_text("".join(written))
+
+        assert "SECRET" not in seen
+        assert seen.count("seen") == len(tags)
 
 
 class TestSplit:
@@ -202,6 +355,110 @@ class TestSplit:
 
     def test_a_single_long_word_stays_whole(self):
         assert split("x" * 5000, 10) == [("x" * 5000, 0, 5000)]
+
+    @given(
+        st.lists(
+            st.sampled_from(["\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "*\ufe0f\u20e3", "e\u0301", "\u0939\u093f"]),
+            max_size=60,
+        )
+    )
+    def test_no_piece_ends_within_a_character(self, characters):
+        text, edges, last = "".join(characters), {0}, 0
+        for character in characters:
+            last += len(character)
+            edges.add(last)
+        pieces = split(text, 5)
+        assert all(start in edges and end in edges for _, start, end in pieces)
+        assert "".join(piece for piece, _, _ in pieces) == text
+
+    def test_marks_are_no_tokens_of_their_own(self):
+        text = " ".join(["\u0926\u093f\u0932\u094d\u0932\u0940"] * 10)  # six code points each, three of them marks
+        assert len(split(text, 10)) == 1
+
+    def test_pieces_that_say_nothing_are_left_out(self):
+        assert split("one two three\n\n----\n\n!\n\nfour five six", 3) == [("one two three", 0, 13), ("four five six", 24, 37)]
+        assert split("...") == split("* * *") == split("") == split(" \n") == []
+        assert split("\u2705") == [("\u2705", 0, 1)]
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda n: visible_text("<table><tr>" + "<td></td>" * n + "<td>word</td></tr></table>"),
+            lambda n: visible_text("<br>" * n + "word"),
+            lambda n: visible_text("<p>two words</p>\n" * n),
+            lambda n: "\n" * n + "word",
+            lambda n: "word \n\n \n " * n,
+            lambda n: "\u00a0\n" * n + "word",
+            lambda n: "a short line\n" * n,
+            lambda n: "word and " * n,
+            lambda n: "." * n,
+            lambda n: "x" * n,
+            lambda n: "if(x){y=[1,2]};" * n,
+            lambda n: "\U0001f44d\U0001f3fd" * n,
+        ],
+    )
+    def test_work_grows_with_the_length_and_no_faster(self, make, monkeypatch):
+        counted = []
+        count = splitting._n_tokens
+        monkeypatch.setattr(splitting, "_n_tokens", lambda piece: counted.append(len(piece) + 1) or count(piece))
+        work = []
+        for n in (1000, 4000):
+            counted.clear()
+            split(make(n))
+            work.append(sum(counted))
+
+        assert work[1] < 6 * work[0] + 1000
+        assert work[1] < 20 * len(make(4000)) + 1000
+
+
+BYTES = base64.b64encode(random.Random(1).randbytes(3000)).decode()
+LINES = "\n".join(BYTES[i : i + 64] for i in range(0, 1024, 64))
+
+
+class TestBlobs:
+    @pytest.mark.parametrize(
+        ("text", "left"),
+        [
+            (f"![a](data:image/png;base64,{BYTES}) b", "![a]() b"),
+            (f'<img src="data:image/png;base64,{BYTES}" alt="b">', '<img src="" alt="b">'),
+            (f"[x]: data:image/gif;base64,{BYTES[:40]}\nmore", "[x]: \nmore"),
+            (f"![a](DATA:image/png;base64,\n{LINES}) b", "![a]() b"),
+            ("url(\"data:image/svg+xml;utf8,<svg a='b'>x y</svg>\") z", 'url("") z'),
+            ("![a](data:image/svg+xml,%3Csvg%20x%3E) b", "![a]() b"),
+            (f"-----BEGIN KEY-----\n{LINES}\n-----END KEY-----", "-----BEGIN KEY-----\n\n-----END KEY-----"),
+            (f"key {BYTES[:600]} end", "key  end"),
+            *((text, text) for text in ("metadata:image/png", "the data: image/png, say", "data:text/plain,hello", "a" * 400)),
+            *((text, text) for text in ("ACGT" * 200, "-" * 400, "a-slug-of-2024/" * 40, hashlib.sha512(b"").hexdigest())),
+        ],
+    )
+    def test_encoded_bytes_are_found_and_nothing_else(self, text, left):
+        assert without(text, blobs(text)) == left
+
+    def test_images_in_markdown_are_in_no_piece_and_places_are_the_files(self, tmp_path):
+        text = (
+            "# Setup\n\nHold the red button for ten seconds.\n\n"
+            f"![screen](data:image/png;base64,{BYTES})\n\n# Warranty\n\n{'The warranty lasts two years. ' * 60}\n"
+        )
+        (tmp_path / "guide.md").write_text(text)
+        pieces = read_corpus(tmp_path).documents
+
+        assert len(pieces) > 1
+        for piece in pieces:
+            assert piece.text == text[piece.metadata["start"] : piece.metadata["end"]].replace(
+                f"data:image/png;base64,{BYTES}", ""
+            )
+            assert BYTES[:20] not in piece.text
+            assert re.search(r"\w", piece.text)
+
+    @pytest.mark.parametrize("trap", ["data:", "data:image/", "data:image/png;a=b", "data:image/png,'", "a" * 255 + " "])
+    def test_looking_for_them_takes_no_time(self, trap):
+        started = time.process_time()
+        blobs((trap * 20_000)[:300_000])
+        assert time.process_time() - started < 20
+
+
+def without(text, spans):
+    return "".join(char for i, char in enumerate(text) if not any(start <= i < end for start, end in spans))
 
 
 class TestJsonLines:

@@ -1,0 +1,106 @@
+"""A folder -> the files of text in it, and what was passed over."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
+HTML = frozenset({".html", ".htm", ".xhtml"})
+TEXT_SUFFIXES = frozenset({".txt", ".text", ".rst", ".adoc", ".asciidoc"}) | MARKDOWN | HTML
+JSON_LINES_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+# Files about a project mostly have no ending.
+_WITHOUT_ENDING = frozenset({"readme", "install", "faq", "news", "changes", "changelog", "history", "contributing"})
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a file is one of text, by its name."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, ten times faster than a Path
+    return suffix in TEXT_SUFFIXES or (not suffix and name.lower() in _WITHOUT_ENDING)
+
+
+class FolderFiles:
+    """The files of text below a folder, in the order of their paths; hidden files and folders aside.
+
+    Links are followed, but each folder and file is read once: those that lie in the folder in their own place.
+
+    Args:
+        root: The folder.
+
+    Attributes:
+        closed: (path, reason) of each folder that can't be entered, as far as the iteration has come.
+        passed_over: How many files of each ending are of no kind that is read ("" for none).
+        json_lines: The first file of JSON Lines that was passed over.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._root_real = os.path.realpath(root)
+        self._seen: set[str] = set()
+        self.closed: list[tuple[str, str]] = []
+        self.passed_over: Counter[str] = Counter()
+        self.json_lines: str | None = None
+
+    def __iter__(self) -> Iterator[Path]:
+        pending = [(str(self._root), False)]
+        while pending:
+            folder, linked = pending.pop()
+            folders = []
+            for entry in self._entries(folder):
+                if _is_folder(entry):
+                    folders.append(entry)
+                elif not is_text(entry.name):
+                    self._pass_over(entry)
+                elif self._is_read_here(entry, linked=linked):
+                    yield Path(entry.path)
+            # The first of them on top, since files come in the order of their paths.
+            to_read = [entry for entry in folders if self._is_read_here(entry, linked=linked)]
+            pending += [(entry.path, linked or entry.is_symlink()) for entry in reversed(to_read)]
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        except OSError as error:
+            self.closed.append((folder, str(error.strerror)))
+            return []
+
+    def _pass_over(self, entry: os.DirEntry[str]) -> None:
+        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+        self.passed_over[suffix] += 1
+        if suffix in JSON_LINES_SUFFIXES and self.json_lines is None:
+            self.json_lines = entry.path
+
+    def _is_read_here(self, entry: os.DirEntry[str], *, linked: bool) -> bool:
+        """Whether an entry is read where it stands; not if it is a link to what is read elsewhere, or was.
+
+        Args:
+            entry: A file or a folder.
+            linked: Whether a link led to it.
+        """
+        if not linked and not entry.is_symlink():
+            return True
+        real = os.path.realpath(entry.path)
+        if self._root_real == real or self._root_real.startswith(real.rstrip(os.sep) + os.sep):
+            self.closed.append((entry.path, "a link to the folder that it is in"))
+            return False
+        if real in self._seen or self._is_in_place(real):
+            return False
+        self._seen.add(real)
+        return True
+
+    def _is_in_place(self, real: str) -> bool:
+        """Whether the folder has this file or folder as its own, where it will be read."""
+        if not real.startswith(self._root_real.rstrip(os.sep) + os.sep) or not os.path.exists(real):  # noqa: PTH110
+            return False
+        parts = Path(real).relative_to(self._root_real).parts
+        return not any(part.startswith(".") for part in parts) and (os.path.isdir(real) or is_text(parts[-1]))  # noqa: PTH112
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
