@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -16,9 +17,14 @@ from late_rerank.context.layout import N_CHARACTERS, ORDERS, Order
 from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
 from late_rerank.fusion import FirstStageWeight
+from late_rerank.given import finite as finite  # for the wrappers
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
-from late_rerank.types import Candidate, RankedDocument
+from late_rerank.types import Candidate, RankedDocument, Ranking
+from late_rerank.words import is_blank
+
+# What retrievers and rerankers write into metadata: two that found the same document differ in these.
+_SCORES = frozenset(("retrieval_score", "relevance_score", "late_rerank_score", "score"))
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,10 @@ class Chosen(NamedTuple):
 def chosen(
     reranker: Reranker, query: str, candidates: Sequence[Candidate], choice: Choice, contents: Sequence[str] | None = None
 ) -> list[Chosen]:
-    """Rank what was found, and choose.
+    """Rank what was found, and choose: each document once, however many retrievers found it.
+
+    Two candidates are the same document if they have one id and one text; or, where one has no id, one text and the same
+    metadata but for scores. The better ranked of them stands for both; the first, where they are ranked alike.
 
     Args:
         reranker: Ranks, and packs where there is a budget. Both block: in async code call this in a thread.
@@ -87,7 +96,7 @@ def chosen(
         candidates: What was found; pieces of a file say their place in their metadata, as `pack_context` reads it.
         choice: How many, how relevant, and in which budget.
         contents: Of each candidate what its text holds beside something put before or after it, as a title; None where texts
-            are contents.
+            are contents. A candidate of blank content counts as blank: a title alone must not outrank passages.
 
     Returns:
         Best first, or in the order of the context. With a budget without those that say the same as another, and without
@@ -97,11 +106,15 @@ def chosen(
         ValueError: The query is blank, with a first stage's weight a candidate has no score, or as `Reranker.rerank`.
         MissingDocumentsError: With `on_missing="raise"`.
     """
-    top_k = choice.top_k if choice.budget_tokens is None else None
+    candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
+    may_repeat = len({candidate.text for candidate in candidates}) < len(candidates)
+    top_k = choice.top_k if choice.budget_tokens is None and not may_repeat else None
     more: dict[str, Any] = {"min_relevance": choice.min_relevance, "first_stage_weight": choice.first_stage_weight}
     ranking = reranker.rerank(query, candidates, top_k=top_k, **more)
+    if may_repeat:
+        _leave_out_repeated(ranking)
     if choice.budget_tokens is None:
-        return [Chosen(document) for document in ranking]
+        return [Chosen(document) for document in ranking[: choice.top_k]]
     context = pack_context(
         query,
         ranking if contents is None else [_counting(document, contents[document.index]) for document in ranking],
@@ -166,6 +179,34 @@ def check_count(name: str, value: object, *, or_none: bool = False) -> None:
         raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _blank_without(candidate: Candidate, content: str) -> Candidate:
+    return replace(candidate, text="") if is_blank(content) else candidate
+
+
+def _leave_out_repeated(ranking: Ranking) -> None:
+    """Keep the best ranked of what is the same document, and count ranks anew."""
+    times = Counter(document.text for document in ranking)
+    seen: set[tuple[Any, ...]] = set()
+    kept = [document for document in ranking if times[document.text] == 1 or not _is_known(document, seen)]
+    for rank, document in enumerate(kept, start=1):
+        document.rank = rank
+    ranking[:] = kept
+
+
+def _is_known(document: RankedDocument, seen: set[tuple[Any, ...]]) -> bool:
+    """Tell whether a document was seen, with or without its id; from now on it was."""
+    said = (document.text, _said(document.metadata))
+    own = ("no id", *said) if document.id is None else ("id", document.text, repr(document.id))
+    is_known = own in seen or ("no id", *said) in seen or (document.id is None and ("any id", *said) in seen)
+    seen |= {own, ("any id", *said)}
+    return is_known
+
+
+def _said(metadata: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Metadata without scores, as something that can be compared, whatever is in it."""
+    return frozenset((repr(name), repr(value)) for name, value in metadata.items() if name not in _SCORES)
 
 
 def _counting(document: RankedDocument, content: str) -> RankedDocument:

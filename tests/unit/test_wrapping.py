@@ -181,3 +181,70 @@ def test_numpys_numbers_will_do_and_a_budget_of_0_gives_nothing():
 
 def test_the_default_number_counts_without_a_budget_only():
     assert [count_or_default(*given) for given in ((None, 3, None), (None, 3, 0), (5, 3, None), (5, 3, 100))] == [3, None, 5, 5]
+
+
+BEST = TEXTS[2]
+
+
+def kept(candidates, choice=Choice(), contents=None):  # noqa: B008 - frozen
+    return indexes(chosen(Reranker(FakeEncoder()), QUERY, candidates, choice, contents))
+
+
+@pytest.mark.parametrize("choice", [Choice(2), Choice(2, 0.0), Choice(2, None, 100), Choice(2, first_stage_weight=0.1)])
+def test_a_document_that_two_retrievers_found_takes_one_place(choice):
+    named = [Candidate(text, str(i), 1.0 - i / 10) for i, text in enumerate(TEXTS)]
+    assert sorted(kept([*named, *named[::-1], *named], choice)) == [1, 2]
+    unnamed = [Candidate(text, None, 1.0, {"path": text, "score": 1.0}) for text in TEXTS]
+    others = [Candidate(text, None, 0.5, {"path": text, "score": 0.5, "relevance_score": 0.2}) for text in TEXTS]
+    assert sorted(kept([*unnamed, *others], choice)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Candidate(BEST, "a"), Candidate(BEST, "b")),
+        (Candidate(BEST, "a"), Candidate(BEST + " ", "a")),
+        (Candidate(BEST, metadata={"page": 1}), Candidate(BEST, metadata={"page": 2})),
+        (Candidate(BEST, metadata={"page": 1}), Candidate(BEST)),
+        (Candidate(BEST, "a", metadata={"page": 1}), Candidate(BEST, metadata={"page": 2})),
+        (Candidate(BEST, metadata={"of": np.zeros(2)}), Candidate(BEST, metadata={"of": np.ones(2)})),
+    ],
+)
+def test_other_ids_texts_or_metadata_are_other_documents(first, second):
+    assert kept([first, second]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Candidate(BEST, 7), Candidate(BEST, 7, metadata={"rank": 1})),
+        (Candidate(BEST, "a", metadata={"page": 1}), Candidate(BEST, metadata={"page": 1})),
+        (Candidate(BEST, metadata={"page": 1, "late_rerank_score": 2.0}), Candidate(BEST, "a", metadata={"page": 1})),
+        (
+            Candidate(BEST, metadata={"of": [{1}, {"a": np.zeros(2)}]}),
+            Candidate(BEST, metadata={"of": [{1}, {"a": np.zeros(2)}]}),
+        ),
+        (Candidate(BEST, metadata={"a": 1, "b": 2}), Candidate(BEST, metadata={"b": 2, "a": 1})),
+    ],
+)
+def test_one_id_or_none_with_the_same_text_and_metadata_is_one_document(first, second):
+    assert kept([first, second]) == [0]
+
+
+def test_of_a_document_found_twice_the_better_ranked_stays_with_its_score():
+    candidates = [Candidate(TEXTS[0], "r", 0.5), Candidate(BEST, "c", 0.1), Candidate(BEST, "c", 0.9)]
+    (best, other) = chosen(Reranker(FakeEncoder()), QUERY, candidates, Choice(first_stage_weight=1))
+    assert (best.document.candidate_score, best.document.rank) == (0.9, 1)
+    assert (other.document.index, other.document.rank) == (0, 2)
+
+
+def test_without_an_own_text_a_candidate_comes_last_whatever_stands_beside_its_content():
+    contents = [None, "\u200b \u00ad", "Cats sleep all day.", "", "Rivers run."]
+    contents = [content or "" for content in contents]
+    candidates = [Candidate(f"how do cats sleep\n{content}", str(i)) for i, content in enumerate(contents)]
+    found = chosen(Reranker(FakeEncoder()), QUERY, candidates, Choice(), contents)
+    assert indexes(found) == [2, 4, 0, 1, 3]
+    assert [each.document.relevance for each in found[2:]] == [0.0] * 3
+    assert (
+        sorted(kept(candidates, Choice(2), contents)) == sorted(kept(candidates, Choice(None, None, 100), contents)) == [2, 4]
+    )

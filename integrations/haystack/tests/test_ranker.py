@@ -1,6 +1,7 @@
 """LateRerankRanker alone and in Haystack's own pipelines."""
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from haystack import Document, Pipeline
 from haystack.components.builders import PromptBuilder
@@ -117,6 +119,34 @@ def test_no_documents_need_no_model_and_no_query(tmp_path):
     ranker = LateRerankRanker(model=str(tmp_path / "nothing"))
     assert ranker.run("", []) == {"documents": []}
     assert ranker.reranker is None
+
+
+@pytest.mark.parametrize("scores", [(float("nan"), 0.7), (0.7, float("nan")), (None, 0.7), (0.7, float("inf"))])
+def test_a_score_that_is_no_number_goes_nowhere(ranker, scores):
+    given = [Document(id="a", content=TEXTS[2], score=score) for score in scores]
+    given.append(Document(id="b", content=TEXTS[0], score=float("nan")))
+    ranked = ranker.run(QUERY, given)["documents"]
+    assert [(document.id, document.meta.get("retrieval_score")) for document in ranked] == [("a", 0.7), ("b", None)]
+    json.dumps([document.to_dict() for document in ranked], allow_nan=False)
+
+
+def test_a_threshold_that_is_no_number_is_refused(ranker):
+    for nan in (float("nan"), np.float32("nan")):
+        with pytest.raises(ValueError, match="score_threshold must be a number or None, got NaN"):
+            ranker.run(QUERY, documents(), score_threshold=nan)
+        with pytest.raises(ValueError, match="score_threshold must be a number or None, got NaN"):
+            LateRerankRanker(score_threshold=nan)
+
+
+@pytest.mark.parametrize("more", [{"top_k": 2}, {"top_k": 1}, {"budget_tokens": 60}, {"score_threshold": 0.01}])
+@pytest.mark.parametrize("content", [None, "", " \t", "\u200b\ufeff"])
+def test_what_stands_beside_no_content_outranks_no_passage(content, more):
+    ranker = LateRerankRanker(reranker=Reranker(FakeEncoder()), meta_fields_to_embed=["title"], **more)
+    found = Document(content="Wait for all.", meta={"title": "terms"})
+    given = [Document(content=content, meta={"title": QUERY, "n": i}) for i in range(3)]
+    ranked = ranker.run(QUERY, [*given, found])["documents"]
+    assert ranked[0].content == found.content
+    assert [document.score for document in ranked[1:]] == [0.0] * (more == {"top_k": 2})
 
 
 def test_a_document_without_content_comes_last_with_score_0(ranker):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from typing import Any
 
 from langchain_core.documents import Document
 
 from late_rerank import Candidate, RankedDocument
-from late_rerank.wrapping import Chosen
+from late_rerank.wrapping import Chosen, finite
 
 # What other rerankers and retrievers write; where there are both, a reranker came last.
 _SCORE_KEYS = ("retrieval_score", "relevance_score", "score")
@@ -58,7 +56,7 @@ def relevance(result: RankedDocument) -> float:
 def retrieval_score(metadata: dict[str, Any]) -> float | None:
     """The first stage's score, if it left one: another reranker's counts as the first stage's."""
     for key in _SCORE_KEYS:
-        number = _finite(metadata.get(key))
+        number = finite(metadata.get(key))
         if number is not None:
             return number
     return None
@@ -80,14 +78,3 @@ def _ranked(document: Document, chosen: Chosen) -> Document:
             metadata |= {"start": chosen.start, "end": chosen.end}
     # Not Document(...): that would lose the id and the fields of a subclass.
     return document.model_copy(update=changes)
-
-
-def _finite(value: Any) -> float | None:
-    """A number as a float, whoever's it is; None for anything else: metadata may hold anything under any name."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an int that no float can hold
-        return None
-    return number if math.isfinite(number) else None

@@ -45,6 +45,30 @@ class TestRanking:
         assert len(LateRerank(model=encoder).postprocess_nodes(nodes, BUNDLE)) == 3
         assert len(LateRerank(50, model=encoder).postprocess_nodes(nodes, BUNDLE)) == len(nodes)
 
+    @pytest.mark.parametrize("budget", [None, 100])
+    def test_nodes_without_content_come_last_whatever_their_metadata_say(self, encoder, budget):
+        title = {"title": "how do cats sleep"}
+        blank = [TextNode(text=text, metadata=title) for text in ("", " \n", "\u200b")]
+        blank += [ImageNode(image="aGk=", metadata=title), Node(metadata=title)]
+        given = [NodeWithScore(node=node, score=0.9) for node in [*blank, TextNode(text="they sleep all day", id_="text")]]
+        found = LateRerank(2, model=encoder, budget_tokens=budget).postprocess_nodes(given, BUNDLE)
+        assert ids(found)[0] == "text"
+        assert [node.score for node in found[1:]] == ([0.0] if budget is None else [])
+
+    def test_a_node_found_twice_takes_one_place_and_pieces_of_one_id_are_kept(self, encoder, nodes):
+        found = LateRerank(7, model=encoder).postprocess_nodes([*nodes, *nodes[::-1]], BUNDLE)
+        assert sorted(ids(found)) == sorted(ids(nodes))
+        pieces = [NodeWithScore(node=TextNode(text=text, id_="same")) for text in (TEXTS[5], TEXTS[2], TEXTS[5])]
+        assert texts(LateRerank(3, model=encoder).postprocess_nodes(pieces, BUNDLE)) == [TEXTS[5], TEXTS[2]]
+
+    @pytest.mark.parametrize("score", [float("nan"), float("inf")])
+    def test_a_score_that_is_no_number_goes_nowhere(self, encoder, nodes, score):
+        nodes[5].score = score
+        found = LateRerank(1, model=encoder, keep_retrieval_score=True).postprocess_nodes(nodes, BUNDLE)
+        assert "retrieval_score" not in found[0].node.metadata
+        with pytest.raises(ValueError, match=r"candidates\[5\] has the score"):
+            LateRerank(1, model=encoder, first_stage_weight=1).postprocess_nodes(nodes, BUNDLE)
+
     def test_the_retrievers_scores_count_where_they_are_asked_to(self, encoder, nodes):
         for i, node in enumerate(nodes):
             node.score = float(i == 3)

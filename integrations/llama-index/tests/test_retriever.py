@@ -9,6 +9,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, TextNode
 from llama_index.postprocessor.late_rerank import LateRerank, LateRerankRetriever
 
@@ -204,3 +205,24 @@ def test_a_vector_index_over_the_real_model(minilm):
     retriever = LateRerankRetriever(index.as_retriever(similarity_top_k=7), 1, reranker=minilm)
 
     assert [node.text for node in retriever.retrieve("When do felines rest?")] == ["cats sleep all day"]
+
+
+class Merged(BaseRetriever):
+    """All that several retrievers find, as hybrid retrievers in many applications give it."""
+
+    def __init__(self, *retrievers):
+        self.retrievers = retrievers
+        super().__init__()
+
+    def _retrieve(self, query_bundle):
+        return [node for retriever in self.retrievers for node in retriever.retrieve(query_bundle)]
+
+
+@pytest.mark.parametrize("budget", [None, 1000])
+def test_what_several_retrievers_found_takes_one_place(index, nodes, encoder, budget):
+    several = Merged(index.as_retriever(similarity_top_k=7), Fixed(nodes), index.as_retriever(similarity_top_k=7))
+    fusing = QueryFusionRetriever([several, Fixed(nodes)], num_queries=1, similarity_top_k=28, mode="simple")
+    for base in (several, fusing):
+        found = LateRerankRetriever(base, 7, model=encoder, budget_tokens=budget).retrieve(QUERY)
+        assert sorted(ids(found)) == [f"n{i}" for i in range(7)]
+        assert ids(LateRerankRetriever(base, 2, model=encoder, budget_tokens=budget).retrieve(QUERY)) == [f"n{i}" for i in BEST]

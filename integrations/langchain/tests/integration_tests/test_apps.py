@@ -4,13 +4,14 @@ import pytest
 from langchain.agents import create_agent
 from langchain_classic.chains import create_retrieval_chain
 from langchain_classic.chains.combine_documents import create_stuff_documents_chain
-from langchain_classic.retrievers import ContextualCompressionRetriever, EnsembleRetriever
+from langchain_classic.retrievers import ContextualCompressionRetriever, EnsembleRetriever, MergerRetriever
 from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ConfigurableField, RunnableLambda, RunnablePassthrough
 from langchain_core.tools import create_retriever_tool
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
@@ -18,6 +19,7 @@ from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
 from support import BEST, QUERY, TEXTS, Spy, ToolModel, base, called, documents, texts, vector_store
 
 from late_rerank.retrieve import BM25Retriever
+from late_rerank.testing.fakes import FakeEncoder
 
 PROMPT = ChatPromptTemplate.from_template("Answer {input} from:\n{context}")
 
@@ -225,3 +227,19 @@ def test_it_takes_other_runnables_additions(retriever, reranker):
     assert len(retriever.bind(k=1).invoke(QUERY)) == 1
     assert retriever.get_graph().nodes
     assert retriever.get_input_jsonschema()["type"] == "string"
+
+
+@pytest.mark.parametrize("merging", [MergerRetriever, EnsembleRetriever])
+def test_what_several_retrievers_found_takes_one_place(merging):
+    without_ids = [Document(found.page_content, metadata=found.metadata) for found in documents()]  # as BM25Retriever gives
+    several = merging(retrievers=[base(), base(), Listed(documents=without_ids)])
+    retriever = LateRerankRetriever(base_retriever=several, k=len(TEXTS), model=FakeEncoder())
+    assert sorted(texts(retriever.invoke(QUERY))) == sorted(TEXTS)
+    assert texts(retriever.invoke(QUERY, k=1)) == [BEST]
+
+
+class Listed(BaseRetriever):
+    documents: list[Document]
+
+    def _get_relevant_documents(self, query, *, run_manager):
+        return self.documents

@@ -107,12 +107,27 @@ def test_equal_scores_keep_the_base_order():
     assert [document.id for document in found] == [str(i) for i in range(40)]
 
 
-def test_duplicates_each_get_a_result():
-    document = Document(BEST, id="same")
-    found = compress([document, Document("Rivers run."), document])
-    assert texts(found) == [BEST, BEST, "Rivers run."]
-    assert found[0] is not found[1]
-    assert found[0].metadata is not found[1].metadata
+def test_a_document_found_twice_takes_one_place():
+    for name in ("same", None):
+        found = [Document(text, id=name and name + text, metadata={"of": ["a"]}) for text in TEXTS]
+        again = [Document(text, id=name and name + text, metadata={"of": ["a"], "score": 0.5}) for text in TEXTS[::-1]]
+        assert sorted(texts(compress([*found, *again, *found]))) == sorted(TEXTS)
+        three = LateRerankCompressor(top_n=3, reranker=Reranker(FakeEncoder()))
+        assert texts(three.compress_documents([*found, *again], QUERY)) == texts(three.compress_documents(found, QUERY))
+        assert next(each["index"] for each in three.rerank([*found, *again], QUERY)) == 3
+
+
+def test_documents_of_one_text_and_different_ids_or_metadata_each_get_a_result():
+    found = compress([Document(BEST, id="a"), Document(BEST, id="b"), Document(BEST, metadata={"page": 2})])
+    assert [document.id for document in found] == ["a", "b", None]
+    assert len({id(document.metadata) for document in found}) == 3
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), "n/a", True, None, 10**400, [1]])
+def test_a_score_that_is_no_number_is_no_retrieval_score(score):
+    (document,) = compress([Document(BEST, metadata={"score": score})])
+    assert "retrieval_score" not in document.metadata
+    assert document.metadata["score"] is score
 
 
 def test_blank_documents_come_last_with_relevance_0():

@@ -23,7 +23,7 @@ from late_rerank.fusion import FirstStageWeight
 from late_rerank.maxsim import Kernel
 from late_rerank.relevance import Calibration
 from late_rerank.stores import Store
-from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, reranker_from
+from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, finite, reranker_from
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]
 
@@ -198,8 +198,9 @@ class LateRerank(BaseNodePostprocessor):
     def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:
         document = found.document
         scores: dict[str, float | None] = {}
-        if self.keep_retrieval_score and given.score is not None:
-            scores["retrieval_score"] = float(given.score)  # NumPy's, where a retriever assigned it: no JSON takes that
+        retrieved = finite(given.score)  # no JSON takes NumPy's numbers, which some retrievers assign, or NaN
+        if self.keep_retrieval_score and retrieved is not None:
+            scores["retrieval_score"] = retrieved
         if self.keep_late_rerank_score:
             scores["late_rerank_score"] = None if document.score is None else float(document.score)
         return NodeWithScore(node=with_scores(with_content(given.node, found), scores), score=float(document.relevance or 0.0))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from haystack import Document
 
-from late_rerank.wrapping import Chosen
+from late_rerank.wrapping import Chosen, finite
 
 
 def checked(documents: object) -> list[Document]:
@@ -25,8 +25,9 @@ def unique(documents: list[Document]) -> list[Document]:
     """One document an id, the best scored, where the first of them stood: two retrievers often find the same."""
     best: dict[str, Document] = {}
     for document in documents:
-        other = best.get(document.id)
-        if other is None or (document.score is not None and (other.score is None or document.score > other.score)):
+        other = best.setdefault(document.id, document)
+        score, before = finite(document.score), finite(other.score)
+        if score is not None and (before is None or score > before):
             best[document.id] = document
     return list(best.values())
 
@@ -35,8 +36,9 @@ def chosen_document(document: Document, chosen: Chosen) -> Document:
     """A copy with its scores, and with another content where a budget had it cut, or joined with neighbours of its file."""
     result = chosen.document
     meta = dict(document.meta)
-    if document.score is not None:
-        meta["retrieval_score"] = float(document.score)  # some retrievers' are NumPy's, which no JSON takes
+    score = finite(document.score)  # no JSON takes NumPy's, which some retrievers give, or NaN
+    if score is not None:
+        meta["retrieval_score"] = score
     meta.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
     if result.score is not None:
         meta["late_rerank_score"] = float(result.score)

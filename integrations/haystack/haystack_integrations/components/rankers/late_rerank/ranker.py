@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import replace
 from numbers import Real
@@ -269,6 +270,8 @@ class LateRerankRanker:
 def _check_threshold(value: object) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"score_threshold must be a number or None, got {value!r:.60}")
+    if isinstance(value, Real) and math.isnan(value):
+        raise ValueError("score_threshold must be a number or None, got NaN: no score is at least that")
 
 
 def _check_fields(names: object) -> None:
