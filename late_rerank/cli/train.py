@@ -126,7 +126,8 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
     name, held_out = folder.resolve().name, None
     if options.eval_split is not None:
         queries, qrels = read_judged(folder, options.eval_split)
-        held_out = HeldOut({name: queries[name] for name in qrels}, qrels, f"{name} {options.eval_split}")
+        asked = {name: queries[name] for name in qrels}
+        held_out = HeldOut(asked, qrels, f"{name} {options.eval_split}", ignore_identical_ids=not _answers_own(qrels))
     if options.unlabelled:
         examples = unlabelled_examples(documents, n=options.n_queries or 2000, seed=options.seed)
         return examples, held_out, f"{name}, without labels"
@@ -145,9 +146,14 @@ def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict
         examples = judged_examples(documents, queries, qrels)
     if held_out is None:
         held_out = _tenth([each for each in sorted(examples) if each in qrels], queries, qrels, name)
-        held_out = replace(held_out, ignore_identical_ids=options.pairs is None)  # pairs are numbered by us
+        held_out = replace(held_out, ignore_identical_ids=options.pairs is None and not _answers_own(qrels))
         examples = {each: example for each, example in examples.items() if each not in held_out.queries}
     return _drawn(examples, options), held_out if held_out.queries else None, name
+
+
+def _answers_own(qrels: dict[str, dict[str, int]]) -> bool:
+    """Whether a document that has its query's id is an answer, as it is to training; else it is the query itself."""
+    return any(judged.get(query, 0) > 0 for query, judged in qrels.items())
 
 
 def _check_judged(folder: Path, options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from late_rerank.evaluate.identical import is_own
+from late_rerank.evaluate.identical import check_relevant, is_own
 from late_rerank.evaluate.runs import retrieve_others
 from late_rerank.relevance import Calibration
 from late_rerank.reranker import Reranker
@@ -92,6 +92,8 @@ def label_queries(
         Queries with a relevant document and with others, in the order drawn. Relevant are those among the first stage's `k`;
         where it found none, the first judged one.
     """
+    if ignore_identical_ids:
+        check_relevant(qrels)
     by_id = {str(document.id): document for document in documents}
     judged = {
         name: [

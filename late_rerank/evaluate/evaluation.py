@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from late_rerank.evaluate.identical import Run, without_own
+from late_rerank.evaluate.identical import Run, check_relevant, without_own
 from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.fusion import FirstStageWeight
@@ -80,10 +80,13 @@ def evaluate(
         progress: Show bars on stderr, if that is a terminal.
 
     Raises:
-        ValueError: A candidate has no id, or with a weight no score; a judged query has no text; or nothing is judged.
+        ValueError: A candidate has no id, or with a weight no score; a judged query has no text; nothing is judged; or
+            everything relevant would be left out.
     """
     judged = [name for name in qrels if qrels[name]]
     _check(judged, run, queries)
+    if ignore_identical_ids:
+        check_relevant(qrels)
     candidates, n_left_out = without_own(run, judged) if ignore_identical_ids else ({n: run.get(n, []) for n in judged}, 0)
     reranker.index(longest_first(candidates), progress=progress)
     before = {name: [str(candidate.id) for candidate in candidates[name]] for name in judged}

@@ -28,6 +28,20 @@ def best(query_id: str, candidates: Sequence[Candidate], k: int) -> list[Candida
     return list(candidates[:end])
 
 
+def check_relevant(qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """See to it that something relevant is left where queries' own documents are left out.
+
+    Raises:
+        ValueError: If every relevant document has its query's id, as in a list of questions with their answers.
+    """
+    relevant = [(name, each) for name, judged in qrels.items() for each, judgement in judged.items() if judgement > 0]
+    if relevant and all(name == each for name, each in relevant):
+        raise ValueError(
+            f"all {len(relevant)} relevant documents have their query's id, {relevant[0][0]!r} first, and are left out, as "
+            "BEIR does; where they are answers, not the query, count them: --keep-identical-ids or ignore_identical_ids=False"
+        )
+
+
 def without_own(run: Mapping[str, Sequence[Candidate]], names: Iterable[str]) -> tuple[Run, int]:
     """Leave out the candidates that have their query's id.
 

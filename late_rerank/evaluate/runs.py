@@ -171,10 +171,11 @@ def _row(line: str, documents: Mapping[str, Candidate], place: str) -> _Row:
 
 
 def _readings(line: str) -> Iterator[list[str]]:
-    tabs, words = by_tabs(line), by_white_space(line)
-    for columns in (tabs, words):
-        if len(columns) in (_TSV, _TREC):
-            yield columns
+    if "\t" in line and len(tabs := by_tabs(line)) in (_TSV, _TREC):
+        yield tabs
+    words = by_white_space(line)
+    if len(words) in (_TSV, _TREC):
+        yield words
     if len(words) > _TREC:
         yield with_space_in_document(line)
         yield words[:_TREC]  # a tag of several words: trec_eval passes over all but its first

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from late_rerank.encode import Encoder
 from late_rerank.evaluate.comparison import Judged, Remembering, bytes_per_token, index_all, kept_in, load_encoder
 from late_rerank.evaluate.evaluation import Qrels, measure
-from late_rerank.evaluate.identical import without_own
+from late_rerank.evaluate.identical import check_relevant, without_own
 from late_rerank.evaluate.settings import N_TOP, Grid, Setting
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.fusion import F64, falling, first_stage_scores, fused_order
@@ -114,6 +114,7 @@ def tune(
     _check_run(judged, names)
     n_left_out = 0
     if judged.ignore_identical_ids:
+        check_relevant(judged.qrels)
         run, n_left_out = without_own(judged.run, names)
         judged = replace(judged, run=run)
     random.Random(0).shuffle(names)

@@ -41,7 +41,7 @@ class HeldOut:
     queries: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
     name: str = "held-out queries"
-    ignore_identical_ids: bool = True
+    ignore_identical_ids: bool = False
 
 
 @dataclass(frozen=True)

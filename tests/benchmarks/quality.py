@@ -29,6 +29,7 @@ POOL_STAGES = ("BM25", "REP_LLAMA")  # REP_LLAMA: the best dense one of those th
 K = 100
 
 SMALL = ["--compare", "codec=int8,int4,binary", "pooling=1,2,3"]
+APART = ["--keep-identical-ids"]  # Cranfield numbers queries and documents apart
 DEPTH = ["--compare", f"k=20,50,{K}"]
 # The one that `auto` takes runs all else. No store: these vectors must be the backend's own.
 BACKENDS = ("torch", "onnx")
@@ -64,7 +65,7 @@ class Collection:
         for stage in STAGES:
             retriever = self._retriever(stage)
             started = time.perf_counter()
-            run = retrieve_run(retriever, self.queries, K)
+            run = retrieve_run(retriever, self.queries, K, ignore_identical_ids=False)
             seconds = time.perf_counter() - started
             ids = {name: [candidate.id for candidate in candidates] for name, candidates in run.items()}
             found[stage] = {
@@ -82,8 +83,9 @@ class Collection:
         if self._vectors().exists():
             vectors = np.load(self._vectors() / "vectors.npy")
             reranker.keep([document.text for document in self.documents], vectors)
-        run = read_run(self.stage_file(stage), {document.id: document for document in self.documents}, K)
-        result = evaluate(reranker, run, self.queries, self.qrels)
+        documents = {document.id: document for document in self.documents}
+        run = read_run(self.stage_file(stage), documents, K, ignore_identical_ids=False)
+        result = evaluate(reranker, run, self.queries, self.qrels, ignore_identical_ids=False)
         return {
             "measures": result.measures,
             "latency_ms": result.latency_ms,
@@ -104,7 +106,7 @@ class Collection:
 
 def late_rerank_eval(folder, stage_file, *options):
     """What the command line reports."""
-    command = [sys.executable, "-m", "late_rerank", "eval", folder, "--first-stage", stage_file, *options, "--json"]
+    command = [sys.executable, "-m", "late_rerank", "eval", folder, "--first-stage", stage_file, *options, *APART, "--json"]
     return json.loads(subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True).stdout)
 
 

@@ -252,7 +252,7 @@ def test_a_querys_own_document_is_left_out_as_beir_does_and_told(arguments, tmp_
 
 
 def test_numbers_that_queries_and_documents_share_by_chance_are_told(arguments, model, capsys):
-    (arguments / "qrels" / "test.tsv").write_text("zoo-a\tzoo-a\t1\n")
+    (arguments / "qrels" / "test.tsv").write_text("zoo-a\tzoo-a\t1\nzoo-a\tzoo-b\t1\n")
     (arguments / "queries.jsonl").write_text('{"_id": "zoo-a", "text": "zoos"}')
     command = ["eval", str(arguments), "--model", model]
     assert main(command) == 0

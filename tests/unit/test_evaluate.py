@@ -149,6 +149,17 @@ def test_a_querys_own_document_is_left_out_as_beir_does_and_counted():
     assert kept.by_query["first_stage"]["RR@10"]["zoo-a"] == 0.5 < result.by_query["first_stage"]["RR@10"]["zoo-a"] == 1.0
 
 
+def test_answers_that_have_their_questions_ids_are_not_measured_as_lost():
+    run = {name: list(ZOOS.values()) for name in ARGUMENTS}
+    answers = {name: {name: 1, "zoo-b": 0} for name in ARGUMENTS}
+    with pytest.raises(
+        ValueError, match=r"all 2 relevant documents have their query's id, 'zoo-a' first.*--keep-identical-ids"
+    ):
+        evaluate(Reranker(FakeEncoder()), run, ARGUMENTS, answers)
+    kept = evaluate(Reranker(FakeEncoder()), run, ARGUMENTS, answers, ignore_identical_ids=False)
+    assert kept.measures["first_stage"]["R@100"] == 1.0
+
+
 def test_a_query_with_only_its_own_document_counts_as_zero():
     run = {"zoo-a": [ZOOS["zoo-a"]], "tax-a": [ZOOS["tax-b"]]}
     result = evaluate(Reranker(FakeEncoder()), run, ARGUMENTS, COUNTERARGUMENTS)

@@ -1,5 +1,6 @@
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -201,6 +202,12 @@ class TestNegatives:
             drawn[row.query].update(row.negatives)
         assert "word3 shared" not in drawn["word3 word4 shared"]
         assert "word4 shared" not in drawn["word4 shared"]
+
+    def test_a_querys_own_document_is_none(self):
+        example = Example("word3 word4 word5 shared", ("word4 shared",))
+        for own, drawn in (((), True), (("word3 shared",), False)):
+            rows = self.rows(Recipe(epochs=9, n_negatives=2, negatives_from=3), {"q": replace(example, own=own)})
+            assert ("word3 shared" in {negative for row in rows for negative in row.negatives}) is drawn
 
     def test_blank_documents_are_none(self):
         retriever = BM25Retriever([Candidate(" ", "blank"), Candidate("word1", "a"), Candidate("word2", "b")])
