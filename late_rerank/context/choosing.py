@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from late_rerank.context.compression import said_in
 from late_rerank.context.offers import Cost, Offer, shortened
 from late_rerank.context.selection import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
-from late_rerank.context.twins import Twins, words_in
+from late_rerank.context.twins import Twins
 from late_rerank.context.worth import worth
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32, I64
@@ -47,7 +48,7 @@ class Choice:
         self._maxima = maxima
         self._strategy = strategy
         self._reranker = reranker
-        self._twin_of = Twins(self._texts, maxima, reranker).of
+        self._same = Twins([offer.document for offer in offered], lambda i: self.offered[i].is_whole).of
         self._twins: dict[int, int] = {}
         self._room = Room(0)
         self._costs: I64 = np.empty(0, dtype=np.int64)
@@ -67,16 +68,19 @@ class Choice:
         """Take others by their most needed sentences, if there is still room."""
         promising = Room(len(self.offered), len(self.taken) + _SHORTENED + self._room.budget // _SHORTEST)
         best, _ = self._select(np.ones(len(self.offered), dtype=np.int64), promising)
-        which = best[len(self.taken) :]
-        said = "".join(words_in(self._texts[i]) for i in self.taken)
+        which = [document for document in best if document not in self.taken]
+        said = said_in([self._texts[i] for i in self.taken])
         self.offered = shortened(self.offered, which, query, self._reranker, said)
         self._costs[which] = cost.of([self.offered[i].text for i in which])
         self._take_more()
 
     def why_not(self, document: int) -> str:
         """Why a document wasn't taken."""
-        if document in self._twins:
-            return f"it says the same as rank {self.offered[self._twins[document]].document.rank}"
+        twin = self._twins.get(document)
+        while twin in self._twins:
+            twin = self._twins[twin]
+        if twin is not None:
+            return f"it says the same as rank {self.offered[twin].document.rank}"
         if self._costs[document] > self._room.budget:
             return f"it is larger ({self._costs[document]} tokens) than the budget"
         if len(self.taken) == self._room.top_k:
@@ -84,16 +88,15 @@ class Choice:
         return "no room was left"
 
     def _take_more(self) -> None:
-        before = len(self.taken)
-        self.taken, twins = self._select(self._costs, Room(self.left, self._room.top_k))
+        self.taken, twins = self._select(self._costs, self._room)
         self._twins |= twins
-        self.left -= int(self._costs[self.taken[before:]].sum())
+        self.left = self._room.budget - int(self._costs[self.taken].sum())
 
     def _select(self, costs: I64, room: Room) -> tuple[list[int], dict[int, int]]:
         if self._strategy == "coverage":
             shown = np.array([offer.matches for offer in self.offered], dtype=np.float32).reshape(self._maxima.shape)
-            return select_by_coverage(worth(shown), costs, room, self._twin_of, self.taken)
-        return select(self._greedy(), costs, room, self._twin_of, self.taken)
+            return select_by_coverage(worth(shown), costs, room, self._same, self.taken)
+        return select(self._greedy(), costs, room, self._same, self.taken)
 
     def _greedy(self) -> Strategy:
         if self._strategy == "relevance":

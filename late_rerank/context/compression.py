@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from late_rerank.context.selection import ByCoverage
 from late_rerank.context.sentences import CUT_MARK, sentences
-from late_rerank.context.twins import words_in
+from late_rerank.context.wording import wording
 from late_rerank.context.worth import worth
 from late_rerank.places import Span
 from late_rerank.reranker import Reranker
@@ -28,6 +29,8 @@ _MOST_NEEDED = 200
 _TRIES = 20
 # Of what a document matches, so much is kept when it is shortened.
 _ENOUGH = 0.97
+
+Said = AbstractSet[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,24 @@ def _with(extract: Extract, further: Sequence[int], fits: Callable[[str], bool])
     return extract
 
 
-def extracts(query: str, texts: Sequence[str], reranker: Reranker, said: str = "") -> list[Extract]:
+def said_in(texts: Sequence[str]) -> Said:
+    """The sentences of texts, each with those before and after it: among others it may say something else."""
+    return {each for text in texts for each in _in_context(text, sentences(text))}
+
+
+def _in_context(text: str, spans: Sequence[Span]) -> list[tuple[str, str, str]]:
+    plain = ["", *(wording(text[start:end]).cased for start, end in spans), ""]
+    return list(zip(plain, plain[1:], plain[2:], strict=False))
+
+
+def extracts(query: str, texts: Sequence[str], reranker: Reranker, said: Said = frozenset()) -> list[Extract]:
     """Each text's sentences by what they add to the match of the query, from its stored vectors.
 
     Args:
         query: Not blank.
         texts: None blank.
         reranker: Knows their token vectors, and where in the text each stands.
-        said: What was said already, as `words_in` gives it: such sentences aren't shown.
+        said: What was said already, as `said_in` gives it: such sentences aren't shown again.
 
     Raises:
         IncompatibleError: The encoder can't tell its tokens' places, or pools them.
@@ -120,14 +133,16 @@ def extracts(query: str, texts: Sequence[str], reranker: Reranker, said: str = "
     return [_extract(*each, said) for each in zip(texts, spans, maxima, strict=True)]
 
 
-def _extract(text: str, spans: Sequence[Span], maxima: F32, said: str) -> Extract:
+def _extract(text: str, spans: Sequence[Span], maxima: F32, said: Said) -> Extract:
     matches = worth(maxima)
     single = matches.sum(axis=1)
     beside = np.zeros_like(single)
     beside[1:] += single[:-1]
     beside[:-1] += single[1:]
     greedy = ByCoverage(matches, None, _OWN_SHARE * (single + _NEIGHBOURS * beside))
-    left = np.array([not said or words_in(text[start:end]) not in said for start, end in spans], dtype=np.bool_)
+    left = np.ones(len(spans), dtype=np.bool_)
+    if said:
+        left = np.array([each not in said for each in _in_context(text, spans)], dtype=np.bool_)
     order: list[int] = []
     while left.any() and len(order) < _MOST_NEEDED:
         best = greedy.best(left)

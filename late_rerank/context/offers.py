@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from late_rerank.context.compression import Extract, extracts
+from late_rerank.context.compression import Extract, Said, extracts
 from late_rerank.context.counting import CountTokens, count_all
 from late_rerank.context.layout import SEPARATOR, Passage, block, passage_of
 from late_rerank.context.sentences import CUT_MARK, cut_to
@@ -38,6 +38,11 @@ class Offer:
         return self.document.text if self.extract is None else self.extract.shown
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of the document is shown."""
+        return self.extract is None or self.extract.is_whole
+
+    @property
     def matches(self) -> F32:
         """(n_query_tokens,) float32, the best matches in what is shown."""
         return self.whole if self.extract is None or self.extract.is_whole else self.extract.matches
@@ -49,7 +54,7 @@ class Offer:
         return passage_of(self.document, self.matches, self.text, self.extract.kept_spans)
 
 
-def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, reranker: Reranker, said: str) -> list[Offer]:
+def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, reranker: Reranker, said: Said) -> list[Offer]:
     """Some of the documents by no more than the sentences that carry nearly all that they match.
 
     Args:
@@ -57,7 +62,7 @@ def shortened(offered: Sequence[Offer], which: Sequence[int], query: str, rerank
         which: Positions of those to shorten.
         query: Not blank.
         reranker: Knows their token vectors.
-        said: What the context says already, as `words_in` gives it: it isn't said again.
+        said: What the context says already, as `said_in` gives it: it isn't said again.
     """
     found = list(offered)
     for i, extract in zip(which, extracts(query, [offered[i].document.text for i in which], reranker, said), strict=True):

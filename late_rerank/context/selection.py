@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from late_rerank.context.twins import Same
 from late_rerank.types import F32, I64
 
 Mask = NDArray[np.bool_]
@@ -35,6 +36,9 @@ class Strategy(Protocol):
     def take(self, document: int) -> None:
         """It was taken."""
 
+    def forget(self) -> None:
+        """Begin again: nothing was taken."""
+
 
 class ByRelevance:
     """In the order of the ranking."""
@@ -43,6 +47,9 @@ class ByRelevance:
         return int(np.argmax(allowed))
 
     def take(self, document: int) -> None:
+        pass
+
+    def forget(self) -> None:
         pass
 
 
@@ -62,11 +69,10 @@ class ByCoverage:
     """
 
     def __init__(self, matches: F32, costs: I64 | None, own: F32 | None = None) -> None:
-        self.worth = 0.0
         self._matches = matches
         self._costs = 1 if costs is None else costs
         self._own = 0 if own is None else own
-        self._best = np.zeros((len(_LEVELS), matches.shape[1]), dtype=np.float32)
+        self.forget()
 
     def best(self, allowed: Mask) -> int:
         return int(np.argmax(np.where(allowed, (self._gains(self._matches) + self._own) / self._costs, -1)))
@@ -76,6 +82,10 @@ class ByCoverage:
         self.worth += float(self._gains(match[None])[0])
         for level, held in enumerate(self._best):
             self._best[level], match = np.maximum(held, match), np.minimum(held, match)
+
+    def forget(self) -> None:
+        self.worth = 0.0
+        self._best = np.zeros((len(_LEVELS), self._matches.shape[1]), dtype=np.float32)
 
     def _gains(self, matches: F32) -> F32:
         # A match above the best so far makes that the second best, and so on: what it adds is telescoped over the levels.
@@ -106,54 +116,70 @@ class ByMarginalRelevance:
     def take(self, document: int) -> None:
         self._nearest = np.maximum(self._nearest, self._similarity(document))
 
+    def forget(self) -> None:
+        self._nearest = np.zeros_like(self._nearest)
+
 
 def select(
-    strategy: Strategy, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None], before: Sequence[int] = ()
+    strategy: Strategy, costs: I64, room: Room, same: Callable[[int, Sequence[int]], Same], before: Sequence[int] = ()
 ) -> tuple[list[int], dict[int, int]]:
     """Fill a room.
 
     Args:
         strategy: What is taken next.
         costs: (n_documents,) int64, tokens.
-        room: What may be taken.
-        twin_of: Which of the documents that were taken says the same as another; None if none does.
-        before: What was taken already, and is in no room any more but counts for `top_k`.
+        room: What may be taken, all in all.
+        same: Which of the documents that were taken say the same as another.
+        before: What was taken already.
 
     Returns:
-        What was taken, in this order, after what was before; and what wasn't since another that was says the same: twin by
-        document.
+        What was taken, in this order, after what was before; and what wasn't since another that was says the same: that one by
+        document. A taken document that turns out to be a piece of a further one gives its room back.
     """
-    taken = list(before)
+    taken: list[int] = []
     twins: dict[int, int] = {}
     open_ = np.ones(len(costs), dtype=np.bool_)
-    for document in before:
-        strategy.take(document)
-        open_[document] = False
     left = room.budget
+
+    def take(document: int) -> None:
+        nonlocal left
+        strategy.take(document)
+        taken.append(document)
+        open_[document] = False
+        left -= int(costs[document])
+
+    for document in before:
+        take(document)
     while len(taken) != room.top_k and (allowed := open_ & (costs <= left)).any():
         document = strategy.best(allowed)
         open_[document] = False
-        twin = twin_of(document, taken)
-        if twin is not None:
-            twins[document] = twin
+        found = same(document, taken)
+        if found.stands_for is not None:
+            twins[document] = found.stands_for
             continue
-        strategy.take(document)
-        taken.append(document)
-        left -= int(costs[document])
+        if found.replaced:
+            kept = [other for other in taken if other not in found.replaced]
+            twins |= dict.fromkeys(found.replaced, document)
+            strategy.forget()
+            taken.clear()
+            left = room.budget
+            for other in kept:
+                take(other)
+        take(document)
     return taken, twins
 
 
 def select_by_coverage(
-    matches: F32, costs: I64, room: Room, twin_of: Callable[[int, Sequence[int]], int | None], before: Sequence[int] = ()
+    matches: F32, costs: I64, room: Room, same: Callable[[int, Sequence[int]], Same], before: Sequence[int] = ()
 ) -> tuple[list[int], dict[int, int]]:
     """`select` by what a set covers.
 
     Its worth is monotone and submodular. Taking what adds most per token, or what adds most, whichever ends up worth more,
     reaches at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem
-    3), as long as no twin is left out.
+    3), as long as no two documents say the same.
     """
     found = []
     for each in (costs, None):
         strategy = ByCoverage(matches, each)
-        found.append((select(strategy, costs, room, twin_of, before), strategy.worth))
+        found.append((select(strategy, costs, room, same, before), strategy.worth))
     return max(found, key=lambda selected: selected[1])[0]

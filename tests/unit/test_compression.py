@@ -134,11 +134,20 @@ class TestPacking:
         assert len(short.parts) > len(plain.parts) > 0
         assert {part.index for part in plain.parts} == {part.index for part in short.parts if part.spans is None}
 
-    def test_what_was_said_is_not_said_again(self, reranker):
-        query = "cats sleep sixteen hours a day"
-        long = f"Birds sing and bees hum in the garden. {ANSWER} {ENDING} {BESIDE}"
-        context = pack(reranker, [ANSWER, long], 18, query=query)
+    def test_what_was_said_between_the_same_sentences_is_not_said_again(self, reranker):
+        query, after = "cats sleep sixteen hours a day", "Old cats dream of hours."
+        whole, further = (
+            f"{BESIDE} {ANSWER} {after}",
+            f"Birds sing. {BESIDE} {ANSWER} {after} Bees hum. {ENDING} Day and night.",
+        )
+        context = pack(reranker, [whole, further], words(whole) + 12, query=query)
+        assert whole in [part.text for part in context.parts]
         assert context.text.count(ANSWER) == 1
+
+    def test_what_was_said_beside_another_sentence_is_shown_since_that_may_deny_it(self, reranker):
+        denied = f"{ANSWER} Nothing of it is true."
+        context = pack(reranker, [denied, f"Birds sing. {ANSWER} {ENDING}"], 26, query="cats sleep sixteen hours a day")
+        assert context.text.count(ANSWER) == 2
 
     def test_a_sentence_that_matches_nothing_is_not_shown_only_since_it_fits(self, reranker):
         text = "Rivers run. Old cats sleep in the sun for most of the day and some of the night. Bread is baked."

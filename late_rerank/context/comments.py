@@ -1,0 +1,64 @@
+"""Words that comment on a text: where one stands beside a piece of a text, the piece may say the opposite of the whole."""
+
+from __future__ import annotations
+
+import re
+
+import regex
+
+# No list of words is complete. These only keep further documents in, after all other checks.
+_ON_TEXTS = """
+false falsely untrue wrong wrongly incorrect inaccurate mistake mistakes mistaken error errors myth myths fake hoax
+rumour rumours rumor rumors satire parody fiction lie lies lied joke jokes nonsense fool opposite contrary retracted
+retraction withdrawn withdrew correction corrected erratum outdated obsolete superseded deprecated archived expired
+repealed revoked overturned rejected void invalid imagine suppose hypothetical claim claims claimed alleged allegedly
+wrote quoted misleading disputed debunked disproved refuted denied following above nobody none such falsch falsche
+unwahr veraltet irrtum irrtümlich widerrufen angeblich mythos lüge gelogen unsinn ungültig faux fausse obsolète
+démenti mensonge mythe falso falsa falsi falsas mentira mito desmentido obsoleto inválido bugia onwaar onzin verouderd
+falsk falskt föråldrad valhetta yanlış yalan ложь ложно неверно миф устарело fałsz nieprawda mit sai ψέμα λάθος गलत
+झूठ मिथक خطأ كاذب خرافة שקר טעות دروغ غلط מיתוס
+"""  # noqa: RUF001 - Turkish
+_DENYING = """
+not no never nothing neither but if unless only except instead however although though would could until till once old
+former formerly previous previously cancelled canceled draft said says quote according dangerous bad nicht kein keine
+nie wenn nur aber früher pas jamais aucun mais si nunca jamás ningún pero solo non mai nessuno ma não mas niet nooit
+geen maar inte aldrig ikke aldri ei eikä nem değil не нет никогда но если không δεν नहीं نہیں لا ليس غير לא نیست
+"""
+_POINTING = """
+this that these those here it so dies diese dieser dieses das es ce ceci cela c'est ces esto eso este esta estas estos
+questo questa isto isso dit deze det denne detta это эти так te ten này yang itu यह ये هذا هذه זה این bu
+"""
+_UNSPACED = "不 没 未 非 假 谣 錯 错 誤 误 以上 这 這 嘘 ない なか これ この 안 아니 거짓 ไม่ เท็จ မ"
+# So short a sentence denies what stands beside it; a longer one denies what it says itself.
+_SHORT = 8
+
+
+def _any_of(words: str) -> str:
+    return "|".join(map(re.escape, words.split()))
+
+
+_COMMENT = regex.compile(
+    rf"\b(?:{_any_of(_ON_TEXTS)}|examples?(?!\.\w)|no longer|used to|(?:all|none|much|most|some) of (?:{_any_of(_POINTING)}))\b"
+    rf"|^\W*(?:{_any_of(_POINTING)})\b|{_any_of(_UNSPACED)}",
+    regex.IGNORECASE,
+)
+_DENIAL = regex.compile(rf"n't\b|\b(?:{_any_of(_DENYING)})\b", regex.IGNORECASE)
+_BOILERPLATE = re.compile(
+    r"\W*(?:\u00a9|all rights reserved|was this (?:page|article|answer) helpful|(?:share|print) this|back to top|read more)",
+    re.IGNORECASE,
+)
+
+
+def may_comment(sentence: str) -> bool:
+    """Tell whether a sentence near a piece of a text may comment on it or quote it."""
+    return _COMMENT.search(sentence) is not None
+
+
+def may_deny(sentence: str, *, of_any_length: bool = False) -> bool:
+    """Tell whether a sentence right beside a piece of a text may deny it or bound it; or the rest of a sentence of it."""
+    return (of_any_length or len(sentence.split()) < _SHORT) and _DENIAL.search(sentence) is not None
+
+
+def is_boilerplate(sentence: str) -> bool:
+    """Tell whether a line stands on every page of a site."""
+    return _BOILERPLATE.match(sentence) is not None

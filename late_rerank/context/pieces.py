@@ -1,0 +1,104 @@
+"""Whether a longer text can stand for a shorter one that is a piece of it."""
+
+from __future__ import annotations
+
+import re
+
+from late_rerank.context.comments import is_boilerplate, may_comment, may_deny
+from late_rerank.context.wording import STOPS, is_same_case, wording
+from late_rerank.words import is_unspaced, word_spans
+
+# A few words in a row may be quoted to be denied: "It is false that"; so many are a piece of the other text.
+_LONG = 32
+# A shorter sentence beside a piece may be a comment on it: "None of it is true."
+_SHORT_SENTENCE = 6
+# Of a script without spaces each character is a word to `word_spans`; two make about one.
+_UNSPACED_WORD = 0.5
+# How many sentences on each side are looked at.
+_BESIDE = 2
+
+_CLOSING = rf"[{STOPS}][\"')\]]*"
+_BEGINS = re.compile(rf"(?:^|\n|{_CLOSING}\s|\u3002)$")
+_ENDS = re.compile(rf"$|\n|{_CLOSING}(?:\s|$)|\u3002")
+_STOPPED = re.compile(rf"{_CLOSING}\s*$")
+_SENTENCE = re.compile(rf"(?<=[{STOPS}])\s+|(?<=\u3002)|\n")
+# Around a piece these quote it, strike it out, ask about it or judge it.
+_SIGNS = re.compile(r":$|^>|[~|\u2705\u274c\u2713\u2717\u26a0\u26d4\U0001f6ab]")
+_CLOSERS = f"{STOPS}\u3002\"')] "
+_LEFT_OUT = re.compile(r"^(?:\[\.\.\.\]|\.\.\.)\s*|\s*(?:\[\.\.\.\]|\.\.\.+)$")
+
+
+def is_piece(text: str, whole: str) -> bool:
+    """Tell whether a longer text says all that a text does, since that is a piece of it.
+
+    A piece is long, and its words stand in a row in the other text. It begins and ends where sentences do, or shows that it was
+    cut there. Beside it stand ordinary sentences or headings: none is a word, a sign or a short sentence that comments on it.
+    """
+    ours, theirs = wording(text), wording(whole)
+    if ours.is_code or theirs.is_code or len(ours.plain) >= len(theirs.plain):
+        return False
+    plain = _LEFT_OUT.sub("", ours.plain).strip()
+    start = theirs.plain.replace("\n", " ").find(plain.replace("\n", " "))
+    if start < 0 or _n_words(plain) < _LONG:
+        return False
+    end, offset = start + len(plain), ours.plain.index(plain)
+    if not is_same_case(theirs.cased[start:end], ours.cased[offset : offset + len(plain)]):
+        return False
+    rests = _Rests(theirs.plain[:start], theirs.plain[end:], ends_stopped=_STOPPED.search(whole) is not None)
+    begins_cut, ends_cut = _cuts(text, ours.plain, offset, offset + len(plain), rests)
+    return (begins_cut or rests.ends_before) and (ends_cut or rests.begins_after) and rests.say_nothing(begins_cut, ends_cut)
+
+
+class _Rests:
+    """What stands before and after a piece of a text, by sentences."""
+
+    def __init__(self, before: str, after: str, *, ends_stopped: bool) -> None:
+        self.ends_before = _BEGINS.search(before) is not None
+        self.begins_after = _ENDS.match(after) is not None
+        self.ahead = [sentence for sentence in _SENTENCE.split(before) if sentence.strip()]
+        self.behind = [sentence for sentence in _SENTENCE.split(after.lstrip(_CLOSERS)) if sentence.strip()]
+        if self.behind and ends_stopped:  # the wording leaves out the last one's stop
+            self.behind[-1] += "."
+        self.are_open = before.count('"') % 2 == 1 or any(before.count(a) != before.count(b) for a, b in ("()", "[]"))
+
+    def say_nothing(self, begins_cut: bool, ends_cut: bool) -> bool:  # noqa: FBT001
+        """Whether nothing here comments on the piece, denies it or quotes it."""
+        sides = (
+            (self.ahead[::-1][:_BESIDE], begins_cut and not self.ends_before),
+            (self.behind[:_BESIDE], ends_cut and not self.begins_after),
+        )
+        doubted = any("?" in sentence and not is_boilerplate(sentence) for sentence in self.behind[:_BESIDE])
+        return not self.are_open and not doubted and all(_says_nothing(sentences, is_cut=is_cut) for sentences, is_cut in sides)
+
+
+def _says_nothing(sentences: list[str], *, is_cut: bool) -> bool:
+    """Whether the nearest sentences, the nearest first, leave a piece as it is; of one that was cut the rest."""
+    if sentences and (may_deny(sentences[0], of_any_length=is_cut) or (not is_cut and _is_remark(sentences[0]))):
+        return False
+    return not any(_comments(sentence) for sentence in sentences)
+
+
+def _cuts(text: str, plain: str, start: int, end: int, rests: _Rests) -> tuple[bool, bool]:
+    """Whether a text shows that it was cut, at its beginning and at its end: by a mark, or in the middle of a sentence.
+
+    One without a full stop may be a title or a careless text. It was cut if it begins in the middle, or stops far from the end.
+    """
+    begins_within = text.lstrip()[:1].islower() and text.lower() != text
+    is_stopped = _STOPPED.search(text) is not None
+    stops_within = not is_stopped and (begins_within or (len(rests.behind) > 1 and len(_SENTENCE.split(plain)) > _BESIDE))
+    return start > 0 or begins_within, end < len(plain) or stops_within
+
+
+def _is_remark(sentence: str) -> bool:
+    is_short = _STOPPED.search(sentence) is not None and _n_words(sentence) < _SHORT_SENTENCE
+    return is_short and not is_boilerplate(sentence)
+
+
+def _comments(sentence: str) -> bool:
+    if is_boilerplate(sentence):
+        return False
+    return _SIGNS.search(sentence) is not None or may_comment(sentence) or not word_spans(sentence)
+
+
+def _n_words(text: str) -> float:
+    return sum(_UNSPACED_WORD if is_unspaced(text[start:end]) else 1 for start, end in word_spans(text))
