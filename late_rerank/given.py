@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,15 @@ def finite(value: object) -> float | None:
     except (OverflowError, ValueError):  # an int beyond all floats; a Decimal that signals
         return None
     return number if math.isfinite(number) else None
+
+
+def finite_within(value: Any) -> Any:
+    """JSON values, with None for NaN and infinity, which JSON doesn't have; lists and objects are copied."""
+    if isinstance(value, Mapping):
+        return {name: finite_within(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_within(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_candidate(given: object, index: int, what: str) -> Candidate:

@@ -198,7 +198,8 @@ def _leave_out_repeated(ranking: Ranking) -> None:
 def _is_known(document: RankedDocument, seen: set[tuple[Any, ...]]) -> bool:
     """Tell whether a document was seen, with or without its id; from now on it was."""
     said = (document.text, _said(document.metadata))
-    own = ("no id", *said) if document.id is None else ("id", document.text, repr(document.id))
+    name: object = document.id if isinstance(document.id, str) else repr(document.id)  # some ids can't be hashed
+    own = ("no id", *said) if document.id is None else ("id", document.text, name)
     is_known = own in seen or ("no id", *said) in seen or (document.id is None and ("any id", *said) in seen)
     seen |= {own, ("any id", *said)}
     return is_known

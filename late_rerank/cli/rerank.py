@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     """Read, rerank, print."""
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
-    from late_rerank.corpus import parse_json_lines, read_json_lines
+    from late_rerank.corpus import parse_json_lines
 
     if options.file == "-":
         if sys.stdin is None:
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> None:
             print("reading candidates as JSON Lines from the terminal; end with Ctrl-D", file=sys.stderr)
         candidates = list(parse_json_lines(sys.stdin.buffer, "stdin"))
     else:
-        candidates = read_json_lines(Path(options.file))
+        with Path(options.file).open("rb") as file:
+            candidates = list(parse_json_lines(file, options.file))
     with opened_reranker(options) as reranker:
         ranking = reranker.rerank(
             options.query,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+from late_rerank.given import finite, finite_within
 from late_rerank.shown import escaped_json, one_line
 from late_rerank.types import RankedDocument, Ranking
 
@@ -95,8 +96,8 @@ def _document_json(document: RankedDocument) -> dict[str, Any]:
         "id": document.id,
         "score": document.score,
         "relevance": document.relevance,
-        "candidate_score": document.candidate_score,
+        "candidate_score": finite(document.candidate_score),
         "truncated": document.truncated,
         "text": document.text,
-        "metadata": dict(document.metadata),
+        "metadata": finite_within(document.metadata),
     }

@@ -5,27 +5,33 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from late_rerank.given import finite
 from late_rerank.types import Candidate
 
 
 def read_json_lines(path: Path) -> list[Candidate]:
-    """Documents of a file with one JSON object a line.
+    """Documents of a file with one JSON object a line, as `parse_json_lines` reads them; ids as text, as judgements name them.
 
     Raises:
         ValueError: A line is no JSON object with a "text"; names the file and the line.
     """
     with path.open("rb") as file:
-        return list(parse_json_lines(file, str(path)))
+        documents = list(parse_json_lines(file, str(path)))
+    return [
+        document if document.id is None or isinstance(document.id, str) else replace(document, id=str(document.id))
+        for document in documents
+    ]
 
 
 def parse_json_lines(lines: Iterable[bytes], source: str) -> Iterator[Candidate]:
     """Documents of lines of UTF-8 JSON; blank lines are passed over.
 
     A line is an object with "text" and, where it has them, "_id" or "id", "title", "score", "metadata". The document's
-    text is title + " " + text where both are there.
+    text is title + " " + text where both are there. An id that is a number stays one: it comes back as it came.
 
     Raises:
         ValueError: A line is no such object; names `source` and the line.
@@ -48,7 +54,7 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
 
 
 def _candidate(row: dict[str, Any], place: str) -> Candidate:
-    name = row.get("id") if row.get("_id") is None else row["_id"]
+    name: Any = row.get("id") if row.get("_id") is None else row["_id"]
     score, metadata = row.get("score"), row.get("metadata") or {}
     title = row.get("title") or ""
     if score is not None and (
@@ -60,7 +66,8 @@ def _candidate(row: dict[str, Any], place: str) -> Candidate:
     if not isinstance(title, str):
         raise ValueError(f'{place}: "title" must be a string, got {title!r:.60}')
     text = f"{title} {row['text']}" if title and row["text"] else title or row["text"]
-    return Candidate(text, None if name is None else str(name), None if score is None else float(score), metadata)
+    name = name if name is None or (isinstance(name, (int, float)) and finite(name) is not None) else str(name)
+    return Candidate(text, name, None if score is None else float(score), metadata)
 
 
 def _no_number(name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
+from late_rerank.given import finite
 from late_rerank.types import RankedDocument, Ranking
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -38,7 +39,7 @@ class FoundPassage(TypedDict):
     relevance: Relevance
     score: Score
     text: str
-    id: Annotated[str | None, Field(description="its name in the folder")]
+    id: Annotated[str | int | float | None, Field(description="its name in the folder")]
     path: Annotated[str | None, Field(description="its file, seen from the folder; null where it is from no text file")]
     start: Annotated[int | None, Field(description="where it begins in the file, in characters from 0")]
     end: Annotated[int | None, Field(description="where it ends in the file: the character after its last one")]
@@ -84,11 +85,18 @@ def _passage(document: RankedDocument) -> FoundPassage:
         "relevance": document.relevance,
         "score": document.score,
         "text": sendable(document.text),
-        "id": None if document.id is None else sendable(document.id),
+        "id": _id(document.id),
         "path": _text(document.metadata.get("path")),
         "start": _offset(document.metadata.get("start")),
         "end": _offset(document.metadata.get("end")),
     }
+
+
+def _id(name: object) -> str | int | float | None:
+    """A document's id as JSON has it: a number in a file of JSON Lines is one here."""
+    if name is None or (isinstance(name, (int, float)) and finite(name) is not None):
+        return name
+    return sendable(str(name))
 
 
 # A retriever of the user's may keep anything under these names.

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from late_rerank.types import RankedDocument
+from late_rerank.words import is_blank
 
 # Of one list in a body, whatever the server's own limit: what is beyond it isn't looked at one by one. And the first mistake in
 # one ends the looking: a body holds millions of them in a few megabytes.
@@ -162,8 +163,10 @@ def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) 
         return document
     if rank_fields is None and document.text is not None:
         return document.text
-    named = {name: document.sent[name] for name in rank_fields or () if _says_something(document.sent.get(name))}
-    return "\n".join(f"{name}: {value}" for name, value in named.items()) or document.text
+    named = {name: document.sent[name] for name in rank_fields or () if name in document.sent}
+    told = "\n".join(f"{name}: {value}" for name, value in named.items() if _says_something(value))
+    # Names of fields are no content: a document whose fields are all blank is a blank document.
+    return told or document.text or ("" if named else document.text)
 
 
 def id_of(document: str | DocumentBody) -> Any:
@@ -172,4 +175,4 @@ def id_of(document: str | DocumentBody) -> Any:
 
 
 def _says_something(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
+    return value is not None and not is_blank(str(value)) and not (isinstance(value, float) and math.isnan(value))

@@ -7,9 +7,10 @@ JSON, of which no UTF-8 can be made. It goes out as it came in, as an escape.
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
+
+from late_rerank.given import finite_within
 
 # As deep as pydantic reads: an answer that holds a document must be no deeper than `json.dumps` goes.
 _DEEPEST = 200
@@ -47,7 +48,7 @@ def dumps(value: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+        return json.dumps(finite_within(value), allow_nan=False, separators=(",", ":"))
 
 
 def _is_deep(value: Any) -> bool:
@@ -61,11 +62,3 @@ def _is_deep(value: Any) -> bool:
 
 def _inside(value: Any) -> Any:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

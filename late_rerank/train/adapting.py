@@ -230,7 +230,7 @@ def _unseen(run: Run, held_out: HeldOut, rows: Sequence[Row]) -> list[str]:
     return [
         name
         for name, candidates in run.items()
-        if name in relevant and not any(each.id in relevant[name] and each.text in shown for each in candidates)
+        if name in relevant and not any(str(each.id) in relevant[name] and each.text in shown for each in candidates)
     ]
 
 

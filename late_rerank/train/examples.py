@@ -157,7 +157,7 @@ def words_of(query: str) -> tuple[str, ...]:
 
 
 def _by_id(documents: Iterable[Candidate]) -> dict[str, str]:
-    return {document.id: document.text for document in documents if document.id is not None}
+    return {str(document.id): document.text for document in documents if document.id is not None}
 
 
 def _is_query(sentence: str) -> bool:

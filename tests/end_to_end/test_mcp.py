@@ -151,6 +151,24 @@ class TestTools:
         json.dumps(answer.structured_content, ensure_ascii=False).encode()
         assert results(answer)[0]["path"] == "\ufffd.md"
 
+    def test_ids_come_back_as_they_came(self):
+        folder = [
+            Candidate("cats", 7),
+            Candidate("cats sleep", "7"),
+            Candidate("cats run", ("a", 1)),
+        ]
+        folder += [Candidate("a cats", float("nan")), Candidate("cats!", None)]
+        (answer,) = asked(served(folders={"a": folder}), ("search", {"query": "cats", "top_n": 9}))
+        told = {d["text"]: d["id"] for d in results(answer)}
+        assert told["cats"] == 7
+        assert told | {"cats": 7} == {
+            "cats": 7,
+            "cats sleep": "7",
+            "cats run": "('a', 1)",
+            "a cats": "nan",
+            "cats!": None,
+        }
+
 
 class TestErrors:
     @pytest.mark.parametrize(

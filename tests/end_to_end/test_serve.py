@@ -186,6 +186,16 @@ class TestRerank:
         text = Reranker(FakeEncoder()).rerank("cats", ["title: cats\nbody: sleep"])[0]
         assert found["results"][0]["relevance_score"] == text.relevance
 
+    def test_names_of_fields_are_no_content(self, url):
+        blank = [{"title": "", "body": None}, {"title": " \u200b"}, {"text": "", "title": None}]
+        documents = [*blank, {"title": "dogs", "body": float("nan")}]
+        asked = {"query": "title body", "documents": documents, "rank_fields": ["title", "body"]}
+        found = posted(f"{url}/rerank", asked).json()["results"]
+        assert [r["index"] for r in found] == [3, 0, 1, 2]
+        assert [r["relevance_score"] for r in found[1:]] == [0.0] * 3
+        text = Reranker(FakeEncoder()).rerank("title body", ["title: dogs"])[0]
+        assert found[0]["relevance_score"] == text.relevance
+
     def test_raw_scores_are_maxsim(self, url):
         scores = {d.index: d.score for d in Reranker(FakeEncoder()).rerank(QUESTION["query"], DOCUMENTS)}
         found = httpx.post(f"{url}/rerank", json={**QUESTION, "raw_scores": True}).json()["results"]

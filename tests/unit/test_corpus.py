@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from late_rerank.corpus import CorpusStream, files, read_corpus, read_json_lines, read_qrels, read_queries
+from late_rerank.corpus import CorpusStream, files, parse_json_lines, read_corpus, read_json_lines, read_qrels, read_queries
 from late_rerank.corpus import split as splitting
 from late_rerank.corpus.blobs import blobs
 from late_rerank.corpus.files import read_text
@@ -483,6 +483,13 @@ class TestJsonLines:
             ("", "three", None),
         ]
         assert documents[1].metadata == {"a": 1}
+        with path.open("rb") as lines:
+            assert [document.id for document in parse_json_lines(lines, "x")] == ["1", 2, "three"]
+
+    @pytest.mark.parametrize(("name", "kept"), [("0", 0), ("-1.5", -1.5), ("true", "True"), ("[1]", "[1]"), ("1e999", "inf")])
+    def test_ids_that_are_numbers_stay_numbers_and_others_become_text(self, name, kept):
+        (document,) = parse_json_lines([b'{"text": "a", "id": %s}' % name.encode()], "x")
+        assert (document.id, type(document.id)) == (kept, type(kept))
 
     @pytest.mark.parametrize(
         ("line", "complaint"),

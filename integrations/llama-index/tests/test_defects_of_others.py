@@ -90,8 +90,10 @@ def test_03_maxsim_is_a_sum_over_the_querys_tokens_and_the_mean_is_called_releva
 
 def test_04_the_device_is_where_the_model_goes(folder, monkeypatch):
     """ "meta" shows it on a machine with a processor only: parameters go there, and a model without numbers is refused."""
+    from late_rerank.encode import devices
     from late_rerank.errors import ModelError
 
+    monkeypatch.setattr(devices, "_devices", lambda: ["cpu", "meta"])
     asked = []
     to = torch.nn.Module.to
     monkeypatch.setattr(
