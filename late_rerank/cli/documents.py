@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 _NAMED = 8
 
 
-def tell_left_out(read: Corpus | CorpusStream) -> None:
-    """Print a line to stderr for each file that gave no documents, and one for those of no kind that is read."""
+def tell_skipped(read: Corpus | CorpusStream) -> None:
+    """Print a line to stderr for each file that can't be read."""
     for path, reason in read.skipped:
         print(f"skipped {one_line(path)}: {reason}", file=sys.stderr)
+
+
+def tell_passed_over(read: Corpus | CorpusStream) -> None:
+    """Print a line to stderr for the files of kinds that aren't read, if there are any."""
     if read.passed_over:
         print(f"passed over {_passed_over(read)}", file=sys.stderr)
 

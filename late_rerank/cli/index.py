@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     """Read, encode, store, print."""
     from tqdm import tqdm
 
-    from late_rerank.cli.documents import no_documents, tell_left_out
+    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.opening import open_answering, opened_reranker, shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     documents = iter(stream)
     first = next(documents, None)  # before seconds are spent on the model, and before a store is made
     if first is None:
-        tell_left_out(stream)
+        tell_skipped(stream)
         raise no_documents(options.path, stream)
     with opened_reranker(options, open_url=open_answering) as reranker:
         try:
@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> None:
             with tqdm(unit="B", unit_scale=True, desc="Indexing", disable=None) as bar:
                 report = reranker.index(_watched(stream, chain([first], documents), bar), batch_size=_BATCH_SIZE)
         finally:
-            tell_left_out(stream)
+            tell_skipped(stream)
+            tell_passed_over(stream)
         fingerprint = reranker.encoder.fingerprint
     result = {
         "path": options.path,

@@ -55,7 +55,7 @@ def opened_store(options: argparse.Namespace) -> Iterator[Store | None]:
 
 @contextmanager
 def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
-    """A Searcher over PATH with --first-stage, its weight, --engine, --k and a reranker's options; closed at the end.
+    """A Searcher over PATH with --first-stage, its weight, --engine, --language, --k and a reranker's options; closed at the end.
 
     Raises:
         ValueError: There are no documents.
@@ -68,21 +68,22 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
 
 
 def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
-    """The retriever of --first-stage and --engine over the documents at a path; files that gave none are told on stderr.
+    """The retriever of --first-stage, --engine and --language over the documents at a path; files that gave none are told on stderr.
 
     Raises:
         FileNotFoundError: There is nothing at `path`.
         ValueError: There are no documents, or they can't be read.
     """
-    from late_rerank.cli.documents import no_documents, tell_left_out
+    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus
 
     corpus = read_corpus(path)
-    tell_left_out(corpus)
+    tell_skipped(corpus)
     if not corpus.documents:
         raise no_documents(path, corpus)
-    return first_stage(options.first_stage, corpus.documents, options.engine)
+    tell_passed_over(corpus)
+    return first_stage(options.first_stage, corpus.documents, options.engine, options.language)
 
 
 def open_answering(where: str) -> Store:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.options import (
     above_zero,
+    add_bm25,
     add_json,
     add_store,
     at_least,
@@ -73,7 +74,7 @@ def register(commands: Any) -> None:
         help="how much of what was learnt: above 0, where it would be the model as it was, to 1, as trained (default: 0.5)",
     )
     command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
-    command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
+    add_bm25(command)
     add_store(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -81,7 +82,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, train, print."""
-    from late_rerank.cli.documents import no_documents, tell_left_out
+    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus
     from late_rerank.retrieve import BM25Retriever
@@ -100,11 +101,12 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     corpus = read_corpus(options.path)
-    tell_left_out(corpus)
+    tell_skipped(corpus)
     if not corpus.documents:
         raise no_documents(options.path, corpus)
+    tell_passed_over(corpus)
     examples, held_out, data = _data(options, corpus.documents)
-    retriever = BM25Retriever(corpus.documents, engine=options.engine)
+    retriever = BM25Retriever(corpus.documents, engine=options.engine, language=options.language)
     report = adapt(
         retriever, examples, options.out, recipe=recipe, held_out=held_out, data=data, store=options.store, progress=True
     )
@@ -166,7 +168,7 @@ def _check_judged(folder: Path, options: argparse.Namespace) -> None:
 
 def _pairs_in(documents: list[Candidate], examples: dict[str, Example]) -> dict[str, dict[str, int]]:
     """Judgements of the pairs whose documents are all in the corpus, letter for letter: the others can't be found in it."""
-    ids = {document.text: document.id for document in documents if document.id is not None}
+    ids = {document.text: str(document.id) for document in documents if document.id is not None}
     return {
         name: {ids[text]: 1 for text in example.documents}
         for name, example in examples.items()

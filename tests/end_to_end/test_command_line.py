@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -291,3 +292,70 @@ def test_search_and_context_take_a_first_stage_weight(folder, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["search", str(folder), "water", "--first-stage-weight", "-1"])
     assert caught.value.code == 2
+
+
+ESCAPES = "\x1b]0;pwned\x07\x1b[2J\x9b31m\x08\x7f \u202eevil"
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    (folder / f"cats{ESCAPES}.txt").write_text(f"Cats sleep {ESCAPES}\rred.")
+    (folder / b"n\xff\nn.txt".decode("utf-8", "surrogateescape")).write_text(f"Dogs bark {ESCAPES} \x00 but this is skipped.")
+    (folder / "rows.jsonl").write_text(json.dumps({"id": f"a{ESCAPES}\n", "text": f"cats {ESCAPES} \ud800"}))
+    return folder
+
+
+@pytest.mark.parametrize("on", ["pipe", "terminal"])
+def test_no_command_sends_a_terminal_what_a_document_says(on, hostile, tmp_path, monkeypatch):
+    master, slave = os.openpty() if on == "terminal" else os.pipe()
+    os.set_blocking(master, False)
+    monkeypatch.setenv("TERM", "xterm")
+    printed = b""
+    with os.fdopen(slave if on == "terminal" else os.dup(slave), "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        store = tmp_path / f"store{ESCAPES}"
+        for arguments in (
+            ["search", hostile, f"cats {ESCAPES}"],
+            ["search", hostile, "cats", "--json"],
+            ["context", hostile, "cats"],
+            ["rerank", "cats", hostile / "rows.jsonl"],
+            ["explain", f"cats {ESCAPES}", "--text", f"cats {ESCAPES}"],
+            ["index", hostile, "--store", store],
+            ["store", "stats", store],
+            ["store", "verify", store, "--json"],
+        ):
+            assert main([str(argument) for argument in arguments]) == 0
+            stream.flush()
+            printed += os.read(master, 1 << 20)
+
+    text = printed.decode()
+    text = re.sub(
+        r"\r\n|\r(?=(\S+: |Indexing|Reading))|\x1b\[(\d+;?)*m|\x1b\[A", "\n", text
+    )  # lines, bars and styles of our own
+    assert "pwned" in text
+    assert set(re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)) == set()
+
+
+def test_what_a_folder_has_besides_text_is_told(folder, tmp_path_factory, capsys):
+    (folder / "picture.png").write_bytes(b"")
+    assert main(["search", str(folder), "cats"]) == 0
+    assert "passed over 1 file of kinds that aren't read: 1 .png\n" in capsys.readouterr().err
+
+    lines = tmp_path_factory.mktemp("lines") / "a.jsonl"
+    lines.write_text('{"text": "cats"}')
+    for arguments in (["search", str(lines.parent), "cats"], ["index", str(lines.parent), "--store", str(folder / "store")]):
+        assert main(arguments) == 1
+        assert capsys.readouterr().err.endswith(f"1 .jsonl. JSON Lines are read where named: pass {lines}\n")
+
+
+@pytest.mark.parametrize(("redirected", "code"), [(">&-", 1), ("2>&-", 0), (">/dev/full", 1), ("| true", 0)])
+@pytest.mark.parametrize("command", ["rerank cats {file}", "explain cats --text cats"])
+def test_output_that_nobody_takes_ends_in_order(redirected, code, command, candidates):
+    command = f"{sys.executable} -m late_rerank {command.format(file=candidates)} {redirected}"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE, text=True, timeout=120)
+
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == code
