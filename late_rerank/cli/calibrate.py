@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_identical_ids, add_json, add_model, add_store, at_least_one
+from late_rerank.cli.options import add_bm25, add_identical_ids, add_json, add_model, add_store, at_least_one
 
 if TYPE_CHECKING:
     from late_rerank.evaluate.calibration import LabelledQuery
@@ -30,7 +30,7 @@ def register(commands: Any) -> None:
         "--n-queries", type=at_least_one, default=400, help="at most so many queries a folder, drawn by chance (default: 400)"
     )
     command.add_argument("--k", type=at_least_one, default=10, help="candidates a query, by BM25 (default: 10)")
-    command.add_argument("--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25")
+    add_bm25(command)
     add_identical_ids(command)
     add_store(command)
     add_model(command)
@@ -85,7 +85,7 @@ def _labelled(folder: Path, options: argparse.Namespace) -> list[LabelledQuery]:
     alike = not options.keep_identical_ids
     tell_of_judgements(documents, qrels, options.split, ignore_identical_ids=alike)
     tell_of_nothing_relevant(qrels, "calibrate")
-    retriever = BM25Retriever(documents, engine=options.engine)
+    retriever = BM25Retriever(documents, engine=options.engine, language=options.language)
     how = {"n_queries": options.n_queries, "k": options.k, "ignore_identical_ids": alike}
     return label_queries(retriever, documents, queries, qrels, **how)
 

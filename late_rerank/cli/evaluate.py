@@ -111,7 +111,7 @@ def _judged(options: argparse.Namespace, k: int) -> Judged:
     judged, ignored = {name: queries[name] for name in qrels}, not options.keep_identical_ids
     tell_of_judgements(documents, qrels, options.split, ignore_identical_ids=ignored)
     if stage in FIRST_STAGES:
-        retriever = first_stage(stage, documents, options.engine)
+        retriever = first_stage(stage, documents, options.engine, options.language)
         run = retrieve_run(retriever, judged, k, ignore_identical_ids=ignored, progress=True)
     else:
         by_id = {str(document.id): document for document in documents if document.id is not None}

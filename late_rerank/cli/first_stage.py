@@ -9,11 +9,11 @@ from late_rerank.retrieve import BM25Retriever, HybridRetriever, Retriever
 from late_rerank.types import Candidate
 
 
-def first_stage(name: str, documents: Sequence[Candidate], engine: Any) -> Retriever:
+def first_stage(name: str, documents: Sequence[Candidate], engine: Any, language: str | None) -> Retriever:
     """The retriever of that name (one of FIRST_STAGES) over these documents; dense vectors are made now, with a bar."""
     if name == "bm25":
-        return BM25Retriever(documents, engine=engine)
+        return BM25Retriever(documents, engine=engine, language=language)
     from late_rerank.retrieve import DenseRetriever  # loads torch
 
     dense = DenseRetriever(documents, progress=True)
-    return dense if name == "dense" else HybridRetriever([BM25Retriever(documents, engine=engine), dense])
+    return dense if name == "dense" else HybridRetriever([BM25Retriever(documents, engine=engine, language=language), dense])

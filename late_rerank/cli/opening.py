@@ -55,7 +55,7 @@ def opened_store(options: argparse.Namespace) -> Iterator[Store | None]:
 
 @contextmanager
 def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
-    """A Searcher over PATH with --first-stage, its weight, --engine, --language, --k and a reranker's options; closed at the end.
+    """A Searcher over PATH with the options of a first stage, its weight, --k and a reranker's options; closed at the end.
 
     Raises:
         ValueError: There are no documents.
@@ -68,7 +68,7 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
 
 
 def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
-    """The retriever of --first-stage, --engine and --language over the documents at a path; files that gave none are told on stderr.
+    """The retriever that options ask for, over the documents at a path; files that gave none are told on stderr.
 
     Raises:
         FileNotFoundError: There is nothing at `path`.

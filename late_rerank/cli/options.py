@@ -212,11 +212,35 @@ def add_backend(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bm25(command: argparse.ArgumentParser) -> None:
+    """--engine and --language."""
+    command.add_argument(
+        "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
+    )
+    add_language(command, "the documents' language, whose endings BM25 leaves off (default: english)")
+
+
+def add_language(command: argparse.ArgumentParser, text: str) -> None:
+    """--language; `text` says what for."""
+    command.add_argument("--language", default="english", type=language, metavar="NAME", help=f'{text}; "none" for any')
+
+
+def language(text: str) -> str | None:
+    """A Snowball stemmer's name; None for "none"."""
+    if text in ("none", "english"):
+        return None if text == "none" else text
+    from snowballstemmer import algorithms
+
+    if text not in algorithms():
+        raise argparse.ArgumentTypeError(f"must be none or one of {', '.join(algorithms())}; got {text!r}")
+    return text
+
+
 FIRST_STAGES = ("bm25", "dense", "hybrid")
 
 
 def add_first_stage(command: argparse.ArgumentParser, *, files: bool) -> None:
-    """--first-stage (with `files`, also a file of candidates), --engine and --k."""
+    """--first-stage (with `files`, also a file of candidates), --engine, --language and --k."""
     names = ", ".join(FIRST_STAGES) + (", or a file of candidates (query id, document id, rank, score)" if files else "")
 
     def first_stage(text: str) -> str:
@@ -225,9 +249,7 @@ def add_first_stage(command: argparse.ArgumentParser, *, files: bool) -> None:
         return text
 
     command.add_argument("--first-stage", default="bm25", metavar="STAGE", type=first_stage, help=f"{names} (default: bm25)")
-    command.add_argument(
-        "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
-    )
+    add_bm25(command)
     command.add_argument("--k", type=at_least_one, default=100, help="candidates that are reranked (default: 100)")
 
 

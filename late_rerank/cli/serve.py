@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from late_rerank.cli.options import above_zero, add_folders, add_model, add_store, at_least, at_least_one
+from late_rerank.cli.options import above_zero, add_folders, add_language, add_model, add_store, at_least, at_least_one
 
 
 def register(commands: Any) -> None:
@@ -28,6 +28,7 @@ def register(commands: Any) -> None:
     )
     command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
     add_folders(command, "documents that the page can search")
+    add_language(command, "the folders' language, whose endings BM25 leaves off (default: english)")
     command.add_argument(
         "--deadline-s", type=above_zero, metavar="S", help="answer after so many seconds with what is scored by then"
     )
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
             allowed_hosts=tuple(options.allowed_host),
             cors_origins=tuple(options.cors_origin),
             folders=dict(options.folder),
+            language=options.language,
             n_workers=options.workers,
         ),
         options.port,

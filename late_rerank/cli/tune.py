@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from late_rerank.cli.options import (
     FIRST_STAGES,
     add_backend,
+    add_bm25,
     add_identical_ids,
     add_json,
     add_store,
@@ -49,9 +50,7 @@ def register(commands: Any) -> None:
         "--n-queries", type=at_least(20), default=500, metavar="N", help="at most so many, drawn by chance (default: 500)"
     )
     command.add_argument("--first-stage", default="bm25", choices=FIRST_STAGES, help="default: bm25")
-    command.add_argument(
-        "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
-    )
+    add_bm25(command)
     add_identical_ids(command)
     _add_grid(command)
     command.add_argument(
@@ -78,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     grid = Grid(options.k, options.first_stage_weight, options.codec, options.pooling)
     documents = read_corpus(options.folder).documents
     judged = _judged(options, documents)
-    retriever = first_stage(options.first_stage, documents, options.engine)
+    retriever = first_stage(options.first_stage, documents, options.engine, options.language)
     deepest, alike = max(*grid.k, Setting.k), judged.ignore_identical_ids
     run = retrieve_run(retriever, judged.queries, deepest, ignore_identical_ids=alike, progress=True)
     with opened_store(options) as store:
@@ -191,6 +190,7 @@ def _verdict(result: Tuning) -> str:
 
 def _python(options: argparse.Namespace, picked: Setting) -> str:
     engine = "" if options.engine == "rank-bm25" else f', engine="{options.engine}"'
+    engine += "" if options.language == "english" else f", language={options.language!r}".replace("'", '"')
     stages = {
         "bm25": f"BM25Retriever(documents{engine})",
         "dense": "DenseRetriever(documents)",
@@ -207,6 +207,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
 
     words = ["late-rerank", "search", options.folder, "QUERY", "--first-stage", options.first_stage, "--k", str(picked.k)]
     words += [] if options.engine == "rank-bm25" else ["--engine", options.engine]
+    words += [] if options.language == "english" else ["--language", options.language or "none"]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
     words += [] if picked.first_stage_weight == 0 else ["--first-stage-weight", str(picked.first_stage_weight)]

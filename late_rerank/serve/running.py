@@ -42,6 +42,7 @@ class Options:
         allowed_hosts: Further names under which it may be asked.
         cors_origins: Sites whose pages may ask.
         folders: Name -> path, for /v1/search.
+        language: Of the folders' documents, as BM25Retriever takes it.
         n_workers: Processes that share the port.
     """
 
@@ -52,6 +53,7 @@ class Options:
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = "english"
     n_workers: int = 1
 
 
@@ -75,7 +77,7 @@ def serve(options: Options, port: int) -> None:
     counts = None
     if options.n_workers > 1:
         for path in options.folders.values():
-            _retriever(path)  # a process that can't read it would be begun again and again
+            _retriever(path, options.language)  # a process that can't read it would be begun again and again
         counts = os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="late-rerank-metrics-")
     given: dict[str, Any] = {
         "factory": True,
@@ -117,17 +119,17 @@ def app() -> Any:
         keys=keys,
         hosts=hosts,
         cors_origins=tuple(options.cors_origins),
-        folders={name: _retriever(path) for name, path in options.folders.items()},
+        folders={name: _retriever(path, options.language) for name, path in options.folders.items()},
         load_first=options.n_workers > 1,
     )
     return create_app(lambda: Reranker(**options.reranker), settings)
 
 
-def _retriever(path: str) -> Any:
+def _retriever(path: str, language: str | None) -> Any:
     from late_rerank.corpus import read_corpus  # noqa: PLC0415 - only where folders are served
     from late_rerank.retrieve import BM25Retriever  # noqa: PLC0415
 
     found = read_corpus(path)
     if not found.documents:
         raise ValueError(f"{Path(path)} holds no documents")
-    return BM25Retriever(found.documents)
+    return BM25Retriever(found.documents, language=language)

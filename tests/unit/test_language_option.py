@@ -1,0 +1,58 @@
+"""--language of the commands: which endings BM25 leaves off."""
+
+import json
+
+import pytest
+
+from late_rerank.cli.main import main, parser
+from late_rerank.cli.options import language
+
+GIVEN = {
+    "search": ["search", "x", "q"],
+    "context": ["context", "x", "q"],
+    "eval": ["eval", "x"],
+    "tune": ["tune", "x"],
+    "calibrate": ["calibrate", "x", "--out", "y"],
+    "train": ["train", "x", "--out", "y"],
+    "mcp": ["mcp"],
+    "serve": ["serve"],
+}
+
+
+@pytest.mark.parametrize("command", GIVEN)
+def test_commands_with_a_first_stage_take_a_language(command, capsys):
+    assert parser().parse_args(GIVEN[command]).language == "english"
+    assert parser().parse_args([*GIVEN[command], "--language", "russian"]).language == "russian"
+    assert parser().parse_args([*GIVEN[command], "--language", "none"]).language is None
+    with pytest.raises(SystemExit) as exit_:
+        parser().parse_args([*GIVEN[command], "--language", "klingon"])
+    assert exit_.value.code == 2
+    assert "must be none or one of arabic, armenian" in capsys.readouterr().err
+
+
+def test_a_language_is_none_or_a_stemmer():
+    assert (language("greek"), language("none"), language("english")) == ("greek", None, "english")
+
+
+def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("Река течёт к морю.", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("Кошками гордятся все.", encoding="utf-8")
+    scores = {}
+    for name in ("english", "russian"):
+        main(["search", str(tmp_path), "кошка", "--engine", "bm25s", "--language", name, "--json"])
+        results = json.loads(capsys.readouterr().out)["results"]
+        scores[name] = max(result["candidate_score"] for result in results)
+    assert scores["english"] == 0
+    assert scores["russian"] > 0
+
+
+def test_a_server_is_told_the_language_of_its_folders(monkeypatch, tmp_path):
+    from late_rerank.serve import running
+
+    (tmp_path / "b.txt").write_text("Кошками гордятся все.", encoding="utf-8")
+    assert running._retriever(str(tmp_path), "russian").retrieve("кошка", 1)[0].score != 0
+    assert running._retriever(str(tmp_path), "english").retrieve("кошка", 1)[0].score == 0
+    told = []
+    monkeypatch.setattr(running, "serve", lambda options, port: told.append(options.language))
+    main(["serve", "--folder", f"a={tmp_path}", "--language", "russian"])
+    assert told == ["russian"]
