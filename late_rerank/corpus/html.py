@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator
 
 import regex
@@ -106,6 +107,7 @@ class _Elements:
 
     def __init__(self) -> None:
         self._open: list[tuple[str, bool]] = []
+        self._n_open: Counter[str] = Counter()
 
     @property
     def hidden(self) -> bool:
@@ -117,6 +119,7 @@ class _Elements:
         if tag in _ENDED_BY:
             self._close(*_ENDED_BY[tag])
         if not closed and tag not in _VOID:
+            self._n_open[tag] += 1
             self._open.append((tag, self.hidden or tag in _NEVER_SEEN or _hides(tag, attributes)))
 
     def end(self, tag: str) -> None:
@@ -125,8 +128,11 @@ class _Elements:
         self._close(frozenset({tag}), bounds if tag in _BLOCKS or tag in _NEVER_SEEN else bounds | _BLOCKS)
 
     def _close(self, tags: frozenset[str], bounds: frozenset[str]) -> None:
+        if not any(self._n_open[tag] for tag in tags):
+            return
         for back, (tag, _) in enumerate(reversed(self._open[-_DEEPEST:]), start=1):
             if tag in tags:
+                self._n_open.subtract(ended for ended, _ in self._open[-back:])
                 del self._open[-back:]
                 return
             if tag in bounds:
