@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
@@ -25,6 +25,8 @@ from late_rerank.errors import ForkError
 # An engine's call takes a second at most: one batch of windows. Locks are held for microseconds.
 _LONGEST_CALL_S = 10.0
 _LONGEST_LOCK_S = 1.0
+# What isn't in an engine of ours, an encoder of the user's say, is left alone after so long.
+_LONGEST_END_S = 0.5
 
 _AnyLock = TypeVar("_AnyLock", bound=object)
 _INSTEAD = (
@@ -56,8 +58,19 @@ class _Process:
         self._held: list[threading.Lock] = []
         self._changed = threading.Condition()
         self._calls: Counter[int] = Counter()  # by thread
+        self._background: Counter[int] = Counter()
         self._is_forking = False
         self._is_ending = False
+
+    @contextmanager
+    def background_work(self) -> Iterator[None]:
+        with self._changed:
+            self._stay_if_ending()
+            self._background[threading.get_ident()] += 1
+        try:
+            yield
+        finally:
+            self._leave(self._background)
 
     @contextmanager
     def engine_call(self) -> Iterator[None]:
@@ -65,17 +78,28 @@ class _Process:
         with self._changed:
             while self._is_forking and not self._calls[thread]:
                 self._changed.wait()
-            if self._is_ending and threading.current_thread().daemon:
-                raise StoppedError
+            self._stay_if_ending()
             self._calls[thread] += 1
         try:
             yield
         finally:
-            with self._changed:
-                self._calls[thread] -= 1
-                if not self._calls[thread]:
-                    del self._calls[thread]
-                self._changed.notify_all()
+            self._leave(self._calls)
+
+    def _leave(self, counted: Counter[int]) -> None:
+        thread = threading.get_ident()
+        with self._changed:
+            counted[thread] -= 1
+            if not counted[thread]:
+                del counted[thread]
+            self._changed.notify_all()
+
+    def _stay_if_ending(self) -> None:
+        """Let a thread that nobody waits for go no further: even what it would free on its way out may be native."""
+        if self._is_ending and threading.current_thread().daemon:
+            self._background.pop(threading.get_ident(), None)
+            self._changed.notify_all()
+            while True:
+                self._changed.wait()
 
     def before_fork(self) -> None:
         self._changed.acquire()  # and held until the fork is done
@@ -95,6 +119,7 @@ class _Process:
         self.lost_threads = self.lost_threads or "torch" in sys.modules
         self._changed = threading.Condition()
         self._calls = Counter({thread: n for thread, n in self._calls.items() if thread == threading.get_ident()})
+        self._background.clear()
         self._is_forking = self._is_ending = False
         held = set(map(id, self._held))
         for lock in list(self.locks):
@@ -107,10 +132,11 @@ class _Process:
             watched.after_fork()
 
     def at_exit(self) -> None:
-        """A thread that is in an engine when the interpreter goes, takes the process down with it."""
+        """A thread that comes back from native code when the interpreter is gone, takes the process down with it."""
         with self._changed:
             self._is_ending = True
             self._changed.wait_for(lambda: not self._others(), _LONGEST_CALL_S)
+            self._changed.wait_for(lambda: not self._background, _LONGEST_END_S)
 
     def _others(self) -> int:
         """Threads in an engine, this one aside."""
@@ -177,6 +203,11 @@ def engine_call() -> AbstractContextManager[None]:
     if _PROCESS.was_cut_off:
         raise ForkError(f"this process was forked while its parent was encoding, so that no model runs in it. {_INSTEAD}")
     return _PROCESS.engine_call()
+
+
+def background_work() -> AbstractContextManager[None]:
+    """Work inside that may be a daemon thread's: when the process ends, it goes no further than its next call of an engine."""
+    return _PROCESS.background_work() if threading.current_thread().daemon else nullcontext()
 
 
 def check_device(device: str) -> None:

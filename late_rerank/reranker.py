@@ -29,7 +29,7 @@ from late_rerank.misses import MissEncoder
 from late_rerank.parts import resolve_codec, resolve_device, resolve_encoder, resolve_kernel, resolve_store
 from late_rerank.places import Span, check_places
 from late_rerank.pool import CandidatePool, Cut
-from late_rerank.processes import guarded
+from late_rerank.processes import background_work, guarded
 from late_rerank.relevance import Calibration, check_calibration, resolve_calibration
 from late_rerank.stores import Store
 from late_rerank.stores.opening import would_be_made
@@ -215,7 +215,7 @@ class Reranker:
         check_queries(queries, candidate_lists)
         until = None if deadline_s is None else time.monotonic() + deadline_s
         timer = Timer()
-        with timer.stage("total"):
+        with background_work(), timer.stage("total"):
             pools = [CandidatePool(candidates, first_stage_weight, max_tokens) for candidates in candidate_lists]
             texts: dict[bytes, str] = {}
             for pool in pools:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from threading import Condition, RLock, Thread, current_thread
 
 from late_rerank.pool import KeyedDocuments
-from late_rerank.processes import StoppedError, guarded, stoppable, watch
+from late_rerank.processes import StoppedError, background_work, guarded, stoppable, watch
 from late_rerank.turns import BATCH_CHARS, SHARED_BATCH, Call, Miss, Pace, Unit, first_left, in_time, in_turn
 
 __all__ = ["BATCH_CHARS", "SHARED_BATCH", "SharedEncoding"]
@@ -25,8 +23,6 @@ _REMEMBERED = 32
 _MOST_THREADS = 4
 # A document that probably takes too long is tried all the same while no more threads than this are held up.
 _MOST_TRIES = 1
-# A process that ends waits so long for what goes on behind.
-_LONGEST_END_S = 0.5
 
 
 class SharedEncoding:
@@ -178,7 +174,7 @@ class SharedEncoding:
         try:
             self._encode_some(misses)
         except StoppedError:
-            return
+            raise
         except Exception as error:  # noqa: BLE001 - whoever waits for one of them is told
             if len(taken) > 1:
                 parts = [[of_call] for of_call in taken]
@@ -260,7 +256,6 @@ class SharedEncoding:
             if unit is not None:
                 thread = Thread(target=self._encode_behind, args=[unit], name="late-rerank encodes", daemon=True)
                 self._threads[thread] = unit
-                _ended_with_the_process(self)
                 try:
                     thread.start()
                 except RuntimeError:  # the interpreter is ending, or the system has no more threads
@@ -292,41 +287,22 @@ class SharedEncoding:
     def _encode_behind(self, first: Unit) -> None:
         """The body of a thread: unit after unit, until there is none."""
         unit: Unit | None = first
+        is_stopped = False
         while unit is not None:
             try:
-                with stoppable(partial(self._is_unwanted, unit)):
+                with background_work(), stoppable(partial(self._is_unwanted, unit)):
                     self._encode_apart(unit.taken)
             except StoppedError:
-                pass
+                is_stopped = True
             except BaseException as error:  # noqa: BLE001 - an interruption of whoever waits
                 for miss in unit.misses:
                     miss.error = miss.error or error
             with self._changed:
                 del self._threads[current_thread()]
                 self._finish(unit)
-                unit = self._due(self._threads.values())
+                unit = None if is_stopped else self._due(self._threads.values())
                 if unit is not None:
                     self._threads[current_thread()] = unit
 
     def _is_unwanted(self, unit: Unit) -> bool:
         return self._is_closed and not any(miss.n_calls for miss in unit.misses)
-
-
-# Those that have had threads: daemons, for which nobody waits, but which mustn't be in an engine when the interpreter goes.
-_ENDED: weakref.WeakSet[SharedEncoding] = weakref.WeakSet()
-_REGISTERED: list[bool] = []
-
-
-def _ended_with_the_process(shared: SharedEncoding) -> None:
-    _ENDED.add(shared)
-    if not _REGISTERED:
-        _REGISTERED.append(True)
-        atexit.register(_end)
-
-
-def _end() -> None:
-    end = time.monotonic() + _LONGEST_END_S
-    for shared in list(_ENDED):
-        shared.close()
-    for thread in [thread for shared in list(_ENDED) for thread in list(shared._threads)]:  # noqa: SLF001 - of this module
-        thread.join(max(0.0, end - time.monotonic()))

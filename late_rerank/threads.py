@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, ParamSpec, TypeVar
 
-from late_rerank.processes import guarded, watch
+from late_rerank.processes import background_work, guarded, watch
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -41,7 +41,8 @@ class _Line:
             future, call = work
             if future.set_running_or_notify_cancel():
                 try:
-                    result = call()
+                    with background_work():
+                        result = call()
                 except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
                     future.set_exception(error)
                 else:
