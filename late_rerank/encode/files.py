@@ -144,6 +144,8 @@ def loading(what: str, folder: Path | None = None) -> Iterator[None]:
         raise
     except Exception as error:  # each library raises kinds of its own for what it can't read
         reason = "" if folder is None else _unreadable(folder / _TOKENIZER)
+        if "ignore_mismatched_sizes" in str(error):  # transformers' advice to its own caller
+            reason = "its weights aren't of the sizes that its config.json says. Download both again"
         raise ModelError(f"{what} can't be loaded: {reason or repr(error)}") from error
 
 

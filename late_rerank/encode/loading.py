@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -103,12 +104,17 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
         # float32 whatever the files hold: half precision on a CPU makes a token's vector depend on its neighbours.
         model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
-        missing = _missing_weights(model, backbone)
+        missing, left_over = _unlike_weights(model, backbone)
     if missing:
         raise ModelError(
             f"{folder} lacks {len(missing)} weights of its own architecture, {missing[0]!r} first: they would be random"
         )
-    _refuse_cut_vocabulary(model, backbone)
+    if left_over:
+        raise ModelError(
+            f"{backbone / 'config.json'} describes fewer layers than the weights have: {len(left_over)} of them, "
+            f"{left_over[0]!r} first, would be left out. Download both again."
+        )
+    _refuse_other_vocabulary(model, backbone)
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint
 
@@ -179,24 +185,43 @@ def check_encodes(name: str, kind: str, encode: Callable[[Sequence[str]], TokenV
         )
 
 
-def _missing_weights(model: MultiVectorEncoder, folder: Path) -> list[str]:
-    """Names of backbone weights that no file gave, BERT's unused pooler aside.
+def _unlike_weights(model: MultiVectorEncoder, folder: Path) -> tuple[list[str], list[str]]:
+    """Names of backbone weights that no file gave, and of those that belong to layers which the backbone doesn't have.
 
-    transformers tells them in a log message, whose wording and level are anyone's to change; so they are asked for.
+    BERT's unused pooler is passed over, as are weights of other kinds: heads that the model was pre-trained with. transformers
+    tells all of them in a log message, whose wording and level are anyone's to change; so they are asked for.
     """
     transformer: Any = model[0]
-    _, report = type(transformer.model).from_pretrained(str(folder), output_loading_info=True, local_files_only=True)
-    return sorted(name for name in report["missing_keys"] if "pooler." not in name)
+    loaded, report = type(transformer.model).from_pretrained(str(folder), output_loading_info=True, local_files_only=True)
+    kinds = {_kind(name) for name in loaded.state_dict()}
+    # With what stands before the names in some files, such as "bert.".
+    left_over = [name for name in report["unexpected_keys"] if {_kind(name), _kind(name.partition(".")[2])} & kinds]
+    return sorted(name for name in report["missing_keys"] if "pooler." not in name), sorted(left_over)
 
 
-def _refuse_cut_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
-    """Of a vocabulary that was cut off, the words behind the cut are unknown without a word."""
+def _kind(name: str) -> str:
+    """A weight's name without the number of its layer."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "N", name)
+
+
+def _refuse_other_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
+    """Refuse a vocabulary that isn't the weights'.
+
+    Of one that was cut off, the words behind the cut are unknown without a word. One with tokens beyond the weights works until
+    a text has such a token.
+    """
     transformer: Any = model[0]
     n_tokens, n_rows = len(model.tokenizer), len(transformer.model.get_input_embeddings().weight)
     # Tables are padded to a multiple of 64, or a little more.
     if n_tokens < _LEAST_FILLED * n_rows:
         raise ModelError(
             f"{folder}: its tokenizer has {n_tokens:,} tokens, its weights are for {n_rows:,}: a vocabulary is cut off"
+        )
+    token, last = max(model.tokenizer.get_vocab().items(), key=itemgetter(1))
+    if last >= n_rows:
+        raise ModelError(
+            f"{folder}: its tokenizer numbers {token!r} {last:,}, its weights are for {n_rows:,} tokens: they belong to "
+            "different models. Download the tokenizer again, or the weights."
         )
 
 

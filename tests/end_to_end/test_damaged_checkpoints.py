@@ -147,6 +147,43 @@ def test_a_vocabulary_that_is_cut_off_is_told_by_the_rows_of_the_weights(tmp_pat
         load(folder)
 
 
+def _edited(file, **values):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@pytest.mark.parametrize("make", [native, pylate, stanford])
+def test_a_config_with_fewer_layers_than_the_weights_is_refused(make, tmp_path):
+    folder = make(tmp_path / "model")
+    _edited(folder / "config.json", num_hidden_layers=1)
+    with pytest.raises(ModelError, match=r"config\.json describes fewer layers .*encoder\.layer\.1\."):
+        load(folder)
+
+
+def test_a_config_with_another_width_than_the_weights_is_told_in_words(tmp_path):
+    folder = stanford(tmp_path / "model")
+    _edited(folder / "config.json", hidden_size=48)
+    with pytest.raises(ModelError, match=r"aren't of the sizes that its config\.json says"):
+        load(folder)
+
+
+def test_weights_of_heads_that_the_model_was_pre_trained_with_are_passed_over(tmp_path):
+    folder = stanford(tmp_path / "model")
+    right = load(folder).fingerprint
+    weights = load_file(folder / "model.safetensors")
+    heads = {name: torch.ones(2) for name in ("cls.predictions.bias", "cls.seq_relationship.bias")}
+    save_file({**weights, **heads}, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load(folder).fingerprint == right
+
+
+def test_a_tokenizer_with_tokens_beyond_the_weights_is_refused_before_a_text_has_one(tmp_path):
+    folder = stanford(tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["cat"] = 99_999
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelError, match=r"its tokenizer numbers 'cat' 99,999, its weights are for \d+ tokens"):
+        load(folder)
+
+
 def test_files_that_nobody_reads_may_be_anything(tmp_path):
     folder = native(tmp_path / "model")
     right = load(folder).fingerprint
