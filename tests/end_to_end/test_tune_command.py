@@ -123,3 +123,29 @@ def test_it_never_takes_test_judgements_unasked(beir, capsys):
     assert "has neither dev nor train judgements; its splits: test" in capsys.readouterr().err
     assert main(["tune", str(beir), "--split", "test", *QUICK, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "test"
+
+
+def test_the_numbers_of_a_logs_questions_are_no_ids_of_documents(tmp_path, capsys):
+    """Documents are numbered as questions are; question 1 chose document 1, and so on."""
+    texts = {str(i + 1): f"{subject} {fact}" for i, (subject, fact) in enumerate((s, f) for s in SUBJECTS for f in FACTS)}
+    corpus, log = tmp_path / "corpus.jsonl", tmp_path / "log.jsonl"
+    corpus.write_text("".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in texts.items()))
+    log.write_text("".join(json.dumps({"query": f"which {text}?", "id": name}) + "\n" for name, text in texts.items()))
+    assert main(["tune", str(corpus), "--log", str(log), *QUICK, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+
+    assert (report["n_own_documents_left_out"], report["nDCG@10"]["first_stage"]) == (0, 1.0)
+
+
+def test_judgements_that_eval_would_count_otherwise_are_told(beir, capsys):
+    with (beir / "qrels" / "dev.tsv").open("a") as file:
+        file.write("qd0\tgone\t1\n")
+    rows = (beir / "queries.jsonl").read_text()
+    (beir / "queries.jsonl").write_text(rows + json.dumps({"_id": "unanswered", "text": "which?"}) + "\n")
+    with (beir / "qrels" / "dev.tsv").open("a") as file:
+        file.write("unanswered\td1\t0\n")
+    assert main(["tune", str(beir), *QUICK, "--json"]) == 0
+    told = capsys.readouterr().err
+
+    assert "1 of 41 documents judged in qrels/dev.tsv are not in the corpus, 'gone' first" in told
+    assert "1 of 41 judged queries have no document judged relevant, 'unanswered' first: `tune` passes over them" in told
