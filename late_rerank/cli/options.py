@@ -27,8 +27,10 @@ at_least_one = at_least(1)
 
 
 def blank_refused(text: str) -> str:
-    """Text with at least one word in it."""
-    if not text.strip():
+    """Text that shows something."""
+    from late_rerank.words import is_blank  # loads regex, which --help need not
+
+    if is_blank(text):
         raise argparse.ArgumentTypeError("must not be blank")
     return text
 
