@@ -37,7 +37,9 @@ def blank_refused(text: str) -> str:
 
 def store_place(text: str) -> str:
     """Where a store is: a folder, or a Redis server's URL."""
-    from late_rerank.stores.opening import folder_at, is_url  # loads NumPy, which --help need not
+    # These load NumPy, which --help need not.
+    from late_rerank.stores.folders import folder_at
+    from late_rerank.stores.opening import is_url
 
     try:
         if is_url(text):
@@ -45,9 +47,17 @@ def store_place(text: str) -> str:
 
             checked_url(text)
             return text
+        return str(folder_at(text))  # a shell leaves the "~" of --store=~/vectors
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return str(folder_at(text))  # a shell leaves the "~" of --store=~/vectors
+
+
+def new_folder(text: str) -> str:
+    """Where a folder is to be made, which no server's URL is."""
+    place = store_place(text)
+    if place == text and ("://" in text or text == ":memory:"):
+        raise argparse.ArgumentTypeError(f"must be a folder, got {text!r}")
+    return place
 
 
 def add_path(command: argparse.ArgumentParser) -> None:

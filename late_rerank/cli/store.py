@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, blank_refused, store_place
+from late_rerank.cli.options import add_json, blank_refused, new_folder, store_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +36,9 @@ def register(commands: Any) -> None:
     which.add_argument("--all", action="store_true", help="the vectors of every encoder")
     _add(verbs, "rebuild", _rebuild, "make a folder's index again from its segments")
     backup = _add(verbs, "backup", _backup, "copy a folder's store, also while it is in use; the copy can be used in its place")
-    backup.add_argument("out", metavar="OUT", type=blank_refused, help="a new folder; it appears when the copy is whole")
+    backup.add_argument("out", metavar="OUT", type=new_folder, help="a new folder; it appears when the copy is whole")
     publish = _add(verbs, "publish", _publish, "write what a folder holds in the form that only reads, for read-only disks")
-    publish.add_argument("out", metavar="OUT", type=blank_refused, help="a new folder")
+    publish.add_argument("out", metavar="OUT", type=new_folder, help="a new folder")
 
 
 def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None], said: str) -> argparse.ArgumentParser:

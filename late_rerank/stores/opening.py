@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from late_rerank.stores.base import Store
+from late_rerank.stores.folders import folder_at
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -27,7 +27,7 @@ def open_store(where: str | os.PathLike[str]) -> Store:
         For a folder a DiskStore, or a PublishedStore, which only reads, where a published store lies there.
 
     Raises:
-        ValueError: A URL of another kind, or nothing but blanks.
+        ValueError: A URL of another kind, nothing but blanks, or "~name" of nobody here.
         StoreError: It can't be opened, reached or read.
         MissingDependencyError: Redis's client isn't installed.
     """
@@ -55,11 +55,6 @@ def would_be_made(where: str | os.PathLike[str]) -> bool:
         return False
     folder = folder_at(where)
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-
-
-def folder_at(where: str | os.PathLike[str]) -> Path:
-    """The folder that a place names: "~" is the user's home, as in a shell."""
-    return Path(os.path.expanduser(where))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
 
 
 def is_url(where: str | os.PathLike[str]) -> bool:

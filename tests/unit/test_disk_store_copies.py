@@ -15,7 +15,8 @@ from late_rerank.cli import main
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores import DiskStore, PublishedStore
 from late_rerank.stores.disk import backup as backups
-from late_rerank.stores.disk import copies, files, is_store, rebuild
+from late_rerank.stores.disk import copies, creation, files, is_store, rebuild
+from late_rerank.stores.disk.index import Index
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
 
@@ -81,6 +82,38 @@ def test_a_torn_copy_is_noticed_and_all_its_documents_are_found(torn):
         assert [is_right(store, salt) for salt in range(3)] == [5, 5, 5]
         assert store.verify().problems == []
     assert opened_with_warnings(torn)[1] == []
+
+
+def test_a_process_that_waits_while_another_mends_a_copy_reads_the_new_index(torn):
+    gate, index = files.Gate(torn / "LOCK"), Index(torn)
+    index.store_id()  # it has looked at the torn one
+    opened_with_warnings(torn)[0].close()
+    creation._settle(torn, gate, index)
+    assert sum(segment.n_live for segment in index.segments()) == 10
+    assert not index.was_replaced()
+    index.close()
+    gate.close()
+
+
+def test_a_copy_with_a_segment_that_this_user_may_not_read_is_opened_and_keeps_its_index(folder, monkeypatch):
+    with DiskStore(folder) as store:
+        fill(store)
+    copy = copied(folder)
+    real = os.open
+
+    def refusing(path, *args, **more):
+        if str(path).endswith(".seg"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    store, said = opened_with_warnings(copy)
+    assert said == []
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert is_right(store, 0) == 0
+    monkeypatch.undo()
+    assert is_right(store, 0) == 5
+    store.close()
 
 
 def test_a_torn_copy_that_isnt_recognised_loses_nothing_and_scores_no_zeros(torn):

@@ -14,7 +14,7 @@ import pytest
 from late_rerank import Reranker
 from late_rerank.errors import StoreError
 from late_rerank.stores import DiskStore, MemoryStore, TieredStore, open_store
-from late_rerank.stores.disk import index
+from late_rerank.stores.disk import index, rebuild
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -282,3 +282,9 @@ def test_a_segment_that_this_user_may_not_read_is_a_miss(folder, monkeypatch):
         found, said = quietly(lambda: n_right(store))
         assert found == 0
         assert len(said) == 1
+
+
+def test_making_an_index_again_where_nothing_can_be_written_says_why(stored, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with pytest.raises(StoreError, match="this user has no right to; its index is made again where it can be"):
+        rebuild(stored)

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from late_rerank import Reranker
+from late_rerank.cli import main
 from late_rerank.cli.options import store_place
-from late_rerank.errors import ModelError
+from late_rerank.errors import ModelError, StoreError
 from late_rerank.stores import MemoryStore, open_store
-from late_rerank.stores.opening import folder_at, is_url, would_be_made
+from late_rerank.stores.folders import folder_at
+from late_rerank.stores.opening import is_url, would_be_made
 from late_rerank.testing.fakes import FakeEncoder
 
 pytest.importorskip("fcntl", reason="DiskStore needs POSIX")
@@ -144,9 +146,51 @@ def test_a_tilde_is_the_users_home(place, monkeypatch, tmp_path):
     assert (list(Path().iterdir()), disk.is_store(tmp_path / "vectors")) == ([], True)
 
 
-def test_the_home_of_nobody_is_a_folder_of_that_name():
-    assert folder_at("~no-such-user/x") == Path("~no-such-user/x")
-    assert folder_at("./~/x") == Path("~/x")
+def test_the_home_of_nobody_is_refused_and_a_folder_of_that_name_is_told_apart(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r'a folder of that name is "\./~no-such-user/x"'):
+        open_store("~no-such-user/x")
+    assert list(Path().iterdir()) == []
+    place = "./~no-such-user/x"
+    for _ in range(2):
+        with open_store(folder_at(place)) as store:
+            assert store.path == tmp_path / "~no-such-user" / "x"
+        place = "~no-such-user/x"  # now it is there
+    assert folder_at(folder_at("./~/x")) == tmp_path / "~" / "x"
+
+
+def test_the_stores_own_classes_and_what_they_write_know_a_tilde(monkeypatch, tmp_path):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with disk.DiskStore("~/store") as store:
+        Reranker(FakeEncoder(), store=store).index(["a cat"])
+        store.backup("~/backup")
+        store.publish(Path("~/published"))
+    disk.PublishedStore("~/published").close()
+    assert disk.rebuild("~/backup").n_documents == 1
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_entered_is_a_store_error(monkeypatch, tmp_path):
+    def refused(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("late_rerank.stores.disk.format_file.is_store", refused)
+    with pytest.raises(StoreError, match=r"can't be read: .*Permission denied"):
+        open_store(tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["backup", "publish"])
+@pytest.mark.parametrize("place", ["redis://localhost/0", "s3://bucket/x", "file:///x", ":memory:", "~no-such-user/x"])
+def test_what_commands_write_goes_to_folders_only(verb, place, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    with disk.DiskStore("store"):
+        pass
+    with pytest.raises(SystemExit) as ended:
+        main(["store", verb, "store", place])
+    assert (ended.value.code, [path.name for path in Path().iterdir()]) == (2, ["store"])
+    assert place[:5] in capsys.readouterr().err
 
 
 def test_the_word_for_memory_makes_no_folder(monkeypatch, tmp_path):

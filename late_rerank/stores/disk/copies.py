@@ -106,6 +106,8 @@ def _segment_reasons(folder: Path, segment: Segment, end: int) -> Iterator[str]:
     path = path_of(folder, segment.id)
     try:
         mapping = Mapping(path)
+    except PermissionError:
+        return  # its documents count as missing; an index that is made again would need it
     except (OSError, StoreFormatError) as error:
         yield f"{path.name} can't be read: {error}"
         return

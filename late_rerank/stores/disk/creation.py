@@ -64,7 +64,8 @@ def _settle(folder: Path, gate: files.Gate, opened: index.Index) -> None:
         return
     with gate.held():
         if not copies.is_copy(folder):
-            return  # another process was faster
+            opened.reopen()  # another process was faster, and may have made the index again
+            return
         reason = _torn(folder, opened)
         report = rebuild_index(folder) if reason else None
         # Making the index again has read every record. Without a mark the store is an earlier version's.

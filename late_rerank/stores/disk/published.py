@@ -18,6 +18,7 @@ from late_rerank.stores.disk.keys_file import Found, Keys
 from late_rerank.stores.disk.reading import Mappings, Reading
 from late_rerank.stores.disk.segment import Mapping, path_of, walk
 from late_rerank.stores.disk.verification import Problem, VerifyReport
+from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import SEAL, parse_space, space_json
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
 from late_rerank.warn import warn_caller
@@ -38,7 +39,7 @@ class PublishedStore(Store):
     read_only = True
 
     def __init__(self, path: str | os.PathLike[str], *, check: bool = False) -> None:
-        self.path = Path(path).absolute()
+        self.path = folder_at(path).absolute()
         if format_file.read_format(self.path)["format"] != format_file.PUBLISHED:
             raise StoreFormatError(f"{self.path} is a store that is written to: open it with DiskStore")
         self._mappings = Mappings(self.path, noting=False)

@@ -10,8 +10,10 @@ from tqdm import tqdm
 
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.disk import copies, files, format_file, index, tables
+from late_rerank.stores.disk.frozen import unwritable
 from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
 from late_rerank.stores.disk.writing import row_of
+from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import SEAL, TOMBSTONE, parse_space
 from late_rerank.warn import warn_caller
 
@@ -46,9 +48,12 @@ def rebuild(folder: str | Path, *, progress: bool = False) -> RebuildReport:
     Raises:
         FileNotFoundError: There is no store.
         StoreFormatError: It is of another kind or version.
-        StoreError: Another process is writing to it.
+        StoreError: Another process is writing to it, or nothing can be written there.
     """
-    root = Path(folder)
+    root = folder_at(folder)
+    reason = unwritable(root) if root.is_dir() else None
+    if reason:
+        raise StoreError(f"{reason}; its index is made again where it can be")
     lacks_format = _lacks_format(root)
     if not lacks_format and format_file.read_format(root)["format"] != format_file.STORE:
         raise StoreFormatError(f"{root} is a published store: it has no index")

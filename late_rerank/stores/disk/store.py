@@ -29,6 +29,7 @@ from late_rerank.stores.disk.reading import TICK_S, Mappings, Reading
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.disk.verification import VerifyReport, verify
 from late_rerank.stores.disk.writing import Writing
+from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import HEADER_BYTES, TOMBSTONE, layout, pack_marks, pack_records, parse_space, space_json
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
 from late_rerank.warn import warn_caller
@@ -48,7 +49,7 @@ class DiskStore(Store):
     files: nothing is copied. POSIX only; not for network file systems.
 
     Args:
-        path: The folder; made if it isn't there. It may be opened by any number of processes.
+        path: The folder, "~" for the user's home; made if it isn't there. It may be opened by any number of processes.
         max_bytes: What the documents of all spaces may take, at least 1 MiB; None for no bound. The least recently used
             segments (an eighth of the bound each) go first. Other processes keep to the bound that they were given.
         ttl_s: After how many seconds a stored document is a miss; None for never.
@@ -70,7 +71,7 @@ class DiskStore(Store):
             raise ValueError(f"max_bytes must be at least {_LEAST_BYTES} (1 MiB), or None for no bound, got {max_bytes}")
         if ttl_s is not None and not 0 < ttl_s < math.inf:
             raise ValueError(f"ttl_s must be above 0 seconds, or None for no end, got {ttl_s}")
-        self.path = Path(path).absolute()  # the program may change to another folder
+        self.path = folder_at(path).absolute()  # the program may change to another folder
         self.max_bytes = max_bytes
         self.ttl_s = ttl_s
         self.check = check
@@ -213,8 +214,9 @@ class DiskStore(Store):
             StoreError: The disk is full, or failed.
         """
         self._refuse_if_closed()
-        with _as_store_errors(Path(folder)):
-            return publish(self.path, self._index, self._gate, Path(folder), self._newer_than(), progress=progress)
+        target = folder_at(folder)
+        with _as_store_errors(target):
+            return publish(self.path, self._index, self._gate, target, self._newer_than(), progress=progress)
 
     def backup(self, folder: str | os.PathLike[str], *, progress: bool = False) -> BackupReport:
         """Copy the store as it is now to another folder, which can be used in its place; others may write meanwhile.
@@ -231,8 +233,9 @@ class DiskStore(Store):
             StoreError: The disk is full, or failed, or another process copies to that folder.
         """
         self._refuse_if_closed()
-        with _as_store_errors(Path(folder)):
-            return backup(self.path, self._index, self._gate, Path(folder), progress=progress)
+        target = folder_at(folder)
+        with _as_store_errors(target):
+            return backup(self.path, self._index, self._gate, target, progress=progress)
 
     def close(self) -> None:
         """Seal what this object wrote and let go of all files. Fetched documents stay valid."""
