@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from late_rerank.words import character_ends
+
+_LONG_CHARACTER = 32  # code points, to see where those that `around` cuts between begin
+
 # Control characters as their pictures: an escape sequence in a document must not move a terminal's cursor, and HTML has no NUL.
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
 # C1 has one-character forms of escape sequences; the next two turn the order of what follows them, beyond their own text, so
@@ -46,14 +50,28 @@ def around(text: str, start: int, end: int, width: int) -> tuple[str, str, str]:
         text: The whole text.
         start: Where the piece starts.
         end: Where it ends.
-        width: Code points to show on either side, at most; cut between words where there are any.
+        width: Code points to show on either side, at most; cut between words where there are any, else between characters.
     """
-    before, after = _on_a_line(text[max(start - width, 0) : start]), _on_a_line(text[end : end + width])
+    before, after = _on_a_line(_last(text, start, width)), _on_a_line(_first(text, end, width))
     if start > width:
         before = "… " + (before.partition(" ")[2] or before)
     if end + width < len(text):
         after = (after.rpartition(" ")[0] or after) + " …"
     return before, _on_a_line(text[start:end]), after
+
+
+def _last(text: str, end: int, width: int) -> str:
+    """As many whole characters before a place as have `width` code points."""
+    begin = max(end - width - _LONG_CHARACTER, 0)
+    near = text[begin:end]
+    first = max(end - width, 0) - begin
+    return near[next((place for place in [0, *character_ends(near)] if place >= first), len(near)) :]
+
+
+def _first(text: str, start: int, width: int) -> str:
+    """As many whole characters from a place on as have `width` code points."""
+    near = text[start : start + width + _LONG_CHARACTER]
+    return near[: max((place for place in character_ends(near) if place <= width), default=0)]
 
 
 def _on_a_line(text: str) -> str:

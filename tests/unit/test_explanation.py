@@ -255,6 +255,13 @@ def test_what_is_about_a_word_is_cut_between_words():
     assert around("one two", 4, 7, 10) == ("one ", "two", "")
 
 
+def test_what_is_about_a_word_is_cut_between_characters_where_there_are_no_words():
+    assert around("ที่นี่มีน้ำดื่ม", 8, 11, 4) == ("… มี", "น้ำ", "ดื่ม")
+    assert around("aน้ำดื่ม", 0, 1, 4) == ("", "a", "น้ำ …")
+    assert around("🇩🇪🇫🇷x👍🏽👍🏽", 4, 5, 3) == ("… 🇫🇷", "x", "👍🏽 …")
+    assert [around("हिन्दीx", 6, 7, width)[0] for width in (3, 4, 6)] == ["… ", "… न्दी", "हिन्दी"]
+
+
 def test_two_explanations_on_one_page_have_their_own_names():
     first, second = (explain(RERANKER, query, "some text")._repr_html_() for query in ("some", "text"))
 

@@ -47,12 +47,25 @@ export function fill(list, items, itemElement) {
 
 const LONGEST = 400;
 
+// At most so many units of a text, no character cut: neither an emoji of several parts nor a letter from its marks.
+export function beginning(text, longest) {
+  if (text.length <= longest) return text;
+  const near = text.slice(0, longest + 32); // a character may go on behind the end
+  const pieces = Intl.Segmenter ? Array.from(new Intl.Segmenter().segment(near), (each) => each.segment) : Array.from(near);
+  let length = 0;
+  for (const piece of pieces) {
+    if (length + piece.length > longest) break;
+    length += piece.length;
+  }
+  return text.slice(0, length);
+}
+
 // A paragraph, and for a long text a button that shows all of it.
 export function readable(text, label) {
-  const letters = Array.from(text.slice(0, 2 * LONGEST + 2)); // whole letters: a pair of surrogates is never cut
   const paragraph = element("p", { class: "text", dir: "auto" }, text);
-  if (letters.length <= LONGEST) return { paragraph };
-  const short = `${letters.slice(0, LONGEST).join("").trimEnd()} …`;
+  const first = beginning(text, LONGEST);
+  if (first.length === text.length) return { paragraph };
+  const short = `${first.trimEnd()} …`;
   paragraph.textContent = short;
   const said = element("span", {}, "Whole text");
   const toggle = () => {

@@ -1,6 +1,6 @@
 // The two orders side by side, and what the ranking took.
 
-import { bar, byId, counted, element, fill, milliseconds, number, readable, unseen } from "./dom.js";
+import { bar, beginning, byId, counted, element, fill, milliseconds, number, readable, unseen } from "./dom.js";
 import { whyButton } from "./why.js";
 
 // ranking: { query, documents: [{ label, text, before, after, relevance, isScored }] best first, wasSearched, meta, model }
@@ -44,7 +44,7 @@ function moved(document) {
 
 function beforeItem(document) {
   const now = element("span", { class: "now" }, `now ${number(document.after)}`);
-  const text = element("p", { class: "text", dir: "auto", title: document.label }, document.text.slice(0, 200));
+  const text = element("p", { class: "text", dir: "auto", title: document.label }, beginning(document.text, 200));
   return paired(element("li", { class: "passage" }, place(document.before), text, now), document);
 }
 
