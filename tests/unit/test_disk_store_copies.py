@@ -116,6 +116,20 @@ def test_a_copy_with_a_segment_that_this_user_may_not_read_is_opened_and_keeps_i
     store.close()
 
 
+@pytest.mark.parametrize("n", [0, 5])
+def test_a_copy_without_its_folder_of_segments_can_be_written_again(folder, n):
+    with DiskStore(folder) as store:
+        fill(store, n=n)
+    copy = copied(folder)
+    shutil.rmtree(copy / "segments")
+    store, said = opened_with_warnings(copy)
+    with store:
+        assert len(said) == (1 if n else 0)  # documents are lost, or none
+        assert not store.read_only
+        fill(store, salt=1)
+        assert is_right(store, 1) == 5
+
+
 def test_a_torn_copy_that_isnt_recognised_loses_nothing_and_scores_no_zeros(torn):
     """As put back over the same files, by rsync --inplace."""
     copies.write_mark(torn, checked=True)

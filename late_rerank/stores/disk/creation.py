@@ -32,6 +32,8 @@ def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> bool:
     found = format_file.read_format(folder)
     if found["format"] != format_file.STORE:
         raise StoreFormatError(f"{folder} holds a published store, which is never written to: open it with PublishedStore")
+    if not (folder / "segments").is_dir() and os.access(folder, os.W_OK):
+        files.make_folder(folder / "segments")  # tools that copy files alone pass over an empty one
     if not (folder / index.NAME).is_file() or _is_damaged(opened):
         _rebuild(folder, gate, opened)
     if opened.store_id() != found["id"]:
