@@ -12,7 +12,7 @@ from tqdm import tqdm
 from late_rerank.encode.backends.threads import alone_after_a_fork
 from late_rerank.encode.builtin import MINILM, MINILM_LATE, minilm_source
 from late_rerank.encode.devices import checked_device
-from late_rerank.encode.files import loading
+from late_rerank.encode.files import check_whole, loading
 from late_rerank.encode.loading import loading_builtin, local_folder, quiet_loading
 from late_rerank.errors import ModelError
 from late_rerank.processes import check_device, engine_call
@@ -46,6 +46,7 @@ class SingleVectorEncoder:
         self.name = str(model)
         folder = local_folder(minilm_source() if model == MINILM else model)
         with quiet_loading(), loading_builtin(folder) if model == MINILM else loading(str(folder), folder):
+            check_whole(folder)  # sentence-transformers' own errors don't name the file
             self._model = SentenceTransformer(str(folder), device=device)
         self.dim = int(self._model.get_embedding_dimension() or 0)
 

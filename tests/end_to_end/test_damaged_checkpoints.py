@@ -217,6 +217,14 @@ def test_the_built_in_models_files_are_looked_at_too(make, name, minilm, monkeyp
         make("minilm")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_folder_for_single_vectors_is_looked_at_too(name, tmp_path):
+    folder = stanford(tmp_path / "model")
+    (folder / name).write_bytes(POINTER)
+    with pytest.raises(ModelError, match=rf"{name} is a git-lfs pointer"):
+        SingleVectorEncoder(str(folder))
+
+
 def test_the_built_in_adapter_is_looked_at_too(minilm, monkeypatch, tmp_path):
     (tmp_path / "adapter.safetensors").write_bytes(loading.MINILM_LATE_ADAPTER.read_bytes()[:-1])
     monkeypatch.setattr(loading, "MINILM_LATE_ADAPTER", tmp_path / "adapter.safetensors")
