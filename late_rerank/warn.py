@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import warnings
 
-_PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - code objects name their files as text
+# contextlib's frames stand between ours where a context manager decorates a function.
+_INSIDE = (os.path.dirname(__file__) + os.sep, contextlib.__file__)  # noqa: PTH120 - code objects name their files as text
 
 
 def warn_caller(message: str, kind: type[Warning] = UserWarning) -> None:
@@ -16,6 +18,6 @@ def warn_caller(message: str, kind: type[Warning] = UserWarning) -> None:
     that was started for a call (`arerank`) the line is the thread pool's.
     """
     frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, kind, stacklevel=level)
