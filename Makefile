@@ -62,7 +62,7 @@ crash: install
 # Python's own memory counts as leaked; with captured output (no -s) a report would be lost.
 sanitize:
 	$(PYTHON) -m venv .venv-sanitize
-	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy tqdm pytest hypothesis
+	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy regex tqdm pytest hypothesis
 	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps . \
 		-C build-dir=build/sanitize -C cmake.build-type=RelWithDebInfo -C cmake.define.LATE_RERANK_SANITIZE=ON
 	nm -D .venv-sanitize/lib/python*/site-packages/late_rerank/maxsim/_native*.so | grep -q __asan # else it fell back to NumPy
