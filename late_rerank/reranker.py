@@ -349,7 +349,8 @@ class Reranker:
             StoreError: The store can't keep them. Earlier batches are stored.
             ValueError: `batch_size` is below 1, or the encoder gave NaN.
         """
-        return index_documents(self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress)
+        with background_work():
+            return index_documents(self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """Counts since this Reranker was made, what its store holds, and which parts run. JSON values.

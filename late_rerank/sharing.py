@@ -287,22 +287,27 @@ class SharedEncoding:
     def _encode_behind(self, first: Unit) -> None:
         """The body of a thread: unit after unit, until there is none."""
         unit: Unit | None = first
-        is_stopped = False
         while unit is not None:
-            try:
-                with background_work(), stoppable(partial(self._is_unwanted, unit)):
-                    self._encode_apart(unit.taken)
-            except StoppedError:
-                is_stopped = True
-            except BaseException as error:  # noqa: BLE001 - an interruption of whoever waits
-                for miss in unit.misses:
-                    miss.error = miss.error or error
+            with background_work():  # to the end: what an exception holds is native
+                is_stopped = self._is_stopped(unit)
             with self._changed:
                 del self._threads[current_thread()]
                 self._finish(unit)
                 unit = None if is_stopped else self._due(self._threads.values())
                 if unit is not None:
                     self._threads[current_thread()] = unit
+
+    def _is_stopped(self, unit: Unit) -> bool:
+        """Encode a unit; whether it was stopped, since nobody wants it any more."""
+        try:
+            with stoppable(partial(self._is_unwanted, unit)):
+                self._encode_apart(unit.taken)
+        except StoppedError:
+            return True
+        except BaseException as error:  # noqa: BLE001 - an interruption, for whoever waits
+            for miss in unit.misses:
+                miss.error = miss.error or error
+        return False
 
     def _is_unwanted(self, unit: Unit) -> bool:
         return self._is_closed and not any(miss.n_calls for miss in unit.misses)

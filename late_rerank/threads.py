@@ -38,17 +38,9 @@ class _Line:
     def serve(self) -> None:
         """The body of a thread."""
         while (work := self._next()) is not None:
-            future, call = work
-            if future.set_running_or_notify_cancel():
-                try:
-                    with background_work():
-                        result = call()
-                except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-                    del result
-            del work, future, call  # what was ranked isn't held while the thread waits
+            with background_work():
+                _do(*work)
+            del work  # what was ranked isn't held while the thread waits
 
     def _next(self) -> _Work | None:
         try:
@@ -57,6 +49,17 @@ class _Line:
             with self.lock:
                 self.n_idle += 1
             return self.waiting.get()
+
+
+def _do(future: Future[Any], call: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 class CallThreads(Executor):
