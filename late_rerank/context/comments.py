@@ -12,6 +12,10 @@ false falsely untrue wrong wrongly incorrect inaccurate mistake mistakes mistake
 rumour rumours rumor rumors satire parody fiction lie lies lied joke jokes nonsense fool opposite contrary retracted
 retraction withdrawn withdrew correction corrected erratum outdated obsolete superseded deprecated archived expired
 repealed revoked overturned rejected void invalid imagine suppose hypothetical claim claims claimed alleged allegedly
+legend legends hearsay propaganda scam fairy quack quacks blunder blunders drunk dissenting swindler swindled victims struck
+advise advised warned ignore reverse disputes disputed invented convicted laugh lethal raten abraten gegenteil
+déconseillent déconseille desaconsejan desaconseja sconsigliano sconsiglia desaconselham desaconselha raden afraden
+odradzają odradza советуют наоборот avråder tersini उलट ngược contraire contrario contrário tegendeel motsatsen
 wrote quoted misleading disputed debunked disproved refuted denied following above nobody none such falsch falsche
 unwahr veraltet irrtum irrtümlich widerrufen angeblich mythos lüge gelogen unsinn ungültig faux fausse obsolète
 démenti mensonge mythe falso falsa falsi falsas mentira mito desmentido obsoleto inválido bugia onwaar onzin verouderd
@@ -28,7 +32,7 @@ _POINTING = """
 this that these those here it so dies diese dieser dieses das es ce ceci cela c'est ces esto eso este esta estas estos
 questo questa isto isso dit deze det denne detta это эти так te ten này yang itu यह ये هذا هذه זה این bu
 """
-_UNSPACED = "不 没 未 非 假 谣 錯 错 誤 误 以上 这 這 嘘 ない なか これ この 안 아니 거짓 ไม่ เท็จ မ"
+_UNSPACED = "不 没 未 非 假 谣 錯 错 誤 误 以上 这 這 嘘 ない なか これ この 안 아니 거짓 ไม่ เท็จ 相反 反対 ตรงกันข้าม မ"
 # So short a sentence denies what stands beside it; a longer one denies what it says itself.
 _SHORT = 8
 
@@ -44,7 +48,8 @@ _COMMENT = regex.compile(
 )
 _DENIAL = regex.compile(rf"n't\b|\b(?:{_any_of(_DENYING)})\b", regex.IGNORECASE)
 _BOILERPLATE = re.compile(
-    r"\W*(?:\u00a9|all rights reserved|was this (?:page|article|answer) helpful|(?:share|print) this|back to top|read more)",
+    r"\W*(?:\u00a9|all rights reserved|was this (?:page|article|answer) helpful|(?:share|print) this|back to top|read more"
+    r"|skip to content|home > |contact us|related pages)",
     re.IGNORECASE,
 )
 

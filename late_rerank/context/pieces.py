@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from late_rerank.context.comments import is_boilerplate, may_comment, may_deny
 from late_rerank.context.wording import STOPS, is_same_case, wording
 from late_rerank.words import is_unspaced, word_spans
 
 # A few words in a row may be quoted to be denied: "It is false that"; so many are a piece of the other text.
-_LONG = 32
+LONG = 32
 # A shorter sentence beside a piece may be a comment on it: "None of it is true."
 _SHORT_SENTENCE = 6
 # Of a script without spaces each character is a word to `word_spans`; two make about one.
 _UNSPACED_WORD = 0.5
 # How many sentences on each side are looked at.
 _BESIDE = 2
+
+# Words that begin alike by so many letters are mostly of one family: "bees" and "beekeeper".
+_STEM = 4
 
 _CLOSING = rf"[{STOPS}][\"')\]]*"
 _BEGINS = re.compile(rf"(?:^|\n|{_CLOSING}\s|\u3002)$")
@@ -25,6 +29,7 @@ _SENTENCE = re.compile(rf"(?<=[{STOPS}])\s+|(?<=\u3002)|\n")
 # Around a piece these quote it, strike it out, ask about it or judge it.
 _SIGNS = re.compile(r":$|^>|[~|\u2705\u274c\u2713\u2717\u26a0\u26d4\U0001f6ab]")
 _CLOSERS = f"{STOPS}\u3002\"')] "
+_LAST_STOP = re.compile(r"(?<=\d)\.$")
 _LEFT_OUT = re.compile(r"^(?:\[\.\.\.\]|\.\.\.)\s*|\s*(?:\[\.\.\.\]|\.\.\.+)$")
 
 
@@ -37,28 +42,35 @@ def is_piece(text: str, whole: str) -> bool:
     ours, theirs = wording(text), wording(whole)
     if ours.is_code or theirs.is_code or len(ours.plain) >= len(theirs.plain):
         return False
-    plain = _LEFT_OUT.sub("", ours.plain).strip()
+    plain = _trimmed(ours.plain)
     start = theirs.plain.replace("\n", " ").find(plain.replace("\n", " "))
-    if start < 0 or _n_words(plain) < _LONG:
+    if start < 0 or n_words(plain) < LONG:
         return False
     end, offset = start + len(plain), ours.plain.index(plain)
     if not is_same_case(theirs.cased[start:end], ours.cased[offset : offset + len(plain)]):
         return False
-    rests = _Rests(theirs.plain[:start], theirs.plain[end:], ends_stopped=_STOPPED.search(whole) is not None)
+    rests = _Rests(theirs.plain[:start], plain, theirs.plain[end:], ends_stopped=_STOPPED.search(whole) is not None)
     begins_cut, ends_cut = _cuts(text, ours.plain, offset, offset + len(plain), rests)
     return (begins_cut or rests.ends_before) and (ends_cut or rests.begins_after) and rests.say_nothing(begins_cut, ends_cut)
+
+
+@lru_cache(maxsize=4096)
+def _trimmed(plain: str) -> str:
+    """Without a mark that something was left out, and without a last stop."""
+    return _LAST_STOP.sub("", _LEFT_OUT.sub("", plain).strip())
 
 
 class _Rests:
     """What stands before and after a piece of a text, by sentences."""
 
-    def __init__(self, before: str, after: str, *, ends_stopped: bool) -> None:
+    def __init__(self, before: str, piece: str, after: str, *, ends_stopped: bool) -> None:
         self.ends_before = _BEGINS.search(before) is not None
         self.begins_after = _ENDS.match(after) is not None
         self.ahead = [sentence for sentence in _SENTENCE.split(before) if sentence.strip()]
         self.behind = [sentence for sentence in _SENTENCE.split(after.lstrip(_CLOSERS)) if sentence.strip()]
         if self.behind and ends_stopped:  # the wording leaves out the last one's stop
             self.behind[-1] += "."
+        self._stems = _stems(piece)
         self.are_open = before.count('"') % 2 == 1 or any(before.count(a) != before.count(b) for a, b in ("()", "[]"))
 
     def say_nothing(self, begins_cut: bool, ends_cut: bool) -> bool:  # noqa: FBT001
@@ -68,7 +80,15 @@ class _Rests:
             (self.behind[:_BESIDE], ends_cut and not self.begins_after),
         )
         doubted = any("?" in sentence and not is_boilerplate(sentence) for sentence in self.behind[:_BESIDE])
+        headings = [side[:1] for side, is_cut in sides if not is_cut]
+        if any(self._is_strange(line) for heading in headings for line in heading):
+            return False
         return not self.are_open and not doubted and all(_says_nothing(sentences, is_cut=is_cut) for sentences, is_cut in sides)
+
+    def _is_strange(self, line: str) -> bool:
+        """Whether a line without a stop has no word in common with the piece: a title has one, "Plaintiff's version" none."""
+        is_heading = _STOPPED.search(line) is None and not is_boilerplate(line)
+        return is_heading and self._stems.isdisjoint(_stems(line))
 
 
 def _says_nothing(sentences: list[str], *, is_cut: bool) -> bool:
@@ -90,7 +110,7 @@ def _cuts(text: str, plain: str, start: int, end: int, rests: _Rests) -> tuple[b
 
 
 def _is_remark(sentence: str) -> bool:
-    is_short = _STOPPED.search(sentence) is not None and _n_words(sentence) < _SHORT_SENTENCE
+    is_short = _STOPPED.search(sentence) is not None and n_words(sentence) < _SHORT_SENTENCE
     return is_short and not is_boilerplate(sentence)
 
 
@@ -100,5 +120,12 @@ def _comments(sentence: str) -> bool:
     return _SIGNS.search(sentence) is not None or may_comment(sentence) or not word_spans(sentence)
 
 
-def _n_words(text: str) -> float:
+def _stems(text: str) -> set[str]:
+    """How the longer words of a text begin; each character of a script without spaces."""
+    words = (text[start:end] for start, end in word_spans(text))
+    return {word[:_STEM] for word in words if len(word) >= _STEM or is_unspaced(word)}
+
+
+def n_words(text: str) -> float:
+    """Count words, and those of scripts without spaces about as a translation has them."""
     return sum(_UNSPACED_WORD if is_unspaced(text[start:end]) else 1 for start, end in word_spans(text))

@@ -19,40 +19,64 @@ _CODE = re.compile(
     r"|</?[a-z][\w-]*(?: [^<>\n]*)?/?>|:[ \t]*\n(?:[ \t]|.*\n[ \t])",
     re.MULTILINE,
 )
+# Gaps in several lines tell the columns of a table, where a cell may be empty.
+_GAP = re.compile(r"\t|\S {3,}\S")
 _ENTITY = re.compile(
     r"&(?:nbsp|quot|apos|shy|hellip|bull|[lr]aquo|[lrsb]+[sd]?quo|[mn]dash|#160|#34|#39|#x27|#x22|#8211|#8212|#821[6-9]|#822[01]);"
 )
 # Characters that only look different: quotation marks, hyphens, ligatures, full width.
 _SAME = str.maketrans(
     {
-        **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
-        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2039\u203a\u2032\u02bc", "'"),
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033", '"'),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc", "'"),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013", "-"),
         **dict.fromkeys("\u00ad\u200b\u2060\ufeff", ""),
         **{chr(0xFF01 + i): chr(0x21 + i) for i in range(94)},
         **{chr(i): unicodedata.normalize("NFKC", chr(i)) for i in range(0xFB00, 0xFB07)},
         "\u2026": "...",
     }
 )
-_LONG_DASH = re.compile(r"\s*[\u2014\u2015]\s*")
+# Angles are quotation marks in pairs; alone they are arrows.
+_ANGLES = (
+    (re.compile(r"\u00ab([^\u00ab\u00bb]*)\u00bb|\u00bb(?=\S)([^\u00ab\u00bb\n]*)(?<=\S)\u00ab"), '"'),
+    (re.compile(r"\u2039([^\u2039\u203a]*)\u203a|\u203a(?=\S)([^\u2039\u203a\n]*)(?<=\S)\u2039"), "'"),
+)
+# Before a number a long dash is no minus, and a minus between numbers no range.
+_LONG_DASH = re.compile(r"\s*[\u2014\u2015](?!\s*[^\w\s]?\d)\s*")
+_MINUS = re.compile(r"(?<!\d)(?<!\d\s)\u2212")
 _BULLET = re.compile(r"^\s*[-*\u2022\u2023\u25e6\u25aa\u00b7]\s+(?=[^\W\d_])")
 _BOLD = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=[^\s*])\1(?![\w*])")
 # A line of so many characters was broken since it was full; after a shorter one the break counts, as in a list.
 _FULL_LINE = 40
+# But one word may be an answer: "Is it free? No".
+_ANSWER = re.compile(r"[?:][\"')\]]*\s\S+$")
 STOPS = ".!?\u2026\u0964\u061f\u06d4"
 _SENTENCE_END = re.compile(rf"[{STOPS}\u3002][\"')\]]*$")
 _SHOUTED_WORDS = 3
 _WORD = re.compile(r"[^\W\d_]\w*")
-_BEGINNING = re.compile(r"(?:^|\n|[.?!:]['\")\]]*\s)[\s'\"(\[-]*$")
+# After one letter the stop is an abbreviation's: "z.B. Sie".
+_BEGINNING = re.compile(r"(?:^|\n|(?:[?!]|(?<![\W_]\w)\.)['\")\]]*\s)[\s'\"(\[-]*$")
 # Behind a number these are units: Mg is no mg.
 _UNIT = re.compile(r"\d\s?$")
 _LONGEST_UNIT = 3
+# These are units, variables or options anywhere.
+_SYMBOL = re.compile(r"(?![AIO])[^\W\d_]|(?!(?i:[a-z]*[aeiouy]))[A-Za-z]{2,3}")
+_OPTION = re.compile(r"(?:^|\s)-$")
 # A style changes the case of many words; where one or two differ, they may decide: "polish" and "Polish", "sie" and "Sie".
 _STYLE = 3
+_LONG_WORD = 5
 
 _BEFORE_MARK = re.compile(r"\s+([,;?!])(?=\s|$)")
-_STOP = re.compile(r"(?:(?<=[^\W\d_])|(?<=[\"')\]]))(?:;+(?=\s|$)|!+(?=\s+[^a-z]|$))")
+# After one letter or a bracket "!" is a factorial.
+_SHOUT = re.compile(r"(?:(?<=[^\W\d_]{2})|(?<=[\"']))!+(?=\s+[^a-z]|$)")
+_SEMICOLON = re.compile(r"(?:(?<=[^\W\d_])|(?<=[\"')\]]));+(?=\s|$)")
+_GREEK = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]")  # there ";" asks
 _AND = re.compile(r"(?<=[^\W\d_]), and\b")
+# With one of these before it the comma tells what it goes for: "no cats, and dogs on a leash".
+_DENIED = re.compile(
+    r"\b(?:no|not|cannot|nobody|none|nothing|never|neither|nor|without|except|unless|if)\b|n't\b", re.IGNORECASE
+)
+_PARTS = re.compile(rf"(?<=[{STOPS}\u3002])(?=\s)|(?<=[{STOPS}\u3002][\"')\]])(?=\s)|(?<=\n)")
 _CONTRACTED = re.compile(
     r"\b(wo|ca|do|does|did|is|are|was|were|have|has|had|would|could|should|must|need)n't\b|\b(i|you|we|they)'(re|ve|m)\b"
     r"|\b(i|you|we|they|he|she|it)'(ll)\b|\b(can)not\b",
@@ -78,8 +102,10 @@ _SPELLINGS = (
     (r"h", r"aemo(?=[a-z])", "emo"),
     (r"p", r"aed(?=iatric)", "ed"),
 )
+_NAMES = ("Gr", "Lab", "Harb", "Arm", "Hon", "Cent")  # Mr Grey is not Mr Gray
 _BRITISH = re.compile("|".join(rf"(?<![^\W_])({word})({ending})" for word, ending, _ in _SPELLINGS), re.IGNORECASE)
-_FINAL_STOP = re.compile(r"(?<![.])[.\u3002\u0964\u06d4]$")
+# After a number it may be an ordinal's.
+_FINAL_STOP = re.compile(r"(?<![.\d])[.\u3002\u0964\u06d4]$")
 
 
 class Wording(NamedTuple):
@@ -100,12 +126,16 @@ class Wording(NamedTuple):
 def wording(text: str) -> Wording:
     """Undo the edits that never change what a text says."""
     text = unicodedata.normalize("NFC", text)
-    if _CODE.search(text):
+    if _CODE.search(text) or _is_table(text):
         kept = "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
         return Wording(kept, kept, is_code=True)
-    text = _LONG_DASH.sub(" - ", _ENTITY.sub(lambda match: html.unescape(match.group()), text)).translate(_SAME)
+    text = _LONG_DASH.sub(" - ", _ENTITY.sub(lambda match: html.unescape(match.group()), text))
+    for angles, quotes in _ANGLES:
+        text = angles.sub(rf"{quotes}\g<1>\g<2>{quotes}", text)
+    text = _MINUS.sub("-", text).translate(_SAME)
     text = _BOLD.sub(r"\2", _in_lines(_BOLD.sub(r"\2", text)))
-    text = _AND.sub(" and", _STOP.sub(".", _BEFORE_MARK.sub(r"\1", text)))
+    text = _SHOUT.sub(".", _BEFORE_MARK.sub(r"\1", text))
+    text = _without_comma(text if _GREEK.search(text) else _SEMICOLON.sub(".", text))
     text = _FINAL_STOP.sub("", _BRITISH.sub(_american, _CONTRACTED.sub(_in_full, text)))
     cased = _small(text, only_beginnings=True)
     plain = _small(cased, only_beginnings=False)
@@ -117,13 +147,30 @@ def are_equal(one: Wording, other: Wording) -> bool:
     return one.plain == other.plain and is_same_case(one.cased, other.cased)
 
 
+def _is_table(text: str) -> bool:
+    return sum(_GAP.search(line.strip(" ")) is not None for line in text.splitlines()) > 1
+
+
 def is_same_case(one: str, other: str) -> bool:
     """Tell whether two texts that differ at most in the case of words differ in none, or in so many that it is a style."""
     if one == other:
         return True
-    apart = [(a, b) for a, b in zip(one.split(), other.split(), strict=False) if a != b]
-    small = [[word.lower() == word for word in side] for side in zip(*apart, strict=True)]
-    return len(apart) >= _STYLE and any(map(all, small))
+    words = list(zip(one.split(), other.split(), strict=False))
+    n_apart = sum(ours != theirs for ours, theirs in words)
+    return n_apart >= _STYLE and (_is_style(words) or _is_style([pair[::-1] for pair in words]))
+
+
+def _is_style(words: list[tuple[str, str]]) -> bool:
+    """Whether the first of two texts is in small letters where they differ, and that for a style.
+
+    All of it is in small letters, or each long word of the other begins with a capital. German's "sie" and "Sie" don't do that.
+    """
+    if any(one != one.lower() for one, other in words if one != other):
+        return False
+    # A word with capitals inside is a short form in any style.
+    return all(one[1:] != one[1:].lower() or one == one.lower() for one, _ in words) or all(
+        other[:1] != other[:1].lower() for _, other in words if len(other) >= _LONG_WORD and other[:1].isalpha()
+    )
 
 
 def _in_lines(text: str) -> str:
@@ -139,7 +186,9 @@ def _in_lines(text: str) -> str:
             words = words.lower()
         bullet = _BULLET.match(words)
         words = "- " + words[bullet.end() :] if bullet else words
-        goes_on = bool(_SENTENCE_END.search(found)) or (was_full and not was_blank)
+        goes_on = bool(_SENTENCE_END.search(found[-_FULL_LINE:])) or (
+            was_full and not was_blank and not _ANSWER.search(found[-_FULL_LINE:])
+        )
         if found:
             found += " " if goes_on and not bullet else "\n"
         found += words
@@ -155,10 +204,13 @@ def _small(text: str, *, only_beginnings: bool) -> str:
         if not word[0].isupper() or word[1:].lower() != word[1:]:
             return word
         before = text[max(match.start() - _LONGEST_UNIT * 2, 0) : match.start()]
-        if len(word) <= _LONGEST_UNIT and _UNIT.search(before):
+        is_unit = len(word) <= _LONGEST_UNIT and _UNIT.search(before)
+        if is_unit or (len(word) == 1 and _OPTION.search(before)):
             return word
-        begins = not text[: match.start()] or _BEGINNING.search(before if len(before) == match.start() else "x" + before)
-        return word.lower() if begins or not only_beginnings else word
+        begins = match.start() == 0 or _BEGINNING.search(before if len(before) == match.start() else "x" + before)
+        if begins:
+            return word if _SYMBOL.fullmatch(word) else word.lower()
+        return word if only_beginnings else word.lower()
 
     return _WORD.sub(fold, text)
 
@@ -176,6 +228,18 @@ def _like(word: str, other: str) -> str:
     return other.capitalize() if word[:1].isupper() else other
 
 
+def _without_comma(text: str) -> str:
+    """Without the comma before "and" where nothing in the sentence so far denies or bounds."""
+    found = []
+    for sentence in _PARTS.split(text):
+        denied = _DENIED.search(sentence)
+        end = len(sentence) if denied is None else denied.start()
+        found.append(_AND.sub(" and", sentence[:end]) + sentence[end:])
+    return "".join(found)
+
+
 def _american(match: re.Match[str]) -> str:
     group = next(i for i in range(len(_SPELLINGS)) if match[2 * i + 1] is not None)
+    if match[2 * group + 1] in _NAMES:
+        return match.group()
     return match[2 * group + 1] + _SPELLINGS[group][2]

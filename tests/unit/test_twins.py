@@ -79,9 +79,9 @@ def test_near_duplicates_are_dropped():
     pairs = near_duplicates()
     kept = [pair for pair in pairs if not same(pair.one, pair.other)]
     assert len(pairs) >= 300
-    # 314 of 339; before likeness stopped deciding 279, of which 260 are still dropped.
-    assert len(kept) <= 25, kept
-    assert sum(pair.kind.startswith("cut") or "sentence" in pair.kind for pair in kept) >= len(kept) // 2
+    # 299 of 339: a heading that shares no word with a text may deny it, so that some framed copies stay.
+    assert len(kept) <= 40, kept
+    assert sum(pair.kind.startswith("cut") or "sentence" in pair.kind for pair in kept) >= len(kept) // 3
 
 
 def test_near_duplicates_are_dropped_in_either_order_with_a_reason(real):
