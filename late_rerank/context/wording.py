@@ -16,7 +16,7 @@ from typing import NamedTuple
 _CODE = re.compile(
     r"```|^\s*(?:def|class|import|return|elif|else:|try:|#include|SELECT|INSERT|UPDATE|DELETE|const|let|var|function)\b"
     r"|[{};][ \t]*\n.*[{};][ \t]*$|^\s*[\w.\[\]]+ [-+*/]?= |[=!<>+*/%&|^-]=|=>|->|::|&&|\|\||\(\)|<!--|/\*"
-    r"|</?[a-z][\w-]*(?: [^<>\n]*)?/?>|:[ \t]*\n(?:[ \t]|.*\n[ \t])",
+    r"|</?[a-z][\w-]*(?: [^<>\n]*)?/?>|:[ \t]*\n(?:[ \t]|.*\n[ \t])|\n\t",
     re.MULTILINE,
 )
 # Gaps in several lines tell the columns of a table, where a cell may be empty.
@@ -45,7 +45,8 @@ _ANGLES = (
 _LONG_DASH = re.compile(r"\s*[\u2014\u2015](?!\s*[^\w\s]?\d)\s*")
 _MINUS = re.compile(r"(?<!\d)(?<!\d\s)\u2212")
 _BULLET = re.compile(r"^\s*[-*\u2022\u2023\u25e6\u25aa\u00b7]\s+(?=[^\W\d_])")
-_BOLD = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=[^\s*])\1(?![\w*])")
+# A single word between single stars may be a pattern of file names: "rm *log*".
+_BOLD = re.compile(r"(?<![\w*])(\*(?=[^*\n]* )|\*{2,3})(?=[^\s*])([^*\n]+)(?<=[^\s*])\1(?![\w*])")
 # A line of so many characters was broken since it was full; after a shorter one the break counts, as in a list.
 _FULL_LINE = 40
 # But one word may be an answer: "Is it free? No".
@@ -68,7 +69,7 @@ _LONG_WORD = 5
 
 _BEFORE_MARK = re.compile(r"\s+([,;?!])(?=\s|$)")
 # After one letter or a bracket "!" is a factorial.
-_SHOUT = re.compile(r"(?:(?<=[^\W\d_]{2})|(?<=[\"']))!+(?=\s+[^a-z]|$)")
+_SHOUT = re.compile(r"(?:(?<=[^\W\d_]{2})|(?<=\u00b0[^\W\d_])|(?<=[\"']))!+(?=\s+[^a-z]|$)")
 _SEMICOLON = re.compile(r"(?:(?<=[^\W\d_])|(?<=[\"')\]]));+(?=\s|$)")
 _GREEK = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]")  # there ";" asks
 _AND = re.compile(r"(?<=[^\W\d_]), and\b")
@@ -204,6 +205,8 @@ def _small(text: str, *, only_beginnings: bool) -> str:
         if not word[0].isupper() or word[1:].lower() != word[1:]:
             return word
         before = text[max(match.start() - _LONGEST_UNIT * 2, 0) : match.start()]
+        if before.endswith("\u00b0") or (len(word) == 1 and text[match.end() : match.end() + 1] == "'"):
+            return word.lower()  # a degree, or French's and Italian's "L'"
         is_unit = len(word) <= _LONGEST_UNIT and _UNIT.search(before)
         if is_unit or (len(word) == 1 and _OPTION.search(before)):
             return word

@@ -79,8 +79,8 @@ def test_near_duplicates_are_dropped():
     pairs = near_duplicates()
     kept = [pair for pair in pairs if not same(pair.one, pair.other)]
     assert len(pairs) >= 300
-    # 299 of 339: a heading that shares no word with a text may deny it, so that some framed copies stay.
-    assert len(kept) <= 40, kept
+    # 305 of 339; 279 while likeness decided, 251 of them also now. A heading without a word of the text may deny it.
+    assert len(kept) <= 36, kept
     assert sum(pair.kind.startswith("cut") or "sentence" in pair.kind for pair in kept) >= len(kept) // 3
 
 
@@ -169,6 +169,17 @@ def test_a_text_with_a_comment_beside_it_does_not_stand_for_it(before, after):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("Store it below 25 °C!", "Store it below 25 °c."),
+        ("L'entrée est gratuite", "l\u2019entrée est gratuite."),
+    ],
+)
+def test_small_things_that_do_not_count_make_no_other_text(one, other):
+    assert are_equal(wording(one), wording(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
         ("The meeting is about polish.", "The meeting is about Polish."),
         ("Please contact us about the visa.", "Please contact US about the visa."),
         ("The plant gives 5 MW.", "The plant gives 5 mW."),
@@ -179,6 +190,8 @@ def test_a_text_with_a_comment_beside_it_does_not_stand_for_it(before, after):
         ("if ok:\n    save()\nquit()", "if ok:\n    save()\n    quit()"),
         ("It is safe.", 'It is "safe".'),
         ("The result is 5!", "The result is 5"),
+        ("rm *log* today", "rm log today"),
+        ("a\n\tb: 1", "a\nb: 1"),
     ],
 )
 def test_small_things_that_count_make_another_text(one, other):
