@@ -145,30 +145,27 @@ def _rebuild(options: argparse.Namespace) -> None:
 
 
 def _backup(options: argparse.Namespace) -> None:
-    from late_rerank.cli.results import counted, size_text
-
     store = _disk_store(options, "copy its folder: it is never written to")
     with store:
         report = store.backup(Path(options.out), progress=True)
-    _tell(
-        options,
-        {"out": options.out, **asdict(report)},
-        f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
-        f"{counted(report.n_segments, 'segment')}, copied to {options.out}",
-    )
+    _tell_written(options, report, "copied to")
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from late_rerank.cli.results import counted, size_text
-
     store = _writable(options)
     with store:
         report = store.publish(Path(options.out), progress=True)
+    _tell_written(options, report, "published in")
+
+
+def _tell_written(options: argparse.Namespace, report: Any, done: str) -> None:
+    from late_rerank.cli.results import counted, size_text
+
     _tell(
         options,
         {"out": options.out, **asdict(report)},
         f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
-        f"{counted(report.n_segments, 'segment')}, published in {options.out}",
+        f"{counted(report.n_segments, 'segment')}, {done} {options.out}",
     )
 
 

@@ -18,6 +18,7 @@ from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import Room
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32, Candidate, RankedDocument
+from late_rerank.words import is_blank
 
 Oversize = Literal["cut", "drop"]
 
@@ -74,7 +75,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     budget_tokens = _check(budget_tokens, strategy, order, oversize)
     check_top_k(top_k)
     count = counter(count_tokens)
-    documents = [document for document in ranked if document.score is not None and document.text.strip()]
+    documents = [document for document in ranked if document.score is not None and not is_blank(document.text)]
     maxima = reranker.token_maxima(query, [document.text for document in documents])
     # No more parts than that can be numbered in the budget.
     cost = Cost(count, max(min(len(documents), budget_tokens // _SHORTEST_PART), 1))
