@@ -48,7 +48,9 @@ class TestDoors:
         testclient = pytest.importorskip("starlette.testclient")
         from late_rerank.serve.app import Settings, create_app
 
-        app = create_app(lambda: Reranker(FakeEncoder()), Settings(folders={"f": BM25Retriever(TEXTS)}))
+        # load_first: else the first requests may come before the model and be answered 503.
+        settings = Settings(folders={"f": BM25Retriever(TEXTS)}, load_first=True)
+        app = create_app(lambda: Reranker(FakeEncoder()), settings)
         bodies = {
             "/rerank": [{"documents": TEXTS}, {"texts": TEXTS}],
             "/v1/rerank": [{"documents": TEXTS, "model": "x"}],
