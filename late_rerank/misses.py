@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 
 from late_rerank.codecs import Codec
+from late_rerank.documents import KeyedDocuments
 from late_rerank.encode import Encoder
 from late_rerank.errors import StoreError
 from late_rerank.index import encode_and_pack
-from late_rerank.pool import KeyedDocuments
 from late_rerank.processes import guarded
 from late_rerank.sharing import SharedEncoding
 from late_rerank.stores import Space

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import cast
 
 import numpy as np
 
 from late_rerank import codecs, maxsim
+from late_rerank.documents import KeyedDocuments
 from late_rerank.fusion import FirstStageWeight, falling, first_stage_scores, fused_order
 from late_rerank.given import as_candidate, as_many
 from late_rerank.index import keys_of
@@ -31,19 +31,6 @@ ROUNDING = 1e-6
 
 _UNSCORED = -np.inf
 _ALL = slice(None)
-
-
-@dataclass(frozen=True)
-class KeyedDocuments:
-    """Packed documents and their keys, each key once."""
-
-    keys: list[bytes]
-    packed: PackedVectors
-
-    @cached_property
-    def rows(self) -> dict[bytes | None, int]:
-        """Where each key's document stands. None, the key of blank texts, stands nowhere."""
-        return dict(zip(self.keys, range(len(self.keys)), strict=True))
 
 
 @dataclass(frozen=True)
