@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from late_rerank.context import pack_context as pack_context
     from late_rerank.explanation import Explanation as Explanation
     from late_rerank.explanation import explain as explain
-    from late_rerank.index import IndexReport as IndexReport
     from late_rerank.reranker import Reranker as Reranker
     from late_rerank.searcher import Searcher as Searcher
     from late_rerank.types import Candidate as Candidate
     from late_rerank.types import RankedDocument as RankedDocument
     from late_rerank.types import Ranking as Ranking
+    from late_rerank.vectors.indexing import IndexReport as IndexReport
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,7 @@ _HOMES = {
     "Candidate": "late_rerank.types",
     "Context": "late_rerank.context",
     "Explanation": "late_rerank.explanation",
-    "IndexReport": "late_rerank.index",
+    "IndexReport": "late_rerank.vectors.indexing",
     "RankedDocument": "late_rerank.types",
     "Ranking": "late_rerank.types",
     "Reranker": "late_rerank.reranker",

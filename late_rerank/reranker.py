@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from late_rerank import codecs, maxsim
-from late_rerank.checks import (
+from late_rerank.arguments.checks import (
     as_list,
     check_deadline,
     check_first_stage_weight,
@@ -20,22 +20,21 @@ from late_rerank.checks import (
     check_queries,
     check_top_k,
 )
-from late_rerank.encode import Encoder
+from late_rerank.encode import Encoder, as_device, as_encoder
+from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
-from late_rerank.fusion import FirstStageWeight
-from late_rerank.index import IndexReport, check_vectors, index_documents
-from late_rerank.matching import Matcher, hits_first
-from late_rerank.misses import MissEncoder
-from late_rerank.parts import resolve_codec, resolve_device, resolve_encoder, resolve_kernel, resolve_store
-from late_rerank.places import Span, check_places
-from late_rerank.pool import CandidatePool, Cut
-from late_rerank.processes import background_work, guarded
-from late_rerank.relevance import Calibration, check_calibration, resolve_calibration
-from late_rerank.stores import Store
+from late_rerank.processes.forks import background_work, guarded
+from late_rerank.processes.threads import CallThreads, in_thread
+from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.ranking.matching import Matcher, hits_first
+from late_rerank.ranking.pool import CandidatePool, Cut
+from late_rerank.ranking.relevance import Calibration, check_calibration, resolve_calibration
+from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
-from late_rerank.threads import CallThreads, in_thread
 from late_rerank.timing import Timer
 from late_rerank.types import F32, Candidate, Ranking, TokenVectors
+from late_rerank.vectors.encoding import MissEncoder
+from late_rerank.vectors.indexing import IndexReport, check_vectors, index_documents
 from late_rerank.warn import warn_caller
 
 OnMissing = Literal["encode", "skip", "raise"]
@@ -102,7 +101,7 @@ class Reranker:
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
-        device = resolve_device(device)
+        device = as_device(device)
         self.arguments: dict[str, Any] = {
             "model": model,
             "store": store,
@@ -115,17 +114,17 @@ class Reranker:
             "pooling": pooling,
         }
         # Everything cheap is checked before the model is loaded.
-        self.codec = resolve_codec(codec)
-        self.kernel = resolve_kernel(kernel, device)
+        self.codec = codecs.as_codec(codec)
+        self.kernel = maxsim.as_kernel(kernel, device)
         self.calibration = resolve_calibration(calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
-            model, pooling = resolve_encoder(model, backend, device, pooling), 1
-        self.store = resolve_store(store)
+            model, pooling = as_encoder(model, backend, device, pooling), 1
+        self.store = as_store(store)
         self.on_missing = on_missing
         try:
-            self.encoder = resolve_encoder(model, backend, device, pooling)
+            self.encoder = as_encoder(model, backend, device, pooling)
             check_calibration(self.calibration, self.encoder.fingerprint)
             self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from late_rerank.checks import check_first_stage_weight
+from late_rerank.arguments.checks import check_first_stage_weight
 from late_rerank.context import Context, pack_context
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.types import Candidate, Ranking

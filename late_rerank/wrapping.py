@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from late_rerank.checks import check_budget, check_first_stage_weight, check_min_relevance, check_top_k
+from late_rerank.arguments.checks import check_budget, check_first_stage_weight, check_min_relevance, check_top_k
+from late_rerank.arguments.given import finite as finite  # for the wrappers
 from late_rerank.codecs import Codec
 from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
 from late_rerank.context.layout import N_CHARACTERS, ORDERS, Order
 from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
-from late_rerank.fusion import FirstStageWeight
-from late_rerank.given import finite as finite  # for the wrappers
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate, RankedDocument, Ranking
-from late_rerank.words import is_blank
 
 # What retrievers and rerankers write into metadata: two that found the same document differ in these.
 _SCORES = frozenset(("retrieval_score", "relevance_score", "late_rerank_score", "score"))

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
 
     from late_rerank.cli.opening import opened_searcher
     from late_rerank.cli.results import counted, print_json
-    from late_rerank.shown import one_line
+    from late_rerank.text.shown import one_line
 
     with opened_searcher(options) as searcher:
         context = searcher.context(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from late_rerank.shown import one_line
+from late_rerank.text.shown import one_line
 
 if TYPE_CHECKING:
     from late_rerank.corpus import Corpus, CorpusStream

@@ -73,7 +73,7 @@ def _print(explanation: Explanation) -> None:
     from rich.text import Text
 
     from late_rerank.cli.terminal import shown_console
-    from late_rerank.shown import around, shown
+    from late_rerank.text.shown import around, shown
 
     console = shown_console(highlight=False)
     console.print(Text.assemble(("query     ", "dim"), _query(explanation)))
@@ -112,7 +112,7 @@ def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) 
     """A text with pieces (start, end, style, number) marked; unless `whole`, what is far from all of them is left out."""
     from rich.text import Text
 
-    from late_rerank.shown import shown
+    from late_rerank.text.shown import shown
 
     marked, last = Text(), 0
     for start, end, style, number in pieces:

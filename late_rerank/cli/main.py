@@ -33,7 +33,7 @@ from late_rerank.cli import (
 )
 from late_rerank.cli.terminal import leave_stdout, shown_streams
 from late_rerank.errors import LateRerankError
-from late_rerank.shown import shown
+from late_rerank.text.shown import shown
 
 _INTERRUPTED = 128 + signal.SIGINT
 

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         raise MissingDependencyError("the MCP server", str(error.name), "mcp") from error
     from late_rerank import Reranker
     from late_rerank.cli.opening import read_retriever
-    from late_rerank.relevance import resolve_calibration
+    from late_rerank.ranking.relevance import resolve_calibration
 
     logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
     _check(options)

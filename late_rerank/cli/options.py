@@ -28,7 +28,7 @@ at_least_one = at_least(1)
 
 def blank_refused(text: str) -> str:
     """Text that shows something."""
-    from late_rerank.words import is_blank  # loads regex, which --help need not
+    from late_rerank.text.words import is_blank  # loads regex, which --help need not
 
     if is_blank(text):
         raise argparse.ArgumentTypeError("must not be blank")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-from late_rerank.given import finite, finite_within
-from late_rerank.shown import escaped_json, one_line
+from late_rerank.arguments.given import finite, finite_within
+from late_rerank.text.shown import escaped_json, one_line
 from late_rerank.types import RankedDocument, Ranking
 
 _EXCERPT = 300

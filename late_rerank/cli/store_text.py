@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from late_rerank.cli.results import size_text
-from late_rerank.shown import one_line
+from late_rerank.text.shown import one_line
 
 
 def print_stats(stats: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from late_rerank.shown import shown
+from late_rerank.text.shown import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

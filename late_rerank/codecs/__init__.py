@@ -12,7 +12,18 @@ from late_rerank.codecs.int8 import Int8Codec
 from late_rerank.codecs.rotated import BinaryCodec, Int4Codec
 from late_rerank.types import CodecSpec
 
-__all__ = ["NAMES", "BinaryCodec", "Codec", "Float16Codec", "Float32Codec", "Int4Codec", "Int8Codec", "codec", "from_spec"]
+__all__ = [
+    "NAMES",
+    "BinaryCodec",
+    "Codec",
+    "Float16Codec",
+    "Float32Codec",
+    "Int4Codec",
+    "Int8Codec",
+    "as_codec",
+    "codec",
+    "from_spec",
+]
 
 _KINDS: tuple[type[Codec], ...] = (Float32Codec, Float16Codec, Int8Codec, Int4Codec, BinaryCodec)
 _CODECS = {kind.name: kind for kind in _KINDS}
@@ -29,6 +40,20 @@ def codec(name: str) -> Codec:
     if name not in _CODECS:
         raise ValueError(f"codec={name!r} is not known; choose one of {', '.join(map(repr, _CODECS))}, or pass a Codec")
     return _CODECS[name]()
+
+
+def as_codec(given: str | Codec) -> Codec:
+    """Find a codec by its name; a Codec as it is.
+
+    Raises:
+        ValueError: If no codec has that name.
+        TypeError: If it is neither.
+    """
+    if isinstance(given, Codec):
+        return given
+    if isinstance(given, str):
+        return codec(given)
+    raise TypeError(f"codec must be a name or a Codec, got {type(given).__name__}")
 
 
 def from_spec(spec: CodecSpec) -> Codec:

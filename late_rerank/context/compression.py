@@ -12,7 +12,7 @@ from late_rerank.context.selection import ByCoverage
 from late_rerank.context.sentences import CUT_MARK, sentences
 from late_rerank.context.wording import wording
 from late_rerank.context.worth import worth
-from late_rerank.places import Span
+from late_rerank.encode.places import Span
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32
 

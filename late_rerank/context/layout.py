@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from late_rerank.places import Span
+from late_rerank.encode.places import Span
 from late_rerank.types import F32, Candidate, RankedDocument
 
 Order = Literal["relevance", "edges", "source"]

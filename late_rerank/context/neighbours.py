@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from late_rerank.arguments.given import as_candidates
 from late_rerank.context.layout import Passage, Place, are_neighbours, are_of_one_source, counted_place, miscounted, place_of
-from late_rerank.given import as_candidates
 from late_rerank.types import F32, Candidate, RankedDocument
 
 # The next piece is a neighbour or none is, but where a piece is empty, or stands twice.

@@ -12,8 +12,8 @@ from late_rerank.context.compression import Extract, Said, extracts
 from late_rerank.context.counting import CountTokens, count_all
 from late_rerank.context.layout import SEPARATOR, Passage, block, passage_of
 from late_rerank.context.sentences import CUT_MARK, cut_to
+from late_rerank.encode.places import Span
 from late_rerank.errors import IncompatibleError
-from late_rerank.places import Span
 from late_rerank.reranker import Reranker
 from late_rerank.types import F32, I64, RankedDocument
 

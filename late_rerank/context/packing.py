@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from late_rerank.checks import check_budget, check_top_k
+from late_rerank.arguments.checks import check_budget, check_top_k
 from late_rerank.context.choosing import STRATEGIES, Choice, StrategyName
 from late_rerank.context.counting import CountTokens, counter
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
@@ -17,8 +17,8 @@ from late_rerank.context.offers import Cost, Offer, grown, shrunk
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import Room
 from late_rerank.reranker import Reranker
+from late_rerank.text.words import is_blank
 from late_rerank.types import F32, Candidate, RankedDocument
-from late_rerank.words import is_blank
 
 Oversize = Literal["cut", "drop"]
 

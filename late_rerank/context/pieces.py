@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from late_rerank.context.comments import is_boilerplate, may_comment, may_deny
 from late_rerank.context.wording import STOPS, is_same_case, wording
-from late_rerank.words import is_unspaced, word_spans
+from late_rerank.text.words import is_unspaced, word_spans
 
 # A few words in a row may be quoted to be denied: "It is false that"; so many are a piece of the other text.
 LONG = 32

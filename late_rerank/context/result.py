@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.places import Span
-from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
+from late_rerank.encode.places import Span
+from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.types import F32, RankedDocument
 
 

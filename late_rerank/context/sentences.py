@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import regex
 
-from late_rerank.places import Span
-from late_rerank.words import character_ends
+from late_rerank.encode.places import Span
+from late_rerank.text.words import character_ends
 
 CUT_MARK = " [...]"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from late_rerank.given import finite
+from late_rerank.arguments.given import finite
 from late_rerank.types import Candidate
 
 

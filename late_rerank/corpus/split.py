@@ -8,12 +8,12 @@ from typing import Any
 
 import regex
 
-from late_rerank.words import character_ends
+from late_rerank.text.words import character_ends
 
 PIECE_TOKENS = 200
 
 # Words with their marks, and punctuation marks: within a fifth of what a WordPiece tokenizer counts on English prose, and needs
-# no model. A run of Chinese counts as one word here, unlike in `late_rerank.words`.
+# no model. A run of Chinese counts as one word here, unlike in `late_rerank.text.words`.
 _TOKEN = regex.compile(r"\w+|[^\w\s]")
 # A longer blank is shortened before text is split. What splits it compares each of its parts with the next, so that 72 kB of
 # empty table cells, which are blanked HTML, took it 23 s.

@@ -3,14 +3,19 @@
 `TextEncoder` loads torch, so it is imported on first use.
 """
 
+from __future__ import annotations
+
+import os
 from typing import TYPE_CHECKING, Any
 
+from late_rerank.encode.arguments import check_pooling
+from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import Encoder
 
 if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
 
-__all__ = ["Encoder", "TextEncoder"]
+__all__ = ["Encoder", "TextEncoder", "as_device", "as_encoder"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,3 +24,46 @@ def __getattr__(name: str) -> Any:
 
         return TextEncoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
+    """Load a model by its name or folder; an Encoder as it is.
+
+    Raises:
+        ModelError: If the model can't be found, or can't be what it says.
+        MissingDependencyError: If the named backend isn't installed.
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+        ValueError: If the backend is unknown, the device isn't here, or `pooling` is below 1, or above it with an Encoder.
+        TypeError: If it is neither, or `pooling` is no whole number.
+    """
+    check_backend(backend)
+    check_pooling(pooling)
+    if isinstance(given, (str, os.PathLike)):
+        from late_rerank.encode.text import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
+
+        return TextEncoder(given, backend=backend, device=device, pooling=pooling)
+    if isinstance(given, Encoder):
+        if pooling != 1:
+            raise ValueError(
+                f"pooling={pooling} is for a model given by name or folder, got an Encoder ({type(given).__name__}), which "
+                f"pools by itself or not at all: TextEncoder(name, pooling={pooling}) does"
+            )
+        return given
+    raise TypeError(
+        "model must be a name, a folder, or an Encoder (dim, fingerprint, encode_query, encode_document), "
+        f"got {type(given).__name__}"
+    )
+
+
+def as_device(given: Any) -> str | None:
+    """Find a device of this machine by its name or as a torch.device; None as it is.
+
+    Raises:
+        ValueError: If there is no such device here.
+        TypeError: If it is of none of these kinds.
+    """
+    if given is None:
+        return None
+    from late_rerank.encode.devices import checked_device  # noqa: PLC0415 - loads torch
+
+    return checked_device(given)

@@ -33,7 +33,7 @@ from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
 from late_rerank.encode.files import check_tokenizer, check_whole, loading, tensor_names
 from late_rerank.encode.tokens import PROBE
 from late_rerank.errors import ModelError
-from late_rerank.processes import guarded
+from late_rerank.processes.forks import guarded
 from late_rerank.types import TokenVectors
 
 # Other people's exports of the same weights, hundreds of MB that we never read.

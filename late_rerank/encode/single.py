@@ -15,7 +15,7 @@ from late_rerank.encode.devices import checked_device
 from late_rerank.encode.files import check_whole, loading
 from late_rerank.encode.loading import loading_builtin, local_folder, quiet_loading
 from late_rerank.errors import ModelError
-from late_rerank.processes import check_device, engine_call
+from late_rerank.processes.forks import check_device, engine_call
 from late_rerank.types import F32
 
 _BATCH_SIZE = 32

@@ -29,7 +29,7 @@ from late_rerank.encode.pooling import Kind, pool_documents, pools, without_pool
 from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
-from late_rerank.processes import check_device, engine_call, guarded, lost_threads
+from late_rerank.processes.forks import check_device, engine_call, guarded, lost_threads
 from late_rerank.types import F32, TokenVectors
 
 BATCH_QUERIES = 64

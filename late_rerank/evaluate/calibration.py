@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from late_rerank.evaluate.identical import check_relevant, is_own
 from late_rerank.evaluate.runs import retrieve_others
-from late_rerank.relevance import Calibration
+from late_rerank.ranking.relevance import Calibration
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.types import F32, Candidate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from late_rerank.evaluate.calibration import F64, ScoredQuery
-from late_rerank.relevance import Calibration, relevance
+from late_rerank.ranking.relevance import Calibration, relevance
 
 N_BINS = 10
 BARS = tuple(round(0.05 * i, 2) for i in range(1, 20))

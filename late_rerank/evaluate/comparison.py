@@ -14,7 +14,7 @@ from late_rerank.encode import Encoder
 from late_rerank.evaluate.evaluation import Evaluation, Qrels, evaluate, longest_first
 from late_rerank.evaluate.identical import Run, best
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.reranker import BATCH_SIZE, Reranker
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import Candidate, TokenVectors

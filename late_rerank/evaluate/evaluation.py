@@ -13,7 +13,7 @@ from tqdm import tqdm
 from late_rerank.evaluate.identical import Run, check_relevant, without_own
 from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.types import Candidate, Ranking
 
 Qrels = Mapping[str, Mapping[str, int]]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from late_rerank.checks import check_first_stage_weight
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.arguments.checks import check_first_stage_weight
+from late_rerank.ranking.fusion import FirstStageWeight
 
 N_TOP = 10
 """How many of the best are measured."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from late_rerank.encode.single import SingleVectorEncoder
-from late_rerank.fusion import FirstStageWeight, first_stage_scores, fused_order
+from late_rerank.ranking.fusion import FirstStageWeight, first_stage_scores, fused_order
 from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
 
 

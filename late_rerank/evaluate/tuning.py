@@ -17,7 +17,7 @@ from late_rerank.evaluate.evaluation import Qrels, measure
 from late_rerank.evaluate.identical import check_relevant, without_own
 from late_rerank.evaluate.settings import N_TOP, Grid, Setting
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.fusion import F64, falling, first_stage_scores, fused_order
+from late_rerank.ranking.fusion import F64, falling, first_stage_scores, fused_order
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
 from late_rerank.types import F32, Candidate

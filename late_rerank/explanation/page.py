@@ -8,8 +8,8 @@ from html import escape
 
 from late_rerank.explanation.result import Explanation, Span, WordMatch
 from late_rerank.explanation.style import FRAGMENT, PAGE, hover_rules
-from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
-from late_rerank.shown import around, shown
+from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
+from late_rerank.text.shown import around, shown
 
 _STRONG = 0.75
 _CONTEXT = 32

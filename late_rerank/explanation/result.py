@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from late_rerank.explanation.words import Word, words
-from late_rerank.relevance import MATCHED_WEAKLY, MATCHED_WELL
+from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.types import F32, NO_TOKENS_SCORE
 
 Matched = Literal["well", "weakly", "not at all"]

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from late_rerank.words import character_ends, is_unspaced, word_spans
+from late_rerank.text.words import character_ends, is_unspaced, word_spans
 
 
 class Word(NamedTuple):

@@ -12,7 +12,7 @@ from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
 from late_rerank.types import F32, PackedVectors, TokenVectors
 
-__all__ = ["Kernel", "NumpyKernel", "describe_native", "kernel", "score", "token_maxima", "why_not_native"]
+__all__ = ["Kernel", "NumpyKernel", "as_kernel", "describe_native", "kernel", "score", "token_maxima", "why_not_native"]
 
 
 def kernel(name: str = "auto", device: str | None = None) -> Kernel:
@@ -42,6 +42,20 @@ def kernel(name: str = "auto", device: str | None = None) -> Kernel:
     if name in ("auto", "numpy"):
         return NumpyKernel()
     raise ValueError(f"kernel={name!r} is not known; choose 'auto', 'native', 'numpy' or 'torch', or pass a Kernel")
+
+
+def as_kernel(given: str | Kernel, device: str | None = None) -> Kernel:
+    """Find a kernel by its name; a Kernel as it is.
+
+    Raises:
+        ValueError: If no kernel has that name, or it can't run here.
+        TypeError: If it is neither.
+    """
+    if isinstance(given, str):
+        return kernel(given, device)
+    if isinstance(given, Kernel) and not isinstance(given, type):
+        return given
+    raise TypeError(f"kernel must be a name or a Kernel (name, codecs, score, token_maxima), got {type(given).__name__}")
 
 
 def why_not_native() -> str | None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from late_rerank.maxsim.blocks import BlockKernel
-from late_rerank.processes import check_device, lost_threads
+from late_rerank.processes.forks import check_device, lost_threads
 from late_rerank.types import F32, I64
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-from late_rerank.given import finite
+from late_rerank.arguments.given import finite
 from late_rerank.types import RankedDocument, Ranking
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

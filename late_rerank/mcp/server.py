@@ -9,12 +9,12 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 from late_rerank import __version__
-from late_rerank.checks import check_first_stage_weight, check_min_relevance
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.arguments.checks import check_first_stage_weight, check_min_relevance
 from late_rerank.mcp.answers import sendable
 from late_rerank.mcp.model import Model
 from late_rerank.mcp.stdio import StdioServer
 from late_rerank.mcp.tools import RERANK, Tools
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 

@@ -9,14 +9,14 @@ from typing import Annotated
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from late_rerank.fusion import FirstStageWeight
 from late_rerank.mcp.answers import RerankAnswer, SearchAnswer, rerank_answer, search_answer, sendable
 from late_rerank.mcp.model import Model
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.searcher import Searcher
+from late_rerank.text.words import is_blank
 from late_rerank.types import Ranking
-from late_rerank.words import is_blank
 
 MAX_DOCUMENTS = 1000
 MAX_DOCUMENT_CHARS = 200_000

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from late_rerank.arguments.given import as_candidates
 from late_rerank.errors import MissingDependencyError, StoreFormatError
-from late_rerank.given import as_candidates
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
 from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
 from late_rerank.types import Candidate

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from late_rerank.arguments.given import as_candidates
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.single import SingleVectorEncoder
 from late_rerank.errors import StoreFormatError
-from late_rerank.given import as_candidates
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
 from late_rerank.types import Candidate
 

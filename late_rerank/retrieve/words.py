@@ -11,9 +11,9 @@ from threading import Lock
 
 import snowballstemmer
 
-from late_rerank.words import folded, is_unspaced, word_spans
+from late_rerank.text.words import folded, is_unspaced, word_spans
 
-# Of the rules below and of `late_rerank.words`: a saved index of another version is built anew from its texts.
+# Of the rules below and of `late_rerank.text.words`: a saved index of another version is built anew from its texts.
 WORDS_VERSION = 2
 
 # What `word_spans` finds in ASCII, of two characters or more, nine times as fast.

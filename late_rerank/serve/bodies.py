@@ -16,8 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from late_rerank.text.words import is_blank
 from late_rerank.types import RankedDocument
-from late_rerank.words import is_blank
 
 # Of one list in a body, whatever the server's own limit: what is beyond it isn't looked at one by one. And the first mistake in
 # one ends the looking: a body holds millions of them in a few megabytes.

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from late_rerank.serve import json_text
 from late_rerank.serve.bodies import DocumentBody, RerankBody, Shown, TextsBody, text_of
 from late_rerank.serve.limits import Limits
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate, RankedDocument, Ranking
-from late_rerank.words import is_blank
 
 # What clients' libraries call an error of this status.
 _KINDS = {

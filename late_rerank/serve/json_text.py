@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from late_rerank.given import finite_within
+from late_rerank.arguments.given import finite_within
 
 # As deep as pydantic reads: an answer that holds a document must be no deeper than `json.dumps` goes.
 _DEEPEST = 200

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.memory import MemoryStore
-from late_rerank.stores.opening import open_store
+from late_rerank.stores.opening import as_store, open_store
 from late_rerank.stores.tiered import TieredStore
 
 if TYPE_CHECKING:
@@ -23,7 +23,17 @@ _HOMES = {
     "RedisStore": "late_rerank.stores.redis",
 }
 
-__all__ = ["DiskStore", "MemoryStore", "PublishedStore", "RedisStore", "Space", "Store", "TieredStore", "open_store"]
+__all__ = [
+    "DiskStore",
+    "MemoryStore",
+    "PublishedStore",
+    "RedisStore",
+    "Space",
+    "Store",
+    "TieredStore",
+    "as_store",
+    "open_store",
+]
 
 
 def __getattr__(name: str) -> Any:

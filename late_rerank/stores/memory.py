@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from late_rerank.processes import guarded
+from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import copy_columns, layout, one_buffer_each
 from late_rerank.types import I64, Bytes, CodecSpec, Fetched, PackedVectors

@@ -7,6 +7,7 @@ import re
 
 from late_rerank.stores.base import Store
 from late_rerank.stores.folders import folder_at
+from late_rerank.stores.memory import MemoryStore
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -37,12 +38,30 @@ def open_store(where: str | os.PathLike[str]) -> Store:
 
         return RedisStore(str(where))
     if where == _MEMORY:
-        from late_rerank.stores.memory import MemoryStore  # noqa: PLC0415
-
         return MemoryStore()
     from late_rerank.stores.disk import open_folder  # noqa: PLC0415
 
     return open_folder(folder_at(where))
+
+
+def as_store(given: str | os.PathLike[str] | Store | None) -> Store:
+    """Open a store at a place; a Store as it is; None for this process's memory. Close what this opened.
+
+    Raises:
+        TypeError: If it is of none of these kinds.
+        ValueError: If it is a URL of an unknown kind.
+        StoreError: If the store can't be opened.
+    """
+    if given is None:
+        return MemoryStore()
+    if isinstance(given, Store):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return open_store(given)
+    raise TypeError(
+        "store must be None or ':memory:' (this process's memory), a folder, a Redis URL or a Store, "
+        f"got {type(given).__name__}: {given!r:.60}"
+    )
 
 
 def would_be_made(where: str | os.PathLike[str]) -> bool:

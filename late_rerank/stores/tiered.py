@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from late_rerank.errors import StoreError
-from late_rerank.processes import guarded
+from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import space_json
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors

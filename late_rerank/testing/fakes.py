@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from late_rerank.text.words import folded, word_spans
 from late_rerank.types import F32, TokenVectors
-from late_rerank.words import folded, word_spans
 
 
 class FakeEncoder:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from late_rerank.evaluate import retrieve_run
 from late_rerank.evaluate.evaluation import longest_first
-from late_rerank.fusion import fused
+from late_rerank.ranking.fusion import fused
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.train.examples import Example

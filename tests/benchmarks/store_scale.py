@@ -22,11 +22,11 @@ import numpy as np
 from late_rerank import Reranker
 from late_rerank.codecs import codec
 from late_rerank.evaluate.bench.provenance import commit, platform_name
-from late_rerank.index import key_of
 from late_rerank.stores import DiskStore
 from late_rerank.stores.disk import rebuild
 from late_rerank.stores.record import size_of
 from late_rerank.types import TokenVectors
+from late_rerank.vectors.indexing import key_of
 
 SIZES = (20_000, 50_000, 100_000, 200_000)
 N_TOKENS = 180

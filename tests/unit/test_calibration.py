@@ -7,7 +7,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.cli import main
 from late_rerank.evaluate.calibration import ScoredQuery, best_candidates, fit_calibration, label_queries, score_queries
 from late_rerank.evaluate.calibration_measures import area_under_curve, measure_calibration, reliability
-from late_rerank.relevance import Calibration
+from late_rerank.ranking.relevance import Calibration
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -156,7 +156,7 @@ class TestCommand:
     @pytest.fixture
     def beir(self, tmp_path, monkeypatch):
         """A folder in which the relevant document holds all of a query's words and others some, and a model without weights."""
-        monkeypatch.setattr("late_rerank.reranker.resolve_encoder", lambda *_: FakeEncoder())
+        monkeypatch.setattr("late_rerank.reranker.as_encoder", lambda *_: FakeEncoder())
         folder = tmp_path / "beir"
         (folder / "qrels").mkdir(parents=True)
         documents = [f"alpha{i} beta{i} gamma{i} and more" for i in range(60)] + [f"alpha{i} beta{i} only" for i in range(60)]

@@ -13,10 +13,10 @@ from late_rerank import Reranker, explain
 from late_rerank.codecs import Float32Codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.explanation.words import words
-from late_rerank.shown import around, shown
 from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.text.shown import around, shown
+from late_rerank.text.words import character_ends, is_blank
 from late_rerank.types import NO_TOKENS_SCORE
-from late_rerank.words import character_ends, is_blank
 
 RERANKER = Reranker(FakeEncoder(), codec=Float32Codec())
 

@@ -8,13 +8,14 @@ from threading import Event, Lock
 import pytest
 from forking import in_a_child, needs_fork
 
-from late_rerank import Reranker, processes
+from late_rerank import Reranker
 from late_rerank.errors import ForkError, LateRerankError
-from late_rerank.processes import check_device, engine_call, guarded
+from late_rerank.processes import forks as processes
+from late_rerank.processes.forks import check_device, engine_call, guarded
+from late_rerank.processes.threads import CallThreads
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.stores import DiskStore, MemoryStore, TieredStore
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.threads import CallThreads
 
 pytestmark = needs_fork
 TEXTS = [f"word{i} common" for i in range(20)]

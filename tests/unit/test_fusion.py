@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from late_rerank import Candidate, Reranker, Searcher
-from late_rerank.fusion import AUTO_MOST, auto_weight, fused, fused_order, standardised
+from late_rerank.ranking.fusion import AUTO_MOST, auto_weight, fused, fused_order, standardised
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from late_rerank import Candidate, Reranker, pack_context
-from late_rerank.given import finite
+from late_rerank.arguments.given import finite
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from late_rerank import Reranker
-from late_rerank.encode import TextEncoder, devices
+from late_rerank.encode import TextEncoder, as_encoder, devices
 from late_rerank.encode.devices import checked_device
 from late_rerank.encode.loading import local_folder
 from late_rerank.encode.single import SingleVectorEncoder
 from late_rerank.errors import ModelError
-from late_rerank.parts import resolve_encoder
 from late_rerank.testing.fakes import FakeEncoder
 
 
@@ -23,7 +22,7 @@ class TestModels:
         assert local_folder(name) == tmp_path / "model"
 
     @pytest.mark.parametrize(
-        "make", [Reranker, TextEncoder, SingleVectorEncoder, lambda model: resolve_encoder(model, "auto", None)]
+        "make", [Reranker, TextEncoder, SingleVectorEncoder, lambda model: as_encoder(model, "auto", None)]
     )
     def test_a_path_is_taken_as_a_folder(self, make, tmp_path):
         with pytest.raises(ModelError, match="no-such' is no folder that exists"):

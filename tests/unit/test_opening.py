@@ -32,7 +32,7 @@ class Closing(MemoryStore):
 def opened(monkeypatch):
     """What `Reranker(store=a place)` opened, whatever the place."""
     store, places = Closing(), []
-    monkeypatch.setattr("late_rerank.parts.open_store", lambda where: places.append(where) or store)
+    monkeypatch.setattr("late_rerank.stores.opening.open_store", lambda where: places.append(where) or store)
     store.places = places
     return store
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from late_rerank import Reranker, Searcher
 from late_rerank.errors import IncompatibleError
-from late_rerank.relevance import FITTED, Calibration, relevance
+from late_rerank.ranking.relevance import FITTED, Calibration, relevance
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from late_rerank.context.sentences import CUT_MARK, cut_to, sentences
-from late_rerank.words import character_ends
+from late_rerank.text.words import character_ends
 
 
 @given(

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from late_rerank import Reranker
 from late_rerank.errors import StoreError
-from late_rerank.processes import engine_call
-from late_rerank.sharing import SHARED_BATCH
+from late_rerank.processes.forks import engine_call
 from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.turns import Call, Miss, Pace, in_time
+from late_rerank.vectors.sharing import SHARED_BATCH
+from late_rerank.vectors.turns import Call, Miss, Pace, in_time
 
 TEXTS = [f"word{i} common" for i in range(60)]
 
@@ -338,7 +338,7 @@ class TestDeadline:
 import time
 from threading import Event
 from late_rerank import Reranker
-from late_rerank.processes import engine_call
+from late_rerank.processes.forks import engine_call
 from late_rerank.testing.fakes import FakeEncoder
 begun = Event()
 class Slow(FakeEncoder):

@@ -16,7 +16,7 @@ import late_rerank.cli
 from late_rerank.cli import main, rerank
 from late_rerank.cli.results import print_json
 from late_rerank.cli.terminal import ShownStream, shown_console, shown_streams
-from late_rerank.shown import escaped_json, one_line, shown
+from late_rerank.text.shown import escaped_json, one_line, shown
 
 ESCAPES = "\x1b]0;pwned\x07\x1b[2J\x1b[31m \x9b2J \x08\x7f\x00\r over \u202eevil\u202c \u2066x\u2069 \ud800"
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -12,8 +12,8 @@ from threading import Event
 import pytest
 
 from late_rerank import Reranker
+from late_rerank.processes.threads import CallThreads
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.threads import CallThreads
 
 
 class HeldEncoder(FakeEncoder):

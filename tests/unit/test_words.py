@@ -10,7 +10,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from late_rerank.words import character_ends, folded, is_blank, is_unspaced, word_spans
+from late_rerank.text.words import character_ends, folded, is_blank, is_unspaced, word_spans
 
 SAMPLES = {
     "hindi": ("दिल्ली में लाल क़िला है।", ["दिल्ली", "में", "लाल", "क़िला", "है"]),

@@ -16,7 +16,7 @@ from late_rerank import Reranker
 from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.stores import Store
 from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, reranker_from
 

@@ -39,7 +39,7 @@ def loads(monkeypatch):
         found.append(model)
         return FakeEncoder()
 
-    monkeypatch.setattr("late_rerank.reranker.resolve_encoder", load)
+    monkeypatch.setattr("late_rerank.reranker.as_encoder", load)
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from late_rerank.encode.backends.backbone import HiddenStates, Run, example
 from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported import ov
-from late_rerank.processes import keep_in_children
+from late_rerank.processes.forks import keep_in_children
 from late_rerank.types import F32
 
 VERSION = ov.__version__.split("-")[0]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from threadpoolctl import ThreadpoolController
 
-from late_rerank.processes import lost_threads
+from late_rerank.processes.forks import lost_threads
 
 
 @contextmanager

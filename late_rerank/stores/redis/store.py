@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 from late_rerank.errors import MissingDependencyError, StoreFormatError
-from late_rerank.processes import guarded
+from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import parse_space, space_json
 from late_rerank.stores.redis.address import checked_url, shown_url

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Literal
 
 from late_rerank.errors import StoreConnectionError
-from late_rerank.processes import guarded
+from late_rerank.processes.forks import guarded
 from late_rerank.warn import warn_caller
 
 OnError = Literal["miss", "raise"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, deserialize_callable
-from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
+from haystack_integrations.components.rankers.late_rerank.vectors.documents import checked, chosen_document, unique
 from haystack_integrations.components.rankers.late_rerank.written import (
     check_expressible,
     counter_written_down,
@@ -23,7 +23,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
-from late_rerank.fusion import FirstStageWeight
+from late_rerank.ranking.fusion import FirstStageWeight
 from late_rerank.stores import Store
 from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from threading import Condition, RLock, Thread, current_thread
 
-from late_rerank.documents import KeyedDocuments
-from late_rerank.processes import StoppedError, background_work, guarded, stoppable, watch
-from late_rerank.turns import BATCH_CHARS, SHARED_BATCH, Call, Miss, Pace, Unit, first_left, in_time, in_turn
+from late_rerank.processes.forks import StoppedError, background_work, guarded, stoppable, watch
+from late_rerank.vectors.documents import KeyedDocuments
+from late_rerank.vectors.turns import BATCH_CHARS, SHARED_BATCH, Call, Miss, Pace, Unit, first_left, in_time, in_turn
 
 __all__ = ["BATCH_CHARS", "SHARED_BATCH", "SharedEncoding"]
 

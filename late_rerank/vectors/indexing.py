@@ -11,13 +11,13 @@ from itertools import islice
 import numpy as np
 from tqdm import tqdm
 
+from late_rerank.arguments.given import as_candidates
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import IncompatibleError
-from late_rerank.given import as_candidates
 from late_rerank.stores import Space
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate, PackedVectors, TokenVectors
-from late_rerank.words import is_blank
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from late_rerank.documents import KeyedDocuments
+from late_rerank.vectors.documents import KeyedDocuments
 
 # Documents a batch where more than one call waits, or one that won't wait for long. A processor encodes as fast in small ones.
 SHARED_BATCH = 16

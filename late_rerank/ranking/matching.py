@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from late_rerank import codecs, maxsim
-from late_rerank.documents import KeyedDocuments
 from late_rerank.encode import Encoder
-from late_rerank.misses import MissEncoder
-from late_rerank.places import Span, runs, tokens_of
-from late_rerank.pool import CandidatePool
+from late_rerank.encode.places import Span, runs, tokens_of
+from late_rerank.ranking.pool import CandidatePool
 from late_rerank.stores import Space
 from late_rerank.timing import Timer
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Fetched, PackedVectors, TokenVectors
+from late_rerank.vectors.documents import KeyedDocuments
+from late_rerank.vectors.encoding import MissEncoder
 
 
 class Matcher:

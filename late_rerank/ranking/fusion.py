@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.given import finite
+from late_rerank.arguments.given import finite
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE
 
 F64 = NDArray[np.float64]

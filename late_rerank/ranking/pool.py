@@ -10,11 +10,9 @@ from typing import cast
 import numpy as np
 
 from late_rerank import codecs, maxsim
-from late_rerank.documents import KeyedDocuments
-from late_rerank.fusion import FirstStageWeight, falling, first_stage_scores, fused_order
-from late_rerank.given import as_candidate, as_many
-from late_rerank.index import keys_of
-from late_rerank.relevance import Calibration, relevance
+from late_rerank.arguments.given import as_candidate, as_many
+from late_rerank.ranking.fusion import FirstStageWeight, falling, first_stage_scores, fused_order
+from late_rerank.ranking.relevance import Calibration, relevance
 from late_rerank.types import (
     F32,
     I64,
@@ -25,6 +23,8 @@ from late_rerank.types import (
     Ranking,
     TokenVectors,
 )
+from late_rerank.vectors.documents import KeyedDocuments
+from late_rerank.vectors.indexing import keys_of
 
 # Two float32 sums of the same products in another order differ by less, a query token.
 ROUNDING = 1e-6

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 
 from late_rerank.codecs import Codec
-from late_rerank.documents import KeyedDocuments
 from late_rerank.encode import Encoder
 from late_rerank.errors import StoreError
-from late_rerank.index import encode_and_pack
-from late_rerank.processes import guarded
-from late_rerank.sharing import SharedEncoding
+from late_rerank.processes.forks import guarded
 from late_rerank.stores import Space
 from late_rerank.timing import Timer
+from late_rerank.vectors.documents import KeyedDocuments
+from late_rerank.vectors.indexing import encode_and_pack
+from late_rerank.vectors.sharing import SharedEncoding
 from late_rerank.warn import warn_caller
 
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
-from late_rerank.words import is_blank
 
 Given = TypeVar("Given")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from late_rerank.words import character_ends
+from late_rerank.text.words import character_ends
 
 _LONG_CHARACTER = 32  # code points, to see where those that `around` cuts between begin
 

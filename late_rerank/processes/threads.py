@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, ParamSpec, TypeVar
 
-from late_rerank.processes import background_work, guarded, watch
+from late_rerank.processes.forks import background_work, guarded, watch
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
