@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+
+FirstStageWeight = float | Literal["auto"]
+"""How much a first stage's own scores count for the order: 0 for not at all, 1 for as much as MaxSim."""
 
 NO_TOKENS_SCORE = -1e9
 """The score of a document without tokens. Source: sentence-transformers 6.2, `maxsim`."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.arguments.given import finite
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE
+from late_rerank.types import FirstStageWeight as FirstStageWeight
 
 F64 = NDArray[np.float64]
 _Scores = TypeVar("_Scores", F32, F64)
-FirstStageWeight = float | Literal["auto"]
 
 # The rule of "auto"; chosen on development queries, then measured on others (README.md beside this file).
 AUTO_PER_SKEWNESS = 0.1
