@@ -12,7 +12,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, deserialize_callable
-from haystack_integrations.components.rankers.late_rerank.vectors.documents import checked, chosen_document, unique
+from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
 from haystack_integrations.components.rankers.late_rerank.written import (
     check_expressible,
     counter_written_down,
