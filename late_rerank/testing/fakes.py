@@ -1,46 +1,75 @@
-"""Stand-ins without a model, for tests and benchmarks. Needs neither pytest nor torch."""
+"""Stand-ins without a model, and a gate to hold them at. For tests and benchmarks; needs neither pytest nor torch."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from late_rerank.text.words import folded, word_spans
 from late_rerank.types import F32, TokenVectors
 
+Hook: TypeAlias = Callable[[Sequence[str]], object]
+T = TypeVar("T")
+
 
 class FakeEncoder:
-    """Deterministic token vectors from words: equal words, however written, have equal vectors; others are nearly orthogonal.
+    """Makes token vectors from words, always the same. Equal words have equal vectors, other words nearly orthogonal ones.
+
+    Words are equal if they differ only in case or in how they are written in Unicode.
 
     Args:
         dim: Components of one token vector.
-        max_words: Cap on a text's words; longer texts are cut and say so in `truncated`.
+        max_words: Cap on a text's words. A longer text is cut, and `truncated` says so.
+        before_query: Called with the texts of each `encode_query`, in its thread, before they are encoded. A test counts or
+            raises in it, or gives a `Gate`, at which the thread waits.
+        before_document: The same for `encode_document`.
 
     Attributes:
-        n_queries, n_documents: How many texts of each kind were encoded: tests assert on them.
+        n_queries: Number of queries encoded so far.
+        n_documents: Number of documents encoded so far.
     """
 
-    def __init__(self, dim: int = 64, max_words: int | None = None) -> None:
+    def __init__(
+        self,
+        dim: int = 64,
+        max_words: int | None = None,
+        *,
+        before_query: Hook | None = None,
+        before_document: Hook | None = None,
+    ) -> None:
         self.dim = dim
         self.max_words = max_words
         self.fingerprint = f"fake-{dim}-{max_words}"
         self.n_queries = 0
         self.n_documents = 0
+        self._before_query = before_query
+        self._before_document = before_document
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
-        """One vector a word."""
+        """Give one vector for each word."""
+        if self._before_query is not None:
+            self._before_query(texts)
         self.n_queries += len(texts)
         return self._encode(texts)
 
     def encode_document(self, texts: Sequence[str]) -> TokenVectors:
-        """One vector a word."""
+        """Give one vector for each word."""
+        if self._before_document is not None:
+            self._before_document(texts)
         self.n_documents += len(texts)
         return self._encode(texts)
 
     def tokens(self, text: str, kind: str) -> list[tuple[str, int, int]]:
-        """The words with their places in the text, row for row with the vectors; queries and documents alike."""
+        """Give each word with its place in the text, row for row with the vectors; queries and documents alike.
+
+        Raises:
+            ValueError: If `kind` is neither "query" nor "document".
+        """
         if kind not in ("query", "document"):
             raise ValueError(f'kind must be "query" or "document", got {kind!r}')
         return [(text[start:end].lower(), start, end) for start, end in word_spans(text)[: self.max_words]]
@@ -58,3 +87,78 @@ class FakeEncoder:
             vector = np.random.default_rng(seed).standard_normal(self.dim)
             vectors[i] = vector / np.linalg.norm(vector)
         return vectors
+
+
+class Gate:
+    """A place at which threads wait until it is opened. A test acts meanwhile, and no clock decides what it sees.
+
+    A gate is a function that takes anything: a hook of `FakeEncoder`, or a line of any function that a test replaces.
+
+        gate = Gate()
+        reranker = Reranker(FakeEncoder(before_query=gate))
+        ranking = await gate.opened_during(reranker.arerank("cats", texts))  # fails if the call blocks the event loop
+
+    Args:
+        timeout_s: The longest wait at the gate, and for somebody to come to it.
+
+    Attributes:
+        threads: Names of the threads that came to the gate, in the order of their arrival.
+    """
+
+    def __init__(self, timeout_s: float = 60.0) -> None:
+        self.timeout_s = timeout_s
+        self.threads: list[str] = []
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        """Wait until the gate is open.
+
+        Raises:
+            TimeoutError: If nobody opens it in time.
+        """
+        self.threads.append(threading.current_thread().name)
+        self._reached.set()
+        if not self._opened.wait(self.timeout_s):
+            raise TimeoutError(
+                f"nobody opened the gate within {self.timeout_s:g} s: the thread that would open it is blocked, "
+                f"perhaps by this call, which waits in {self.threads[-1]!r}"
+            )
+
+    def wait_until_reached(self) -> None:
+        """Wait until the first thread has come to the gate.
+
+        Raises:
+            TimeoutError: If no thread comes in time.
+        """
+        if not self._reached.wait(self.timeout_s):
+            raise TimeoutError(f"no thread came to the gate within {self.timeout_s:g} s: is it called where work is done?")
+
+    def open(self) -> None:
+        """Let everybody through, from now on."""
+        self._opened.set()
+
+    async def reached(self, work: asyncio.Future[T]) -> None:
+        """Wait until the work, a task or future, has come to the gate in another thread.
+
+        Raises:
+            RuntimeError: If the work ends without it. If the work fails, its own exception is raised.
+        """
+        while not self._reached.is_set():
+            if work.done():
+                raise RuntimeError(f"the work gave {work.result()!r} without coming to the gate: is it called there?")
+            await asyncio.sleep(0.001)
+
+    async def opened_during(self, work: Awaitable[T]) -> T:
+        """Await work that comes to the gate in another thread; open the gate from the event loop.
+
+        Work that comes to the gate in the event loop's own thread blocks the loop, which then can't open the gate: the
+        work fails with the gate's TimeoutError.
+
+        Raises:
+            RuntimeError: If the work ends without coming to the gate.
+        """
+        task = asyncio.ensure_future(work)
+        await self.reached(task)
+        self.open()
+        return await task
