@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.encode.arguments import check_pooling
 from late_rerank.encode.backends.names import check_backend
-from late_rerank.encode.base import Encoder
+from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, TellsTokens
+from late_rerank.encode.describe import Description, described, unpooled
 
 if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
 
-__all__ = ["Encoder", "TextEncoder", "as_device", "as_encoder"]
+__all__ = [
+    "CanUnpool",
+    "DescribesItself",
+    "Description",
+    "Encoder",
+    "TellsTokens",
+    "TextEncoder",
+    "as_device",
+    "as_encoder",
+    "described",
+    "unpooled",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,21 +1,25 @@
-"""What an encoder is. Users may bring their own."""
+"""The Encoder protocol, and the optional protocols beside it. Users may bring encoders of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from late_rerank.types import TokenVectors
+
+Kind = Literal["query", "document"]
+"""Which of the two a text is encoded as."""
+
+Token = tuple[str, int, int]
+"""The token as the vocabulary names it; its start and its end in the text, in code points."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
     """Turns texts into token vectors. Its law is `late_rerank.testing.EncoderTests`.
 
-    Optional, for explanations: `tokens(text, kind)`, kind "query" or "document", gives a list of (token, start, end), row for
-    row with the text's vectors. Offsets are code points of `text`; a token that isn't in it (a marker, a prefix, mask
-    expansion) has start == end. Where an encoder pools its tokens, `tokens` raises IncompatibleError, and `unpooled()`, if
-    there is one, gives an encoder that doesn't.
+    An encoder may implement more: `TellsTokens`, `CanUnpool` and `DescribesItself`. The package asks for these with
+    `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance` ignores `__getattr__`.
 
     Attributes:
         dim: Components of one token vector.
@@ -27,7 +31,65 @@ class Encoder(Protocol):
     fingerprint: str
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
-        """Encode queries, in the order given. `truncated` says which were longer than the model takes."""
+        """Encode queries, in the order given. `truncated` marks the queries that were longer than the model takes."""
 
     def encode_document(self, texts: Sequence[str]) -> TokenVectors:
         """Encode documents, in the order given. A text's vectors don't depend on its neighbours."""
+
+
+@runtime_checkable
+class TellsTokens(Protocol):
+    """An encoder that tells where its token vectors stand in the text. Explanations and shortened passages need it."""
+
+    def tokens(self, text: str, kind: Kind) -> Sequence[Token]:
+        """Name the tokens of one text, row for row with its vectors.
+
+        Args:
+            text: As `encode_query` or `encode_document` takes it.
+            kind: Which of the two.
+
+        Returns:
+            (token, start, end), in the order of the rows; offsets in code points of `text`. A token that isn't in the text
+            (a marker, a prompt's token, mask expansion) has start == end.
+
+        Raises:
+            IncompatibleError: If the encoder pools tokens of that kind: its vectors then have no places.
+            ValueError: If `kind` is neither "query" nor "document".
+        """
+
+
+@runtime_checkable
+class CanUnpool(Protocol):
+    """An encoder that may pool its tokens, and gives itself without pooling. Explanations of pooling encoders need it."""
+
+    def unpooled(self) -> Encoder:
+        """Give the same encoder before pooling, one vector a token; itself where it pools nothing."""
+
+
+class Named(Protocol):
+    """Anything with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name, as shown to people."""
+
+
+@runtime_checkable
+class DescribesItself(Protocol):
+    """An encoder that says what it is, for statistics and messages. `describe.described` fills in what an encoder lacks."""
+
+    @property
+    def name(self) -> str:
+        """The model, as the user named it."""
+
+    @property
+    def backend(self) -> Named:
+        """What runs the model: its name is "torch", "openvino", "onnx" or the encoder's own."""
+
+    @property
+    def pooling(self) -> int:
+        """Token vectors of a document that become one; 1 if none are merged."""
+
+    @property
+    def query_tokens(self) -> int | None:
+        """The most tokens of a query that count, markers included; None if there is no limit."""

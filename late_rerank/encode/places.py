@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import numpy as np
 
-from late_rerank.encode import Encoder
+from late_rerank.encode.base import Encoder, Kind, TellsTokens, Token
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import I64
 
@@ -18,29 +17,42 @@ _NEEDED = "tokens(text, kind), which gives (token, start, end) row for row with 
 
 
 def check_places(encoder: Encoder, what: str) -> None:
-    """See to it that an encoder can tell its tokens' places.
+    """Refuse an encoder that can't tell where its tokens stand.
 
     Args:
         encoder: Any.
-        what: Which can't be done without, for the error.
+        what: The participle that needs the places, for the error: "explained".
 
     Raises:
-        IncompatibleError: It has no `tokens`.
+        IncompatibleError: If it is no TellsTokens.
     """
-    if not hasattr(encoder, "tokens"):
+    if not isinstance(encoder, TellsTokens):
         raise IncompatibleError(
             f"the encoder {type(encoder).__name__} can't be {what}: it has no method {_NEEDED}. Add it "
             "(late_rerank.testing.EncoderTests is its law), or use an encoder that has it, TextEncoder for one"
         )
 
 
-def tokens_of(encoder: Any, text: str, kind: Literal["query", "document"], n_vectors: int) -> list[tuple[str, int, int]]:
-    """An encoder's tokens of a text, of which it has so many vectors.
+def tokens_of(encoder: Encoder, text: str, kind: Kind, n_vectors: int) -> Sequence[Token]:
+    """Ask an encoder for the tokens of a text, and compare their number with the text's vectors.
+
+    Args:
+        encoder: A TellsTokens.
+        text: As it was encoded.
+        kind: As which it was encoded.
+        n_vectors: How many vectors the text has. With 0 the encoder isn't asked.
+
+    Returns:
+        One token a vector, in the vectors' order.
 
     Raises:
-        IncompatibleError: It names more of them, or fewer; or it pools them.
+        IncompatibleError: If the encoder names more tokens or fewer, pools them, or is no TellsTokens.
     """
-    tokens: list[tuple[str, int, int]] = encoder.tokens(text, kind) if n_vectors else []
+    if n_vectors == 0:
+        return []
+    if not isinstance(encoder, TellsTokens):
+        raise IncompatibleError(f"the encoder {type(encoder).__name__} has no method {_NEEDED}")
+    tokens = encoder.tokens(text, kind)
     if len(tokens) != n_vectors:
         raise IncompatibleError(
             f"{type(encoder).__name__}.tokens names {len(tokens)} tokens of a {kind} that has {n_vectors} vectors; "
@@ -49,21 +61,22 @@ def tokens_of(encoder: Any, text: str, kind: Literal["query", "document"], n_vec
     return tokens
 
 
-def runs(tokens: Sequence[tuple[str, int, int]], spans: Sequence[Span]) -> tuple[I64, I64]:
-    """Which of a text's tokens make each of its spans.
+def runs(tokens: Sequence[Token], spans: Sequence[Span]) -> tuple[I64, I64]:
+    """Find the tokens of each span of a text.
 
     Args:
-        tokens: As `tokens_of` gives them. What isn't in the text (markers, expansion) has start == end and is in no span.
-        spans: In their order in the text, without overlap. A token belongs to the span that it starts in.
+        tokens: As `tokens_of` gives them. A token outside the text (marker, mask expansion) has start == end and is in no span.
+        spans: In their order in the text, without overlap. A token belongs to the span in which it starts.
 
     Returns:
-        The first token of each span and how many there are, (n_spans,) int64 each; none (beyond where the text was cut) is 0.
+        The row of each span's first token, and the number of its tokens; (n_spans,) int64 each. Both are 0 for a span without
+        tokens, such as one behind the place where the text was cut.
     """
     rows = np.array([i for i, (_, start, end) in enumerate(tokens) if end > start], dtype=np.int64)
     places = np.array([tokens[i][1] for i in rows], dtype=np.int64)
     bounds = np.array(spans, dtype=np.int64).reshape(-1, 2)
     first, last = np.searchsorted(places, bounds[:, 0]), np.searchsorted(places, bounds[:, 1])
     lengths = last - first
-    # In a row: what isn't in the text stands before or after all that is.
+    # A span's tokens are consecutive rows: tokens outside the text stand before or after all tokens inside.
     starts = np.where(lengths > 0, np.append(rows, 0)[first], 0)
     return starts, lengths

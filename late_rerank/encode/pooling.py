@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Literal
+from typing import Any
 
 from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, HierarchicalTokenPooling
 
+from late_rerank.encode.base import Kind
 from late_rerank.errors import IncompatibleError
-
-Kind = Literal["query", "document"]
 
 
 def pools(model: Any, kind: Kind | None = None) -> bool:

@@ -18,6 +18,7 @@ from late_rerank.encode.arguments import check_max_tokens, check_pooling
 from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_TRIED, Backend, accelerate
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.backends.threads import alone_after_a_fork, one_thread
+from late_rerank.encode.base import Kind, Token
 from late_rerank.encode.batches import in_batches
 from late_rerank.encode.builtin import BUILT_IN, MINILM
 from late_rerank.encode.checkpoint import Checkpoint
@@ -25,8 +26,8 @@ from late_rerank.encode.devices import checked_device
 from late_rerank.encode.files import loading
 from late_rerank.encode.fingerprint import fingerprint
 from late_rerank.encode.loading import check_encodes, document_prompt, load_builtin, load_checkpoint, local_folder
-from late_rerank.encode.pooling import Kind, pool_documents, pools, without_pooling
-from late_rerank.encode.tokens import PASSAGE, PROBE, Token, laid_out, own_tokenizer, special_tokens, without_surrogates
+from late_rerank.encode.pooling import pool_documents, pools, without_pooling
+from late_rerank.encode.tokens import PASSAGE, PROBE, laid_out, own_tokenizer, special_tokens, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 from late_rerank.errors import IncompatibleError, ModelError
 from late_rerank.processes.forks import check_device, engine_call, guarded, lost_threads

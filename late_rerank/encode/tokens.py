@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from late_rerank.encode.base import Token
 from late_rerank.errors import IncompatibleError, ModelError
 
 PROBE = "A probe, with punctuation: it's 1 or 2?"
@@ -19,9 +20,6 @@ PASSAGE = (
     "(p < 0.05), though headaches, nausea & dizziness were reported. Sur le pont d'Avignon... Straße, façade, naïve. What does "
     "the tenant owe under section 12(b), if the lease ends early? See https://example.org/terms?id=42. Cats don't care."
 )
-
-Token = tuple[str, int, int]
-"""As the vocabulary names it, and where it starts and ends in the text, in code points."""
 
 
 def own_tokenizer(tokenizer: Any) -> Tokenizer:

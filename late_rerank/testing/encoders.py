@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
-from late_rerank.encode import Encoder
+from late_rerank.encode import CanUnpool, DescribesItself, Encoder, TellsTokens, described, unpooled
+from late_rerank.encode.base import Kind, Token
+from late_rerank.errors import IncompatibleError
 
 TEXTS = [
     "Late interaction keeps one vector per token.",
@@ -78,41 +79,79 @@ class EncoderTests:
         np.testing.assert_allclose(vectors.rows(1), encoder.encode_document([TEXTS[0]]).values, atol=self.tolerance)
 
     def test_tokens_are_as_many_as_vectors(self, encoder: Encoder) -> None:
-        for text, kind, tokens in _named(encoder, TEXTS):
-            encode = encoder.encode_query if kind == "query" else encoder.encode_document
+        plain = unpooled(encoder)
+        for text, kind, tokens in _named(plain, TEXTS):
+            encode = plain.encode_query if kind == "query" else plain.encode_document
             assert len(tokens) == len(encode([text]).values), (text[:40], kind)
 
     def test_tokens_have_their_places_in_the_text_in_order(self, encoder: Encoder) -> None:
-        for text, kind, tokens in _named(encoder, ["", *TEXTS]):
+        for text, kind, tokens in _named(unpooled(encoder), ["", *TEXTS]):
             starts, ends = [start for _, start, _ in tokens], [end for _, _, end in tokens]
             assert all(0 <= start <= end <= len(text) for start, end in zip(starts, ends, strict=True)), (text[:40], kind)
             assert starts == sorted(starts), (text[:40], kind)
             assert ends == sorted(ends), (text[:40], kind)
 
     def test_a_token_is_spelt_as_the_text_at_its_place(self, encoder: Encoder) -> None:
-        for text, kind, tokens in _named(encoder, PLAIN_TEXTS):
+        for text, kind, tokens in _named(unpooled(encoder), PLAIN_TEXTS):
             placed = [(_letters(token), _letters(text[start:end])) for token, start, end in tokens if start != end]
             assert placed, (text, kind)
             assert [token for token, _ in placed] == [place for _, place in placed], (text, kind)
 
     def test_queries_and_documents_are_the_only_kinds_of_tokens(self, encoder: Encoder) -> None:
         with pytest.raises(ValueError, match="passage"):
-            _tokens_of(encoder)("text", "passage")
+            _telling(unpooled(encoder)).tokens("text", "passage")  # type: ignore[arg-type]
+
+    def test_vectors_before_pooling_are_another_fingerprints_where_they_differ(self, encoder: Encoder) -> None:
+        plain = _plain(encoder)
+        assert isinstance(plain, Encoder)
+        assert plain.dim == encoder.dim
+        given, own = encoder.encode_document(TEXTS), plain.encode_document(TEXTS)
+        if plain.fingerprint == encoder.fingerprint:
+            np.testing.assert_allclose(own.values, given.values, atol=self.tolerance)
+        else:
+            assert len(own.values) > len(given.values)
+
+    def test_pooled_vectors_have_no_tokens(self, encoder: Encoder) -> None:
+        if _plain(encoder).fingerprint == encoder.fingerprint:
+            pytest.skip("the encoder pools nothing")
+        with pytest.raises(IncompatibleError, match="pool"):
+            _telling(encoder).tokens(TEXTS[0], "document")
+
+    def test_it_describes_itself(self, encoder: Encoder) -> None:
+        if not isinstance(encoder, DescribesItself):
+            pytest.skip("the encoder is no DescribesItself: it lacks name, backend, pooling or query_tokens")
+        about = described(encoder)
+        assert about.name.strip() == about.name != ""
+        assert about.backend.name.strip() == about.backend.name != ""
+        assert isinstance(about.pooling, int)
+        assert about.pooling >= 1
+
+    def test_no_query_has_more_vectors_than_it_says(self, encoder: Encoder) -> None:
+        most = described(encoder).query_tokens
+        if most is None:
+            pytest.skip("the encoder states no query_tokens, the most tokens of a query that count")
+        assert encoder.encode_query(TEXTS).lengths.max() <= most
 
 
-def _named(encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[str, str, list[tuple[str, int, int]]]]:
-    """Each text, as a query and as a document, with its tokens. A blank query is none."""
-    tokens = _tokens_of(encoder)
+def _named(encoder: Encoder, texts: Sequence[str]) -> Iterator[tuple[str, Kind, Sequence[Token]]]:
+    """Give each text, as a query and as a document, with its tokens. A blank query is left out."""
+    telling = _telling(encoder)
+    kinds: tuple[Kind, ...] = ("query", "document")
     for text in texts:
-        for kind in ("query", "document") if text else ("document",):
-            yield text, kind, tokens(text, kind)
+        for kind in kinds if text else kinds[1:]:
+            yield text, kind, telling.tokens(text, kind)
 
 
-def _tokens_of(encoder: Encoder) -> Any:
-    tokens = getattr(encoder, "tokens", None)
-    if tokens is None:
-        pytest.skip("the encoder has no tokens(text, kind), which explanations need")
-    return tokens
+def _telling(encoder: Encoder) -> TellsTokens:
+    if not isinstance(encoder, TellsTokens):
+        pytest.skip("the encoder is no TellsTokens: it has no tokens(text, kind), which explanations need")
+    return encoder
+
+
+def _plain(encoder: Encoder) -> Encoder:
+    if not isinstance(encoder, CanUnpool):
+        pytest.skip("the encoder is no CanUnpool: it has no unpooled()")
+    return encoder.unpooled()
 
 
 def _letters(text: str) -> str:

@@ -1,0 +1,54 @@
+"""An encoder -> its description, and itself before pooling, whatever optional protocols it implements. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, Named
+
+
+@dataclass(frozen=True)
+class OwnBackend:
+    """The backend of an encoder that names none."""
+
+    name: str = "the encoder's own"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an encoder says of itself. Itself a DescribesItself, so a wrapping encoder can pass these attributes on.
+
+    Attributes:
+        name: The model, as the user named it; the encoder's class if it has no name.
+        backend: What runs the model; only its `name` is sure to be there.
+        pooling: Token vectors of a document that become one; 1 if none are merged.
+        query_tokens: The most tokens of a query that count, markers included; None if unknown or unlimited.
+    """
+
+    name: str
+    backend: Named
+    pooling: int = 1
+    query_tokens: int | None = None
+
+
+def described(encoder: Encoder) -> Description:
+    """Describe an encoder, with defaults for the attributes that it lacks.
+
+    Args:
+        encoder: Any. Each attribute of `DescribesItself` counts by itself: an encoder with a name alone is shown by it.
+    """
+    if isinstance(encoder, DescribesItself):
+        return Description(str(encoder.name), encoder.backend, encoder.pooling, encoder.query_tokens)
+    backend: Any = getattr(encoder, "backend", None)
+    return Description(
+        str(getattr(encoder, "name", type(encoder).__name__)),
+        backend if hasattr(backend, "name") else OwnBackend(),
+        getattr(encoder, "pooling", 1),
+        getattr(encoder, "query_tokens", None),
+    )
+
+
+def unpooled(encoder: Encoder) -> Encoder:
+    """Give an encoder before its pooling, one vector a token; itself where it pools nothing or can't tell."""
+    return encoder.unpooled() if isinstance(encoder, CanUnpool) else encoder
