@@ -8,40 +8,27 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-
 from late_rerank import codecs, maxsim
-from late_rerank.arguments.checks import (
-    as_list,
-    check_deadline,
-    check_first_stage_weight,
-    check_max_tokens,
-    check_min_relevance,
-    check_queries,
-    check_top_k,
-)
+from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
 from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.processes.forks import background_work, guarded
 from late_rerank.processes.threads import CallThreads, in_thread
-from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.ranking.matching import Matcher, hits_first
-from late_rerank.ranking.pool import CandidatePool, Cut
+from late_rerank.ranking.matching import Matcher
+from late_rerank.ranking.pool import CandidatePool
+from late_rerank.ranking.queries import QueryEncoder
 from late_rerank.ranking.relevance import Calibration, check_calibration, resolve_calibration
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.timing import Timer
-from late_rerank.types import F32, Candidate, Ranking, TokenVectors
-from late_rerank.vectors.encoding import MissEncoder
-from late_rerank.vectors.indexing import IndexReport, check_vectors, index_documents
-from late_rerank.warn import warn_caller
+from late_rerank.types import F32, Candidate, FirstStageWeight, QueryVectors, RankedDocument, Ranking
+from late_rerank.vectors.indexing import IndexReport
+from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
 
 OnMissing = Literal["encode", "skip", "raise"]
 _T = TypeVar("_T")
-
-# Documents encoded between two puts: bounds memory, and what an interrupted call loses.
-BATCH_SIZE = 128
 
 
 class Reranker:
@@ -126,17 +113,16 @@ class Reranker:
         try:
             self.encoder = as_encoder(model, backend, device, pooling)
             check_calibration(self.calibration, self.encoder.fingerprint)
-            self._space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
+            space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
             self._close_store()
             raise
-        self._misses = MissEncoder(self.encoder, self.codec, self._space, BATCH_SIZE)
-        self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._space, self._misses)
+        self._vectors = DocumentVectors(self.encoder, self.codec, space)
+        self._queries = QueryEncoder(self.encoder)
+        self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._vectors)
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
         self._counts_lock = guarded(Lock())
         self._threads: CallThreads | None = None  # of `arerank`
-        self._warned_truncated = False
-        self._last_query: tuple[str, TokenVectors | None] = ("", None)
 
     def rerank(
         self,
@@ -178,9 +164,8 @@ class Reranker:
             TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
-        more |= {"deadline_s": deadline_s, "max_tokens": max_tokens}
-        return self.rerank_batch([query], [candidates], top_k=top_k, **more)[0]
+        wanted = Wanted(top_k, min_relevance, first_stage_weight, deadline_s, max_tokens)
+        return self.rank([query], [candidates], wanted)[0]
 
     def rerank_batch(
         self,
@@ -204,47 +189,64 @@ class Reranker:
             TypeError: As in `rerank`.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        check_top_k(top_k)
-        check_min_relevance(min_relevance)
-        check_first_stage_weight(first_stage_weight)
-        check_deadline(deadline_s)
-        check_max_tokens(max_tokens)
+        return self.rank(queries, candidate_lists, Wanted(top_k, min_relevance, first_stage_weight, deadline_s, max_tokens))
+
+    def rank(
+        self,
+        queries: Iterable[str],
+        candidate_lists: Iterable[Iterable[str | Candidate]],
+        wanted: Wanted,
+        *,
+        query_vectors: Sequence[QueryVectors | None] | None = None,
+    ) -> list[Ranking]:
+        """`rerank_batch` with its options in one object, for code that passes them on.
+
+        Args:
+            queries: None blank.
+            candidate_lists: One a query.
+            wanted: The options.
+            query_vectors: For each query the `query_vectors` of an earlier Ranking of it, or None: they aren't encoded again.
+
+        Raises:
+            ValueError: As in `rerank`, or the two lists differ in length.
+            TypeError: As in `rerank`.
+            MissingDocumentsError: As in `rerank`.
+        """
         queries = as_list(queries, "queries", "str")
         candidate_lists = as_list(candidate_lists, "candidate_lists", "lists of candidates, one a query")
         check_queries(queries, candidate_lists)
-        until = None if deadline_s is None else time.monotonic() + deadline_s
+        until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
         timer = Timer()
         with background_work(), timer.stage("total"):
-            pools = [CandidatePool(candidates, first_stage_weight, max_tokens) for candidates in candidate_lists]
-            texts: dict[bytes, str] = {}
-            for pool in pools:
-                texts.update(pool.by_key())
-            if any(pool.texts for pool in pools):
-                keys = list(texts)
-                looked = time.monotonic()
-                with timer.stage("fetch"):
-                    fetched = self._space.get(keys)
-                missing = [keys[i] for i in fetched.missing]
-                self._raise_if_wanted(missing, pools)
-                with timer.stage("encode_query"):
-                    encoded = self._encode_queries(queries)
-                self._last_query = (queries[-1], encoded.one(len(queries) - 1))
-                for i, pool in enumerate(pools):
-                    pool.query = encoded.one(i)
-                to_encode = missing if self.on_missing == "encode" else []
-                encoding = self._misses.encode(to_encode, texts, timer, until=until, looked=looked)
-                for found in hits_first(keys, fetched, encoding):
-                    for pool in pools:
-                        pool.score(self.kernel, self.codec, found)
-            else:
-                missing = []
-            absent = frozenset(missing)
-            cut = Cut(top_k, min_relevance)
-            rankings = [pool.ranking(cut, absent, timer.ms, self.calibration) for pool in pools]
+            pools = [CandidatePool(candidates, wanted) for candidates in candidate_lists]
+            missing = self._score(queries, pools, timer, until, query_vectors) if any(map(len, pools)) else frozenset()
+            rankings = [pool.ranking(missing, self.calibration) for pool in pools]
         for ranking in rankings:
-            ranking.timings_ms["total"] = timer.ms["total"]
+            ranking.timings_ms = timer.ms | ranking.timings_ms
         self._count(rankings)
         return rankings
+
+    def _score(
+        self,
+        queries: Sequence[str],
+        pools: Sequence[CandidatePool],
+        timer: Timer,
+        until: float | None,
+        query_vectors: Sequence[QueryVectors | None] | None,
+    ) -> frozenset[bytes]:
+        """Score all candidates that are stored, or encoded in time; give the keys that the store didn't hold."""
+        texts: dict[bytes, str] = {}
+        for pool in pools:
+            texts.update(pool.texts.by_key())
+        found = self._vectors.look(texts, timer)
+        self._raise_if_wanted(found.missing, pools)
+        with timer.stage("encode_query"):
+            for pool, query in zip(pools, self._queries.encode(queries, query_vectors), strict=True):
+                pool.query = query
+        for documents in self._vectors.documents(found, timer, until=until, encodes=self.on_missing == "encode"):
+            for pool in pools:
+                pool.score(self.kernel, self.codec, documents)
+        return frozenset(found.missing)
 
     async def arerank(
         self,
@@ -262,9 +264,8 @@ class Reranker:
         The loop's default threads, where names are looked up for one, stay free. Of calls that wait for a thread those that
         are cancelled never begin; one that runs goes on, but its documents aren't lost: they are stored.
         """
-        more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": first_stage_weight}
-        more |= {"deadline_s": deadline_s, "max_tokens": max_tokens}
-        return await self.in_thread(self.rerank, query, candidates, top_k=top_k, **more)
+        wanted = Wanted(top_k, min_relevance, first_stage_weight, deadline_s, max_tokens)
+        return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
 
     async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call something in one of the threads that `arerank` takes: as many as asyncio would, begun when they are needed.
@@ -277,8 +278,26 @@ class Reranker:
             threads = self._threads
         return await in_thread(threads, call, *args, **kwargs)
 
-    def token_maxima(self, query: str, texts: Sequence[str]) -> F32:
+    def query_vectors(self, query: str, ranked: Sequence[RankedDocument] = ()) -> QueryVectors:
+        """Give a query's token vectors: those that came with a Ranking of it, or encoded now.
+
+        Args:
+            query: Not blank.
+            ranked: A Ranking, or any list.
+
+        Raises:
+            ValueError: If the query is blank.
+        """
+        check_queries([query], [()])
+        return self._queries.encode([query], [getattr(ranked, "query_vectors", None)])[0]
+
+    def token_maxima(self, query: str, texts: Sequence[str], *, query_vectors: QueryVectors | None = None) -> F32:
         """The best match of each query token in each text; stored vectors first, misses are encoded and stored.
+
+        Args:
+            query: Not blank.
+            texts: Any; blank ones match nothing.
+            query_vectors: Of this query, if they are known: `Reranker.query_vectors`.
 
         Returns:
             (n_texts, n_query_tokens) float32, in the order of `texts`; row sums are MaxSim scores.
@@ -288,15 +307,23 @@ class Reranker:
             TypeError: A text is no str.
         """
         check_queries([query], [texts])
-        return self._matcher.in_texts(self._query_vectors(query), texts)
+        return self._matcher.in_texts(self._queries.encode([query], [query_vectors])[0].vectors, texts)
 
-    def span_maxima(self, query: str, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
+    def span_maxima(
+        self,
+        query: str,
+        texts: Sequence[str],
+        spans: Sequence[Sequence[Span]],
+        *,
+        query_vectors: QueryVectors | None = None,
+    ) -> list[F32]:
         """`token_maxima` of parts of texts, their sentences for one: from the texts' own vectors, none is encoded for its part.
 
         Args:
             query: Not blank.
             texts: Stored vectors first, misses are encoded and stored.
             spans: For each text the (start, end) of its parts in code points, in order and without overlap.
+            query_vectors: As in `token_maxima`.
 
         Returns:
             For each text (n_spans, n_query_tokens) float32. A part without tokens of its own, beyond where the text was cut for
@@ -310,7 +337,7 @@ class Reranker:
         check_places(self.encoder, "asked for parts of a text")
         if len(spans) != len(texts):
             raise ValueError(f"got {len(texts)} texts but {len(spans)} lists of spans")
-        return self._matcher.in_spans(self._query_vectors(query), texts, spans)
+        return self._matcher.in_spans(self._queries.encode([query], [query_vectors])[0].vectors, texts, spans)
 
     def similarity(self, text: str, others: Sequence[str], *, spans: Sequence[Span] | None = None) -> F32:
         """How much of what a document says each of the others says too; stored vectors first, misses are encoded and stored.
@@ -349,7 +376,7 @@ class Reranker:
             ValueError: `batch_size` is below 1, or the encoder gave NaN.
         """
         with background_work():
-            return index_documents(self.encoder, self.codec, self._space, documents, batch_size=batch_size, progress=progress)
+            return self._vectors.index(documents, batch_size, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """Counts since this Reranker was made, what its store holds, and which parts run. JSON values.
@@ -362,8 +389,8 @@ class Reranker:
         stored = self.store.stats()
         return {
             **counts,
-            "n_not_stored": self._misses.n_not_stored,
-            "n_waiting": self._misses.n_waiting,
+            "n_not_stored": self._vectors.n_not_stored,
+            "n_waiting": self._vectors.n_waiting,
             "n_documents": stored["n_documents"],
             "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
@@ -385,7 +412,7 @@ class Reranker:
         What is being encoded isn't waited for: it ends with its batch of windows, and isn't stored. The end of the process
         waits for that batch, half a second for an encoder of your own.
         """
-        self._misses.close()
+        self._vectors.close()
         with self._counts_lock:
             threads, self._threads = self._threads, None
         if threads is not None:
@@ -413,32 +440,10 @@ class Reranker:
     def __deepcopy__(self, memo: dict[int, Any]) -> Reranker:
         return self
 
-    def _query_vectors(self, query: str) -> TokenVectors:
-        text, encoded = self._last_query  # that of the ranking, most often, whose context is being packed
-        return encoded if encoded is not None and text == query else self._encode_queries([query])
-
-    def _encode_queries(self, queries: Sequence[str]) -> TokenVectors:
-        encoded = self.encoder.encode_query(queries)
-        check_vectors(encoded, queries, self.encoder.dim, "query")
-        if encoded.truncated.any():
-            self._warn_truncated(queries[int(np.flatnonzero(encoded.truncated)[0])])
-        return encoded
-
-    def _warn_truncated(self, query: str) -> None:
-        with self._counts_lock:
-            first, self._warned_truncated = not self._warned_truncated, True
-        if first:
-            longest = getattr(self.encoder, "query_tokens", None)
-            limit = f" of {longest} tokens" if longest else ""
-            warn_caller(
-                f"query {query!r:.60} is longer than the model's limit{limit} and was cut; further ones are counted in "
-                "Reranker.stats()['n_queries_truncated'] and marked in Ranking.query_truncated"
-            )
-
     def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[CandidatePool]) -> None:
         if self.on_missing == "raise" and missing:
             absent = set(missing)
-            indexes = [i for pool in pools for i, key in enumerate(pool.keys) if key in absent]
+            indexes = [i for pool in pools for i, key in enumerate(pool.texts.keys) if key in absent]
             raise MissingDocumentsError(len(indexes), indexes[0])
 
     def _count(self, rankings: Sequence[Ranking]) -> None:

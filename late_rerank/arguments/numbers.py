@@ -52,10 +52,9 @@ def number(name: str, value: object, low: float = 0.0, high: float = math.inf, *
         TypeError: If it is no number.
         ValueError: If it is NaN, infinite, or out of its range.
     """
-    instead = f", or {or_else}" if or_else else ""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number{instead}, got {value!r:.60}")
+        raise TypeError(f"{name} must be a number{f' or {or_else}' if or_else else ''}, got {value!r:.60}")
     if not low <= value <= high or math.isinf(value):
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more and finite"
-        raise ValueError(f"{name} must be {span}{instead}, got {value}")
+        raise ValueError(f"{name} must be {span}{f', or {or_else}' if or_else else ''}, got {value}")
     return float(value)

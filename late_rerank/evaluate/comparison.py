@@ -15,9 +15,10 @@ from late_rerank.evaluate.evaluation import Evaluation, Qrels, evaluate, longest
 from late_rerank.evaluate.identical import Run, best
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.reranker import BATCH_SIZE, Reranker
+from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import Candidate, TokenVectors
+from late_rerank.vectors.lookup import BATCH_SIZE
 
 COMPARED_BY = "nDCG@10"
 

@@ -9,7 +9,7 @@ from late_rerank.encode.places import check_places, tokens_of
 from late_rerank.explanation.result import Explanation, Match, Token
 from late_rerank.text.words import is_blank
 from late_rerank.types import F32
-from late_rerank.vectors.indexing import check_vectors
+from late_rerank.vectors.encoding import check_vectors
 
 if TYPE_CHECKING:
     from late_rerank.reranker import Reranker

@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from late_rerank import codecs, maxsim
+from late_rerank.arguments.given import as_candidates
 from late_rerank.encode import Encoder
 from late_rerank.encode.places import Span, runs, tokens_of
-from late_rerank.ranking.pool import CandidatePool
-from late_rerank.stores import Space
-from late_rerank.timing import Timer
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Fetched, PackedVectors, TokenVectors
-from late_rerank.vectors.documents import KeyedDocuments
-from late_rerank.vectors.encoding import MissEncoder
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
+from late_rerank.vectors.keys import KeyedTexts
+from late_rerank.vectors.lookup import DocumentVectors
 
 
 class Matcher:
-    """Best matches in texts. Stored vectors first; misses are encoded and stored. Safe to share between threads.
+    """Best matches in texts, whose vectors are stored or encoded and stored now. Safe to share between threads.
 
     Args:
-        encoder: Whose vectors the space holds.
-        codec: Which the space was opened with.
-        kernel: What computes MaxSim.
-        space: Where vectors are.
-        misses: What encodes the space's misses.
+        encoder: Made the vectors.
+        codec: Packed them.
+        kernel: Computes MaxSim.
+        vectors: Where packed documents come from.
     """
 
-    def __init__(self, encoder: Encoder, codec: codecs.Codec, kernel: maxsim.Kernel, space: Space, misses: MissEncoder) -> None:
+    def __init__(self, encoder: Encoder, codec: codecs.Codec, kernel: maxsim.Kernel, vectors: DocumentVectors) -> None:
         self._encoder = encoder
         self._codec = codec
         self._kernel = kernel
-        self._space = space
-        self._misses = misses
+        self._vectors = vectors
 
     def in_texts(self, query: TokenVectors, texts: Sequence[str]) -> F32:
         """(n_texts, n_query_tokens) float32: the best match of each token of one query."""
-        pool = CandidatePool(texts)
+        keyed = _keyed(texts)
         maxima = _no_match(len(texts), query)
-        for found in self._documents(pool):
-            positions, which, chosen = pool.select(found)
+        for found in self._vectors.of(keyed):
+            positions, which, chosen = keyed.select(found)
             maxima[positions] = self._maxima(query, chosen)[which]
         return maxima
 
     def in_spans(self, query: TokenVectors, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
         """For each text (n_spans, n_query_tokens) float32: the best match of each token of one query in each span."""
-        pool = CandidatePool(texts)
+        keyed = _keyed(texts)
         maxima = [_no_match(len(of_text), query) for of_text in spans]
-        for found in self._documents(pool):
-            here = [i for i, key in enumerate(pool.keys) if key in found.rows and len(spans[i])]
+        for found in self._vectors.of(keyed):
+            here = [i for i, key in enumerate(keyed.keys) if key in found.rows and len(spans[i])]
             if not here:
                 continue
-            rows = np.array([found.rows[pool.keys[i]] for i in here], dtype=np.int64)
+            rows = np.array([found.rows[keyed.keys[i]] for i in here], dtype=np.int64)
             parts = self._runs(found.packed, rows, [texts[i] for i in here], [spans[i] for i in here])
             ends = np.cumsum([len(spans[i]) for i in here])
             for i, of_text in zip(here, np.split(self._maxima(query, parts), ends[:-1]), strict=True):
@@ -67,7 +63,7 @@ class Matcher:
         """
         n_spans = 1 if spans is None else len(spans)
         found = np.zeros((len(others), n_spans), dtype=np.float32)
-        for document in self._documents(CandidatePool([text])):
+        for document in self._vectors.of(_keyed([text])):
             own = self._codec.decode(document.packed)
             if not len(own.values):
                 break  # not blank, but nothing that the model knows
@@ -92,23 +88,12 @@ class Matcher:
         which = np.repeat(rows, [len(of_text) for of_text in spans])
         return packed.runs(which, np.concatenate(first), np.concatenate(n_tokens))
 
-    def _documents(self, pool: CandidatePool) -> Iterator[KeyedDocuments]:
-        """Packed documents of those texts that aren't blank."""
-        by_key = pool.by_key()
-        keys = list(by_key)
-        fetched = self._space.get(keys)
-        return hits_first(keys, fetched, self._misses.encode([keys[i] for i in fetched.missing], by_key, Timer()))
 
-
-def hits_first(keys: list[bytes], fetched: Fetched, encoding: Iterable[KeyedDocuments]) -> Iterator[KeyedDocuments]:
-    """Documents as they come: those that the store held, then batches of misses."""
-    if len(fetched.found):
-        all_found = len(fetched.found) == len(keys)
-        yield KeyedDocuments(keys if all_found else [keys[i] for i in fetched.positions.tolist()], fetched.found)
-    yield from encoding
+def _keyed(texts: Sequence[str]) -> KeyedTexts:
+    return KeyedTexts([candidate.text for candidate in as_candidates(texts, "texts")])
 
 
 def _no_match(n: int, query: TokenVectors) -> F32:
-    """What texts without tokens have."""
+    """Make the matches of texts without tokens."""
     n_tokens = len(query.values)
     return np.full((n, n_tokens), NO_TOKENS_SCORE / max(n_tokens, 1), dtype=np.float32)

@@ -26,7 +26,7 @@ from late_rerank.stores import DiskStore
 from late_rerank.stores.disk import rebuild
 from late_rerank.stores.record import size_of
 from late_rerank.types import TokenVectors
-from late_rerank.vectors.indexing import key_of
+from late_rerank.vectors.keys import key_of
 
 SIZES = (20_000, 50_000, 100_000, 200_000)
 N_TOKENS = 180

@@ -15,7 +15,7 @@ from late_rerank.stores import MemoryStore, TieredStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
-from late_rerank.vectors.indexing import key_of
+from late_rerank.vectors.keys import key_of
 
 skip_without_redis()
 

@@ -106,7 +106,7 @@ def test_many_problems_are_capped_in_text_and_whole_in_json(store, call, say):
 def test_compact_gives_back_the_room_of_deleted_documents(store, call, say):
     with disk.DiskStore(store) as opened:
         space = opened.spaces()[0]
-        from late_rerank.vectors.indexing import key_of
+        from late_rerank.vectors.keys import key_of
 
         space.delete([key_of(text) for text in TEXTS[:40]])
     report = call("compact", store)

@@ -239,7 +239,7 @@ class TestDeadline:
         assert sorted(encoder.encoded) == sorted([*TEXTS, "now 1", "now 2"])
 
     def test_what_was_left_and_came_in_time_all_the_same_is_not_held(self, reranker, encoder):
-        shared = reranker._misses._shared
+        shared = reranker._vectors._shared
         stop = Event()
 
         def goes_on(name):
@@ -262,8 +262,8 @@ class TestDeadline:
 
     def test_while_another_call_encodes_nothing_turns_behind(self, reranker, encoder, monkeypatch):
         runs = []
-        behind = reranker._misses._shared._encode_behind
-        monkeypatch.setattr(reranker._misses._shared, "_encode_behind", lambda unit: (runs.append(1), behind(unit)))
+        behind = reranker._vectors._shared._encode_behind
+        monkeypatch.setattr(reranker._vectors._shared, "_encode_behind", lambda unit: (runs.append(1), behind(unit)))
         encoder.may_go.clear()
         (waiting,) = started(lambda: reranker.rerank("word", TEXTS[:3]))
         until(lambda: encoder.batches)
@@ -304,7 +304,7 @@ class TestDeadline:
         reranker.close()
         assert len(encoder.batches) == 1
         encoder.may_go.set()
-        until(lambda: not reranker._misses._shared._threads)
+        until(lambda: not reranker._vectors._shared._threads)
         assert len(encoder.batches) == 1
 
     def test_closing_ends_one_long_document_between_its_windows(self):
@@ -324,13 +324,13 @@ class TestDeadline:
         until(lambda: encoder.n)
         reranker.close()
         encoder.may_go.set()
-        until(lambda: not reranker._misses._shared._threads)
+        until(lambda: not reranker._vectors._shared._threads)
         assert encoder.n == 1
 
     def test_what_was_left_starts_no_thread_that_stays(self, reranker):
         reranker.rerank("word", TEXTS, deadline_s=0.0)
         until(lambda: reranker.stats()["n_waiting"] == 0)
-        until(lambda: not reranker._misses._shared._threads)
+        until(lambda: not reranker._vectors._shared._threads)
 
     @pytest.mark.parametrize("kind", ["pure Python", "windows"])
     def test_a_process_that_ends_does_not_wait_for_a_long_document(self, kind):
@@ -437,7 +437,7 @@ class TestWhatFitsIntoTheTimeIsScored:
     def test_threads_are_few_however_many_books_there_are(self, books):
         for i in range(10):
             books.rerank("book", [f"{BOOK} {i}"], deadline_s=0.02)
-        assert len(books._misses._shared._threads) <= 4
+        assert len(books._vectors._shared._threads) <= 4
 
     @settings(max_examples=8, deadline=None)
     @given(st.lists(st.one_of(st.integers(1, 300), st.integers(1, 50_000)), min_size=1, max_size=15, unique=True))

@@ -10,7 +10,7 @@ from late_rerank import Candidate, Ranking, errors
 from late_rerank.codecs import Float16Codec, codec, from_spec
 from late_rerank.ranking.relevance import relevance
 from late_rerank.types import CodecSpec, TokenVectors
-from late_rerank.vectors.indexing import key_of
+from late_rerank.vectors.keys import key_of
 
 
 def test_token_vectors_check_their_shapes():

@@ -1,111 +1,15 @@
-"""The nouns that every room shares: candidates, ranked documents, token vectors, packed vectors. NumPy and stdlib only."""
+"""Token vectors, as floats and packed: TokenVectors, QueryVectors, CodecSpec, PackedVectors, Fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
-
-FirstStageWeight = float | Literal["auto"]
-"""How much a first stage's own scores count for the order: 0 for not at all, 1 for as much as MaxSim."""
-
-NO_TOKENS_SCORE = -1e9
-"""The score of a document without tokens. Source: sentence-transformers 6.2, `maxsim`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A document as a first stage gives it, or as a corpus holds it.
-
-    Attributes:
-        text: What is encoded, and what the LLM will read.
-        id: The caller's own name for it; never needed, always carried along, of its own type where it is no str.
-        score: The first stage's score, if it has one; higher is better.
-        metadata: The caller's own; carried along untouched. None stands for none.
-
-    Raises:
-        TypeError: If the text is no str, or metadata is no mapping.
-    """
-
-    text: str
-    id: str | None = None
-    score: float | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
-        metadata: object = self.metadata
-        if metadata is None:
-            object.__setattr__(self, "metadata", {})
-        elif type(metadata) is not dict and not isinstance(metadata, Mapping):
-            raise TypeError(
-                f"Candidate.metadata must be a mapping such as a dict, or None, got {type(metadata).__name__}: {metadata!r:.60}"
-            )
-
-
-@dataclass(slots=True)  # not frozen: a hundred of them would take 180 us instead of 25
-class RankedDocument:
-    """A candidate with its place in the ranking.
-
-    Attributes:
-        score: MaxSim; None where the document was not scored (`on_missing="skip"`, or `deadline_s` had passed).
-        relevance: In [0, 1]; None where `score` is.
-        rank: From 1.
-        index: Position in the candidates as given, from 0.
-        candidate_score: The first stage's score, if it gave one.
-        truncated: Whether tokens of the document were cut before encoding.
-    """
-
-    text: str
-    id: str | None
-    score: float | None
-    relevance: float | None
-    rank: int
-    index: int
-    candidate_score: float | None
-    truncated: bool
-    metadata: Mapping[str, Any]
-
-
-class Ranking(list[RankedDocument]):
-    """Ranked documents, best first, with what the ranking cost.
-
-    Attributes:
-        timings_ms: Milliseconds by stage: "encode_query", "fetch", "encode_missing", "maxsim", "total", and
-            "first_stage" where a Searcher made the ranking.
-        n_hits: Candidates whose vectors the store held.
-        n_misses: Candidates whose vectors it did not hold. Blank candidates are neither.
-        n_unscored: Candidates that were left unscored: by `on_missing="skip"`, or since `deadline_s` had passed.
-        n_tokens: Token vectors that were compared: the query's, and those of all scored candidates.
-        query_truncated: Whether the query was longer than the model takes, and was cut.
-    """
-
-    def __init__(
-        self,
-        documents: Iterable[RankedDocument] = (),
-        *,
-        timings_ms: Mapping[str, float] | None = None,
-        n_hits: int = 0,
-        n_misses: int = 0,
-        n_unscored: int = 0,
-        n_tokens: int = 0,
-        query_truncated: bool = False,
-    ) -> None:
-        super().__init__(documents)
-        self.timings_ms = dict(timings_ms or {})
-        self.n_hits = n_hits
-        self.n_misses = n_misses
-        self.n_unscored = n_unscored
-        self.n_tokens = n_tokens
-        self.query_truncated = query_truncated
+from late_rerank.types.arrays import F32, I64, Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +73,21 @@ class TokenVectors:
             return self
         rows = self.rows(index)
         return TokenVectors(rows, np.array([0, len(rows)], dtype=np.int64), self.truncated[index : index + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVectors:
+    """The token vectors of one query, with what they were made of: they can be used again for it.
+
+    Attributes:
+        query: The query.
+        fingerprint: Of the encoder that made them.
+        vectors: One text.
+    """
+
+    query: str
+    fingerprint: str
+    vectors: TokenVectors
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,165 @@
+"""What goes into a reranker and comes out of it: Candidate, RankedDocument, Ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Literal, SupportsIndex, overload
+
+from late_rerank.types.vectors import QueryVectors
+
+FirstStageWeight = float | Literal["auto"]
+"""How much a first stage's own scores count for the order: 0 for not at all, 1 for as much as MaxSim."""
+
+NO_TOKENS_SCORE = -1e9
+"""The score of a document without tokens. Source: sentence-transformers 6.2, `maxsim`."""
+
+# How much of a ranking is printed, and how much a notebook shows.
+_SHOWN_CHARS, _SHOWN_DOCUMENTS = 60, 3
+_ROW_CHARS, _SHOWN_ROWS = 200, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document as a first stage gives it, or as a corpus holds it.
+
+    Attributes:
+        text: What is encoded, and what the LLM will read.
+        id: The caller's own name for it; never needed, always carried along, of its own type where it is no str.
+        score: The first stage's score, if it has one; higher is better.
+        metadata: The caller's own; carried along untouched. None stands for none.
+
+    Raises:
+        TypeError: If the text is no str, or metadata is no mapping.
+    """
+
+    text: str
+    id: str | None = None
+    score: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
+        metadata: object = self.metadata
+        if metadata is None:
+            object.__setattr__(self, "metadata", {})
+        elif type(metadata) is not dict and not isinstance(metadata, Mapping):
+            raise TypeError(
+                f"Candidate.metadata must be a mapping such as a dict, or None, got {type(metadata).__name__}: {metadata!r:.60}"
+            )
+
+
+@dataclass(slots=True, repr=False)  # not frozen: a hundred of them would take 180 us instead of 25
+class RankedDocument:
+    """A candidate with its place in the ranking.
+
+    Attributes:
+        score: MaxSim; None where the document was not scored (`on_missing="skip"`, or `deadline_s` had passed).
+        relevance: In [0, 1]; None where `score` is.
+        rank: From 1.
+        index: Position in the candidates as given, from 0.
+        candidate_score: The first stage's score, if it gave one.
+        truncated: Whether tokens of the document were cut before encoding.
+    """
+
+    text: str
+    id: str | None
+    score: float | None
+    relevance: float | None
+    rank: int
+    index: int
+    candidate_score: float | None
+    truncated: bool
+    metadata: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """Short: a text may have 100,000 characters."""
+        score, relevance = (None if value is None else round(value, 4) for value in (self.score, self.relevance))
+        named = "" if self.id is None else f"id={self.id!r:.60}, "
+        text = repr(self.text if len(self.text) <= _SHOWN_CHARS else f"{self.text[:_SHOWN_CHARS]}...")
+        return f"RankedDocument(rank={self.rank}, score={score}, relevance={relevance}, {named}index={self.index}, text={text})"
+
+
+class Ranking(list[RankedDocument]):
+    """Ranked documents, best first, with what the ranking cost. A slice of it is a Ranking too.
+
+    Attributes:
+        timings_ms: Milliseconds by stage: "encode_query", "fetch", "encode_missing", "maxsim", "total", and
+            "first_stage" where a Searcher made the ranking.
+        n_hits: Candidates whose vectors the store held.
+        n_misses: Candidates whose vectors it did not hold. Blank candidates are neither.
+        n_unscored: Candidates that were left unscored: by `on_missing="skip"`, or since `deadline_s` had passed.
+        n_tokens: Token vectors that were compared: the query's, and those of all scored candidates.
+        query_truncated: Whether the query was longer than the model takes, and was cut.
+        query_vectors: The query's token vectors, for whatever is done with the ranking next; None where they aren't known. They
+            are left out of pickles and of equality.
+    """
+
+    query_vectors: QueryVectors | None = None
+
+    def __init__(
+        self,
+        documents: Iterable[RankedDocument] = (),
+        *,
+        timings_ms: Mapping[str, float] | None = None,
+        n_hits: int = 0,
+        n_misses: int = 0,
+        n_unscored: int = 0,
+        n_tokens: int = 0,
+        query_truncated: bool = False,
+        query_vectors: QueryVectors | None = None,
+    ) -> None:
+        super().__init__(documents)
+        self.timings_ms = dict(timings_ms or {})
+        self.n_hits = n_hits
+        self.n_misses = n_misses
+        self.n_unscored = n_unscored
+        self.n_tokens = n_tokens
+        self.query_truncated = query_truncated
+        self.query_vectors = query_vectors
+
+    def with_documents(self, documents: Iterable[RankedDocument]) -> Ranking:
+        """Give the same ranking, timings and counts included, with other documents."""
+        other = Ranking(documents)
+        vars(other).update(vars(self) | {"timings_ms": dict(self.timings_ms)})
+        return other
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> RankedDocument: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Ranking: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> RankedDocument | Ranking:
+        if isinstance(index, slice):
+            return self.with_documents(super().__getitem__(index))
+        return super().__getitem__(index)
+
+    def __repr__(self) -> str:
+        """Short: the best documents, and how many there are."""
+        shown = ", ".join(map(repr, list(self)[:_SHOWN_DOCUMENTS]))
+        more = len(self) - _SHOWN_DOCUMENTS
+        return f"Ranking([{shown}{f', ... {more} more' if more > 0 else ''}])"
+
+    def _repr_html_(self) -> str:
+        """Draw a table, for notebooks."""
+        heads = "".join(f"<th>{name}</th>" for name in ("rank", "score", "relevance", "id", "text"))
+        return f"<table><tr>{heads}</tr>{''.join(map(_row, list(self)[:_SHOWN_ROWS]))}</table>{escape(self._cost())}"
+
+    def _cost(self) -> str:
+        """Say in a line how many documents there are, and what they cost."""
+        total = f", {self.timings_ms['total']:.1f} ms" if "total" in self.timings_ms else ""
+        more = f"{_SHOWN_ROWS} of " if len(self) > _SHOWN_ROWS else ""
+        return f"{more}{len(self)} documents, {self.n_hits} hits, {self.n_misses} misses{total}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "query_vectors"}
+
+
+def _row(document: RankedDocument) -> str:
+    score, relevance = ("" if value is None else f"{value:.3f}" for value in (document.score, document.relevance))
+    text = document.text[:_ROW_CHARS] + ("..." if len(document.text) > _ROW_CHARS else "")
+    cells = (document.rank, score, relevance, "" if document.id is None else document.id, text)
+    return f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"

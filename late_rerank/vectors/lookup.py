@@ -1,0 +1,178 @@
+"""The one door from texts to packed documents: the store is asked first, and what it doesn't hold is encoded and stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from late_rerank.codecs import Codec
+from late_rerank.encode import Encoder
+from late_rerank.errors import StoreError
+from late_rerank.processes.forks import guarded
+from late_rerank.stores import Space
+from late_rerank.timing import Timer
+from late_rerank.types import Candidate, Fetched
+from late_rerank.vectors.documents import KeyedDocuments
+from late_rerank.vectors.encoding import encode_and_pack
+from late_rerank.vectors.indexing import IndexReport, index_documents
+from late_rerank.vectors.keys import KeyedTexts
+from late_rerank.vectors.sharing import SharedEncoding
+from late_rerank.warn import warn_caller
+
+# Documents encoded between two puts: bounds memory, and what an interrupted call loses.
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What the store held of some texts.
+
+    Attributes:
+        texts: Key -> text, of all that were asked for.
+        keys: Those keys, in the order asked.
+        fetched: The store's answer to `keys`.
+        missing: The keys that the store didn't hold, in the same order.
+        asked_at: When the store was asked, of `time.monotonic()`.
+    """
+
+    texts: Mapping[bytes, str]
+    keys: Sequence[bytes]
+    fetched: Fetched
+    missing: Sequence[bytes]
+    asked_at: float
+
+    @property
+    def hits(self) -> KeyedDocuments | None:
+        """The documents that the store held; None for none."""
+        if not len(self.fetched.found):
+            return None
+        found = self.keys if not self.missing else [self.keys[i] for i in self.fetched.positions.tolist()]
+        return KeyedDocuments(list(found), self.fetched.found)
+
+
+class DocumentVectors:
+    """Packed documents of texts, for one encoder and codec. Safe to share between threads.
+
+    Args:
+        encoder: Encodes what the store doesn't hold.
+        codec: Packs it.
+        space: The store's space of that encoder and codec.
+
+    Attributes:
+        n_not_stored: Documents that were encoded, but that the store could not keep.
+    """
+
+    def __init__(self, encoder: Encoder, codec: Codec, space: Space) -> None:
+        self._encoder = encoder
+        self._codec = codec
+        self._space = space
+        self._lock = guarded(Lock())
+        self._keeps = True
+        self._is_closed = False
+        self._shared = SharedEncoding(self._encoded, BATCH_SIZE, is_kept=lambda: self._keeps)
+        self.n_not_stored = 0
+
+    @property
+    def n_waiting(self) -> int:
+        """Documents that are being encoded or wait for it, for any call."""
+        return self._shared.n_waiting
+
+    def look(self, texts: Mapping[bytes, str], timer: Timer | None = None) -> Lookup:
+        """Ask the store, in one round trip.
+
+        Args:
+            texts: Key -> text.
+            timer: Counts "fetch".
+        """
+        timer = timer or Timer()
+        keys = list(texts)
+        asked_at = time.monotonic()
+        with timer.stage("fetch"):
+            fetched = self._space.get(keys)
+        return Lookup(texts, keys, fetched, [keys[i] for i in fetched.missing], asked_at)
+
+    def documents(
+        self, found: Lookup, timer: Timer | None = None, *, until: float | None = None, encodes: bool = True
+    ) -> Iterator[KeyedDocuments]:
+        """Give the documents as they come: the store's first, then batches of those that are encoded now.
+
+        Args:
+            found: What `look` gave.
+            timer: Counts "encode_missing".
+            until: Of `time.monotonic()`: documents that aren't there by then are not given. They are encoded later, in the
+                background. None to wait for all.
+            encodes: Whether missing documents are encoded at all.
+
+        Returns:
+            Batches, possibly with documents of other calls among them. Each batch is in the store before it is given, if the
+            store can keep it.
+
+        Raises:
+            ValueError: If the encoder gave NaN or infinity, or not one document a text; names the document.
+        """
+        if (hits := found.hits) is not None:
+            yield hits
+        if not encodes or not found.missing:
+            return
+        timer = timer or Timer()
+        missing = {key: found.texts[key] for key in found.missing}
+        batches = self._shared.documents(missing, until, looked=found.asked_at)
+        while True:
+            with timer.stage("encode_missing"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    def of(self, texts: KeyedTexts) -> Iterator[KeyedDocuments]:
+        """Look, then give all documents of the texts that aren't blank."""
+        return self.documents(self.look(texts.by_key()))
+
+    def index(self, documents: Iterable[str | Candidate], batch_size: int, *, progress: bool) -> IndexReport:
+        """Encode and store documents ahead of queries: `index_documents` into this space."""
+        return index_documents(self._encoder, self._codec, self._space, documents, batch_size=batch_size, progress=progress)
+
+    def close(self) -> None:
+        """Encode nothing more in the background. A batch that is being encoded isn't waited for."""
+        self._is_closed = True
+        self._shared.close()
+
+    def _encoded(self, texts: Mapping[bytes, str], stored: set[bytes]) -> list[KeyedDocuments]:
+        """Encode and keep a batch. Of `stored` keys another call may have stored documents since: ask the store first."""
+        found: list[KeyedDocuments] = []
+        rest = dict(texts)
+        if stored:
+            hits = self.look({key: text for key, text in texts.items() if key in stored}).hits
+            if hits is not None:
+                found.append(hits)
+                rest = {key: text for key, text in texts.items() if key not in hits.rows}
+        if rest:
+            documents = KeyedDocuments(list(rest), encode_and_pack(self._encoder, self._codec, list(rest.values())))
+            self._keep(documents)
+            found.append(documents)
+        return found
+
+    def _keep(self, documents: KeyedDocuments) -> None:
+        try:
+            self._space.put(documents.keys, documents.packed)
+            self._keeps = True
+        except StoreError as error:
+            # A full disk or a read-only store must not cost an answer: the vectors are here. The next batch is tried
+            # again, since a disk may have room by then.
+            if self._is_closed:  # and the store with it: nobody waits for the batch that still runs
+                return
+            self._keeps = False
+            with self._lock:
+                first = self.n_not_stored == 0
+                self.n_not_stored += len(documents.keys)
+            if first:
+                _warn(error)
+
+
+def _warn(error: StoreError) -> None:
+    warn_caller(
+        "the store can't keep new documents, so they are encoded anew for each query (Reranker.stats()['n_not_stored'] counts "
+        f"them): {error}"
+    )
