@@ -1,0 +1,39 @@
+"""One load of a model for a whole test session, however many Rerankers its tests make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from threading import Lock
+from unittest.mock import patch
+
+from late_rerank.encode import Encoder, as_encoder
+from late_rerank.encode.builtin import BUILT_IN
+
+
+@contextmanager
+def loaded_once() -> Iterator[None]:
+    """Give Rerankers that are asked for the same model, with equal arguments, one and the same encoder.
+
+    Loading "minilm" takes 1 s with torch, 4 s with an engine. Folders are loaded each time: a test may change their files.
+
+        @pytest.fixture(scope="session", autouse=True)
+        def each_model_is_loaded_once():
+            with loaded_once():
+                yield
+    """
+    encoders: dict[tuple[object, ...], Encoder] = {}
+    lock = Lock()
+
+    def load(given: str | PathLike[str] | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
+        if not (isinstance(given, str) and given in BUILT_IN):
+            return as_encoder(given, backend, device, pooling)
+        asked = (given, backend, device, pooling)
+        with lock:
+            if asked not in encoders:
+                encoders[asked] = as_encoder(given, backend, device, pooling)
+            return encoders[asked]
+
+    with patch("late_rerank.reranker.as_encoder", load):
+        yield
