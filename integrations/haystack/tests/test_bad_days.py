@@ -6,7 +6,6 @@ import inspect
 import json
 import pickle
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from haystack_integrations.components.rankers.late_rerank import LateRerankRanke
 from late_rerank import Reranker
 from late_rerank.codecs import codec
 from late_rerank.stores import MemoryStore
-from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.fakes import FakeEncoder, Gate
 
 QUERY = "when do cats sleep"
 
@@ -38,27 +37,17 @@ def best(result):
 
 async def test_a_pipelines_first_async_run_loads_the_model_beside_the_event_loop(monkeypatch):
     """The pipeline warms components up on the loop, unless they have a `warm_up_async`."""
+    gate = Gate()
 
-    def slowly(*arguments, **more):
-        time.sleep(0.4)
+    def load(*arguments, **more):
+        gate()
         return Reranker(FakeEncoder())
 
-    monkeypatch.setattr(sys.modules[LateRerankRanker.__module__], "reranker_from", slowly)
+    monkeypatch.setattr(sys.modules[LateRerankRanker.__module__], "reranker_from", load)
     pipeline = Pipeline()
     pipeline.add_component("ranker", LateRerankRanker())
-    ticks = 0
-
-    async def tick():
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticker = asyncio.create_task(tick())
-    result = await pipeline.run_async({"ranker": {"query": QUERY, "documents": documents()}})
-    ticker.cancel()
+    result = await gate.opened_during(pipeline.run_async({"ranker": {"query": QUERY, "documents": documents()}}))
     assert best(result["ranker"]) == "Cats sleep all day."
-    assert ticks > 10
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda ranker: pickle.loads(pickle.dumps(ranker))])
@@ -95,11 +84,13 @@ def test_objects_may_be_given_but_not_written_down(name, part):
     json.dumps(ranker._get_telemetry_data())
 
 
+@pytest.mark.usefixtures("fake_model")
 def test_the_device_of_a_ready_reranker_is_written_down():
     written = LateRerankRanker(reranker=Reranker("minilm", device="cpu")).to_dict()
     assert LateRerankRanker.from_dict(written).device == ComponentDevice.from_str("cpu")
 
 
+@pytest.mark.usefixtures("fake_model")
 @pytest.mark.parametrize("more", [{"on_missing": "skip"}, {"kernel": "numpy"}, {"backend": "torch"}])
 def test_what_the_component_has_no_argument_for_is_never_lost_silently(more):
     """Else a pipeline that was read from a file would work differently from the one that was written."""
@@ -158,13 +149,9 @@ def test_a_threshold_of_one_run_of_another_type_is_refused(ranker):
 async def test_fifty_async_runs_at_once_share_one_load():
     made = []
 
-    class Counting(FakeEncoder):
-        def encode_query(self, texts):
-            made.append(len(texts))
-            return super().encode_query(texts)
-
+    encoder = FakeEncoder(before_query=made.append)
     pipeline = Pipeline()
-    pipeline.add_component("ranker", LateRerankRanker(model=Counting(), top_k=1))
+    pipeline.add_component("ranker", LateRerankRanker(model=encoder, top_k=1))
     runs = (pipeline.run_async({"ranker": {"query": QUERY, "documents": documents()}}) for _ in range(50))
     results = await asyncio.gather(*runs)
     assert {best(result["ranker"]) for result in results} == {"Cats sleep all day."}

@@ -1,11 +1,9 @@
 """Least relevance, and a budget of tokens: what they leave out, what they change, how they are written down."""
 
-import asyncio
 import copy
 import json
 import pickle
 import threading
-import time
 from copy import deepcopy
 from functools import partial
 
@@ -16,7 +14,8 @@ from haystack.core.serialization import allow_deserialization_module
 from haystack_integrations.components.rankers.late_rerank import LateRerankRanker
 
 from late_rerank import Candidate, Reranker, pack_context
-from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.choices import WRONG_CHOICES
+from late_rerank.testing.fakes import FakeEncoder, Gate
 
 QUERY = "when do cats sleep"
 TEXTS = ["Rivers run to the sea.", "Cats eat fish.", "Cats sleep all day.", "Planes fly over towns.", "Dogs sleep at night."]
@@ -130,26 +129,15 @@ def test_neighbouring_pieces_of_a_file_become_one_document_with_their_place(fiel
 
 
 async def test_async_gives_the_same_in_a_worker_thread_and_never_blocks_the_loop():
-    threads = set()
-    ticks = 0
+    gate = Gate()
 
     def count(text):
-        threads.add(threading.current_thread())
-        time.sleep(0.02)
+        gate()
         return words(text)
 
-    async def tick():
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticker = asyncio.create_task(tick())
     made = ranker(budget_tokens=1, count_tokens=count)
-    found = await made.run_async(QUERY, documents(), None, None, 0.1, 12)
-    ticker.cancel()
-    assert ticks > 5
-    assert threading.main_thread() not in threads
+    found = await gate.opened_during(made.run_async(QUERY, documents(), None, None, 0.1, 12))
+    assert threading.current_thread().name not in gate.threads
     assert found == made.run(QUERY, documents(), min_relevance=0.1, budget_tokens=12)
     assert 1 <= len(found["documents"]) < 5
 
@@ -215,19 +203,7 @@ def test_copies_and_pickles_keep_the_choice(again):
     assert again(made).count_tokens is words
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"),
-    [
-        ({"min_relevance": 1.5}, ValueError),
-        ({"min_relevance": "high"}, TypeError),
-        ({"budget_tokens": -1}, ValueError),
-        ({"budget_tokens": "100"}, TypeError),
-        ({"budget_tokens": 100, "order": "best"}, ValueError),
-        ({"budget_tokens": 100, "count_tokens": 5}, TypeError),
-        ({"order": "edges"}, ValueError),
-        ({"count_tokens": len}, ValueError),
-    ],
-)
+@pytest.mark.parametrize(("wrong", "error"), WRONG_CHOICES)
 def test_a_wrong_choice_is_refused_at_the_door(wrong, error):
     with pytest.raises(error, match=list(wrong)[-1]):
         LateRerankRanker(**wrong)
