@@ -45,16 +45,15 @@ def run(options: argparse.Namespace) -> None:
     except ImportError as error:
         raise MissingDependencyError("the MCP server", str(error.name), "mcp") from error
     from late_rerank import Reranker
-    from late_rerank.cli.opening import read_retriever
+    from late_rerank.cli.opening import read_retriever, reranker_arguments
     from late_rerank.ranking.relevance import resolve_calibration
 
     logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
     _check(options)
-    calibration = resolve_calibration(options.calibration)
+    arguments = reranker_arguments(options) | {"calibration": resolve_calibration(options.calibration)}
     retrievers = {name: read_retriever(path, options) for name, path in options.folder}
-    more = {"codec": options.codec, "backend": options.backend, "pooling": options.pooling, "calibration": calibration}
     server = create_server(
-        lambda: Reranker(options.model, store=options.store, **more),
+        lambda: Reranker(**arguments),
         retrievers,
         k=options.k,
         first_stage_weight=options.first_stage_weight,

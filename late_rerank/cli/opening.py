@@ -33,14 +33,19 @@ def opened_reranker(
     """
     from late_rerank import Reranker
 
-    more: dict[str, Any] = {"codec": options.codec, "backend": options.backend, "pooling": options.pooling}
-    more["calibration"] = getattr(options, "calibration", None)  # not every command has one
+    arguments = reranker_arguments(options)
     if options.store is not None and is_url(options.store):
-        with open_url(options.store) as store, Reranker(options.model, store=store, **more) as reranker:
+        with open_url(options.store) as store, Reranker(**arguments | {"store": store}) as reranker:
             yield reranker
         return
-    with Reranker(options.model, store=otherwise if options.store is None else options.store, **more) as reranker:
+    with Reranker(**arguments | {"store": otherwise if options.store is None else options.store}) as reranker:
         yield reranker
+
+
+def reranker_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Give a Reranker's arguments that options name, as JSON values: a server's processes are sent them."""
+    arguments = {name: getattr(options, name) for name in ("model", "store", "codec", "backend", "pooling")}
+    return arguments | {"calibration": getattr(options, "calibration", None)}  # not every command has one
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
         from late_rerank.serve.running import Options, serve
     except ImportError as error:
         raise MissingDependencyError("the server", str(error.name), "server") from error
+    from late_rerank.cli.opening import reranker_arguments
     from late_rerank.encode.loading import check_model
     from late_rerank.serve.access import ApiKeys, is_loopback
     from late_rerank.serve.limits import Limits
@@ -66,10 +67,9 @@ def run(options: argparse.Namespace) -> None:
         open_store(options.store).close()
     if not is_loopback(options.host) and not ApiKeys.read(options.api_keys):
         print(f"warning: anybody who reaches {options.host}:{options.port} may ask: see --api-keys", file=sys.stderr)
-    more = {"codec": options.codec, "backend": options.backend, "pooling": options.pooling, "calibration": options.calibration}
     serve(
         Options(
-            reranker={"model": options.model, "store": options.store, **more},
+            reranker=reranker_arguments(options),
             limits=Limits(
                 n_documents=options.max_documents,
                 in_flight=options.max_requests,
