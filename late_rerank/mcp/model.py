@@ -1,4 +1,4 @@
-"""A Reranker that is loaded while the server already answers, and the threads that work with it."""
+"""A Reranker that is loaded in the background, and the threads that work with it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from late_rerank.errors import LateRerankError, raised_at
 from late_rerank.mcp.answers import sendable
+from late_rerank.processes.loading import Loader
 from late_rerank.reranker import Reranker
 
 Result = TypeVar("Result")
@@ -26,58 +27,52 @@ _N_THREADS = 8
 
 
 class Model:
-    """The Reranker of a server, from when it begins to its end.
+    """The Reranker of a server, from its beginning to its end.
 
     Args:
-        make_reranker: Called once, in a thread, when the server begins; what it gives is closed at the end.
+        make_reranker: Called once, in a thread, when the server begins; the Reranker is closed at the end.
     """
 
     def __init__(self, make_reranker: Callable[[], Reranker]) -> None:
         self._make_reranker = make_reranker
 
     @asynccontextmanager
-    async def lifespan(self, server: Any) -> AsyncIterator[None]:  # noqa: ARG002
-        """The model is being loaded; at the end what runs is finished first, since it reads the store."""
+    async def lifespan(self, server: Any) -> AsyncIterator[None]:  # noqa: ARG002 - the SDK passes it
+        """Load the model; at the end, finish the calls that run before the store is closed, since they read it."""
         self._threads = ThreadPoolExecutor(_N_THREADS, "late-rerank-mcp")
-        self._loading = asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        self._loader = Loader(self._make_reranker, warm=lambda reranker: reranker.encoder.encode_query(["warm"]), tell=_log)
+        self._loader.begin()
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
-                (loaded,) = await asyncio.gather(self._loading, return_exceptions=True)
                 await anyio.to_thread.run_sync(self._threads.shutdown)
-                if isinstance(loaded, Reranker):
-                    await anyio.to_thread.run_sync(loaded.close)
+                await self._loader.close()
 
     async def work(self, call: Callable[[Reranker], Result]) -> Result:
-        """What a call makes of the Reranker, in a thread, once it is loaded.
+        """Run a call with the Reranker, in a thread, once the model is loaded.
 
         Raises:
-            ToolError: The model can't be loaded, or the call failed: what the library says of it, or, of what it didn't
-                expect, the kind alone, since the words may quote documents or this machine.
+            ToolError: If the model can't be loaded, or the call failed. The message is the library's own. Of an unexpected
+                error it names the type alone, since the words may quote documents or this machine.
         """
         reranker = await self._loaded()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, reranker)
         except (LateRerankError, ValueError) as error:
             raise ToolError(sendable(str(error))) from None
-        except Exception as error:  # noqa: BLE001 - the agent is told no more than that; the log where it was, not what
-            logger.error("a call failed: %s at %s", type(error).__name__, raised_at(error))  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001 - the agent is told the type alone; the log names the place, no text
+            logger.error("a call failed: %s at %s", type(error).__name__, raised_at(error))  # noqa: TRY400 - no traceback
             raise ToolError(f"late-rerank failed ({type(error).__name__}); its log on stderr says where") from None
 
     async def _loaded(self) -> Reranker:
         try:
-            return await asyncio.shield(self._loading)  # a call that is cancelled doesn't cancel it for the others
-        except Exception as error:  # noqa: BLE001 - each call says it
+            return await self._loader.loaded()
+        except Exception as error:  # noqa: BLE001 - each call is told
             expected = isinstance(error, (LateRerankError, ValueError))
             reason = sendable(str(error)) if expected else f"{type(error).__name__}; the log on stderr says more"
             raise ToolError(f"the model can't be loaded: {reason}") from None
 
-    def _load(self) -> Reranker:
-        try:
-            reranker = self._make_reranker()
-            reranker.encoder.encode_query(["warm"])  # the first pass takes a hundred times as long
-        except Exception as error:
-            logger.error("the model can't be loaded: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line is enough
-            raise
-        return reranker
+
+def _log(error: Exception) -> None:
+    logger.error("the model can't be loaded: %s: %s", type(error).__name__, error)  # one line is enough

@@ -9,14 +9,14 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import ToolAnnotations
 
 from late_rerank import __version__
-from late_rerank.arguments.checks import check_first_stage_weight, check_min_relevance
 from late_rerank.mcp.answers import sendable
 from late_rerank.mcp.model import Model
 from late_rerank.mcp.stdio import StdioServer
 from late_rerank.mcp.tools import RERANK, Tools
-from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
+from late_rerank.types import FirstStageWeight
 
 _INSTRUCTIONS = (
     "Late-interaction reranking on this machine. `search` finds passages in the folders that the user serves; `rerank` sorts "
@@ -34,27 +34,26 @@ def create_server(
     first_stage_weight: FirstStageWeight = 0.0,
     min_relevance: float | None = None,
 ) -> MCPServer[Any]:
-    """A server with the tools `rerank` and `search`.
+    """Make a server with the tools `rerank` and `search`.
 
     Args:
-        make_reranker: Called once, in a thread, when the server begins; it says what it can do meanwhile, and calls wait for
-            the model. Closed at the end. Where it raises, each call is answered with the reason.
-        retrievers: Name of a folder -> what finds candidates there; may be empty.
+        make_reranker: Makes the Reranker, called once, in a thread, when the server begins. Meanwhile the server lists its
+            tools, and calls wait. If it raises, each call is answered with the reason. The Reranker is closed at the end.
+        retrievers: Name of a folder -> the folder's retriever; may be empty.
         k: The first stage's depth: candidates that a search reranks.
         first_stage_weight: How much the first stage's scores count for the order of a search, as a Searcher takes it.
         min_relevance: From 0 to 1: documents of lower relevance are left out; None for all.
 
     Raises:
-        TypeError: `first_stage_weight` or `min_relevance` is of another type.
-        ValueError: One of the numbers is out of its range.
+        TypeError: If `first_stage_weight` or `min_relevance` is of another type.
+        ValueError: If one of the numbers is out of its range.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    check_first_stage_weight(first_stage_weight)
-    check_min_relevance(min_relevance)
+    wanted = Wanted(min_relevance=min_relevance, first_stage_weight=first_stage_weight)
     model = Model(make_reranker)
     folders = {sendable(name): retriever for name, retriever in retrievers.items()}
-    tools = Tools(model, folders, k, first_stage_weight, min_relevance)
+    tools = Tools(model, folders, k, wanted)
     # Below WARNING the SDK logs what clients were told, which may quote what they sent.
     server = StdioServer(
         "late-rerank",

@@ -9,18 +9,15 @@ from typing import Annotated
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from late_rerank.arguments.limits import MAX_DOCUMENT_CHARS, MAX_DOCUMENTS, MAX_QUERY_CHARS
 from late_rerank.mcp.answers import RerankAnswer, SearchAnswer, rerank_answer, search_answer, sendable
 from late_rerank.mcp.model import Model
-from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.searcher import Searcher
 from late_rerank.text.words import is_blank
 from late_rerank.types import Ranking
-
-MAX_DOCUMENTS = 1000
-MAX_DOCUMENT_CHARS = 200_000
-MAX_QUERY_CHARS = 20_000
 
 RERANK = (
     "Sort texts that you already have by how well each answers a question, best first, with a relevance from 0 to 1. Use it "
@@ -57,18 +54,16 @@ class Tools:
     """The tools of one server.
 
     Attributes:
-        model: What ranks.
-        retrievers: Name of a folder -> what finds candidates there.
+        model: Ranks.
+        retrievers: Name of a folder -> the folder's retriever.
         k: Candidates of a search.
-        first_stage_weight: As a Searcher takes it.
-        min_relevance: Documents of lower relevance are left out; None for all.
+        wanted: The options that the server was started with. The first stage's weight counts for searches alone.
     """
 
     model: Model
     retrievers: Mapping[str, Retriever]
     k: int
-    first_stage_weight: FirstStageWeight
-    min_relevance: float | None
+    wanted: Wanted
 
     async def rerank(self, query: Query, documents: Documents, top_n: TopN = 10) -> RerankAnswer:
         """The caller's documents, best first."""
@@ -77,7 +72,8 @@ class Tools:
         _check_top_n(top_n)
 
         def ranked(reranker: Reranker) -> Ranking:
-            return reranker.rerank(query, documents, top_k=top_n, min_relevance=self.min_relevance)
+            wanted = Wanted(top_k=top_n, min_relevance=self.wanted.min_relevance)  # the caller's texts have no scores
+            return reranker.rank([query], [documents], wanted)[0]
 
         return rerank_answer(await self.model.work(ranked))
 
@@ -88,8 +84,8 @@ class Tools:
         retriever = self._retriever(folder)
 
         def found(reranker: Reranker) -> Ranking:
-            searcher = Searcher(retriever, reranker, self.k, first_stage_weight=self.first_stage_weight)
-            return searcher.search(query, top_n, min_relevance=self.min_relevance)
+            searcher = Searcher(retriever, reranker, self.k, first_stage_weight=self.wanted.first_stage_weight)
+            return searcher.search(query, top_n, min_relevance=self.wanted.min_relevance)
 
         return search_answer(await self.model.work(found))
 

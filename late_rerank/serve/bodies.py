@@ -64,8 +64,8 @@ Documents = Annotated[
 Texts = Annotated[list[str], Field(description="What is ranked.", max_length=_MOST), FailFast()]
 
 
-class Shown(_Body):
-    """Which results are shown, and how."""
+class RerankBody(_Body):
+    """Cohere's, Jina's, vLLM's and Infinity's request in one."""
 
     top_n: int | None = Field(
         None, ge=0, validation_alias=AliasChoices("top_n", "top_k"), description="At most so many results; 0 or null for all."
@@ -73,20 +73,6 @@ class Shown(_Body):
     return_documents: bool | None = Field(None, description="With each document, as it was sent; of a text as its `text`.")
     raw_scores: bool | None = Field(None, description="MaxSim instead of relevance from 0 to 1.")
     use_activation: bool | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether scores are MaxSim."""
-        return bool(self.raw_scores) or self.use_activation is False
-
-    def shown(self, document: RankedDocument) -> dict[str, Any]:
-        """Give a document as a result holds it."""
-        return {"text": document.text} | ({} if document.id is None else {"id": document.id})
-
-
-class RerankBody(Shown):
-    """Cohere's, Jina's, vLLM's and Infinity's request in one."""
-
     query: Query
     documents: Documents
     model: str | None = Field(None, description="Ignored: the server has one model, and says which.")
@@ -95,6 +81,11 @@ class RerankBody(Shown):
         None, max_length=64, description="Which fields of object documents are read, where they have no text."
     )
     deadline_s: _DeadlineS = None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether scores are MaxSim."""
+        return bool(self.raw_scores) or self.use_activation is False
 
     @model_validator(mode="after")
     def _documents_have_text(self) -> RerankBody:
@@ -105,7 +96,7 @@ class RerankBody(Shown):
         return self
 
     def shown(self, document: RankedDocument) -> dict[str, Any]:
-        """Give a document as it was sent, which is what Cohere and Jina do: each field, of its own type."""
+        """Give a document as it was sent, as Cohere and Jina do: each field, of its own type."""
         sent = self.documents[document.index]
         return {"text": sent} if isinstance(sent, str) else sent.sent
 

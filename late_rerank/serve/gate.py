@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from late_rerank.errors import raised_at
 from late_rerank.serve.access import ApiKeys, host_of, is_loopback, request_id
-from late_rerank.serve.dialects import RequestError, dialect_of
+from late_rerank.serve.dialects import dialect_of
+from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.metrics import Metrics
 

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from late_rerank.reranker import Reranker
-from late_rerank.serve.dialects import Question, RequestError
+from late_rerank.serve.errors import RequestError
 from late_rerank.serve.indexing import Indexer
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.questions import Question
 from late_rerank.serve.ranking import rank_in_time, rank_stored
 from late_rerank.types import Candidate, Ranking
 from late_rerank.vectors.indexing import IndexReport

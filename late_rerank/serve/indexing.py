@@ -10,7 +10,7 @@ from threading import Event, Lock
 
 from late_rerank.errors import StoreError
 from late_rerank.reranker import Reranker
-from late_rerank.serve.dialects import RequestError
+from late_rerank.serve.errors import RequestError
 from late_rerank.types import Candidate
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.sharing import BATCH_CHARS, SHARED_BATCH

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from late_rerank.arguments.limits import MAX_DOCUMENT_CHARS, MAX_DOCUMENTS, MAX_QUERY_CHARS
+
 
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one process.
 
     Attributes:
-        body_bytes: Of a request's body; above it 413.
-        n_documents: Of one request; above it 413.
-        document_chars: Of one document; above it 413.
-        query_chars: Of a query; above it 413.
-        in_flight: Requests that are worked on or wait; above it 429.
-        in_flight_bytes: Of all their bodies together; above it 429.
-        waiting_encoders: Requests at a time that wait for documents to be encoded; above it 429. Requests whose documents are
-            all stored don't count.
-        working: Requests at a time that pack, explain or search, or wait for it; above it 429.
-        timeout_s: A request's time since its body was there; then 503. What it asked for is encoded all the same, and there
-            when it asks again.
-        deadline_s: Then it is answered with what is scored by then; None for no other bound than `timeout_s`. A request may ask
-            for a shorter one.
+        body_bytes: Of one request's body; a larger one is 413.
+        n_documents: Of one request; more are 413.
+        document_chars: Of one document; a longer one is 413.
+        query_chars: Of a query; a longer one is 413.
+        in_flight: Requests that are worked on or wait; a further one is 429.
+        in_flight_bytes: Of all bodies together; a further one is 429.
+        waiting_encoders: Requests at a time that wait for documents to be encoded; a further one is 429. Requests whose
+            documents are all stored don't count.
+        working: Requests at a time that pack, explain or search, or wait for it; a further one is 429.
+        timeout_s: Of a request, from when its body is there; then 503. Its documents are encoded all the same, and are stored
+            when the client asks again.
+        deadline_s: After so many seconds a request is answered with the documents scored until then; None for `timeout_s`
+            alone. A request may ask for a shorter one.
         body_timeout_s: For a body to arrive; then 408.
+
+    Raises:
+        ValueError: If a bound isn't above 0 and finite.
     """
 
     body_bytes: int = 32 * 2**20
-    n_documents: int = 1000
-    document_chars: int = 200_000
-    query_chars: int = 20_000
+    n_documents: int = MAX_DOCUMENTS
+    document_chars: int = MAX_DOCUMENT_CHARS
+    query_chars: int = MAX_QUERY_CHARS
     in_flight: int = 256
     in_flight_bytes: int = 256 * 2**20
     waiting_encoders: int = 64

@@ -1,36 +1,35 @@
-"""The model, from when a server begins to its end: loaded beside the event loop, and tried again where that fails."""
+"""The model of a server: loaded in the background, tried again if that fails, closed at the end."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from late_rerank import __version__
+from late_rerank.processes.loading import Loader
 from late_rerank.reranker import Reranker
-from late_rerank.serve.dialects import RequestError
+from late_rerank.serve.errors import RequestError
 from late_rerank.serve.gathering import Gatherer
 from late_rerank.serve.limits import Limits
 
 logger = logging.getLogger("late_rerank.serve")
 
-# Between tries.
+# Between tries: a store may be away for a while.
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What ranks.
+    """A model that is ready to rank.
 
     Attributes:
         reranker: Shared by all threads.
-        gatherer: Who asks it.
-        about: What /info says of it, as JSON values.
+        gatherer: Asks the reranker for the endpoints.
+        about: What /info says of the model, as JSON values.
     """
 
     reranker: Reranker
@@ -39,83 +38,82 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """As clients are told it."""
+        """The model's name, as clients are told it."""
         return str(self.about["model"])
+
+    def close(self) -> None:
+        """Finish what runs, then close the reranker."""
+        self.gatherer.close()
+        self.reranker.close()
 
 
 class ModelLoader:
-    """Loads a model in a thread. Its methods are called on one event loop.
+    """Loads a model in the background. Its methods are called on one event loop.
 
     Args:
-        make_reranker: What loads it.
+        make_reranker: Makes the Reranker, in a thread.
         limits: Of the server.
     """
 
     def __init__(self, make_reranker: Callable[[], Reranker], limits: Limits) -> None:
         self._make_reranker = make_reranker
         self._limits = limits
-        self._loaded: LoadedModel | None = None
-        self._failed: BaseException | None = None
-        self._is_ending = asyncio.Event()
+        self._loader = Loader(self._load, warm=lambda model: model.reranker.encoder.encode_query(["warm"]), tell=_log)
+
+    def begin(self, *, gives_up: bool) -> None:
+        """Begin to load the model, and try again where that fails.
+
+        Args:
+            gives_up: Whether to stop after a few failed tries. Needed for worker processes, which can't be told to end until
+                they listen.
+        """
+        self._loader.begin(_RETRY_S if gives_up else chain(_RETRY_S, repeat(_RETRY_S[-1])))
 
     @property
     def ready(self) -> LoadedModel:
         """The model.
 
         Raises:
-            RequestError: 503: it isn't loaded yet.
+            RequestError: If it isn't loaded yet (503).
         """
-        if self._loaded is not None:
-            return self._loaded
-        if self._failed is not None:
-            raise RequestError(503, f"the model can't be loaded ({type(self._failed).__name__}): see the server's log")
+        if self._loader.made is not None:
+            return self._loader.made
+        if self._loader.error is not None:
+            raise RequestError(503, f"the model can't be loaded ({type(self._loader.error).__name__}): see the server's log")
         raise RequestError(503, "the model is being loaded; try again", retry_after_s=2)
 
-    async def load(self, *, gives_up: bool) -> None:
-        """Load it, again and again where that fails: a store may only be away for a while.
-
-        Args:
-            gives_up: After some tries. Before it listens a process can't be told to end, so then it must.
+    async def loaded(self) -> None:
+        """Wait for the model.
 
         Raises:
-            RuntimeError: It gave up.
+            RuntimeError: If no try is left.
         """
-        for wait_s in chain(_RETRY_S, () if gives_up else repeat(_RETRY_S[-1])):
-            try:
-                self._loaded = await asyncio.to_thread(self._load)
-                return
-            except Exception as error:
-                self._failed = error
-                logger.exception("the model can't be loaded")
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._is_ending.wait(), wait_s)
-                return
-        raise RuntimeError("the model can't be loaded") from self._failed
-
-    def end(self) -> None:
-        """Try no more."""
-        self._is_ending.set()
+        try:
+            await self._loader.loaded()
+        except Exception as error:
+            raise RuntimeError("the model can't be loaded") from error
 
     async def close(self) -> None:
-        """Finish what runs, then close the reranker."""
-        if self._loaded is not None:
-            await asyncio.to_thread(self._loaded.gatherer.close)
-            await asyncio.to_thread(self._loaded.reranker.close)
+        """Try no more, finish what runs, then close the reranker."""
+        await self._loader.close()
 
     def _load(self) -> LoadedModel:
         reranker = self._make_reranker()
         try:
-            reranker.encoder.encode_query(["warm"])  # the first pass takes a hundred times as long
-            return LoadedModel(reranker, Gatherer(reranker, self._limits), _told_of(reranker))
+            return LoadedModel(reranker, Gatherer(reranker, self._limits), _about(reranker))
         except BaseException:
             reranker.close()
             raise
 
 
-def _told_of(reranker: Reranker) -> dict[str, Any]:
+def _log(error: Exception) -> None:
+    logger.error("the model can't be loaded", exc_info=error)
+
+
+def _about(reranker: Reranker) -> dict[str, Any]:
     stats = reranker.stats()
-    told = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
-    # Where a model lies on this machine is nobody's business.
+    about = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
+    # A model's folder on this machine is nobody else's business.
     name = Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name
-    told |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
-    return told | {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__}
+    about |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
+    return about | {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__}

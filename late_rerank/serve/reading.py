@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
-from late_rerank.serve.dialects import RequestError
+from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 
 

@@ -18,11 +18,11 @@ from commands import start, wait_until
 from mcp import Client, StdioServerParameters
 
 from late_rerank import Candidate, Reranker
+from late_rerank.arguments.limits import MAX_DOCUMENT_CHARS, MAX_DOCUMENTS, MAX_QUERY_CHARS
 from late_rerank.cli import main
 from late_rerank.errors import ModelError
 from late_rerank.mcp.server import create_server
 from late_rerank.mcp.stdio import repaired
-from late_rerank.mcp.tools import MAX_DOCUMENT_CHARS, MAX_DOCUMENTS, MAX_QUERY_CHARS
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 

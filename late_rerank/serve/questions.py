@@ -1,0 +1,89 @@
+"""Questions: one ranking that a client asks for, whatever its language, checked against the server's limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from late_rerank.ranking.wanted import Wanted
+from late_rerank.serve.bodies import DocumentBody, text_of
+from late_rerank.serve.errors import NothingToRankError, RequestError
+from late_rerank.serve.limits import Limits
+from late_rerank.text.words import is_blank
+from late_rerank.types import Candidate
+
+
+@dataclass(frozen=True)
+class Question:
+    """One ranking that is asked for.
+
+    Attributes:
+        query: Not blank.
+        candidates: At least one.
+        wanted: The options of the rerank; `deadline_s` counts from `arrived`.
+        arrived: When the request's body was there, of `time.monotonic()`.
+    """
+
+    query: str
+    candidates: list[str | Candidate]
+    wanted: Wanted = field(default_factory=Wanted)
+    arrived: float = field(default_factory=time.monotonic)
+
+
+def candidates_of(documents: Sequence[str | DocumentBody], rank_fields: list[str] | None = None) -> list[str | Candidate]:
+    """Turn the documents of a request into candidates, in the same order.
+
+    Args:
+        documents: As sent.
+        rank_fields: The fields that are read of a document that has no text.
+    """
+    return [
+        document if isinstance(document, str) else Candidate(text_of(document, rank_fields) or "", id=_name(document.id))
+        for document in documents
+    ]
+
+
+def check_question(query: str, documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:
+    """Check that there is something to rank, and not too much.
+
+    Args:
+        query: As asked.
+        documents: As asked.
+        limits: The server's.
+        name: What the client calls its documents.
+
+    Raises:
+        RequestError: If the query is blank or there are no documents (400), or if one of them is too long or there are too many
+            documents (413).
+    """
+    check_query(query, limits)
+    check_documents(documents, limits, name)
+
+
+def check_query(query: str, limits: Limits) -> None:
+    """Check a query alone, as in `check_question`."""
+    if is_blank(query):
+        raise NothingToRankError("query is blank: it needs at least one word")
+    if len(query) > limits.query_chars:
+        raise RequestError(413, f"query has {len(query):,} characters: at most {limits.query_chars:,} are taken; shorten it")
+
+
+def check_documents(documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:
+    """Check documents alone, as in `check_question`."""
+    if not documents:
+        raise NothingToRankError(f"{name} is empty: give at least one")
+    if len(documents) > limits.n_documents:
+        raise RequestError(413, f"{len(documents)} {name}: at most {limits.n_documents} are taken in one request; send fewer")
+    for i, document in enumerate(documents):
+        length = len(document if isinstance(document, str) else document.text)
+        if length > limits.document_chars:
+            raise RequestError(
+                413,
+                f"{name}[{i}] has {length:,} characters: at most {limits.document_chars:,} are taken; split it into passages",
+            )
+
+
+def _name(sent: object) -> str | None:
+    """Turn a document's id into a Candidate's; ids of other types stay with the client's document alone."""
+    return str(sent) if isinstance(sent, (str, int, float)) else None
