@@ -6,12 +6,16 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from late_rerank.arguments.checks import check_first_stage_weight
+from late_rerank.arguments.numbers import whole_number
 from late_rerank.context import Context, pack_context
-from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.context.choosing import StrategyName
+from late_rerank.context.layout import Order
+from late_rerank.context.packing import Oversize
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.types import Candidate, Ranking
+from late_rerank.timing import add_first_stage
+from late_rerank.types import Candidate, FirstStageWeight, Ranking
 
 
 class Searcher:
@@ -22,11 +26,11 @@ class Searcher:
         reranker: A Reranker.
         k: The first stage's depth: candidates that the reranker sees.
         first_stage_weight: How much the retriever's scores count for the order, as `Reranker.rerank` takes it: 0 for not at
-            all, "auto" for what each query's scores say.
+            all, "auto" to decide by each query's scores.
 
     Raises:
-        TypeError: `retriever` has no `retrieve`, or `first_stage_weight` is of another type.
-        ValueError: `k` is below 1, or `first_stage_weight` negative or not finite.
+        TypeError: If `retriever` has no `retrieve`, or a number is of another type.
+        ValueError: If `k` is below 1, or `first_stage_weight` negative or not finite.
     """
 
     def __init__(
@@ -36,40 +40,59 @@ class Searcher:
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
         if not isinstance(reranker, Reranker):
             raise TypeError(f"reranker must be a Reranker, got {type(reranker).__name__}")
-        if not isinstance(k, int) or k < 1:
-            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
-        check_first_stage_weight(first_stage_weight)
+        Wanted(first_stage_weight=first_stage_weight)
         self.retriever = retriever
         self.reranker = reranker
-        self.k = k
+        self.k = whole_number("k", k)
         self.first_stage_weight = first_stage_weight
 
-    def search(self, query: str, top_k: int | None = 10, *, min_relevance: float | None = None) -> Ranking:
+    def search(
+        self,
+        query: str,
+        top_k: int | None = 10,
+        *,
+        min_relevance: float | None = None,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Ranking:
         """Find and rank.
 
         Args:
             query: Not blank.
             top_k: At most so many results; None for all `k`.
-            min_relevance: From 0 to 1: documents of lower `relevance` are left out; None for all.
+            min_relevance: As in `Reranker.rerank`, as are the other two. Without a good document the result is empty.
+            deadline_s: For the reranker alone: the retriever's time isn't counted.
+            max_tokens: Of each document only so many stored token vectors count.
 
         Returns:
-            Best first; empty where no document is relevant enough. `index` is the position in the first stage's order.
-            `timings_ms` has "first_stage" too.
+            Best first. `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
 
         Raises:
-            ValueError: The query is blank, `top_k` is below 1, `min_relevance` isn't in [0, 1], or, with `first_stage_weight`,
-                the retriever gave a candidate without a finite score.
+            ValueError: If the query is blank, a number is out of its range, or, with `first_stage_weight`, the retriever gave a
+                candidate without a finite score.
         """
+        wanted = Wanted(top_k, min_relevance, self.first_stage_weight, deadline_s, max_tokens)
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000
-        more: dict[str, Any] = {"min_relevance": min_relevance, "first_stage_weight": self.first_stage_weight}
-        ranking = self.reranker.rerank(query, candidates, top_k=top_k, **more)
-        total_ms = first_stage_ms + ranking.timings_ms["total"]
-        ranking.timings_ms = {"first_stage": first_stage_ms, **ranking.timings_ms, "total": total_ms}
+        ranking = self.reranker.rank([query], [candidates], wanted)[0]
+        add_first_stage(ranking, first_stage_ms)
         return ranking
 
-    def context(self, query: str, budget_tokens: int = 2000, *, min_relevance: float | None = None, **packing: Any) -> Context:
+    def context(  # noqa: PLR0913 - all of `pack_context`
+        self,
+        query: str,
+        budget_tokens: int = 2000,
+        *,
+        min_relevance: float | None = None,
+        top_k: int | None = None,
+        strategy: StrategyName = "coverage",
+        order: Order = "relevance",
+        count_tokens: Any = None,
+        oversize: Oversize = "cut",
+        compress: bool = False,
+        neighbours: Iterable[str | Candidate] | bool | None = None,
+    ) -> Context:
         """Find, rank, and choose what goes before the LLM.
 
         The first stage counts as in `search` where documents are taken by rank (`strategy="relevance"`) and in the order in
@@ -79,19 +102,34 @@ class Searcher:
             query: Not blank.
             budget_tokens: Of the whole text.
             min_relevance: As in `search`: without a good document the context is empty, and the chatbot can say so.
-            packing: All others of `pack_context`: top_k, strategy, order, oversize, compress, neighbours, count_tokens.
-                `neighbours=True` looks for them among the retriever's own documents.
+            top_k: As `pack_context` takes it, as are all others.
+            strategy: How documents are chosen.
+            order: How the parts are read.
+            count_tokens: The reader's tokenizer.
+            oversize: What is done where no document fits whole.
+            compress: Whether some documents are taken by their best sentences.
+            neighbours: Where to look for the pieces before and after those that were taken; True for the retriever's own
+                `documents`.
 
         Raises:
             ValueError: As in `search` and `pack_context`.
-            TypeError: As in `pack_context`, or `neighbours=True` where the retriever has no `documents`.
+            TypeError: As in `pack_context`, or if `neighbours` is True and the retriever has no `documents`.
         """
-        if packing.get("neighbours") is True:
-            packing["neighbours"] = self._documents()
-        elif packing.get("neighbours") is False:
-            packing["neighbours"] = None
+        beside = self._documents() if neighbours is True else neighbours or None
         ranking = self.search(query, top_k=None, min_relevance=min_relevance)
-        return pack_context(query, ranking, reranker=self.reranker, budget_tokens=budget_tokens, **packing)
+        return pack_context(
+            query,
+            ranking,
+            reranker=self.reranker,
+            budget_tokens=budget_tokens,
+            top_k=top_k,
+            strategy=strategy,
+            order=order,
+            count_tokens=count_tokens,
+            oversize=oversize,
+            compress=compress,
+            neighbours=beside,
+        )
 
     def _documents(self) -> Iterable[str | Candidate]:
         documents: Iterable[str | Candidate] | None = getattr(self.retriever, "documents", None)

@@ -4,65 +4,105 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from numbers import Integral
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from late_rerank.arguments.checks import check_budget, check_first_stage_weight, check_min_relevance, check_top_k
-from late_rerank.arguments.given import finite as finite  # for the wrappers
+from late_rerank.arguments.given import finite
+from late_rerank.arguments.numbers import whole_number
 from late_rerank.codecs import Codec
 from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
 from late_rerank.context.layout import N_CHARACTERS, ORDERS, Order
 from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
-from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.errors import MissingDependencyError
+from late_rerank.maxsim import Kernel
+from late_rerank.ranking.relevance import Calibration
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
 from late_rerank.text.words import is_blank
-from late_rerank.types import Candidate, RankedDocument, Ranking
+from late_rerank.types import Candidate, FirstStageWeight, RankedDocument, Ranking
+
+__all__ = [
+    "Calibration",
+    "Choice",
+    "Chosen",
+    "Codec",
+    "Encoder",
+    "FirstStageWeight",
+    "Kernel",
+    "MissingDependencyError",
+    "Order",
+    "Store",
+    "choose",
+    "finite",
+    "reranker_from",
+    "whole_number",
+]
 
 # What retrievers and rerankers write into metadata: two that found the same document differ in these.
 _SCORES = frozenset(("retrieval_score", "relevance_score", "late_rerank_score", "score"))
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which of the found documents a wrapper gives back.
+@dataclass(frozen=True, kw_only=True)
+class Choice(Wanted):
+    """Which of the found documents a wrapper gives back: what a rerank is asked for, and a budget.
+
+    `top_k` is None for all, or for as many as fit the budget.
 
     Attributes:
-        top_k: At most so many; None for all, or for as many as fit the budget.
-        min_relevance: From 0 to 1: documents of lower relevance are left out; None for none.
         budget_tokens: Of the whole context that `pack_context` makes of them; None for no budget: then the best ranked.
         order: How they are read: "relevance", "edges" or "source"; None for "relevance".
         count_tokens: As `pack_context` takes it; None for an estimate.
-        first_stage_weight: How much the scores that documents came with count for the order, as `Reranker.rerank` takes it.
 
     Raises:
-        ValueError: A number is out of its range, the order isn't known, or order or count_tokens are given without a budget.
-        TypeError: One is of the wrong type.
+        ValueError: If a number is out of its range, the order isn't known, or order or count_tokens are given without a budget.
+        TypeError: If one is of the wrong type.
     """
 
-    top_k: int | None = None
-    min_relevance: float | None = None
     budget_tokens: int | None = None
     order: Order | None = None
     count_tokens: Any = None
-    first_stage_weight: FirstStageWeight = 0.0
 
     def __post_init__(self) -> None:
-        check_top_k(self.top_k)
-        check_min_relevance(self.min_relevance)
+        super().__post_init__()
         if self.budget_tokens is not None:
-            check_budget(self.budget_tokens)
+            whole_number("budget_tokens", self.budget_tokens, 0)
         if self.order is not None and self.order not in ORDERS:
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, or None, got {self.order!r:.60}")
         counter(self.count_tokens)
-        check_first_stage_weight(self.first_stage_weight)
         given = [name for name in ("order", "count_tokens") if getattr(self, name) is not None]
         if self.budget_tokens is None and given:
             raise ValueError(f"{' and '.join(given)} only count with a budget: give budget_tokens too, or leave them out")
+
+    @classmethod
+    def of(cls, wrapper: object, **instead: Any) -> Choice:
+        """Read the options that a wrapper has as attributes of the same names.
+
+        Args:
+            wrapper: Any object.
+            instead: Options of this call, by name; None for the wrapper's own.
+        """
+        names = [field.name for field in fields(cls)]
+        own = {name: getattr(wrapper, name) for name in names if hasattr(wrapper, name)}
+        return cls(**own | {name: value for name, value in instead.items() if value is not None})
+
+    def resolved(self, default: int) -> Choice:
+        """Set `top_k` where it is None and there is no budget, which would bound it."""
+        return replace(self, top_k=default) if self.top_k is None and self.budget_tokens is None else self
+
+    def options(self, names: Container[str]) -> dict[str, Any]:
+        """Give the options that a wrapper has fields for, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name in names}
+
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """Give the options that differ from their defaults, for a wrapper's repr; `top_k` and `count_tokens` aside."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("top_k", "count_tokens") and value != field.default:
+                yield field.name, value
 
 
 class Chosen(NamedTuple):
@@ -82,7 +122,7 @@ class Chosen(NamedTuple):
     end: int | None = None
 
 
-def chosen(
+def choose(
     reranker: Reranker, query: str, candidates: Sequence[Candidate], choice: Choice, contents: Sequence[str] | None = None
 ) -> list[Chosen]:
     """Rank what was found, and choose: each document once, however many retrievers found it.
@@ -109,15 +149,14 @@ def chosen(
     candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
     may_repeat = len({candidate.text for candidate in candidates}) < len(candidates)
     top_k = choice.top_k if choice.budget_tokens is None and not may_repeat else None
-    more: dict[str, Any] = {"min_relevance": choice.min_relevance, "first_stage_weight": choice.first_stage_weight}
-    ranking = reranker.rerank(query, candidates, top_k=top_k, **more)
+    ranking = reranker.rank([query], [candidates], replace(choice, top_k=top_k))[0]
     if may_repeat:
         _leave_out_repeated(ranking)
     if choice.budget_tokens is None:
         return [Chosen(document) for document in ranking[: choice.top_k]]
     context = pack_context(
         query,
-        ranking if contents is None else [_counting(document, contents[document.index]) for document in ranking],
+        ranking if contents is None else ranking.with_documents(_counting(each, contents[each.index]) for each in ranking),
         reranker=reranker,
         budget_tokens=int(choice.budget_tokens),
         top_k=choice.top_k,
@@ -129,34 +168,49 @@ def chosen(
     return [each for each in found if each.content is None or each.content.strip()]
 
 
-def count_or_default(count: int | None, default: int, budget_tokens: int | None) -> int | None:
-    """How many documents at most: as given, else the default without a budget, and as many as fit with one (None)."""
-    return default if count is None and budget_tokens is None else count
-
-
-def reranker_from(
+def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     reranker: Reranker | None,
     *,
     model: str | Encoder | None = None,
     store: str | os.PathLike[str] | Store | None = None,
     codec: str | Codec | None = None,
-    **more: Any,
+    device: str | None = None,
+    backend: str | None = None,
+    kernel: str | Kernel | None = None,
+    on_missing: str | None = None,
+    calibration: Calibration | str | os.PathLike[str] | None = None,
+    pooling: int | None = None,
 ) -> Reranker:
-    """A ready reranker as it is, or one made from the other arguments.
+    """Give a ready reranker as it is, or make one from the other arguments.
 
     Args:
         reranker: A ready one, to be shared; then none of the others may be given.
-        model: As `Reranker` takes it; None for its default, as with the others.
-        store: As `Reranker` takes it.
-        codec: As `Reranker` takes it.
-        more: Further arguments of `Reranker`; None is as if it weren't given.
+        model: As `Reranker` takes it, as are all others; None for its default.
+        store: Where token vectors are kept.
+        codec: How they are packed.
+        device: What the model runs on.
+        backend: What runs it.
+        kernel: What computes MaxSim.
+        on_missing: What is done with documents that the store doesn't hold.
+        calibration: What makes relevance of scores.
+        pooling: How many token vectors of a document become one.
 
     Raises:
-        TypeError: `reranker` is no Reranker.
-        ValueError: Both a ready reranker and arguments for a new one.
+        TypeError: If `reranker` is no Reranker.
+        ValueError: If both a ready reranker and arguments for a new one are given.
     """
-    given = {"model": model, "store": store, "codec": codec, **more}
-    given = {name: value for name, value in given.items() if value is not None}
+    arguments = {
+        "model": model,
+        "store": store,
+        "codec": codec,
+        "device": device,
+        "backend": backend,
+        "kernel": kernel,
+        "on_missing": on_missing,
+        "calibration": calibration,
+        "pooling": pooling,
+    }
+    given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
     if reranker is None:
         return Reranker(**given)
     if not isinstance(reranker, Reranker):
@@ -164,21 +218,6 @@ def reranker_from(
     if given:
         raise ValueError(f"give either a ready reranker or {', '.join(given)}, not both: the reranker has its own")
     return reranker
-
-
-def check_count(name: str, value: object, *, or_none: bool = False) -> None:
-    """See to it that a number of documents is a whole number of at least 1.
-
-    Raises:
-        TypeError: It is no int.
-        ValueError: It is below 1.
-    """
-    if or_none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral):  # NumPy's numbers too, as `top_k` takes them
-        raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _blank_without(candidate: Candidate, content: str) -> Candidate:

@@ -34,7 +34,7 @@ def whole_number(name: str, value: object, at_least: int = 1, *, or_none: str = 
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int{' or None' if or_none else ''}, got {value!r:.60}")
     if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}{f', or None {or_none}' if or_none else ''}, got {value}")
+        raise ValueError(f"{name} must be at least {at_least}, got {value}{f'; None stands {or_none}' if or_none else ''}")
     return int(value)
 
 

@@ -15,7 +15,7 @@ from late_rerank.context.pieces import is_piece
 from late_rerank.context.twins import Same, Twins
 from late_rerank.context.wording import are_equal, wording
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.wrapping import Choice, chosen
+from late_rerank.wrapping import Choice, choose
 
 LONG = (
     "The clinic recommends two tablets daily with water. Patients should take them before breakfast and lie down for half an "
@@ -63,7 +63,7 @@ def test_no_document_that_says_something_else_is_dropped(real, opposites, strate
 
 def test_nor_by_a_wrappers_budget(real, opposites):
     texts = list(dict.fromkeys(text for pair in opposites for text in (pair.one, pair.other)))
-    given_back = chosen(real, "Is it safe?", [Candidate(text) for text in texts], Choice(budget_tokens=10**6))
+    given_back = choose(real, "Is it safe?", [Candidate(text) for text in texts], Choice(budget_tokens=10**6))
     assert {each.document.text for each in given_back} == set(texts)
 
 

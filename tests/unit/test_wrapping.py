@@ -5,7 +5,7 @@ import pytest
 
 from late_rerank import Candidate, Reranker, pack_context
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
+from late_rerank.wrapping import Choice, choose, reranker_from
 
 
 def test_a_ready_reranker_is_taken_as_it_is():
@@ -29,21 +29,6 @@ def test_what_is_no_reranker_is_refused():
         reranker_from("minilm")
 
 
-@pytest.mark.parametrize(
-    ("value", "error"), [(0, ValueError), (-1, ValueError), (True, TypeError), ("3", TypeError), (2.0, TypeError)]
-)
-def test_a_count_is_a_whole_number_of_at_least_1(value, error):
-    with pytest.raises(error, match="top_n must be"):
-        check_count("top_n", value)
-
-
-def test_none_is_a_count_where_it_may_be_and_numpys_are():
-    check_count("k", np.int64(3))
-    check_count("k", None, or_none=True)
-    with pytest.raises(TypeError, match="k must be an int, got None"):
-        check_count("k", None)
-
-
 QUERY = "how do cats sleep"
 TEXTS = ["Rivers run to the sea.", "Cats eat fish.", "Cats sleep all day. At night they hunt mice.", "Planes fly over towns."]
 
@@ -55,7 +40,7 @@ def words(text):
 def found(choice, texts=TEXTS, contents=None, places=None, reranker=None):
     places = places or [{}] * len(texts)
     candidates = [Candidate(text, str(i), metadata=place) for i, (text, place) in enumerate(zip(texts, places, strict=True))]
-    return chosen(reranker or Reranker(FakeEncoder()), QUERY, candidates, choice, contents)
+    return choose(reranker or Reranker(FakeEncoder()), QUERY, candidates, choice, contents)
 
 
 def indexes(given):
@@ -180,14 +165,24 @@ def test_numpys_numbers_will_do_and_a_budget_of_0_gives_nothing():
 
 
 def test_the_default_number_counts_without_a_budget_only():
-    assert [count_or_default(*given) for given in ((None, 3, None), (None, 3, 0), (5, 3, None), (5, 3, 100))] == [3, None, 5, 5]
+    choices = [Choice(), Choice(budget_tokens=0), Choice(top_k=5), Choice(top_k=5, budget_tokens=100)]
+    assert [choice.resolved(3).top_k for choice in choices] == [3, None, 5, 5]
+
+
+def test_a_choice_reads_the_options_that_a_wrapper_has_and_those_of_the_call():
+    class Wrapper:
+        min_relevance, budget_tokens, order, other = 0.5, 100, "edges", 7
+
+    assert Choice.of(Wrapper(), top_k=2, order=None) == Choice(top_k=2, min_relevance=0.5, budget_tokens=100, order="edges")
+    assert dict(Choice.of(Wrapper(), top_k=2).told()) == {"min_relevance": 0.5, "budget_tokens": 100, "order": "edges"}
+    assert Choice.of(Wrapper()).options(["order", "deadline_s"]) == {"deadline_s": None, "order": "edges"}
 
 
 BEST = TEXTS[2]
 
 
 def kept(candidates, choice=Choice(), contents=None):  # noqa: B008 - frozen
-    return indexes(chosen(Reranker(FakeEncoder()), QUERY, candidates, choice, contents))
+    return indexes(choose(Reranker(FakeEncoder()), QUERY, candidates, choice, contents))
 
 
 @pytest.mark.parametrize("choice", [Choice(2), Choice(2, 0.0), Choice(2, None, 100), Choice(2, first_stage_weight=0.1)])
@@ -233,7 +228,7 @@ def test_one_id_or_none_with_the_same_text_and_metadata_is_one_document(first, s
 
 def test_of_a_document_found_twice_the_better_ranked_stays_with_its_score():
     candidates = [Candidate(TEXTS[0], "r", 0.5), Candidate(BEST, "c", 0.1), Candidate(BEST, "c", 0.9)]
-    (best, other) = chosen(Reranker(FakeEncoder()), QUERY, candidates, Choice(first_stage_weight=1))
+    (best, other) = choose(Reranker(FakeEncoder()), QUERY, candidates, Choice(first_stage_weight=1))
     assert (best.document.candidate_score, best.document.rank) == (0.9, 1)
     assert (other.document.index, other.document.rank) == (0, 2)
 
@@ -242,7 +237,7 @@ def test_without_an_own_text_a_candidate_comes_last_whatever_stands_beside_its_c
     contents = [None, "\u200b \u00ad", "Cats sleep all day.", "", "Rivers run."]
     contents = [content or "" for content in contents]
     candidates = [Candidate(f"how do cats sleep\n{content}", str(i)) for i, content in enumerate(contents)]
-    found = chosen(Reranker(FakeEncoder()), QUERY, candidates, Choice(), contents)
+    found = choose(Reranker(FakeEncoder()), QUERY, candidates, Choice(), contents)
     assert indexes(found) == [2, 4, 0, 1, 3]
     assert [each.document.relevance for each in found[2:]] == [0.0] * 3
     assert (

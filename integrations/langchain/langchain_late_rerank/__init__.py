@@ -1,6 +1,6 @@
 """Late-interaction reranking for LangChain: a retriever that reranks what another one finds, and a document compressor."""
 
-from late_rerank.errors import MissingDependencyError
+from late_rerank.wrapping import MissingDependencyError
 
 try:
     import langchain_core  # noqa: F401

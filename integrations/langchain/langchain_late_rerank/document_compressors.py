@@ -13,12 +13,21 @@ from pydantic import ConfigDict, Field
 
 from langchain_late_rerank._documents import candidates, checked, chosen_documents, relevance
 from late_rerank import Reranker
-from late_rerank.codecs import Codec
-from late_rerank.context.layout import Order
-from late_rerank.encode import Encoder
-from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.stores import Store
-from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, reranker_from
+from late_rerank.wrapping import (
+    Choice,
+    Chosen,
+    Codec,
+    Encoder,
+    FirstStageWeight,
+    Order,
+    Store,
+    choose,
+    reranker_from,
+    whole_number,
+)
+
+_TOP_N = 3
+_TOP_N_NONE = f"for {_TOP_N}, or for as many as fit a budget"
 
 
 class RerankResult(TypedDict):
@@ -115,18 +124,19 @@ class LateRerankCompressor(BaseDocumentCompressor):
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
     ) -> None:
-        check_count("top_n", top_n, or_none=True)
-        Choice(
-            top_n, min_relevance, budget_tokens, order, count_tokens, first_stage_weight
-        )  # refuses what is wrong before a model is loaded
+        # Before a model is loaded: wrong numbers are refused here.
+        choice = Choice(
+            top_k=whole_number("top_n", top_n, or_none=_TOP_N_NONE),
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            budget_tokens=budget_tokens,
+            order=order,
+            count_tokens=count_tokens,
+        ).resolved(_TOP_N)
         fields: dict[str, Any] = {  # typed as Any: the parent's own __init__ takes anything
-            "top_n": count_or_default(top_n, 3, budget_tokens),
+            **choice.options(type(self).model_fields),
+            "top_n": choice.top_k,
             "reranker": reranker_from(reranker, model=model, store=store, codec=codec),
-            "min_relevance": min_relevance,
-            "budget_tokens": budget_tokens,
-            "order": order,
-            "count_tokens": count_tokens,
-            "first_stage_weight": first_stage_weight,
         }
         super().__init__(**fields)
 
@@ -175,7 +185,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
             ValueError: The query is blank, or `top_n` below 1.
             TypeError: A document is neither a str nor a Document.
         """
-        check_count("top_n", top_n, or_none=True)
+        whole_number("top_n", top_n, or_none="for the compressor's own")
         given = checked(documents, "documents", texts=True)
         if not given:
             return []
@@ -185,16 +195,11 @@ class LateRerankCompressor(BaseDocumentCompressor):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         yield "top_n", self.top_n
         yield "model", self.reranker.model_name
-        for name in ("min_relevance", "budget_tokens", "order"):
-            if getattr(self, name) is not None:
-                yield name, getattr(self, name)
-        if self.first_stage_weight:
-            yield "first_stage_weight", self.first_stage_weight
+        yield from Choice.of(self).told()
 
     def _chosen(self, documents: Sequence[Document], query: str, top_n: int | None = None) -> list[Chosen]:
-        top_n = count_or_default(top_n or self.top_n, 3, self.budget_tokens)
-        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens, self.first_stage_weight)
-        return chosen(self.reranker, query, candidates(documents), choice)
+        choice = Choice.of(self, top_k=top_n or self.top_n).resolved(_TOP_N)
+        return choose(self.reranker, query, candidates(documents), choice)
 
     def _run(self) -> Runnable[_Call, list[Document]]:
         """What is traced. Callbacks that a compressor is given are nobody's unless a Runnable gets them."""

@@ -16,12 +16,20 @@ from pydantic import ConfigDict, Field
 
 from langchain_late_rerank._documents import candidates, checked, chosen_documents
 from late_rerank import Reranker
-from late_rerank.codecs import Codec
-from late_rerank.context.layout import Order
-from late_rerank.encode import Encoder
-from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.stores import Store
-from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
+from late_rerank.wrapping import (
+    Choice,
+    Codec,
+    Encoder,
+    FirstStageWeight,
+    Order,
+    Store,
+    choose,
+    reranker_from,
+    whole_number,
+)
+
+_K = 3
+_K_NONE = f"for {_K}, or for as many as fit a budget"
 
 
 class LateRerankRetriever(BaseRetriever):
@@ -127,27 +135,27 @@ class LateRerankRetriever(BaseRetriever):
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        check_count("k", k, or_none=True)
-        check_count("fetch_k", fetch_k, or_none=True)
-        Choice(
-            k, min_relevance, budget_tokens, order, count_tokens, first_stage_weight
-        )  # refuses what is wrong before a model is loaded
-        k = count_or_default(k, 3, budget_tokens)
-        _check_enough(k, fetch_k)
+        # Before a model is loaded: wrong numbers are refused here.
+        choice = Choice(
+            top_k=whole_number("k", k, or_none=_K_NONE),
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            budget_tokens=budget_tokens,
+            order=order,
+            count_tokens=count_tokens,
+        ).resolved(_K)
+        fetch_k = whole_number("fetch_k", fetch_k, or_none="for the base retriever's own number")
+        _check_enough(choice.top_k, fetch_k)
         _warn_of_few(base_retriever, fetch_k)
         reranker = reranker_from(reranker, model=model, store=store, codec=codec)
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
         metadata = {**(metadata or {}), "late_rerank_model": reranker.model_name}
         fields: dict[str, Any] = {
+            **choice.options(type(self).model_fields),
             "base_retriever": base_retriever,
-            "k": k,
+            "k": choice.top_k,
             "fetch_k": fetch_k,
             "reranker": reranker,
-            "min_relevance": min_relevance,
-            "budget_tokens": budget_tokens,
-            "order": order,
-            "count_tokens": count_tokens,
-            "first_stage_weight": first_stage_weight,
         }
         super().__init__(**fields, name=name, tags=tags, metadata=metadata)
 
@@ -176,23 +184,19 @@ class LateRerankRetriever(BaseRetriever):
         if self.fetch_k is not None:
             yield "fetch_k", self.fetch_k
         yield "model", self.reranker.model_name
-        for name in ("min_relevance", "budget_tokens", "order"):
-            if getattr(self, name) is not None:
-                yield name, getattr(self, name)
-        if self.first_stage_weight:
-            yield "first_stage_weight", self.first_stage_weight
+        yield from Choice.of(self).told()
 
     def _choice(self, k: int | None) -> Choice:
-        check_count("k", k, or_none=True)
-        k = count_or_default(k or self.k, 3, self.budget_tokens)
-        _check_enough(k, self.fetch_k)
-        return Choice(k, self.min_relevance, self.budget_tokens, self.order, self.count_tokens, self.first_stage_weight)
+        k = whole_number("k", k, or_none="for the retriever's own")
+        choice = Choice.of(self, top_k=k or self.k).resolved(_K)
+        _check_enough(choice.top_k, self.fetch_k)
+        return choice
 
     def _best(self, found: object, query: str, choice: Choice) -> list[Document]:
         documents = checked(found, "the base retriever's result")
         if not documents:
             return []
-        return chosen_documents(documents, chosen(self.reranker, query, candidates(documents), choice))
+        return chosen_documents(documents, choose(self.reranker, query, candidates(documents), choice))
 
     def _asked(self) -> dict[str, int]:
         return {} if self.fetch_k is None else {"k": self.fetch_k}

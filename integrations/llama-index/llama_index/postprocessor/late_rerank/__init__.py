@@ -1,6 +1,6 @@
 """Late-interaction reranking for LlamaIndex: a node postprocessor, and a retriever for where none are taken."""
 
-from late_rerank.errors import MissingDependencyError
+from late_rerank.wrapping import MissingDependencyError
 
 try:
     import llama_index.core  # noqa: F401

@@ -16,16 +16,25 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.postprocessor.late_rerank.nodes import candidate, content_of, with_content, with_scores
 
 from late_rerank import Reranker
-from late_rerank.codecs import Codec
-from late_rerank.context.layout import Order
-from late_rerank.encode import Encoder
-from late_rerank.maxsim import Kernel
-from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.ranking.relevance import Calibration
-from late_rerank.stores import Store
-from late_rerank.wrapping import Choice, Chosen, check_count, chosen, count_or_default, finite, reranker_from
+from late_rerank.wrapping import (
+    Calibration,
+    Choice,
+    Chosen,
+    Codec,
+    Encoder,
+    FirstStageWeight,
+    Kernel,
+    Order,
+    Store,
+    choose,
+    finite,
+    reranker_from,
+    whole_number,
+)
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]
+
+_TOP_N = 3
 
 # Fields that say what the reranker was made with. pydantic neither checks nor changes them: Reranker does.
 _Model = Annotated[str | Encoder, WithJsonSchema({"type": "string"})]
@@ -130,8 +139,15 @@ class LateRerank(BaseNodePostprocessor):
         first_stage_weight: FirstStageWeight = 0.0,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        check_count("top_n", top_n, or_none=True)  # before a model is loaded
-        Choice(top_n, min_relevance, budget_tokens, order, count_tokens, first_stage_weight)
+        # Before a model is loaded: wrong numbers are refused here.
+        choice = Choice(
+            top_k=whole_number("top_n", top_n, or_none=f"for {_TOP_N}, or for as many as fit a budget"),
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            budget_tokens=budget_tokens,
+            order=order,
+            count_tokens=count_tokens,
+        ).resolved(_TOP_N)
         ready = reranker_from(
             reranker,
             model=model,
@@ -148,12 +164,8 @@ class LateRerank(BaseNodePostprocessor):
             **ready.arguments,
             "store": _as_text(ready.arguments["store"]),
             "calibration": _as_text(ready.arguments["calibration"]),
-            "top_n": count_or_default(top_n, 3, budget_tokens),
-            "min_relevance": min_relevance,
-            "budget_tokens": budget_tokens,
-            "order": order,
-            "count_tokens": count_tokens,
-            "first_stage_weight": first_stage_weight,
+            **choice.options(type(self).model_fields),
+            "top_n": choice.top_k,
             "keep_retrieval_score": keep_retrieval_score,
             "keep_late_rerank_score": keep_late_rerank_score,
             "reranker": ready,
@@ -171,10 +183,9 @@ class LateRerank(BaseNodePostprocessor):
         nodes = list(nodes or [])  # a generator would be read up by the start event
         if not nodes:
             return []
-        top_n = count_or_default(self.top_n, 3, self.budget_tokens)
-        choice = Choice(top_n, self.min_relevance, self.budget_tokens, self.order, self.count_tokens, self.first_stage_weight)
+        choice = Choice.of(self, top_k=self.top_n).resolved(_TOP_N)
         name = self.reranker.model_name
-        at_most = len(nodes) if top_n is None else top_n  # the event takes no None
+        at_most = len(nodes) if choice.top_k is None else choice.top_k  # the event takes no None
         # After the checks, so that each start has its end.
         dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=at_most, model_name=name))
         payload: dict[str, Any] = {
@@ -192,7 +203,7 @@ class LateRerank(BaseNodePostprocessor):
 
     def _rerank(self, nodes: list[NodeWithScore], query: str, choice: Choice) -> list[NodeWithScore]:
         candidates = [candidate(given) for given in nodes]
-        found = chosen(self.reranker, query, candidates, choice, [content_of(given.node) for given in nodes])
+        found = choose(self.reranker, query, candidates, choice, [content_of(given.node) for given in nodes])
         return [self._ranked(nodes[each.document.index], each) for each in found]
 
     def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:

@@ -1,6 +1,6 @@
 """Late-interaction reranking as a Haystack component."""
 
-from late_rerank.errors import MissingDependencyError
+from late_rerank.wrapping import MissingDependencyError
 
 try:
     import haystack  # noqa: F401

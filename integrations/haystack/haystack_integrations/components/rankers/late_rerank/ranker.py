@@ -20,12 +20,19 @@ from haystack_integrations.components.rankers.late_rerank.written import (
 )
 
 from late_rerank import Candidate, Reranker
-from late_rerank.codecs import Codec
-from late_rerank.context.layout import Order
-from late_rerank.encode import Encoder
-from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.stores import Store
-from late_rerank.wrapping import Choice, check_count, chosen, count_or_default, reranker_from
+from late_rerank.wrapping import (
+    Choice,
+    Codec,
+    Encoder,
+    FirstStageWeight,
+    Order,
+    Store,
+    choose,
+    reranker_from,
+    whole_number,
+)
+
+_TOP_K = 10
 
 
 @component
@@ -90,15 +97,22 @@ class LateRerankRanker:
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
     ) -> None:
-        check_count("top_k", top_k, or_none=True)
-        Choice(top_k, min_relevance, budget_tokens, order, count_tokens, first_stage_weight)
+        choice = Choice(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            budget_tokens=budget_tokens,
+            order=order,
+            count_tokens=count_tokens,
+        )
         _check_threshold(score_threshold)
         _check_fields(meta_fields_to_embed)
         _check_device(device)
         if reranker is not None:
-            reranker_from(reranker, model=model, store=store, codec=codec, device=device)  # refuses what can't go together
+            # Refused here: what can't go together.
+            reranker_from(reranker, model=model, store=store, codec=codec, device=_named(device))
         self.model = model
-        self.top_k = top_k
+        self.top_k = choice.top_k
         self.store = store
         self.codec = codec
         self.device = device
@@ -106,11 +120,11 @@ class LateRerankRanker:
         self.embedding_separator = embedding_separator
         self.score_threshold = score_threshold
         self.reranker = reranker
-        self.min_relevance = min_relevance
-        self.budget_tokens = budget_tokens
-        self.order = order
-        self.count_tokens = count_tokens
-        self.first_stage_weight = first_stage_weight
+        self.min_relevance = choice.min_relevance
+        self.budget_tokens = choice.budget_tokens
+        self.order = choice.order
+        self.count_tokens = choice.count_tokens
+        self.first_stage_weight = choice.first_stage_weight
         self._is_ours = reranker is None
         self._loading = Lock()
 
@@ -118,8 +132,9 @@ class LateRerankRanker:
         """Load the model and open the store. `run` does so itself where nobody did."""
         with self._loading:
             if self.reranker is None:
-                device = None if self.device is None else self.device.to_torch_str()
-                self.reranker = reranker_from(None, model=self.model, store=self.store, codec=self.codec, device=device)
+                self.reranker = reranker_from(
+                    None, model=self.model, store=self.store, codec=self.codec, device=_named(self.device)
+                )
 
     async def warm_up_async(self) -> None:
         """`warm_up` in a thread: where this is missing, a pipeline's `run_async` loads the model on the event loop."""
@@ -159,7 +174,7 @@ class LateRerankRanker:
             ValueError: The query is blank, or a number is out of its range.
             TypeError: An argument is of the wrong type, or a document isn't a Document; names it.
         """
-        check_count("top_k", top_k, or_none=True)
+        whole_number("top_k", top_k, or_none="for the component's own")
         _check_threshold(score_threshold)
         threshold = self.score_threshold if score_threshold is None else score_threshold
         choice = self._choice(top_k, threshold, min_relevance, budget_tokens)
@@ -168,7 +183,7 @@ class LateRerankRanker:
             return {"documents": []}
         self.warm_up()
         contents = [document.content or "" for document in given]
-        found = chosen(self._loaded(), query, self._candidates(given), choice, contents)
+        found = choose(self._loaded(), query, self._candidates(given), choice, contents)
         best = [chosen_document(given[each.document.index], each) for each in found]
         return {"documents": [document for document in best if threshold is None or (document.score or 0.0) >= threshold]}
 
@@ -252,14 +267,11 @@ class LateRerankRanker:
         self, top_k: int | None, threshold: float | None, min_relevance: float | None, budget_tokens: int | None
     ) -> Choice:
         """What counts for one run."""
-        budget = self.budget_tokens if budget_tokens is None else budget_tokens
-        least = self.min_relevance if min_relevance is None else min_relevance
-        at_most, weight = count_or_default(top_k or self.top_k, 10, budget), self.first_stage_weight
-        choice = Choice(at_most, least, budget, self.order, self.count_tokens, weight)
-        if budget is None or threshold is None:
+        choice = Choice.of(self, top_k=top_k, min_relevance=min_relevance, budget_tokens=budget_tokens).resolved(_TOP_K)
+        if choice.budget_tokens is None or threshold is None:
             return choice
-        # What the threshold leaves out afterwards must not take room in the budget.
-        return replace(choice, min_relevance=max(least or 0.0, min(threshold, 1.0)))
+        # Documents that the threshold leaves out afterwards must not take room in the budget.
+        return replace(choice, min_relevance=max(choice.min_relevance or 0.0, min(threshold, 1.0)))
 
     def _loaded(self) -> Reranker:
         if self.reranker is None:
@@ -279,6 +291,10 @@ def _check_fields(names: object) -> None:
     listed = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
     if names is not None and not listed:
         raise TypeError(f"meta_fields_to_embed must be a list of names, or None, got {names!r:.60}")
+
+
+def _named(device: ComponentDevice | None) -> str | None:
+    return None if device is None else device.to_torch_str()
 
 
 def _check_device(device: object) -> None:
