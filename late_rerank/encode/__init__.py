@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.encode.arguments import check_pooling
+from late_rerank.arguments.numbers import whole_number
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, TellsTokens
 from late_rerank.encode.describe import Description, described, unpooled
@@ -49,7 +49,7 @@ def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: st
         TypeError: If it is neither, or `pooling` is no whole number.
     """
     check_backend(backend)
-    check_pooling(pooling)
+    pooling = whole_number("pooling", pooling)
     if isinstance(given, (str, os.PathLike)):
         from late_rerank.encode.text import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
 

@@ -119,6 +119,20 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     return model, checkpoint
 
 
+def load_model(name: str | os.PathLike[str], device: str | None) -> tuple[MultiVectorEncoder, Checkpoint | None]:
+    """Load a built-in model by its name, or a checkpoint from a folder or the hub.
+
+    Returns:
+        The model, and what its files are; None for a built-in one.
+
+    Raises:
+        ModelError: If the model can't be found, or can't be what it says.
+    """
+    if name in BUILT_IN:
+        return load_builtin(str(name), device), None
+    return load_checkpoint(local_folder(name), device)
+
+
 def check_model(name: str | os.PathLike[str]) -> None:
     """See to it, without loading its weights, that a model is there and is what it says.
 

@@ -47,6 +47,12 @@ def without_surrogates(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
+def other_inputs(features: Mapping[str, Any]) -> list[str]:
+    """Name a tokenizer's outputs beside ids and mask that aren't all 0, such as type ids other than those of one text."""
+    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
+    return [name for name, value in tensors.items() if name not in ("input_ids", "attention_mask") and value.any()]
+
+
 def laid_out(
     features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: str, prompt: str, markers: tuple[list[int], list[int]]
 ) -> list[Token]:

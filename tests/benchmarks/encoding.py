@@ -163,7 +163,7 @@ def cross_encoder(encoder, query, texts):
     """Milliseconds of the engine over query and document together, in batches of equal length."""
     import numpy as np
 
-    tokenizer, transformer = encoder._tokenizer, encoder._model[0].model
+    tokenizer, transformer = encoder._layout.tokenizer, encoder._model[0].model
     pairs = sorted((tokenizer.encode(query, text).ids[:512] for text in texts), key=len)
     started = time.process_time()
     for start in range(0, len(pairs), PAIRS):

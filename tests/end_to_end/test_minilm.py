@@ -110,7 +110,7 @@ def test_stored_candidates_need_no_document_forward_pass(minilm, monkeypatch):
 
 def test_long_documents_are_encoded_whole_each_token_once(minilm):
     text = " ".join(f"number {i} of many" for i in range(300))
-    n_tokens = len(minilm._tokenizer.encode(text).ids)
+    n_tokens = len(minilm._layout.tokenizer.encode(text).ids)
     whole = minilm.encode_document([text])
     cut = minilm._model.encode_document([text], convert_to_numpy=True)[0]
 

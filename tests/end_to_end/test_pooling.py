@@ -44,7 +44,7 @@ def test_a_long_document_keeps_no_more_of_each_window(plain, halved):
     """Windows of a pooling model must not share tokens: all their vectors are kept."""
     for n in (130, 200, 400):
         text = "cat " * n
-        pieces = [len(piece.ids) for piece in halved._pieces(*halved._token_ids(text))]
+        pieces = [len(piece.ids) for piece in halved._layout.document_pieces(text)[0]]
 
         assert len(pieces) > 1
         assert sum(pieces) == len(plain.encode_document([text]).values) + 3 * (len(pieces) - 1)  # markers of each

@@ -51,6 +51,11 @@ class EngineBackbone(nn.Module):
         return BaseModelOutput(last_hidden_state=torch.from_numpy(hidden))
 
 
+def runs_on_torch(model: Any) -> bool:
+    """Tell whether torch runs the transformer of a MultiVectorEncoder; False where an engine does."""
+    return not isinstance(model[0].model, EngineBackbone)
+
+
 def example() -> dict[str, torch.Tensor]:
     """Inputs to trace a model with."""
     ids = torch.ones((2, 7), dtype=torch.int64)
