@@ -12,6 +12,13 @@ from llama_index.postprocessor.late_rerank import LateRerank
 
 from late_rerank import Reranker
 from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.models import loaded_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_model_is_loaded_once():
+    with loaded_once():
+        yield
 
 
 @pytest.fixture(autouse=True)

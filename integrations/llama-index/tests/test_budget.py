@@ -22,6 +22,7 @@ from llama_index.core.schema import (
 from llama_index.postprocessor.late_rerank import LateRerank, LateRerankRetriever
 
 from late_rerank import Candidate, Reranker, pack_context
+from late_rerank.testing.choices import WRONG_CHOICES
 from late_rerank.testing.fakes import FakeEncoder
 
 LONG = "Cats sleep all day. Whatever else there is to say of it takes many more words, that nobody would read."
@@ -256,19 +257,7 @@ class TestSaving:
         assert "count_tokens" not in repr(LateRerank(model=FakeEncoder(), budget_tokens=20, count_tokens=words))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"),
-    [
-        ({"min_relevance": 1.5}, ValueError),
-        ({"min_relevance": "high"}, TypeError),
-        ({"budget_tokens": -1}, ValueError),
-        ({"budget_tokens": "100"}, TypeError),
-        ({"budget_tokens": 100, "order": "best"}, ValueError),
-        ({"budget_tokens": 100, "count_tokens": 5}, TypeError),
-        ({"order": "edges"}, ValueError),
-        ({"count_tokens": len}, ValueError),
-    ],
-)
+@pytest.mark.parametrize(("wrong", "error"), WRONG_CHOICES)
 def test_a_wrong_choice_is_refused_before_a_model_is_loaded(wrong, error):
     with pytest.raises(error, match=list(wrong)[-1]):
         LateRerank(model="/nowhere", **wrong)

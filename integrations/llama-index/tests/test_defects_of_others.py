@@ -14,6 +14,7 @@ from helpers import QUERY, ids, scores
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.postprocessor.late_rerank import LateRerank
 
+from late_rerank.encode import TextEncoder
 from late_rerank.testing.fakes import FakeEncoder
 
 BUNDLE = QueryBundle(QUERY)
@@ -26,9 +27,14 @@ def folder(tmp_path_factory):
     return str(stanford(tmp_path_factory.mktemp("models") / "stanford"))
 
 
+@pytest.fixture(scope="module")
+def tiny(folder):
+    return TextEncoder(folder, device="cpu", backend="torch")
+
+
 @pytest.fixture
-def colbert(folder):
-    return LateRerank(5, model=folder, codec="float32", device="cpu", keep_late_rerank_score=True)
+def colbert(tiny):
+    return LateRerank(5, model=tiny, codec="float32", keep_late_rerank_score=True)
 
 
 @pytest.fixture
@@ -157,11 +163,11 @@ def test_09_windows_and_lengths_are_the_checkpoints_own(colbert):
     assert (described["window_tokens"], described["query_tokens"]) == (48, 32)  # artifact.metadata's
 
 
-def test_10_the_precision_of_vectors_is_an_option(folder, passages):
+def test_10_the_precision_of_vectors_is_an_option(tiny, passages):
     """Of what is kept and compared: the model itself computes in float32, since half precision makes neighbours matter."""
     sizes = {}
     for name in ("float32", "float16", "int8", "int4", "binary"):
-        rerank = LateRerank(5, model=folder, codec=name)
+        rerank = LateRerank(5, model=tiny, codec=name)
         rerank.postprocess_nodes(passages, query_str="the cat")
         sizes[name] = rerank.reranker.stats()["size_bytes"]
 
@@ -215,8 +221,9 @@ def test_14_the_start_event_shows_the_first_stages_scores_even_afterwards(encode
     assert scores(end.nodes) == scores(reranked) != before
 
 
-def test_15_the_tokenizer_is_the_checkpoints_and_comes_along(colbert, passages):
+def test_15_the_tokenizer_is_the_checkpoints_and_comes_along(folder, passages):
     """There is no way to pair a model with another's tokenizer: it isn't an argument."""
+    colbert = LateRerank(5, model=folder, codec="float32", device="cpu", backend="torch", keep_late_rerank_score=True)
     expected = maxsims(colbert.postprocess_nodes(passages, query_str="the cat"))
     assert set(colbert.reranker.encoder._model.tokenizer.get_vocab()) == set(VOCABULARY)
     with pytest.raises(TypeError, match="tokenizer"):

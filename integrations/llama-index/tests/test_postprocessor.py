@@ -189,16 +189,10 @@ class TestScores:
         assert "late_rerank_score" in reranked[0].node.metadata
         assert "late_rerank_score" not in reranked[1].node.metadata
 
-    def test_the_first_stage_score_reaches_the_reranker(self, rerank, nodes, monkeypatch):
-        seen = []
-        monkeypatch.setattr(
-            rerank.reranker,
-            "rerank",
-            lambda query, candidates, **options: seen.extend(candidates) or Reranker(FakeEncoder()).rerank(query, candidates),
-        )
-        rerank.postprocess_nodes(nodes, BUNDLE)
+    def test_the_first_stages_scores_reach_the_reranker(self, encoder, nodes):
+        by_scores = LateRerank(7, model=encoder, first_stage_weight=1000).postprocess_nodes(nodes[::-1], BUNDLE)
 
-        assert {candidate.id: candidate.score for candidate in seen} == scores(nodes)
+        assert ids(by_scores) == ids(nodes)
 
 
 class TestInputsStay:
@@ -302,10 +296,9 @@ class TestCallbacksAndEvents:
         assert len(theirs.get_event_pairs(CBEventType.RERANKING)) == 1
         assert ours.get_event_pairs(CBEventType.RERANKING) == []
 
-    def test_a_failure_reaches_the_tracer_and_the_caller(self, rerank, nodes, recorder, spans, monkeypatch):
+    def test_a_failure_reaches_the_tracer_and_the_caller(self, nodes, recorder, spans):
         debug = LlamaDebugHandler(print_trace_on_end=False)
-        rerank.callback_manager = CallbackManager([debug])
-        monkeypatch.setattr(rerank.reranker, "rerank", lambda *_, **__: 1 / 0)
+        rerank = LateRerank(model=FakeEncoder(before_query=lambda texts: 1 / 0), callback_manager=CallbackManager([debug]))
         with pytest.raises(ZeroDivisionError):
             rerank.postprocess_nodes(nodes, BUNDLE)
 
@@ -323,13 +316,8 @@ class TestCallbacksAndEvents:
 class TestAsync:
     async def test_awaited_it_works_in_another_thread(self, nodes):
         threads = []
-
-        class Watching(FakeEncoder):
-            def encode_query(self, given):
-                threads.append(threading.current_thread())
-                return super().encode_query(given)
-
-        reranked = await LateRerank(2, model=Watching()).apostprocess_nodes(nodes, BUNDLE)
+        encoder = FakeEncoder(before_query=lambda texts: threads.append(threading.current_thread()))
+        reranked = await LateRerank(2, model=encoder).apostprocess_nodes(nodes, BUNDLE)
         assert texts(reranked) == [TEXTS[i] for i in BEST]
         assert threads[0] is not threading.main_thread()
 

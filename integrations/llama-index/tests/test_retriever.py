@@ -14,6 +14,7 @@ from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, TextN
 from llama_index.postprocessor.late_rerank import LateRerank, LateRerankRetriever
 
 from late_rerank import Reranker
+from late_rerank.testing.fakes import FakeEncoder
 
 
 class Fixed(BaseRetriever):
@@ -50,17 +51,11 @@ def test_it_gives_what_the_postprocessor_would(retriever, nodes, encoder):
     assert ids(expected) == [f"n{i}" for i in BEST]
 
 
-async def test_awaited_it_awaits_the_other_retriever_and_ranks_in_a_thread(base, nodes, encoder, monkeypatch):
+async def test_awaited_it_awaits_the_other_retriever_and_ranks_in_a_thread(base):
     threads = []
-    retriever = LateRerankRetriever(base, 2, model=encoder)
-    rerank = retriever.postprocessor.reranker.rerank
-    monkeypatch.setattr(
-        retriever.postprocessor.reranker,
-        "rerank",
-        lambda *given, **named: threads.append(threading.current_thread()) or rerank(*given, **named),
-    )
+    encoder = FakeEncoder(before_query=lambda texts: threads.append(threading.current_thread()))
 
-    assert ids(await retriever.aretrieve(QUERY)) == ["n5", "n2"]
+    assert ids(await LateRerankRetriever(base, 2, model=encoder).aretrieve(QUERY)) == ["n5", "n2"]
     assert base.awaited == 1
     assert threads[0] is not threading.main_thread()
 

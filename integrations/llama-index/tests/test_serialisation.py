@@ -156,8 +156,9 @@ class TestPickling:
         with pytest.raises(TypeError, match=rf"its {name}, \w+, can't: .*Give it as a name or a path"):
             pickle.dumps(rerank)
 
-    def test_another_process_loads_the_model_anew(self, minilm, tmp_path, nodes):
-        rerank = LateRerank(2, model="minilm", store=tmp_path / "vectors")
+    @pytest.mark.usefixtures("minilm")
+    def test_another_process_loads_the_model_anew(self, tmp_path, nodes):
+        rerank = LateRerank(2, model="minilm", backend="torch", store=tmp_path / "vectors")
         expected = rerank.postprocess_nodes(nodes, query_str=QUERY)
         (tmp_path / "pickle").write_bytes(pickle.dumps((rerank, nodes)))
         program = f"""

@@ -82,13 +82,10 @@ def test_a_retrieval_score_that_is_there_already_is_kept_whatever_it_is():
     assert document.metadata["retrieval_score"] == "bm25: 3"
 
 
-def test_the_first_stages_score_reaches_the_reranker():
-    reranker = Reranker(FakeEncoder())
-    seen = []
-    rerank = reranker.rerank
-    reranker.rerank = lambda query, candidates, **options: seen.extend(candidates) or rerank(query, candidates, **options)
-    compress([Document(BEST, id="a", metadata={"score": 4.5})], reranker)
-    assert [(candidate.text, candidate.id, candidate.score) for candidate in seen] == [(BEST, "a", 4.5)]
+def test_the_first_stages_scores_reach_the_reranker():
+    found = [Document(text, metadata={"score": float(i)}) for i, text in enumerate(TEXTS)]
+    by_scores = LateRerankCompressor(top_n=len(TEXTS), reranker=Reranker(FakeEncoder()), first_stage_weight=1000)
+    assert texts(by_scores.compress_documents(found, QUERY)) == TEXTS[::-1]
 
 
 def test_reranking_twice_gives_the_same_order_and_scores_and_keeps_the_first_score():
