@@ -164,7 +164,13 @@ class Reranker:
             TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        wanted = Wanted(top_k, min_relevance, first_stage_weight, deadline_s, max_tokens)
+        wanted = Wanted(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+        )
         return self.rank([query], [candidates], wanted)[0]
 
     def rerank_batch(
@@ -189,7 +195,17 @@ class Reranker:
             TypeError: As in `rerank`.
             MissingDocumentsError: With `on_missing="raise"`.
         """
-        return self.rank(queries, candidate_lists, Wanted(top_k, min_relevance, first_stage_weight, deadline_s, max_tokens))
+        return self.rank(
+            queries,
+            candidate_lists,
+            Wanted(
+                top_k=top_k,
+                min_relevance=min_relevance,
+                first_stage_weight=first_stage_weight,
+                deadline_s=deadline_s,
+                max_tokens=max_tokens,
+            ),
+        )
 
     def rank(
         self,
@@ -264,7 +280,13 @@ class Reranker:
         The loop's default threads, where names are looked up for one, stay free. Of calls that wait for a thread those that
         are cancelled never begin; one that runs goes on, but its documents aren't lost: they are stored.
         """
-        wanted = Wanted(top_k, min_relevance, first_stage_weight, deadline_s, max_tokens)
+        wanted = Wanted(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+        )
         return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
 
     async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:

@@ -8,9 +8,9 @@ from typing import Any
 
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.context import Context, pack_context
-from late_rerank.context.choosing import StrategyName
 from late_rerank.context.layout import Order
 from late_rerank.context.packing import Oversize
+from late_rerank.context.selection import StrategyName
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -71,7 +71,13 @@ class Searcher:
             ValueError: If the query is blank, a number is out of its range, or, with `first_stage_weight`, the retriever gave a
                 candidate without a finite score.
         """
-        wanted = Wanted(top_k, min_relevance, self.first_stage_weight, deadline_s, max_tokens)
+        wanted = Wanted(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=self.first_stage_weight,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+        )
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000

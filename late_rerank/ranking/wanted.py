@@ -10,7 +10,7 @@ from late_rerank.arguments.numbers import number, whole_number
 from late_rerank.types import F32, I64, FirstStageWeight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """Options of a rerank. `Reranker.rerank` says what each does.
 

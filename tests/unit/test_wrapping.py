@@ -49,7 +49,7 @@ def indexes(given):
 
 def test_without_a_budget_the_best_ranked_are_chosen_as_they_are():
     ranking = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=2)
-    given = found(Choice(2))
+    given = found(Choice(top_k=2))
     assert [each.document.text for each in given] == [document.text for document in ranking]
     assert {each[1:] for each in given} == {(None, None, None)}
     assert len(found(Choice())) == len(TEXTS)
@@ -59,8 +59,8 @@ def test_without_a_budget_the_best_ranked_are_chosen_as_they_are():
 def test_documents_of_lower_relevance_are_left_out_and_none_may_remain(budget):
     first, second = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=2)
     assert second.relevance < first.relevance
-    assert indexes(found(Choice(None, first.relevance, budget))) == [2]
-    assert found(Choice(None, 1.0, budget)) == []
+    assert indexes(found(Choice(min_relevance=first.relevance, budget_tokens=budget))) == [2]
+    assert found(Choice(min_relevance=1.0, budget_tokens=budget)) == []
 
 
 def test_with_a_budget_what_is_chosen_are_the_parts_of_the_context():
@@ -68,7 +68,7 @@ def test_with_a_budget_what_is_chosen_are_the_parts_of_the_context():
     for order in (None, "edges"):
         packing = {"budget_tokens": 22, "order": order or "relevance", "count_tokens": words}
         context = pack_context(QUERY, reranker.rerank(QUERY, TEXTS), reranker=reranker, **packing)
-        given = found(Choice(None, None, 22, order, words), reranker=reranker)
+        given = found(Choice(budget_tokens=22, order=order, count_tokens=words), reranker=reranker)
         assert indexes(given) == [part.index for part in context.parts]
         assert 1 < len(given) < len(TEXTS)
         assert all(each.content is None for each in given)
@@ -76,26 +76,29 @@ def test_with_a_budget_what_is_chosen_are_the_parts_of_the_context():
 
 def test_more_than_the_best_few_are_looked_at_for_a_budget_and_top_k_still_counts():
     texts = [f"Cats sleep {where}." for where in ("here", "there", "outside", "under trees", "on sofas", "in boxes")]
-    assert len(found(Choice(None, None, 1000), texts)) == 6
-    assert len(found(Choice(2, None, 1000), texts)) == 2
-    assert indexes(found(Choice(2, None, 1000), [*texts[:1], *texts[:2]])) == [0, 2]  # what says the same is no second one
+    assert len(found(Choice(budget_tokens=1000), texts)) == 6
+    assert len(found(Choice(top_k=2, budget_tokens=1000), texts)) == 2
+    assert indexes(found(Choice(top_k=2, budget_tokens=1000), [*texts[:1], *texts[:2]])) == [
+        0,
+        2,
+    ]  # what says the same is no second one
 
 
 def test_the_order_of_a_budget_is_that_of_the_choice():
     texts = ["Cats sleep a lot.", "Do old cats sleep?", "How do cats sleep?"]
-    assert indexes(found(Choice(None, None, 100), texts)) == [2, 1, 0]
-    assert indexes(found(Choice(None, None, 100, "edges"), texts)) == [2, 0, 1]
+    assert indexes(found(Choice(budget_tokens=100), texts)) == [2, 1, 0]
+    assert indexes(found(Choice(budget_tokens=100, order="edges"), texts)) == [2, 0, 1]
     places = [{"path": "a", "start": i * 100, "end": i * 100 + len(text)} for i, text in enumerate(texts)]
-    assert indexes(found(Choice(None, None, 100, "source"), texts, places=places)) == [0, 1, 2]
+    assert indexes(found(Choice(budget_tokens=100, order="source"), texts, places=places)) == [0, 1, 2]
 
 
 def test_tokens_are_counted_as_asked():
-    assert len(found(Choice(None, None, 25, None, words))) == 4
-    assert found(Choice(None, None, 25, None, lambda text: 100 * words(text))) == []
+    assert len(found(Choice(budget_tokens=25, count_tokens=words))) == 4
+    assert found(Choice(budget_tokens=25, count_tokens=lambda text: 100 * words(text))) == []
 
 
 def test_where_nothing_fits_the_best_document_is_cut_at_a_sentence():
-    (best,) = found(Choice(None, None, 6, None, words), TEXTS[2:3])
+    (best,) = found(Choice(budget_tokens=6, count_tokens=words), TEXTS[2:3])
     assert best.content == "Cats sleep all day. [...]"
     assert best.document.text == TEXTS[2]
 
@@ -103,35 +106,35 @@ def test_where_nothing_fits_the_best_document_is_cut_at_a_sentence():
 def test_neighbours_of_a_file_become_one_with_its_place():
     texts = ["Cats sleep all day.", "How they do it, nobody knows."]
     places = [{"path": "a.txt", "start": 10, "end": 29}, {"path": "a.txt", "start": 30, "end": 59}]
-    (both,) = found(Choice(None, None, 100), texts, places=places)
+    (both,) = found(Choice(budget_tokens=100), texts, places=places)
     assert (both.content, both.start, both.end) == (" ".join(texts), 10, 59)
 
 
 def test_a_text_before_the_content_is_not_part_of_what_the_budget_leaves_of_it():
     text = f"title: how cats live\n\n{TEXTS[2]}"
-    (best,) = found(Choice(None, None, 10, None, words), [text], [TEXTS[2]])
+    (best,) = found(Choice(budget_tokens=10, count_tokens=words), [text], [TEXTS[2]])
     assert best.content == "Cats sleep all day. [...]"
-    (whole,) = found(Choice(None, None, 100, None, words), [text], [TEXTS[2]])
+    (whole,) = found(Choice(budget_tokens=100, count_tokens=words), [text], [TEXTS[2]])
     assert whole.content is None
 
 
 def test_a_text_behind_the_content_may_be_cut_without_a_change_of_the_content():
     text = f"{TEXTS[2]} Filed under cats. And under animals that hunt in towns."
-    (best,) = found(Choice(None, None, 15, None, words), [text], [TEXTS[2]])
+    (best,) = found(Choice(budget_tokens=15, count_tokens=words), [text], [TEXTS[2]])
     assert best.content is None
 
 
 @pytest.mark.parametrize(("content", "budget"), [(TEXTS[2], 6), (TEXTS[2], 14), ("", 6), (" ", 6)])
 def test_a_document_of_which_only_what_stands_before_the_content_would_fit_is_left_out(content, budget):
     head = "How cats live. A title of many words that do not end. "
-    assert found(Choice(None, None, budget, None, words), [head + content], [content]) == []
+    assert found(Choice(budget_tokens=budget, count_tokens=words), [head + content], [content]) == []
 
 
 def test_joined_neighbours_hold_their_contents_and_not_what_stands_before_them():
     contents = ["Cats sleep all day.", "How they do it, nobody knows."]
     texts = [f"title: cats\n\n{content}" for content in contents]
     places = [{"path": "a.txt", "start": 10, "end": 29}, {"path": "a.txt", "start": 30, "end": 59}]
-    (both,) = found(Choice(None, None, 100), texts, contents, places)
+    (both,) = found(Choice(budget_tokens=100), texts, contents, places)
     assert (both.content, both.start, both.end) == (" ".join(contents), 10, 59)
 
 
@@ -143,7 +146,7 @@ def test_joined_neighbours_hold_their_contents_and_not_what_stands_before_them()
         ({"min_relevance": float("nan")}, ValueError, "min_relevance must be from 0 to 1"),
         ({"min_relevance": "0.5"}, TypeError, "min_relevance must be a number"),
         ({"min_relevance": True}, TypeError, "min_relevance must be a number"),
-        ({"budget_tokens": -1}, ValueError, "budget_tokens must be 0 or more, got -1"),
+        ({"budget_tokens": -1}, ValueError, "budget_tokens must be at least 0, got -1"),
         ({"budget_tokens": 2.5}, TypeError, r"budget_tokens must be an int, got 2\.5"),
         ({"budget_tokens": True}, TypeError, "budget_tokens must be an int, got True"),
         ({"budget_tokens": 9, "order": "best"}, ValueError, "order must be one of relevance, edges, source, or None"),
@@ -160,7 +163,7 @@ def test_a_wrong_choice_is_refused_when_it_is_made(wrong, error, message):
 
 
 def test_numpys_numbers_will_do_and_a_budget_of_0_gives_nothing():
-    assert len(found(Choice(np.int64(2), np.float32(0.0), np.int64(100)))) == 2
+    assert len(found(Choice(top_k=np.int64(2), min_relevance=np.float32(0.0), budget_tokens=np.int64(100)))) == 2
     assert found(Choice(budget_tokens=0)) == []
 
 
@@ -185,7 +188,15 @@ def kept(candidates, choice=Choice(), contents=None):  # noqa: B008 - frozen
     return indexes(choose(Reranker(FakeEncoder()), QUERY, candidates, choice, contents))
 
 
-@pytest.mark.parametrize("choice", [Choice(2), Choice(2, 0.0), Choice(2, None, 100), Choice(2, first_stage_weight=0.1)])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice(top_k=2),
+        Choice(top_k=2, min_relevance=0.0),
+        Choice(top_k=2, budget_tokens=100),
+        Choice(top_k=2, first_stage_weight=0.1),
+    ],
+)
 def test_a_document_that_two_retrievers_found_takes_one_place(choice):
     named = [Candidate(text, str(i), 1.0 - i / 10) for i, text in enumerate(TEXTS)]
     assert sorted(kept([*named, *named[::-1], *named], choice)) == [1, 2]
@@ -241,5 +252,7 @@ def test_without_an_own_text_a_candidate_comes_last_whatever_stands_beside_its_c
     assert indexes(found) == [2, 4, 0, 1, 3]
     assert [each.document.relevance for each in found[2:]] == [0.0] * 3
     assert (
-        sorted(kept(candidates, Choice(2), contents)) == sorted(kept(candidates, Choice(None, None, 100), contents)) == [2, 4]
+        sorted(kept(candidates, Choice(top_k=2), contents))
+        == sorted(kept(candidates, Choice(budget_tokens=100), contents))
+        == [2, 4]
     )
