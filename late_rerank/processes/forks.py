@@ -42,6 +42,19 @@ class Watched(Protocol):
         """In the child, before anything else runs there."""
 
 
+class Prepared(Protocol):
+    """An object that is put in order before a fork, and told on both sides of it."""
+
+    def before_fork(self) -> None:
+        """In the parent, before the fork: finish what is begun, and let nobody begin anything."""
+
+    def after_fork_in_parent(self) -> None:
+        """In the parent, after the fork: go on."""
+
+    def after_fork_in_child(self) -> None:
+        """In the child, before anything else runs there: go on with locks and files of its own."""
+
+
 class StoppedError(Exception):
     """Who asked for the work doesn't want it any more; never leaves the library."""
 
@@ -51,11 +64,13 @@ class _Process:
 
     def __init__(self) -> None:
         self.watched: weakref.WeakSet[Watched] = weakref.WeakSet()
+        self.prepared: weakref.WeakSet[Prepared] = weakref.WeakSet()
         self.locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
         self.kept: list[object] = []
         self.lost_threads = False
         self.was_cut_off = False
         self._held: list[threading.Lock] = []
+        self._in_fork: list[Prepared] = []
         self._changed = threading.Condition()
         self._calls: Counter[int] = Counter()  # by thread
         self._background: Counter[int] = Counter()
@@ -102,7 +117,14 @@ class _Process:
                 self._changed.wait()
 
     def before_fork(self) -> None:
-        self._changed.acquire()  # and held until the fork is done
+        prepared: list[Prepared] = []  # held, so that each is told of both sides of the fork
+        try:
+            for thing in sorted(self.prepared, key=id):  # by id: two threads that fork at once must not wait for each other
+                thing.before_fork()
+                prepared.append(thing)
+        finally:
+            self._changed.acquire()  # and held until the fork is done
+            self._in_fork = prepared
         self._is_forking = True
         self._changed.wait_for(lambda: not self._others(), _LONGEST_CALL_S)
         end = time.monotonic() + _LONGEST_LOCK_S
@@ -112,7 +134,10 @@ class _Process:
         self._release()
         self._is_forking = False
         self._changed.notify_all()
+        in_fork, self._in_fork = self._in_fork, []
         self._changed.release()
+        for thing in in_fork:
+            thing.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         self.was_cut_off = self.was_cut_off or self._others() > 0
@@ -130,6 +155,9 @@ class _Process:
             keep_for_good(thing)
         for watched in list(self.watched):
             watched.after_fork()
+        in_fork, self._in_fork = self._in_fork, []
+        for thing in in_fork:
+            thing.after_fork_in_child()
 
     def at_exit(self) -> None:
         """A thread that comes back from native code when the interpreter is gone, takes the process down with it."""
@@ -164,6 +192,16 @@ atexit.register(_PROCESS.at_exit)
 def watch(thing: Watched) -> None:
     """Call its `after_fork` in every child that is forked while it lives."""
     _PROCESS.watched.add(thing)
+
+
+def prepare(thing: Prepared) -> None:
+    """Tell an object of every fork, before it and on both sides, until `forget` or until it is collected."""
+    _PROCESS.prepared.add(thing)
+
+
+def forget(thing: Prepared) -> None:
+    """Tell it of no further fork."""
+    _PROCESS.prepared.discard(thing)
 
 
 def guarded(lock: _AnyLock) -> _AnyLock:

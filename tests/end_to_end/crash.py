@@ -26,6 +26,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import textwrap
@@ -42,7 +43,10 @@ from late_rerank.stores import DiskStore, PublishedStore
 from late_rerank.stores.disk import creation, files, format_file, index, open_folder, publishing, segment, store, tables
 from late_rerank.stores.disk.compaction import Compaction
 from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.stores.disk.segment import SegmentWriter
+from late_rerank.stores.disk.space import DiskSpace
 from late_rerank.stores.disk.writing import Writing
 from late_rerank.types import CodecSpec, PackedVectors
 
@@ -56,6 +60,9 @@ WAL_BYTES = 128 * 2**10
 ROUNDS_A_STORE = 8
 MAX_BYTES = 256 * 2**10  # a third of what there would be
 TTL_S = 2
+
+
+SmallStore = with_internals(Internals(segment_bytes=SEGMENT_BYTES, least_bytes=MAX_BYTES, log_bytes=WAL_BYTES))
 
 
 # Documents whose bytes anyone can compute
@@ -101,13 +108,6 @@ def found_in(space, numbers: list[int]) -> dict[int, tuple[bytes, bool]]:
         numbers[position]: (found.column("codes", i).tobytes() + found.column("scales", i).tobytes(), bool(found.truncated[i]))
         for i, position in enumerate(fetched.positions.tolist())
     }
-
-
-def shrink() -> None:
-    """Small segments, small log, small bounds."""
-    store._SEGMENT_BYTES = SEGMENT_BYTES
-    store._LEAST_BYTES = MAX_BYTES
-    index._WAL_BYTES = WAL_BYTES
 
 
 # Named points. Each is patched in where the writer runs; production code has no hooks.
@@ -205,7 +205,7 @@ def arm(death: Death) -> None:
         "before BEGIN": lambda: death.around_transactions(before=death.reached),
         "before COMMIT": lambda: death.around_transactions(inside=death.reached),
         "after COMMIT": lambda: death.around_transactions(after=death.reached),
-        "after put, before acknowledging": lambda: death.around(DiskStore, "_put", after=hit),
+        "after put, before acknowledging": lambda: death.around(DiskSpace, "_put", after=hit),
         "segment's row is made": lambda: death.around(SegmentWriter, "create", before=hit),
         "segment's file is made": lambda: death.around(segment, "pack_header", before=hit),
         "half a segment header": lambda: death.half_a_write(header=True),
@@ -237,7 +237,7 @@ def arm(death: Death) -> None:
         "making the store, after its format": lambda: death.around(format_file, "write_format", after=hit),
         "making the store, before its index": lambda: death.around(creation.index, "create", before=hit),
         "making the store, after its index": lambda: death.around(creation.index, "create", after=hit),
-        "making the store, in its index": lambda: death.around(index.sqlite3, "connect", after=hit),
+        "making the store, in its index": lambda: death.around(sqlite3, "connect", after=hit),
     }[death.point]()
 
 
@@ -295,12 +295,12 @@ BREAKAGES = {
         "(self._commit(writer, records, copied) if len(records.offsets) % 2 else None)",
     ),
     "no tombstones": lambda: _changed(
-        DiskStore,
-        "_delete",
-        "self._writing.append(space.name, marks)",
+        DiskSpace,
+        "delete",
+        "self._parts.writing.append(self.name, marks)",
         "\n".join(
             [
-                "with self._gate.held(), self._index.changing() as changes:",
+                "with self._parts.gate.held(), index.changing() as changes:",
                 "                        changes.executemany('DELETE FROM record WHERE key = ?', [(key,) for key in here])",
             ]
         ),
@@ -371,8 +371,8 @@ class Writer:
 
     def _open(self) -> DiskStore:
         if not self.bounded:
-            return DiskStore(self.folder)
-        return DiskStore(self.folder, max_bytes=MAX_BYTES, ttl_s=self.dice.choice([None, None, TTL_S]))
+            return SmallStore(self.folder)
+        return SmallStore(self.folder, max_bytes=MAX_BYTES, ttl_s=self.dice.choice([None, None, TTL_S]))
 
     def _act(self) -> None:
         compacting = 0.3 if self.point in COMPACTING else 0.02
@@ -418,21 +418,19 @@ def published_beside(folder: Path) -> Path:
 
 
 def write(folder: str, log: str, number: int, run: int, point: str, seed: int, *, bounded: bool) -> None:
-    shrink()
     random.seed(seed)
     Writer(Path(folder), Path(log), number, run, point, seed, bounded=bounded).live()
 
 
 def read(folder: str, report: str, seed: int, stop) -> None:
     """Get and compare until told to stop. A key that one writer alone writes must never go back to an older version."""
-    shrink()
     dice = random.Random(seed)
     newest: dict[tuple[int, int], int] = {}
     counts = Counter(batches=0, documents=0, wrong=0, damaged=0)
     wrong = []
     while not stop.is_set():
         try:
-            opened = DiskStore(folder, check=bool(seed % 2))
+            opened = SmallStore(folder, check=bool(seed % 2))
             for _ in range(dice.choice([5, 50, 500])):
                 if stop.is_set():
                     break
@@ -619,14 +617,14 @@ class Harness:
 
     def _check(self, answer) -> None:
         """In a process of its own."""
-        with DiskStore(self.folder) as opened:
+        with SmallStore(self.folder) as opened:
             opened.space("a", SPEC).put([key_of(MARK)], pack([MARK], 1))
             left = [found_in(opened.space(name, SPEC), [*range(N_KEYS), MARK]) for name in SPACES]
             for at in range(len(SPACES)):
                 for number in range(N_KEYS):
                     self._check_document(at, number, left[at].get(number))
             self._verify(opened, "verify")
-            states = Counter(segment.state for segment in opened._index.segments(with_dead=True))
+            states = Counter(segment.state for segment in parts_of(opened).index.segments(with_dead=True))
             if states[tables.RECOVERING] or states[tables.DEAD] or states[tables.OPEN] > 1:
                 self._violated("verify_problems", f"after recovery: {dict(states)}")
         self._rebuild(left)
@@ -659,7 +657,7 @@ class Harness:
         copy = self.root / "copy"
         shutil.copytree(self.folder, copy)
         index.remove(copy)
-        with warnings.catch_warnings(record=True), DiskStore(copy) as opened:
+        with warnings.catch_warnings(record=True), SmallStore(copy) as opened:
             warnings.simplefilter("always")
             again = [found_in(opened.space(name, SPEC), [*range(N_KEYS), MARK]) for name in SPACES]
             lengths = [len(opened.space(name, SPEC)) for name in SPACES]
@@ -729,7 +727,6 @@ def main() -> int:
     if args.breakage:
         BREAKAGES[args.breakage]()
     started = time.monotonic()
-    shrink()
     tqdm.tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, which whoever is killed leaves behind
     root = Path(tempfile.mkdtemp(prefix="crash", dir=args.folder))
     harness = Harness(root, args.seed, bounded=args.bounded)

@@ -20,8 +20,11 @@ import pytest
 
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores import DiskStore
-from late_rerank.stores.disk import format_file, index, store, tables
+from late_rerank.stores.disk import format_file, index, tables
 from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
+from late_rerank.stores.disk.places import PlaceCache
 from late_rerank.stores.disk.segment import SegmentWriter
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -71,7 +74,7 @@ def is_usable(opened, salts):
 def assert_rebuilt_alike(folder, salts):
     with DiskStore(folder) as opened:
         n_documents = len(opened.space("a", SPEC))
-        states = [segment.state for segment in opened._index.segments(with_dead=True)]
+        states = [segment.state for segment in parts_of(opened).index.segments(with_dead=True)]
     assert set(states) <= {tables.SEALED, tables.FULL}
     copy = folder.with_name("rebuilt")
     shutil.copytree(folder, copy)
@@ -90,10 +93,25 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def opened(folder):
-    with DiskStore(folder) as made:
+def opened(folder, request):
+    """A store that holds salt 0; a test's `segments_of` says how large its segments grow."""
+    with of_segments(getattr(request.function, "segment_bytes", 2**30))(folder) as made:
         put(made, 0)
         yield made
+
+
+def of_segments(segment_bytes):
+    return with_internals(Internals(segment_bytes=segment_bytes))
+
+
+def segments_of(segment_bytes):
+    """Make segments so small that a put also seals and creates; what a test's `opened` reads."""
+
+    def marked(test):
+        test.segment_bytes = segment_bytes
+        return test
+
+    return marked
 
 
 class Fault:
@@ -120,9 +138,8 @@ IO_ERROR = OSError(errno.EIO, "Input/output error")
 
 
 class TestFullDisk:
-    def fill(self, folder, *, most=400):
-        """Put until the disk is full, and some more; returns the store and what was acknowledged."""
-        opened = DiskStore(folder)
+    def fill(self, opened, *, most=400):
+        """Put until the disk is full, and some more; returns the acknowledged salts."""
         put(opened, 0)
         done, n_failed = [0], 0
         for salt in range(100, 100 + most):
@@ -134,7 +151,7 @@ class TestFullDisk:
             if n_failed == 5:
                 break
         assert n_failed == 5
-        return opened, done
+        return done
 
     def check(self, opened, done):
         assert all(is_there(opened, salt, [400] * 5) for salt in done[1:])
@@ -142,14 +159,14 @@ class TestFullDisk:
         with DiskStore(opened.path) as again:
             assert all(is_there(again, salt, [400] * 5) for salt in done[1:])
 
-    def test_a_real_one_raises_and_loses_nothing(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(store, "_SEGMENT_BYTES", 150_000)
+    def test_a_real_one_raises_and_loses_nothing(self, tmp_path):
         disk = tmp_path / "disk"
         disk.mkdir()
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
             pytest.skip("needs the right to mount a tmpfs; the next test limits file sizes instead")
         try:
-            opened, done = self.fill(disk / "store")
+            opened = of_segments(150_000)(disk / "store")
+            done = self.fill(opened)
             assert len(done) > 10
             with pytest.raises(StoreError):
                 opened.compact(min_live=1)  # it needs room, too
@@ -163,16 +180,17 @@ class TestFullDisk:
     def test_a_limit_on_file_sizes_raises_and_loses_nothing(self, folder):
         def limited():
             resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-            opened, done = self.fill(folder)
+            opened = DiskStore(folder)
+            done = self.fill(opened)
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             self.check(opened, done)
 
         in_a_child(limited)
 
+    @segments_of(5000)
     @pytest.mark.parametrize("short", [False, True], ids=["nothing", "a part"])
     @pytest.mark.parametrize("after", [0, 1, 2, 3, 5])
     def test_at_any_write_raises_and_loses_nothing(self, opened, monkeypatch, after, short):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 5000)  # so that a put also seals and creates
         fault = Fault(monkeypatch, os, "pwrite", NO_SPACE, after=after, short=short)
         done = puts_until_failure(opened)
         with pytest.raises(StoreError, match="No space left"):
@@ -182,17 +200,17 @@ class TestFullDisk:
 
     def test_in_the_index_raises_and_loses_nothing(self, opened):
         put(opened, 1)
-        opened._index._writer.execute("PRAGMA max_page_count = 1")  # SQLite's own "database or disk is full"
+        set_most_pages(opened, 1)  # SQLite's own "database or disk is full"
         done = puts_until_failure(opened)
         with pytest.raises(StoreError, match="full"):
             put(opened, 31, [1] * 3000)
-        opened._index._writer.execute("PRAGMA max_page_count = 1000000")
+        set_most_pages(opened, 1_000_000)
         is_usable(opened, done)
 
     def test_while_compacting_raises_and_loses_nothing(self, opened, monkeypatch):
         for salt in range(1, 6):
             put(opened, salt)
-            opened._writing.seal_all()
+            parts_of(opened).writing.seal_all()
         opened.space("a", SPEC).delete(keys(4, salt=5))
         for after in range(4):
             with monkeypatch.context() as patched:
@@ -202,6 +220,12 @@ class TestFullDisk:
             assert opened.space("a", SPEC).get(keys(4, salt=5)).missing.tolist() == [0, 1, 2, 3]
         opened.compact(min_live=1)
         is_usable(opened, [0, 1, 2, 3, 4])
+
+
+def set_most_pages(opened, n_pages):
+    parts = parts_of(opened)
+    with parts.gate.held(), parts.index.changing() as connection:
+        connection.execute(f"PRAGMA max_page_count = {n_pages}")
 
 
 def puts_until_failure(opened, error=StoreError, match="No space left|Input/output|disk is full"):
@@ -218,9 +242,9 @@ def puts_until_failure(opened, error=StoreError, match="No space left|Input/outp
 
 
 class TestFailingDisk:
+    @segments_of(5000)
     @pytest.mark.parametrize("after", range(6))
     def test_at_any_sync_raises_and_loses_nothing(self, opened, monkeypatch, after):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 5000)
         fault = Fault(monkeypatch, os, "fdatasync", IO_ERROR, after=after)
         done = puts_until_failure(opened)
         fault.over = True
@@ -228,18 +252,18 @@ class TestFailingDisk:
 
     def test_a_sync_that_failed_is_not_tried_again_on_that_segment(self, opened, monkeypatch):
         put(opened, 1)
-        before = {writer.id for writer in opened._writing._writers.values()}
+        before = set(parts_of(opened).writing.segment_ids())
         with monkeypatch.context() as patched:
             Fault(patched, os, "fdatasync", IO_ERROR)
             with pytest.raises(StoreError, match="Input/output"):
                 put(opened, 2)
         put(opened, 3)
-        assert not before & {writer.id for writer in opened._writing._writers.values()}
+        assert not before & set(parts_of(opened).writing.segment_ids())
         assert opened.space("a", SPEC).get(keys(4, salt=2)).missing.tolist() == [0, 1, 2, 3]
         is_usable(opened, [0, 1, 3])
 
+    @segments_of(5000)
     def test_syncing_the_folder_of_a_new_segment(self, opened, monkeypatch):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 5000)
         fault = Fault(monkeypatch, os, "fsync", IO_ERROR)
         done = puts_until_failure(opened)
         fault.over = True
@@ -254,8 +278,8 @@ class TestFailingDisk:
             put(opened, 0)
             is_usable(opened, [0])
 
+    @segments_of(4000)  # every put creates a segment
     def test_no_failure_leaves_a_file_open_or_locked(self, opened, monkeypatch):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 4000)  # every put creates a segment
         put(opened, 1)
         faults = [(os, "pwrite"), (os, "fdatasync"), (Index, "changing"), (SegmentWriter, "create")]
         n_open = []
@@ -273,8 +297,8 @@ class TestFailingDisk:
 class TestPowerLoss:
     """No power is cut here: what the disk must hold is taken to be what was synced."""
 
+    @segments_of(5000)
     def test_documents_are_on_the_disk_before_the_index_says_so(self, opened, monkeypatch):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 5000)
         calls = []
 
         def noting(owner, name, word):
@@ -298,9 +322,9 @@ class TestPowerLoss:
         assert "wc" not in "".join(calls)
         assert {"w", "s", "f", "c"} == set(calls)
 
+    @segments_of(6000)
     def test_what_was_synced_is_enough(self, opened, monkeypatch, tmp_path):
         """Segments as they were when they were last synced, the index as it is: after each put all is there."""
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 6000)
         synced = {}
         real = os.fdatasync
 
@@ -312,7 +336,7 @@ class TestPowerLoss:
 
         if not Path("/proc/self/fd").exists():
             pytest.skip("needs /proc to know which file is synced")
-        opened._writing.seal_all()
+        parts_of(opened).writing.seal_all()
         put(opened, 1)
         monkeypatch.setattr(os, "fdatasync", fdatasync)
         for path in (opened.path / "segments").iterdir():
@@ -332,6 +356,7 @@ class TestPowerLoss:
 
 
 class TestInterrupt:
+    @segments_of(5000)
     @pytest.mark.parametrize(
         ("owner", "name"),
         [(os, "pwrite"), (os, "fdatasync"), (Index, "changing"), (SegmentWriter, "create"), (SegmentWriter, "seal")],
@@ -339,7 +364,6 @@ class TestInterrupt:
     )
     @pytest.mark.parametrize("after", range(3))
     def test_in_the_middle_of_a_put_leaves_the_store_usable(self, opened, monkeypatch, owner, name, after):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 5000)
         fault = Fault(monkeypatch, owner, name, KeyboardInterrupt(), after=after)
         done = puts_until_failure(opened, KeyboardInterrupt)
         fault.over = True
@@ -500,9 +524,8 @@ class TestTogether:
             assert is_there(opened, 4)
         is_usable(opened, [0, 1, 2, *range(4, 10)])
 
-    def test_threads_put_get_delete_compact_and_verify(self, opened, monkeypatch):
-        monkeypatch.setattr(opened._writing, "_segment_bytes", 20_000)
-
+    @segments_of(20_000)
+    def test_threads_put_get_delete_compact_and_verify(self, opened):
         def work(number):
             for i in range(15):
                 salt = 100 + number * 100 + i
@@ -524,26 +547,25 @@ class TestTogether:
         """The first document of a new segment is committed after a reader asked whether anybody did, and before it looks."""
         with DiskStore(folder) as writer, DiskStore(folder) as reader:
             assert len(reader.space("a", SPEC).get(keys(4)).found) == 0
-            real = Index._find
+            look_up = PlaceCache.look_up
 
-            def find(*args):
-                monkeypatch.setattr(Index, "_find", real)
+            def put_meanwhile(*args):
+                monkeypatch.setattr(PlaceCache, "look_up", look_up)
                 put(writer, 0)
-                return real(*args)
+                return look_up(*args)
 
-            monkeypatch.setattr(Index, "_find", find)
+            monkeypatch.setattr(PlaceCache, "look_up", put_meanwhile)
             assert is_there(reader, 0)
             newer = random_packed([9, 9, 9, 9], SPEC, seed=9)
             writer.space("a", SPEC).put(keys(4), newer)
             assert same_documents(reader.space("a", SPEC).get(keys(4)).found, newer)
 
-    def test_verify_finds_nothing_wrong_while_others_write(self, folder, monkeypatch):
+    def test_verify_finds_nothing_wrong_while_others_write(self, folder):
         """Segments are gone on with, sealed, compacted, dropped while every byte is read."""
-        monkeypatch.setattr(store, "_SEGMENT_BYTES", 20_000)
 
         def write():
             for salt in range(60):
-                with DiskStore(folder) as mine:
+                with of_segments(20_000)(folder) as mine:
                     put(mine, salt)
                     if salt % 10 == 9:
                         mine.compact(min_live=1)
@@ -556,17 +578,15 @@ class TestTogether:
             child.join()
             assert child.exitcode == 0
 
-    def test_drop_while_another_process_compacts_and_puts(self, folder, monkeypatch):
-        monkeypatch.setattr(store, "_SEGMENT_BYTES", 20_000)
-
+    def test_drop_while_another_process_compacts_and_puts(self, folder):
         def compact():
-            with DiskStore(folder) as mine:
+            with of_segments(20_000)(folder) as mine:
                 for salt in range(80):
                     put(mine, salt % 7)
                     mine.compact(min_live=1)
 
         def drop():
-            with DiskStore(folder) as mine:
+            with of_segments(20_000)(folder) as mine:
                 for _ in range(60):
                     mine.drop("a")
                     time.sleep(0.02)
@@ -581,7 +601,7 @@ class TestTogether:
             opened.drop("a")
             put(opened, 0)
             assert opened.verify().problems == []
-            assert len(opened._index.segments(with_dead=True)) == len(list((folder / "segments").iterdir())) == 1
+            assert len(parts_of(opened).index.segments(with_dead=True)) == len(list((folder / "segments").iterdir())) == 1
 
     def test_a_pickled_store_opens_the_same_folder(self, opened):
         again = pickle.loads(pickle.dumps(opened))
@@ -596,8 +616,7 @@ class TestLostAndDamagedFiles:
     def closed(self, folder):
         """A closed store of three segments, 0, 1, 2 in one each."""
         for salt in range(3):
-            with DiskStore(folder) as opened:
-                opened._writing._segment_bytes = 4000
+            with of_segments(4000)(folder) as opened:
                 put(opened, salt)
         assert len(list((folder / "segments").iterdir())) == 3
         return folder

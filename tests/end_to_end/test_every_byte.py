@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from late_rerank.stores import DiskStore
+from late_rerank.stores.disk.inside import parts_of
 from late_rerank.stores.record import ALIGNMENT, HEADER_BYTES
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -54,7 +55,7 @@ def damaged(folder):
 
 def places(store):
     """(start, end) of each document that the index finds, in the order of the keys."""
-    rows = {row.key: row for row in store._index.rows(1)}
+    rows = {row.key: row for row in parts_of(store).index.rows(1)}
     return [(rows[key].offset, rows[key].offset + rows[key].size) for key in keys(4)]
 
 
@@ -78,7 +79,7 @@ def test_a_store_that_checks_misses_the_damaged_document_only(sealed, checking):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said once; test_damage_is_said_once looks at it
         for offset in damaged(sealed):
-            checking._mappings.keep(set())  # as in a process that opens the store now
+            parts_of(checking).mappings.keep(set())  # as in a process that opens the store now
             hit = [i for i, (start, end) in enumerate(ranges) if start <= offset < end] if offset >= HEADER else [0, 1, 2, 3]
             fetched = space.get(keys(4))
             assert fetched.missing.tolist() == hit, offset

@@ -12,7 +12,8 @@ import pytest
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores import DiskStore, PublishedStore, TieredStore
 from late_rerank.stores.disk import is_store, open_folder, rebuild
-from late_rerank.stores.disk import store as store_module
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
 from late_rerank.types import CodecSpec
@@ -31,9 +32,8 @@ def store(folder):
         yield opened
 
 
-@pytest.fixture
-def small_segments(monkeypatch):
-    monkeypatch.setattr(store_module, "_SEGMENT_BYTES", 20_000)
+SmallStore = with_internals(Internals(segment_bytes=20_000))
+ResumingNothing = with_internals(Internals(resumes=False))
 
 
 def fill(store, n, salt=0, tokens=100, name="a"):
@@ -96,8 +96,8 @@ def test_two_writers_have_a_segment_each(folder, store):
         assert len(store.space("a", SPEC).get(keys(2, salt=1)).found) == 2
 
 
-def test_a_full_segment_is_followed_by_another(folder, small_segments):
-    with DiskStore(folder) as store:
+def test_a_full_segment_is_followed_by_another(folder):
+    with SmallStore(folder) as store:
         names = fill(store, 100)
         assert len(segment_files(folder)) > 5
         assert same_documents(store.space("a", SPEC).get(names).found, random_packed([100] * 100, SPEC))
@@ -163,11 +163,11 @@ def test_the_bound_holds_and_the_least_recently_used_segments_go(folder):
         batches = []
         for salt in range(1, 15):
             batches.append(fill(store, 80, salt=salt))
+            parts_of(store).mappings.note_use()
             for path in segment_files(folder):  # time passes
                 os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 100))
-            store._mappings._used.clear()
             space.get(first)
-            store._mappings.note_use()
+            parts_of(store).mappings.note_use()
             assert size_of(folder) <= MIB + 4096
         assert len(space.get(first).found) >= 40  # the segment that begins with them was used in every round
         assert len(space.get(batches[1]).found) == 0
@@ -197,19 +197,18 @@ def test_a_document_larger_than_the_bound_is_not_kept(folder):
 def test_eviction_keeps_tombstones(folder):
     with DiskStore(folder) as store:
         names = fill(store, 100)
-    with DiskStore(folder, max_bytes=MIB) as store:
-        store._writing._resume = lambda space: None  # a segment of its own for the tombstones
+    with ResumingNothing(folder, max_bytes=MIB) as store:  # a segment of its own for the tombstones
         store.space("a", SPEC).delete(names[:50])
-        store._writing.seal_all()
-        tombstones = store._index.segments()[-1]
-        assert store._writing.retire(tombstones)
+        parts_of(store).writing.seal_all()
+        tombstones = parts_of(store).index.segments()[-1]
+        assert parts_of(store).writing.retire(tombstones)
     (folder / "index.sqlite").unlink()
     with pytest.warns(UserWarning, match="lost its index"), DiskStore(folder) as store:
         assert store.space("a", SPEC).get(names).missing.tolist() == list(range(50))
 
 
 def test_a_document_past_its_time_to_live_is_a_miss_and_its_segment_goes(folder, monkeypatch):
-    with DiskStore(folder, ttl_s=100) as store:
+    with ResumingNothing(folder, ttl_s=100) as store:
         space = store.space("a", SPEC)
         old = fill(store, 2)
         now = time.time()
@@ -220,9 +219,8 @@ def test_a_document_past_its_time_to_live_is_a_miss_and_its_segment_goes(folder,
         assert space.get(old + young).missing.tolist() == [0, 1]
         report = store.compact()
         assert (report.n_expired, len(space)) == (2, 2)
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         monkeypatch.setattr(time, "time", lambda: now + 500)
-        store._writing._resume = lambda space: None
         fill(store, 1, salt=2)
         assert len(space) == 1
         assert len(segment_files(folder)) == 1
@@ -276,7 +274,7 @@ def test_compaction_forgets_tombstones_once_nothing_needs_them(folder, store):
     store.compact(min_live=1)
     store.compact(min_live=1)
     assert store.stats()["size_bytes"] - store.stats()["index_bytes"] < 2 * 4096
-    assert store._index._read("SELECT count(*) FROM record") == [(0,)]
+    assert parts_of(store).index.n_tombstones() == 0
     store.close()
     (folder / "index.sqlite").unlink()
     with DiskStore(folder) as again:
@@ -294,10 +292,10 @@ def test_fetched_documents_outlive_compaction_and_close(folder, store):
 
 def test_a_reader_whose_index_answer_was_compacted_away_asks_again(folder, store):
     names = fill(store, 50)
-    store._writing.seal_all()
+    parts_of(store).writing.seal_all()
     with DiskStore(folder) as reader:
         space = reader.space("a", SPEC)
-        find, asked = reader._index.find, []
+        find, asked = parts_of(reader).index.find, []
 
         def slow(*arguments):
             answer = find(*arguments)
@@ -307,7 +305,7 @@ def test_a_reader_whose_index_answer_was_compacted_away_asks_again(folder, store
             asked.append(1)
             return answer
 
-        reader._index.find = slow
+        parts_of(reader).index.find = slow
         found = space.get(names)
         assert len(asked) == 2
         assert found.missing.tolist() == list(range(25, 50))
@@ -317,19 +315,20 @@ def test_a_place_in_a_segment_that_came_and_went_between_two_looks_is_not_rememb
     fill(store, 1)
     (name,) = keys(1, salt=1)
     with DiskStore(folder) as writer:
-        find = store._index._find
+        places = parts_of(store).index.places
+        look_up = places.look_up
 
         def put_meanwhile(*arguments):
             writer.space("a", SPEC).put([name], random_packed([100], SPEC, seed=1))  # in a segment of its own
-            return find(*arguments)
+            return look_up(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(store._index, "_find", put_meanwhile)
+            patch.setattr(places, "look_up", put_meanwhile)
             assert len(store.space("a", SPEC).get([name]).found) == 1
         writer.space("a", SPEC).put(keys(1, salt=2), random_packed([100], SPEC, seed=2))
         writer.space("a", SPEC).delete(keys(1, salt=2))
         writer.compact(min_live=1.0)
-        store._mappings.keep(set())  # as a reader does from time to time
+        parts_of(store).mappings.keep(set())  # as a reader does from time to time
         assert same_documents(store.space("a", SPEC).get([name]).found, random_packed([100], SPEC, seed=1))
 
 
@@ -434,9 +433,9 @@ def test_a_damaged_index_is_made_again(folder):
 # Published
 
 
-def test_a_published_store_holds_what_is_alive(folder, tmp_path, small_segments):
+def test_a_published_store_holds_what_is_alive(folder, tmp_path):
     out = tmp_path / "published"
-    with DiskStore(folder) as store:
+    with SmallStore(folder) as store:
         names = fill(store, 50)
         store.space("a", SPEC).delete(names[:10])
         fill(store, 5, name="b")

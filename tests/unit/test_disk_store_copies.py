@@ -14,11 +14,14 @@ import pytest
 from late_rerank.cli import main
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores import DiskStore, PublishedStore
-from late_rerank.stores.disk import backup as backups
 from late_rerank.stores.disk import copies, creation, files, is_store, rebuild
 from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
+
+ResumingNothing = with_internals(Internals(resumes=False))
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def torn(folder):
     """A copy whose index knows of documents beyond the end that it knows of their segment, which a writer had open."""
     with DiskStore(folder) as store:
         fill(store)
-        size = store._index.segments()[0].size
+        size = parts_of(store).index.segments()[0].size
         fill(store, salt=1)
         copy = copied(folder)
     change(copy, f"UPDATE segment SET size = {size}")
@@ -88,7 +91,7 @@ def test_a_process_that_waits_while_another_mends_a_copy_reads_the_new_index(tor
     gate, index = files.Gate(torn / "LOCK"), Index(torn)
     index.store_id()  # it has looked at the torn one
     opened_with_warnings(torn)[0].close()
-    creation._settle(torn, gate, index)
+    creation.settle(torn, gate, index)
     assert sum(segment.n_live for segment in index.segments()) == 10
     assert not index.was_replaced()
     index.close()
@@ -150,7 +153,7 @@ def test_documents_that_are_zeros_are_misses(torn):
     """What an earlier version made of a torn copy."""
     copies.write_mark(torn, checked=True)
     with DiskStore(torn) as store:
-        segment = store._index.segments()[0]
+        segment = parts_of(store).index.segments()[0]
     path = torn / "segments" / "0000000001.seg"
     with path.open("r+b") as file:
         files.zero_from(file.fileno(), segment.size)
@@ -162,7 +165,7 @@ def test_documents_that_are_zeros_are_misses(torn):
 def test_half_a_record_of_a_copy_is_a_miss_until_the_copy_is_verified(folder):
     with DiskStore(folder) as store:
         fill(store)
-        rows = store._index.rows(1)
+        rows = parts_of(store).index.rows(1)
     copy = copied(folder)
     path = copy / "segments" / "0000000001.seg"
     raw = bytearray(path.read_bytes())
@@ -180,7 +183,7 @@ def test_half_a_record_of_a_copy_is_a_miss_until_the_copy_is_verified(folder):
 def test_a_segment_whose_end_the_index_doesnt_know_isnt_gone_on_with(folder):
     with DiskStore(folder) as store:
         fill(store)
-        old = store._index.segments()[0].size
+        old = parts_of(store).index.segments()[0].size
         fill(store, salt=1)
     change(folder, f"UPDATE segment SET size = {old}")
     with DiskStore(folder) as store:
@@ -204,10 +207,9 @@ def test_an_index_older_than_its_segments_is_made_again_in_a_copy(folder):
 
 @pytest.mark.parametrize("size", [0, 100, 4096, 9000])
 def test_a_copy_with_a_segment_that_ends_too_soon_finds_the_rest(folder, size):
-    with DiskStore(folder) as store:
+    with ResumingNothing(folder) as store:
         fill(store)
-        store._writing.seal_all()
-        store._writing._resume = lambda space: None
+        parts_of(store).writing.seal_all()
         fill(store, salt=1)
     copy = copied(folder)
     os.truncate(copy / "segments" / "0000000001.seg", size)
@@ -254,11 +256,10 @@ def test_a_store_that_others_write_is_no_torn_copy(folder):
 
 @pytest.fixture
 def closed(folder):
-    with DiskStore(folder) as store:
+    with ResumingNothing(folder) as store:
         fill(store)
         fill(store, salt=1)
-        store._writing.seal_all()
-        store._writing._resume = lambda space: None
+        parts_of(store).writing.seal_all()
         fill(store, salt=2)
     return folder
 
@@ -452,7 +453,7 @@ def test_a_backup_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
 
     with DiskStore(folder) as store:
         fill(store)
-        monkeypatch.setattr(backups, "_write", full)
+        monkeypatch.setattr(files, "write_at", full)
         with pytest.raises(StoreError, match="No space left"):
             store.backup(tmp_path / "out")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
@@ -467,16 +468,16 @@ def test_a_backup_that_fails_leaves_nothing(folder, tmp_path, monkeypatch):
 def test_two_backups_to_one_place_dont_mix(folder, tmp_path, monkeypatch):
     with DiskStore(folder) as store:
         fill(store)
-        copy, said = backups._copy, []
+        copy_to, said = Index.copy_to, []
 
-        def meanwhile(*args, **more):
-            monkeypatch.setattr(backups, "_copy", copy)
+        def meanwhile(index, target):
+            monkeypatch.setattr(Index, "copy_to", copy_to)
             with pytest.raises(StoreError, match="another process") as raised:
                 store.backup(tmp_path / "out")
             said.append(raised)
-            return copy(*args, **more)
+            copy_to(index, target)
 
-        monkeypatch.setattr(backups, "_copy", meanwhile)
+        monkeypatch.setattr(Index, "copy_to", meanwhile)
         store.backup(tmp_path / "out")
     assert len(said) == 1
     with DiskStore(tmp_path / "out") as again:
@@ -493,12 +494,11 @@ def test_a_backup_says_what_was_damaged(closed, tmp_path):
 
 WRITER = """
 import sys
-from late_rerank.stores import DiskStore
-from late_rerank.stores.disk import index, store
+from late_rerank.stores.disk.inside import with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed
-store._SEGMENT_BYTES, index._WAL_BYTES = 300_000, 100_000
-with DiskStore(sys.argv[1]) as opened:
+with with_internals(Internals(segment_bytes=300_000, log_bytes=100_000))(sys.argv[1]) as opened:
     for salt in range(100_000):
         opened.space("a", SPEC).put(keys(5, salt=salt), random_packed([100] * 5, SPEC, seed=salt))
         if salt % 7 == 6:

@@ -14,9 +14,13 @@ import pytest
 from late_rerank.errors import StoreError
 from late_rerank.stores import DiskStore, PublishedStore
 from late_rerank.stores.disk import files, format_file, is_store, open_folder
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.stores.disk.segment import SegmentWriter
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
+
+ResumingNothing = with_internals(Internals(resumes=False))
 
 
 @pytest.fixture
@@ -247,7 +251,7 @@ def test_compaction_of_a_store_that_is_replaced_meanwhile_by_a_copy_changes_noth
     with DiskStore(folder) as store:
         fill(store)
         fill(store)
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         shutil.copytree(folder, folder.with_name("copy"))
         append, others = SegmentWriter.append, []
 
@@ -255,15 +259,14 @@ def test_compaction_of_a_store_that_is_replaced_meanwhile_by_a_copy_changes_noth
             monkeypatch.setattr(SegmentWriter, "append", append)
             shutil.rmtree(folder)
             shutil.copytree(folder.with_name("copy"), folder)
-            others.append(DiskStore(folder))
-            others[0]._writing._resume = lambda space: None
+            others.append(ResumingNothing(folder))
             fill(others[0], salt=1)  # in a segment that has the number of the one that compaction began
             append(writer, records)
 
         monkeypatch.setattr(SegmentWriter, "append", append_meanwhile)
         store.compact(min_live=1)
         (other,) = others
-        assert [segment.id for segment in other._index.segments()] == [1, 2]
+        assert [segment.id for segment in parts_of(other).index.segments()] == [1, 2]
         assert other.verify().problems == []
         fill(other, salt=2)
         other.close()
@@ -308,9 +311,9 @@ def test_a_relative_path_is_meant_from_where_the_store_was_opened(tmp_path, monk
         store.publish("out")
         published = PublishedStore("out")
         monkeypatch.chdir(tmp_path / "elsewhere")
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         fill(store, salt=1)
-        store._mappings.keep(set())
+        parts_of(store).mappings.keep(set())
         assert is_there(store)
         assert is_there(store, salt=1)
         assert is_there(published)
@@ -422,9 +425,10 @@ DiskStore(sys.argv[1]).publish(sys.argv[2])
 DIE = """
 import os
 from late_rerank.stores.disk import segment
+from late_rerank.stores.disk.inside import with_internals
+from late_rerank.stores.disk.internals import Internals
 segment.pack_header = lambda *args: os._exit(0)
-with DiskStore(sys.argv[1]) as store:
-    store._writing._resume = lambda space: None
+with with_internals(Internals(resumes=False))(sys.argv[1]) as store:
     store.space("a", SPEC).put(keys(5, salt=7), random_packed([100] * 5, SPEC, seed=7))
 """
 
@@ -432,9 +436,9 @@ with DiskStore(sys.argv[1]) as store:
 def test_a_store_is_published_although_a_writer_died_while_it_made_a_segment(folder, tmp_path):
     with DiskStore(folder) as store:
         fill(store)
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         in_another_process(DIE, folder)
-        assert [segment.size > 0 for segment in store._index.segments()] == [True, False]
+        assert [segment.size > 0 for segment in parts_of(store).index.segments()] == [True, False]
         store.publish(tmp_path / "out")
     with PublishedStore(tmp_path / "out") as published:
         assert is_there(published)

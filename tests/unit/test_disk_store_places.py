@@ -7,6 +7,8 @@ import pytest
 
 from late_rerank.stores import DiskStore
 from late_rerank.stores.disk import rebuild
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
 
@@ -45,10 +47,9 @@ def found(store):
 def asked(store, monkeypatch):
     """How many keys the index is asked for while OLD's documents are got."""
     n_asked = []
-    find = store._index._find
-    monkeypatch.setattr(
-        store._index, "_find", lambda space, names, *rest: n_asked.append(len(names)) or find(space, names, *rest)
-    )
+    places = parts_of(store).index.places
+    look_up = places.look_up
+    monkeypatch.setattr(places, "look_up", lambda space, names: n_asked.append(len(names)) or look_up(space, names))
     assert same_documents(found(store).found, OLD)
     return sum(n_asked)
 
@@ -81,7 +82,7 @@ def test_a_deleted_document_is_missed_at_once_and_its_successor_found(reader, wr
 
 def test_documents_moved_by_compaction_are_asked_for_again(reader, writer, monkeypatch):
     space_of(writer).put(keys(1, salt=1), NEW.take(np.arange(1)))  # into a segment of its own
-    reader._writing.seal_all()
+    parts_of(reader).writing.seal_all()
     found(reader)
     report = writer.compact()
 
@@ -98,17 +99,20 @@ def test_a_dropped_space_that_is_filled_again_is_seen(reader, writer):
 
 
 def test_a_rebuilt_index_is_asked_again(folder, reader, monkeypatch):
-    reader._writing.seal_all()
-    rebuild(folder)
-    monkeypatch.setattr(reader, "_next_tick", 0)  # as after some seconds
-    found(reader)
+    with with_internals(Internals(tick_s=0))(folder) as other:  # looks at each get, as others do after some seconds
+        assert asked(other, monkeypatch) == N
+        assert asked(other, monkeypatch) == 0
+        parts_of(reader).writing.seal_all()
+        rebuild(folder)
+        found(other)
 
-    assert asked(reader, monkeypatch) == N
+        assert asked(other, monkeypatch) == N
 
 
-def test_a_child_asks_for_itself(reader):
+def test_a_child_asks_for_itself(reader, monkeypatch):
+    assert asked(reader, monkeypatch) == 0
     child = os.fork()
     if not child:
-        here = not len(found(reader).missing) and reader._index._version != -1
-        os._exit(0 if here else 1)
+        n_asked = asked(reader, monkeypatch), asked(reader, monkeypatch)
+        os._exit(0 if n_asked == (N, 0) else 1)
     assert os.waitpid(child, 0)[1] == 0

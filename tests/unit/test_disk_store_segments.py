@@ -3,18 +3,22 @@
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from late_rerank.stores import DiskStore
 from late_rerank.stores.disk import index, rebuild, tables
-from late_rerank.stores.disk import store as store_module
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.stores.disk.segment import SegmentWriter, path_of
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
 
 MIB = 2**20
+
+ResumingNothing = with_internals(Internals(resumes=False))
 
 
 @pytest.fixture
@@ -74,9 +78,9 @@ def begun_put(store, names, seed, monkeypatch):
     """A put that took its sequence, and is finished by calling what is returned."""
     waiting = []
     with monkeypatch.context() as patch:
-        patch.setattr(store._writing, "append", lambda *args: waiting.append(args))
+        patch.setattr(parts_of(store).writing, "append", lambda *args: waiting.append(args))
         space_of(store).put(names, random_packed([100] * len(names), SPEC, seed=seed))
-    return lambda: store._writing.append(*waiting[0])
+    return lambda: parts_of(store).writing.append(*waiting[0])
 
 
 def test_a_put_that_a_reader_saw_isnt_undone_by_an_older_tombstone_that_is_carried(folder, monkeypatch):
@@ -86,17 +90,17 @@ def test_a_put_that_a_reader_saw_isnt_undone_by_an_older_tombstone_that_is_carri
         fill(second, 1, salt=1)  # with a dead document in it, so that tombstones are needed
         finish = begun_put(second, names[:10], 7, monkeypatch)
         space_of(first).delete(names)
-        first._writing.seal_all()
+        parts_of(first).writing.seal_all()
 
         def meanwhile():
             finish()
             assert len(space_of(third).get(names[:10]).found) == 10
 
         Once(monkeypatch, SegmentWriter, "append", meanwhile)
-        third._writing.retire(third._index.segments()[0])
-        assert len(third._index.segments()) == 2
-        second._writing.seal_all()
-        third._writing.seal_all()
+        parts_of(third).writing.retire(parts_of(third).index.segments()[0])
+        assert len(parts_of(third).index.segments()) == 2
+        parts_of(second).writing.seal_all()
+        parts_of(third).writing.seal_all()
         for opened in (third, rebuilt(folder)):
             fetched = space_of(opened).get(names)
             assert fetched.missing.tolist() == list(range(10, 20))
@@ -113,10 +117,10 @@ def test_a_copy_that_compaction_made_doesnt_win_over_what_was_put_meanwhile(fold
         finish_first = begun_put(first, keys(20), 7, monkeypatch)
         finish_second = begun_put(second, keys(10), 8, monkeypatch)
         finish_first()
-        first._writing.seal_all()
+        parts_of(first).writing.seal_all()
         Once(monkeypatch, SegmentWriter, "append", finish_second)  # the higher place wins: that is the second store's
         third.compact(min_live=1)
-        second._writing.seal_all()
+        parts_of(second).writing.seal_all()
         older, newer = random_packed([100] * 20, SPEC, seed=7), random_packed([100] * 10, SPEC, seed=8)
         for opened in (third, rebuilt(folder)):
             assert same_documents(space_of(opened).get(keys(10)).found, newer)
@@ -130,19 +134,18 @@ def test_a_copy_that_compaction_made_doesnt_win_over_what_was_put_meanwhile(fold
 
 
 def n_tombstones(store):
-    return store._index._read("SELECT count(*) FROM record WHERE flags & 1")[0][0]
+    return parts_of(store).index.n_tombstones()
 
 
-def test_a_tombstone_is_kept_while_a_segment_that_isnt_compacted_holds_a_dead_copy(folder, monkeypatch):
-    with DiskStore(folder) as keeper, DiskStore(folder) as deleter:
+def test_a_tombstone_is_kept_while_a_segment_that_isnt_compacted_holds_a_dead_copy(folder):
+    deleting = with_internals(Internals(resumes=False, join_below=0))
+    with DiskStore(folder) as keeper, deleting(folder) as deleter:
         names = fill(keeper, 100)
-        keeper._writing.seal_all()
-        deleter._writing._resume = lambda space: None
+        parts_of(keeper).writing.seal_all()
         fill(deleter, 30, salt=1)
         space_of(deleter).delete(names[:10])  # the first segment stays nine tenths alive
         fill(deleter, 30, salt=1)  # the second is half dead
         before = {path.name for path in segment_files(folder)}
-        monkeypatch.setattr("late_rerank.stores.disk.compaction._SMALL", 0)
         deleter.compact(min_live=0.5)
         after = {path.name for path in segment_files(folder)}
         assert "0000000001.seg" in before & after
@@ -174,7 +177,7 @@ def test_documents_put_while_compaction_ends_arent_taken_for_tombstones(folder, 
     names = fill(store, 100)
     space_of(store).delete(names[:60])
     with DiskStore(folder) as other:
-        Once(monkeypatch, store._writing, "retire", lambda: fill(other, 5, salt=1))
+        Once(monkeypatch, parts_of(store).writing, "retire", lambda: fill(other, 5, salt=1))
         store.compact(min_live=1)
         for opened in (store, other):
             assert len(space_of(opened).get(names[60:] + keys(5, salt=1)).found) == 45
@@ -183,21 +186,20 @@ def test_documents_put_while_compaction_ends_arent_taken_for_tombstones(folder, 
 def test_a_document_that_is_deleted_past_its_time_to_live_is_deleted_for_everyone(folder, monkeypatch):
     with DiskStore(folder, ttl_s=100) as store:
         names = fill(store, 3)
-        now = store_module.time.time()
-        monkeypatch.setattr(store_module.time, "time", lambda: now + 500)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 500)
         assert space_of(store).delete(names[:2]) == 0
     with DiskStore(folder) as store:
         assert space_of(store).get(names).missing.tolist() == [0, 1]
 
 
 def test_a_document_that_is_deleted_after_it_was_evicted_stays_deleted_though_an_older_one_lies_about(folder):
-    with DiskStore(folder) as store:
-        store._writing._resume = lambda space: None
+    with ResumingNothing(folder) as store:
         names = fill(store, 3)
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         fill(store, 2)  # the first two again
-        store._writing.seal_all()
-        assert store._writing.retire(store._index.segments()[1])
+        parts_of(store).writing.seal_all()
+        assert parts_of(store).writing.retire(parts_of(store).index.segments()[1])
         assert space_of(store).get(names).missing.tolist() == [0, 1]
         assert space_of(store).delete(names[:1]) == 0
         before = store.stats()
@@ -243,11 +245,11 @@ def test_a_bounded_store_full_of_tombstones_that_another_writer_keeps_needed_com
 def test_a_segment_that_was_gone_on_with_since_it_was_looked_at_isnt_evicted(folder):
     with DiskStore(folder) as store, DiskStore(folder) as other:
         fill(store, 5)
-        store._writing.seal_all()
-        (seen,) = store._index.segments()
+        parts_of(store).writing.seal_all()
+        (seen,) = parts_of(store).index.segments()
         fill(other, 5, salt=1)
-        other._writing.seal_all()
-        assert not store._writing.retire(seen)
+        parts_of(other).writing.seal_all()
+        assert not parts_of(store).writing.retire(seen)
         assert len(space_of(store).get(keys(5) + keys(5, salt=1)).found) == 10
 
 
@@ -257,9 +259,9 @@ def test_a_segment_that_was_gone_on_with_since_it_was_looked_at_isnt_evicted(fol
 def test_compaction_doesnt_make_a_space_again_that_another_process_drops(folder, store, monkeypatch):
     names = fill(store, 100)
     fill(store, 30)
-    store._writing.seal_all()
+    parts_of(store).writing.seal_all()
     with DiskStore(folder) as other:
-        Once(monkeypatch, store._writing, "begin", lambda: other.drop("a"))
+        Once(monkeypatch, parts_of(store).writing, "begin", lambda: other.drop("a"))
         store.compact(min_live=1)
         assert [len(opened.spaces()) for opened in (store, other)] == [0, 0]
         assert segment_files(folder) == []
@@ -274,7 +276,7 @@ def test_compaction_doesnt_make_a_space_again_that_another_process_drops(folder,
 def test_compaction_leaves_alone_what_is_put_into_a_space_that_was_dropped_meanwhile(folder, store, monkeypatch):
     names = fill(store, 100)
     fill(store, 30)
-    store._writing.seal_all()
+    parts_of(store).writing.seal_all()
     newer = random_packed([100] * 10, SPEC, seed=9)
     with DiskStore(folder) as other:
 
@@ -282,7 +284,7 @@ def test_compaction_leaves_alone_what_is_put_into_a_space_that_was_dropped_meanw
             other.drop("a")
             space_of(other).put(names[:10], newer)
 
-        Once(monkeypatch, store._writing, "begin", drop_and_put)
+        Once(monkeypatch, parts_of(store).writing, "begin", drop_and_put)
         store.compact(min_live=1)
         other.close()
     store.close()
@@ -294,18 +296,17 @@ def test_compaction_leaves_alone_what_is_put_into_a_space_that_was_dropped_meanw
             assert opened.verify().problems == []
 
 
-def test_eviction_doesnt_make_a_space_again_that_another_process_drops(folder, store, monkeypatch):
-    names = fill(store, 100)
-    fill(store, 100, salt=1)
-    space_of(store).delete(names)
-    store._writing.seal_all()
-    store._writing._resume = lambda space: None
-    fill(store, 10, salt=2)
-    fill(store, 10, salt=2)  # dead ones, so that the tombstones are needed
-    store._writing.seal_all()
-    with DiskStore(folder) as other:
-        Once(monkeypatch, store._writing, "append", lambda: other.drop("a"))
-        store._writing.retire(store._index.segments()[0])
+def test_eviction_doesnt_make_a_space_again_that_another_process_drops(folder, monkeypatch):
+    with ResumingNothing(folder) as store, DiskStore(folder) as other:
+        names = fill(store, 100)
+        fill(store, 100, salt=1)
+        space_of(store).delete(names)
+        parts_of(store).writing.seal_all()
+        fill(store, 10, salt=2)
+        fill(store, 10, salt=2)  # dead ones, so that the tombstones are needed
+        parts_of(store).writing.seal_all()
+        Once(monkeypatch, parts_of(store).writing, "append", lambda: other.drop("a"))
+        parts_of(store).writing.retire(parts_of(store).index.segments()[0])
         assert store.spaces() == []
         assert segment_files(folder) == []
 
@@ -314,6 +315,7 @@ DIE_IN = """
 import os, sys
 from late_rerank.stores import DiskStore
 from late_rerank.stores.disk import {module}
+from late_rerank.stores.disk.inside import parts_of
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed
 store = DiskStore(sys.argv[1])
@@ -347,23 +349,22 @@ def test_documents_of_a_drop_that_died_dont_come_back_once_the_store_was_opened(
 
 
 def test_whoever_dies_before_a_file_is_removed_leaves_no_row_that_points_into_it(folder):
-    with DiskStore(folder) as store:
-        store._writing._resume = lambda space: None
+    with ResumingNothing(folder) as store:
         names = fill(store, 10)
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         more = fill(store, 10, salt=1)
-    die(folder, "writing", "writing.Path.unlink", "store._writing.retire(store._index.segments()[0])")
+    die(folder, "writing", "writing.Path.unlink", "parts_of(store).writing.retire(parts_of(store).index.segments()[0])")
     assert len(segment_files(folder)) == 2
     reader = index.Index(folder)
     states = {segment.id: segment.state for segment in reader.segments(with_dead=True)}
     assert states == {1: tables.DEAD, 2: tables.SEALED}
-    assert reader._read("SELECT DISTINCT segment FROM record") == [(2,)]
+    assert set(reader.ends()) == {2}
     reader.close()
     with DiskStore(folder) as store:
         assert space_of(store).get(names + more).missing.tolist() == list(range(10))  # and no warning of damage
         assert store.verify().problems == []
         assert [path.name for path in segment_files(folder)] == ["0000000002.seg"]
-        assert [segment.id for segment in store._index.segments(with_dead=True)] == [2]
+        assert [segment.id for segment in parts_of(store).index.segments(with_dead=True)] == [2]
 
 
 PUT = 'store.space("a", SPEC).put(keys(20, salt=1), random_packed([100] * 20, SPEC, seed=1))'
@@ -376,15 +377,15 @@ def test_recovery_keeps_a_files_length_and_leaves_zeros_after_the_seal(folder):
     (path,) = segment_files(folder)
     size = path.stat().st_size
     with DiskStore(folder) as store:
-        (segment,) = store._index.segments()
+        (segment,) = parts_of(store).index.segments()
         assert size > segment.size + 20_000
         assert any(path.read_bytes()[segment.size :])
-        store._writing.recover()
+        parts_of(store).writing.recover()
         raw = path.read_bytes()
         assert len(raw) == size
         assert raw[segment.size : segment.size + 4] == b"LREC"
         assert not any(raw[segment.size + 64 :])
-        assert store._index.segments()[0].state == tables.FULL
+        assert parts_of(store).index.segments()[0].state == tables.FULL
         assert space_of(store).get(names + keys(20, salt=1)).missing.tolist() == list(range(5, 25))
         assert store.verify().problems == []
 
@@ -408,7 +409,7 @@ def test_a_copy_of_a_segment_is_left_out_of_a_new_index_and_said(folder, name):
         assert space_of(store).get(names).missing.tolist() == list(range(5))
         fill(store, 5, salt=1)
         store.compact(min_live=1)
-        store._writing.seal_all()
+        parts_of(store).writing.seal_all()
         assert [problem.where for problem in store.verify().problems] == [name]
         assert len(space_of(store)) == 20
 
@@ -420,27 +421,24 @@ def test_a_number_of_a_segment_that_cant_be_read_is_given_to_no_other(folder):
     path.write_bytes(b"not a segment")
     with pytest.warns(UserWarning, match="less than a segment's header"):
         rebuild(folder)
-    with DiskStore(folder) as store:
-        store._writing._resume = lambda space: None
+    with ResumingNothing(folder) as store:
         fill(store, 5, salt=1)
-        assert [segment.id for segment in store._index.segments()] == [1, 13]
+        assert [segment.id for segment in parts_of(store).index.segments()] == [1, 13]
     assert path.read_bytes() == b"not a segment"
 
 
 def test_what_was_mapped_under_a_number_isnt_read_after_it_was_given_again(folder):
     with DiskStore(folder) as reader:
         fill(reader, 5)
-        reader._writing.seal_all()
-        with DiskStore(folder) as other:
-            other._writing._resume = lambda space: None
+        parts_of(reader).writing.seal_all()
+        with ResumingNothing(folder) as other:
             gone = fill(other, 40, salt=1)
-            other._writing.seal_all()
+            parts_of(other).writing.seal_all()
             assert len(space_of(reader).get(gone).found) == 40
-            other._writing.retire(other._index.segments()[1])
+            parts_of(other).writing.retire(parts_of(other).index.segments()[1])
         rebuild(folder)
-        with DiskStore(folder) as other:
-            other._writing._resume = lambda space: None
+        with ResumingNothing(folder) as other:
             names = fill(other, 40, salt=2)
-            assert [segment.id for segment in other._index.segments()] == [1, 2]
+            assert [segment.id for segment in parts_of(other).index.segments()] == [1, 2]
         fill(reader, 1, salt=3)
         assert same_documents(space_of(reader).get(names).found, random_packed([100] * 40, SPEC, seed=2))

@@ -14,12 +14,16 @@ import pytest
 from late_rerank import Reranker
 from late_rerank.errors import StoreError
 from late_rerank.stores import DiskStore, MemoryStore, TieredStore, open_store
-from late_rerank.stores.disk import index, rebuild
+from late_rerank.stores.disk import connections, rebuild
+from late_rerank.stores.disk.inside import parts_of, with_internals
+from late_rerank.stores.disk.internals import Internals
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
 
 TEXTS = [f"cat number {i} sat on a mat" for i in range(5)]
+
+AlwaysLooking = with_internals(Internals(tick_s=0))  # at each get, as others do every ten seconds
 
 
 @pytest.fixture
@@ -156,18 +160,18 @@ def test_without_the_right_to_write_what_is_stored_is_found(left):
 
 def test_an_index_that_is_read_as_it_was_found_follows_one_who_can_write_it(folder, monkeypatch):
     """As on a read-only mount of a folder that another container writes."""
-    connect = index._connect
+    connect = connections.connect
 
-    def without_files(path, mode, *args, uri=None):
+    def without_files(path, mode, busy_s, *, uri=None, **more):
         if mode == "ro" and uri is None:
             raise sqlite3.OperationalError("unable to open database file")
-        return connect(path, mode, *args, uri=uri)
+        return connect(path, mode, busy_s, uri=uri, **more)
 
     with DiskStore(folder) as writer:
         fill(writer)
-        monkeypatch.setattr(index, "_connect", without_files)
+        monkeypatch.setattr(connections, "connect", without_files)
         with DiskStore(folder) as reader:
-            assert reader._index.is_frozen
+            assert parts_of(reader).index.is_frozen
             for salt in range(5):
                 fill(writer, salt)
                 assert [n_right(reader, earlier) for earlier in range(salt + 1)] == [5] * (salt + 1)
@@ -178,13 +182,12 @@ def test_an_index_that_is_read_as_it_was_found_follows_one_who_can_write_it(fold
 
 
 def test_a_folder_that_is_removed_costs_one_warning_and_no_answer(stored):
-    reranker = Reranker(FakeEncoder(), store=stored)
+    reranker = Reranker(FakeEncoder(), store=AlwaysLooking(stored))
     before = {document.index: document.score for document in reranker.rerank("cat number 3", TEXTS)}
     shutil.rmtree(stored)
 
     def use():
         for i in range(5):
-            reranker.store._next_tick = 0  # as after ten seconds
             ranking = reranker.rerank("cat number 3", [*TEXTS, f"new {i}"])
             assert len(ranking) == 6
             again = {document.index: document.score for document in ranking if document.index < 5}
@@ -196,26 +199,23 @@ def test_a_folder_that_is_removed_costs_one_warning_and_no_answer(stored):
     assert any("is gone" in line and "is not made again" in line for line in said)
     with pytest.raises(StoreError, match="is gone"):
         reranker.index(["another"])
-    reranker.close()
+    reranker.store.close()
     assert not stored.exists()
 
 
 def test_a_store_that_comes_back_is_used_again(stored):
-    reranker = Reranker(FakeEncoder(), store=stored)
+    reranker = Reranker(FakeEncoder(), store=AlwaysLooking(stored))
     away = stored.rename(stored.with_name("away"))
-    reranker.store._next_tick = 0
     quietly(lambda: reranker.rerank("cat number 3", [*TEXTS, "new"]))
     away.rename(stored)
-    reranker.store._next_tick = 0
     _, said = quietly(lambda: reranker.rerank("cat number 3", [*TEXTS, "newer"]))
     assert said == []
     reranker.index(["another"])
-    reranker.close()
+    reranker.store.close()
 
 
-def test_an_index_that_another_program_has_locked_costs_a_warning_and_no_answer(stored, monkeypatch):
-    monkeypatch.setattr(index, "_BUSY_S", 0.05)
-    reranker = Reranker(FakeEncoder(), store=stored)
+def test_an_index_that_another_program_has_locked_costs_a_warning_and_no_answer(stored):
+    reranker = Reranker(FakeEncoder(), store=with_internals(Internals(busy_s=0.05))(stored))
     other = sqlite3.connect(stored / "index.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     rankings, said = quietly(lambda: [reranker.rerank("cat", [*TEXTS, f"new {i}"]) for i in range(3)])
@@ -227,7 +227,7 @@ def test_an_index_that_another_program_has_locked_costs_a_warning_and_no_answer(
     _, said = quietly(lambda: reranker.rerank("cat", [*TEXTS, "newer"]))
     assert said == []
     assert reranker.stats()["n_not_stored"] == 3
-    reranker.close()
+    reranker.store.close()
 
 
 def test_an_index_that_breaks_while_it_is_used_costs_a_warning_and_no_answer(stored):
@@ -235,7 +235,7 @@ def test_an_index_that_breaks_while_it_is_used_costs_a_warning_and_no_answer(sto
     raw = bytearray((stored / "index.sqlite").read_bytes())
     raw[100:] = os.urandom(len(raw) - 100)
     (stored / "index.sqlite").write_bytes(raw)
-    reranker.store._index.reopen()
+    parts_of(reranker.store).index.reopen()
     ranking, said = quietly(lambda: reranker.rerank("cat", TEXTS))
     assert len(ranking) == 5
     assert any(f"late-rerank store rebuild {stored}" in line for line in said)

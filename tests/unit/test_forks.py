@@ -112,6 +112,49 @@ def test_a_fork_waits_for_a_lock_so_that_what_it_guards_is_whole():
     assert lock.acquire(timeout=50)
 
 
+class Told:
+    """Notes what it is told of forks."""
+
+    def __init__(self, *, fails=False):
+        self.told, self.fails = [], fails
+        processes.prepare(self)
+
+    def before_fork(self):
+        if self.fails:
+            raise RuntimeError("before the fork")
+        self.told.append("before")
+
+    def after_fork_in_parent(self):
+        self.told.append("parent")
+
+    def after_fork_in_child(self):
+        self.told.append("child")
+
+
+def test_what_is_prepared_for_forks_is_told_before_and_on_both_sides():
+    told = Told()
+    assert in_a_child(lambda: told.told) == ["before", "child"]
+    assert told.told == ["before", "parent"]
+
+
+def test_what_is_forgotten_is_told_of_no_fork():
+    told = Told()
+    processes.forget(told)
+    assert in_a_child(lambda: told.told) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_fails_before_a_fork_is_told_no_more_and_engines_run_on_both_sides():
+    told = Told(fails=True)
+
+    def runs():
+        with engine_call():
+            return told.told
+
+    assert in_a_child(runs) == []
+    assert runs() == []
+
+
 def test_a_fork_waits_for_the_engine_that_runs():
     begun, is_over = Event(), []
 

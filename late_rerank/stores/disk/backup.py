@@ -14,8 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from late_rerank.errors import StoreError
-from late_rerank.stores.disk import copies, files, format_file, index, tables
+from late_rerank.stores.disk import copies, files, format_file, index, pragmas, tables
 from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.segment import Mapping, path_of, walk
 from late_rerank.stores.record import SEAL, pack_marks
 from late_rerank.types import Bytes
@@ -41,14 +42,15 @@ class BackupReport:
     n_damaged: int
 
 
-def backup(store: Path, opened: Index, gate: files.Gate, folder: Path, *, progress: bool) -> BackupReport:
+def backup(parts: Parts, folder: Path, *, progress: bool) -> BackupReport:
     """Copy a store to `folder`, as of now; others may write to it meanwhile. Every record is checked on the way.
 
     Raises:
-        ValueError: The folder holds something, or lies within the store.
-        StoreError: Another process copies to that folder.
-        OSError: The disk is full, or failed; nothing is left behind.
+        ValueError: If the folder holds something, or lies within the store.
+        StoreError: If another process copies to that folder.
+        OSError: If the disk is full, or failed; nothing is left behind.
     """
+    store = parts.path
     target = folder.absolute()
     _refuse(store, target)
     files.make_folder(target.parent)
@@ -56,9 +58,10 @@ def backup(store: Path, opened: Index, gate: files.Gate, folder: Path, *, progre
     with ExitStack() as held:
         held.enter_context(_taken(scratch))
         (scratch / "segments").mkdir()
-        with gate.held():
-            # Who removes a segment marks it dead first, under the gate: all of these are there, and stay readable once mapped.
-            snapshot = held.enter_context(opened.unchanging())
+        with parts.gate.held():
+            # Whoever removes a segment marks it dead first, under the gate. So all of these are there; once mapped they stay
+            # readable.
+            snapshot = held.enter_context(parts.index.unchanging())
             mapped = _mapped(store, snapshot)
         report = _copy(snapshot, store, mapped, scratch, progress=progress)
         files.replace(scratch / format_file.NAME, (store / format_file.NAME).read_text(encoding="utf-8"))
@@ -153,15 +156,11 @@ def _copy_index(snapshot: Index, path: Path, segment_ids: list[int]) -> int:
     """Copy the index as the snapshot sees it; returns its size. In the copy nobody writes any segment."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         snapshot.copy_to(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        known = ",".join(map(str, segment_ids)) or "NULL"
-        connection.execute(f"DELETE FROM record WHERE segment NOT IN ({known})")
-        connection.execute(f"DELETE FROM segment WHERE id NOT IN ({known})")
-        connection.execute("DELETE FROM space WHERE name IS NULL AND id NOT IN (SELECT space FROM segment)")
-        connection.execute(f"UPDATE segment SET state = '{tables.FULL}' WHERE state != '{tables.SEALED}'")
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pragmas.use_log(connection)
+        pragmas.begin(connection)
+        tables.keep_segments(connection, segment_ids)
+        pragmas.commit(connection)
+        pragmas.bring_in_log(connection)
     with path.open("rb") as file:
         os.fsync(file.fileno())
     return path.stat().st_size

@@ -6,22 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files, tables
-from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.parts import Parts
+from late_rerank.stores.disk.rows import row_of, rows_of
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of, walk
 from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
-from late_rerank.stores.disk.writing import Writing, row_of, rows_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, Records, checked_header
 
 _CHUNK_BYTES = 16 * 2**20
-# Segments smaller than this share of a full one are joined, where there are several.
-_SMALL = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +41,15 @@ class CompactReport:
 
 
 class Compaction:
-    """One compaction. The caller holds the lock of `writing`."""
+    """One compaction. The caller holds the write lock."""
 
-    def __init__(self, folder: Path, opened: Index, gate: files.Gate, writing: Writing, segment_bytes: int) -> None:
-        self._folder = folder
-        self._index = opened
-        self._gate = gate
-        self._writing = writing
-        self._segment_bytes = segment_bytes
+    def __init__(self, parts: Parts) -> None:
+        self._folder = parts.path
+        self._index = parts.index
+        self._gate = parts.gate
+        self._writing = parts.writing
+        self._segment_bytes = parts.internals.segment_bytes
+        self._small_bytes = parts.internals.join_below * self._segment_bytes
         # Documents and tombstones go to segments of their own: if no tombstone is needed in the end, theirs are just removed.
         self._targets: dict[bool, SegmentWriter] = {}
         self._tombstones: list[Segment] = []
@@ -81,7 +79,7 @@ class Compaction:
         return CompactReport(len(before), len(after), sizes[0], sizes[1], self._n_damaged, self._n_expired)
 
     def _choose(self, segments: list[Segment], min_live: float, newer_than: int, *, progress: bool) -> list[Segment]:
-        small = {segment.id for segment in segments if segment.size < _SMALL * self._segment_bytes}
+        small = {segment.id for segment in segments if segment.size < self._small_bytes}
         chosen = []
         for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
             wasteful = segment.live_bytes < min_live * (segment.size - 4096)
@@ -202,7 +200,7 @@ class Compaction:
             if not self._index.is_without_dead(space_id):
                 return
             with self._index.changing() as changes:
-                changes.execute(f"DELETE FROM record WHERE space = ? AND flags & {TOMBSTONE}", (space_id,))
+                tables.forget_tombstones(changes, space_id)
         for segment in self._tombstones:
             if segment.space == space_id:
                 self._writing.retire(segment)

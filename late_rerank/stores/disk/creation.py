@@ -7,6 +7,7 @@ from pathlib import Path
 
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.disk import copies, files, format_file, index
+from late_rerank.stores.disk.index_errors import DamagedIndexError
 from late_rerank.stores.disk.rebuild import rebuild_index
 from late_rerank.warn import warn_caller
 
@@ -41,20 +42,20 @@ def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> bool:
             f"{folder / index.NAME} is the index of another store; make its own again: late-rerank store rebuild {folder}"
         )
     if copies.is_copy(folder):
-        _settle(folder, gate, opened)
+        settle(folder, gate, opened)
     return not copies.is_checked(folder)
 
 
 def _is_damaged(opened: index.Index) -> bool:
     try:
         opened.store_id()
-    except index.DamagedIndexError:
+    except DamagedIndexError:
         opened.reopen()
         return True
     return False
 
 
-def _settle(folder: Path, gate: files.Gate, opened: index.Index) -> None:
+def settle(folder: Path, gate: files.Gate, opened: index.Index) -> None:
     """See whether a copy is whole. Copied while it was written it may not be: then its index is made again."""
     if not os.access(folder, os.W_OK):
         reason = _torn(folder, opened)

@@ -1,34 +1,32 @@
-"""Keeping a store within its bound: whole segments go, least recently used first, and those whose documents all expired."""
+"""Keeps a store within its bound: whole segments go, least recently used first; so do segments without a living document."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
-from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.disk.tables import Segment
-from late_rerank.stores.disk.writing import Writing
 
 
 class Eviction:
-    """Removes segments. The caller holds the lock of `writing`.
+    """Removes segments. The caller holds the write lock.
 
     Attributes:
         n_evicted: Documents that went because of the bound.
     """
 
-    def __init__(self, folder: Path, index: Index, writing: Writing, max_bytes: int | None) -> None:
-        self._folder = folder
-        self._index = index
-        self._writing = writing
+    def __init__(self, parts: Parts, max_bytes: int | None) -> None:
+        self._folder = parts.path
+        self._index = parts.index
+        self._writing = parts.writing
         self._max_bytes = max_bytes
         self.n_evicted = 0
 
     def make_room(self, newer_than: int) -> None:
-        """Remove segments until the bound holds, and those without a document stored after `newer_than`.
+        """Remove segments until the bound holds, and segments without a document stored after `newer_than`.
 
-        Segments that other processes append to stay: the bound may be passed by what those hold.
+        Segments that other processes append to stay: the store may pass its bound by their size.
         """
         if newer_than > 0:
             for segment in self._index.segments():

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from late_rerank.errors import StoreError
+
 # Linux writes at most 2 GiB a call.
 _MOST_BYTES = 2**30
 _ZEROS = bytes(2**20)
@@ -100,6 +102,17 @@ def replace(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     scratch.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def os_errors_as_store_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors about the store at `path` into StoreErrors that name it."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"the store {path} can't be used: {error}") from error
 
 
 class Gate:

@@ -9,6 +9,8 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
+from late_rerank.stores.disk import pragmas
+
 _TRIES = 5
 HOW_TO_READ_ONLY = (
     "Write to it where that is possible. `late-rerank store publish {} OUT` makes the form for disks that only read"
@@ -79,6 +81,6 @@ def _copied(path: Path, scratch: Path) -> Path:
     with suppress(FileNotFoundError):
         shutil.copyfile(f"{path}-wal", f"{copy}-wal")
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode = DELETE")
+        pragmas.bring_in_log(connection)
+        pragmas.use_no_log(connection)
     return copy

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk.index import Place, pack_place
+from late_rerank.stores.disk.places import Place, pack_place
 from late_rerank.types import Bytes
 
 VERSION = 1

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
-from late_rerank.stores.disk.index import Place, unpack_place
 from late_rerank.stores.disk.keys_file import Found, Keys
+from late_rerank.stores.disk.places import Place, unpack_place
 from late_rerank.stores.disk.reading import Mappings, Reading
 from late_rerank.stores.disk.segment import Mapping, path_of, walk
 from late_rerank.stores.disk.verification import Problem, VerifyReport

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from late_rerank.stores.disk import files, format_file
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.keys_file import Found, pack_keys
+from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
 from late_rerank.stores.disk.tables import Row
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
@@ -34,18 +35,25 @@ class PublishReport:
     size_bytes: int
 
 
-def publish(store: Path, opened: Index, gate: files.Gate, folder: Path, newer_than: int, *, progress: bool) -> PublishReport:
-    """Write a store's living documents to `folder`, as of now; others may write to the store meanwhile."""
+def publish(parts: Parts, folder: Path, newer_than: int, *, progress: bool) -> PublishReport:
+    """Write a store's living documents to `folder`, as of now; others may write to the store meanwhile.
+
+    Raises:
+        ValueError: If the folder holds something.
+        OSError: If the disk is full, or failed.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there and not empty; name a new folder to publish to")
     for made in (folder, folder / "segments", folder / "keys"):
         files.make_folder(made)
     with ExitStack() as held:
-        with gate.held():
-            # Who removes a segment marks it dead first, under the gate: all of these are there, and stay readable once mapped.
-            snapshot = held.enter_context(opened.unchanging())
-            # But one without a size: that is being made, or whoever made it died.
-            mapped = {segment.id: Mapping(path_of(store, segment.id)) for segment in snapshot.segments() if segment.size}
+        with parts.gate.held():
+            # Whoever removes a segment marks it dead first, under the gate. So all of these are there; once mapped they stay
+            # readable.
+            snapshot = held.enter_context(parts.index.unchanging())
+            # A segment without a size is being made, or its writer died.
+            sized = [segment for segment in snapshot.segments() if segment.size]
+            mapped = {segment.id: Mapping(path_of(parts.path, segment.id)) for segment in sized}
         bar = tqdm(total=len(mapped), unit=" segments", desc="Publishing", disable=None if progress else True)
         writer = _Publisher(folder)
         for number, name in snapshot.spaces():

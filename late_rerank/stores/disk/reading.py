@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk.index import Place, unpack_place
+from late_rerank.stores.disk.places import Place, unpack_place
 from late_rerank.stores.disk.segment import Mapping, path_of
 from late_rerank.stores.record import HEADER_BYTES, MAGIC, TRUNCATED, checked_header, layout, read_headers
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
-# How often a reader notes which segments it uses, and lets go of those that are gone.
-TICK_S = 10.0
 # A mapping keeps its file open, and a process may open about a thousand.
 _MOST_MAPPED = 512
 

@@ -11,8 +11,8 @@ from tqdm import tqdm
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.disk import copies, files, format_file, index, tables
 from late_rerank.stores.disk.frozen import unwritable
+from late_rerank.stores.disk.rows import row_of
 from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
-from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import SEAL, TOMBSTONE, parse_space
 from late_rerank.warn import warn_caller
@@ -116,7 +116,7 @@ def _read_segment(path: Path, segments: index.Index) -> int:
     scan = _Scan(mapping)
     with segments.changing() as changes:
         space_id = tables.add_space(changes, mapping.header.space)
-        changes.execute("INSERT INTO segment (id, space, state) VALUES (?, ?, ?)", (mapping.header.id, space_id, tables.OPEN))
+        tables.enter_segment(changes, mapping.header.id, space_id)
         tables.add_rows(changes, space_id, scan.rows())
         tables.grow_segment(changes, mapping.header.id, scan.end, scan.n_written, scan.newest)
         # Without a seal its writer died: what lies after the last whole record was never committed, and `recover` cleans it.

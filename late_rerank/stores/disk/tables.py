@@ -1,4 +1,4 @@
-"""The tables of the index, and what a transaction may change in them."""
+"""The tables of the index, and every change that a transaction makes in them. Questions to them are in lookups.py."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ReplacedError(Exception):
     """Some keys don't point any more at the records that were copied.
 
     Args:
-        keys: These.
+        keys: Of these records.
     """
 
     def __init__(self, keys: set[bytes]) -> None:
@@ -104,10 +104,10 @@ class Row(NamedTuple):  # a fifth of the time that a frozen dataclass takes to m
 
 
 def space_id(connection: sqlite3.Connection, name: str) -> int:
-    """The space's id.
+    """Return the space's id.
 
     Raises:
-        SegmentGoneError: It was dropped.
+        SegmentGoneError: If it was dropped.
     """
     found = connection.execute("SELECT id FROM space WHERE name = ?", (name,)).fetchone()
     if found is None:
@@ -116,25 +116,25 @@ def space_id(connection: sqlite3.Connection, name: str) -> int:
 
 
 def add_space(connection: sqlite3.Connection, name: str) -> int:
-    """The space's id; it is made if it isn't there."""
+    """Return the space's id; make the space if it isn't there."""
     connection.execute("INSERT INTO space (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
     return space_id(connection, name)
 
 
 def add_segment(connection: sqlite3.Connection, space: int) -> int:
-    """A new segment's id, never used before."""
+    """Make a segment. Returns its id, which was never used before."""
     cursor = connection.execute("INSERT INTO segment (space, state) VALUES (?, ?)", (space, OPEN))
     return int(cursor.lastrowid or 0)
 
 
 def use_up(connection: sqlite3.Connection, segment_ids: Sequence[int]) -> None:
-    """See to it that no new segment gets one of these numbers, or one below: a file that can't be read keeps its own."""
+    """Give no new segment one of these numbers, or a lower one: a file that can't be read keeps its number."""
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'segment'")
     connection.execute("INSERT INTO sqlite_sequence VALUES ('segment', ?)", (max(segment_ids, default=0),))
 
 
 def add_rows(connection: sqlite3.Connection, space: int, rows: Iterable[Row]) -> None:
-    """Point keys at records, those excepted that a later record has already."""
+    """Point keys at records; a key that has a later record already keeps it."""
     connection.executemany(_UPSERT, ((space, *row) for row in rows))
 
 
@@ -142,8 +142,8 @@ def move_rows(connection: sqlite3.Connection, space: int, rows: Sequence[Row], c
     """Point keys at the copies of their records.
 
     Raises:
-        ReplacedError: Keys of which somebody put or deleted a document meanwhile. Roll back, and copy the others only: of two
-            records of equal sequence the place decides, so the copy would win once the index is made again.
+        ReplacedError: If somebody put or deleted a document of these keys meanwhile. Roll back, and copy the others only: of
+            two records of equal sequence the place decides, so the copy would win once the index is made again.
     """
     update = "UPDATE record SET segment = ?, offset = ? WHERE space = ? AND key = ? AND segment = ? AND offset = ?"
     lost = set()
@@ -156,10 +156,10 @@ def move_rows(connection: sqlite3.Connection, space: int, rows: Sequence[Row], c
 
 
 def grow_segment(connection: sqlite3.Connection, segment_id: int, size: int, n_written: int, newest: int) -> None:
-    """A segment was appended to.
+    """Note that a segment was appended to.
 
     Raises:
-        SegmentGoneError: It was dropped meanwhile.
+        SegmentGoneError: If it was dropped meanwhile.
     """
     cursor = connection.execute(
         "UPDATE segment SET size = ?, n_written = n_written + ?, newest = max(newest, ?) WHERE id = ? AND state = ?",
@@ -170,10 +170,63 @@ def grow_segment(connection: sqlite3.Connection, segment_id: int, size: int, n_w
 
 
 def set_state(connection: sqlite3.Connection, segment_id: int, state: str) -> None:
-    """One of OPEN, SEALED, FULL, RECOVERING, DEAD. A dead one stays dead: its space was dropped while its writer sealed it."""
+    """Set a segment's state. A dead segment stays dead: its space was dropped while its writer sealed it."""
     connection.execute("UPDATE segment SET state = ? WHERE id = ? AND state != ?", (state, segment_id, DEAD))
 
 
 def raise_sequence(connection: sqlite3.Connection, sequence: int) -> None:
     """Remember the highest sequence."""
     connection.execute("UPDATE meta SET sequence = max(sequence, ?)", (sequence,))
+
+
+def make_tables(connection: sqlite3.Connection, store_id: str, version: int) -> None:
+    """Make the tables of a new index, in one transaction; `pragmas.set_up` comes first."""
+    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {version}; COMMIT;")
+    connection.execute("INSERT INTO meta VALUES (?, 0)", (store_id,))
+
+
+def enter_segment(connection: sqlite3.Connection, segment_id: int, space: int) -> None:
+    """Make a segment of a given number, for a file that is there."""
+    connection.execute("INSERT INTO segment (id, space, state) VALUES (?, ?, ?)", (segment_id, space, OPEN))
+
+
+def forget_segment(connection: sqlite3.Connection, segment_id: int) -> None:
+    """Forget a segment's documents; its file is to be removed."""
+    connection.execute("DELETE FROM record WHERE segment = ?", (segment_id,))
+    set_state(connection, segment_id, DEAD)
+
+
+def delete_segments(connection: sqlite3.Connection, segment_ids: Sequence[int]) -> None:
+    """Delete the rows of segments whose files are gone."""
+    connection.executemany("DELETE FROM segment WHERE id = ?", [(segment_id,) for segment_id in segment_ids])
+
+
+def drop_space(connection: sqlite3.Connection, space: int) -> None:
+    """Let nobody find a space's documents any more. Their rows, of which there may be millions, go little by little."""
+    connection.execute("UPDATE space SET dropped = name, name = NULL WHERE id = ?", (space,))
+    connection.execute("UPDATE segment SET state = ? WHERE space = ?", (DEAD, space))
+
+
+def delete_some_rows(connection: sqlite3.Connection, space: int, most: int) -> int:
+    """Delete at most `most` rows of a dropped space. Returns how many."""
+    some = "SELECT key FROM record WHERE space = ? LIMIT ?"
+    return connection.execute(f"DELETE FROM record WHERE space = ? AND key IN ({some})", (space, space, most)).rowcount
+
+
+def delete_space(connection: sqlite3.Connection, space: int) -> None:
+    """Delete a dropped space's own row; its other rows are gone."""
+    connection.execute("DELETE FROM space WHERE id = ?", (space,))
+
+
+def forget_tombstones(connection: sqlite3.Connection, space: int) -> None:
+    """Delete the rows of a space's tombstones."""
+    connection.execute(f"DELETE FROM record WHERE space = ? AND flags & {TOMBSTONE}", (space,))
+
+
+def keep_segments(connection: sqlite3.Connection, segment_ids: Sequence[int]) -> None:
+    """Forget all segments but these, and say that nobody writes any of them: how the index of a copy differs."""
+    known = ",".join(map(str, segment_ids)) or "NULL"
+    connection.execute(f"DELETE FROM record WHERE segment NOT IN ({known})")
+    connection.execute(f"DELETE FROM segment WHERE id NOT IN ({known})")
+    connection.execute("DELETE FROM space WHERE name IS NULL AND id NOT IN (SELECT space FROM segment)")
+    connection.execute(f"UPDATE segment SET state = '{FULL}' WHERE state != '{SEALED}'")

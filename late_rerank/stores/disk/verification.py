@@ -13,9 +13,9 @@ from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import index, tables
 from late_rerank.stores.disk.copies import is_being_written
 from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.rows import row_of
 from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
 from late_rerank.stores.disk.tables import Row, Segment
-from late_rerank.stores.disk.writing import row_of
 from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
 
 _TRIES = 5

@@ -6,31 +6,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.index import Index
+from late_rerank.stores.disk.internals import Internals
+from late_rerank.stores.disk.rows import rows_of, tombstones
 from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
 from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
-from late_rerank.stores.record import HEADER_BYTES, SEAL, TOMBSTONE, Header, Records, checked_header, pack_marks, read_headers
+from late_rerank.stores.record import SEAL, TOMBSTONE, Records, checked_header
 
 # How often a space may be dropped by others while something is put into it.
 _TRIES = 20
-
-
-def row_of(header: Header, segment_id: int, offset: int) -> Row:
-    """The index's row for a record."""
-    return Row(header.key, segment_id, offset, header.size, header.n_tokens, header.flags, header.sequence, header.stored_at)
-
-
-def rows_of(records: Records, segment_id: int, start: int) -> list[Row]:
-    """The index's rows for records that lie in a segment from `start` on."""
-    offsets = records.offsets[:-1].tolist()
-    whole = records.bytes.data
-    headers = read_headers([whole[offset : offset + HEADER_BYTES] for offset in offsets])
-    columns = (headers[name].tolist() for name in ("key", "size", "n_tokens", "flags", "sequence", "stored_at"))
-    return [Row(key, segment_id, start + offset, *rest) for offset, key, *rest in zip(offsets, *columns, strict=True)]
 
 
 class Writing:
@@ -40,14 +26,15 @@ class Writing:
         folder: The store's.
         index: The store's.
         gate: Held for every change of the index, never while documents are written.
-        segment_bytes: From this size on a segment is full.
+        internals: When a segment is full, and whether a sealed one is gone on with.
     """
 
-    def __init__(self, folder: Path, index: Index, gate: files.Gate, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, index: Index, gate: files.Gate, internals: Internals) -> None:
         self._folder = folder
         self._index = index
         self._gate = gate
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = internals.segment_bytes
+        self._resumes = internals.resumes
         self._writers: dict[str, SegmentWriter] = {}
         self._n_replaced = 0
 
@@ -162,8 +149,7 @@ class Writing:
         """Take segments out of the index, then remove their files. Readers that have them mapped keep what they hold."""
         with self._gate.held(), self._index.changing() as changes:
             for segment_id in segment_ids:
-                changes.execute("DELETE FROM record WHERE segment = ?", (segment_id,))
-                tables.set_state(changes, segment_id, tables.DEAD)
+                tables.forget_segment(changes, segment_id)
         self.remove_dead()
 
     def remove_dead(self) -> None:
@@ -175,7 +161,7 @@ class Writing:
             path_of(self._folder, segment_id).unlink(missing_ok=True)
         files.sync_folder(self._folder / "segments")
         with self._gate.held(), self._index.changing() as changes:
-            changes.executemany("DELETE FROM segment WHERE id = ?", [(segment_id,) for segment_id in dead])
+            tables.delete_segments(changes, dead)
 
     def begin(self, space: str) -> SegmentWriter:
         """A new segment for a space that is there.
@@ -201,6 +187,8 @@ class Writing:
         return writer
 
     def _resume(self, space: str) -> SegmentWriter | None:
+        if not self._resumes:
+            return None
         space_id = {name: number for number, name in self._index.spaces()}.get(space)
         for segment in reversed(self._index.segments()):
             if segment.space != space_id or segment.state != tables.SEALED or segment.size >= self._segment_bytes:
@@ -292,7 +280,7 @@ class Writing:
 
     def _drop_row(self, segment_id: int) -> None:
         with self._index.changing() as changes:
-            changes.execute("DELETE FROM segment WHERE id = ?", (segment_id,))
+            tables.delete_segments(changes, [segment_id])
 
     def _carry_tombstones(self, segment: Segment) -> None:
         space = dict(self._index.spaces()).get(segment.space)
@@ -309,13 +297,3 @@ class Writing:
             left = [row for row in rows if row.key not in replaced.keys]
             if left:
                 self._copy_tombstones(space, left)
-
-
-def tombstones(rows: Sequence[Row]) -> Records:
-    """The records of tombstones, again."""
-    return pack_marks(
-        [row.key for row in rows],
-        flag=TOMBSTONE,
-        sequence=np.array([row.sequence for row in rows], dtype=np.int64),
-        stored_at=np.array([row.stored_at for row in rows], dtype=np.int64),
-    )
