@@ -1,12 +1,20 @@
-# `make demo` and `make test` install what they need into .venv first.
+# Targets install what they need into .venv first. tests/README.md says what each of them runs.
 PYTHON ?= python3
 BIN := .venv/bin
 
 WRAPPERS := integrations/langchain integrations/llama-index integrations/haystack
+WRAPPER_TESTS := $(WRAPPERS:%=test-%)
+# No test may reach for a hub.
+PYTEST = HF_HUB_OFFLINE=1 $(CURDIR)/$(BIN)/python -m pytest
+# Two files at a time; each file stays with one process, and shares its servers and models. build/ keeps what each test cost.
+WORKERS ?= 2
+BY_FILE = -q -n $(WORKERS) --dist loadfile --junit-xml=build/$@.xml
 # Without the options of the other tests.
-NBMAKE = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=900
+NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=900
+# Parts that don't disturb one another. Each part's output is printed whole when it ends; one that fails stops no other.
+SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target
 
-.PHONY: install demo test check format bench sanitize crash oldest notebooks
+.PHONY: install demo quick test test-all test-notebooks check format hooks bench sanitize crash oldest notebooks $(WRAPPER_TESTS)
 
 install: .venv/installed
 
@@ -19,9 +27,24 @@ install: .venv/installed
 demo: install
 	$(BIN)/late-rerank demo
 
+# While you work: nothing that loads the real model or starts a process.
+quick: install
+	$(PYTEST) $(BY_FILE) -m "not (model or process or redis or browser or slow)" tests/unit tests/golden tests/conformance
+
+# Before you commit: all but what is slow by design.
 test: install
-	$(BIN)/python -m pytest
-	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/$(BIN)/python -m pytest) || exit 1; done
+	$(PYTEST) $(BY_FILE) -m "not slow"
+	$(SIDE_BY_SIDE) $(WRAPPER_TESTS)
+
+# What CI runs.
+test-all: install
+	$(PYTEST) $(BY_FILE) --durations=30
+	$(SIDE_BY_SIDE) $(WRAPPER_TESTS) test-notebooks
+
+$(WRAPPER_TESTS): test-%: install
+	cd $* && $(PYTEST) -q
+
+test-notebooks: install
 	$(NBMAKE) notebooks
 
 check: install
@@ -47,6 +70,10 @@ oldest:
 	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py \
 		tests/end_to_end/test_serve_processes.py::TestSeveralWorkers
 
+# Format, lint and types of each commit's files, before it is made.
+hooks: install
+	install -m 755 .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
+
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -54,7 +81,7 @@ format: install
 bench: install
 	$(BIN)/late-rerank bench --json
 
-# Kills writers of a DiskStore some 1,200 times; about ten minutes. `make test` does a few rounds.
+# Kills writers of a DiskStore some 1,200 times; about ten minutes. `make test-all` does a few rounds.
 crash: install
 	$(BIN)/python tests/end_to_end/crash.py --rounds 200
 

@@ -1,12 +1,51 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures that several rooms' tests share; markers; what each test costs."""
 
+import os
 from importlib import util
 
 import pytest
+from markers import set_markers, watched
 
 from late_rerank import Reranker
 from late_rerank.codecs import Float32Codec
 from late_rerank.testing.fakes import FakeEncoder
+
+if util.find_spec("hypothesis") is not None:
+    from hypothesis import settings
+
+    # No time limit an example: two workers and whatever else runs share the processors.
+    settings.register_profile("late-rerank", deadline=None)
+    settings.load_profile("late-rerank")
+
+
+def pytest_itemcollected(item):
+    set_markers(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Record the processor time of a test, its fixtures and its finished processes, for the file of --junit-xml."""
+    item.began_cpu_s = sum(os.times()[:4])
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    with watched(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with watched(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    result = yield
+    item.user_properties.append(("cpu_s", round(sum(os.times()[:4]) - item.began_cpu_s, 3)))
+    return result
 
 
 @pytest.fixture(scope="session", autouse=True)

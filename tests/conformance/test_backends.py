@@ -23,6 +23,8 @@ from late_rerank.encode.backends.choosing import LEAST_COSINE
 from late_rerank.errors import MissingDependencyError
 from late_rerank.testing import EncoderTests
 
+pytestmark = pytest.mark.model  # a model is converted for each engine, which takes seconds
+
 QUERY = "how do several threads wait for each other?"
 LONG = "A barrier makes threads wait until all of them have arrived. " * 60
 TEXTS = ["A barrier makes threads wait.", "Cats sleep all day, as everybody knows who has one.", LONG, "Rivers run to the sea."]

@@ -5,6 +5,7 @@ from late_rerank.stores import RedisStore
 from late_rerank.testing import StoreTests
 
 skip_without_redis()
+pytestmark = pytest.mark.redis  # the server's fixture is asked for by name, which markers.py doesn't see
 
 
 @pytest.fixture(scope="module")

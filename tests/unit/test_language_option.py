@@ -1,11 +1,15 @@
 """--language of the commands: which endings BM25 leaves off."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
+from late_rerank import Reranker
+from late_rerank.cli import opening
 from late_rerank.cli.main import main, parser
 from late_rerank.cli.options import language
+from late_rerank.testing.fakes import FakeEncoder
 
 GIVEN = {
     "search": ["search", "x", "q"],
@@ -34,7 +38,8 @@ def test_a_language_is_none_or_a_stemmer():
     assert (language("greek"), language("none"), language("english")) == ("greek", None, "english")
 
 
-def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys):
+def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(opening, "opened_reranker", lambda options: nullcontext(Reranker(FakeEncoder())))
     (tmp_path / "a.txt").write_text("Река течёт к морю.", encoding="utf-8")
     (tmp_path / "b.txt").write_text("Кошками гордятся все.", encoding="utf-8")
     scores = {}
@@ -46,7 +51,7 @@ def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys):
     assert scores["russian"] > 0
 
 
-def test_a_server_is_told_the_language_of_its_folders(monkeypatch, tmp_path):
+def test_a_server_is_told_the_language_of_its_folders(minilm, monkeypatch, tmp_path):
     from late_rerank.serve import running
 
     (tmp_path / "b.txt").write_text("Кошками гордятся все.", encoding="utf-8")

@@ -123,16 +123,6 @@ class TestReranker:
     def test_a_pickled_reranker_keeps_it(self, fake):
         assert pickle.loads(pickle.dumps(Reranker(fake, calibration=STEEP))).calibration == STEEP
 
-    def test_ours_is_asked_for_by_name_and_fits_the_built_in_model(self, minilm):
-        document = "Cats sleep sixteen hours a day."
-        plain, calibrated = (Reranker(minilm, calibration=each) for each in (None, "minilm"))
-        assert plain.calibration is None
-        found = [each.rerank("how long do cats sleep?", [document, "Rivers run to the sea."]) for each in (plain, calibrated)]
-        assert [[d.index for d in ranking] for ranking in found] == [[0, 1], [0, 1]]
-        assert found[1][0].relevance > 3 * found[1][1].relevance
-        with pytest.raises(IncompatibleError, match="fitted to the encoder"):
-            Reranker(FakeEncoder(), calibration="minilm")
-
     def test_ours_is_the_committed_benchmarks(self):
         fitted = json.loads((Path(__file__).parents[1] / "benchmarks" / "calibration.json").read_text())["fitted"]
         assert vars(FITTED["minilm"]) == fitted

@@ -264,17 +264,3 @@ def test_best_keeps_the_order_of_ties_at_the_cut():
 
     for k in (1, 10, 66, 67, 100, 200, 500):
         assert [int(candidate.text) for candidate in best(documents, scores, k)] == expected[:k]
-
-
-def test_a_saved_dense_retriever_gives_the_same_candidates(minilm, tmp_path):
-    from late_rerank.retrieve import DenseRetriever
-
-    retriever = DenseRetriever(DOCUMENTS)
-    retriever.save(tmp_path)
-    loaded = DenseRetriever.load(tmp_path)
-
-    assert loaded.retrieve("plants and light", 2) == retriever.retrieve("plants and light", 2)
-    assert loaded.retrieve("plants and light", 1)[0].id == "photo"
-    np.save(tmp_path / "vectors.npy", np.zeros((3, 3), np.float32))
-    with pytest.raises(StoreFormatError, match=r"vectors.npy holds \(3, 3\)"):
-        DenseRetriever.load(tmp_path)
