@@ -8,29 +8,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from late_rerank.context.selection import ByCoverage
+from late_rerank.context.query import QueryMatches
 from late_rerank.context.sentences import CUT_MARK, sentences
+from late_rerank.context.strategies import ByCoverage
 from late_rerank.context.wording import wording
 from late_rerank.context.worth import worth
 from late_rerank.encode.places import Span
-from late_rerank.reranker import Reranker
 from late_rerank.types import F32
 
-# What a sentence matches by itself counts beside what it adds, and what its neighbours match counts to it: answers stand
-# beside the words of the question as often as among them.
+# A sentence's worth of its own counts beside what it adds, and its neighbours' worth counts to it: answers stand beside the
+# words of the question as often as among them.
 _OWN_SHARE = 0.1
 _NEIGHBOURS = 1.0
-# Where sentences were said already, the others must match so much of what all do; and where none fits but by itself, those are
-# taken that match so much of what the best one does.
+# Where the context says some sentences already, the other sentences must match so much of what the whole document matches.
 _STILL = 0.8
+# Where a document is shrunk to fit alone, sentences are shown that match so much of what the best one matches.
 _CARRYING = 0.5
-# More sentences of one document are never shown shortened, and after so many that don't fit no further one is tried.
+# At most so many sentences of one document are shown, and after so many in a row that don't fit no further one is tried.
 _MOST_NEEDED = 200
 _TRIES = 20
-# Of what a document matches, so much is kept when it is shortened.
+# A shortened document keeps so much of what it matches.
 _ENOUGH = 0.97
 
 Said = AbstractSet[tuple[str, str, str]]
+"""Sentences of the context, each between its neighbours."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Extract:
     """A document's sentences, and which of them are shown.
 
     Attributes:
-        text: The document's.
-        spans: Where they stand in it, in order.
-        order: Those that may be shown by position, most needed first.
-        maxima: (n_sentences, n_query_tokens) float32, the best matches in each.
-        kept: Those that are shown, by position. At first as many as carry nearly all that the document matches.
-        carrying: Those that match at least half as much as the best one, most needed first.
+        text: The document's text.
+        spans: Where each sentence stands in the text, in order.
+        order: The sentences that may be shown, by position, most needed first.
+        maxima: (n_sentences, n_query_tokens) float32, the best matches in each sentence.
+        kept: The shown sentences, by position. At first as many as carry nearly all that the document matches.
+        carrying: Sentences that match at least half as much as the best one, most needed first.
     """
 
     text: str
@@ -55,23 +56,23 @@ class Extract:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all sentences are shown."""
         return len(self.kept) == len(self.spans)
 
     @property
     def kept_spans(self) -> list[Span]:
-        """Where they stand, in the order of the text; those that follow each other as one span."""
-        found: list[tuple[int, int]] = []  # first and last sentence
+        """Where the shown sentences stand, in the order of the text; sentences in a row make one span."""
+        rows: list[tuple[int, int]] = []  # first and last sentence
         for i in sorted(self.kept):
-            if found and found[-1][1] == i - 1:
-                found[-1] = (found[-1][0], i)
+            if rows and rows[-1][1] == i - 1:
+                rows[-1] = (rows[-1][0], i)
             else:
-                found.append((i, i))
-        return [(self.spans[first][0], self.spans[last][1]) for first, last in found]
+                rows.append((i, i))
+        return [(self.spans[first][0], self.spans[last][1]) for first, last in rows]
 
     @property
     def shown(self) -> str:
-        """They, with a mark wherever others are left out; the whole text for all."""
+        """The shown sentences, with a mark wherever others are left out; the whole text if none is left out."""
         if self.is_whole:
             return self.text
         spans = self.kept_spans
@@ -81,60 +82,58 @@ class Extract:
 
     @property
     def matches(self) -> F32:
-        """(n_query_tokens,) float32, the best matches in them."""
-        found: F32 = self.maxima[list(self.kept)].max(axis=0, initial=0)
-        return found
+        """(n_query_tokens,) float32, the best matches in the shown sentences."""
+        best: F32 = self.maxima[list(self.kept)].max(axis=0, initial=0)
+        return best
 
     def filled(self, fits: Callable[[str], bool]) -> Extract:
-        """With further sentences, most needed first, each that fits."""
-        return _with(self, [i for i in self.order if i not in set(self.kept)], fits)
+        """Show further sentences, most needed first, each that fits."""
+        return _showing(self, [i for i in self.order if i not in set(self.kept)], fits)
 
     def shrunk(self, fits: Callable[[str], bool]) -> Extract:
-        """With as many of those that carry matches as fit; then, if any does, with further ones."""
-        fitting = _with(replace(self, kept=()), self.carrying, fits)
+        """Show as many of the carrying sentences as fit; then, if any does, further ones."""
+        fitting = _showing(replace(self, kept=()), self.carrying, fits)
         return fitting.filled(fits) if fitting.kept else fitting
 
 
-def _with(extract: Extract, further: Sequence[int], fits: Callable[[str], bool]) -> Extract:
-    n_refused = 0
-    for i in further:
-        more = replace(extract, kept=(*extract.kept, i))
-        if fits(more.shown):
-            extract, n_refused = more, 0
-        elif (n_refused := n_refused + 1) == _TRIES:
-            break
-    return extract
-
-
 def said_in(texts: Sequence[str]) -> Said:
-    """The sentences of texts, each with those before and after it: among others it may say something else."""
+    """Collect the sentences of texts, each with its neighbours: between others a sentence may say something else."""
     return {each for text in texts for each in _in_context(text, sentences(text))}
 
 
-def _in_context(text: str, spans: Sequence[Span]) -> list[tuple[str, str, str]]:
-    plain = ["", *(wording(text[start:end]).cased for start, end in spans), ""]
-    return list(zip(plain, plain[1:], plain[2:], strict=False))
-
-
-def extracts(query: str, texts: Sequence[str], reranker: Reranker, said: Said = frozenset()) -> list[Extract]:
-    """Each text's sentences by what they add to the match of the query, from its stored vectors.
+def extracts(matches: QueryMatches, texts: Sequence[str], said: Said = frozenset()) -> list[Extract]:
+    """Order each text's sentences by what they add to the match of the query, from its stored vectors.
 
     Args:
-        query: Not blank.
+        matches: Finds the query's best matches in sentences.
         texts: None blank.
-        reranker: Knows their token vectors, and where in the text each stands.
-        said: What was said already, as `said_in` gives it: such sentences aren't shown again.
+        said: Sentences that are not shown again, as `said_in` gives them.
+
+    Returns:
+        One a text, in order. Its `order` is empty if the sentences that may be shown match too little.
 
     Raises:
-        IncompatibleError: The encoder can't tell its tokens' places, or pools them.
+        IncompatibleError: If the encoder can't tell its tokens' places, or pools them.
     """
     spans = [sentences(text) for text in texts]
-    maxima = reranker.span_maxima(query, texts, spans)
+    maxima = matches.in_spans(texts, spans)
     return [_extract(*each, said) for each in zip(texts, spans, maxima, strict=True)]
 
 
 def _extract(text: str, spans: Sequence[Span], maxima: F32, said: Said) -> Extract:
     matches = worth(maxima)
+    single = matches.sum(axis=1)
+    order = _most_needed(text, spans, matches, said)
+    covered = np.maximum.accumulate(matches[order], axis=0).sum(axis=1)
+    if not order or covered[-1] < _STILL * matches.max(axis=0).sum():
+        return Extract(text, spans, [], maxima, ())
+    n_kept = int(np.searchsorted(covered, _ENOUGH * covered[-1])) + 1
+    carrying = tuple(i for i in order if single[i] >= _CARRYING * single.max())
+    return Extract(text, spans, order, maxima, tuple(order[:n_kept]), carrying)
+
+
+def _most_needed(text: str, spans: Sequence[Span], matches: F32, said: Said) -> list[int]:
+    """Order sentences by what they add to the matches, without those that are said already."""
     single = matches.sum(axis=1)
     beside = np.zeros_like(single)
     beside[1:] += single[:-1]
@@ -149,9 +148,21 @@ def _extract(text: str, spans: Sequence[Span], maxima: F32, said: Said) -> Extra
         greedy.take(best)
         left[best] = False
         order.append(best)
-    covered = np.maximum.accumulate(matches[order], axis=0).sum(axis=1)
-    if not order or covered[-1] < _STILL * matches.max(axis=0).sum():
-        return Extract(text, spans, [], maxima, ())
-    n_kept = int(np.searchsorted(covered, _ENOUGH * covered[-1])) + 1
-    carrying = tuple(i for i in order if single[i] >= _CARRYING * single.max())
-    return Extract(text, spans, order, maxima, tuple(order[:n_kept]), carrying)
+    return order
+
+
+def _in_context(text: str, spans: Sequence[Span]) -> list[tuple[str, str, str]]:
+    plain = ["", *(wording(text[start:end]).cased for start, end in spans), ""]
+    return list(zip(plain, plain[1:], plain[2:], strict=False))
+
+
+def _showing(extract: Extract, further: Sequence[int], fits: Callable[[str], bool]) -> Extract:
+    """Show further sentences, each that fits."""
+    n_refused = 0
+    for i in further:
+        more = replace(extract, kept=(*extract.kept, i))
+        if fits(more.shown):
+            extract, n_refused = more, 0
+        elif (n_refused := n_refused + 1) == _TRIES:
+            break
+    return extract

@@ -3,69 +3,83 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from late_rerank.arguments.given import as_candidates
-from late_rerank.context.layout import Passage, Place, are_neighbours, are_of_one_source, counted_place, miscounted, place_of
-from late_rerank.types import F32, Candidate, RankedDocument
+from late_rerank.context.counting import CountTokens
+from late_rerank.context.file_spans import FileSpan, are_of_one_source, counted_span, miscounted_files, told_span
+from late_rerank.context.layout import Passage, are_neighbours
+from late_rerank.context.query import QueryMatches
+from late_rerank.types import Candidate, RankedDocument
 
-# The next piece is a neighbour or none is, but where a piece is empty, or stands twice.
+# The next piece is a neighbour or none is, unless a piece is empty or stands twice.
 _NEAR = 8
 
-Piece = tuple[Place, Candidate]
+Piece = tuple[FileSpan, Candidate]
 
 
 def with_neighbours(
     passages: Sequence[Passage],
-    ranked: Iterable[RankedDocument],
-    documents: Iterable[str | Candidate],
-    matches_if_room: Callable[[str], F32 | None],
+    ranked: Sequence[RankedDocument],
+    neighbours: Iterable[str | Candidate],
+    matches: QueryMatches,
+    *,
+    count: CountTokens,
+    n_left: int,
 ) -> list[Passage]:
-    """Passages, and those that stand right after or before one of them in its file.
+    """Add the pieces that stand right after or before a passage in its file.
 
     Args:
-        passages: In the order in which they may ask for room. Shortened ones and those without a place in a file ask for none.
-        ranked: All that were ranked: a neighbour may be one of them. Any other counts as a piece of the one that brings it.
-        documents: Where neighbours are looked for; metadata says their `path`, `start` and `end`.
-        matches_if_room: Takes the room for a text and gives its best matches, (n_query_tokens,) float32; None for no room.
+        passages: In the order in which they ask for room. Shortened ones and those without a span in a file ask for none.
+        ranked: All ranked documents: a neighbour may be one of them. Any other neighbour counts to the passage that brings it.
+        neighbours: Where neighbours are looked for; metadata tell their `path`, `start` and `end`.
+        matches: Finds the query's best matches in the neighbours.
+        count: Counts a text's tokens.
+        n_left: Tokens that are left.
 
     Raises:
-        TypeError: `documents` is no list of them; or one is no str or Candidate, named.
+        TypeError: If `neighbours` is no list, or an item of it is no str or Candidate.
     """
-    ranked = list(ranked)
-    by_place = {(place, document.text): document for document in ranked if (place := _place(document)) is not None}
-    files = _by_file(documents, {passage.path for passage in passages} - miscounted(ranked))
-    found = list(passages)
+    by_span = {(span, document.text): i for i, document in enumerate(ranked) if (span := counted_span(document)) is not None}
+    files = _by_file(neighbours, {passage.path for passage in passages} - miscounted_files(ranked))
     shown = {_shown(passage) for passage in passages}
+    found = []
     for passage in passages:
-        for place, text in _beside(passage, files.get(passage.path or "", [])):
-            matches = None if (place, text) in shown else matches_if_room(text)
-            if matches is not None:
-                document = by_place.get((place, text), passage.document)
-                found.append(Passage(document, text, matches, None, *place, is_counted=True))
-                shown.add((place, text))
-    return found
+        for span, text in _beside(passage, files.get(passage.path or "", [])):
+            # It joins a passage, so it takes no number and no separator.
+            if (span, text) not in shown and (n_tokens := count(text)) <= n_left:
+                n_left -= n_tokens
+                shown.add((span, text))
+                found.append((by_span.get((span, text), passage.position), span, text))
+    maxima = matches.in_texts([text for _, _, text in found])
+    return [
+        *passages,
+        *(
+            Passage(position, ranked[position], text, best, None, *span, is_counted=True)
+            for (position, span, text), best in zip(found, maxima, strict=True)
+        ),
+    ]
 
 
 def _shown(passage: Passage) -> tuple[tuple[str | None, int | None, int | None], str]:
-    """A text and where it stands: the same answer may stand behind two questions."""
+    """Give a passage's text and where it stands: the same answer may stand behind two questions."""
     return (passage.path, passage.start, passage.end), passage.text
 
 
-def _by_file(documents: Iterable[str | Candidate], wanted: set[str | None]) -> dict[str, list[Piece]]:
-    """Each wanted file's pieces in their order."""
-    if not isinstance(documents, Iterable):
+def _by_file(neighbours: Iterable[str | Candidate], paths: set[str | None]) -> dict[str, list[Piece]]:
+    """Give the pieces of each of these files, in the file's order."""
+    if not isinstance(neighbours, Iterable):
         raise TypeError(
-            f"neighbours must be None or documents to look in, got {documents!r:.60}; only Searcher.context takes True"
+            f"neighbours must be None or documents to look in, got {neighbours!r:.60}; only Searcher.context takes True"
         )
     files: dict[str, list[Piece]] = {}
     doubted = set()
-    for document in as_candidates(documents, "neighbours"):
-        if place_of(document.metadata)[0] in wanted:
-            place = _place(document)
-            doubted |= miscounted([document])
-            if place is not None:
-                files.setdefault(place[0], []).append((place, document))
+    for document in as_candidates(neighbours, "neighbours"):
+        if told_span(document.metadata)[0] in paths:
+            span = counted_span(document)
+            doubted |= miscounted_files([document])
+            if span is not None:
+                files.setdefault(span.path, []).append((span, document))
     for path in doubted & files.keys():
         del files[path]
     for pieces in files.values():
@@ -73,24 +87,20 @@ def _by_file(documents: Iterable[str | Candidate], wanted: set[str | None]) -> d
     return files
 
 
-def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[tuple[Place, str]]:
-    """What follows a passage in its file, then what it follows."""
+def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[tuple[FileSpan, str]]:
+    """Give the piece after a passage in its file, then the piece before it."""
     if passage.start is None or not passage.is_counted:
         return
     after = pieces[bisect_right(pieces, passage.start, key=_start) :][:_NEAR]
     before = reversed(pieces[: bisect_left(pieces, passage.start, key=_start)][-_NEAR:])
     for side, is_after in ((after, True), (before, False)):
-        for place, document in side:
-            piece = Passage(passage.document, document.text, passage.matches, None, *place, is_counted=True)
+        for span, document in side:
+            piece = Passage(passage.position, passage.document, document.text, passage.matches, None, *span, is_counted=True)
             left, right = (passage, piece) if is_after else (piece, passage)
             if are_of_one_source(passage.document.metadata, document.metadata) and are_neighbours(left, right):
-                yield place, document.text
+                yield span, document.text
                 break
 
 
 def _start(piece: Piece) -> int:
-    return piece[0][1]
-
-
-def _place(document: Candidate | RankedDocument) -> Place | None:
-    return counted_place(document.metadata, document.text)
+    return piece[0].start

@@ -1,29 +1,25 @@
-"""Ranked documents -> the context: what goes into a budget of tokens, chosen by what it covers."""
+"""Ranked documents -> the context: documents within a budget of tokens, chosen by what they cover together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from late_rerank.arguments.checks import check_budget, check_top_k
-from late_rerank.context.choosing import STRATEGIES, Choice, StrategyName
-from late_rerank.context.counting import CountTokens, counter
+from late_rerank.context.budget import Budget, budget_of
+from late_rerank.context.counting import estimate_tokens
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
 from late_rerank.context.neighbours import with_neighbours
-from late_rerank.context.offers import Cost, Offer, grown, shrunk
+from late_rerank.context.offers import fitted_alone, grown
+from late_rerank.context.query import QueryMatches
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
-from late_rerank.context.selection import Room
+from late_rerank.context.selection import STRATEGIES, Selection, Selector, StrategyName
 from late_rerank.reranker import Reranker
 from late_rerank.text.words import is_blank
 from late_rerank.types import F32, Candidate, RankedDocument
 
 Oversize = Literal["cut", "drop"]
-
-# Tokens of the shortest part there is: "[1] a".
-_SHORTEST_PART = 4
 
 
 def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
@@ -40,102 +36,108 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     compress: bool = False,
     neighbours: Iterable[str | Candidate] | None = None,
 ) -> Context:
-    """Choose what goes before the LLM, within a budget of tokens.
+    """Choose the passages that go before the LLM, within a budget of tokens.
 
-    A document is left out if another that was taken says the same: the same text but for case, white space, typography and
-    spelling, or a longer text of which it is a piece. No other document is left out while there is room. Neighbouring pieces of
-    one file become one part, if `start` and `end` in their metadata count the characters of their texts.
+    Near-duplicates are left out: the same text but for case, white space, typography and spelling, or a piece of a longer text.
+    No other document is left out while there is room. Neighbouring pieces of a file become one part, if `start` and `end` in
+    their metadata count the characters of their texts.
 
     Args:
         query: Not blank.
-        ranked: As `Reranker.rerank` or `Searcher.search` gave them; never changed.
-        reranker: The one that ranked them: it knows their token vectors.
-        budget_tokens: Of the whole text, numbers and separators included; 0 or more.
-        top_k: At most so many documents, at least 1; None for as many as fit.
-        strategy: "coverage" takes what adds most to the best match of each query token, for its length; "relevance" the best
-            ranked that still fits; "mmr" trades relevance against likeness to what was taken.
-        order: How the parts are read: "relevance", best first; "edges", the best first and last; "source", as in their files.
-        oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
+        ranked: From `Reranker.rerank` or `Searcher.search`; never changed. A Ranking of this query saves encoding it again.
+        reranker: The Reranker that ranked them: it knows their token vectors.
+        budget_tokens: For the whole text, numbers and separators included; 0 or more.
+        top_k: The most documents, at least 1; None for as many as fit.
+        strategy: "coverage" takes the document that adds most to the best match of each query token, for its length;
+            "relevance" the best ranked that still fits; "mmr" trades relevance against likeness to the taken ones.
+        order: Reading order: "relevance", best first; "edges", the best first and last; "source", as in their files.
         count_tokens: The reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number of tokens; None
             for an estimate.
-        compress: Where no further document fits whole, take some by the sentences that carry nearly all that they match, with a
-            mark where others are left out. Needs an encoder that can tell its tokens' places.
-        neighbours: Where to look for the pieces before and after those that were taken, in their files: the retriever's
-            documents, most often. They join them as far as there is room; those that the store doesn't hold are encoded.
+        oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
+        compress: Where no further document fits whole, take some by the sentences that carry nearly all their matches, with a
+            mark for each gap. Needs an encoder that can tell its tokens' places.
+        neighbours: Documents, most often the retriever's, among which to look for the pieces before and after a taken one in
+            its file. They join it while there is room; those that the store doesn't hold are encoded.
 
     Returns:
         The context, and what was left out, with reasons; empty for no documents or a budget of 0.
 
     Raises:
-        ValueError: The query is blank, the budget is below 0, `top_k` below 1, or a name isn't known.
-        IncompatibleError: With `compress`, the encoder can't tell its tokens' places, or pools them.
-        TypeError: `ranked` holds something else than RankedDocuments, or `count_tokens` can't count.
+        ValueError: If the query is blank, the budget below 0, `top_k` below 1, or a name isn't known.
+        IncompatibleError: If, with `compress`, the encoder can't tell its tokens' places, or pools them.
+        TypeError: If `ranked` holds something else than RankedDocuments, or `count_tokens` can't count.
     """
-    ranked = _checked(ranked, reranker)
-    budget_tokens = _check(budget_tokens, strategy, order, oversize)
-    check_top_k(top_k)
-    count = counter(count_tokens)
-    documents = [document for document in ranked if document.score is not None and not is_blank(document.text)]
-    maxima = reranker.token_maxima(query, [document.text for document in documents])
-    # No more parts than that can be numbered in the budget.
-    cost = Cost(count, max(min(len(documents), budget_tokens // _SHORTEST_PART), 1))
-    choice = Choice([Offer(*each) for each in zip(documents, maxima, strict=True)], maxima, strategy, reranker)
-    choice.take(Room(budget_tokens + count(SEPARATOR), top_k), cost)  # after the last part there is none
+    documents = _checked(ranked, reranker)
+    _check_names(strategy, order, oversize)
+    scored = {i: each for i, each in enumerate(documents) if each.score is not None and not is_blank(each.text)}
+    budget = budget_of(budget_tokens, top_k, count_tokens, len(scored))
+    matches = QueryMatches(query, reranker, ranked)
+    selector = Selector(scored, strategy, matches)
+    selection = selector.whole(budget)
     if compress:
-        choice.take_shortened(query, cost)
-    taken, left = grown([choice.offered[i] for i in choice.taken], cost, choice.left)
-    passages = [offer.passage() for offer in taken]
-    if neighbours is not None:
-        passages = with_neighbours(passages, ranked, neighbours, _Space(query, reranker, count, left).matches_if_room)
-    if not passages:
-        alone = shrunk(
-            choice.offered, query, reranker, lambda text: count(block(1, text)) <= budget_tokens, cut=oversize == "cut"
-        )
-        passages = [] if alone is None else [alone]
-    passages = _fitting(passages, ranked, order, lambda text: count(text) <= budget_tokens)
-    reasons = {id(document): "it has no text, or was not scored" for document in ranked}
-    reasons |= {id(document): choice.why_not(i) for i, document in enumerate(documents)}
-    inside = {id(document) for passage in passages for document in (passage.document, *passage.merged)}
-    dropped = [Dropped(document, reasons[id(document)]) for document in ranked if id(document) not in inside]
-    matches = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(len(passages), maxima.shape[1])
-    coverage = Coverage(matches.max(axis=0, initial=0), _names(reranker, query, maxima.shape[1]))
-    text = text_of(passages)
-    n_tokens = count(text) if text else 0
-    return Context(text, _parts(passages, matches, count), n_tokens, dropped, coverage, is_estimate=count_tokens is None)
+        selection = selector.with_shortened(selection, budget)
+    passages = _passages(selection, documents, neighbours, matches, budget)
+    if not passages and (alone := fitted_alone(selection.offers, matches, budget, cut=oversize == "cut")):
+        passages = [alone]
+    return _context(_laid_out(passages, documents, order, budget), documents, selection, matches, budget)
 
 
-@dataclass
-class _Space:
-    """What is left of the budget, while neighbours ask for it."""
-
-    query: str
-    reranker: Reranker
-    count: CountTokens
-    left: int
-
-    def matches_if_room(self, text: str) -> F32 | None:
-        n_tokens = self.count(text)  # it joins a passage, so it needs no number and no separator
-        if n_tokens > self.left:
-            return None
-        self.left -= n_tokens
-        matches: F32 = self.reranker.token_maxima(self.query, [text])[0]
-        return matches
-
-
-def _fitting(
-    passages: list[Passage], pieces: Sequence[RankedDocument], order: Order, fits: Callable[[str], bool]
+def _passages(
+    selection: Selection,
+    ranked: Sequence[RankedDocument],
+    neighbours: Iterable[str | Candidate] | None,
+    matches: QueryMatches,
+    budget: Budget,
 ) -> list[Passage]:
-    """In reading order; without the last taken where tokenizers count more for the whole than for its parts."""
+    """Make passages of the taken offers, in the order of taking; then use the tokens that are left."""
+    taken, n_left = grown([selection.offers[i] for i in selection.taken], budget, selection.n_left)
+    passages = [offer.passage() for offer in taken]
+    if neighbours is None:
+        return passages
+    return with_neighbours(passages, ranked, neighbours, matches, count=budget.count, n_left=n_left)
+
+
+def _laid_out(passages: list[Passage], ranked: Sequence[RankedDocument], order: Order, budget: Budget) -> list[Passage]:
+    """Join passages and put them into reading order.
+
+    Some tokenizers count more for the whole text than for its parts. Then the passages taken last are left out.
+    """
     while passages:
-        laid_out = ordered(merged(passages, pieces), order)
-        if fits(text_of(laid_out)):
+        laid_out = ordered(merged(passages, ranked), order)
+        if budget.fits(text_of(laid_out)):
             return laid_out
         passages = passages[:-1]
     return []
 
 
-def _parts(passages: Sequence[Passage], matches: F32, count: CountTokens) -> list[ContextPart]:
-    # A token of the query belongs to the best ranked of the parts that match it best.
+def _context(
+    passages: Sequence[Passage],
+    ranked: Sequence[RankedDocument],
+    selection: Selection,
+    matches: QueryMatches,
+    budget: Budget,
+) -> Context:
+    """Describe the passages, in reading order, and the documents that are not among them."""
+    best = np.array([passage.matches for passage in passages], dtype=np.float32).reshape(len(passages), matches.n_tokens)
+    reasons = {offer.position: selection.why_not(i) for i, offer in enumerate(selection.offers)}
+    inside = {position for passage in passages for position in (passage.position, *passage.merged)}
+    text = text_of(passages)
+    return Context(
+        text,
+        parts=_parts(passages, ranked, best, budget),
+        n_tokens=budget.count(text) if text else 0,
+        dropped=[
+            Dropped(document, reasons.get(position, "it has no text, or was not scored"))
+            for position, document in enumerate(ranked)
+            if position not in inside
+        ],
+        coverage=Coverage(best.max(axis=0, initial=0), matches.token_names()),
+        is_estimate=budget.count is estimate_tokens,
+    )
+
+
+def _parts(passages: Sequence[Passage], ranked: Sequence[RankedDocument], matches: F32, budget: Budget) -> list[ContextPart]:
+    # A token of the query belongs to the part that matches it best; of equal parts, to the best ranked.
     by_rank = sorted(range(len(passages)), key=lambda i: passages[i].document.rank)
     owner = np.array(by_rank)[matches[by_rank].argmax(axis=0)] if passages else np.empty(0, dtype=np.int64)
     return [
@@ -147,20 +149,13 @@ def _parts(passages: Sequence[Passage], matches: F32, count: CountTokens) -> lis
             path=passage.path,
             start=passage.start,
             end=passage.end,
-            n_tokens=count(block(number, passage.text) + SEPARATOR),
+            n_tokens=budget.count(block(number, passage.text) + SEPARATOR),
             covers=tuple(np.flatnonzero(owner == number - 1).tolist()),
-            merged=tuple(document.index for document in passage.merged),
+            merged=tuple(ranked[position].index for position in passage.merged),
             spans=None if passage.spans is None else tuple(passage.spans),
         )
         for number, passage in enumerate(passages, start=1)
     ]
-
-
-def _names(reranker: Reranker, query: str, n_query_tokens: int) -> tuple[str, ...] | None:
-    """The query's tokens, where the encoder can name them."""
-    tokens = getattr(reranker.encoder, "tokens", None)
-    named = [token for token, _, _ in tokens(query, "query")] if tokens is not None else []
-    return tuple(named) if len(named) == n_query_tokens else None
 
 
 def _checked(ranked: Any, reranker: Any) -> list[RankedDocument]:
@@ -175,8 +170,7 @@ def _checked(ranked: Any, reranker: Any) -> list[RankedDocument]:
     return documents
 
 
-def _check(budget: Any, strategy: str, order: str, oversize: str) -> int:
-    check_budget(budget)
+def _check_names(strategy: str, order: str, oversize: str) -> None:
     for name, value, known in (
         ("strategy", strategy, STRATEGIES),
         ("order", order, ORDERS),
@@ -184,4 +178,3 @@ def _check(budget: Any, strategy: str, order: str, oversize: str) -> int:
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r:.60}")
-    return int(budget)

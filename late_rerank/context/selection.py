@@ -1,185 +1,132 @@
-"""Which documents go into a budget: one greedy loop, and what it takes next under each strategy. NumPy only."""
+"""Which documents go into the context: whole ones first, then the most needed sentences of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from late_rerank.context.twins import Same
-from late_rerank.types import F32, I64
+from late_rerank.context.budget import Budget
+from late_rerank.context.compression import said_in
+from late_rerank.context.offers import Offer, shortened
+from late_rerank.context.query import QueryMatches
+from late_rerank.context.strategies import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
+from late_rerank.context.twins import Twins
+from late_rerank.context.worth import worth
+from late_rerank.types import I64, RankedDocument
 
-Mask = NDArray[np.bool_]
+StrategyName = Literal["coverage", "relevance", "mmr"]
+STRATEGIES = ("coverage", "relevance", "mmr")
 
-# What a query token's best match in a set counts, and its second best.
-_LEVELS = (1.0, 0.5)
-_STEPS = tuple(level - below for level, below in zip(_LEVELS, (*_LEVELS[1:], 0.0), strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How much may be taken: tokens, and documents (None for any number)."""
-
-    budget: int
-    top_k: int | None = None
-
-
-class Strategy(Protocol):
-    """What is taken next."""
-
-    def best(self, allowed: Mask) -> int:
-        """The best of the allowed documents; at least one is."""
-
-    def take(self, document: int) -> None:
-        """It was taken."""
-
-    def forget(self) -> None:
-        """Begin again: nothing was taken."""
+# How much being unlike the taken documents counts for "mmr".
+_DIVERSITY = 0.3
+# The best candidates are shortened: 10, and one more for each 50 tokens of the budget, since few documents shrink to less. Not
+# all are, since a tokenizer must find their sentences (about 2 ms a document).
+_SHORTENED = 10
+_SHORTEST = 50
 
 
-class ByRelevance:
-    """In the order of the ranking."""
-
-    def best(self, allowed: Mask) -> int:
-        return int(np.argmax(allowed))
-
-    def take(self, document: int) -> None:
-        pass
-
-    def forget(self) -> None:
-        pass
-
-
-class ByCoverage:
-    """What adds most to the best matches of each query token.
-
-    A set is worth, for each query token, its best match and half its second best: where all is covered once, what covers it
-    again comes next.
-
-    Args:
-        matches: (n_documents, n_query_tokens) float32, what each is worth, none below 0.
-        costs: (n_documents,) int64, tokens of budget, at least 1; None to take what adds most however long it is.
-        own: (n_documents,) float32, what a document is worth by itself beside that, none below 0; None for nothing.
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The offers that were taken, and why each other one was not.
 
     Attributes:
-        worth: Of what was taken.
+        offers: One a document, by rank.
+        costs: (n_documents,) int64, the tokens that each offer takes.
+        room: How much could be taken.
+        taken: Taken offers by position, in the order in which they were taken.
+        twins: A document that was left out -> the taken document that says the same.
     """
 
-    def __init__(self, matches: F32, costs: I64 | None, own: F32 | None = None) -> None:
+    offers: Sequence[Offer]
+    costs: I64
+    room: Room
+    taken: Sequence[int] = ()
+    twins: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def n_left(self) -> int:
+        """Tokens that are left."""
+        return self.room.n_tokens - int(self.costs[list(self.taken)].sum())
+
+    def is_whole(self, i: int) -> bool:
+        """Whether all of a document is shown."""
+        return self.offers[i].is_whole
+
+    def why_not(self, i: int) -> str:
+        """Say why a document was not taken."""
+        twin = i
+        while twin in self.twins:
+            twin = self.twins[twin]
+        if twin != i:
+            return f"it says the same as rank {self.offers[twin].document.rank}"
+        if self.costs[i] > self.room.n_tokens:
+            return f"it is larger ({self.costs[i]} tokens) than the budget"
+        if len(self.taken) == self.room.top_k:
+            return "another was taken" if self.room.top_k == 1 else f"{self.room.top_k} others were taken"
+        return "no room was left"
+
+
+class Selector:
+    """Selects documents by one strategy. Each method gives a new Selection; a Selector only remembers comparisons.
+
+    Args:
+        documents: Position among the ranked documents -> document; by rank.
+        strategy: Decides which document is taken next.
+        matches: Finds the query's best matches.
+    """
+
+    def __init__(self, documents: Mapping[int, RankedDocument], strategy: StrategyName, matches: QueryMatches) -> None:
+        self._documents = documents
+        self._texts = [document.text for document in documents.values()]
+        self._strategy = strategy
         self._matches = matches
-        self._costs = 1 if costs is None else costs
-        self._own = 0 if own is None else own
-        self.forget()
+        self._maxima = matches.in_texts(self._texts)
+        self._twins = Twins(list(documents.values()))
 
-    def best(self, allowed: Mask) -> int:
-        return int(np.argmax(np.where(allowed, (self._gains(self._matches) + self._own) / self._costs, -1)))
+    def whole(self, budget: Budget) -> Selection:
+        """Take whole documents."""
+        offers = [Offer(*each, maxima) for each, maxima in zip(self._documents.items(), self._maxima, strict=True)]
+        return self._filled(Selection(offers, budget.costs(self._texts), budget.room()))
 
-    def take(self, document: int) -> None:
-        match = self._matches[document]
-        self.worth += float(self._gains(match[None])[0])
-        for level, held in enumerate(self._best):
-            self._best[level], match = np.maximum(held, match), np.minimum(held, match)
+    def with_shortened(self, selection: Selection, budget: Budget) -> Selection:
+        """Take further documents by their most needed sentences, where room is left.
 
-    def forget(self) -> None:
-        self.worth = 0.0
-        self._best = np.zeros((len(_LEVELS), self._matches.shape[1]), dtype=np.float32)
+        Args:
+            selection: Whole documents.
+            budget: Counts the sentences' tokens.
 
-    def _gains(self, matches: F32) -> F32:
-        # A match above the best so far makes that the second best, and so on: what it adds is telescoped over the levels.
-        added = [step * np.maximum(matches - held, 0).sum(axis=1) for step, held in zip(_STEPS, self._best, strict=True)]
-        gains: F32 = np.sum(added, axis=0)
-        return gains
+        Raises:
+            IncompatibleError: If the encoder can't tell its tokens' places, or pools them.
+        """
+        n_promising = len(selection.taken) + _SHORTENED + selection.room.n_tokens // _SHORTEST
+        room = Room(len(self._texts), n_promising)
+        best = self._filled(replace(selection, costs=np.ones(len(self._texts), dtype=np.int64), room=room)).taken
+        promising = [i for i in best if i not in selection.taken]
+        offers = shortened(selection.offers, promising, self._matches, said_in([self._texts[i] for i in selection.taken]))
+        costs = selection.costs.copy()
+        costs[promising] = budget.costs([offers[i].text for i in promising])
+        return self._filled(replace(selection, offers=offers, costs=costs))
 
+    def _filled(self, selection: Selection) -> Selection:
+        """Take further offers while there is room for one."""
+        room, costs, before = selection.room, selection.costs, selection.taken
+        same = partial(self._twins.of, is_whole=selection.is_whole)
+        if self._strategy == "coverage":
+            shown = np.array([offer.matches for offer in selection.offers], dtype=np.float32).reshape(self._maxima.shape)
+            taken, twins = select_by_coverage(worth(shown), costs, room, same, before)
+        else:
+            taken, twins = select(self._greedy(), costs, room, same, before)
+        return replace(selection, taken=taken, twins={**selection.twins, **twins})
 
-class ByMarginalRelevance:
-    """Maximal marginal relevance: relevant, and unlike what was taken (Carbonell and Goldstein 1998).
-
-    Args:
-        relevance: (n_documents,) float32.
-        similarity: Gives (n_documents,) float32, how much like one document each of the others is.
-        diversity: 0 to 1, how much being unlike counts.
-    """
-
-    def __init__(self, relevance: F32, similarity: Callable[[int], F32], diversity: float) -> None:
-        self._relevance = relevance
-        self._similarity = similarity
-        self._diversity = diversity
-        self._nearest = np.zeros(len(relevance), dtype=np.float32)
-
-    def best(self, allowed: Mask) -> int:
-        value = (1 - self._diversity) * self._relevance - self._diversity * self._nearest
-        return int(np.argmax(np.where(allowed, value, -np.inf)))
-
-    def take(self, document: int) -> None:
-        self._nearest = np.maximum(self._nearest, self._similarity(document))
-
-    def forget(self) -> None:
-        self._nearest = np.zeros_like(self._nearest)
-
-
-def select(
-    strategy: Strategy, costs: I64, room: Room, same: Callable[[int, Sequence[int]], Same], before: Sequence[int] = ()
-) -> tuple[list[int], dict[int, int]]:
-    """Fill a room.
-
-    Args:
-        strategy: What is taken next.
-        costs: (n_documents,) int64, tokens.
-        room: What may be taken, all in all.
-        same: Which of the documents that were taken say the same as another.
-        before: What was taken already.
-
-    Returns:
-        What was taken, in this order, after what was before; and what wasn't since another that was says the same: that one by
-        document. A taken document that turns out to be a piece of a further one gives its room back.
-    """
-    taken: list[int] = []
-    twins: dict[int, int] = {}
-    open_ = np.ones(len(costs), dtype=np.bool_)
-    left = room.budget
-
-    def take(document: int) -> None:
-        nonlocal left
-        strategy.take(document)
-        taken.append(document)
-        open_[document] = False
-        left -= int(costs[document])
-
-    for document in before:
-        take(document)
-    while len(taken) != room.top_k and (allowed := open_ & (costs <= left)).any():
-        document = strategy.best(allowed)
-        open_[document] = False
-        found = same(document, taken)
-        if found.stands_for is not None:
-            twins[document] = found.stands_for
-            continue
-        if found.replaced:
-            kept = [other for other in taken if other not in found.replaced]
-            twins |= dict.fromkeys(found.replaced, document)
-            strategy.forget()
-            taken.clear()
-            left = room.budget
-            for other in kept:
-                take(other)
-        take(document)
-    return taken, twins
-
-
-def select_by_coverage(
-    matches: F32, costs: I64, room: Room, same: Callable[[int, Sequence[int]], Same], before: Sequence[int] = ()
-) -> tuple[list[int], dict[int, int]]:
-    """`select` by what a set covers.
-
-    Its worth is monotone and submodular. Taking what adds most per token, or what adds most, whichever ends up worth more,
-    reaches at least (1 - 1/e) / 2 of the best set's worth (Leskovec et al. 2007, "Cost-effective outbreak detection", theorem
-    3), as long as no two documents say the same.
-    """
-    found = []
-    for each in (costs, None):
-        strategy = ByCoverage(matches, each)
-        found.append((select(strategy, costs, room, same, before), strategy.worth))
-    return max(found, key=lambda selected: selected[1])[0]
+    def _greedy(self) -> Strategy:
+        if self._strategy == "relevance":
+            return ByRelevance()
+        return ByMarginalRelevance(
+            self._maxima.sum(axis=1) / max(self._maxima.shape[1], 1),
+            lambda i: self._matches.likeness(self._texts[i], self._texts),
+            _DIVERSITY,
+        )

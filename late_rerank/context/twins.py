@@ -1,7 +1,7 @@
-"""Documents that say the same as another that is in the context: equal to it, or a piece of it.
+"""Near-duplicates of a document that is in the context: texts that are equal to it, or a piece of it.
 
-Texts that are alike may say the opposite: "not", "9 pm", "Rome to Oslo". So likeness decides nothing here, nor do token
-vectors. Where nothing proves that two documents say the same, both stay.
+Texts that are alike may say the opposite: "not", "9 pm", "Rome to Oslo". So neither likeness nor token vectors decide here.
+Unless it is proved that two documents say the same, both stay.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from unicodedata import normalize
 
-from late_rerank.context.layout import are_of_one_source, counted_place
+from late_rerank.context.file_spans import are_of_one_source, counted_span
 from late_rerank.context.pieces import LONG, is_piece, n_words
 from late_rerank.context.wording import are_equal, wording
 from late_rerank.types import RankedDocument
 
-# Long texts are compared if so much of the shorter one's rows of words stand in both: a look at each word takes 1 ms a text.
+# Long texts are compared word by word, which takes 1 ms a text, only if both share so many of the shorter one's rows of words.
 _IN_A_ROW = 3
 _COMMON = 0.4
-# Texts of fewer words between spaces are looked at as a whole.
+# Texts of fewer words between spaces are looked up by their whole wording.
 _SHORT = 40
 
 _Row = tuple[str, ...]
 
 
 class Same(NamedTuple):
-    """Which of the taken documents say the same as another.
+    """Which taken documents say the same as a further document.
 
     Attributes:
-        stands_for: A taken one that says all that it does; None if none does.
-        replaced: Taken ones that are pieces of it: it says all that they do.
+        stands_for: A taken document that says all that the further one says; None if there is none.
+        replaced: Taken documents that are pieces of the further one: it says all that they say.
     """
 
     stands_for: int | None = None
@@ -38,16 +38,14 @@ class Same(NamedTuple):
 
 
 class Twins:
-    """Finds, among documents that were taken, those that say the same as another.
+    """Finds the taken documents that say the same as another document.
 
     Args:
-        documents: All of them.
-        is_whole: Whether all of a document is shown, not some of its sentences only.
+        documents: All documents.
     """
 
-    def __init__(self, documents: Sequence[RankedDocument], is_whole: Callable[[int], bool]) -> None:
+    def __init__(self, documents: Sequence[RankedDocument]) -> None:
         self._documents = documents
-        self._is_whole = is_whole
         self._rows: dict[int, set[_Row]] = {}
         # Of documents that were taken at some time:
         self._indexed: set[int] = set()
@@ -55,41 +53,47 @@ class Twins:
         self._worded: dict[str, list[int]] = {}
         self._unspaced: list[int] = []
         self._of_file: dict[str, list[int]] = {}
-        self._places = [counted_place(document.metadata, document.text) for document in documents]
-        self._found: dict[tuple[int, int], tuple[bool, bool]] = {}  # asked for once by each way of choosing
+        self._file_spans = [counted_span(document) for document in documents]
+        self._compared: dict[tuple[int, int], tuple[bool, bool]] = {}  # "coverage" selects twice, compression once more
 
-    def of(self, document: int, taken: Sequence[int]) -> Same:
-        """Compare a document with those that were taken."""
+    def of(self, document: int, taken: Sequence[int], is_whole: Callable[[int], bool]) -> Same:
+        """Compare a document with the taken ones.
+
+        Args:
+            document: Its position.
+            taken: The positions of the taken documents.
+            is_whole: Whether all of a document is shown, not only some of its sentences.
+        """
         for other in taken:
             self._index(other)
         replaced = []
         for other in sorted(self._near_of(document).intersection(taken)):
             are_equal, is_inside = self._compare(document, other)
-            if are_equal or (is_inside and self._is_whole(other)):
+            if are_equal or (is_inside and is_whole(other)):
                 return Same(other)
-            if self._is_whole(document) and self._compare(other, document)[1]:
+            if is_whole(document) and self._compare(other, document)[1]:
                 replaced.append(other)
         return Same(None, tuple(replaced))
 
     def _compare(self, document: int, other: int) -> tuple[bool, bool]:
-        """Whether both are equal, and whether the first is a piece of the other."""
+        """Tell whether both are equal, and whether the first is a piece of the other."""
         pair = document, other
-        if pair not in self._found:
+        if pair not in self._compared:
             ours, theirs = self._documents[document].text, self._documents[other].text
             is_inside = self._is_within(document, other) or is_piece(ours, theirs)
-            self._found[pair] = are_equal(wording(ours), wording(theirs)), is_inside
-        return self._found[pair]
+            self._compared[pair] = are_equal(wording(ours), wording(theirs)), is_inside
+        return self._compared[pair]
 
     def _near_of(self, document: int) -> set[int]:
-        """Documents, taken at some time, that may say the same."""
+        """Find the documents, taken at some time, that may say the same."""
         ours = self._rows_of(document)
         common = Counter(other for row in ours & self._with_row.keys() for other in self._with_row[row])
         near = {other for other, n in common.items() if n >= _COMMON * min(len(ours), len(self._rows[other]))}
         if self._is_short(document):
             text = self._documents[document].text
             near.update(self._worded.get(wording(text).plain, ()), self._unspaced if n_words(text) >= LONG else ())
-        place = self._places[document]
-        return near.union(self._of_file.get(place[0], ()) if place is not None else ())
+        span = self._file_spans[document]
+        return near.union(self._of_file.get(span.path, ()) if span is not None else ())
 
     def _index(self, document: int) -> None:
         if document in self._indexed:
@@ -102,12 +106,12 @@ class Twins:
             self._worded.setdefault(wording(text).plain, []).append(document)
             if n_words(text) >= LONG:
                 self._unspaced.append(document)
-        place = self._places[document]
-        if place is not None:
-            self._of_file.setdefault(place[0], []).append(document)
+        span = self._file_spans[document]
+        if span is not None:
+            self._of_file.setdefault(span.path, []).append(document)
 
     def _rows_of(self, document: int) -> set[_Row]:
-        """Words in a row in a long text; none in a short one."""
+        """Give the rows of three words of a long text; none for a short text."""
         if document not in self._rows:
             words = normalize("NFC", self._documents[document].text).lower().split()
             is_long = len(words) >= LONG
@@ -118,12 +122,12 @@ class Twins:
         return len(self._documents[document].text.split(maxsplit=_SHORT)) < _SHORT
 
     def _is_within(self, document: int, other: int) -> bool:
-        """Whether both are cut from one file, and the first lies within the other there."""
-        ours, theirs = self._places[document], self._places[other]
-        if ours is None or theirs is None or ours[0] != theirs[0]:
+        """Tell whether both are cut from one file, and the first lies within the other there."""
+        ours, theirs = self._file_spans[document], self._file_spans[other]
+        if ours is None or theirs is None or ours.path != theirs.path:
             return False
         piece, whole = self._documents[document], self._documents[other]
-        (_, start, end), (_, first, last) = ours, theirs
-        if not first <= start < end <= last or len(whole.text) != last - first:
+        if not theirs.start <= ours.start < ours.end <= theirs.end or len(whole.text) != theirs.end - theirs.start:
             return False
-        return whole.text[start - first : end - first] == piece.text and are_of_one_source(piece.metadata, whole.metadata)
+        inside = whole.text[ours.start - theirs.start : ours.end - theirs.start]
+        return inside == piece.text and are_of_one_source(piece.metadata, whole.metadata)
