@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,8 @@ from late_rerank.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from late_rerank.train import Example
-    from late_rerank.train.adapting import HeldOut
+    from late_rerank.train import TrainingSet
     from late_rerank.types import Candidate
-
-# Of judged queries every tenth is held out where no split is named for it.
-_HELD_OUT = 10
-_MOST_HELD_OUT = 500
 
 
 def register(commands: Any) -> None:
@@ -105,10 +99,16 @@ def run(options: argparse.Namespace) -> None:
     if not corpus.documents:
         raise no_documents(options.path, corpus)
     tell_passed_over(corpus)
-    examples, held_out, data = _data(options, corpus.documents)
-    retriever = BM25Retriever(corpus.documents, engine=options.engine, language=options.language)
+    made = _training_set(options, corpus.documents)
     report = adapt(
-        retriever, examples, options.out, recipe=recipe, held_out=held_out, data=data, store=options.store, progress=True
+        BM25Retriever(corpus.documents, engine=options.engine, language=options.language),
+        made.examples,
+        options.out,
+        recipe=recipe,
+        held_out=made.held_out,
+        data=made.name,
+        store=options.store,
+        progress=True,
     )
     if options.json:
         print_json({**report.to_dict(), "out": str(options.out)})
@@ -116,85 +116,23 @@ def run(options: argparse.Namespace) -> None:
         _print_table(report.to_dict(), options.out)
 
 
-def _data(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, Example], HeldOut | None, str]:
-    """Examples, what is held out, and what the data is called."""
-    from late_rerank.corpus import read_judged
-    from late_rerank.train import judged_examples, paired_examples, unlabelled_examples
-    from late_rerank.train.adapting import HeldOut
-    from late_rerank.warn import warn_caller
+def _training_set(options: argparse.Namespace, documents: list[Candidate]) -> TrainingSet:
+    """Make the training set that options ask for."""
+    from late_rerank.train import held_out_split, judged_set, paired_set, unlabelled_set
 
     folder = Path(options.path)
-    _check_judged(folder, options)
-    name, held_out = folder.resolve().name, None
-    if options.eval_split is not None:
-        queries, qrels = read_judged(folder, options.eval_split)
-        asked = {name: queries[name] for name in qrels}
-        held_out = HeldOut(asked, qrels, f"{name} {options.eval_split}", ignore_identical_ids=not _answers_own(qrels))
-    if options.unlabelled:
-        examples = unlabelled_examples(documents, n=options.n_queries or 2000, seed=options.seed)
-        return examples, held_out, f"{name}, without labels"
-    if options.pairs is not None:
-        name = f"{name}, {options.pairs.name}"
-        examples = paired_examples(options.pairs, documents)
-        queries, qrels = {each: example.query for each, example in examples.items()}, _pairs_in(documents, examples)
-        if held_out is None and len(qrels) < len(examples):
-            warn_caller(
-                f"the documents of {len(examples) - len(qrels)} of {len(examples)} pairs don't stand in the corpus letter for "
-                f"letter: measured is a tenth of the other {len(qrels)} alone; --eval-split measures on judgements"
-            )
-    else:
-        name = f"{name} {options.split}"
-        queries, qrels = read_judged(folder, options.split)
-        examples = judged_examples(documents, queries, qrels)
-    if held_out is None:
-        held_out = _tenth([each for each in sorted(examples) if each in qrels], queries, qrels, name)
-        held_out = replace(held_out, ignore_identical_ids=options.pairs is None and not _answers_own(qrels))
-        examples = {each: example for each, example in examples.items() if each not in held_out.queries}
-    return _drawn(examples, options), held_out if held_out.queries else None, name
-
-
-def _answers_own(qrels: dict[str, dict[str, int]]) -> bool:
-    """Whether a document that has its query's id is an answer, as it is to training; else it is the query itself."""
-    return any(judged.get(query, 0) > 0 for query, judged in qrels.items())
-
-
-def _check_judged(folder: Path, options: argparse.Namespace) -> None:
     if options.pairs is None and not options.unlabelled and not (folder / "queries.jsonl").is_file():
         raise ValueError(
             f"{folder} has no judgements (it is no BEIR folder: it has no queries.jsonl). Train on pairs with --pairs FILE, or "
             "on the documents alone with --unlabelled"
         )
-
-
-def _pairs_in(documents: list[Candidate], examples: dict[str, Example]) -> dict[str, dict[str, int]]:
-    """Judgements of the pairs whose documents are all in the corpus, letter for letter: the others can't be found in it."""
-    ids = {document.text: str(document.id) for document in documents if document.id is not None}
-    return {
-        name: {ids[text]: 1 for text in example.documents}
-        for name, example in examples.items()
-        if all(text in ids for text in example.documents)
-    }
-
-
-def _tenth(names: list[str], queries: dict[str, str], qrels: dict[str, dict[str, int]], data: str) -> HeldOut:
-    """Every tenth query, drawn by chance."""
-    import random
-
-    from late_rerank.train.adapting import HeldOut
-
-    random.Random(0).shuffle(names)  # the same ones whatever the seed: two trainings can be compared
-    kept = names[::_HELD_OUT][:_MOST_HELD_OUT]
-    return HeldOut(
-        {name: queries[name] for name in kept}, {name: qrels[name] for name in kept}, f"{len(kept)} queries of {data}"
-    )
-
-
-def _drawn(examples: dict[str, Example], options: argparse.Namespace) -> dict[str, Example]:
-    import random
-
-    if options.n_queries is None or options.n_queries >= len(examples):
-        return examples
-    return {name: examples[name] for name in random.Random(options.seed).sample(sorted(examples), options.n_queries)}
+    held_out = None if options.eval_split is None else held_out_split(folder, options.eval_split)
+    name, n_queries, seed = folder.resolve().name, options.n_queries, options.seed
+    if options.unlabelled:
+        return unlabelled_set(documents, corpus_name=name, held_out=held_out, n_queries=n_queries, seed=seed)
+    if options.pairs is not None:
+        return paired_set(options.pairs, documents, corpus_name=name, held_out=held_out, n_queries=n_queries, seed=seed)
+    return judged_set(folder, documents, split=options.split, held_out=held_out, n_queries=n_queries, seed=seed)
 
 
 def _print_table(report: dict[str, Any], out: Path) -> None:

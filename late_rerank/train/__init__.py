@@ -9,25 +9,42 @@ from late_rerank.train.examples import Example, judged_examples, paired_examples
 from late_rerank.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from late_rerank.train.adapting import HeldOut as HeldOut
-    from late_rerank.train.adapting import TrainingReport as TrainingReport
-    from late_rerank.train.adapting import adapt as adapt
+    from late_rerank.train.adaptation import adapt as adapt
+    from late_rerank.train.held_out import HeldOut as HeldOut
+    from late_rerank.train.report import TrainingReport as TrainingReport
+    from late_rerank.train.training_set import TrainingSet as TrainingSet
+    from late_rerank.train.training_set import held_out_split as held_out_split
+    from late_rerank.train.training_set import judged_set as judged_set
+    from late_rerank.train.training_set import paired_set as paired_set
+    from late_rerank.train.training_set import unlabelled_set as unlabelled_set
 
 __all__ = [
     "Example",
     "HeldOut",
     "Recipe",
     "TrainingReport",
+    "TrainingSet",
     "adapt",
+    "held_out_split",
     "judged_examples",
+    "judged_set",
     "paired_examples",
+    "paired_set",
     "unlabelled_examples",
+    "unlabelled_set",
 ]
+
+_LAZY = {
+    "HeldOut": "held_out",
+    "TrainingReport": "report",
+    "adapt": "adaptation",
+    **dict.fromkeys(("TrainingSet", "held_out_split", "judged_set", "paired_set", "unlabelled_set"), "training_set"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("HeldOut", "TrainingReport", "adapt"):
-        from late_rerank.train import adapting  # noqa: PLC0415
+    if name in _LAZY:
+        from importlib import import_module  # noqa: PLC0415
 
-        return getattr(adapting, name)
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,25 +1,26 @@
-"""What is wrong with training data, said before hours are spent on it."""
+"""Checks of training data, made before hours are spent on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from late_rerank.train.examples import Example, words_of
+from late_rerank.train.negatives import Row
 from late_rerank.warn import warn_caller
 
 FEWEST_PAIRS = 32
 
 
 def checked_examples(examples: Mapping[str, Example], held_out: Iterable[str] = ()) -> dict[str, Example]:
-    """The examples that can be trained on. Warns of what is left out, and of what looks wrong.
+    """Choose the examples that can be trained on. Warn of examples that are left out, and of examples that look wrong.
 
     Args:
-        examples: What was given.
+        examples: As given.
         held_out: Queries that the result will be measured on; examples of the same words are left out.
 
     Raises:
-        ValueError: Too few pairs are left, or most examples are also measured on.
+        ValueError: If too few pairs are left, or most examples are also measured on.
     """
     kept = _without_contradictions(_without_leaks(examples, held_out))
     n_pairs = sum(len(example.documents) for example in kept.values())
@@ -30,6 +31,35 @@ def checked_examples(examples: Mapping[str, Example], held_out: Iterable[str] = 
         )
     _warn_of_copies(kept, n_pairs)
     return kept
+
+
+def checked_rows(rows: Sequence[Row], examples: Mapping[str, Example], n_negatives: int) -> Sequence[Row]:
+    """Check that enough rows could be made; warn of queries that have none.
+
+    Args:
+        rows: As `mine` gives them.
+        examples: Of which they were made.
+        n_negatives: Of a row.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: If there are too few.
+    """
+    trained_on = {row.query for row in rows}
+    n_left_out = sum(example.query not in trained_on for example in examples.values())
+    if len(rows) < FEWEST_PAIRS:
+        raise ValueError(
+            f"only {len(rows)} rows of training data: the corpus has {n_negatives} other documents for too few of the "
+            f"{len(examples)} queries. Is it the corpus that these queries are asked of?"
+        )
+    if n_left_out:
+        warn_caller(
+            f"{n_left_out} of {len(examples)} queries are not trained on: the corpus has no {n_negatives} others to "
+            "tell their documents from"
+        )
+    return rows
 
 
 def _without_leaks(examples: Mapping[str, Example], held_out: Iterable[str]) -> dict[str, Example]:

@@ -1,8 +1,8 @@
 """How "minilm-late" was made: `python -m late_rerank.train.minilm_late FOLDER --out DIR [--store DIR]`.
 
-FOLDER holds squad, medquad and scifact in BEIR format, whose licences allow publishing what was trained on them. Of each only
-the train split is read, and of scifact's not every fourth query, which is left to choose by. Stopped and started again it goes
-on.
+FOLDER holds squad, medquad and scifact in BEIR format. Their licences allow publishing a model that was trained on them. Only
+train splits are trained on. Every fourth query of scifact's is left out, to choose a model by. After an interruption the same
+command goes on.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from late_rerank.reranker import Reranker
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.train.checks import checked_examples
 from late_rerank.train.examples import judged_examples, unlabelled_examples
-from late_rerank.train.fitting import UNFINISHED, check_out, fit
+from late_rerank.train.fit import fit
+from late_rerank.train.model import TunableModel
 from late_rerank.train.negatives import Row, mine
 from late_rerank.train.recipe import Recipe
-from late_rerank.train.unfinished import Unfinished
+from late_rerank.train.resume import Unfinished, check_out
 from late_rerank.types import Candidate
 
 RECIPE = Recipe(
@@ -45,7 +46,7 @@ RECIPE = Recipe(
 
 
 class Source(NamedTuple):
-    """What is taken of a collection: of its train split so many queries, and of its corpus so many sentences that ask."""
+    """A collection: how many judged queries of its split train, and how many sentences of its corpus that ask."""
 
     name: str
     n_judged: int
@@ -54,7 +55,7 @@ class Source(NamedTuple):
 
 
 SOURCES = (Source("squad", 5000, 1500), Source("medquad", 3000, 1000), Source("scifact", 1000, 2500))
-# Of these the queries are left out that a model is chosen by.
+# Of this collection every so-many-th query is left out, to choose a model by.
 _CHOSEN_BY = {"scifact": 4}
 
 
@@ -71,22 +72,21 @@ def main() -> None:
     with Reranker(recipe.model, store=options.store) as reranker:
         collections = {source.name: _Collection(options.folder / source.name, source) for source in SOURCES}
         examples = {f"{name} {key}": found for name, each in collections.items() for key, found in each.examples.items()}
-
-        unfinished = Unfinished(options.out / UNFINISHED, recipe, examples)
-
-        def mined() -> list[Row]:
-            return [row for each in collections.values() for row in each.rows(reranker, recipe)]
-
-        fitted = fit(mined, unfinished, options.out, recipe, progress=True)
+        unfinished, model = Unfinished.begin(options.out, recipe, examples), TunableModel(recipe)
+        rows = unfinished.rows()
+        if rows is None:
+            rows = [row for each in collections.values() for row in each.rows(reranker, recipe)]
+            unfinished.keep_rows(rows)
+        fitted = fit(model, rows, unfinished, options.out, progress=True)
     pack(options.out, options.out / "adapter.safetensors")
     told: dict[str, Any] = {"recipe": asdict(recipe), "sources": [source._asdict() for source in SOURCES]}
-    told |= {"n_rows": len(fitted.rows), "seconds": round(fitted.trained.seconds), "losses": fitted.trained.losses}
+    told |= {"n_rows": len(rows), "seconds": round(fitted.seconds), "losses": fitted.losses}
     (options.out / "training.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     unfinished.remove()
 
 
 class _Collection:
-    """A collection's documents and what is asked of them."""
+    """A collection's documents and its examples."""
 
     def __init__(self, folder: Path, source: Source) -> None:
         found = read_collection(folder, source.split)
@@ -98,13 +98,13 @@ class _Collection:
         self.examples = checked_examples(asked, _other_queries(folder, source.split))
 
     def rows(self, reranker: Reranker, recipe: Recipe) -> list[Row]:
-        """What is trained on."""
+        """Mine the collection's rows."""
         retriever = BM25Retriever(self._documents, engine="bm25s")
         return mine(reranker, retriever, self.examples, recipe, progress=True)
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Write what was trained as one small file, which the built-in weights are adapted with.
+    """Write the trained factors as one small file: built-in weights and this file make the model.
 
     Args:
         folder: A model that was trained from "minilm", with LoRA and a projection.
@@ -127,7 +127,7 @@ def _without_chosen_by(name: str, qrels: Mapping[str, Mapping[str, int]]) -> dic
 
 
 def _other_queries(folder: Path, split: str) -> list[str]:
-    """The texts of all other splits' queries: what is also asked there is not trained on."""
+    """Give the texts of all other splits' queries, which must not be trained on."""
     queries = read_queries(folder)
     others = [name for other in splits_of(folder) if other != split for name in read_qrels(folder, other)]
     return [queries[name] for name in others if name in queries]

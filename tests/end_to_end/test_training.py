@@ -14,9 +14,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.cli import main
 from late_rerank.errors import MissingDependencyError
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.train import Example, Recipe, adapt, adapting, fitting
-from late_rerank.train import training as training_module
-from late_rerank.train.adapting import HeldOut
+from late_rerank.train import Example, HeldOut, Recipe, adapt, adaptation, fit
 
 pytest.importorskip("peft", reason='pip install "late-rerank[train]"')
 
@@ -143,8 +141,8 @@ def test_an_interrupted_training_goes_on_to_the_same_model(more, checkpoint, ret
     settings = recipe(checkpoint, precision="float32", epochs=2, **{"learning_rate": 1e-3, **more})
     whole = adapt(retriever, EXAMPLES, tmp_path / "whole", recipe=settings)
 
-    monkeypatch.setattr(training_module, "_SAVE_STEPS", 5)
-    stepped = training_module._Bar.on_step_end
+    monkeypatch.setattr(fit, "_SAVE_STEPS", 5)
+    stepped = fit._Bar.on_step_end
 
     def interrupts(self, args, state, control, **kwargs):
         stepped(self, args, state, control, **kwargs)
@@ -152,7 +150,7 @@ def test_an_interrupted_training_goes_on_to_the_same_model(more, checkpoint, ret
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(training_module._Bar, "on_step_end", interrupts)
+        patched.setattr(fit._Bar, "on_step_end", interrupts)
         with pytest.raises(KeyboardInterrupt):
             adapt(retriever, EXAMPLES, tmp_path / "out", recipe=settings)
     checkpoints = tmp_path / "out" / "checkpoints"
@@ -161,7 +159,7 @@ def test_an_interrupted_training_goes_on_to_the_same_model(more, checkpoint, ret
     with pytest.raises(ValueError, match="other data or settings"):
         adapt(retriever, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint, learning_rate=1e-2))
 
-    monkeypatch.setattr(adapting, "mine", lambda *_, **__: pytest.fail("mined again"))
+    monkeypatch.setattr(adaptation, "mine", lambda *_, **__: pytest.fail("mined again"))
     resumed = adapt(retriever, EXAMPLES, tmp_path / "out", recipe=settings)
     assert resumed.losses == pytest.approx(whole.losses, rel=1e-3)
     vectors = []
@@ -311,7 +309,7 @@ def test_a_corpus_without_other_documents_is_told_before_training(checkpoint, tm
 
 def test_a_setting_may_be_changed_as_long_as_nothing_is_trained(checkpoint, retriever, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(fit, "_train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             adapt(retriever, EXAMPLES, str(tmp_path / "out"), recipe=recipe(checkpoint, epochs=1))
     assert (tmp_path / "out" / "checkpoints" / "rows.json").is_file()

@@ -1,7 +1,8 @@
-"""Rows and a model -> the model adapted, with sentence-transformers' trainer; goes on where it was interrupted."""
+"""Rows and a model -> the adapted model's folder, with sentence-transformers' trainer; goes on after an interruption."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,32 +19,37 @@ from late_rerank.encode.loading import document_prompt
 from late_rerank.encode.tokens import without_surrogates
 from late_rerank.errors import MissingDependencyError
 from late_rerank.train.loss import Loss
+from late_rerank.train.model import TunableModel
 from late_rerank.train.negatives import Row
 from late_rerank.train.recipe import Recipe
-from late_rerank.train.tunable import TunableModel
-from late_rerank.train.unfinished import Unfinished
+from late_rerank.train.resume import Unfinished
 
 _SAVE_STEPS = 25
 _WEIGHTS = "trained.safetensors"
+_PROJECTED_FROM = 200
 
 
-class Trained(NamedTuple):
-    """How it went.
+class Fitted(NamedTuple):
+    """A finished training.
 
     Attributes:
-        losses: A number a few steps, from the first step on.
-        seconds: What all its steps took, those before an interruption included.
+        losses: One for every five steps, in order.
+        seconds: The time of all steps, before an interruption too.
+        method: The weights that were trained, in words.
+        device: A torch device's name.
     """
 
     losses: list[float]
     seconds: float
+    method: str
+    device: str
 
 
 def check_packages(recipe: Recipe) -> None:
-    """See to it, before the work, that what training needs is installed.
+    """Check, before the work, that the packages of a training are installed.
 
     Raises:
-        MissingDependencyError: datasets, accelerate, or for LoRA peft isn't.
+        MissingDependencyError: If datasets, accelerate, or for LoRA peft is missing.
     """
     try:
         import accelerate  # noqa: F401, PLC0415
@@ -55,36 +61,42 @@ def check_packages(recipe: Recipe) -> None:
         raise MissingDependencyError("training", str(error.name), "train") from error
 
 
-def train(
-    model: TunableModel, rows: Sequence[Row], recipe: Recipe, unfinished: Unfinished, *, progress: bool = False
-) -> Trained:
-    """Adapt the model to rows, each seen once.
+def fit(model: TunableModel, rows: Sequence[Row], unfinished: Unfinished, out: Path, *, progress: bool = False) -> Fitted:
+    """Train a model on rows, each seen once, and write the model.
 
     Args:
         model: Changed in place.
         rows: As `mine` gives them.
-        recipe: How.
-        unfinished: Where an interrupted run of the same rows and recipe left its checkpoints, and this one leaves its own.
+        unfinished: Holds the checkpoints: of an interrupted training of the same rows, and of this one.
+        out: The folder of the finished model.
         progress: Show a bar on stderr, if that is a terminal.
     """
+    model.project(_some_texts(rows))
+    losses, seconds = _train(model, rows, unfinished, progress=progress)
+    method, device = model.method, str(model.encoder.device)
+    model.save(out)
+    return Fitted(losses, seconds, method, device)
+
+
+def _some_texts(rows: Sequence[Row]) -> list[str]:
+    """Give the queries and documents of rows drawn by chance, 200 at most."""
+    some = random.Random(0).sample(list(rows), min(_PROJECTED_FROM, len(rows)))
+    return [text for row in some for text in (row.query, row.positive, row.negatives[0])]
+
+
+def _train(model: TunableModel, rows: Sequence[Row], unfinished: Unfinished, *, progress: bool) -> tuple[list[float], float]:
+    """Run the trainer from its last checkpoint; give the losses and the seconds."""
     from datasets import Dataset  # noqa: PLC0415 - an extra
 
     from late_rerank.train.batches import Batches, batches_of  # noqa: PLC0415 - needs datasets
 
-    columns: dict[str, list[Any]] = {"query": _clean([row.query for row in rows])}
-    columns["positive"] = _clean([row.positive for row in rows])
-    for i in range(recipe.n_negatives):
-        columns[f"negative_{i + 1}"] = _clean([row.negatives[i] for row in rows])
-    if recipe.distil:
-        columns["label"] = [list(row.scores) for row in rows]
+    recipe = model.recipe
     made = batches_of(rows, recipe.batch_size, recipe.seed)
     trainer = _Trainer(
         tunable=model,
         model=model.encoder,
-        args=_arguments(
-            model, recipe, unfinished.folder, lambda dataset, **_: Batches(dataset, made, batch_size=recipe.batch_size)
-        ),
-        train_dataset=Dataset.from_dict(columns),
+        args=_arguments(model, unfinished.folder, lambda dataset, **_: Batches(dataset, made, batch_size=recipe.batch_size)),
+        train_dataset=Dataset.from_dict(_columns(rows, recipe)),
         loss=Loss(model.encoder, recipe),
         callbacks=[_Bar(shown=progress)],
     )
@@ -93,11 +105,22 @@ def train(
     last = unfinished.last_checkpoint()
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     model.encoder.eval()
-    return Trained([float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry], trainer.seconds)
+    return [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry], trainer.seconds
+
+
+def _columns(rows: Sequence[Row], recipe: Recipe) -> dict[str, list[Any]]:
+    """Rows as the trainer's columns, in the order in which `Loss` takes them."""
+    columns: dict[str, list[Any]] = {"query": _clean([row.query for row in rows])}
+    columns["positive"] = _clean([row.positive for row in rows])
+    for i in range(recipe.n_negatives):
+        columns[f"negative_{i + 1}"] = _clean([row.negatives[i] for row in rows])
+    if recipe.distil:
+        columns["label"] = [list(row.scores) for row in rows]
+    return columns
 
 
 class _Trainer(MultiVectorEncoderTrainer):
-    """Keeps what is trained in its checkpoints and no more: LoRA's 3 MB instead of 90, and nothing to be merged first."""
+    """Keeps only the trained weights in its checkpoints: LoRA's 3 MB instead of 90, and no merging before loading."""
 
     def __init__(self, *, tunable: TunableModel, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -106,11 +129,11 @@ class _Trainer(MultiVectorEncoderTrainer):
 
     @property
     def seconds(self) -> float:
-        """Spent so far, that before the last interruption included."""
+        """Give the time of all steps so far, before the last interruption too."""
         return self._earlier + time.perf_counter() - self._began
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """None: the card is ours, and this would encode examples for its own first."""
+        """Add none: we write the card ourselves, and theirs would encode examples first."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
         folder = Path(output_dir or str(self.args.output_dir))
@@ -126,7 +149,7 @@ class _Trainer(MultiVectorEncoderTrainer):
 
 
 class _Bar(TrainerCallback):
-    """Steps and the loss on stderr."""
+    """Shows steps and the loss on stderr."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
@@ -153,17 +176,17 @@ class _Bar(TrainerCallback):
 
 
 def _clean(texts: Sequence[str]) -> list[str]:
-    return [without_surrogates(text) for text in texts]  # which a Dataset doesn't take
+    return [without_surrogates(text) for text in texts]  # a Dataset refuses surrogates
 
 
-def _arguments(model: TunableModel, recipe: Recipe, scratch: Path, batch_sampler: Any) -> MultiVectorEncoderTrainingArguments:
-    device = model.encoder.device
+def _arguments(model: TunableModel, scratch: Path, batch_sampler: Any) -> MultiVectorEncoderTrainingArguments:
+    recipe, device = model.recipe, model.encoder.device
     return MultiVectorEncoderTrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=1,  # the rows hold each epoch's own negatives
         per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.peak_learning_rate,
-        warmup_steps=0.1,  # below 1 a share of all steps
+        warmup_steps=0.1,  # below 1: a share of all steps
         weight_decay=0.01,
         max_length={"document": min(recipe.document_tokens, model.document_tokens)},
         batch_sampler=batch_sampler,
@@ -181,7 +204,7 @@ def _arguments(model: TunableModel, recipe: Recipe, scratch: Path, batch_sampler
 
 
 def _prompts(model: TunableModel, recipe: Recipe) -> dict[str, str]:
-    """What stands before the texts of each column: the trainer doesn't ask the model, which would learn without its markers."""
+    """Give the prefix of each column's texts. The trainer doesn't ask the model, which would learn without its markers."""
     document = document_prompt(model.encoder)
     columns = {"query": model.encoder.prompts.get("query") or "", "positive": document}
     columns |= {f"negative_{i + 1}": document for i in range(recipe.n_negatives)}
@@ -193,6 +216,6 @@ def _in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
         return recipe.precision == "bfloat16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Emulated it would take longer than float32.
-    has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # there is no public way to ask
+    # Emulated, bfloat16 would take longer than float32.
+    has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # no public function tells
     return device.type == "cpu" and bool(has_it())

@@ -1,4 +1,4 @@
-"""A model whose weights can be adapted: with LoRA's small matrices beside them, or themselves."""
+"""The model in training: LoRA's small matrices beside the weights, or all weights; a projection after them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from late_rerank.encode.loading import TOKENS, load_builtin, load_checkpoint, lo
 from late_rerank.errors import ModelError
 from late_rerank.train.recipe import Recipe
 
-_LORA_A = "lora_A"  # peft's name of the factor that begins with chance; the other one begins with zeros
+_LORA_A = "lora_A"  # peft's name of the factor that begins random; the other factor begins as zeros
 
 
 class TunableModel:
@@ -31,8 +31,8 @@ class TunableModel:
         encoder: sentence-transformers' model, to be trained; its projection too, where it has one.
 
     Raises:
-        ModelError: The model can't be found, or takes no projection.
-        ValueError: It has no more components than the recipe's `dim`.
+        ModelError: If the model can't be found, or takes no projection.
+        ValueError: If the model has no more components than the recipe's `dim`.
     """
 
     def __init__(self, recipe: Recipe, device: str | None = None) -> None:
@@ -49,12 +49,12 @@ class TunableModel:
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """The weights that training changes, by name."""
+        """Give the weights that training changes, by name."""
         return {name: weight for name, weight in self.encoder.named_parameters() if weight.requires_grad}
 
     @property
     def method(self) -> str:
-        """What is trained, in words."""
+        """Say in words which weights are trained."""
         if self._adapter is None:
             return "all weights"
         beside = "" if all("lora_" in name for name in self.trainable) else ", and the whole projection"
@@ -62,14 +62,14 @@ class TunableModel:
 
     @property
     def document_tokens(self) -> int:
-        """The most tokens of a document that the model takes in one pass."""
+        """Give the most tokens of a document that the model takes in one pass."""
         transformer: Any = self.encoder[0]
         positions = getattr(transformer.config, "max_position_embeddings", None)
         lengths = (transformer.document_length, self.encoder.tokenizer.model_max_length, positions)
         return min(int(length) for length in lengths if length)
 
     def project(self, texts: Sequence[str]) -> None:
-        """Add a projection to `Recipe.dim`, where that asks for one: onto the directions in which token vectors differ most.
+        """Add a projection to `Recipe.dim` components, if the recipe has one, onto the token vectors' principal directions.
 
         Args:
             texts: Of the corpus and its queries, a few hundred.
@@ -77,23 +77,24 @@ class TunableModel:
         dim, has = self.recipe.dim, int(self.encoder.get_embedding_dimension() or 0)
         if dim is None:
             return
-        products = torch.zeros(has, has, dtype=torch.float64)  # about the origin, since MaxSim takes cosines from there
+        products = torch.zeros(has, has, dtype=torch.float64)  # about the origin, since MaxSim is of cosines
         for rows in self.encoder.encode_document(list(texts)):
             vectors = torch.as_tensor(rows).double().cpu()
             products += vectors.T @ vectors
         _, directions = torch.linalg.eigh(products)
         weight = directions.flip(1)[:, :dim].T
         largest = weight.gather(1, weight.abs().argmax(dim=1, keepdim=True))
-        weight = (weight * largest.sign()).float().contiguous()  # either sign is an eigenvector's: the same on every machine
+        weight = (
+            (weight * largest.sign()).float().contiguous()
+        )  # signs are arbitrary: choose the same everywhere
         projection = Dense(has, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=TOKENS)
         self.encoder.insert(self._place_of_normalize(), projection.to(self.encoder.device))
         self._before = self._untrained()
 
     def save(self, folder: Path) -> None:
-        """Write the adapted model, whole, as sentence-transformers' format; and LoRA's matrices alone, under `adapter`.
+        """Write the whole adapted model in sentence-transformers' format, and LoRA's matrices alone under `adapter`.
 
-        `Recipe.kept` is applied, and with LoRA its matrices are added into the weights: this object is no longer one to be
-        trained.
+        `Recipe.kept` is applied, and LoRA's matrices are added into the weights. Don't train this object afterwards.
         """
         self._go_back()
         if self._adapter is not None:
@@ -105,7 +106,7 @@ class TunableModel:
             self.encoder.save_pretrained(str(folder), create_model_card=False)
 
     def _place_of_normalize(self) -> int:
-        """Where a projection goes in: before its vectors are made unit vectors. The number of modules where none does that."""
+        """Find the module that makes unit vectors, before which a projection goes; the number of modules if there is none."""
         places = (i for i, module in enumerate(self.encoder) if isinstance(module, Normalize))
         return next(places, len(self.encoder))
 
@@ -117,18 +118,18 @@ class TunableModel:
             raise ModelError(f"dim={dim}: {self.recipe.model} has no module that makes unit vectors, before which to project")
 
     def _untrained(self) -> dict[str, torch.Tensor]:
-        """What training changes, as it is now; of LoRA's two factors the one that decides."""
+        """Copy the weights that training changes; of LoRA's two factors the one that begins as zeros."""
         return {name: weight.detach().clone() for name, weight in self.trainable.items() if _LORA_A not in name}
 
     @torch.no_grad()
     def _go_back(self) -> None:
-        """Leave `Recipe.kept` of the change. LoRA's is a product: it suffices to shorten one factor, which was zero before."""
+        """Keep `Recipe.kept` of the change. LoRA's change is a product, so only one factor is shortened."""
         for name, weight in self.trainable.items():
             if name in self._before:
                 weight.lerp_(self._before[name], 1 - self.recipe.kept)
 
     def _with_lora(self) -> Any:
-        import peft  # noqa: PLC0415 - an extra, which `check_packages` asked for
+        import peft  # noqa: PLC0415 - an extra; `check_packages` asks for it
 
         transformer: Any = self.encoder[0]
         config = peft.LoraConfig(
@@ -137,20 +138,20 @@ class TunableModel:
             target_modules=_linear_layers(transformer.model),
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # it asks transformers in a way that is about to go
-            # In place: the transformer's own linear layers get the matrices, and of it only they are trained.
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in a deprecated way
+            # In place: the transformer's own linear layers get the matrices, and only these are trained.
             return peft.get_peft_model(transformer.model, config)
 
 
 def _without_dropout(model: torch.nn.Module) -> None:
-    """A few epochs don't need it, and on a processor it takes a fifth of the time."""
+    """Switch dropout off: a few epochs don't need it, and on a processor it takes a fifth of the time."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
 
 
 def _linear_layers(transformer: torch.nn.Module) -> list[str]:
-    """Names of all but BERT's pooler, which no token vector passes."""
+    """Name all linear layers but BERT's pooler, which no token vector passes."""
     return [
         name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear) and "pooler" not in name
     ]
