@@ -14,6 +14,7 @@ from late_rerank.encode.builtin import MINILM, MINILM_LATE, minilm_source
 from late_rerank.encode.devices import checked_device
 from late_rerank.encode.files import check_whole, loading
 from late_rerank.encode.loading import loading_builtin, local_folder, quiet_loading
+from late_rerank.encode.tokens import without_surrogates
 from late_rerank.errors import ModelError
 from late_rerank.processes.forks import check_device, engine_call
 from late_rerank.types import F32
@@ -80,8 +81,7 @@ class SingleVectorEncoder:
 
     def _encode(self, texts: Sequence[str], kind: str) -> F32:
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
-        # Lone surrogates, which no tokenizer takes, become "?".
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [without_surrogates(text) for text in texts]
         check_device(self._model.device.type)
         with engine_call(), alone_after_a_fork():
             vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from late_rerank.encode import CanUnpool, DescribesItself, Description, TellsTokens, described, unpooled
@@ -80,3 +81,23 @@ def test_a_description_is_a_description_of_its_own(minilm):
     assert isinstance(about, DescribesItself)
     assert (about.name, about.backend, about.pooling, about.query_tokens) == ("minilm", minilm.backend, 1, 64)
     assert all(isinstance(minilm, kind) for kind in (TellsTokens, CanUnpool, DescribesItself))
+
+
+def test_a_lone_surrogate_is_the_replacement_character_to_every_encoder(minilm):
+    from late_rerank.encode.single import SingleVectorEncoder
+
+    lone, replaced, asked = "lone \ud800 surrogate", "lone \ufffd surrogate", "lone ? surrogate"
+    single = SingleVectorEncoder("minilm", device="cpu")
+    for encoder in (minilm, single):
+        for encode in (encoder.encode_query, encoder.encode_document):
+            ours, theirs, others = (getattr(found := encode([text]), "values", found) for text in (lone, replaced, asked))
+            np.testing.assert_array_equal(ours, theirs)
+            assert ours.shape != others.shape or not np.allclose(ours, others)
+
+
+@pytest.mark.parametrize(("cap", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError), ("9", TypeError)])
+def test_a_wrong_cap_on_tokens_is_refused_before_a_model_is_loaded(cap, error):
+    from late_rerank.encode import TextEncoder
+
+    with pytest.raises(error, match="max_tokens must be"):
+        TextEncoder("/nowhere", max_tokens=cap)
