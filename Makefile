@@ -14,7 +14,7 @@ NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --n
 # Parts that don't disturb one another. Each part's output is printed whole when it ends; one that fails stops no other.
 SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target
 
-.PHONY: install demo quick test test-all test-notebooks check format hooks bench sanitize crash oldest notebooks $(WRAPPER_TESTS)
+.PHONY: version install demo quick test test-all test-notebooks check format hooks bench sanitize crash oldest notebooks $(WRAPPER_TESTS)
 
 install: .venv/installed
 
@@ -73,6 +73,12 @@ oldest:
 # Format, lint and types of each commit's files, before it is made.
 hooks: install
 	install -m 755 .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
+
+# One version for all four distributions: make version VERSION=0.2.0
+version:
+	sed -i.bak 's/^__version__ = .*/__version__ = "$(VERSION)"/' late_rerank/__init__.py
+	sed -i.bak 's/^version = .*/version = "$(VERSION)"/' $(WRAPPERS:%=%/pyproject.toml)
+	rm late_rerank/__init__.py.bak $(WRAPPERS:%=%/pyproject.toml.bak)
 
 format: install
 	$(BIN)/ruff format .

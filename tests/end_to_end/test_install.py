@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from late_rerank import __version__
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,7 +34,7 @@ def test_without_a_compiler_the_wheel_is_pure_python_and_complete(compiler, tmp_
     assert result.returncode == 0, result.stderr
 
     wheels = list(tmp_path.glob("*.whl"))
-    assert [wheel.name.split("-", 2)[2] for wheel in wheels] == ["py3-none-any.whl"]
+    assert [wheel.name for wheel in wheels] == [f"late_rerank-{__version__}-py3-none-any.whl"]
     packed = {name for name in zipfile.ZipFile(wheels[0]).namelist() if name.startswith("late_rerank/")}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "late_rerank").rglob("*.py")}
     assert sources <= packed

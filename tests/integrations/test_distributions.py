@@ -1,11 +1,14 @@
 """The wrappers as they are shipped: what their wheels hold, and that these work away from this repository."""
 
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import late_rerank
 
 ROOT = Path(__file__).parents[2] / "integrations"
 WRAPPERS = {
@@ -67,6 +70,15 @@ def test_a_wheel_works_outside_the_repository(wheel, tmp_path):
     file, found = done.stdout.splitlines()
     assert Path(file).is_relative_to(tmp_path / "site")
     assert found == str(names)
+
+
+def test_all_four_distributions_are_of_one_version():
+    """The root's is read from late_rerank/__init__.py when it is built; `make version VERSION=...` writes all."""
+    root = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(r'^provider = "scikit_build_core.metadata.regex"\ninput = "late_rerank/__init__.py"$', root, re.MULTILINE)
+    assert not re.search("^version = ", root, re.MULTILINE)
+    wrappers = [(ROOT / folder / "pyproject.toml").read_text(encoding="utf-8") for folder in WRAPPERS]
+    assert [re.findall('^version = "(.+)"$', text, re.MULTILINE) for text in wrappers] == [[late_rerank.__version__]] * 3
 
 
 def test_the_roots_extras_name_the_distributions():
