@@ -1,9 +1,10 @@
-"""The error tree. A wrong argument is a plain ValueError or TypeError; these are for what an argument check can't know.
+"""The error tree. A wrong argument is a plain ValueError or TypeError. These errors tell what an argument check can't know.
 
 LateRerankError
 +- MissingDependencyError (ImportError)     an optional package is absent; the message ends in the pip line
 +- IncompatibleError (ValueError)           encoder, codec, store or kernel don't belong together; the message gives both sides
 +- ModelError (ValueError)                  a checkpoint that can't be what it says: no projection, unknown prefix
++- SavedRetrieverError (ValueError)         a saved retriever of another kind or version, or damaged
 +- StoreError
 |  +- StoreFormatError (ValueError)         unknown version or damaged bytes
 |  +- StoreConnectionError (ConnectionError)
@@ -28,11 +29,15 @@ class MissingDependencyError(LateRerankError, ImportError):
 
 
 class IncompatibleError(LateRerankError, ValueError):
-    """Two parts that don't belong together met; the message gives both sides."""
+    """Two parts don't belong together; the message gives both sides."""
 
 
 class ModelError(LateRerankError, ValueError):
     """A checkpoint can't be what it says, or can't be found."""
+
+
+class SavedRetrieverError(LateRerankError, ValueError):
+    """A folder holds a saved retriever of another kind or version, or a damaged one. Build it anew and save it."""
 
 
 class StoreError(LateRerankError):
@@ -67,7 +72,7 @@ class ForkError(LateRerankError, RuntimeError):
 
 
 def raised_at(error: BaseException) -> str:
-    """Where an error was raised, innermost first, for a log that mustn't hold its message: that may quote a document."""
+    """Tell where an error was raised, innermost first, for a log without the message, which may quote a document."""
     places, cause = [], error.__traceback__
     while cause is not None:
         places.append(f"{cause.tb_frame.f_code.co_filename}:{cause.tb_lineno}")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from late_rerank.corpus.columns import by_csv, by_tabs, by_white_space, is_comment, text_lines
 from late_rerank.corpus.json_lines import read_json_lines
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
 
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")  # pandas writes whole numbers as 1.0
@@ -96,7 +97,7 @@ def read_queries(folder: Path) -> dict[str, str]:
         raise FileNotFoundError(f"{folder} is no BEIR folder: it has no queries.jsonl")
     queries: dict[str, str] = {}
     for query in read_json_lines(path):
-        if not query.text.strip():
+        if is_blank(query.text):
             raise ValueError(f"{path}: the query {query.id!r} is blank")
         if query.id is None:
             raise ValueError(f'{path}: the query {query.text!r:.60} has no "_id"')

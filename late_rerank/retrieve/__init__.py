@@ -1,4 +1,4 @@
-"""Query -> candidates. Any object with `retrieve(query, k)` is a first stage; these are ours.
+"""Query -> candidates. Any object with `retrieve(query, k)` is a first stage; three come with the package.
 
 `DenseRetriever` loads torch, so it is imported on first use.
 """
@@ -17,7 +17,7 @@ __all__ = ["BM25Retriever", "DenseRetriever", "HybridRetriever", "Retriever"]
 
 def __getattr__(name: str) -> Any:
     if name == "DenseRetriever":
-        from late_rerank.retrieve.dense import DenseRetriever  # noqa: PLC0415
+        from late_rerank.retrieve.dense import DenseRetriever  # noqa: PLC0415 - loads torch
 
         return DenseRetriever
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

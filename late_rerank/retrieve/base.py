@@ -1,4 +1,4 @@
-"""What a first stage is, and what ours share: top k of an array of scores, and documents on disk."""
+"""The Retriever protocol, and what all retrievers here share: the top k of an array of scores, and documents on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.errors import StoreFormatError
+from late_rerank.arguments.numbers import whole_number
+from late_rerank.errors import SavedRetrieverError
 from late_rerank.types import Candidate
 
 FORMAT_VERSION = 1
@@ -24,27 +25,26 @@ class Retriever(Protocol):
     """A first stage. Its law is `late_rerank.testing.RetrieverTests`."""
 
     def retrieve(self, query: str, k: int) -> list[Candidate]:
-        """At most `k` candidates, best first, each with its score."""
+        """Give at most `k` candidates, best first, each with its score."""
 
 
 def check_query(query: str, k: int) -> None:
-    """Refuse what can't be searched for.
+    """Check the arguments of `retrieve`.
 
     Raises:
-        TypeError: The query is no str.
-        ValueError: `k` is below 1.
+        TypeError: If the query is no str, or `k` is no int.
+        ValueError: If `k` is below 1.
     """
     if not isinstance(query, str):
         raise TypeError(f"query must be a str, got {type(query).__name__}: {query!r:.60}")
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    whole_number("k", k)
 
 
 def best(documents: Sequence[Candidate], scores: NDArray[np.floating], k: int) -> list[Candidate]:
-    """The `k` documents of highest score, with their scores; equal scores keep the documents' order."""
+    """Give the `k` documents of highest score, with their scores; equal scores keep the documents' order."""
     k = min(k, len(documents))
     if k < len(scores):
-        # All that reach the k-th score, so that ties at the cut keep their order too.
+        # All documents that reach the k-th score, so that ties at the cut keep their order too.
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
         chosen = np.flatnonzero(scores >= kth)
     else:
@@ -55,10 +55,10 @@ def best(documents: Sequence[Candidate], scores: NDArray[np.floating], k: int) -
 
 @contextmanager
 def saving(folder: Path) -> Iterator[Path]:
-    """A new folder to write into, which takes the place of `folder` when all is written; until then the old one stays.
+    """Give a new folder to write into. When all is written it replaces `folder`; until then the old one stays.
 
     Raises:
-        FileExistsError: `folder` holds something else than a saved retriever.
+        FileExistsError: If `folder` holds something else than a saved retriever.
     """
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "retriever.json").is_file())):
@@ -77,7 +77,7 @@ def save_documents(folder: Path, documents: Sequence[Candidate], kind: str, sett
     """Write documents and settings into `folder`.
 
     Raises:
-        TypeError: A document's metadata is no JSON.
+        TypeError: If a document's metadata is no JSON.
     """
     rows = [_row(document, i) for i, document in enumerate(documents)]
     (folder / "documents.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
@@ -86,11 +86,11 @@ def save_documents(folder: Path, documents: Sequence[Candidate], kind: str, sett
 
 
 def load_documents(folder: Path, kind: str) -> tuple[list[Candidate], dict[str, Any]]:
-    """What `save_documents` wrote: documents and settings.
+    """Read the documents and settings that `save_documents` wrote.
 
     Raises:
-        FileNotFoundError: `folder` holds no saved retriever.
-        StoreFormatError: It holds one of another kind or version, or damaged files.
+        FileNotFoundError: If `folder` holds no saved retriever.
+        SavedRetrieverError: If the saved retriever is of another kind or version, or damaged.
     """
     if not (folder / "retriever.json").is_file():
         raise FileNotFoundError(f"{folder} holds no saved retriever (no retriever.json)")
@@ -101,10 +101,10 @@ def load_documents(folder: Path, kind: str) -> tuple[list[Candidate], dict[str, 
         found = {name: header[name] for name in ("format", "kind", "n_documents")}
         settings = dict(header["settings"])
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise StoreFormatError(f"{folder} is damaged: {error!r}; build the retriever anew and save it") from error
+        raise SavedRetrieverError(f"{folder} is damaged: {error!r}; build the retriever anew and save it") from error
     expected = {"format": FORMAT_VERSION, "kind": kind, "n_documents": len(documents)}
     if found != expected:
-        raise StoreFormatError(f"{folder} was saved as {found}, but expected {expected}; build the retriever anew and save it")
+        raise SavedRetrieverError(f"{folder} was saved as {found}, expected {expected}; build the retriever anew and save it")
     return documents, settings
 
 

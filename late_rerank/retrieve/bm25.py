@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.arguments.given import as_candidates
-from late_rerank.errors import MissingDependencyError, StoreFormatError
+from late_rerank.errors import MissingDependencyError, SavedRetrieverError
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
 from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
 from late_rerank.types import Candidate
@@ -20,20 +20,20 @@ EngineName = Literal["rank-bm25", "bm25s"]
 
 
 class BM25Retriever:
-    """The first stage that needs no model.
+    """BM25 over documents in memory: a first stage that needs no model.
 
     Args:
         documents: Texts or Candidates, mixed.
         engine: "rank-bm25", or "bm25s" (the extra of that name): the same ranking function in another variant, about
             seventy times as fast a query on 5,000 documents.
-        k1: How soon a repeated word stops counting.
+        k1: How much a repeated word adds: the smaller, the less. At least 0.
         b: How much long documents are held back, from 0 to 1.
         language: A Snowball stemmer's name ("english" also drops stop words), or None for neither.
 
     Raises:
-        TypeError: A document is neither a str nor a Candidate; names it.
-        ValueError: An unknown engine or language, or k1 or b out of range.
-        MissingDependencyError: bm25s is asked for and not installed.
+        TypeError: If a document is neither a str nor a Candidate; the message names it.
+        ValueError: If the engine or language is unknown, or k1 or b out of range.
+        MissingDependencyError: If bm25s is asked for and not installed.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class BM25Retriever:
         self._words = word_splitter(language)
         self.documents = list(as_candidates(documents, "documents"))
         words = [self._words(document.text) for document in self.documents]
-        # Neither engine takes a corpus without a single word.
+        # Both engines refuse a corpus without a single word.
         self._index = self._kind.build(words, k1, b) if any(words) else None
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
-        """The `k` documents of highest BM25 score, best first; equal scores keep the documents' order.
+        """Give the `k` documents of highest BM25 score, best first; equal scores keep the documents' order.
 
-        Documents that share no word with the query score 0. rank-bm25's idf is 0 or below for words in half of the documents
-        or more: over a handful of documents its order says little, and the reranker decides.
+        Documents that share no word with the query score 0. rank-bm25's idf is 0 or below for a word that stands in half of the
+        documents or more. So over a handful of documents the order says little, and the reranker decides.
 
         Raises:
-            TypeError: The query is no str.
-            ValueError: `k` is below 1.
+            TypeError: If the query is no str, or `k` is no int.
+            ValueError: If `k` is below 1.
         """
         check_query(query, k)
         words = self._words(query)
@@ -71,11 +71,11 @@ class BM25Retriever:
         return best(self.documents, scores, k)
 
     def save(self, path: str | Path) -> None:
-        """Write documents and index into a folder, new, empty, or saved into before.
+        """Write documents and index into a folder: a new or empty one, or one that holds a saved retriever.
 
         Raises:
-            FileExistsError: The folder holds something else.
-            TypeError: A document's metadata is no JSON.
+            FileExistsError: If the folder holds something else.
+            TypeError: If a document's metadata is no JSON.
         """
         with saving(Path(path)) as folder:
             save_documents(folder, self.documents, "bm25", {**self._settings, "words": WORDS_VERSION})
@@ -84,19 +84,19 @@ class BM25Retriever:
 
     @classmethod
     def load(cls, path: str | Path) -> BM25Retriever:
-        """What `save` wrote. Where another version of ours split texts into words by other rules, they are split anew.
+        """Load a saved retriever. If another version of this package split the texts into words, they are split anew.
 
         Raises:
-            FileNotFoundError: The folder holds no saved retriever.
-            StoreFormatError: It holds one of another kind or version, or damaged files.
-            MissingDependencyError: It was saved with bm25s, which is not installed.
+            FileNotFoundError: If the folder holds no saved retriever.
+            SavedRetrieverError: If the saved retriever is of another kind or version, or damaged.
+            MissingDependencyError: If it was saved with bm25s, which is not installed.
         """
         documents, settings = load_documents(Path(path), "bm25")
         version = settings.pop("words", 1)
         try:
             retriever = cls([], **settings)
         except TypeError as error:
-            raise StoreFormatError(f"{path}/retriever.json has settings that are none: {settings}") from error
+            raise SavedRetrieverError(f"{path}/retriever.json has unknown settings: {settings}") from error
         if version != WORDS_VERSION:
             return cls(documents, **settings)
         retriever.documents = documents
@@ -106,7 +106,7 @@ class BM25Retriever:
 
 
 class _Index(Protocol):
-    """What both engines come down to."""
+    """An engine with the words of all documents."""
 
     @classmethod
     def build(cls, documents: Sequence[list[str]], k1: float, b: float) -> _Index: ...
@@ -121,7 +121,7 @@ class _Index(Protocol):
 
 class _RankBM25:
     def __init__(self, documents: Sequence[list[str]], k1: float, b: float) -> None:
-        from rank_bm25 import BM25Okapi  # noqa: PLC0415 - the engine of choice, loaded when chosen
+        from rank_bm25 import BM25Okapi  # noqa: PLC0415 - loaded only if it is the chosen engine
 
         self._documents = documents
         self._index = BM25Okapi(documents, k1=k1, b=b)
@@ -136,14 +136,14 @@ class _RankBM25:
             with (folder / "words.jsonl").open(encoding="utf-8") as file:
                 documents = [json.loads(line) for line in file]
         except (OSError, ValueError) as error:
-            raise StoreFormatError(f"{folder}/words.jsonl is damaged: {error}") from error
+            raise SavedRetrieverError(f"{folder}/words.jsonl is damaged: {error}") from error
         fit = len(documents) == n_documents and all(isinstance(words, list) for words in documents) and any(documents)
         if not fit or not all(isinstance(word, str) for words in documents for word in words):
-            raise StoreFormatError(f"{folder}/words.jsonl is damaged: expected the words of {n_documents} documents")
+            raise SavedRetrieverError(f"{folder}/words.jsonl is damaged: expected the words of {n_documents} documents")
         return cls(documents, k1, b)
 
     def save(self, folder: Path) -> None:
-        # Words, not a pickle of the index: reading a pickle runs what is in it, and the index is built in no time.
+        # Words, not a pickle of the index: loading a pickle runs code, and 5,000 documents are indexed in a tenth of a second.
         with (folder / "words.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(words)}\n" for words in self._documents)
 
@@ -166,9 +166,9 @@ class _Bm25s:
         try:
             index = _bm25s().BM25.load(folder / "bm25s", show_progress=False)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise StoreFormatError(f"{folder}/bm25s is damaged: {error}") from error
+            raise SavedRetrieverError(f"{folder}/bm25s is damaged: {error}") from error
         if index.scores["num_docs"] != n_documents:
-            raise StoreFormatError(f"{folder}/bm25s holds {index.scores['num_docs']} documents, expected {n_documents}")
+            raise SavedRetrieverError(f"{folder}/bm25s holds {index.scores['num_docs']} documents, expected {n_documents}")
         return cls(index)
 
     def save(self, folder: Path) -> None:

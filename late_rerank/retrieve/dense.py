@@ -1,4 +1,4 @@
-"""Single vectors and exact search: the dense first stage, on the built-in model's own weights."""
+"""The dense first stage: one vector a document, searched exactly, by default with the built-in model's own weights."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from late_rerank.arguments.given import as_candidates
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.single import SingleVectorEncoder
-from late_rerank.errors import StoreFormatError
+from late_rerank.errors import SavedRetrieverError
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
 from late_rerank.types import Candidate
 
 
 class DenseRetriever:
-    """Cosine of one vector a document, searched exactly in float32.
+    """Finds documents by the cosine of one vector a document, exactly, in float32.
 
     Args:
-        documents: Texts or Candidates, mixed; encoded now.
+        documents: Texts or Candidates, mixed; encoded here.
         model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that
             sentence-transformers' SentenceTransformer loads.
-        device: A torch device; None for the fastest there is.
+        device: A torch device; None for the fastest available.
         progress: Show a bar on stderr, if that is a terminal.
 
     Raises:
-        TypeError: A document is neither a str nor a Candidate; names it.
-        ModelError: The model can't be found.
+        TypeError: If a document is neither a str nor a Candidate; the message names it.
+        ModelError: If the model can't be found.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class DenseRetriever:
         self._vectors = self._model.encode_document([document.text for document in self.documents], progress=progress)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
-        """The `k` documents of highest cosine, best first; equal scores keep the documents' order.
+        """Give the `k` documents of highest cosine, best first; equal scores keep the documents' order.
 
         Raises:
-            TypeError: The query is no str.
-            ValueError: `k` is below 1.
+            TypeError: If the query is no str, or `k` is no int.
+            ValueError: If `k` is below 1.
         """
         check_query(query, k)
         if not self.documents:
@@ -57,11 +57,11 @@ class DenseRetriever:
         return best(self.documents, self._vectors @ self._model.encode_query([query])[0], k)
 
     def save(self, path: str | Path) -> None:
-        """Write documents and vectors into a folder, new, empty, or saved into before.
+        """Write documents and vectors into a folder: a new or empty one, or one that holds a saved retriever.
 
         Raises:
-            FileExistsError: The folder holds something else.
-            TypeError: A document's metadata is no JSON.
+            FileExistsError: If the folder holds something else.
+            TypeError: If a document's metadata is no JSON.
         """
         with saving(Path(path)) as folder:
             save_documents(folder, self.documents, "dense", {"model": self._model_name})
@@ -69,20 +69,21 @@ class DenseRetriever:
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | None = None) -> DenseRetriever:
-        """What `save` wrote.
+        """Load a saved retriever.
 
         Raises:
-            FileNotFoundError: The folder holds no saved retriever.
-            StoreFormatError: It holds one of another kind or version, or damaged files.
-            ModelError: Its model can't be found.
+            FileNotFoundError: If the folder holds no saved retriever.
+            SavedRetrieverError: If the saved retriever is of another kind or version, or damaged.
+            ModelError: If its model can't be found.
         """
         documents, settings = load_documents(Path(path), "dense")
         retriever = cls([], settings["model"], device=device)
         try:
             vectors = np.load(Path(path) / "vectors.npy")
         except (OSError, EOFError, ValueError) as error:
-            raise StoreFormatError(f"{path}/vectors.npy is damaged: {error}") from error
+            raise SavedRetrieverError(f"{path}/vectors.npy is damaged: {error}") from error
         if vectors.shape != (len(documents), retriever._vectors.shape[1]) or vectors.dtype != np.float32:
-            raise StoreFormatError(f"{path}/vectors.npy holds {vectors.shape} {vectors.dtype} for {len(documents)} documents")
+            held = f"{vectors.shape} {vectors.dtype}"
+            raise SavedRetrieverError(f"{path}/vectors.npy holds {held} for {len(documents)} documents")
         retriever.documents, retriever._vectors = documents, vectors
         return retriever

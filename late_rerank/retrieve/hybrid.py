@@ -12,15 +12,15 @@ from late_rerank.types import Candidate
 class HybridRetriever:
     """Asks several retrievers and fuses their orders: a document's score is the sum of 1 / (60 + rank).
 
-    A document is the same in two lists if its id is, or, without ids, its text. Within one list it counts once. A score
-    of exactly 0 is no vote: lexical retrievers fill their lists with documents that share no word with the query.
+    Documents of two lists are the same if their ids are equal, or, without ids, their texts. Within one list a document
+    counts once. A score of exactly 0 adds nothing: lexical retrievers fill up with documents that share no word with the query.
 
     Args:
         retrievers: At least one.
         rank_constant: The 60; larger values flatten the difference between ranks.
 
     Raises:
-        ValueError: No retrievers, or `rank_constant` is below 0.
+        ValueError: If there are no retrievers, or `rank_constant` is below 0.
 
     Source: Cormack, Clarke and Büttcher 2009 (Reciprocal rank fusion).
     """
@@ -35,11 +35,14 @@ class HybridRetriever:
 
     @property
     def documents(self) -> list[Candidate] | None:
-        """Of the first of its retrievers that has them; None where none does."""
+        """The documents of the first retriever that tells its own; None if none does."""
         return next((found for each in self.retrievers if (found := getattr(each, "documents", None)) is not None), None)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
-        """The best `k` of what each retriever gives for `k`, best first; equal scores keep the order of first sight."""
+        """Ask each retriever for `k` candidates, and give the best `k` of all, best first.
+
+        Equal scores keep the order in which the retrievers gave them.
+        """
         check_query(query, k)
         scores: dict[tuple[str, str], float] = {}
         seen: dict[tuple[str, str], Candidate] = {}

@@ -1,4 +1,4 @@
-"""Text -> the words that BM25 counts: folded, single letters and stop words out, stemmed."""
+"""Text -> the words that BM25 counts: folded and stemmed, without single letters and stop words."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import snowballstemmer
 
 from late_rerank.text.words import folded, is_unspaced, word_spans
 
-# Of the rules below and of `late_rerank.text.words`: a saved index of another version is built anew from its texts.
+# Version of the rules below and in `late_rerank.text.words`. A saved index of another version is built anew from its texts.
 WORDS_VERSION = 2
 
-# What `word_spans` finds in ASCII, of two characters or more, nine times as fast.
+# In ASCII text it finds the words of `word_spans` that have two characters or more, nine times as fast.
 _ASCII_WORD = re.compile(r"\w\w+", re.ASCII)
 
 # The function words that Lucene's English analyzer drops.
@@ -68,23 +68,23 @@ def word_splitter(language: str | None) -> Callable[[str], list[str]]:
     @lru_cache(maxsize=2**17)
     def stem(word: str) -> str:
         with lock:  # the stemmer keeps its state in itself
-            return str(stemmer.stemWord(word)).replace("\u200c", "")  # kept for the Persian one
+            return str(stemmer.stemWord(word)).replace("\u200c", "")  # only the Persian stemmer needs the non-joiner
 
     return lambda text: [stem(word) for word in _words(text, language) if word not in stop_words]
 
 
 def _words(text: str, language: str | None) -> list[str]:
-    if text.isascii() and language != "turkish":  # where a small "I" isn't ASCII
+    if text.isascii() and language != "turkish":  # in Turkish a small "I" isn't ASCII
         return _ASCII_WORD.findall(text.lower())
-    # Normalised as a whole: some signs (kg, a telephone, a company) stand for letters, and for several words.
+    # The whole text is normalised: one sign (kg, a telephone, a company) may stand for letters, and for several words.
     text = unicodedata.normalize("NFKC", text)
     return [word for found in _spaced_words(text) if _counts(word := folded(found, language))]
 
 
 def _spaced_words(text: str) -> Iterator[str]:
-    """Words as they stand; of scripts without spaces pairs of neighbouring characters, as Lucene's CJK analyzer makes them."""
+    """Give words as they stand; for scripts without spaces, pairs of neighbouring characters, as Lucene's CJK analyzer does."""
     spans = word_spans(text)
-    before = False  # whether the span before makes a pair with this one
+    before = False  # whether the span before made a pair with this one
     for (start, end), following in pairwise([*spans, (-1, -1)]):
         if not is_unspaced(text[start:end]):
             yield text[start:end]
@@ -99,5 +99,5 @@ def _spaced_words(text: str) -> Iterator[str]:
 
 
 def _counts(word: str) -> bool:
-    """Whether a word is more than one letter or digit; a syllable or an ideograph alone is a word."""
+    """Tell whether a word counts: one letter or digit doesn't; one syllable or ideograph does."""
     return len(word) > 1 or (not word.isascii() and is_unspaced(word)) or "\uac00" <= word <= "\ud7a3"

@@ -14,7 +14,7 @@ from late_rerank.context.pieces import is_piece
 from late_rerank.context.sentences import sentences
 from late_rerank.context.wording import are_equal, wording
 from late_rerank.encode.builtin import minilm_source
-from late_rerank.errors import IncompatibleError, StoreFormatError
+from late_rerank.errors import IncompatibleError, SavedRetrieverError
 from late_rerank.retrieve import DenseRetriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice, choose
@@ -179,5 +179,5 @@ def test_a_saved_dense_retriever_gives_the_same_candidates(minilm, tmp_path):
     assert loaded.retrieve("plants and light", 2) == retriever.retrieve("plants and light", 2)
     assert loaded.retrieve("plants and light", 1)[0].id == "photo"
     np.save(tmp_path / "vectors.npy", np.zeros((3, 3), np.float32))
-    with pytest.raises(StoreFormatError, match=r"vectors.npy holds \(3, 3\)"):
+    with pytest.raises(SavedRetrieverError, match=r"vectors.npy holds \(3, 3\)"):
         DenseRetriever.load(tmp_path)

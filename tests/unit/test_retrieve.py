@@ -10,7 +10,7 @@ import pytest
 import snowballstemmer
 
 from late_rerank import Candidate
-from late_rerank.errors import MissingDependencyError, StoreFormatError
+from late_rerank.errors import LateRerankError, MissingDependencyError, SavedRetrieverError, StoreError
 from late_rerank.retrieve import BM25Retriever, HybridRetriever
 from late_rerank.retrieve.base import best
 from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
@@ -93,6 +93,15 @@ class TestBM25:
         with pytest.raises(TypeError, match="wrap it in a list"):
             BM25Retriever("one text")
 
+    @pytest.mark.parametrize(
+        ("k", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError), ("5", TypeError)]
+    )
+    def test_a_depth_that_is_no_whole_number_of_at_least_1_is_refused(self, k, error):
+        for retriever in (BM25Retriever(DOCUMENTS), HybridRetriever([BM25Retriever(DOCUMENTS)])):
+            with pytest.raises(error, match="k must be"):
+                retriever.retrieve("rain", k)
+            assert len(retriever.retrieve("rain", np.int64(2))) == 2
+
     def test_a_missing_engine_says_how_to_install_it(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "bm25s", None)
         with pytest.raises(MissingDependencyError, match=r'pip install "late-rerank\[bm25s\]"$'):
@@ -122,7 +131,7 @@ class TestBM25:
     def test_damaged_files_are_named(self, name, tmp_path):
         BM25Retriever(DOCUMENTS).save(tmp_path)
         (tmp_path / name).write_text('{"broken')
-        with pytest.raises(StoreFormatError, match="damaged"):
+        with pytest.raises(SavedRetrieverError, match="damaged"):
             BM25Retriever.load(tmp_path)
 
     def test_words_of_other_documents_are_refused(self, tmp_path):
@@ -130,7 +139,7 @@ class TestBM25:
         lines = (tmp_path / "words.jsonl").read_text().splitlines()
         for damaged in ("\n".join(lines[:2]), "", "\n".join(["3"] * 4), "\n".join(["[3]"] * 4)):
             (tmp_path / "words.jsonl").write_text(damaged)
-            with pytest.raises(StoreFormatError, match="expected the words of 4 documents"):
+            with pytest.raises(SavedRetrieverError, match="expected the words of 4 documents"):
                 BM25Retriever.load(tmp_path)
 
     def test_an_index_of_other_documents_is_refused(self, tmp_path):
@@ -138,7 +147,7 @@ class TestBM25:
         BM25Retriever(DOCUMENTS[:3], engine="bm25s").save(tmp_path / "three")
         (tmp_path / "four" / "bm25s").rename(tmp_path / "old")
         (tmp_path / "three" / "bm25s").rename(tmp_path / "four" / "bm25s")
-        with pytest.raises(StoreFormatError, match="holds 3 documents, expected 4"):
+        with pytest.raises(SavedRetrieverError, match="holds 3 documents, expected 4"):
             BM25Retriever.load(tmp_path / "four")
 
     def test_threads_share_one_retriever(self, monkeypatch):
@@ -163,11 +172,21 @@ class TestBM25:
         BM25Retriever(DOCUMENTS).save(tmp_path)
         header = json.loads((tmp_path / "retriever.json").read_text())
         (tmp_path / "retriever.json").write_text(json.dumps({**header, "format": 99}))
-        with pytest.raises(StoreFormatError, match="'format': 99"):
+        with pytest.raises(SavedRetrieverError, match="'format': 99"):
             BM25Retriever.load(tmp_path)
         (tmp_path / "retriever.json").write_text(json.dumps({**header, "n_documents": 3}))
-        with pytest.raises(StoreFormatError, match="'n_documents': 3"):
+        with pytest.raises(SavedRetrieverError, match="'n_documents': 3"):
             BM25Retriever.load(tmp_path)
+
+    def test_settings_of_another_version_are_refused_and_no_store_is_blamed(self, tmp_path):
+        BM25Retriever(DOCUMENTS).save(tmp_path)
+        header = json.loads((tmp_path / "retriever.json").read_text())
+        header["settings"]["stemming"] = "none"
+        (tmp_path / "retriever.json").write_text(json.dumps(header))
+        with pytest.raises(SavedRetrieverError, match="unknown settings") as caught:
+            BM25Retriever.load(tmp_path)
+        assert isinstance(caught.value, (ValueError, LateRerankError))
+        assert not isinstance(caught.value, StoreError)
 
 
 class TestWords:

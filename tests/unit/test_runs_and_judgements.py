@@ -126,6 +126,12 @@ class TestJudgements:
         with pytest.raises(ValueError, match="'q1' is the id of two queries"):
             read_queries(tmp_path)
 
+    @pytest.mark.parametrize("text", ["", " \n", "\u200b\u2060", "\ufeff"])
+    def test_a_query_that_shows_nothing_is_refused(self, tmp_path, text):
+        (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": text}))
+        with pytest.raises(ValueError, match="the query 'q1' is blank"):
+            read_queries(tmp_path)
+
 
 class TestRuns:
     @pytest.mark.parametrize(

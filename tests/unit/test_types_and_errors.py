@@ -94,6 +94,7 @@ def test_every_error_is_a_late_rerank_error_and_the_builtin_that_users_expect():
         errors.MissingDependencyError: ImportError,
         errors.IncompatibleError: ValueError,
         errors.ModelError: ValueError,
+        errors.SavedRetrieverError: ValueError,
         errors.StoreFormatError: ValueError,
         errors.StoreConnectionError: ConnectionError,
         errors.MissingDocumentsError: KeyError,
