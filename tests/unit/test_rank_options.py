@@ -72,7 +72,7 @@ def http(path, **body):
     testclient = pytest.importorskip("starlette.testclient")
     from late_rerank.serve.app import Settings, create_app
 
-    app = create_app(lambda: RERANKER, Settings(load_first=True))
+    app = create_app(lambda: Reranker(FakeEncoder()), Settings(load_first=True))  # which it closes
     with testclient.TestClient(app, base_url="http://127.0.0.1") as client:
         answer = client.post(path, json={"query": QUERY, "documents": TEXTS, **body})
     assert answer.status_code == 200, answer.text
