@@ -11,9 +11,6 @@ from late_rerank.cli.options import add_bm25, add_identical_ids, add_json, add_m
 if TYPE_CHECKING:
     from late_rerank.evaluate.calibration import LabelledQuery
 
-# Every fifth query isn't fitted to, but measured on.
-_HELD_OUT = 5
-
 
 def register(commands: Any) -> None:
     """Add the command to the parser."""
@@ -42,21 +39,17 @@ def run(options: argparse.Namespace) -> None:
     """Read, retrieve, score, fit, measure, write, print."""
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json
-    from late_rerank.evaluate.calibration import fit_calibration, score_queries
-    from late_rerank.evaluate.calibration_measures import measure_calibration
+    from late_rerank.evaluate.calibration import score_queries
+    from late_rerank.evaluate.calibration_measures import calibrate
 
     if options.out is not None and not Path(options.out).absolute().parent.is_dir():
-        raise ValueError(f"--out {options.out}: there is no folder {Path(options.out).parent}")  # told now, not after minutes
+        raise ValueError(f"--out {options.out}: there is no folder {Path(options.out).parent}")  # fails now, not after minutes
     labelled = [query for folder in options.folders for query in _labelled(Path(folder), options)]
     with opened_reranker(options) as reranker:
         scored = score_queries(reranker, labelled, progress=True)
-        fingerprint = reranker.encoder.fingerprint
-    fitted_to = [query for i, query in enumerate(scored) if i % _HELD_OUT]
-    before = measure_calibration(scored[::_HELD_OUT], None)
-    after = measure_calibration(scored[::_HELD_OUT], fit_calibration(fitted_to, fingerprint))
-    calibration = fit_calibration(scored, fingerprint)
+        measured = calibrate(scored, reranker.encoder.fingerprint)
     if options.out is not None:
-        calibration.save(options.out)
+        measured.calibration.save(options.out)
     report = {
         "datasets": [Path(folder).resolve().name for folder in options.folders],
         "split": options.split,
@@ -65,8 +58,8 @@ def run(options: argparse.Namespace) -> None:
         "k": options.k,
         "model": options.model,
         "codec": options.codec,
-        "calibration": vars(calibration),
-        "held_out": {"clipped_mean": vars(before), "calibrated": vars(after)},
+        "calibration": vars(measured.calibration),
+        "held_out": {"clipped_mean": vars(measured.clipped_mean), "calibrated": vars(measured.calibrated)},
         "out": options.out,
     }
     if options.json:
@@ -86,8 +79,9 @@ def _labelled(folder: Path, options: argparse.Namespace) -> list[LabelledQuery]:
     tell_of_judgements(documents, qrels, options.split, ignore_identical_ids=alike)
     tell_of_nothing_relevant(qrels, "calibrate")
     retriever = BM25Retriever(documents, engine=options.engine, language=options.language)
-    how = {"n_queries": options.n_queries, "k": options.k, "ignore_identical_ids": alike}
-    return label_queries(retriever, documents, queries, qrels, **how)
+    return label_queries(
+        retriever, documents, queries, qrels, n_queries=options.n_queries, k=options.k, ignore_identical_ids=alike
+    )
 
 
 def _print_table(report: dict[str, Any]) -> None:

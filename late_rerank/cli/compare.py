@@ -20,13 +20,13 @@ def _picture(text: str) -> Path:
     return path
 
 
-# As late_rerank.evaluate.comparison.AXES, which would load NumPy for --help.
-_VALUES: dict[str, Callable[[str], Any]] = {
-    "model": blank_refused,
-    "pooling": at_least_one,
-    "codec": codec_name,
-    "k": at_least_one,
-    "first_stage_weight": weight_or_auto,
+# As late_rerank.evaluate.comparison.AXES, which would load NumPy for --help: how a value is read, and how a table shows it.
+_AXES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "model": (blank_refused, "{}"),
+    "pooling": (at_least_one, "pooling {}"),
+    "codec": (codec_name, "{}"),
+    "k": (at_least_one, "k={}"),
+    "first_stage_weight": (weight_or_auto, "weight {}"),
 }
 
 
@@ -54,28 +54,28 @@ def add_plot(command: argparse.ArgumentParser) -> None:
 
 
 def setups_of(options: argparse.Namespace) -> list[Setup]:
-    """What --compare asks for; an axis that it doesn't name has the value of the option of that name."""
+    """Give the setups of --compare; an axis that it doesn't name has the value of the option of that name."""
     from late_rerank.evaluate import crossed
 
-    single = {name: [getattr(options, name)] for name in _VALUES}
+    single = {name: [getattr(options, name)] for name in _AXES}
     return crossed(**{**single, **dict(options.compare)})
 
 
 def check_axes(options: argparse.Namespace) -> None:
-    """See to it that --compare names no axis twice."""
+    """Check that --compare names no axis twice."""
     names = [name for name, _ in options.compare]
-    if twice := [name for name in _VALUES if names.count(name) > 1]:
+    if twice := [name for name in _AXES if names.count(name) > 1]:
         options.wrong_use(f"argument --compare: {twice[0]} is given twice; list its values as {twice[0]}=VALUE,VALUE")
 
 
 def compared_rows(report: dict[str, Any]) -> list[list[str]]:
-    """The table of a report with "compared", cell by cell, without its head."""
-    varied = [name for name in _VALUES if len({row[name] for row in report["compared"]}) > 1]
+    """Give the table of a report with "compared", cell by cell, without its head."""
+    varied = [name for name in _AXES if len({row[name] for row in report["compared"]}) > 1]
     return [_cells(row, varied or ["model"]) for row in report["compared"]]
 
 
 def print_compared(report: dict[str, Any]) -> None:
-    """The table, with the first stage beneath."""
+    """Print the table, with the first stage beneath."""
     from rich.table import Table
 
     from late_rerank.cli.judged import left_out_text
@@ -97,25 +97,19 @@ def print_compared(report: dict[str, Any]) -> None:
 
 
 def setup_label(row: dict[str, Any], names: Sequence[str]) -> str:
-    """A setup in a few words, by the axes named."""
-    words = {
-        "model": Path(row["model"]).name,
-        "pooling": f"pooling {row['pooling']}",
-        "codec": row["codec"],
-        "k": f"k={row['k']}",
-        "first_stage_weight": f"weight {row['first_stage_weight']}",
-    }
-    return ", ".join(words[name] for name in names)
+    """Describe a setup in a few words, by the axes named."""
+    shown = {**row, "model": Path(row["model"]).name}
+    return ", ".join(_AXES[name][1].format(shown[name]) for name in names)
 
 
 def _axis(given: str) -> tuple[str, list[Any]]:
     name, equals, listed = given.partition("=")
-    if not equals or name not in _VALUES:
-        raise argparse.ArgumentTypeError(f"expected AXIS=VALUE,... with AXIS one of {', '.join(_VALUES)}; got {given!r}")
+    if not equals or name not in _AXES:
+        raise argparse.ArgumentTypeError(f"expected AXIS=VALUE,... with AXIS one of {', '.join(_AXES)}; got {given!r}")
     values = []
     for text in listed.split(","):
         try:
-            value = _VALUES[name](text)
+            value = _AXES[name][0](text)
         except argparse.ArgumentTypeError as error:
             raise argparse.ArgumentTypeError(f"{name} {error}") from error
         if value in values:

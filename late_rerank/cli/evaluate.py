@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,13 @@ from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_com
 from late_rerank.cli.options import (
     FIRST_STAGES,
     add_first_stage,
-    add_first_stage_weight,
+    add_fusion,
     add_identical_ids,
     add_json,
     add_model,
     add_store,
+    rank_options,
+    wanted_of,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def register(commands: Any) -> None:
     command.add_argument("folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--split", default="test", help="which judgements (default: test)")
     add_first_stage(command, files=True)
-    add_first_stage_weight(command)
+    add_fusion(command)
     add_identical_ids(command)
     command.add_argument(
         "--rerank-with",
@@ -73,12 +74,12 @@ def _check_models(names: set[str]) -> None:
     if names:
         from late_rerank.encode.loading import check_model
 
-        for name in sorted(names):  # a wrong one is told now, not when those before it are done
+        for name in sorted(names):  # a wrong name fails now, not when the models before it are done
             check_model(name)
 
 
 def _check(options: argparse.Namespace) -> None:
-    """See to it that no option is given that would go unheard."""
+    """Check that no option is given that would have no effect."""
     if options.write_run is not None and not options.write_run.absolute().parent.is_dir():
         raise ValueError(f"--write-run {options.write_run}: there is no folder {options.write_run.parent}")
     if options.compare is not None:
@@ -89,7 +90,7 @@ def _check(options: argparse.Namespace) -> None:
         if options.plot is not None:
             from late_rerank.evaluate.plot import check_plot
 
-            check_plot(options.plot)  # told now, not after minutes
+            check_plot(options.plot)  # fails now, not after minutes
     elif options.plot is not None:
         options.wrong_use("--plot draws what --compare compares: name some axes, as in --compare codec=int8,binary")
     elif options.rerank_with == "single-vector":
@@ -100,63 +101,55 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _judged(options: argparse.Namespace, k: int) -> Judged:
-    """The collection, and the first stage's best `k` for its judged queries."""
+    """Read the collection, and retrieve the best `k` candidates of its judged queries."""
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.cli.judged import tell, tell_of_judgements
     from late_rerank.corpus import read_collection
-    from late_rerank.evaluate import Judged, read_run, retrieve_run
+    from late_rerank.evaluate import Judged, read_run
+    from late_rerank.evaluate.judged import retrieve_judged
 
     stage = options.first_stage
     documents, queries, qrels = read_collection(Path(options.folder), options.split)
-    judged, ignored = {name: queries[name] for name in qrels}, not options.keep_identical_ids
+    queries, ignored = {name: queries[name] for name in qrels}, not options.keep_identical_ids
     tell_of_judgements(documents, qrels, options.split, ignore_identical_ids=ignored)
     if stage in FIRST_STAGES:
         retriever = first_stage(stage, documents, options.engine, options.language)
-        run = retrieve_run(retriever, judged, k, ignore_identical_ids=ignored, progress=True)
-    else:
-        by_id = {str(document.id): document for document in documents if document.id is not None}
-        run = read_run(Path(stage), by_id, k, ignore_identical_ids=ignored, tell=tell)
-        absent = [name for name in judged if name not in run]
-        if 0 < len(absent) < len(judged):
-            tell(f"{stage} has no candidates for {len(absent)} of {len(judged)} queries, {absent[0]!r} first: each counts as 0")
-    return Judged(run, judged, qrels, ignored)
-
-
-def _how(options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "first_stage_weight": options.first_stage_weight,
-        "ignore_identical_ids": not options.keep_identical_ids,
-        "progress": True,
-    }
+        return retrieve_judged(retriever, queries, qrels, k, ignore_identical_ids=ignored, progress=True)
+    by_id = {str(document.id): document for document in documents if document.id is not None}
+    run = read_run(Path(stage), by_id, k, ignore_identical_ids=ignored, tell=tell)
+    absent = [name for name in queries if name not in run]
+    if 0 < len(absent) < len(queries):
+        tell(f"{stage} has no candidates for {len(absent)} of {len(queries)} queries, {absent[0]!r} first: each counts as 0")
+    return Judged(run, queries, qrels, ignored)
 
 
 def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
     from late_rerank.cli.opening import opened_reranker
-    from late_rerank.evaluate import evaluate
     from late_rerank.evaluate.comparison import bytes_per_token
+    from late_rerank.evaluate.evaluation import evaluate_judged
     from late_rerank.stores import MemoryStore
 
-    unbounded = MemoryStore(max_bytes=None)  # a bound would drop candidates before they are scored
+    unbounded = MemoryStore(max_bytes=None)  # a bound would evict candidates before they are scored
     with opened_reranker(options, otherwise=unbounded) as reranker:
-        result = evaluate(reranker, judged.run, judged.queries, judged.qrels, **_how(options))
+        result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
         size, backend = bytes_per_token(reranker, options.pooling), reranker.stats()["backend"]
     chosen = {"k": options.k, "model": options.model, "pooling": options.pooling, "codec": options.codec}
     return result, _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
 
 
 def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
-    from late_rerank.evaluate import evaluate
+    from late_rerank.evaluate.evaluation import evaluate_judged
     from late_rerank.evaluate.single_vector import SingleVectorReranker
 
     reranker = SingleVectorReranker(options.model)
-    result = evaluate(reranker, judged.run, judged.queries, judged.qrels, **_how(options))
+    result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
     size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
     chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32"}
     return result, _report(options, result, {**chosen, **size, "backend": "torch"})
 
 
 def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
-    """The first setup's report, with "compared": a row for each."""
+    """Compare setups: the report of the first, with "compared", a row for each setup."""
     from late_rerank.cli.opening import opened_store
     from late_rerank.encode import Encoder, TextEncoder
     from late_rerank.evaluate import compare
@@ -166,8 +159,8 @@ def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
 
     with opened_store(options) as store:
         found = compare(setups_of(options), judged, store=store, load=load, progress=True)
-    rows = [_row(each) for each in found]
-    own = ("k", "model", "pooling", "codec", "first_stage_weight", "bytes_per_token", "backend")
+    rows = [each.to_dict() for each in found]
+    own = ("k", "model", "pooling", "codec", *rank_options(options), "bytes_per_token", "backend")
     report = {**_report(options, found[0].evaluation, {name: rows[0][name] for name in own}), "compared": rows}
     if options.plot is not None:
         _plot(options.plot, found, report)
@@ -189,26 +182,12 @@ def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, A
         "n_queries": result.n_queries,
         "first_stage": options.first_stage if options.first_stage in FIRST_STAGES else Path(options.first_stage).stem,
         "rerank_with": options.rerank_with,
-        "first_stage_weight": options.first_stage_weight,
+        **rank_options(options),
         "measures": result.measures,
         "differences": {name: found.to_dict() for name, found in result.differences.items()},
         "latency_ms": result.latency_ms,
         "n_own_documents_left_out": result.n_own_documents_left_out,
         **chosen,
-    }
-
-
-def _row(compared: Compared) -> dict[str, Any]:
-    result = compared.evaluation
-    return {
-        **asdict(compared.setup),
-        "first_stage": result.measures["first_stage"],
-        "measures": result.measures["reranked"],
-        "difference": None if compared.difference is None else compared.difference.to_dict(),
-        "bytes_per_token": compared.bytes_per_token,
-        "latency_ms": result.latency_ms,
-        "backend": compared.backend,
-        "n_own_documents_left_out": result.n_own_documents_left_out,
     }
 
 

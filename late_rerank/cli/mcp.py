@@ -8,8 +8,8 @@ from typing import Any
 
 from late_rerank.cli.options import (
     add_first_stage,
-    add_first_stage_weight,
     add_folders,
+    add_fusion,
     add_model,
     add_relevance,
     add_store,
@@ -26,7 +26,7 @@ def register(commands: Any) -> None:
     )
     add_folders(command, "documents that an agent can search; may be given several times")
     add_first_stage(command, files=False)
-    add_first_stage_weight(command)
+    add_fusion(command)
     add_store(command)
     add_model(command)
     add_relevance(command)

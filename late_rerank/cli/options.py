@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from late_rerank.ranking.wanted import Wanted
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -147,7 +150,23 @@ def add_identical_ids(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_first_stage_weight(command: argparse.ArgumentParser) -> None:
+def rank_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Give the options of a rerank that a command has, by the names of Wanted's fields."""
+    from dataclasses import fields
+
+    from late_rerank.ranking.wanted import Wanted  # loads NumPy, which --help need not
+
+    return {field.name: getattr(options, field.name) for field in fields(Wanted) if hasattr(options, field.name)}
+
+
+def wanted_of(options: argparse.Namespace) -> Wanted:
+    """Give the same options as a rerank takes them."""
+    from late_rerank.ranking.wanted import Wanted
+
+    return Wanted(**rank_options(options))
+
+
+def add_fusion(command: argparse.ArgumentParser) -> None:
     """--first-stage-weight."""
     command.add_argument(
         "--first-stage-weight",
@@ -164,7 +183,7 @@ def add_searching(command: argparse.ArgumentParser) -> None:
     add_path(command)
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     add_first_stage(command, files=False)
-    add_first_stage_weight(command)
+    add_fusion(command)
     add_store(command)
     add_model(command)
     add_relevance(command)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.cli.options import (
-    add_first_stage_weight,
+    add_fusion,
     add_json,
     add_model,
     add_relevance,
     add_store,
     at_least_one,
     blank_refused,
+    wanted_of,
 )
 
 
@@ -28,7 +29,7 @@ def register(commands: Any) -> None:
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
     command.add_argument("--top-k", type=at_least_one, default=None, help="results to print (default: all)")
-    add_first_stage_weight(command)
+    add_fusion(command)
     add_store(command)
     add_model(command)
     add_relevance(command)
@@ -52,13 +53,7 @@ def run(options: argparse.Namespace) -> None:
         with Path(options.file).open("rb") as file:
             candidates = list(parse_json_lines(file, options.file))
     with opened_reranker(options) as reranker:
-        ranking = reranker.rerank(
-            options.query,
-            candidates,
-            top_k=options.top_k,
-            min_relevance=options.min_relevance,
-            first_stage_weight=options.first_stage_weight,
-        )
+        (ranking,) = reranker.rank([options.query], [candidates], wanted_of(options))
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ from late_rerank.cli.options import (
 
 if TYPE_CHECKING:
     from late_rerank.encode import Encoder
-    from late_rerank.evaluate import Judged
     from late_rerank.evaluate.settings import Setting
     from late_rerank.evaluate.tuning import Tuning
     from late_rerank.types import Candidate
@@ -68,27 +67,22 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import opened_store
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus
-    from late_rerank.evaluate import Judged, retrieve_run
+    from late_rerank.evaluate.judged import retrieve_judged
     from late_rerank.evaluate.settings import Grid, Setting
-    from late_rerank.evaluate.tuning import tune
+    from late_rerank.evaluate.tuning import draw_queries, tune
 
     if options.log is not None and options.split is not None:
         options.wrong_use("argument --split: not allowed with argument --log")
-    grid = Grid(options.k, options.first_stage_weight, options.codec, options.pooling)
+    grid = Grid(**{axis.name: getattr(options, axis.name) for axis in fields(Grid)})
     documents = read_corpus(options.folder).documents
-    judged = _judged(options, documents)
+    queries, qrels = _judgements(options, documents)
+    queries = draw_queries(queries, qrels, options.n_queries)
     retriever = first_stage(options.first_stage, documents, options.engine, options.language)
-    deepest, alike = max(*grid.k, Setting.k), judged.ignore_identical_ids
-    run = retrieve_run(retriever, judged.queries, deepest, ignore_identical_ids=alike, progress=True)
+    alike = options.log is None and not options.keep_identical_ids  # the queries of a log are numbered by us
+    judged = retrieve_judged(retriever, queries, qrels, max(*grid.k, Setting.k), ignore_identical_ids=alike, progress=True)
+    load = partial(_encoder, options.backend)
     with opened_store(options) as store:
-        result = tune(
-            Judged(run, judged.queries, judged.qrels, alike),
-            grid,
-            model=options.model,
-            store=store,
-            load=partial(_encoder, options.backend),
-            progress=True,
-        )
+        result = tune(judged, grid, model=options.model, store=store, load=load, progress=True)
     report = _report(options, result)
     if options.json:
         print_json(report)
@@ -97,38 +91,22 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _encoder(backend: str, model: str, pooling: int) -> Encoder:
-    from late_rerank.encode import TextEncoder  # torch, which no wrong option should wait for
+    from late_rerank.encode import TextEncoder  # loads torch: a wrong option must not wait for it
 
     return TextEncoder(model, backend=backend, pooling=pooling)
 
 
-def _judged(options: argparse.Namespace, documents: list[Candidate]) -> Judged:
-    """Queries that something relevant is known of, without candidates yet."""
-    import random
-
+def _judgements(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Read the log; else the folder's judgements, as `eval` reads them, with the same warnings."""
     from late_rerank.cli.documents import no_documents
-    from late_rerank.evaluate import Judged
+    from late_rerank.cli.judged import tell_of_judgements, tell_of_nothing_relevant
+    from late_rerank.corpus import read_judged
     from late_rerank.evaluate.choices import read_choices
-    from late_rerank.evaluate.tuning import usable
 
     if not documents:
         raise no_documents(options.folder)
     if options.log is not None:
-        queries, qrels = read_choices(options.log, {str(document.id) for document in documents})
-    else:
-        queries, qrels = _judgements(options, documents)
-    names = usable(queries, qrels)
-    random.Random(0).shuffle(names)
-    # A log's queries are numbered by us.
-    alike = options.log is None and not options.keep_identical_ids
-    return Judged({}, {name: queries[name] for name in names[: options.n_queries]}, qrels, alike)
-
-
-def _judgements(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """The folder's, as `eval` reads them, with the same warnings."""
-    from late_rerank.cli.judged import tell_of_judgements, tell_of_nothing_relevant
-    from late_rerank.corpus import read_judged
-
+        return read_choices(options.log, {str(document.id) for document in documents})
     split = _split(options)
     queries, qrels = read_judged(Path(options.folder), split)
     tell_of_judgements(documents, qrels, split, ignore_identical_ids=not options.keep_identical_ids)
@@ -137,12 +115,13 @@ def _judgements(options: argparse.Namespace, documents: list[Candidate]) -> tupl
 
 
 def _split(options: argparse.Namespace) -> str:
-    """--split, else judgements that nobody measures on."""
+    """Give --split, else the judgements to tune to."""
     from late_rerank.corpus import splits_of
+    from late_rerank.evaluate.tuning import tuning_split
 
     folder = Path(options.folder)
     there = splits_of(folder)
-    found = options.split or next((name for name in ("dev", "train") if name in there), None)
+    found = options.split or tuning_split(there)
     if found is None:
         raise ValueError(
             f"{folder} has neither dev nor train judgements; its splits: {', '.join(there) or 'none'}. Name one with --split; "
@@ -170,22 +149,18 @@ def _report(options: argparse.Namespace, result: Tuning) -> dict[str, Any]:
         "latency_ms": result.latency_ms,
         "n_own_documents_left_out": result.n_own_documents_left_out,
         "helps": result.helps,
-        "verdict": _verdict(result),
+        "verdict": result.verdict,
         "python": None if picked is None else _python(options, picked),
         "command": None if picked is None else _command(options, picked),
     }
 
 
-def _verdict(result: Tuning) -> str:
-    change = result.differences["first_stage"]
-    spread = f"{change.mean:+.3f} nDCG@10, 95 % range {change.low:+.3f} to {change.high:+.3f}, p = {change.p:.4f}"
-    if result.picked is None:
-        return "Reranking does not help here: on the tuning half nothing beats the first stage by more than .01 or chance."
-    if result.helps:
-        return f"Reranking helps: {spread} over the first stage."
-    if change.high < 0:
-        return f"Reranking does not help here: {spread} against the first stage on queries that it wasn't tuned to."
-    return f"Reranking does not help here as far as {result.n_reporting} queries can tell: {spread} over the first stage."
+def _rank_options(picked: Setting) -> dict[str, Any]:
+    """Give the rank options that aren't the default's, as code and as the command line name them."""
+    from late_rerank.ranking.wanted import Wanted
+
+    default = asdict(Wanted())
+    return {name: value for name, value in asdict(picked.wanted).items() if value != default[name]}
 
 
 def _python(options: argparse.Namespace, picked: Setting) -> str:
@@ -198,7 +173,7 @@ def _python(options: argparse.Namespace, picked: Setting) -> str:
     }
     pooling = "" if picked.pooling == 1 else f", pooling={picked.pooling}"
     reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling})'
-    weight = "" if picked.first_stage_weight == 0 else f", first_stage_weight={picked.first_stage_weight!r}"
+    weight = ", ".join(["", *(f"{name}={value!r}" for name, value in _rank_options(picked).items())])
     return f"Searcher({stages[options.first_stage]}, {reranker}, k={picked.k}{weight})"
 
 
@@ -210,7 +185,8 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
     words += [] if options.language == "english" else ["--language", options.language or "none"]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
-    words += [] if picked.first_stage_weight == 0 else ["--first-stage-weight", str(picked.first_stage_weight)]
+    for name, value in _rank_options(picked).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
     words += [] if options.store is None else ["--store", options.store]
     return shlex.join(words)
 

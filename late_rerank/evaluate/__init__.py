@@ -1,7 +1,8 @@
-"""Runs + judgements -> measures: does reranking help on this data, and what does it cost."""
+"""Runs + judgements -> measures: whether reranking helps on this data, and what it costs."""
 
-from late_rerank.evaluate.comparison import Compared, Judged, Setup, compare, crossed
+from late_rerank.evaluate.comparison import Compared, Setup, compare, crossed
 from late_rerank.evaluate.evaluation import Evaluation, evaluate
+from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.runs import read_run, retrieve_run, write_run
 from late_rerank.evaluate.significance import Difference, difference
 

@@ -1,4 +1,4 @@
-"""Judged queries -> a calibration: what relevance a model's scores mean."""
+"""Judged queries -> a calibration: the relevance that a model's scores mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from late_rerank.types import F32, Candidate
 
 F64 = NDArray[np.float64]
 
-# The fit wants both outcomes often enough for three numbers.
+# Three numbers are fitted, so both outcomes must be there often enough.
 _FEWEST_QUERIES = 20
 _RIDGE = 1e-3
 _MOST_STEPS = 100
@@ -28,13 +28,13 @@ _MOST_STEPS = 100
 
 @dataclass(frozen=True)
 class LabelledQuery:
-    """A query with candidates of both kinds.
+    """A query with relevant candidates and others.
 
     Attributes:
         text: The query.
         relevant: Judged relevant, at least one.
-        others: The first stage's best that aren't judged relevant, best first.
-        n_own_documents_left_out: Candidates that had the query's id, and are neither.
+        others: The first stage's best candidates that aren't judged relevant, best first.
+        n_own_documents_left_out: Candidates that had the query's id, and count as neither.
     """
 
     text: str
@@ -45,10 +45,10 @@ class LabelledQuery:
 
 @dataclass(frozen=True)
 class ScoredQuery:
-    """A LabelledQuery as the model sees it.
+    """A LabelledQuery with the model's scores.
 
     Attributes:
-        n_query_tokens: Token vectors of the query.
+        n_query_tokens: The number of the query's token vectors.
         relevant: (n_relevant,) float32 MaxSim.
         others: (n_others,) float32 MaxSim, in the first stage's order.
     """
@@ -58,7 +58,7 @@ class ScoredQuery:
     others: F32
 
     def lists(self) -> tuple[F32, F32]:
-        """The candidates as a first stage would give them, and the same number of them without a relevant one.
+        """Give the candidates as a first stage would, and the same number of them without a relevant one.
 
         Returns:
             (n_others,) float32 each, relevant ones first.
@@ -77,20 +77,20 @@ def label_queries(
     k: int = 10,
     ignore_identical_ids: bool = True,
 ) -> list[LabelledQuery]:
-    """Judged queries with hard negatives: what the first stage finds and nobody judged relevant.
+    """Label judged queries with hard negatives: documents that the first stage finds and nobody judged relevant.
 
     Args:
         retriever: Its candidates must have ids.
-        documents: All of them; relevant ones that the retriever misses are taken from here.
+        documents: The corpus; relevant documents that the retriever misses are taken from here.
         queries: Query id -> text.
         qrels: Query id -> document id -> judgement, above 0 for relevant.
-        n_queries: At most so many, drawn by chance, the same ones each time; None for all.
+        n_queries: At most so many, drawn by chance, the same queries each time; None for all.
         k: Candidates a query.
         ignore_identical_ids: Leave out documents that have their query's id, as `evaluate` does.
 
     Returns:
-        Queries with a relevant document and with others, in the order drawn. Relevant are those among the first stage's `k`;
-        where it found none, the first judged one.
+        Queries with a relevant document and with others, in the order drawn. `relevant` are the relevant documents among the
+        first stage's `k`; where it found none, the first judged one.
     """
     if ignore_identical_ids:
         check_relevant(qrels)
@@ -123,10 +123,10 @@ def label_queries(
 
 
 def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, progress: bool = False) -> list[ScoredQuery]:
-    """MaxSim of each query's candidates; those that the store lacks are encoded and stored.
+    """Score each query's candidates by MaxSim; candidates that the store lacks are encoded and stored.
 
     Args:
-        reranker: The model to be calibrated.
+        reranker: Its model is calibrated.
         labelled: The queries.
         progress: Show a bar on stderr, if that is a terminal.
     """
@@ -140,17 +140,17 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
 
 
 def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str) -> Calibration:
-    """The logistic curve through best candidates: is the document that comes first relevant?
+    """Fit a logistic curve through best candidates: is the document that comes first relevant?
 
-    Each query counts twice, with its relevant candidates and without, as questions without an answer come too. Only the first
-    document of a list counts: whether to answer at all is decided by it, and documents further down would outnumber it.
+    Each query counts twice, with its relevant candidates and without, since some questions have no answer. Only the first
+    document of a list counts: it decides whether to answer at all, and documents further down would outnumber it.
 
     Args:
         scored: At least 20 queries.
         fingerprint: Of the encoder that scored them.
 
     Raises:
-        ValueError: Too few queries, or relevant documents don't score above others.
+        ValueError: If there are too few queries, or relevant documents don't score above others.
     """
     if len(scored) < _FEWEST_QUERIES:
         raise ValueError(f"got {len(scored)} judged queries with candidates; a calibration needs at least {_FEWEST_QUERIES}")
@@ -166,10 +166,11 @@ def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str) -> Calibrat
 
 
 def best_candidates(scored: Sequence[ScoredQuery]) -> tuple[F64, F64, F64]:
-    """The best candidate of each list, with and without relevant ones.
+    """Give the best candidate of each list, with and without relevant ones.
 
     Returns:
-        (2 * n_queries,) float64 each: mean MaxSim, the query's token vectors, and 1 where the best candidate is relevant.
+        (2 * n_queries,) float64 each: mean MaxSim, the number of the query's token vectors, and 1 where the best candidate is
+        relevant.
     """
     rows: list[tuple[Any, ...]] = []
     for query in scored:
@@ -182,7 +183,7 @@ def best_candidates(scored: Sequence[ScoredQuery]) -> tuple[F64, F64, F64]:
 
 
 def _logistic(features: F64, outcomes: F64) -> F64:
-    """Maximum likelihood by Newton's steps, with a touch of ridge: classes that can be parted have no finite optimum else."""
+    """Maximise the likelihood by Newton's steps. A little ridge: separable classes have no finite optimum without it."""
     scale = features.std(axis=0)
     scale[scale == 0] = 1.0
     scaled = features / scale

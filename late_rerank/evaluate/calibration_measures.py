@@ -1,4 +1,4 @@
-"""How well relevance holds on judged queries: is 0.8 right four times of five, and does a bar tell when to say nothing."""
+"""How well relevance holds on judged queries: is 0.8 right four times of five, and does a bar tell when not to answer."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from late_rerank.evaluate.calibration import F64, ScoredQuery
+from late_rerank.evaluate.calibration import F64, ScoredQuery, fit_calibration
 from late_rerank.ranking.relevance import Calibration, relevance
 
 N_BINS = 10
+# Every fifth query is held out.
+_HELD_OUT = 5
 BARS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """Measures over lists of candidates: each query's once with its relevant documents (answerable), once without.
+    """Measures over lists of candidates: each query's list with its relevant documents (answerable), and without.
 
     Attributes:
-        n_queries: Each makes two lists.
-        calibration_error: Of the best document of each list: how far its relevance is from how often it is relevant (expected
+        n_queries: Queries; each makes two lists.
+        calibration_error: The distance between the relevance of a list's best document and how often it is relevant (expected
             calibration error, ten bins of equal width, weighted by their numbers).
-        area_under_curve: How often an answerable list's best relevance is above an unanswerable one's, ties half.
+        area_under_curve: How often an answerable list's best relevance is above an unanswerable list's, ties half.
         abstained: Bar -> share of unanswerable lists without a document of that relevance.
         kept: Bar -> share of answerable lists with one.
         bins: (mean relevance, share relevant, lists) of each bin that isn't empty, rising.
@@ -36,6 +38,37 @@ class CalibrationReport:
     bins: list[tuple[float, float, int]]
 
 
+@dataclass(frozen=True)
+class MeasuredCalibration:
+    """A calibration fitted to all queries, and what calibrating gains, measured on every fifth.
+
+    Attributes:
+        calibration: Fitted to all queries.
+        clipped_mean: The held-out fifth without a calibration.
+        calibrated: The held-out fifth with a calibration that was fitted to the other queries.
+    """
+
+    calibration: Calibration
+    clipped_mean: CalibrationReport
+    calibrated: CalibrationReport
+
+
+def calibrate(scored: Sequence[ScoredQuery], fingerprint: str) -> MeasuredCalibration:
+    """Fit a calibration, and measure on held-out queries what it is worth.
+
+    Args:
+        scored: At least 25 queries: 20 of them are fitted to.
+        fingerprint: Of the encoder that scored them.
+
+    Raises:
+        ValueError: If there are too few queries, or relevant documents don't score above others.
+    """
+    held_out, others = scored[::_HELD_OUT], [query for i, query in enumerate(scored) if i % _HELD_OUT]
+    clipped_mean = measure_calibration(held_out, None)
+    calibrated = measure_calibration(held_out, fit_calibration(others, fingerprint))
+    return MeasuredCalibration(fit_calibration(scored, fingerprint), clipped_mean, calibrated)
+
+
 def measure_calibration(scored: Sequence[ScoredQuery], calibration: Calibration | None) -> CalibrationReport:
     """Measure a calibration on queries that it wasn't fitted to.
 
@@ -44,7 +77,7 @@ def measure_calibration(scored: Sequence[ScoredQuery], calibration: Calibration 
         calibration: None for the clipped mean.
 
     Raises:
-        ValueError: There is no query.
+        ValueError: If there is no query.
     """
     if not scored:
         raise ValueError("no judged query has candidates, so there is nothing to measure")
@@ -68,7 +101,7 @@ def measure_calibration(scored: Sequence[ScoredQuery], calibration: Calibration 
 
 
 def reliability(said: F64, outcomes: F64) -> list[tuple[float, float, int]]:
-    """What was said beside what came true, in ten bins of equal width; empty ones are left out.
+    """Compare the stated relevance with the outcomes, in ten bins of equal width; empty bins are left out.
 
     Args:
         said: (n,) float64 in [0, 1].
@@ -83,7 +116,7 @@ def reliability(said: F64, outcomes: F64) -> list[tuple[float, float, int]]:
 
 
 def area_under_curve(positive: F64, negative: F64) -> float:
-    """The chance that a positive one lies above a negative one, ties counted half: the area under the ROC curve."""
+    """Give the chance that a positive value lies above a negative one, ties half: the area under the ROC curve."""
     above = (positive[:, None] > negative[None, :]).mean()
     equal = (positive[:, None] == negative[None, :]).mean()
     return float(above + equal / 2)

@@ -1,4 +1,4 @@
-"""A log of what was asked and which document was chosen -> queries and judgements."""
+"""A log of questions and the documents that were chosen for them -> queries and judgements."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from late_rerank.text.words import is_blank
+
 
 def read_choices(path: Path, ids: Collection[str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Read JSON Lines of {"query", "id"}: a question, and the id of the document that answered it, was clicked or was cited.
+    """Read JSON Lines of {"query", "id"}: a question, and the id of the document that answered it, or was clicked or cited.
 
     Args:
-        path: The log. Blank lines are passed over; other fields too.
+        path: The log. Blank lines and other fields are ignored.
         ids: Of all documents.
 
     Returns:
-        Query id -> text, and query id -> document id -> 1. A question asked several times is one query, in the order of first
-        sight.
+        Query id -> text, and query id -> document id -> 1. A question asked several times is one query. Queries stand in the
+        order of their first lines.
 
     Raises:
-        ValueError: A line is damaged, blank where it should ask, or names a document that isn't there; names the line.
+        ValueError: If a line is damaged, its query is blank, or its document isn't there; names the line.
     """
     numbers: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
@@ -41,7 +43,7 @@ def _choice(line: bytes, place: str) -> tuple[str, str]:
         query, document = held["query"].strip(), held["id"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f'{place} must be JSON with "query" and "id": {line!r:.80}') from error
-    if not query:
+    if is_blank(query):
         raise ValueError(f"{place}: the query is blank")
     if isinstance(document, bool) or not isinstance(document, (str, int)):
         raise ValueError(f"{place}: id must be a document's, got {document!r:.60}")

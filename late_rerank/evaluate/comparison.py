@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby, product
 from typing import Any
 
 from tqdm import tqdm
 
 from late_rerank.encode import Encoder
-from late_rerank.evaluate.evaluation import Evaluation, Qrels, evaluate, longest_first
-from late_rerank.evaluate.identical import Run, best
+from late_rerank.encode.describe import described
+from late_rerank.evaluate.evaluation import Evaluation, evaluate_judged, longest_first
+from late_rerank.evaluate.identical import Run
+from late_rerank.evaluate.judged import Judged
+from late_rerank.evaluate.settings import rank_options
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
-from late_rerank.types import Candidate, TokenVectors
+from late_rerank.types import Candidate, FirstStageWeight, TokenVectors
 from late_rerank.vectors.lookup import BATCH_SIZE
 
 COMPARED_BY = "nDCG@10"
@@ -41,38 +44,26 @@ class Setup:
     k: int = 100
     first_stage_weight: FirstStageWeight = 0.0
 
+    @property
+    def wanted(self) -> Wanted:
+        """Give the options of its reranks."""
+        return rank_options(self)
 
-AXES = ("model", "pooling", "codec", "k", "first_stage_weight")
+
+AXES = tuple(field.name for field in fields(Setup))
 """What setups differ in, the slowest to change first."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What setups are measured on.
-
-    Attributes:
-        run: Query id -> candidates with ids, best first, as many as the deepest setup takes.
-        queries: Query id -> text, for each judged query.
-        qrels: Query id -> document id -> judgement.
-        ignore_identical_ids: Leave out candidates that have their query's id, as `evaluate` does.
-    """
-
-    run: Run
-    queries: dict[str, str]
-    qrels: Qrels
-    ignore_identical_ids: bool = True
-
-
-@dataclass(frozen=True)
 class Compared:
-    """A setup and what it gave.
+    """A setup with its figures.
 
     Attributes:
-        setup: Which.
+        setup: The setup.
         evaluation: Its measures beside those of the first stage, cut to its depth.
         difference: Its nDCG@10 less the first setup's, query by query; None for the first.
-        bytes_per_token: What a token of a document takes: a vector's bytes, shared by the tokens that pooling merges into it.
-        backend: What ran the model.
+        bytes_per_token: Bytes of a document's token in the store: a vector's, shared by the tokens that pooling merges into it.
+        backend: The backend that ran the model.
     """
 
     setup: Setup
@@ -81,15 +72,28 @@ class Compared:
     bytes_per_token: float
     backend: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give JSON values: the setup's fields, then its figures."""
+        return {
+            **asdict(self.setup),
+            "first_stage": self.evaluation.measures["first_stage"],
+            "measures": self.evaluation.measures["reranked"],
+            "difference": None if self.difference is None else self.difference.to_dict(),
+            "bytes_per_token": self.bytes_per_token,
+            "latency_ms": self.evaluation.latency_ms,
+            "backend": self.backend,
+            "n_own_documents_left_out": self.evaluation.n_own_documents_left_out,
+        }
+
 
 def crossed(**axes: Sequence[Any]) -> list[Setup]:
-    """Every combination of the given values, the first of each first; what isn't given has Setup's default.
+    """Combine the given values in every way, the first of each first. An axis that isn't given has Setup's default.
 
     Args:
-        axes: Values of "model", "pooling", "codec", "k" and "first_stage_weight".
+        axes: Values, by the name of a field of Setup.
 
     Raises:
-        ValueError: There is no such axis, or one has no values.
+        ValueError: If Setup has no such field, or an axis has no values.
     """
     unknown = [name for name in axes if name not in AXES]
     if unknown or not all(axes.values()):
@@ -99,7 +103,7 @@ def crossed(**axes: Sequence[Any]) -> list[Setup]:
 
 
 def load_encoder(model: str, pooling: int) -> Encoder:
-    """A model with that pooling, run by the fastest backend."""
+    """Load a model with a pooling, run by the fastest backend."""
     from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch
 
     return TextEncoder(model, pooling=pooling)
@@ -113,20 +117,20 @@ def compare(
     load: Callable[[str, int], Encoder] = load_encoder,
     progress: bool = False,
 ) -> list[Compared]:
-    """Rerank a run in each way and measure them. A model is loaded, and a document encoded, once for all codecs and depths.
+    """Rerank a run in each way, and measure each. Load a model, and encode a document, once for all codecs and depths.
 
     Args:
         setups: Neighbours that share model and pooling share what was loaded, as `crossed` orders them.
-        judged: The run. What it has beyond a setup's depth is left out there.
+        judged: The run. A setup takes its candidates down to its own depth.
         store: Where token vectors are kept, and left; None for memory, one model's at a time.
-        load: Model and pooling -> what encodes.
+        load: Model and pooling -> an Encoder.
         progress: Show bars on stderr, if that is a terminal.
 
     Returns:
         In the order of `setups`.
 
     Raises:
-        ValueError: As `evaluate`, or there are no setups.
+        ValueError: As in `evaluate`, or if there are no setups.
     """
     if not setups:
         raise ValueError("no setups to compare")
@@ -136,12 +140,10 @@ def compare(
         encoder = Remembering(load(model, pooling))
         with kept_in(store) as vectors:
             rerankers = {setup.codec: Reranker(encoder, store=vectors, codec=setup.codec) for setup in group}
-            index_all(list(rerankers.values()), _cut(judged, max(setup.k for setup in group)), progress=progress)
+            index_all(list(rerankers.values()), judged.cut(max(setup.k for setup in group)).run, progress=progress)
             for setup in group:
                 reranker = rerankers[setup.codec]
-                more: dict[str, Any] = {"first_stage_weight": setup.first_stage_weight, "progress": progress}
-                more["ignore_identical_ids"] = judged.ignore_identical_ids
-                result = evaluate(reranker, _cut(judged, setup.k), judged.queries, judged.qrels, **more)
+                result = evaluate_judged(reranker, judged.cut(setup.k), setup.wanted, progress=progress)
                 added = difference(_by_query(found[0].evaluation), _by_query(result)) if found else None
                 size, backend = bytes_per_token(reranker, setup.pooling), reranker.stats()["backend"]
                 found.append(Compared(setup, result, added, size, backend))
@@ -149,18 +151,18 @@ def compare(
 
 
 def bytes_per_token(reranker: Reranker, pooling: int = 1) -> float:
-    """What a token of a document takes in the store: a vector's bytes, shared by the tokens that pooling merges into it."""
+    """Give a document token's bytes in the store: a vector's bytes, shared by the tokens that pooling merges into it."""
     size = reranker.codec.spec(reranker.encoder.dim).bytes_per_token
     return size if pooling == 1 else round(size / pooling, 1)
 
 
 @contextmanager
 def kept_in(store: Store | None) -> Iterator[Store]:
-    """A store as it is; else an unbounded memory, gone at the end."""
+    """Give the store as it is; for None an unbounded memory store, closed at the end."""
     if store is not None:
         yield store
         return
-    with MemoryStore(max_bytes=None) as vectors:  # a bound would drop candidates before they are scored
+    with MemoryStore(max_bytes=None) as vectors:  # a bound would evict candidates before they are scored
         yield vectors
 
 
@@ -168,15 +170,8 @@ def _by_query(evaluation: Evaluation) -> dict[str, float]:
     return evaluation.by_query["reranked"][COMPARED_BY]
 
 
-def _cut(judged: Judged, k: int) -> Run:
-    """The judged queries' best `k`, and what of them isn't counted."""
-    if not judged.ignore_identical_ids:
-        return {name: judged.run.get(name, [])[:k] for name in judged.qrels}
-    return {name: best(name, judged.run.get(name, []), k) for name in judged.qrels}
-
-
 def index_all(rerankers: Sequence[Reranker], run: Run, *, progress: bool) -> None:
-    """Give each codec its vectors, batch by batch, so that what one has encoded is remembered for the next."""
+    """Index documents with each codec, batch by batch, so that each codec packs a batch that was encoded once."""
     documents: list[Candidate] = longest_first(run)
     with tqdm(total=len(documents), unit=" documents", desc="Encoding", disable=None if progress else True) as bar:
         for start in range(0, len(documents), BATCH_SIZE):
@@ -187,11 +182,17 @@ def index_all(rerankers: Sequence[Reranker], run: Run, *, progress: bool) -> Non
 
 
 class Remembering:
-    """An encoder that gives its last documents' vectors again: several codecs pack them, one after the other."""
+    """An encoder that gives its last batch of documents again: several codecs pack it, one after the other.
+
+    Args:
+        encoder: Encodes everything else. The description (DescribesItself) is this encoder's.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
+        told = described(encoder)
+        self.name, self.backend, self.pooling, self.query_tokens = told.name, told.backend, told.pooling, told.query_tokens
         self._last: tuple[list[str], TokenVectors | None] = ([], None)
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
@@ -203,6 +204,3 @@ class Remembering:
             vectors = self._encoder.encode_document(texts)
             self._last = (given, vectors)
         return vectors
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)

@@ -1,4 +1,4 @@
-"""A first stage's run, reranked, both measured against judgements."""
+"""A first stage's run, reranked; both measured against judgements."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from late_rerank.evaluate.identical import Run, check_relevant, without_own
+from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.ranking.fusion import FirstStageWeight
-from late_rerank.types import Candidate, Ranking
+from late_rerank.ranking.wanted import Wanted
+from late_rerank.types import Candidate, FirstStageWeight, Ranking
 
-Qrels = Mapping[str, Mapping[str, int]]
 ByQuery = dict[str, dict[str, float]]
 """Measure -> query id -> figure."""
 
@@ -24,13 +24,13 @@ MEASURES = ("nDCG@10", "RR@10", "R@100")
 
 
 class Reranks(Protocol):
-    """What can be evaluated: a Reranker, or what stands in its place."""
+    """What can be evaluated: a Reranker, or a SingleVectorReranker in its place."""
 
     def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> object:
-        """Encode documents ahead of queries, so that no query's latency holds it."""
+        """Encode documents ahead of queries, so that no query's latency includes it."""
 
-    def rerank(self, query: str, candidates: Iterable[Candidate], *, first_stage_weight: FirstStageWeight = 0.0) -> Ranking:
-        """Rank candidates, best first; `timings_ms` says what it took in "total"."""
+    def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted) -> list[Ranking]:
+        """Rank the candidates of each query, best first; `timings_ms["total"]` is the latency."""
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,40 @@ def evaluate(
         progress: Show bars on stderr, if that is a terminal.
 
     Raises:
-        ValueError: A candidate has no id, or with a weight no score; a judged query has no text; nothing is judged; or
-            everything relevant would be left out.
+        ValueError: If a candidate has no id, or with a weight no score; a judged query has no text; nothing is judged; or
+            every relevant document would be left out.
     """
-    judged = [name for name in qrels if qrels[name]]
-    _check(judged, run, queries)
-    if ignore_identical_ids:
-        check_relevant(qrels)
-    candidates, n_left_out = without_own(run, judged) if ignore_identical_ids else ({n: run.get(n, []) for n in judged}, 0)
+    judged = Judged(run, queries, qrels, ignore_identical_ids)
+    return evaluate_judged(reranker, judged, Wanted(first_stage_weight=first_stage_weight), progress=progress)
+
+
+def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progress: bool = False) -> Evaluation:
+    """`evaluate` with its arguments in two objects, for code that passes them on.
+
+    Args:
+        reranker: As in `evaluate`.
+        judged: The run, its queries and their judgements.
+        wanted: The options of the reranks.
+        progress: Show bars on stderr, if that is a terminal.
+
+    Raises:
+        ValueError: As in `evaluate`.
+    """
+    names = [name for name in judged.qrels if judged.qrels[name]]
+    _check(names, judged)
+    candidates, n_left_out = _counted(names, judged)
     reranker.index(longest_first(candidates), progress=progress)
-    before = {name: [str(candidate.id) for candidate in candidates[name]] for name in judged}
     ranked, latencies = {}, []
-    for name in tqdm(judged, unit=" queries", desc="Reranking", disable=None if progress else True):
-        ranking = reranker.rerank(queries[name], candidates[name], first_stage_weight=first_stage_weight)
+    for name in tqdm(names, unit=" queries", desc="Reranking", disable=None if progress else True):
+        (ranking,) = reranker.rank([judged.queries[name]], [candidates[name]], wanted)
         ranked[name] = once([(str(document.id), float(document.score or 0.0)) for document in ranking])
         latencies.append(ranking.timings_ms["total"])
+    before = {name: [str(candidate.id) for candidate in candidates[name]] for name in names}
     after = {name: [document for document, _ in found] for name, found in ranked.items()}
-    by_query = {"first_stage": measure(before, qrels), "reranked": measure(after, qrels)}
+    by_query = {"first_stage": measure(before, judged.qrels), "reranked": measure(after, judged.qrels)}
     p50, p99 = np.percentile(latencies, [50, 99])
     return Evaluation(
-        n_queries=len(judged),
+        n_queries=len(names),
         measures={run: means(found) for run, found in by_query.items()},
         latency_ms={"p50": round(float(p50), 3), "p99": round(float(p99), 3)},
         differences={name: difference(by_query["first_stage"][name], by_query["reranked"][name]) for name in MEASURES},
@@ -110,16 +124,16 @@ def evaluate(
 
 
 def means(by_query: ByQuery) -> dict[str, float]:
-    """Of each measure, over queries, to four places."""
+    """Give the mean of each measure over queries, to four places."""
     return {name: round(statistics.fmean(found.values()), 4) for name, found in by_query.items()}
 
 
 def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
-    """Measures of ranked document ids: measure -> query id -> figure, 0 for a query without documents.
+    """Measure ranked document ids: measure -> query id -> figure, 0 for a query without documents.
 
     Ranks, not scores, decide: trec_eval breaks ties of equal scores by id, which would measure another order.
     """
-    import ir_measures  # noqa: PLC0415 - 0.2 s that other commands need not pay
+    import ir_measures  # noqa: PLC0415 - takes 0.2 s
 
     measures = [ir_measures.parse_measure(name) for name in MEASURES]
     scored = [
@@ -127,7 +141,8 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
         for query, documents in ranked.items()
         for rank, document in enumerate(dict.fromkeys(documents))
     ]
-    # Below 0 is not relevant, as 0 is, also for trec_eval; but -2, as in TREC's web tracks, may crash pytrec_eval 0.5.11.
+    # Judgements below 0 mean "not relevant", as 0 does, for trec_eval too. But -2, as in TREC's web tracks, may crash
+    # pytrec_eval 0.5.11.
     judgements = [
         ir_measures.Qrel(query, document, max(judgement, 0)) for query in ranked for document, judgement in qrels[query].items()
     ]
@@ -137,20 +152,28 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
     return found
 
 
-def _check(judged: list[str], run: Run, queries: Mapping[str, str]) -> None:
-    if not judged:
+def _check(names: list[str], judged: Judged) -> None:
+    if not names:
         raise ValueError("no query has a judgement, so there is nothing to measure")
-    unknown = [name for name in judged if name not in queries]
+    unknown = [name for name in names if name not in judged.queries]
     if unknown:
         raise ValueError(f"{len(unknown)} judged queries have no text, {unknown[0]!r} first")
-    if not any(run.get(name) for name in judged):
-        raise ValueError(f"the run has candidates for none of the {len(judged)} judged queries")
-    for name in judged:
-        if any(candidate.id is None for candidate in run.get(name, [])):
+    if not any(judged.run.get(name) for name in names):
+        raise ValueError(f"the run has candidates for none of the {len(names)} judged queries")
+    for name in names:
+        if any(candidate.id is None for candidate in judged.run.get(name, [])):
             raise ValueError(f"a candidate of query {name!r} has no id; judgements name documents by id")
 
 
+def _counted(names: list[str], judged: Judged) -> tuple[Run, int]:
+    """Give the candidates that count, and the number of the others."""
+    if not judged.ignore_identical_ids:
+        return {name: judged.run.get(name, []) for name in names}, 0
+    check_relevant(judged.qrels)
+    return without_own(judged.run, names)
+
+
 def longest_first(candidates: Run) -> list[Candidate]:
-    """Each document once; longest first, so that batches hold little padding and memory peaks at the start."""
+    """Give each document once, the longest first: batches then hold little padding, and memory peaks at the start."""
     unique = {candidate.text: candidate for found in candidates.values() for candidate in found}
     return sorted(unique.values(), key=lambda candidate: len(candidate.text), reverse=True)

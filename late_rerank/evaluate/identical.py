@@ -1,4 +1,4 @@
-"""A query's own document: the one that has its id. BEIR leaves it out of what is measured."""
+"""A query's own document, which has the query's id. BEIR leaves it out before measuring."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def is_own(query_id: str, candidate: Candidate) -> bool:
 
 
 def n_own(query_id: str, candidates: Iterable[Candidate]) -> int:
-    """How many candidates have their query's id."""
+    """Count the candidates that have their query's id."""
     return sum(is_own(query_id, candidate) for candidate in candidates)
 
 
 def best(query_id: str, candidates: Sequence[Candidate], k: int) -> list[Candidate]:
-    """The first `k` candidates that don't have the query's id, and those before the last of them that do."""
+    """Give the first `k` candidates without the query's id, and any candidate with it that stands before the last of them."""
     end = k
     while (needed := k + n_own(query_id, candidates[:end])) != end and end < len(candidates):
         end = needed
@@ -29,7 +29,7 @@ def best(query_id: str, candidates: Sequence[Candidate], k: int) -> list[Candida
 
 
 def check_relevant(qrels: Mapping[str, Mapping[str, int]]) -> None:
-    """See to it that something relevant is left where queries' own documents are left out.
+    """Check that relevant documents are left where queries' own documents are left out.
 
     Raises:
         ValueError: If every relevant document has its query's id, as in a list of questions with their answers.
@@ -45,15 +45,15 @@ def check_relevant(qrels: Mapping[str, Mapping[str, int]]) -> None:
 def without_own(run: Mapping[str, Sequence[Candidate]], names: Iterable[str]) -> tuple[Run, int]:
     """Leave out the candidates that have their query's id.
 
-    In collections whose queries are documents (BEIR's ArguAna and Quora) it is the query itself, which every model finds first
-    and nobody judged relevant.
+    In collections whose queries are documents (BEIR's ArguAna and Quora) such a candidate is the query itself. Every model
+    finds it first, and nobody judged it relevant.
 
     Args:
         run: Query id -> candidates.
         names: The queries that are measured.
 
     Returns:
-        The run of those queries, and how many candidates were left out of it.
+        The run of those queries, and the number of candidates left out.
 
     Source: BEIR's EvaluateRetrieval.evaluate with ignore_identical_ids, its default.
     """

@@ -31,17 +31,17 @@ def retrieve_run(
     ignore_identical_ids: bool = True,
     progress: bool = False,
 ) -> Run:
-    """Ask the retriever each query.
+    """Retrieve candidates for each query.
 
     Args:
         retriever: Its candidates must have ids.
         queries: Query id -> text.
         k: Candidates a query.
-        ignore_identical_ids: Ask for more where a candidate has the query's id, which is left out when the run is measured.
+        ignore_identical_ids: Ask for one more where a candidate has the query's id: it is left out when the run is measured.
         progress: Show a bar on stderr, if that is a terminal.
 
     Returns:
-        `k` candidates a query, not counting the one with its own id, or fewer where the retriever has no more.
+        `k` candidates a query, not counting the one with the query's id; fewer where the retriever has no more.
     """
     names = tqdm(queries, unit=" queries", desc="First stage", disable=None if progress else True)
     if not ignore_identical_ids:
@@ -50,7 +50,7 @@ def retrieve_run(
 
 
 def retrieve_others(retriever: Retriever, name: str, query: str, k: int) -> list[Candidate]:
-    """Ask for the best `k` that don't have the query's id, and get those before the last of them that do as well."""
+    """Retrieve the best `k` without the query's id, and any candidate with it that stands before the last of them."""
     asked = k
     while True:
         found = retriever.retrieve(query, asked)
@@ -70,15 +70,15 @@ def read_run(
 ) -> Run:
     """Read a stored first stage, as trec_eval reads it.
 
-    The scores decide, as floats of 32 bits. Equal ones are ordered by rank in four columns, which trec_eval doesn't know; in
-    six by id, the last first. Of a document that a query has twice the better place counts.
+    The scores decide, as 32-bit floats. In four columns, which trec_eval doesn't know, equal scores are ordered by rank; in six
+    columns by id, the last first. Where a query has a document twice, the better place counts.
 
     Args:
-        path: Lines of query id, document id, rank, score, separated by tabs (a heading is passed over), or TREC's six columns
-            (query id, Q0, document id, rank, score, tag). Blank lines and comments are passed over; gzip is unpacked.
+        path: Lines of query id, document id, rank, score, separated by tabs (a heading is ignored), or TREC's six columns
+            (query id, Q0, document id, rank, score, tag). Blank lines and comments are ignored; gzip is unpacked.
         documents: Document id -> document.
-        k: Candidates a query, not counting the one with its own id; ranks beyond are left out.
-        ignore_identical_ids: Don't count that one, as it is left out when the run is measured.
+        k: Candidates a query, not counting the one with the query's id; later ranks are left out.
+        ignore_identical_ids: Don't count that candidate: it is left out when the run is measured.
         tell: Takes a sentence where ranks contradict scores, and one where a query has a document twice.
 
     Returns:
@@ -105,16 +105,16 @@ def read_run(
 def write_run(path: Path, ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> None:
     """Write rankings as TREC's six columns, for trec_eval, ir_measures and other tools.
 
-    They sort by score, and equal scores by id; so a score that isn't below the one before it is written a little lower. They
-    refuse a document that stands twice; so it is written once, at its better place, as the measures count it.
+    Other tools sort by score, and equal scores by id. So a score that isn't below the one before it is written a little lower.
+    They refuse a repeated document. So it is written once, at its better place, as the measures count it.
 
     Args:
         path: The file; its folder must be there.
         ranked: Query id -> document ids with scores, best first.
-        tag: What made the run.
+        tag: The name of the run.
 
     Raises:
-        ValueError: If an id or the tag holds white space or is empty, which the format can't tell from its columns.
+        ValueError: If an id or the tag holds white space or is empty, since white space separates the columns.
     """
     for name in {tag, *ranked, *(document for found in ranked.values() for document, _ in found)}:
         if len(name.split()) != 1 or name != name.strip():
@@ -131,7 +131,7 @@ def write_run(path: Path, ranked: Mapping[str, Sequence[tuple[str, float]]], tag
 
 
 def once(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Each document of a ranking once, at its better place: two documents may share an id, as pieces of one do."""
+    """Give each document of a ranking once, at its better place. Two documents may share an id, as pieces of one do."""
     distinct: dict[str, float] = {}
     for document, score in found:
         distinct.setdefault(document, score)
@@ -139,7 +139,7 @@ def once(found: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 class _Row(NamedTuple):
-    """A line of a run. `rank` decides between equal scores; `told` is what the line says it is, where that is a number."""
+    """A line of a run. `rank` decides between equal scores; `told` is the rank in the line, where that is a number."""
 
     query: str
     candidate: Candidate
@@ -159,7 +159,7 @@ def _rows(path: Path, documents: Mapping[str, Candidate]) -> Iterator[_Row]:
 
 
 def _row(line: str, documents: Mapping[str, Candidate], place: str) -> _Row:
-    """The first reading of a line that fits; else what is wrong with the first."""
+    """Read a line in the first way that fits; otherwise report what is wrong with the first way."""
     wrong: list[str] = []
     for columns in _readings(line):
         found = _parse(columns, documents)
@@ -178,11 +178,11 @@ def _readings(line: str) -> Iterator[list[str]]:
         yield words
     if len(words) > _TREC:
         yield with_space_in_document(line)
-        yield words[:_TREC]  # a tag of several words: trec_eval passes over all but its first
+        yield words[:_TREC]  # a tag of several words: trec_eval ignores all but the first
 
 
 def _parse(columns: list[str], documents: Mapping[str, Candidate]) -> _Row | str:
-    """A row; or what is wrong with it."""
+    """Give a row, or the reason why the columns are none."""
     if trec := len(columns) == _TREC:
         query_id, _, document_id, rank, score, _ = columns
     else:
@@ -205,7 +205,7 @@ def _number(kind: Callable[[str], _Number], text: str) -> _Number | None:
 
 
 def _ordered(rows: Sequence[_Row]) -> list[_Row]:
-    """As trec_eval would: by score, then by id byte by byte, the last first. Ranks come between where they count."""
+    """Order rows as trec_eval would: by score, then by id byte by byte, the last first. In four columns ranks come between."""
     scores = _as_read([row.candidate.score or 0.0 for row in rows])
     ids = [str(row.candidate.id).encode("utf-8", "surrogateescape") for row in rows]
     order = sorted(range(len(rows)), key=lambda i: ids[i], reverse=True)
@@ -213,7 +213,7 @@ def _ordered(rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _as_read(scores: Sequence[float]) -> list[float]:
-    with np.errstate(over="ignore"):  # beyond 32 bits is infinite, as in trec_eval
+    with np.errstate(over="ignore"):  # a number too large for 32 bits is infinite, as in trec_eval
         found: list[float] = np.array(scores, dtype=np.float64).astype(np.float32).tolist()
     return found
 

@@ -1,27 +1,33 @@
-"""What tuning tries: settings of a reranker, and grids of them."""
+"""The settings of a reranker that tuning tries, and grids of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
+from typing import Any
 
-from late_rerank.arguments.checks import check_first_stage_weight
-from late_rerank.ranking.fusion import FirstStageWeight
+from late_rerank.ranking.wanted import Wanted
+from late_rerank.types import FirstStageWeight
 
 N_TOP = 10
-"""How many of the best are measured."""
+"""How many of the best documents the measure looks at."""
+
+
+def rank_options(of: Any) -> Wanted:
+    """Give the options of a rerank that an object has among its attributes, under the names of Wanted's fields."""
+    return Wanted(**{field.name: getattr(of, field.name) for field in fields(Wanted) if hasattr(of, field.name)})
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A way of reranking; as made without arguments, the default one.
+    """A way of reranking; without arguments the default one.
 
     Attributes:
         k: How many of the first stage's candidates are reranked.
         first_stage_weight: How much their own scores count, as `Reranker.rerank` takes it.
         codec: How token vectors are packed, by name.
-        pooling: One of so many token vectors is kept.
+        pooling: One of so many token vectors of a document is kept.
     """
 
     k: int = 100
@@ -29,13 +35,18 @@ class Setting:
     codec: str = "int8"
     pooling: int = 1
 
+    @property
+    def wanted(self) -> Wanted:
+        """Give the options of its reranks."""
+        return rank_options(self)
+
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tried: every combination, and the first stage alone.
+    """The settings that are tried: every combination of these values, and the first stage alone.
 
     Raises:
-        ValueError: There is nothing to try, or a depth or a weight is none.
+        ValueError: If an axis has no values, or a depth or a weight is out of its range.
     """
 
     k: Sequence[int] = (20, 50, 100)
@@ -49,14 +60,14 @@ class Grid:
                 raise ValueError(f"{name} has no values to try")
         if min(self.k) < N_TOP:
             raise ValueError(f"k must be at least {N_TOP}, which the measure looks at, got {min(self.k)}")
-        for weight in self.first_stage_weight:
-            check_first_stage_weight(weight)
+        for setting in self.settings():
+            rank_options(setting)  # checks itself
 
     def settings(self) -> list[Setting]:
-        """Every combination, each once."""
+        """Give every combination, each once."""
         return [Setting(*values) for values in dict.fromkeys(product(*vars(self).values()))]
 
     @property
     def packings(self) -> list[tuple[int, str]]:
-        """Pooling and codec of every combination, and of the default setting, which is measured too."""
+        """Give pooling and codec of every combination, and of the default setting, which is measured too."""
         return sorted({*product(self.pooling, self.codec), (Setting.pooling, Setting.codec)})

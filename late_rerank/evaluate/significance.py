@@ -1,4 +1,4 @@
-"""Whether a difference between two rankings of the same queries is more than chance."""
+"""Tests whether a difference between two rankings of the same queries is more than chance."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Difference:
 
     Attributes:
         mean: Over queries.
-        low: Where the mean of other such queries would lie, in 95 % of bootstrap samples: from here
-        high: to here.
+        low: The lower end of the mean's 95 % range, by bootstrap over queries.
+        high: The upper end.
         p: How often a difference as large would come by chance if the two were equally good (paired randomisation, two-sided).
     """
 
@@ -29,19 +29,19 @@ class Difference:
     p: float
 
     def to_dict(self) -> dict[str, float]:
-        """JSON values, to four places."""
+        """Give JSON values, to four places."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Difference:
-    """What the second adds to the first. The same for the same figures: the samples are always the same.
+    """Measure what the second ranking adds to the first. The samples are always the same, so equal figures give equal results.
 
     Args:
         before: Query id -> measure.
         after: Of the same queries.
 
     Raises:
-        ValueError: There are no queries, or not the same.
+        ValueError: If there are no queries, or not the same ones.
 
     Source: Smucker, Allan and Carterette 2007, "A comparison of statistical significance tests for information retrieval
     evaluation": the randomisation test; and Efron's percentile bootstrap.
@@ -52,9 +52,9 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Diffe
     mean = float(values.mean())
     if len(values) == 1 or not values.any():
         return Difference(mean, mean, mean, 1.0)
-    from scipy import stats  # noqa: PLC0415 - 0.3 s that other commands need not pay
+    from scipy import stats  # noqa: PLC0415 - takes 0.3 s
 
-    # Which of a query's two rankings is which is chance, if they are equally good.
+    # If the two are equally good, chance decides which of a query's two rankings is which.
     test = stats.permutation_test(
         (values,), np.mean, permutation_type="samples", vectorized=True, n_resamples=_SAMPLES, batch=_BATCH, rng=_SEED
     )

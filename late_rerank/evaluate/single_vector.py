@@ -1,30 +1,32 @@
-"""Reranking by one vector a document, with the model that late interaction is compared with."""
+"""Reranking by one vector a document: the bi-encoder that late interaction is compared with."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from late_rerank.encode.single import SingleVectorEncoder
-from late_rerank.ranking.fusion import FirstStageWeight, first_stage_scores, fused_order
-from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
+from late_rerank.ranking.fusion import first_stage_scores, fused_order
+from late_rerank.ranking.wanted import Wanted
+from late_rerank.text.words import is_blank
+from late_rerank.timing import Timer
+from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, FirstStageWeight, RankedDocument, Ranking
 
 
 class SingleVectorReranker:
     """Orders candidates by the cosine of single vectors, which it keeps in memory: a bi-encoder in a Reranker's place.
 
     Args:
-        model: As `SingleVectorEncoder` takes it: "minilm" is what `DenseRetriever` searches with. Of a checkpoint that isn't
-            made for single vectors sentence-transformers takes the mean of the last hidden states.
+        model: As `SingleVectorEncoder` takes it: "minilm" is the model of `DenseRetriever`. For a checkpoint that isn't made
+            for single vectors sentence-transformers takes the mean of the last hidden states.
         device: A torch device; None for the fastest there is.
 
     Attributes:
         encoder: The SingleVectorEncoder in use.
 
     Raises:
-        ModelError: The model can't be found.
+        ModelError: If the model can't be found.
     """
 
     def __init__(self, model: str = "minilm", *, device: str | None = None) -> None:
@@ -33,11 +35,11 @@ class SingleVectorReranker:
 
     @property
     def bytes_per_document(self) -> int:
-        """What a document's vector takes, in float32."""
+        """Give the size of a document's vector, in float32."""
         return 4 * self.encoder.dim
 
     def keep(self, texts: Sequence[str], vectors: F32) -> None:
-        """Take vectors that were encoded before, as `DenseRetriever` saves them.
+        """Take over vectors that were encoded earlier, as `DenseRetriever` saves them.
 
         Args:
             texts: The documents.
@@ -46,8 +48,8 @@ class SingleVectorReranker:
         self._vectors.update(zip(texts, vectors, strict=True))
 
     def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> None:
-        """Encode documents ahead of queries; those that were encoded before cost nothing."""
-        texts = dict.fromkeys(document.text for document in documents if document.text.strip())
+        """Encode documents ahead of queries; documents that were encoded earlier cost nothing."""
+        texts = dict.fromkeys(document.text for document in documents if not is_blank(document.text))
         new = [text for text in texts if text not in self._vectors]
         self.keep(new, self.encoder.encode_document(new, progress=progress))
 
@@ -63,22 +65,40 @@ class SingleVectorReranker:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9. `relevance` is the
             cosine, clipped to [0, 1].
         """
-        started = time.perf_counter()
-        given = list(candidates)
-        self.index(given)
-        scores = self._scores(query, given)
-        order = (-scores).argsort(kind="stable")
-        if first_stage_weight:
-            theirs = first_stage_scores(candidate.score for candidate in given)
-            order = fused_order(scores, theirs, first_stage_weight)
-        ranked = [_ranked(given[i], rank, i, float(scores[i])) for rank, i in enumerate(order.tolist(), start=1)]
-        return Ranking(ranked, timings_ms={"total": (time.perf_counter() - started) * 1000}, n_hits=len(given))
+        return self.rank([query], [candidates], Wanted(first_stage_weight=first_stage_weight))[0]
+
+    def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted) -> list[Ranking]:
+        """`rerank` for several queries, with its options in one object, as `Reranker.rank` takes them.
+
+        Args:
+            queries: None blank.
+            candidate_lists: One a query.
+            wanted: The options. A deadline says nothing here, since no document waits for another.
+
+        Raises:
+            ValueError: If `wanted.max_tokens` is given: a single vector has no tokens.
+        """
+        if wanted.max_tokens is not None:
+            raise ValueError(f"max_tokens must be None for single vectors, which have no tokens; got {wanted.max_tokens}")
+        return [self._rank(query, list(given), wanted) for query, given in zip(queries, candidate_lists, strict=True)]
+
+    def _rank(self, query: str, given: list[Candidate], wanted: Wanted) -> Ranking:
+        timer = Timer(("total",))
+        with timer.stage("total"):
+            self.index(given)
+            scores = self._scores(query, given)
+            order = (-scores).argsort(kind="stable")
+            if weight := wanted.first_stage_weight:
+                order = fused_order(scores, first_stage_scores(candidate.score for candidate in given), weight)
+            order = order[wanted.kept(scores[order].clip(0, 1))]
+            ranked = [_ranked(given[i], rank, i, float(scores[i])) for rank, i in enumerate(order.tolist(), start=1)]
+        return Ranking(ranked, timings_ms=timer.ms, n_hits=len(given))
 
     def _scores(self, query: str, candidates: list[Candidate]) -> F32:
         scores = np.full(len(candidates), NO_TOKENS_SCORE, dtype=np.float32)
-        said = [i for i, candidate in enumerate(candidates) if candidate.text.strip()]
+        said = [i for i, candidate in enumerate(candidates) if not is_blank(candidate.text)]
         if said:
-            # Each text once: the last bit of a product depends on its row, and duplicates must tie.
+            # Score each text once: the last bit of a product depends on its row, and duplicates must tie.
             row = {text: i for i, text in enumerate(dict.fromkeys(candidates[i].text for i in said))}
             cosines = np.stack([self._vectors[text] for text in row]) @ self.encoder.encode_query([query])[0]
             scores[said] = cosines[[row[candidates[i].text] for i in said]]

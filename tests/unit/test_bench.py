@@ -11,8 +11,9 @@ from late_rerank import maxsim
 from late_rerank.codecs import codec
 from late_rerank.evaluate.bench import kernel as bench_kernel
 from late_rerank.evaluate.bench import peers, provenance, turns
+from late_rerank.evaluate.bench.base import Peer
 from late_rerank.evaluate.bench.kernel import compare
-from late_rerank.evaluate.bench.peers import PEERS, Peer
+from late_rerank.evaluate.bench.peers import PEERS
 from late_rerank.evaluate.bench.workload import exact_scores, random_workload, top10_overlap
 from late_rerank.maxsim import NumpyKernel, reference
 

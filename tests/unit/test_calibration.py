@@ -6,7 +6,7 @@ import pytest
 from late_rerank import Candidate, Reranker
 from late_rerank.cli import main
 from late_rerank.evaluate.calibration import ScoredQuery, best_candidates, fit_calibration, label_queries, score_queries
-from late_rerank.evaluate.calibration_measures import area_under_curve, measure_calibration, reliability
+from late_rerank.evaluate.calibration_measures import area_under_curve, calibrate, measure_calibration, reliability
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
@@ -150,6 +150,22 @@ class TestMeasures:
     def test_no_query_is_refused(self):
         with pytest.raises(ValueError, match="nothing to measure"):
             measure_calibration([], None)
+
+
+class TestCalibrate:
+    def test_every_fifth_query_is_measured_on_and_the_last_fit_is_of_all(self):
+        scored = drawn(60)
+        found = calibrate(scored, "f")
+
+        held_out = [query for i, query in enumerate(scored) if i % 5 == 0]
+        others = [query for i, query in enumerate(scored) if i % 5]
+        assert found.calibration == fit_calibration(scored, "f") != fit_calibration(others, "f")
+        assert found.clipped_mean == measure_calibration(held_out, None)
+        assert found.calibrated == measure_calibration(held_out, fit_calibration(others, "f"))
+
+    def test_what_is_left_to_fit_to_must_be_enough(self):
+        with pytest.raises(ValueError, match="got 19 judged queries with candidates; a calibration needs at least 20"):
+            calibrate(drawn(24), "f")
 
 
 class TestCommand:

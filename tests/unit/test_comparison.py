@@ -1,10 +1,16 @@
 """Several setups over one run, each against the first."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from late_rerank import Candidate, Reranker
+from late_rerank.encode.base import DescribesItself
+from late_rerank.encode.describe import described
 from late_rerank.evaluate import Judged, Setup, compare, crossed, difference, evaluate
+from late_rerank.evaluate.comparison import Remembering
 from late_rerank.stores import DiskStore, MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import TokenVectors
@@ -113,6 +119,38 @@ def test_candidates_of_unjudged_queries_are_not_encoded(load):
     compare(crossed(), Judged(run, QUERIES, QRELS), load=load)
 
     assert load.loaded[0][2].n_documents == len(DOCUMENTS)
+
+
+class Named(FakeEncoder):
+    """An encoder that describes itself."""
+
+    name, pooling, query_tokens = "a model", 3, 32
+    backend = SimpleNamespace(name="engine")
+
+
+def test_an_encoder_that_remembers_tells_what_the_encoder_tells():
+    assert isinstance(Remembering(Named()), DescribesItself)
+    for encoder in (Named(), FakeEncoder()):
+        assert described(Remembering(encoder)) == described(encoder)
+
+
+def test_an_encoder_that_remembers_encodes_a_batch_once():
+    encoder = FakeEncoder()
+    remembering = Remembering(encoder)
+    first = remembering.encode_document(["cats", "dogs"])
+
+    assert remembering.encode_document(iter(["cats", "dogs"])) is first
+    assert encoder.n_documents == 2
+    remembering.encode_document(["dogs"])
+    assert encoder.n_documents == 3
+
+
+def test_a_row_of_a_report_holds_the_setup_and_its_figures(load):
+    first, second = (each.to_dict() for each in compare(crossed(k=[5, 30]), JUDGED, load=load))
+
+    assert list(first)[:5] == ["model", "pooling", "codec", "k", "first_stage_weight"]
+    assert (first["difference"], second["difference"].keys()) == (None, {"mean", "low", "high", "p"})
+    assert json.loads(json.dumps(second)) == second
 
 
 def test_no_setups_are_refused(load):

@@ -1,11 +1,17 @@
+import math
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from late_rerank import Candidate, Reranker
-from late_rerank.evaluate import evaluate, read_run, retrieve_run, write_run
-from late_rerank.evaluate.evaluation import means, measure
+from late_rerank.evaluate import Judged, evaluate, read_run, retrieve_run, write_run
+from late_rerank.evaluate.evaluation import evaluate_judged, means, measure
+from late_rerank.evaluate.judged import retrieve_judged
+from late_rerank.evaluate.single_vector import SingleVectorReranker
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -190,3 +196,65 @@ def test_two_documents_of_one_id_count_once_at_the_better_place():
     result = evaluate(Reranker(FakeEncoder()), run, QUERIES, {"q1": {"d": 1}})
     assert [document for document, _ in result.ranked["q1"]] == ["d", "a"]
     assert result.by_query["reranked"]["RR@10"] == {"q1": 1.0}
+
+
+def test_a_run_is_retrieved_and_measured_in_two_calls():
+    """As `late-rerank eval` does it."""
+    retriever = BM25Retriever(list(DOCUMENTS.values()))
+    queries = {name: QUERIES[name] for name in QRELS}
+    judged = retrieve_judged(retriever, queries, QRELS, 3)
+    assert judged == Judged(retrieve_run(retriever, queries, 3), queries, QRELS)
+    result = evaluate_judged(Reranker(FakeEncoder()), judged, Wanted(first_stage_weight=0.5))
+
+    expected = evaluate(Reranker(FakeEncoder()), judged.run, queries, QRELS, first_stage_weight=0.5)
+    assert result == replace(expected, latency_ms=result.latency_ms)
+
+
+def test_a_cut_run_has_the_judged_queries_and_the_candidates_that_count():
+    run = {"zoo-a": list(ZOOS.values()), "unjudged": [ZOOS["tax-a"]]}
+    judged = Judged(run, ARGUMENTS, {"zoo-a": {"zoo-b": 1}, "tax-a": {"tax-b": 1}})
+
+    assert [each.id for each in judged.cut(2).run["zoo-a"]] == ["zoo-a", "zoo-b", "tax-a"]
+    assert judged.cut(2).run.keys() == {"zoo-a", "tax-a"}
+    assert [each.id for each in replace(judged, ignore_identical_ids=False).cut(2).run["zoo-a"]] == ["zoo-a", "zoo-b"]
+
+
+class TestSingleVectors:
+    """A SingleVectorReranker over an encoder of numbers, in place of a model."""
+
+    class Encoder:
+        dim = 2
+
+        def encode_document(self, texts, *, progress=False):
+            angles = [float(text.split()[-1]) for text in texts]
+            return np.array([[math.cos(angle), math.sin(angle)] for angle in angles], np.float32).reshape(-1, 2)
+
+        encode_query = encode_document
+
+    @pytest.fixture
+    def reranker(self, monkeypatch):
+        monkeypatch.setattr("late_rerank.evaluate.single_vector.SingleVectorEncoder", lambda *_, **__: self.Encoder())
+        return SingleVectorReranker()
+
+    CANDIDATES = tuple(Candidate(f"angle {angle}", str(i), score) for i, (angle, score) in enumerate([(1, 3), (0, 1), (2, 2)]))
+
+    def test_options_in_one_object_are_options_by_name(self, reranker):
+        by_name = reranker.rerank("angle 0", self.CANDIDATES, first_stage_weight=9.0)
+        (in_one,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(first_stage_weight=9.0))
+
+        assert [each.id for each in by_name] == [each.id for each in in_one] == ["0", "2", "1"]
+        assert [each.id for each in reranker.rerank("angle 0", self.CANDIDATES)] == ["1", "0", "2"]
+
+    def test_it_leaves_out_what_a_reranker_leaves_out(self, reranker):
+        (best,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(top_k=1))
+        (relevant,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(min_relevance=0.5))
+
+        assert [each.id for each in best] == ["1"]
+        assert [(each.id, each.rank) for each in relevant] == [("1", 1), ("0", 2)]
+        with pytest.raises(ValueError, match="max_tokens must be None for single vectors"):
+            reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(max_tokens=3))
+
+    def test_what_shows_nothing_is_blank_as_it_is_to_a_reranker(self, reranker):
+        ranking = reranker.rerank("angle 0", [Candidate("\u200b\u2060"), self.CANDIDATES[0]])
+
+        assert [(each.index, each.score > -1) for each in ranking] == [(1, True), (0, False)]

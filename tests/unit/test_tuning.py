@@ -1,17 +1,19 @@
 """Picking a setting on one half of the queries, and measuring it on the other."""
 
 import random
+import re
 from dataclasses import replace
 
 import pytest
 
 from late_rerank import Candidate, Reranker
 from late_rerank.errors import IncompatibleError
-from late_rerank.evaluate import Judged, difference
+from late_rerank.evaluate import Difference, Judged, Setup, difference
 from late_rerank.evaluate.choices import read_choices
 from late_rerank.evaluate.evaluation import measure
 from late_rerank.evaluate.settings import Grid, Setting
-from late_rerank.evaluate.tuning import LARGEST_LOSS, tune, usable
+from late_rerank.evaluate.tuning import LARGEST_LOSS, draw_queries, tune, tuning_split, usable
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import DiskStore
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -228,6 +230,56 @@ def test_queries_without_candidates_count_as_lost():
     judged.run["q00"] = []
 
     assert tune(judged, SMALL, load=Loader()).picked is not None
+
+
+class TestVerdict:
+    """One sentence, as `late-rerank tune` prints it."""
+
+    MEASURED = tune(world(15), SMALL, load=Loader())
+
+    @pytest.mark.parametrize(
+        ("change", "verdict"),
+        [
+            (
+                Difference(0.05, 0.01, 0.09, 0.01),
+                r"Reranking helps: \+0.050 nDCG@10, 95 % range \+0.010 to \+0.090, p = 0.0100 over",
+            ),
+            (Difference(-0.05, -0.09, -0.01, 0.01), r"does not help here: -0.050 .* on queries that it wasn't tuned to\."),
+            (Difference(0.01, -0.01, 0.03, 0.4), r"does not help here as far as 20 queries can tell: \+0.010"),
+        ],
+    )
+    def test_it_says_what_the_reporting_half_says(self, change, verdict):
+        assert re.search(verdict, replace(self.MEASURED, differences={"first_stage": change}).verdict)
+
+    def test_no_reranking_is_a_verdict(self):
+        assert "nothing beats the first stage" in replace(self.MEASURED, picked=None).verdict
+
+
+class TestQueries:
+    def test_they_are_drawn_by_chance_the_same_each_time(self):
+        judged = world(15)
+        drawn = [list(draw_queries(judged.queries, judged.qrels, n)) for n in (None, 25)]
+
+        assert drawn[0][:25] == drawn[1]
+        assert drawn[0] != sorted(drawn[0]) == sorted(judged.queries)
+
+    def test_those_without_a_relevant_document_are_not_drawn(self):
+        judged = world(15)
+        qrels = {**judged.qrels, "q07": {"x": 0}}
+        assert judged.queries.keys() - draw_queries(judged.queries, qrels).keys() == {"q07"}
+        with pytest.raises(ValueError, match="only 19 queries"):
+            draw_queries({f"q{i:02}": "text" for i in range(19)}, judged.qrels)
+
+    @pytest.mark.parametrize(
+        ("splits", "chosen"), [(["dev", "test", "train"], "dev"), (["test", "train"], "train"), (["test"], None), ([], None)]
+    )
+    def test_test_judgements_are_never_tuned_to(self, splits, chosen):
+        assert tuning_split(splits) == chosen
+
+
+@pytest.mark.parametrize("options", [{"first_stage_weight": 0.5}, {"first_stage_weight": "auto"}, {}])
+def test_a_setting_and_a_setup_give_their_rank_options(options):
+    assert Setting(**options).wanted == Setup(**options).wanted == Wanted(**options)
 
 
 class TestWrongInput:

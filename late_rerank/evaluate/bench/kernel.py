@@ -1,4 +1,4 @@
-"""MaxSim alone: our kernel on each codec, and its peers, on the same vectors in the same run."""
+"""Time MaxSim alone: our kernel on each codec, and its peers, on the same vectors in the same run."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from numpy.typing import NDArray
 
 from late_rerank import maxsim
 from late_rerank.codecs import Codec
-from late_rerank.evaluate.bench.peers import PEERS, Build, Peer, PeerError, Scores
+from late_rerank.evaluate.bench.base import Build, Peer, PeerError, Scores
+from late_rerank.evaluate.bench.peers import PEERS
 from late_rerank.evaluate.bench.turns import Sampler, medians, timed
 from late_rerank.evaluate.bench.workload import Workload, exact_scores, random_workload, top10_overlap
 from late_rerank.stores import MemoryStore
 from late_rerank.types import F32, PackedVectors
 
-# The largest error of a score allowed, a query token. A float32 sum of 384 products stays far below the first; the second is
-# what rounding the query to 64 steps gives, as the kernel does for integer codecs.
+# The largest allowed error of a score, a query token. A float32 sum of 384 products stays far below the first. The second is
+# the error of rounding the query to 64 steps, as the kernel does for integer codecs.
 _EXACT_ERROR = 1e-5
 _ROUNDED_ERROR = 2e-3
 
-# A turn of the peak is the median of ten measurements of 0.2 ms: longer ones would mostly be cut in two by another process
-# wherever a machine is busy, and show half of the peak.
+# A turn of the peak is the median of ten measurements of 0.2 ms. On a busy machine longer ones would mostly be interrupted by
+# another process, and show half of the peak.
 _PEAKS = 10
 _PEAK_S = 0.0002
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The figures of one size.
+    """Figures of one size.
 
     Attributes:
         kernel: A row a codec.
-        peers: A row a peer: its own time, or why it has none.
+        peers: A row a peer: its time, or the reason why it has none.
     """
 
     kernel: list[dict[str, Any]]
@@ -45,7 +46,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class _Field:
-    """All who take turns, prepared and checked."""
+    """The contenders of one size, prepared and checked."""
 
     work: Workload
     exact: NDArray[np.float64]
@@ -65,13 +66,13 @@ def compare(
     Args:
         k: Documents.
         dim: Components of a token vector.
-        codecs: How ours are packed.
+        codecs: How our documents are packed.
         n_turns: Turns of each contender.
         peers: By name, how to prepare them.
         progress: Show a bar on stderr, if that is a terminal.
 
     Raises:
-        ValueError: Our kernel gave a wrong score.
+        ValueError: If our kernel gives a wrong score.
     """
     kernel, work = maxsim.kernel(), random_workload(k, dim)
     level = getattr(kernel, "level", None)
@@ -91,7 +92,7 @@ def compare(
 def _enter_ours(entered: _Field, kernel: maxsim.Kernel, codec: Codec) -> None:
     query, packed = entered.work.query, codec.encode(entered.work.documents)
     scores = entered.scores[codec.name] = kernel.score(query, packed)
-    # Against what the codec kept: its loss is no mistake of the kernel's, and shows in the overlap.
+    # Compare with the decoded vectors: the codec's loss is no mistake of the kernel's, and shows in the overlap.
     expected = exact_scores(query, codec.decode(packed))
     allowed = _EXACT_ERROR if codec.name.startswith("float") else _ROUNDED_ERROR
     if wrong := _wrong(scores, expected, allowed * len(query.values)):
@@ -116,7 +117,7 @@ def _enter_peer(entered: _Field, name: str, build: Build, stack: ExitStack) -> N
 
 
 def _wrong(scores: Scores, expected: NDArray[np.float64], allowed: float) -> str | None:
-    """What is wrong with scores; None if nothing is."""
+    """Say what is wrong with scores; None if they are right."""
     if np.shape(scores) != expected.shape:
         return f"scores of shape {np.shape(scores)} for {len(expected)} documents"
     error = float(np.abs(scores - expected).max())
@@ -125,7 +126,7 @@ def _wrong(scores: Scores, expected: NDArray[np.float64], allowed: float) -> str
 
 
 def _as_stored(packed: PackedVectors) -> PackedVectors:
-    """The same documents as a memory store gives them back: each in a buffer of its own."""
+    """Give the same documents as a memory store returns them: each in a buffer of its own."""
     with MemoryStore(max_bytes=None) as store:
         space = store.space("bench", packed.codec)
         keys = [i.to_bytes(16, "little") for i in range(len(packed))]
@@ -134,8 +135,8 @@ def _as_stored(packed: PackedVectors) -> PackedVectors:
 
 
 def _peak(level: str, codec: str) -> Sampler:
-    """Multiply-adds a second of the instruction that scores this codec."""
-    from late_rerank.maxsim import _native  # noqa: PLC0415 - there may be none
+    """Sample the multiply-adds a second of the instruction that scores this codec."""
+    from late_rerank.maxsim import _native  # noqa: PLC0415 - a build may lack it
 
     seconds = timed(lambda: _native.peak(level, codec, 1000))()
     n = max(1000, int(1000 * _PEAK_S / seconds))

@@ -1,49 +1,23 @@
-"""Others' MaxSim, each in its favourite form: vectors lie ready in memory, converted and packed before the clock starts."""
+"""Other libraries' MaxSim, each in its best form: vectors are converted and packed before the clock starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from late_rerank.evaluate.bench.turns import Sampler, fastest, timed
+from late_rerank.evaluate.bench.base import Build, Peer, PeerError, Scores
+from late_rerank.evaluate.bench.turns import fastest, timed
 from late_rerank.evaluate.bench.workload import N_QUERY_TOKENS, Workload, random_workload
-
-Scores = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One contender, ready to take turns.
-
-    Attributes:
-        scores: (n_documents,), what it computes.
-        sample: Takes a turn, in seconds a call.
-        exact: Whether it claims MaxSim up to rounding. One that doesn't is timed all the same, its top-10 overlap beside it.
-    """
-
-    scores: Scores
-    sample: Sampler
-    exact: bool = True
-
-
-Build = Callable[[Workload, ExitStack], Peer]
-"""Prepares a peer for a workload; what must be closed afterwards goes to the stack. Raises PeerError."""
-
-
-class PeerError(ValueError):
-    """A peer can't take part; the message says why."""
 
 
 def numpy_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001 - every Build has this shape
-    """Plain NumPy: one product over all documents, which already lie in one float32 matrix; the faster of two layouts."""
+    """Time plain NumPy: one product over all documents in one float32 matrix; the faster of two layouts."""
     query, documents, starts = work.query.values, work.documents.values, work.starts
 
     def by_query_token() -> Scores:
@@ -57,7 +31,7 @@ def numpy_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001 - ever
 
 
 def numkong_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001
-    """The bfloat16 form of numkong, its fastest. It screens by int8 and recomputes one token a query token: not exact."""
+    """Time numkong's bfloat16 form, its fastest. It screens by int8 and recomputes one token a query token: not exact."""
     _require("numkong")
     import numkong  # noqa: PLC0415 - an extra
 
@@ -75,9 +49,9 @@ def numkong_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001
 
 
 def maxsim_cpu_peer(work: Workload, stack: ExitStack) -> Peer:
-    """The ragged form of maxsim-cpu, in a process of its own."""
+    """Time maxsim-cpu's ragged form, in a process of its own."""
     _require("maxsim_cpu")
-    # 0.1.0 hands larger products to a BLAS that its wheel isn't linked with: a crash at dim 144, garbage at others.
+    # Version 0.1.0 hands larger products to a BLAS that its wheel isn't linked with: a crash at dim 144, garbage at others.
     if work.documents.dim > _MAXSIM_CPU_DIM:
         raise PeerError(f"crashes with {N_QUERY_TOKENS} query tokens beyond dim {_MAXSIM_CPU_DIM}")
     context = get_context("spawn")
@@ -86,7 +60,7 @@ def maxsim_cpu_peer(work: Workload, stack: ExitStack) -> Peer:
     process.start()
     stack.callback(_end, process)
     stack.enter_context(ours)
-    theirs.close()  # so that its end is noticed here
+    theirs.close()  # else the end of the process isn't noticed here
     return Peer(_received(ours), lambda: _turn(ours))
 
 
@@ -99,10 +73,10 @@ def _summed(maxima: Scores, axis: int) -> Scores:
 
 
 def _serve_maxsim_cpu(connection: Connection, k: int, dim: int) -> None:
-    """What the process does: scores once, then takes a turn whenever it is asked to."""
+    """Score once, then take a turn whenever asked to. Runs in the process."""
     import maxsim_cpu  # noqa: PLC0415 - an extra
 
-    work = random_workload(k, dim)  # made again here: cheaper than sending it
+    work = random_workload(k, dim)  # made again here: cheaper than sending the vectors
     query, documents = work.query.values, work.rows()
 
     def score() -> Scores:

@@ -1,4 +1,4 @@
-"""All that the benchmark runs in torch itself: two ways to score, and a cross-encoder."""
+"""The contenders that run in torch: two ways to score, a cross-encoder, and sentence-transformers' own encoding."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sentence_transformers.util import maxsim
 
 from late_rerank.encode.builtin import minilm_source
 from late_rerank.encode.loading import load_builtin, local_folder, quiet_loading
-from late_rerank.evaluate.bench.peers import Peer, Scores
+from late_rerank.evaluate.bench.base import Peer, Scores
 from late_rerank.evaluate.bench.turns import fastest, timed
 from late_rerank.evaluate.bench.workload import Workload
 
 
 def one_thread() -> None:
-    """For this process."""
+    """Limit torch to one thread, in this process."""
     torch.set_num_threads(1)
 
 
 def torch_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001 - every Build has this shape
-    """One product over all documents, and whichever of torch's two ragged maxima is faster here."""
+    """Time one product over all documents, with the faster of torch's two ragged maxima."""
     query, documents = torch.from_numpy(work.query.values), torch.from_numpy(work.documents.values)
     lengths = torch.from_numpy(np.diff(work.documents.offsets))
     owner = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[:, None].expand(-1, len(query))
@@ -42,7 +42,7 @@ def torch_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001 - ever
 
 
 def sentence_transformers_peer(work: Workload, stack: ExitStack) -> Peer:  # noqa: ARG001
-    """Its `maxsim` over a list of documents, which is what its `encode_document` gives."""
+    """Time sentence-transformers' `maxsim` over a list of documents, as its `encode_document` gives."""
     query, documents = torch.from_numpy(work.query.values), [torch.from_numpy(rows) for rows in work.rows()]
 
     def score() -> Scores:
@@ -52,10 +52,10 @@ def sentence_transformers_peer(work: Workload, stack: ExitStack) -> Peer:  # noq
 
 
 def cross_encoder(query: str, texts: Sequence[str]) -> Callable[[], Any]:
-    """A call that scores each text together with the query by a cross-encoder of the built-in model's size.
+    """Give a call that scores each text together with the query by a cross-encoder of the built-in model's size.
 
-    Its backbone is the built-in model's, its head is random: the scores mean nothing, the time is a trained one's.
-    sentence-transformers sorts the pairs by length, so that batches hold little padding.
+    Its backbone is the built-in model's and its head is random. The scores mean nothing; the time is that of a trained model.
+    sentence-transformers sorts the pairs by length, so batches hold little padding.
     """
     with quiet_loading():
         model = CrossEncoder(str(local_folder(minilm_source())), num_labels=1, device="cpu", local_files_only=True)
@@ -64,7 +64,7 @@ def cross_encoder(query: str, texts: Sequence[str]) -> Callable[[], Any]:
 
 
 def sentence_transformers_encode(texts: Sequence[str]) -> Callable[[], Any]:
-    """A call that encodes documents by sentence-transformers' own `encode_document`, in float32."""
+    """Give a call that encodes documents by sentence-transformers' own `encode_document`, in float32."""
     model = load_builtin("minilm", "cpu")
     return lambda: model.encode_document(list(texts), show_progress_bar=False)
 
