@@ -1,9 +1,11 @@
 """The kernel's levels that this machine may not have: ARM's under an emulator, AVX-VNNI's in AVX-512's encoding."""
 
+import hashlib
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from late_rerank.types import PackedVectors, TokenVectors
 TESTS = Path(__file__).parents[1]
 PROGRAM, KERNEL = TESTS / "native" / "score_file.cpp", TESTS.parent / "late_rerank" / "maxsim" / "native"
 CODECS = ["float32", "float16", "int8", "int4", "binary"]  # numbered as in kernel.h
+BUILT = TESTS.parent / "build" / "score_file"
 ROUNDED = ["int8", "int4", "binary"]
 LENGTHS = [0, 1, 3, 4, 5, 6, 7, 11, 12, 13, 40, 181]  # around the tokens scored at once: 6, and 12 for short queries
 FINE, QUERY_NOT_FINITE = -1, -2  # of score.h
@@ -65,8 +68,21 @@ class Program:
         return read((self.folder / "results").read_bytes(), calls)
 
 
-def built(compiler, options_by_level, folder, *link_options):
-    """The program, with these levels."""
+def built(compiler, options_by_level, *link_options):
+    """The program, with these levels. It is compiled once, and kept in build/ by the digest of all that decides its bytes."""
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
+    told = hashlib.sha256(repr((compiler, version, options_by_level, link_options)).encode())
+    for source in sorted([PROGRAM, *KERNEL.glob("*.h"), *KERNEL.glob("*.cpp")]):
+        told.update(source.name.encode() + b"\0" + source.read_bytes())
+    program = BUILT / told.hexdigest()[:32] / "score_file"
+    if not program.exists():
+        program.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=BUILT) as folder:
+            compile_into(Path(folder), compiler, options_by_level, link_options).replace(program)
+    return program
+
+
+def compile_into(folder, compiler, options_by_level, link_options):
     sources = {PROGRAM: ["-O2"], **{KERNEL / name: ["-O2"] for name in ("score.cpp", "pool.cpp", "processor.cpp")}}
     sources |= {KERNEL / name: options for name, options in options_by_level.items()}
     for source, options in sources.items():
@@ -82,7 +98,7 @@ def neon(tmp_path_factory):
         pytest.skip("needs a compiler and an emulator: apt install g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user")
     folder = tmp_path_factory.mktemp("neon")
     # Static: the emulator then needs none of the other machine's libraries.
-    return Program(["qemu-aarch64", built("aarch64-linux-gnu-g++", OPTIONS["aarch64"], folder, "-static")], folder)
+    return Program(["qemu-aarch64", built("aarch64-linux-gnu-g++", OPTIONS["aarch64"], "-static")], folder)
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -173,7 +189,7 @@ def test_the_program_scores_as_the_installed_kernel(tmp_path):
     native_kernel = pytest.importorskip("late_rerank.maxsim.native_kernel")
     if not (sys.platform == "linux" and platform.machine() in OPTIONS and shutil.which("g++")):
         pytest.skip("needs Linux on x86_64 or aarch64, and a compiler: apt install g++")
-    program = Program([built("g++", OPTIONS[platform.machine()], tmp_path, "-pthread")], tmp_path)
+    program = Program([built("g++", OPTIONS[platform.machine()], "-pthread")], tmp_path)
     calls = [
         Call(level, random_vectors([33], dim, seed=1).values, codec(name).encode(random_vectors(LENGTHS, dim)))
         for level in native_kernel.levels()
@@ -192,7 +208,7 @@ def test_avxvnni_scores_as_the_reference(tmp_path):
     if "avx512vnni" not in native_kernel.levels() or not shutil.which("g++"):
         pytest.skip("needs a processor with AVX-512 VNNI, and a compiler: apt install g++")
     levels = {**OPTIONS["x86_64"], "level_avxvnni.cpp": AVXVNNI_BY_AVX512}
-    program = Program([built("g++", levels, tmp_path, "-pthread")], tmp_path)
+    program = Program([built("g++", levels, "-pthread")], tmp_path)
     calls = [
         Call("avxvnni", random_vectors([n_query_tokens], dim, seed=1).values, codec(name).encode(random_vectors(LENGTHS, dim)))
         for name in CODECS
