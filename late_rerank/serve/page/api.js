@@ -42,7 +42,9 @@ export function keepKey(key) {
 // GET without a body, else POST. Paths are relative, so that a server behind a path of its own works too.
 export async function ask(path, body, signal) {
   const response = await sent(path, body, signal);
-  const told = await response.json().catch(() => undefined);
+  const told = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error; // given up while the answer was read
+  });
   if (!response.ok) throw refusal(response, told);
   if (told === undefined) throw new AskError(response.status, "The answer can't be read", "The server's answer was no JSON.");
   return told;

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from browsers import as_seen_in, chromium, skip_without_chromium
+from browsers import Page, as_seen_in
 
-skip_without_chromium()
-
-from late_rerank import Reranker, explain  # noqa: E402
-from late_rerank.testing.fakes import FakeEncoder  # noqa: E402
-from late_rerank.types import TokenVectors  # noqa: E402
+from late_rerank import Reranker, explain
+from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.types import TokenVectors
 
 EVIL = (
     '<script>window.ran = 1</script> <img src=x onerror="window.ran = 2"> </style></textarea></div> '
@@ -17,12 +15,6 @@ EVIL = (
 )
 RIGHT_TO_LEFT = "שלום עולם, זה טקסט בעברית עם 123 בתוך HTML. مرحبا بالعالم"
 EMOJI = "🙂 family 👩\u200d👩\u200d👧 flag 🇩🇪 cafe\u0301"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as driver:
-        yield driver
 
 
 @pytest.fixture
@@ -34,29 +26,29 @@ def opened(browser, tmp_path):
         path.write_text(explain(Reranker(encoder or FakeEncoder()), query, text).to_html(), encoding="utf-8")
         as_seen_in(browser, scheme)
         browser.get(path.as_uri())
-        return browser
+        return Page(browser)
 
     return opens
 
 
-def text_of(browser, selector):
-    return browser.find_element("css selector", selector).get_property("textContent")
+def text_of(page, selector):
+    return page.find(selector).get_property("textContent")
 
 
 def test_nothing_from_the_document_or_the_query_runs(opened):
     query = "script window ran <script>window.ran = 6</script> \" onfocus='window.ran=7' onerror javascript"
-    browser = opened(query, EVIL)
-    for element in browser.find_elements("css selector", "mark, a, .lr-word"):
-        browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", element)
-        browser.execute_script("arguments[0].click()", element)
+    page = opened(query, EVIL)
+    for element in page.all("mark, a, .lr-word"):
+        page.run("arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", element)
+        page.run("arguments[0].click()", element)
 
-    assert browser.execute_script("return window.ran") is None
-    assert browser.find_elements("css selector", "script, img, svg, textarea, iframe, a[href^=javascript]") == []
+    assert page.run("return window.ran") is None
+    assert page.all("script, img, svg, textarea, iframe, a[href^=javascript]") == []
     handlers = "return [...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on'))"
-    assert browser.execute_script(handlers) == []
-    assert text_of(browser, ".lr-document") == EVIL
-    assert text_of(browser, ".lr-query") == query
-    assert browser.title == f"{query} \u2013 why this document"
+    assert page.run(handlers) == []
+    assert text_of(page, ".lr-document") == EVIL
+    assert text_of(page, ".lr-query") == query
+    assert page.driver.title == f"{query} \u2013 why this document"
 
 
 def test_the_policy_of_the_page_would_stop_what_escaping_let_through(browser, tmp_path):
@@ -81,8 +73,7 @@ def test_control_characters_and_surrogates_are_shown_in_their_stead(opened):
 
 
 def test_marked_words_are_the_matches_wherever_they_stand(opened):
-    browser = opened("flag עולם caf\u00e9", f"🙂🙂 {RIGHT_TO_LEFT}\n{EMOJI}")
-    marks = browser.find_elements("css selector", "mark")
+    marks = opened("flag עולם caf\u00e9", f"🙂🙂 {RIGHT_TO_LEFT}\n{EMOJI}").all("mark")
 
     assert [(mark.get_property("textContent"), mark.get_attribute("data-shown")) for mark in marks] == [
         ("עולם", "2"),
@@ -93,28 +84,25 @@ def test_marked_words_are_the_matches_wherever_they_stand(opened):
 
 
 def test_a_paragraph_from_right_to_left_is_set_from_the_right(opened):
-    browser = opened("עולם HTML", RIGHT_TO_LEFT)
-    box, mark = (browser.find_element("css selector", selector).rect for selector in (".lr-document", "mark"))
+    page = opened("עולם HTML", RIGHT_TO_LEFT)
+    box, mark = (page.find(selector).rect for selector in (".lr-document", "mark"))
 
     assert mark["x"] > box["x"] + box["width"] / 2
 
 
 def test_numbers_do_not_change_the_order_of_words_about_them(opened):
-    browser = opened("so שלום 🙂 now", "so שלום 🙂 now", encoder=EmojiEncoder())
-    places = [word.rect["x"] for word in browser.find_elements("css selector", ".lr-query .lr-word")]
+    page = opened("so שלום 🙂 now", "so שלום 🙂 now", encoder=EmojiEncoder())
+    places = [word.rect["x"] for word in page.all(".lr-query .lr-word")]
 
     assert len(places) == 4
     assert places == sorted(places)
 
 
 def test_pointing_at_a_word_shows_its_matches_without_a_script(opened):
-    from selenium.webdriver import ActionChains
-
-    browser = opened("flag caf\u00e9", EMOJI)
-    word = browser.find_element("css selector", '[data-word="1"]')
-    flag, cafe = browser.find_elements("css selector", "mark")
+    page = opened("flag caf\u00e9", EMOJI)
+    flag, cafe = page.all("mark")
     before = flag.value_of_css_property("outline-style")
-    ActionChains(browser).move_to_element(word).perform()
+    page.point_at('[data-word="1"]')
 
     assert before == "none"
     assert flag.value_of_css_property("outline-style") == "solid"
@@ -123,33 +111,32 @@ def test_pointing_at_a_word_shows_its_matches_without_a_script(opened):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_in_light_and_dark(opened, scheme, tmp_path):
-    browser = opened("strong weak middling none", "strong1 weak1 middling1 other", scheme, GradedEncoder())
-    found = browser.execute_script(CONTRASTS)
+    page = opened("strong weak middling none", "strong1 weak1 middling1 other", scheme, GradedEncoder())
+    found = page.contrasts("body *")
+    white = "rgb(255, 255, 255)"
 
-    assert (browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)") == (
-        scheme == "light"
-    )
-    assert {mark["name"] for mark in found} >= {"lr-4", "lr-3", "lr-2"}
-    assert min(mark["contrast"] for mark in found) >= 4.5
-    assert browser.save_screenshot(str(tmp_path / "page.png"))
+    assert (page.run("return getComputedStyle(document.body).backgroundColor") == white) == (scheme == "light")
+    assert {name for each in found for name in each["name"].split()} >= {"lr-4", "lr-3", "lr-2"}
+    assert [each for each in found if each["contrast"] < 4.5] == []
+    assert page.driver.save_screenshot(str(tmp_path / "page.png"))
     assert (tmp_path / "page.png").stat().st_size > 10_000
 
 
 def test_levels_are_told_apart_without_colour(opened):
-    browser = opened("strong weak middling none", "strong1 weak1 middling1 other", encoder=GradedEncoder())
+    page = opened("strong weak middling none", "strong1 weak1 middling1 other", encoder=GradedEncoder())
     lines = [
         (word.value_of_css_property("border-bottom-style"), word.value_of_css_property("border-bottom-width"))
-        for word in browser.find_elements("css selector", ".lr-query .lr-word")
+        for word in page.all(".lr-query .lr-word")
     ]
 
     assert len(set(lines)) == 4
-    assert all(word.get_attribute("data-shown") for word in browser.find_elements("css selector", ".lr-query .lr-word, mark"))
+    assert all(word.get_attribute("data-shown") for word in page.all(".lr-query .lr-word, mark"))
 
 
 def test_a_long_document_does_not_make_the_page_wider(opened):
-    browser = opened("flag", "x" * 5000 + " flag " + "word " * 20_000)
+    page = opened("flag", "x" * 5000 + " flag " + "word " * 5_000)
 
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
 class EmojiEncoder(FakeEncoder):
@@ -174,19 +161,3 @@ class GradedEncoder(FakeEncoder):
             angle = turns.get(name, 0) if word.endswith("1") else 0
             row[axis : axis + 2] = np.cos(angle), np.sin(angle)
         return vectors
-
-
-# Of each marked word: the contrast of its letters with what is behind them, the page's background and the mark's own mixed.
-CONTRASTS = """
-const numbers = text => text.match(/[\\d.]+/g).map(Number);
-const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-const page = numbers(getComputedStyle(document.body).backgroundColor);
-return [...document.querySelectorAll('.lr-query .lr-word, mark, .lr-quiet, td, h2')].map(element => {
-  const style = getComputedStyle(element), [r, g, b, alpha = 1] = numbers(style.backgroundColor);
-  const behind = [r, g, b].map((v, i) => v * alpha + page[i] * (1 - alpha)), front = numbers(style.color);
-  const opacity = Number(style.opacity), letters = front.slice(0, 3).map((v, i) => v * opacity + behind[i] * (1 - opacity));
-  const [low, high] = [light(behind), light(letters)].sort((a, b) => a - b);
-  return {name: [...element.classList].find(name => /lr-\\d/.test(name)), contrast: (high + .05) / (low + .05)};
-});
-"""
