@@ -82,9 +82,17 @@ def wait_until_ready(url, process=None, log=(), seconds=90):
     raise AssertionError("the server didn't get ready")
 
 
-def counts(url):
+def until(happens, otherwise, seconds=60):
+    """Wait until something happens; fail with `otherwise` if it doesn't in time."""
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.02)
+
+
+def counts(url, **headers):
     """Name with labels -> value, of /metrics."""
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    lines = httpx.get(f"{url}/metrics", headers=headers, timeout=60).text.splitlines()
     found = (re.fullmatch(r"([^#]\S*) (\S+)", line) for line in lines)
     return {match[1]: float(match[2]) for match in found if match}
 

@@ -1,4 +1,6 @@
-"""Redis servers and stores that several tests share."""
+"""Servers and stores that several tests share."""
+
+from contextlib import ExitStack
 
 import pytest
 from redis_servers import RedisServer, fresh_prefix, skip_without_redis
@@ -36,3 +38,18 @@ def opened():
     yield open_store
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def served():
+    """Serves a Reranker in a thread: with an encoder (FakeEncoder unless given), and with settings; gives the URL."""
+    from serving import running
+
+    from late_rerank import Reranker
+    from late_rerank.serve.app import Settings, create_app
+    from late_rerank.testing.fakes import FakeEncoder
+
+    with ExitStack() as stack:
+        yield lambda encoder=None, **settings: stack.enter_context(
+            running(create_app(lambda: Reranker(encoder or FakeEncoder()), Settings(**settings)))
+        )

@@ -6,12 +6,11 @@ import json
 import logging
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from serving import counts, running
+from serving import counts, running, until
 
 from late_rerank import Reranker
 from late_rerank.errors import ModelError, StoreConnectionError
@@ -28,41 +27,11 @@ TEXTS = {"query": "when do cats sleep", "texts": DOCUMENTS}
 KEY = "a-key-of-ours"
 
 
-class SlowEncoder(FakeEncoder):
-    """Takes its time over each document."""
-
-    def __init__(self, seconds=0.05):
-        super().__init__()
-        self.seconds = seconds
-        self.encoded = []
-
-    def encode_document(self, texts):
-        time.sleep(self.seconds * len(texts))
-        self.encoded += texts
-        return super().encode_document(texts)
-
-
 @pytest.fixture(scope="module")
 def url():
     folders = {"animals": BM25Retriever(DOCUMENTS)}
     with running(create_app(lambda: Reranker(FakeEncoder()), Settings(folders=folders))) as url:
         yield url
-
-
-@pytest.fixture
-def served():
-    """Serves with other settings, or another encoder."""
-    with ThreadPoolExecutor(1) as pool:
-        stack = []
-
-        def serves(encoder=None, **settings):
-            context = running(create_app(lambda: Reranker(encoder or FakeEncoder()), Settings(**settings)))
-            stack.append(context)
-            return context.__enter__()
-
-        yield serves
-        for context in stack:
-            pool.submit(context.__exit__, None, None, None).result(40)
 
 
 def expected(n=None):
@@ -412,11 +381,12 @@ class TestKeys:
         try:
             for each in stalled:
                 each.sendall(head)
-            time.sleep(0.1)
-            answer = httpx.post(f"{url}/rerank", json=QUESTION, headers={"x-api-key": KEY})
+            refused = 'late_rerank_rejected_total{reason="401"}'
+            until(lambda: counts(url, **{"x-api-key": KEY}).get(refused) == 5, "not all have come")
+            answer = httpx.post(f"{url}/rerank", json=QUESTION, headers={"x-api-key": KEY}, timeout=60)
             assert answer.status_code == 200
             for each in stalled:
-                each.settimeout(5)
+                each.settimeout(60)
                 assert b" 401 " in each.recv(65536)
         finally:
             for each in stalled:
@@ -448,179 +418,6 @@ class TestNames:
         )
         other = httpx.options(f"{allowed}/rerank", headers={**preflight, "origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
-
-
-class TestLimits:
-    def test_a_body_that_is_said_to_be_too_large_is_not_read(self, served):
-        url = served(limits=Limits(body_bytes=1000))
-        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": ["a" * 2000]})
-        assert answer.status_code == 413
-        assert "at most 1,000" in answer.json()["message"]
-
-    def test_nor_is_one_that_turns_out_to_be(self, served):
-        url = served(limits=Limits(body_bytes=100_000))
-
-        def chunks():
-            for _ in range(1000):
-                yield b" " * 1000
-
-        try:
-            answer = httpx.post(f"{url}/rerank", content=chunks(), headers={"content-type": "application/json"})
-        except httpx.TransportError:
-            return  # the connection is closed while it is still sent
-        assert answer.status_code == 413
-
-    def test_a_slow_body_is_given_up(self, served):
-        url = served(limits=Limits(body_timeout_s=0.3))
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), 10) as connection:
-            connection.sendall(
-                b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
-            )
-            assert b"408" in connection.recv(1000).split(b"\r\n")[0]
-
-    def test_too_many_at_once_are_told_when_to_come_again(self, served):
-        url = served(SlowEncoder(0.2), limits=Limits(in_flight=4))
-        with ThreadPoolExecutor(16) as pool:
-            questions = [{"query": "cats", "documents": [f"cats {i}"]} for i in range(16)]
-            answers = list(pool.map(lambda q: httpx.post(f"{url}/rerank", json=q, timeout=30), questions))
-        assert {answer.status_code for answer in answers} == {200, 429}
-        refused = [answer for answer in answers if answer.status_code == 429]
-        assert all(answer.headers["retry-after"] == "1" and "too many" in answer.json()["message"] for answer in refused)
-        assert counts(url)['late_rerank_rejected_total{reason="429"}'] == len(refused)
-
-    def test_too_many_that_wait_for_encoding_don_t_keep_out_the_others(self, served):
-        url = served(SlowEncoder(0.1), limits=Limits(waiting_encoders=2))
-        assert httpx.post(f"{url}/v1/index", json={"documents": DOCUMENTS}).status_code == 200
-        with ThreadPoolExecutor(12) as pool:
-            new = [pool.submit(httpx.post, f"{url}/rerank", json={"query": "a", "documents": [f"a {i}"]}) for i in range(8)]
-            time.sleep(0.05)
-            stored = [pool.submit(httpx.post, f"{url}/rerank", json=QUESTION) for _ in range(4)]
-            assert [answer.result(30).status_code for answer in stored] == [200] * 4
-            assert {answer.result(30).status_code for answer in new} == {200, 429}
-
-    def test_a_query_has_one_too(self, url):
-        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "query": "cats " * 5000})
-        assert answer.status_code == 413
-        assert "query has 25,000 characters" in answer.json()["message"]
-
-    @pytest.mark.parametrize(
-        "body",
-        [
-            b'{"query": "a", "documents": [' + b"1," * 10**6 + b"1]}",
-            b'{"query": "a", "documents": [' + b"{}," * 10**6 + b"{}]}",
-            b'{"query": "a", "documents": [{"a": 1}], "rank_fields": [' + b'"a",' * 10**6 + b'"a"]}',
-            b'{"query": "a", "documents": [' + b'{"a":1},' * 10**5 + b'{"a":1}], "rank_fields": [' + b'"a",' * 63 + b'"a"]}',
-            b'{"query": "a", "texts": [' + b"1," * 10**6 + b"1]}",
-        ],
-        ids=["numbers", "empty objects", "fields", "fields of many", "texts"],
-    )
-    def test_a_body_of_a_million_mistakes_is_refused_at_once(self, url, body):
-        began = time.process_time()  # of the server too; a busy machine takes longer by the clock
-        answer = httpx.post(f"{url}/rerank", content=body, headers={"content-type": "application/json"}, timeout=60)
-        assert answer.status_code in (413, 422)
-        assert time.process_time() - began < 4
-
-    @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"n_documents": -1}, {"deadline_s": float("inf")}])
-    def test_bounds_that_are_none_are_refused(self, wrong):
-        with pytest.raises(ValueError, match="must be above 0"):
-            Limits(**wrong)
-
-
-class TestDeadlines:
-    def test_stored_documents_are_scored_and_the_others_keep_their_order_behind(self, served):
-        encoder = SlowEncoder(0.1)
-        url = served(encoder)
-        httpx.post(f"{url}/v1/index", json={"documents": DOCUMENTS})
-        new = [f"new {i}" for i in range(40)]
-        began = time.monotonic()
-        told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": new + DOCUMENTS, "deadline_s": 0.3}).json()
-        assert time.monotonic() - began < 3.5  # all of them take 4 s
-
-        assert told["meta"]["degraded"] is True
-        scored = 43 - told["meta"]["n_unscored"]
-        assert [r["index"] for r in told["results"][:1]] == [41]
-        behind = [r["index"] for r in told["results"][scored:]]
-        assert behind == sorted(behind)
-        assert {r["relevance_score"] for r in told["results"][scored:]} == {0.0}
-        end = time.monotonic() + 20
-        while True:  # they are filled in behind
-            told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": new, "deadline_s": 0.01}).json()
-            if not told["meta"]["degraded"]:
-                break
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        assert sorted(encoder.encoded) == sorted(new + DOCUMENTS)
-
-    def test_without_one_it_is_told_when_the_time_is_up(self, served):
-        url = served(SlowEncoder(0.2), limits=Limits(timeout_s=0.3))
-        answer = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": [f"new {i}" for i in range(20)]})
-        assert answer.status_code == 503
-        assert "ask again" in answer.json()["message"]
-        assert int(answer.headers["retry-after"]) > 0
-
-    def test_indexing_goes_as_far_as_its_time_and_what_is_stored_stays(self, served):
-        encoder = SlowEncoder(0.02)
-        url = served(encoder, limits=Limits(timeout_s=0.5))
-        body = {"documents": [f"new {i}" for i in range(60)]}
-        answer = httpx.post(f"{url}/v1/index", json=body)
-        assert answer.status_code == 503
-        assert "32 of 60 documents are stored" in answer.json()["message"]
-        assert int(answer.headers["retry-after"]) > 0
-        assert len(encoder.encoded) == 32
-        report = httpx.post(f"{url}/v1/index", json=body).json()
-        assert (report["n_documents"], report["n_encoded"], report["n_cached"]) == (60, 28, 32)
-
-    def test_the_same_documents_from_two_are_indexed_once(self, served):
-        encoder = SlowEncoder(0.02)
-        url = served(encoder)
-        body = {"documents": [f"new {i}" for i in range(20)]}
-        with ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(lambda _: httpx.post(f"{url}/v1/index", json=body, timeout=30), range(4)))
-        assert [answer.status_code for answer in answers] == [200] * 4
-        assert len(encoder.encoded) == 20
-
-    def test_an_explanation_is_told_so_too_and_what_fails_later_is_not_logged(self, served, caplog):
-        class Failing(FakeEncoder):
-            def tokens(self, text, kind):
-                time.sleep(0.5)
-                raise ValueError(f"failed at {text}")
-
-        url = served(Failing(), limits=Limits(timeout_s=0.3))
-        answer = httpx.post(f"{url}/v1/explain", json={"query": "cats", "text": "secret"})
-        time.sleep(0.5)
-        assert answer.status_code == 503
-        assert "secret" not in caplog.text
-
-    def test_the_servers_own_holds_for_all(self, served):
-        url = served(SlowEncoder(0.2), limits=Limits(deadline_s=0.2))
-        told = httpx.post(f"{url}/rerank", json={**QUESTION, "documents": [f"new {i}" for i in range(20)]}).json()
-        assert told["meta"]["degraded"] is True
-
-    def test_a_document_that_many_ask_for_at_once_is_encoded_once(self, served):
-        encoder = SlowEncoder(0.05)
-        url = served(encoder)
-        with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: httpx.post(f"{url}/rerank", json=QUESTION, timeout=30).json(), range(8)))
-        assert sorted(encoder.encoded) == sorted(DOCUMENTS)
-        assert all(answer["results"] == answers[0]["results"] for answer in answers)
-
-    def test_the_event_loop_goes_on_meanwhile(self, served):
-        url = served(SlowEncoder(0.2))
-        thread = threading.Thread(
-            target=lambda: httpx.post(
-                f"{url}/rerank", json={"query": "a", "documents": [f"a {i}" for i in range(10)]}, timeout=30
-            )
-        )
-        thread.start()
-        time.sleep(0.1)
-        slowest = 0.0
-        while thread.is_alive():
-            began = time.monotonic()
-            assert httpx.get(f"{url}/health").status_code == 200
-            slowest = max(slowest, time.monotonic() - began)
-        thread.join()
-        assert slowest < 1.0
 
 
 class TestOtherEndpoints:
@@ -707,7 +504,8 @@ class TestOtherEndpoints:
                 httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
                 app._app.lifespan_context(app),
             ):
-                await asyncio.sleep(0.1)
+                while "being loaded" in (await client.get("/ready")).text:
+                    await asyncio.sleep(0.01)
                 return [await client.get(path) for path in ("/health", "/ready")]
 
         alive, ready = asyncio.run(asked())

@@ -31,8 +31,8 @@ def connection(url):
 
 
 def is_ended(connection):
-    """Whether the server ends it within the limit and a little more."""
-    connection.settimeout(LIMIT_S + 2)
+    """Whether the server ends it; uvicorn would keep it for ever."""
+    connection.settimeout(60)
     try:
         while connection.recv(65536):
             pass
