@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from late_rerank import codecs, maxsim
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
+from late_rerank.encode.describe import described
 from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.processes.forks import background_work, guarded
@@ -34,27 +35,27 @@ _T = TypeVar("_T")
 class Reranker:
     """Reorders candidates by late interaction. Safe to share between threads; a context manager.
 
-    In a child that was forked (gunicorn --preload, Celery, multiprocessing on Linux) it goes on, with what its memory held:
-    on a processor a model is loaded anew there when it is needed, and runs on one thread. A model on an accelerator is a
-    ForkError there.
+    It works in forked children too (gunicorn --preload, Celery, multiprocessing on Linux) and keeps the vectors in memory. On a
+    processor each child loads the model again when it needs it, and runs it on one thread. On an accelerator a child raises
+    ForkError.
 
     Args:
         model: "minilm" or "minilm-late" (built in; the second was trained for late interaction), a hub name, a folder (native,
             PyLate or Stanford ColBERT format; "~" is your home), or an Encoder.
-        store: Where token vectors are kept: None or ":memory:" for this process's memory, a folder, a Redis server ("redis://...",
-            "rediss://...", "unix://..."), or a Store, which stays yours to close. Where it can't keep new vectors (disk
-            full, read-only), queries are answered all the same, with one warning.
-        codec: "int8", "int4", "binary", "float16" or "float32", or a Codec: how token vectors are packed.
-        backend: What runs a model given by name: "torch", "openvino", "onnx", or "auto" for the fastest installed whose token
+        store: Keeps token vectors: None or ":memory:" for this process's memory, a folder, a Redis server ("redis://...",
+            "rediss://...", "unix://..."), or a Store, which stays yours to close. A store that can't keep new vectors (disk
+            full, read-only) costs one warning; queries are answered.
+        codec: Packs token vectors: "int8", "int4", "binary", "float16" or "float32", or a Codec.
+        backend: Runs a model given by name: "torch", "openvino", "onnx", or "auto" for the fastest installed one whose token
             vectors have a cosine of at least .999 to torch's.
         device: A torch device; None for the fastest there is.
-        kernel: What computes MaxSim: "auto", "native", "numpy", "torch", or a Kernel.
+        kernel: Computes MaxSim: "auto", "native", "numpy", "torch", or a Kernel.
         on_missing: What to do with candidates whose vectors aren't in the store: "encode" and store them, "skip" (they
             follow the scored ones, unscored), or "raise" MissingDocumentsError.
-        calibration: What makes `relevance` of scores: a Calibration, the file of one (`late-rerank calibrate` fits them), or
+        calibration: Turns scores into `relevance`: a Calibration, the file of one (`late-rerank calibrate` fits them), or
             "minilm", ours for that model; None for the mean MaxSim per query token, clipped to [0, 1].
-        pooling: Keep one of so many token vectors of a document, those that are alike merged: 2 halves what is stored. 1, the
-            default, keeps all. For a model given by name or folder; its vectors are a space of their own in the store.
+        pooling: Merge similar token vectors of a document, so many into one: 2 halves the stored bytes. 1, the default,
+            keeps all. For a model given by name or folder; its vectors are a space of their own in the store.
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -62,15 +63,15 @@ class Reranker:
         codec: The Codec in use.
         store: The Store in use.
         kernel: The Kernel in use: `kernel.name` says which.
-        arguments: What it was made with, by name.
+        arguments: The constructor's arguments, by name.
 
     Raises:
-        ModelError: The model can't be found, or can't be what it says.
-        StoreError: The store can't be opened.
-        IncompatibleError: The calibration was fitted to another model, or `pooling` is asked of a model that pools already.
-        ValueError: A name isn't known, the device isn't here, the file is no calibration, or `pooling` is below 1, or above it
-            with an Encoder.
-        TypeError: An argument is of none of these kinds.
+        ModelError: If the model can't be found, or can't be what it says.
+        StoreError: If the store can't be opened.
+        IncompatibleError: If the calibration was fitted to another model, or the model pools already and `pooling` is above 1.
+        ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1, or above
+            it with an Encoder.
+        TypeError: If an argument is of none of these kinds.
     """
 
     def __init__(
@@ -100,13 +101,13 @@ class Reranker:
             "calibration": calibration,
             "pooling": pooling,
         }
-        # Everything cheap is checked before the model is loaded.
+        # Cheap checks come before the model is loaded.
         self.codec = codecs.as_codec(codec)
         self.kernel = maxsim.as_kernel(kernel, device)
         self.calibration = resolve_calibration(calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
-            # First the model: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
+            # The model comes first: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
             model, pooling = as_encoder(model, backend, device, pooling), 1
         self.store = as_store(store)
         self.on_missing = on_missing
@@ -141,28 +142,26 @@ class Reranker:
             query: Not blank.
             candidates: Texts or Candidates, mixed; never changed.
             top_k: At most so many results, at least 1; None for all.
-            min_relevance: From 0 to 1: documents of lower `relevance` are left out, unscored ones count as 0; None for all.
-            first_stage_weight: How much the candidates' own scores count for the order, which is by z(MaxSim) + weight *
-                z(candidate_score), with z the distance from the query's mean in standard deviations. From 0 (not at all) up;
-                1 for as much as MaxSim. "auto" chooses for each query: a tenth of the skewness of the candidates' scores, from
-                0 to 0.15, since a first stage that is sure sets a few far above the rest. `score` stays MaxSim.
-            deadline_s: After so many seconds no more documents are waited for: stored ones are scored first, then the others
-                are encoded in the candidates' order, whatever other calls encode; those that seem too long for the time left
-                come last. What isn't encoded by then follows unscored, is encoded afterwards in the background, and is there
-                for the next query. None to wait for all.
-            max_tokens: At least 1: of each document only so many stored token vectors count, the first; None for all.
+            min_relevance: From 0 to 1: documents of lower `relevance` are left out; unscored ones count as 0. None for all.
+            first_stage_weight: How much the candidates' own scores count for the order, from 0 (not at all) up; 1 for as much
+                as MaxSim. The order is by z(MaxSim) + weight * z(candidate_score), where z is the distance from the query's
+                mean in standard deviations. "auto" chooses for each query: a tenth of the skewness of the candidates' scores,
+                from 0 to 0.15, since a confident first stage sets a few far above the rest. `score` stays MaxSim.
+            deadline_s: Seconds, 0 or more, to wait for documents; None to wait for all. Stored documents are scored first. The
+                others are encoded in the candidates' order; those that seem too long for the time left come last. Documents
+                that aren't ready in time follow unscored. They are encoded in the background, for the next query.
+            max_tokens: At least 1: only the first so many stored token vectors of each document count; None for all.
 
         Returns:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9 and
-            relevance 0; after them those that `on_missing="skip"` or the deadline left unscored. Empty for no candidates, and
-            where none is relevant enough.
+            relevance 0. After them come documents left unscored by `on_missing="skip"` or the deadline. Empty for no
+            candidates, and where none is relevant enough.
 
         Raises:
-            ValueError: The query is blank, `top_k` or `max_tokens` is below 1, `min_relevance` isn't in [0, 1], the encoder
-                gave NaN, `first_stage_weight` or `deadline_s` is negative or not finite, or with a weight a candidate has no
-                finite score; names it.
-            TypeError: The query is no str, or a candidate is neither a str nor a Candidate; names it.
-            MissingDocumentsError: With `on_missing="raise"`.
+            ValueError: If the query is blank, an option is out of its range, the encoder gave NaN, or the candidates' scores
+                count and one has no finite score; names it.
+            TypeError: If the query is no str, or a candidate is neither a str nor a Candidate; names it.
+            MissingDocumentsError: If `on_missing` is "raise" and the store lacks a candidate.
         """
         wanted = Wanted(
             top_k=top_k,
@@ -184,16 +183,16 @@ class Reranker:
         deadline_s: float | None = None,
         max_tokens: int | None = None,
     ) -> list[Ranking]:
-        """`rerank` for several queries: they are encoded together, their candidates fetched and encoded together.
+        """Rank several queries' candidates, as `rerank` does: queries and documents are fetched and encoded together.
 
         Returns:
-            One Ranking a query, in order, each equal to what `rerank` gives. Of its timings only "maxsim" is its own;
-            the others are the batch's.
+            One Ranking a query, in order, each equal to `rerank`'s. "maxsim" in its timings is its own; the other stages are
+            the batch's.
 
         Raises:
-            ValueError: As in `rerank`, or the two lists differ in length.
+            ValueError: As in `rerank`, or if the two lists differ in length.
             TypeError: As in `rerank`.
-            MissingDocumentsError: With `on_missing="raise"`.
+            MissingDocumentsError: As in `rerank`.
         """
         return self.rank(
             queries,
@@ -215,7 +214,7 @@ class Reranker:
         *,
         query_vectors: Sequence[QueryVectors | None] | None = None,
     ) -> list[Ranking]:
-        """`rerank_batch` with its options in one object, for code that passes them on.
+        """Do what `rerank_batch` does, with its options in one object: for code that passes options on.
 
         Args:
             queries: None blank.
@@ -224,7 +223,7 @@ class Reranker:
             query_vectors: For each query the `query_vectors` of an earlier Ranking of it, or None: they aren't encoded again.
 
         Raises:
-            ValueError: As in `rerank`, or the two lists differ in length.
+            ValueError: As in `rerank`, or if the two lists differ in length.
             TypeError: As in `rerank`.
             MissingDocumentsError: As in `rerank`.
         """
@@ -275,10 +274,10 @@ class Reranker:
         deadline_s: float | None = None,
         max_tokens: int | None = None,
     ) -> Ranking:
-        """`rerank` in a thread of this Reranker's own, so that the event loop is never blocked.
+        """Rank candidates, as `rerank` does, in a thread of this Reranker's own: the event loop is never blocked.
 
-        The loop's default threads, where names are looked up for one, stay free. Of calls that wait for a thread those that
-        are cancelled never begin; one that runs goes on, but its documents aren't lost: they are stored.
+        The loop's default threads stay free, which asyncio needs to look up host names. A call that is cancelled while it waits
+        for a thread never begins. One that runs goes on to its end, and its documents are stored.
         """
         wanted = Wanted(
             top_k=top_k,
@@ -290,9 +289,9 @@ class Reranker:
         return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
 
     async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call something in one of the threads that `arerank` takes: as many as asyncio would, begun when they are needed.
+        """Call a function in one of `arerank`'s threads: as many as asyncio would have, started when they are needed.
 
-        Context variables are the caller's. A process that ends doesn't wait for these threads.
+        Context variables are the caller's. The end of the process doesn't wait for these threads.
         """
         with self._counts_lock:
             if self._threads is None:
@@ -311,10 +310,10 @@ class Reranker:
             ValueError: If the query is blank.
         """
         check_queries([query], [()])
-        return self._queries.encode([query], [getattr(ranked, "query_vectors", None)])[0]
+        return self._queries.encode([query], [ranked.query_vectors if isinstance(ranked, Ranking) else None])[0]
 
     def token_maxima(self, query: str, texts: Sequence[str], *, query_vectors: QueryVectors | None = None) -> F32:
-        """The best match of each query token in each text; stored vectors first, misses are encoded and stored.
+        """Give the best match of each query token in each text. Texts that aren't stored are encoded and stored.
 
         Args:
             query: Not blank.
@@ -325,8 +324,8 @@ class Reranker:
             (n_texts, n_query_tokens) float32, in the order of `texts`; row sums are MaxSim scores.
 
         Raises:
-            ValueError: The query is blank.
-            TypeError: A text is no str.
+            ValueError: If the query is blank.
+            TypeError: If a text is no str.
         """
         check_queries([query], [texts])
         return self._matcher.in_texts(self._queries.encode([query], [query_vectors])[0].vectors, texts)
@@ -339,21 +338,21 @@ class Reranker:
         *,
         query_vectors: QueryVectors | None = None,
     ) -> list[F32]:
-        """`token_maxima` of parts of texts, their sentences for one: from the texts' own vectors, none is encoded for its part.
+        """Give `token_maxima` of parts of texts, such as sentences, from the vectors of the whole texts.
 
         Args:
             query: Not blank.
-            texts: Stored vectors first, misses are encoded and stored.
+            texts: Those that aren't stored are encoded and stored.
             spans: For each text the (start, end) of its parts in code points, in order and without overlap.
             query_vectors: As in `token_maxima`.
 
         Returns:
-            For each text (n_spans, n_query_tokens) float32. A part without tokens of its own, beyond where the text was cut for
-            one, has no score: its row sums to -1e9.
+            For each text (n_spans, n_query_tokens) float32. A part without tokens of its own has no score: its row sums to
+            -1e9. Parts beyond the place where a text was cut are such.
 
         Raises:
-            ValueError: The query is blank, or there isn't one list of spans a text.
-            IncompatibleError: The encoder can't tell its tokens' places, or pools them.
+            ValueError: If the query is blank, or there isn't one list of spans a text.
+            IncompatibleError: If the encoder can't tell its tokens' places, or pools them.
         """
         check_queries([query], [texts])
         check_places(self.encoder, "asked for parts of a text")
@@ -362,7 +361,7 @@ class Reranker:
         return self._matcher.in_spans(self._queries.encode([query], [query_vectors])[0].vectors, texts, spans)
 
     def similarity(self, text: str, others: Sequence[str], *, spans: Sequence[Span] | None = None) -> F32:
-        """How much of what a document says each of the others says too; stored vectors first, misses are encoded and stored.
+        """Measure how much of a document's content each of the others repeats. Texts that aren't stored are encoded and stored.
 
         Args:
             text: The document.
@@ -371,12 +370,12 @@ class Reranker:
 
         Returns:
             (n_others,) float32, in the order of `others`: the mean over the document's tokens of their best match. 1 for the
-            same text, but for the codec's rounding; not symmetric: a piece of a text is in the text. 0 where one is blank.
+            same text, up to the codec's rounding; 0 where one is blank. It isn't symmetric: a piece of a text is in the text.
             With `spans` (n_others, n_spans), over each part's tokens; 1 for a part without tokens.
 
         Raises:
-            TypeError: One of them is no str.
-            IncompatibleError: With `spans`, the encoder can't tell its tokens' places, or pools them.
+            TypeError: If one of them is no str.
+            IncompatibleError: If, with `spans`, the encoder can't tell its tokens' places, or pools them.
         """
         if spans is not None:
             check_places(self.encoder, "asked for parts of a text")
@@ -385,7 +384,7 @@ class Reranker:
     def index(
         self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False
     ) -> IndexReport:
-        """Encode and store documents ahead of queries; those in the store already cost nothing.
+        """Encode and store documents ahead of queries. Those in the store already cost nothing.
 
         Args:
             documents: Texts or Candidates, mixed; read once, so a generator will do.
@@ -393,18 +392,18 @@ class Reranker:
             progress: Show a bar on stderr, if that is a terminal.
 
         Raises:
-            TypeError: A document is neither a str nor a Candidate; names it. Earlier batches are stored.
-            StoreError: The store can't keep them. Earlier batches are stored.
-            ValueError: `batch_size` is below 1, or the encoder gave NaN.
+            TypeError: If a document is neither a str nor a Candidate; names it. Earlier batches are stored.
+            StoreError: If the store can't keep them. Earlier batches are stored.
+            ValueError: If `batch_size` is below 1, or the encoder gave NaN.
         """
         with background_work():
             return self._vectors.index(documents, batch_size, progress=progress)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since this Reranker was made, what its store holds, and which parts run. JSON values.
+        """Give counts since this Reranker was made, the store's size, and the names of its parts. JSON values.
 
-        "n_not_stored" counts documents that were encoded for a query, but that the store could not keep; "n_waiting" those that
-        are being encoded now, or wait for it.
+        "n_not_stored" counts documents that were encoded for a query but could not be stored; "n_waiting" those that are being
+        encoded now or wait for it.
         """
         with self._counts_lock:
             counts = dict(self._counts)
@@ -417,22 +416,22 @@ class Reranker:
             "size_bytes": stored["size_bytes"],
             "kernel": self.kernel.name,
             "model": self.model_name,
-            "backend": getattr(getattr(self.encoder, "backend", None), "name", "the encoder's own"),
+            "backend": described(self.encoder).backend.name,
             "codec": self.codec.name,
-            "pooling": getattr(self.encoder, "pooling", 1),
+            "pooling": described(self.encoder).pooling,
             "fingerprint": self.encoder.fingerprint,
         }
 
     @property
     def model_name(self) -> str:
-        """The model as it was named, or what kind of encoder it is."""
-        return str(getattr(self.encoder, "name", type(self.encoder).__name__))
+        """The model's name as it was given, or the encoder's class."""
+        return described(self.encoder).name
 
     def close(self) -> None:
-        """Encode no more in the background, and close the store, if this Reranker made or opened it.
+        """Stop encoding in the background, and close the store if this Reranker opened it.
 
-        What is being encoded isn't waited for: it ends with its batch of windows, and isn't stored. The end of the process
-        waits for that batch, half a second for an encoder of your own.
+        A batch that is being encoded isn't waited for. It ends with its windows and isn't stored. The end of the process waits
+        for that batch; for an encoder of your own, half a second.
         """
         self._vectors.close()
         with self._counts_lock:

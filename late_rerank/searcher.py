@@ -30,7 +30,7 @@ class Searcher:
 
     Raises:
         TypeError: If `retriever` has no `retrieve`, or a number is of another type.
-        ValueError: If `k` is below 1, or `first_stage_weight` negative or not finite.
+        ValueError: If one is out of its range.
     """
 
     def __init__(
@@ -40,11 +40,10 @@ class Searcher:
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
         if not isinstance(reranker, Reranker):
             raise TypeError(f"reranker must be a Reranker, got {type(reranker).__name__}")
-        Wanted(first_stage_weight=first_stage_weight)
         self.retriever = retriever
         self.reranker = reranker
         self.k = whole_number("k", k)
-        self.first_stage_weight = first_stage_weight
+        self.first_stage_weight = Wanted(first_stage_weight=first_stage_weight).first_stage_weight
 
     def search(
         self,
@@ -68,8 +67,8 @@ class Searcher:
             Best first. `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
 
         Raises:
-            ValueError: If the query is blank, a number is out of its range, or, with `first_stage_weight`, the retriever gave a
-                candidate without a finite score.
+            ValueError: If the query is blank, a number is out of its range, or the first stage's scores count and a candidate
+                has none that is finite.
         """
         wanted = Wanted(
             top_k=top_k,

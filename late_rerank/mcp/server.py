@@ -45,7 +45,7 @@ def create_server(
         min_relevance: From 0 to 1: documents of lower relevance are left out; None for all.
 
     Raises:
-        TypeError: If `first_stage_weight` or `min_relevance` is of another type.
+        TypeError: If one of the numbers is of another type.
         ValueError: If one of the numbers is out of its range.
     """
     if k < 1:

@@ -107,7 +107,7 @@ def _number(score: object, index: int) -> float:
     if score is None:
         raise ValueError(
             f"candidates[{index}] has no score: first_stage_weight needs the first stage's score of each candidate. Give "
-            "Candidates with scores, or leave first_stage_weight at 0"
+            "Candidates with scores, or leave it at 0"
         )
     number = finite(score)
     if number is None:

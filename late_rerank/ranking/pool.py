@@ -27,7 +27,7 @@ class CandidatePool:
 
     Args:
         candidates: Texts or Candidates, mixed.
-        wanted: Its `first_stage_weight` and `max_tokens` count here, `top_k` and `min_relevance` in `ranking`.
+        wanted: The options of the rerank.
 
     Attributes:
         texts: The candidates' texts with their keys.
@@ -45,7 +45,8 @@ class CandidatePool:
         self.texts = KeyedTexts([document.text for document in self._documents])
         self._wanted = wanted
         scores = (document.candidate_score for document in self._documents)
-        self._first_stage = first_stage_scores(scores) if wanted.first_stage_weight else None
+        self._weight = wanted.first_stage_weight
+        self._first_stage = first_stage_scores(scores) if self._weight else None
         self.query: QueryVectors | None = None
         keys = self.texts.keys
         self._scores = np.full(len(keys), _UNSCORED, dtype=np.float32)
@@ -115,7 +116,7 @@ class CandidatePool:
             return order, fallen
         scores = np.empty_like(fallen)
         scores[order] = fallen
-        order = fused_order(scores, self._first_stage, self._wanted.first_stage_weight)
+        order = fused_order(scores, self._first_stage, self._weight)
         return order, scores[order]
 
 

@@ -8,6 +8,7 @@ from threading import Lock
 import numpy as np
 
 from late_rerank.encode import Encoder
+from late_rerank.encode.describe import described
 from late_rerank.processes.forks import guarded
 from late_rerank.types import QueryVectors
 from late_rerank.vectors.encoding import check_vectors
@@ -58,7 +59,7 @@ class QueryEncoder:
         with self._lock:
             first, self._has_warned = not self._has_warned, True
         if first:
-            longest = getattr(self._encoder, "query_tokens", None)
+            longest = described(self._encoder).query_tokens
             limit = f" of {longest} tokens" if longest else ""
             warn_caller(
                 f"query {query!r:.60} is longer than the model's limit{limit} and was cut; further ones are counted in "
