@@ -22,17 +22,17 @@ class TieredStore(Store):
     """Asks `near` first, `far` for the rest, and keeps in `near` what came from `far`. Safe to share if both are.
 
     Everything that is put goes to both. `near` is a copy of a part of `far`: where it fails, queries go on without it, with
-    one RuntimeWarning, and `stats` counts. What fails in `far` is raised, or not, as `far` does it. A document that somebody
-    else deletes from `far` stays in `near` until it is deleted here. Where `far` is read-only (a PublishedStore), what is put
-    goes to `near` alone.
+    one RuntimeWarning, and `stats` counts. A failure of `far` is raised, or not, as `far` does it. A document that somebody
+    else deletes from `far` stays in `near` until it is deleted here. Where `far` is read-only (a PublishedStore), documents
+    are put into `near` alone.
 
     Args:
         near: A MemoryStore or DiskStore, say.
         far: A RedisStore, say.
 
     Raises:
-        TypeError: One is no Store.
-        ValueError: Both are the same.
+        TypeError: If one is no Store.
+        ValueError: If both are the same.
     """
 
     def __init__(self, near: Store, far: Store) -> None:
@@ -44,9 +44,16 @@ class TieredStore(Store):
         self.near, self.far = near, far
         self._spaces: dict[str, _TieredSpace] = {}
         self._n_near_errors = 0
+        self._is_closed = False
         self._lock = guarded(Lock())
 
+    @property
+    def read_only(self) -> bool:
+        """Whether neither store takes changes. Where `far` alone takes none, `near` keeps what is put."""
+        return self.near.read_only and self.far.read_only
+
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        self._refuse_if_closed()
         described = space_json(fingerprint, codec)
         with self._lock:
             if described not in self._spaces:
@@ -55,7 +62,7 @@ class TieredStore(Store):
             return self._spaces[described]
 
     def spaces(self) -> list[Space]:
-        """Those of `far`, oldest first, then those that only `near` knows."""
+        """List the spaces of `far`, oldest first, then the spaces that only `near` knows."""
         both = [*self.far.spaces(), *self.near.spaces()]
         return list(dict.fromkeys(self.space(space.fingerprint, space.codec) for space in both))
 
@@ -66,7 +73,7 @@ class TieredStore(Store):
         return max(self.near.drop(fingerprint), self.far.drop(fingerprint))
 
     def stats(self) -> dict[str, Any]:
-        """n_documents and size_bytes of `far`; n_near_errors; what each says of itself as "near" and "far"."""
+        """Give n_documents and size_bytes of `far`, n_near_errors, and each store's own counts as "near" and "far"."""
         near, far = self.near.stats(), self.far.stats()
         return {
             "n_documents": far["n_documents"],
@@ -78,6 +85,7 @@ class TieredStore(Store):
 
     def close(self) -> None:
         """Close both: they are most often made for this store only."""
+        self._is_closed = True
         try:
             self.near.close()
         finally:
@@ -86,8 +94,13 @@ class TieredStore(Store):
     def __reduce__(self) -> tuple[Any, ...]:
         return TieredStore, (self.near, self.far)
 
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise StoreError("this TieredStore was closed, and both of its stores with it; open them again")
+
     def _unless_near_fails(self, work: Callable[[], _T]) -> _T | None:
-        """What `work` on the near store gives, or None and a count."""
+        """Do some work on the near store. Returns its result; or None, with a count, if the near store failed."""
+        self._refuse_if_closed()
         try:
             return work()
         except (StoreError, OSError) as error:  # OSError: its disk is full, say
@@ -128,9 +141,9 @@ class _TieredSpace(Space):
         return _joined(near, far)
 
     def missing(self, keys: Sequence[bytes]) -> I64:
-        """What the far store doesn't hold, whether or not the near one does: after indexing every document is in `far`.
+        """Find the documents that the far store lacks: an index is made for all who share it, whatever the near one has.
 
-        Where `far` is read-only, what neither holds.
+        Where `far` is read-only: the documents that both lack.
         """
         if self._far_writes:
             return self._far.missing(keys)
@@ -149,7 +162,7 @@ class _TieredSpace(Space):
 
 
 def _joined(near: Fetched, far: Fetched) -> Fetched:
-    """What two stores found as one, in the asked order, over the buffers of both. `far` was asked for what `near` missed."""
+    """Join the finds of two stores, in the asked order, over the buffers of both. `far` was asked for what `near` missed."""
     positions = np.concatenate([near.positions, near.missing[far.positions]])
     order = np.argsort(positions, kind="stable")
     left, right = near.found, far.found

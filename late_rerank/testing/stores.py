@@ -9,24 +9,18 @@ import pytest
 
 from late_rerank.errors import IncompatibleError
 from late_rerank.stores import Store
+from late_rerank.testing.store_life import LENGTHS, SPEC, RawDocument, StoreLifeTests, keys
 from late_rerank.testing.vectors import random_packed, same_documents
 from late_rerank.types import CodecSpec
 
-SPEC = CodecSpec("test", 7, {"codes": 7, "scales": 4}, {"seed": 1})
-LENGTHS = [3, 0, 1, 180, 17, 64, 2]
+__all__ = ["LENGTHS", "SPEC", "RawDocument", "StoreTests", "keys"]
 
 
-def keys(n: int, salt: int = 0) -> list[bytes]:
-    """`n` different keys."""
-    return [(salt * 1_000_000 + i).to_bytes(16, "big") for i in range(n)]
+class StoreTests(StoreLifeTests):
+    """Inherit and override `make_store`; `raw_documents`, `reopened` and `read_only` too, or their laws are skipped.
 
-
-class StoreTests:
-    """Inherit and give `make_store`. A store that bounds its size must hold a few hundred kilobytes for this."""
-
-    def make_store(self) -> Store:
-        """A new, empty store."""
-        raise NotImplementedError
+    A store that bounds its size must hold a few hundred kilobytes for this.
+    """
 
     @pytest.fixture
     def store(self) -> Store:

@@ -1,6 +1,7 @@
 import pytest
+from raw_stores import in_folder
 
-from late_rerank.stores import DiskStore
+from late_rerank.stores import DiskStore, PublishedStore
 from late_rerank.testing import StoreTests
 
 
@@ -14,6 +15,16 @@ class TestDiskStore(StoreTests):
     def make_store(self):
         self.opened = DiskStore(self.folder)
         return self.opened
+
+    def raw_documents(self, store, space):
+        return in_folder(self.folder, space)
+
+    def reopened(self, store):
+        return DiskStore(self.folder)
+
+    def read_only(self, store):
+        store.publish(self.folder.with_name("published"))
+        return PublishedStore(self.folder.with_name("published"))
 
 
 class TestDiskStoreWithChecks(TestDiskStore):

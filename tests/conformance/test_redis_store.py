@@ -1,4 +1,5 @@
 import pytest
+from raw_stores import in_redis
 from redis_servers import RedisServer, cluster, fresh_prefix, skip_without_redis
 
 from late_rerank.stores import RedisStore
@@ -31,9 +32,19 @@ class RedisStoreTests(StoreTests):
         for store in self.opened:
             store.close()
 
-    def make_store(self):
-        self.opened.append(RedisStore(self.url, prefix=fresh_prefix(), on_error="raise", timeout_s=5, check=self.check))
+    def make_store(self, prefix=None):
+        prefix = prefix or fresh_prefix()
+        self.opened.append(RedisStore(self.url, prefix=prefix, on_error="raise", timeout_s=5, check=self.check))
         return self.opened[-1]
+
+    def raw_documents(self, store, space):
+        return in_redis(self.url, store.prefix, space, cluster=self.server == "cluster_url")
+
+    def reopened(self, store):
+        return self.make_store(store.prefix)
+
+    def read_only(self, store):
+        return None
 
 
 class TestRedisStore(RedisStoreTests):

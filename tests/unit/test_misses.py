@@ -5,35 +5,18 @@ import warnings
 
 import numpy as np
 import pytest
+from failing_stores import FailingStore
 
 from late_rerank import Reranker
 from late_rerank.errors import IncompatibleError, StoreError, StoreFormatError
-from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 
 TEXTS = ["the cat sat", "dogs and cats", "a cat on a mat", "", "cat cat cat"]
 
 
-class Full(MemoryStore):
-    """Raises where a disk is full: in `put`, as long as `error` is set."""
-
-    error = StoreError("no space left on device")
-    reads = True
-
-    def _put(self, *arguments):
-        if self.error:
-            raise self.error
-        super()._put(*arguments)
-
-    def _find(self, names):
-        if not self.reads:
-            raise StoreError("can't be read")
-        return super()._find(names)
-
-
 @pytest.fixture
 def full():
-    return Reranker(FakeEncoder(), store=Full())
+    return Reranker(FakeEncoder(), store=FailingStore(put=StoreError("no space left on device")))
 
 
 def answers(reranker):
@@ -65,7 +48,7 @@ def test_documents_that_were_not_stored_are_counted(full):
 
 
 def test_each_reranker_warns_for_itself():
-    store = Full()
+    store = FailingStore(put=StoreError("no space left on device"))
     for _ in range(2):
         with pytest.warns(UserWarning, match="can't keep"):
             Reranker(FakeEncoder(), store=store).rerank("cat", TEXTS)
@@ -74,7 +57,7 @@ def test_each_reranker_warns_for_itself():
 def test_once_there_is_room_again_documents_are_stored(full):
     with pytest.warns(UserWarning, match="can't keep"):
         full.rerank("cat", TEXTS)
-    full.store.error = None
+    full.store.errors.clear()
     full.rerank("cat", TEXTS)
 
     assert full.rerank("cat", TEXTS).n_hits == 4
@@ -96,7 +79,7 @@ def test_threads_get_one_warning_together(full):
 
 @pytest.mark.parametrize("error", [StoreFormatError("damaged"), StoreError("read-only")])
 def test_indexing_into_such_a_store_fails(full, error):
-    full.store.error = error
+    full.store.errors["put"] = error
     with pytest.raises(type(error), match=str(error)):
         full.index(TEXTS)
     assert full.stats()["n_not_stored"] == 0
@@ -104,13 +87,13 @@ def test_indexing_into_such_a_store_fails(full, error):
 
 def test_other_errors_of_put_are_raised(full):
     for error in (IncompatibleError("of another codec"), OSError("not translated")):
-        full.store.error = error
+        full.store.errors["put"] = error
         with pytest.raises(type(error), match=str(error)):
             full.rerank("cat", TEXTS)
 
 
 def test_errors_of_get_are_raised(full):
-    full.store.reads = False
+    full.store.errors["get"] = StoreError("can't be read")
     for call in (full.rerank, full.token_maxima):
         with pytest.raises(StoreError, match="can't be read"):
             call("cat", TEXTS)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from failing_stores import FailingStore
 
 from late_rerank import Reranker
 from late_rerank.errors import StoreError
 from late_rerank.stores import MemoryStore, TieredStore
-from late_rerank.stores.memory import _MemorySpace
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import LENGTHS, SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -14,7 +14,7 @@ PACKED, NAMES = random_packed(LENGTHS, SPEC), keys(len(LENGTHS))
 
 @pytest.fixture
 def near():
-    return MemoryStore()
+    return FailingStore()
 
 
 @pytest.fixture
@@ -101,26 +101,20 @@ def test_stats_are_fars_and_tell_of_both(space, near, far):
 
 
 @pytest.mark.parametrize("error", [StoreError("locked"), OSError("No space left on device")])
-def test_a_near_store_that_fails_breaks_no_query(near, far, monkeypatch, error):
+def test_a_near_store_that_fails_breaks_no_query(near, far, error):
     reranker = Reranker(FakeEncoder(), store=TieredStore(near, far))
     texts = [f"document {i}" for i in range(5)]
     Reranker(FakeEncoder(), store=far).index(texts[:3])
 
-    def fail(*_):
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_MemorySpace, "_put", lambda space, *given: fail() if space._store is near else put_(space, *given))
-        with pytest.warns(RuntimeWarning, match=f"near store .MemoryStore. failed: {error}") as caught:
-            assert reranker.rerank("document", texts).n_hits == 3
-        assert len(caught) == 1
-        assert reranker.rerank("document", texts).n_hits == 5
-    monkeypatch.setattr(_MemorySpace, "get", lambda space, keys: fail() if space._store is near else get_(space, keys))
+    near.errors["put"] = error
+    with pytest.warns(RuntimeWarning, match=f"near store .FailingStore. failed: {error}") as caught:
+        assert reranker.rerank("document", texts).n_hits == 3
+    assert len(caught) == 1
+    assert reranker.rerank("document", texts).n_hits == 5
+    near.errors.pop("put")
+    near.errors["get"] = error
     assert reranker.rerank("document", texts).n_hits == 5
     assert reranker.store.stats()["n_near_errors"] == 4
-
-
-put_, get_ = _MemorySpace._put, _MemorySpace.get
 
 
 def test_far_is_not_asked_for_what_near_has(space, near, far, monkeypatch):
@@ -162,7 +156,7 @@ def test_a_near_store_that_fails_is_passed_over_by_missing(near, far, monkeypatc
     monkeypatch.setattr(type(far), "read_only", True)
     space = TieredStore(near, far).space("a", SPEC)
     put(far, 1, 2)
-    monkeypatch.setattr(near, "_find", lambda _: (_ for _ in ()).throw(StoreError("locked")))
+    near.errors["missing"] = StoreError("locked")
 
     with pytest.warns(RuntimeWarning, match="near store"):
         assert space.missing(NAMES[:3]).tolist() == [0]
@@ -174,7 +168,8 @@ def test_close_closes_both_even_if_one_fails(near, far, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         TieredStore(near, far).close()
 
-    assert far.stats()["n_documents"] == 0
+    with pytest.raises(StoreError, match="closed"):
+        far.stats()
 
 
 def test_arguments_are_two_stores(near):

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 
 import pytest
+from failing_stores import FailingStore
 
 from late_rerank import Reranker, Searcher
 from late_rerank.errors import StoreError
@@ -13,9 +14,8 @@ from late_rerank.testing.fakes import FakeEncoder
 TEXTS = ["a cat", "a dog"]
 
 
-class Full(MemoryStore):
-    def _put(self, *_):
-        raise StoreError("no room")
+def full():
+    return FailingStore(put=StoreError("no room"))
 
 
 def down():
@@ -36,8 +36,8 @@ class Retriever:
 
 
 MAKE = {
-    "full": lambda: Reranker(FakeEncoder(), store=Full()),
-    "near full": lambda: Reranker(FakeEncoder(), store=TieredStore(Full(), MemoryStore())),
+    "full": lambda: Reranker(FakeEncoder(), store=full()),
+    "near full": lambda: Reranker(FakeEncoder(), store=TieredStore(full(), MemoryStore())),
     "down": lambda: Reranker(FakeEncoder(), store=down()),
     "cut": lambda: Reranker(Cutting()),
 }

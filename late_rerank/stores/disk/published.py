@@ -24,6 +24,41 @@ from late_rerank.types import CodecSpec, Fetched, PackedVectors
 from late_rerank.warn import warn_caller
 
 
+class _Shared:
+    """What a PublishedStore and its spaces have in common: the mapped files."""
+
+    def __init__(self, path: Path, *, check: bool) -> None:
+        self.path = path
+        self.check = check
+        self.mappings = Mappings(path, noting=False)
+        self.keys = {keys.space: keys for keys in map(Keys, sorted((path / "keys").glob("*.keys")))}
+        self.n_damaged = 0
+        self.is_closed = False
+
+    def refuse_if_closed(self) -> None:
+        """Raise a StoreError if the store was closed."""
+        if self.is_closed:
+            raise StoreError(f"the store {self.path} was closed; open it again")
+
+    def refuse_change(self) -> NoReturn:
+        """Raise the StoreError that says why nothing can be changed, and what to do instead."""
+        self.refuse_if_closed()
+        raise StoreError(
+            f"{self.path} is a published store, which is read-only. Write to the store that it was made from and publish "
+            "again, or put one of your own in front: TieredStore(DiskStore(...), PublishedStore(...))"
+        )
+
+    def count_damage(self, damage: list[str]) -> None:
+        """Count damaged documents, of which each line tells one, and warn of the first."""
+        if damage and not self.n_damaged:
+            warn_caller(f"{self.path}: {damage[0]}; such documents count as missing")
+        self.n_damaged += len(damage)
+
+    def is_there(self, place: Place) -> bool:
+        """Whether the segment that a place is in still has its file."""
+        return path_of(self.path, unpack_place(place)[0]).exists()
+
+
 class PublishedStore(Store):
     """A store that was published: read-only, and opened without writing a byte, so also on a read-only file system.
 
@@ -32,8 +67,8 @@ class PublishedStore(Store):
         check: Whether `get` computes each record's checksum; a damaged document then is a miss.
 
     Raises:
-        FileNotFoundError: There is no store.
-        StoreFormatError: It isn't a published one, of another version, or damaged.
+        FileNotFoundError: If there is no store.
+        StoreFormatError: If it isn't a published one, is of another version, or damaged.
     """
 
     read_only = True
@@ -42,32 +77,28 @@ class PublishedStore(Store):
         self.path = folder_at(path).absolute()
         if format_file.read_format(self.path)["format"] != format_file.PUBLISHED:
             raise StoreFormatError(f"{self.path} is a store that is written to: open it with DiskStore")
-        self._mappings = Mappings(self.path, noting=False)
-        self._keys = {keys.space: keys for keys in map(Keys, sorted((self.path / "keys").glob("*.keys")))}
-        self._check = check
-        self._n_damaged = 0
-        self._closed = False
+        self._shared = _Shared(self.path, check=check)
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
-        self._refuse_if_closed()
-        return _PublishedSpace(self, space_json(fingerprint, codec), fingerprint, codec)
+        self._shared.refuse_if_closed()
+        return _PublishedSpace(self._shared, space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
-        self._refuse_if_closed()
-        return [_PublishedSpace(self, name, *parse_space(name)) for name in self._keys]
+        self._shared.refuse_if_closed()
+        return [_PublishedSpace(self._shared, name, *parse_space(name)) for name in self._shared.keys]
 
     def drop(self, fingerprint: str) -> int:  # noqa: ARG002 - a store's interface
-        """Not possible: a StoreError."""
-        self._refuse()
+        """Raise a StoreError: nothing can be dropped."""
+        self._shared.refuse_change()
 
     def stats(self) -> dict[str, Any]:
-        """Counts and bytes, over all spaces and of each, as a DiskStore says them. JSON values.
+        """Count documents and bytes, over all spaces and of each, as a DiskStore does. JSON values.
 
         "size_bytes" are the segments' and the keys files'; "index_bytes" are the latter alone.
         """
-        self._refuse_if_closed()
+        self._shared.refuse_if_closed()
         spaces: list[dict[str, Any]] = []
-        for name, keys in self._keys.items():
+        for name, keys in self._shared.keys.items():
             fingerprint, codec = parse_space(name)
             segments = keys.segments()
             spaces.append(
@@ -81,7 +112,7 @@ class PublishedStore(Store):
                     "n_segments": len(segments),
                 }
             )
-        index_bytes = sum(keys.size_bytes for keys in self._keys.values())
+        index_bytes = sum(keys.size_bytes for keys in self._shared.keys.values())
         return {
             "path": str(self.path),
             "n_documents": sum(space["n_documents"] for space in spaces),
@@ -92,7 +123,7 @@ class PublishedStore(Store):
             "max_bytes": None,
             "ttl_s": None,
             "n_evicted": 0,
-            "n_damaged": self._n_damaged,
+            "n_damaged": self._shared.n_damaged,
             "spaces": spaces,
         }
 
@@ -107,9 +138,9 @@ class PublishedStore(Store):
         Args:
             progress: Show a bar on stderr, if that is a terminal.
         """
-        self._refuse_if_closed()
+        self._shared.refuse_if_closed()
         check = _Check()
-        for name, keys in self._keys.items():
+        for name, keys in self._shared.keys.items():
             check.add_keys(name, keys)
         paths = sorted((self.path / "segments").glob("*.seg"))
         for path in tqdm(paths, unit=" segments", desc="Reading", disable=None if progress else True):
@@ -119,63 +150,52 @@ class PublishedStore(Store):
 
     def close(self) -> None:
         """Let go of all files. Fetched documents stay valid."""
-        self._closed = True
-        self._mappings.keep(set())
-        self._keys = {}
+        self._shared.is_closed = True
+        self._shared.mappings.keep(set())
+        self._shared.keys = {}
 
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise StoreError(f"the store {self.path} was closed; open it again")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self._shared.check)
 
-    def _refuse(self) -> NoReturn:
-        self._refuse_if_closed()
-        raise StoreError(
-            f"{self.path} is a published store, which is read-only. Write to the store that it was made from and publish "
-            "again, or put one of your own in front: TieredStore(DiskStore(...), PublishedStore(...))"
-        )
 
-    def _get(self, space: _PublishedSpace, keys: Sequence[bytes]) -> Fetched:
-        self._refuse_if_closed()
-        known = self._keys.get(space.name)
-        places = known.find(keys) if known is not None else [None] * len(keys)
-        reading = Reading(self._mappings, space.name, space.codec, check=self._check)
-        try:
-            found, damage = reading.fetch(keys, places)
-        except FileNotFoundError:
-            lost = {place for place in places if place is not None and not self._is_there(place)}
-            found, damage = reading.fetch(keys, [None if place in lost else place for place in places])
-            damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
-        if damage:
-            if not self._n_damaged:
-                warn_caller(f"{self.path}: {damage[0]}; such documents count as missing")
-            self._n_damaged += len(damage)
-        return found
-
-    def _is_there(self, place: Place) -> bool:
-        return path_of(self.path, unpack_place(place)[0]).exists()
+def _reopen(path: Path, check: bool) -> PublishedStore:  # noqa: FBT001 - pickle's call
+    return PublishedStore(path, check=check)
 
 
 class _PublishedSpace(Space):
-    def __init__(self, store: PublishedStore, name: str, fingerprint: str, codec: CodecSpec) -> None:
+    def __init__(self, shared: _Shared, name: str, fingerprint: str, codec: CodecSpec) -> None:
         super().__init__(fingerprint, codec)
-        self._store = store
+        self._shared = shared
         self.name = name
 
-    def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:  # noqa: ARG002 - a space's interface
-        self._store._refuse_if_closed()  # noqa: SLF001 - a space is a part of its store
-        if keys:
-            self._store._refuse()  # noqa: SLF001
-
     def get(self, keys: Sequence[bytes]) -> Fetched:
-        return self._store._get(self, keys)  # noqa: SLF001
+        shared = self._shared
+        shared.refuse_if_closed()
+        known = shared.keys.get(self.name)
+        places = known.find(keys) if known is not None else [None] * len(keys)
+        reading = Reading(shared.mappings, self.name, self.codec, check=shared.check)
+        try:
+            fetched, damage = reading.fetch(keys, places)
+        except FileNotFoundError:
+            lost = {place for place in places if place is not None and not shared.is_there(place)}
+            fetched, damage = reading.fetch(keys, [None if place in lost else place for place in places])
+            damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
+        shared.count_damage(damage)
+        return fetched
 
-    def delete(self, keys: Sequence[bytes]) -> int:  # noqa: ARG002
-        self._store._refuse()  # noqa: SLF001
+    def delete(self, keys: Sequence[bytes]) -> int:  # noqa: ARG002 - a space's interface
+        """Raise a StoreError: nothing can be deleted."""
+        self._shared.refuse_change()
 
     def __len__(self) -> int:
-        self._store._refuse_if_closed()  # noqa: SLF001
-        known = self._store._keys.get(self.name)  # noqa: SLF001
+        self._shared.refuse_if_closed()
+        known = self._shared.keys.get(self.name)
         return 0 if known is None else known.n
+
+    def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:  # noqa: ARG002 - a space's interface
+        self._shared.refuse_if_closed()
+        if keys:
+            self._shared.refuse_change()
 
 
 class _Check:

@@ -26,7 +26,10 @@ class Servers:
         cluster: Whether it is one; None to ask.
 
     Raises:
-        ValueError: redis-py doesn't know an option of the URL.
+        ValueError: If redis-py doesn't know an option of the URL.
+
+    Attributes:
+        is_closed: Whether the connections were closed for good.
     """
 
     def __init__(self, url: str, *, timeout_s: float, retries: int, pause_s: float, cluster: bool | None) -> None:
@@ -38,6 +41,7 @@ class Servers:
         self._nodes: dict[str, Node] = {}  # of the cluster, by name; they outlive a change of who owns what
         self._owners: list[Node | None] | None = None  # by slot; None: unknown, or no cluster
         self._known = not self._asks
+        self.is_closed = False
 
     def connect(self) -> None:
         """Find out whether this is a cluster, and who owns what; again after a server failed or a key moved.
@@ -120,7 +124,8 @@ class Servers:
             yield reply[1]
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection for good."""
+        self.is_closed = True
         for node in [self._seed, *self._nodes.values()]:
             node.pool.disconnect()
 

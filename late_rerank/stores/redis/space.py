@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space
 from late_rerank.stores.record import HEADER_BYTES, layout, pack_records
 from late_rerank.stores.redis.trouble import Failed, Trouble, Unanswered
@@ -35,6 +36,11 @@ class Shared:
     registry: bytes
     ttl_ms: int | None
     check: bool
+
+    def refuse_if_closed(self) -> None:
+        """Raise a StoreError if the store was closed."""
+        if self.servers.is_closed:
+            raise StoreError(f"the store at {self.trouble.place} was closed; open it again")
 
     def command(self, *command: Any) -> Any:
         """The reply to one command on one name; None if none came."""
@@ -82,6 +88,7 @@ class RedisSpace(Space):
         self.name = self._prefix[:-1].encode()  # what its documents' names begin with
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        self._shared.refuse_if_closed()
         failures: list[Failed] = []
         n_not_stored = 0
         for part in _parts(packed):
@@ -102,6 +109,7 @@ class RedisSpace(Space):
         ]
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
+        self._shared.refuse_if_closed()
         values = self._shared.servers.values(self._names(keys))
         failures = _failures(values)
         self._shared.trouble.met(failures, n_unreachable=len(failures))
@@ -114,6 +122,7 @@ class RedisSpace(Space):
 
     def missing(self, keys: Sequence[bytes]) -> I64:
         """What isn't here; nothing is fetched, so a damaged value counts as here, until a query's `get` misses it."""
+        self._shared.refuse_if_closed()
         # TOUCH, not EXISTS: with allkeys-lru what is indexed again must not go before what nobody asked for.
         replies = self._shared.servers.each([("TOUCH", name) for name in self._names(keys)])
         failures = _failures(replies)
@@ -121,6 +130,7 @@ class RedisSpace(Space):
         return np.array([i for i, reply in enumerate(replies) if reply != 1], dtype=np.int64)
 
     def delete(self, keys: Sequence[bytes]) -> int:
+        self._shared.refuse_if_closed()
         return self._shared.unlink(self._names(keys))
 
     def clear(self) -> int:
@@ -130,7 +140,8 @@ class RedisSpace(Space):
         return n
 
     def __len__(self) -> int:
-        """Documents here, by walking over all names in Redis: a second or so for a million."""
+        """Count the documents here, by walking over all names in Redis: a second or so for a million."""
+        self._shared.refuse_if_closed()
         return sum(len(names) for batches in self._walk() for names in batches)
 
     def _walk(self) -> Iterator[Iterator[list[bytes]]]:

@@ -93,6 +93,7 @@ class RedisStore(Store):
             self._shared.command("EXISTS", self._shared.registry)
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
+        self._shared.refuse_if_closed()
         return self._space(space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
@@ -117,6 +118,7 @@ class RedisStore(Store):
         n_errors counts calls that met an error, n_unreachable documents asked for in vain, n_not_stored documents that
         could not be put, n_damaged values that were no record of their key; last_error is a text or None.
         """
+        self._shared.refuse_if_closed()
         n_documents = size_bytes = 0
         by_space: Counter[bytes] = Counter()
         estimated = False
@@ -164,6 +166,7 @@ class RedisStore(Store):
             return self._spaces[described]
 
     def _every_space(self) -> list[RedisSpace]:
+        self._shared.refuse_if_closed()
         members = self._shared.command("ZRANGE", self._shared.registry, 0, -1) or []
         registered = [space for space in map(self._registered, members) if space is not None]
         with self._lock:

@@ -1,0 +1,82 @@
+"""Documents read where each of our stores keeps them, by FORMAT.md alone: nothing here calls a store."""
+
+import hashlib
+import json
+import struct
+import zlib
+
+from late_rerank.testing.stores import RawDocument
+
+HEADER = struct.Struct("<4sI16sQQQQII")
+TOMBSTONE, TRUNCATED, SEAL = 1, 2, 4
+
+
+def aligned(n):
+    return -(-n // 64) * 64
+
+
+def document(columns, raw, start, n_tokens, *, truncated):
+    """The columns of a document whose first one begins at `start`."""
+    parts = {}
+    for name, width in columns.items():
+        parts[name] = bytes(raw[start : start + n_tokens * width])
+        start = aligned(start + n_tokens * width)
+    return RawDocument(parts, truncated)
+
+
+def records(raw, start, columns):
+    """(offset, key, sequence, the document or None for a tombstone) of each record, up to the seal or where nothing follows."""
+    while raw[start : start + 4] == b"LREC":
+        _, checksum, key, sequence, size, n_tokens, _, flags, _ = HEADER.unpack_from(raw, start)
+        assert zlib.crc32(raw[start + 8 : start + size]) == checksum
+        if flags & SEAL:
+            return
+        found = document(columns, raw, start + 64, n_tokens, truncated=bool(flags & TRUNCATED))
+        yield start, key, sequence, None if flags & TOMBSTONE else found
+        start += size
+
+
+def described(space):
+    """A space's name, as FORMAT.md says."""
+    codec = space.codec
+    columns = [list(column) for column in codec.columns.items()]
+    codec = {"columns": columns, "config": dict(codec.config), "dim": codec.dim, "name": codec.name}
+    return json.dumps({"codec": codec, "fingerprint": space.fingerprint}, sort_keys=True, separators=(",", ":"))
+
+
+def in_folder(folder, space):
+    """Of each key's records in the segments of a space, the one that counts."""
+    latest = {}
+    for path in sorted((folder / "segments").glob("*.seg")):
+        raw = path.read_bytes()
+        magic, _, _, number, size, text_size = struct.unpack_from("<8sIIQII", raw)
+        assert magic == b"LRRKSEGM"
+        if raw[32 : 32 + text_size].decode() == described(space):
+            for offset, key, sequence, found in records(raw, size, space.codec.columns):
+                latest[key] = max(latest.get(key, ((-1,), None)), ((sequence, number, offset), found), key=lambda pair: pair[0])
+    return {key: found for key, (_, found) in latest.items() if found is not None}
+
+
+def in_redis(url, prefix, space, *, cluster):
+    """The values under the names of a space."""
+    import redis  # an extra
+
+    client = (redis.RedisCluster if cluster else redis.Redis).from_url(url)
+    begin = f"{prefix}:{hashlib.blake2b(described(space).encode(), digest_size=8).hexdigest()}:"
+    found = {}
+    for name in client.scan_iter(match=f"{begin}*"):
+        ((_, key, _, value),) = records(client.get(name), 0, space.codec.columns)
+        assert name.decode() == begin + key.hex()
+        found[key] = value
+    client.close()
+    return found
+
+
+def in_memory(store, space):
+    """What a MemoryStore holds; there is no other way in than its own dict."""
+    documents = store._documents.by_name
+    return {
+        name[8:]: document(space.codec.columns, held.payload, 0, held.length, truncated=held.truncated)
+        for name, held in documents.items()
+        if name[:8] == space.prefix
+    }
