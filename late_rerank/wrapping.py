@@ -1,4 +1,4 @@
-"""What framework wrappers share: a reranker from their arguments, the check of their numbers, the choice of documents."""
+"""What framework wrappers share: a reranker from their arguments, their options, the choice of documents."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def choose(
         unscored ones. Empty where none is relevant enough, or nothing fits.
 
     Raises:
-        ValueError: The query is blank, with a first stage's weight a candidate has no score, or as `Reranker.rerank`.
-        MissingDocumentsError: With `on_missing="raise"`.
+        ValueError: As in `Reranker.rerank`.
+        MissingDocumentsError: As in `Reranker.rerank`.
     """
     candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
     may_repeat = len({candidate.text for candidate in candidates}) < len(candidates)
@@ -225,7 +225,7 @@ def _blank_without(candidate: Candidate, content: str) -> Candidate:
 
 
 def _leave_out_repeated(ranking: Ranking) -> None:
-    """Keep the best ranked of what is the same document, and count ranks anew."""
+    """Keep the best ranked of equal documents, and number the ranks anew."""
     times = Counter(document.text for document in ranking)
     seen: set[tuple[Any, ...]] = set()
     kept = [document for document in ranking if times[document.text] == 1 or not _is_known(document, seen)]
@@ -235,7 +235,7 @@ def _leave_out_repeated(ranking: Ranking) -> None:
 
 
 def _is_known(document: RankedDocument, seen: set[tuple[Any, ...]]) -> bool:
-    """Tell whether a document was seen, with or without its id; from now on it was."""
+    """Tell whether a document was seen before, with or without its id; remember it."""
     said = (document.text, _said(document.metadata))
     name: object = document.id if isinstance(document.id, str) else repr(document.id)  # some ids can't be hashed
     own = ("no id", *said) if document.id is None else ("id", document.text, name)
@@ -245,17 +245,17 @@ def _is_known(document: RankedDocument, seen: set[tuple[Any, ...]]) -> bool:
 
 
 def _said(metadata: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """Metadata without scores, as something that can be compared, whatever is in it."""
+    """Make metadata, without scores, comparable."""
     return frozenset((repr(name), repr(value)) for name, value in metadata.items() if name not in _SCORES)
 
 
 def _counting(document: RankedDocument, content: str) -> RankedDocument:
-    """The document, with how many characters its place counts."""
+    """Write into the document how many characters its place counts."""
     return replace(document, metadata={**document.metadata, N_CHARACTERS: len(content)})
 
 
 def _content(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None) -> str | None:
-    """The new content of the part's document; None where it keeps its own, blank where nothing of it is in the part."""
+    """Give the new content of the part's document; None where it keeps its own, blank where none of it is in the part."""
     text = documents[part.index].text
     if part.text == text:
         return None
@@ -270,7 +270,7 @@ def _content(part: ContextPart, documents: dict[int, RankedDocument], contents: 
 
 
 def _without_head(cut: str, text: str, content: str) -> str | None:
-    """What a text that was cut holds of its content; None for all of it."""
+    """Give the content that is left in a text that was cut; None for all of it."""
     start = text.rfind(content) if content else len(text)
     kept = len(cut.removesuffix(CUT_MARK)) - start
     if kept <= 0:

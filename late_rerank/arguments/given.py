@@ -14,7 +14,7 @@ from late_rerank.types import Candidate
 
 
 def finite(value: object) -> float | None:
-    """A number as a Python float, whoever's number it is.
+    """Read a number of any library as a Python float.
 
     Returns:
         None for NaN, infinity, a number that no float holds, a bool, and everything that is no real number: a str, a list.
@@ -40,10 +40,10 @@ def finite_within(value: Any) -> Any:
 
 
 def as_candidate(given: object, index: int, what: str) -> Candidate:
-    """One item that a user gave, as a Candidate.
+    """Make a Candidate of one item that a user gave.
 
     Raises:
-        TypeError: It is neither a str nor a Candidate; names `what` and `index`.
+        TypeError: If it is neither a str nor a Candidate; names `what` and `index`.
     """
     if isinstance(given, Candidate):
         return given
@@ -54,16 +54,16 @@ def as_candidate(given: object, index: int, what: str) -> Candidate:
 
 
 def as_candidates(given: Iterable[str | Candidate], what: str) -> Iterator[Candidate]:
-    """Items that a user gave, as Candidates, one by one.
+    """Make Candidates of the items that a user gave, one by one.
 
     Raises:
-        TypeError: One is neither a str nor a Candidate, named by `what` and its index; or `given` is one text, no list.
+        TypeError: If one is neither a str nor a Candidate, named by `what` and its index; or `given` is one text, no list.
     """
     return (as_candidate(item, index, what) for index, item in enumerate(as_many(given, what)))
 
 
 def as_many(given: Iterable[str | Candidate], what: str) -> Iterable[str | Candidate]:
-    """What a user gave, if it is a list of items, or something like one.
+    """Refuse a user's argument that is no list of items.
 
     A str is an Iterable of str, a mapping one of its keys, a table one of its columns' names, a file one of its lines.
 
@@ -79,7 +79,7 @@ def as_many(given: Iterable[str | Candidate], what: str) -> Iterable[str | Candi
 
 
 def _instead_of_list(given: object) -> str | None:
-    """What to give instead of what is no list; None where it may be one."""
+    """Say what to give instead of something that is no list; None where it may be one."""
     if isinstance(given, (str, bytes, bytearray, Candidate)):
         return "; wrap it in a list" if isinstance(given, (str, Candidate)) else "; decode it, and wrap it in a list"
     if isinstance(given, Mapping):
@@ -95,7 +95,7 @@ def _instead_of_list(given: object) -> str | None:
 
 
 def _instead_of_item(given: object, what: str) -> str:
-    """What to give instead of an item that is no text."""
+    """Say what to give instead of an item that is no text."""
     if isinstance(given, Mapping):
         return '; make a Candidate of it: Candidate(row["text"], id=row["id"], metadata=row)'
     if isinstance(given, (bytes, bytearray)):

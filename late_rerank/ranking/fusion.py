@@ -1,4 +1,4 @@
-"""MaxSim and the first stage's scores -> one value to order by, where a caller wants the first stage to count."""
+"""MaxSim and the first stage's scores -> one order, where a caller wants the first stage to count."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ROUNDING = 1e-6
 
 
 def fused_order(scores: F32, first_stage: F64, weight: FirstStageWeight) -> I64:
-    """Positions of one query's candidates, best first by `fused`; equal ones in the order given.
+    """Order one query's candidates, best first by `fused`; equal ones stay in the order given.
 
     Args:
-        scores: (n_documents,) float32 MaxSim; -1e9 for documents without tokens, -inf for what wasn't scored. Those don't
-            count, and follow the others in this order.
+        scores: (n_documents,) float32 MaxSim; -1e9 for documents without tokens, -inf for unscored ones. Both follow the
+            others, in this order.
         first_stage: (n_documents,) float64, finite.
         weight: As `fused` takes it.
     """
@@ -41,9 +41,9 @@ def fused_order(scores: F32, first_stage: F64, weight: FirstStageWeight) -> I64:
 
 
 def falling(scores: _Scores, rounding: float) -> tuple[I64, _Scores]:
-    """Positions and their scores, highest first; equal ones in the order given.
+    """Give positions and their scores, highest first; equal ones stay in the order given.
 
-    Scores that only float32's rounding parts are made equal first: the last bit depends on a document's place in the
+    Scores that differ by float32's rounding alone are made equal first. Their last bit depends on a document's place in the
     kernel's call, and that must not decide an order.
     """
     order = (-scores).argsort(kind="stable")
@@ -57,7 +57,7 @@ def falling(scores: _Scores, rounding: float) -> tuple[I64, _Scores]:
 
 
 def fused(maxsim: F32, first_stage: F64, weight: FirstStageWeight) -> F64:
-    """z(MaxSim) + weight * z(first stage): what to order one query's candidates by.
+    """Compute z(MaxSim) + weight * z(first stage), the values that order one query's candidates.
 
     Args:
         maxsim: (n_documents,) float32, of documents that have tokens.
@@ -74,7 +74,7 @@ def fused(maxsim: F32, first_stage: F64, weight: FirstStageWeight) -> F64:
 
 
 def standardised(scores: F64) -> F64:
-    """Scores less their mean, in standard deviations (z-scores); all 0 where the scores are all the same but for rounding."""
+    """Compute z-scores: the distance from the mean in standard deviations; all 0 where scores differ by rounding alone."""
     largest = np.abs(scores).max(initial=0.0)
     scaled = scores / largest if largest else np.zeros_like(scores)  # so that no square is too large
     if not len(scores) or np.ptp(scaled) <= _FLAT:
@@ -84,20 +84,20 @@ def standardised(scores: F64) -> F64:
 
 
 def auto_weight(standardised_scores: F64) -> float:
-    """How much a first stage counts, by its own scores of one query: a tenth of their skewness, from 0 to 0.15.
+    """Weigh a first stage by its own scores of one query: a tenth of their skewness, from 0 to 0.15.
 
-    A first stage that is sure gives a few candidates far higher scores than the rest: a skewness of 1.5 or more. One whose list
-    is flat, or falls evenly, can't tell its candidates apart, and MaxSim decides alone.
+    A confident first stage gives a few candidates far higher scores than the rest: a skewness of 1.5 or more. A list that is
+    flat, or falls evenly, tells candidates apart badly, and MaxSim decides alone.
     """
     skewness = float((standardised_scores**3).mean()) if len(standardised_scores) else 0.0
     return min(max(AUTO_PER_SKEWNESS * skewness, 0.0), AUTO_MOST)
 
 
 def first_stage_scores(given: Iterable[float | None]) -> F64:
-    """(n_documents,) float64: the score of each candidate.
+    """Give the score of each candidate, (n_documents,) float64.
 
     Raises:
-        ValueError: One has none, or NaN or infinity; names it.
+        ValueError: If one has none, or NaN or infinity; names it.
     """
     found = [_number(score, index) for index, score in enumerate(given)]
     return np.array(found, dtype=np.float64)

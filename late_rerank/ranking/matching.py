@@ -32,7 +32,7 @@ class Matcher:
         self._vectors = vectors
 
     def in_texts(self, query: TokenVectors, texts: Sequence[str]) -> F32:
-        """(n_texts, n_query_tokens) float32: the best match of each token of one query."""
+        """Give the best match of each token of one query in each text, (n_texts, n_query_tokens) float32."""
         keyed = _keyed(texts)
         maxima = _no_match(len(texts), query)
         for found in self._vectors.of(keyed):
@@ -41,7 +41,7 @@ class Matcher:
         return maxima
 
     def in_spans(self, query: TokenVectors, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
-        """For each text (n_spans, n_query_tokens) float32: the best match of each token of one query in each span."""
+        """Give for each text the best match of each query token in each of its spans, (n_spans, n_query_tokens) float32."""
         keyed = _keyed(texts)
         maxima = [_no_match(len(of_text), query) for of_text in spans]
         for found in self._vectors.of(keyed):
@@ -56,7 +56,7 @@ class Matcher:
         return maxima
 
     def likeness(self, text: str, others: Sequence[str], spans: Sequence[Span] | None = None) -> F32:
-        """The mean over a text's tokens of their best match in each of the others; 0 for blank ones.
+        """Average a text's tokens' best matches in each of the others; 0 for blank ones.
 
         Returns:
             (n_others,) float32; with `spans` of the text (n_others, n_spans), over each span's tokens, 1 where it has none.
@@ -81,7 +81,7 @@ class Matcher:
         return maxsim.token_maxima(self._kernel, self._codec, query, documents)
 
     def _runs(self, packed: PackedVectors, rows: I64, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> PackedVectors:
-        """Each span's tokens as a document: text i is document rows[i]."""
+        """Make each span's tokens a document of its own: text i is document rows[i]."""
         lengths = packed.lengths[rows].tolist()
         tokens = [tokens_of(self._encoder, text, "document", n) for text, n in zip(texts, lengths, strict=True)]
         first, n_tokens = zip(*map(runs, tokens, spans), strict=True)

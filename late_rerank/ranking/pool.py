@@ -110,7 +110,7 @@ class CandidatePool:
         )
 
     def _ordered(self, n_query_tokens: int) -> tuple[I64, F32]:
-        """Positions and their scores, best first; equal ones in the candidates' order; the unscored, -inf, last."""
+        """Give positions and their scores, best first; equal ones in the candidates' order; unscored ones, -inf, last."""
         order, fallen = falling(self._scores, ROUNDING * max(n_query_tokens, 1))
         if self._first_stage is None:
             return order, fallen

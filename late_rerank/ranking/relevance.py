@@ -1,6 +1,6 @@
-"""Score -> relevance in [0, 1]: a model's calibration where there is one, else the mean MaxSim per query token, clipped.
+"""Score -> relevance in [0, 1]: a model's calibration, or the mean MaxSim per query token, clipped.
 
-And of one token's best match, whether it is one.
+The bounds from which one token counts as matched stand here too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from late_rerank.types import F32
 
 FORMAT = "late-rerank calibration 1"
 
-# When one token is said to be matched: by cosines of the built-in model, whose unrelated words meet at .3 to .45.
+# From these cosines on a token counts as matched. Unrelated words of the built-in model meet at .3 to .45.
 MATCHED_WELL = 0.6
 MATCHED_WEAKLY = 0.45
 
@@ -41,7 +41,7 @@ class Calibration:
         length_weight: Per log of the query's token vectors: a long query is seldom matched as closely in each of its words.
 
     Raises:
-        ValueError: A number isn't finite, or `mean_weight` isn't above 0.
+        ValueError: If a number isn't finite, or `mean_weight` isn't above 0.
     """
 
     fingerprint: str
@@ -62,7 +62,7 @@ class Calibration:
             raise ValueError(f"fingerprint must be the encoder's, a str, got {self.fingerprint!r:.60}")
 
     def relevance(self, scores: F32, n_query_tokens: int) -> F32:
-        """As the function `relevance` does."""
+        """Compute what the function `relevance` computes."""
         n = max(n_query_tokens, 1)
         means = scores.astype(np.float64) / n
         logit = self.intercept + self.mean_weight * means + self.length_weight * math.log(n)
@@ -79,11 +79,11 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is no calibration, or one of another version.
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no calibration, or one of another version.
         """
         try:
             return cls(**_coefficients(json.loads(Path(path).read_text(encoding="utf-8"))))
@@ -97,19 +97,19 @@ def _coefficients(held: Any) -> dict[str, Any]:
     return {name: value for name, value in held.items() if name != "format"}
 
 
-# Fitted by us, for those who ask by name; tests/benchmarks/calibration.json. Not the default: half of the questions that it was
-# fitted to have no answer among hard negatives, so it errs by .04 where the clipped mean errs by .34, but says .24 of a passage
-# that is plainly right, and a bar of .5 keeps a quarter of the questions that have an answer.
+# Fitted by us, found by name; figures in tests/benchmarks/calibration.json. It isn't the default. Half of the questions that it was
+# fitted to have no answer among hard negatives. So it errs by .04 where the clipped mean errs by .34, but says .24 of a plainly
+# right passage, and a bar of .5 keeps a quarter of the questions that have an answer.
 FITTED = {"minilm": Calibration("5d876b9c89c45464c1ae61631b5c1678", -5.8998, 8.1479, -0.2013)}
 
 
 def resolve_calibration(given: Calibration | str | os.PathLike[str] | None) -> Calibration | None:
-    """A Calibration as it is, one of ours by its name, or read from its file; None as it is.
+    """Find a calibration by its name or in its file; a Calibration and None as they are.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds no calibration.
-        TypeError: It is of none of these kinds.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds no calibration.
+        TypeError: If it is of none of these kinds.
     """
     if isinstance(given, str) and given in FITTED:
         return FITTED[given]
@@ -123,10 +123,10 @@ def resolve_calibration(given: Calibration | str | os.PathLike[str] | None) -> C
 
 
 def check_calibration(given: Calibration | None, fingerprint: str) -> None:
-    """See to it that a calibration was fitted to the scores of an encoder with that fingerprint.
+    """Check that a calibration was fitted to the scores of an encoder with that fingerprint.
 
     Raises:
-        IncompatibleError: It was fitted to another encoder.
+        IncompatibleError: If it was fitted to another encoder.
     """
     if given is not None and given.fingerprint != fingerprint:
         raise IncompatibleError(
@@ -136,7 +136,7 @@ def check_calibration(given: Calibration | None, fingerprint: str) -> None:
 
 
 def relevance(scores: F32, n_query_tokens: int, calibration: Calibration | None = None) -> F32:
-    """Relevance of scored documents.
+    """Turn scores into relevance.
 
     Args:
         scores: (n_documents,) float32 MaxSim.

@@ -22,7 +22,7 @@ class TokenVectors:
         truncated: (n_texts,) bool, whether tokens of text i were cut. All False where left out.
 
     Raises:
-        ValueError: Shapes or dtypes are not these, or offsets decrease or don't span the rows.
+        ValueError: If shapes or dtypes are not these, or offsets decrease or don't span the rows.
     """
 
     values: F32
@@ -64,11 +64,11 @@ class TokenVectors:
         return np.diff(self.offsets)
 
     def rows(self, index: int) -> F32:
-        """(n_tokens of text `index`, dim) float32, a view."""
+        """Give the rows of text `index`, (n_tokens, dim) float32, a view."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def one(self, index: int) -> TokenVectors:
-        """Text `index` alone, a view."""
+        """Give text `index` alone, a view."""
         if len(self) == 1 and index == 0:
             return self
         rows = self.rows(index)
@@ -153,13 +153,13 @@ class PackedVectors:
         return buffer[start : start + self.lengths[index] * self.codec.columns[name]]
 
     def take(self, positions: I64 | slice) -> PackedVectors:
-        """The documents at `positions`, in that order, over the same buffers."""
+        """Give the documents at `positions`, in that order, over the same buffers."""
         starts = {name: column[positions] for name, column in self.starts.items()}
         lengths, truncated = self.lengths[positions], self.truncated[positions]
         return PackedVectors(self.codec, self.buffers, self.buffer[positions], starts, lengths, truncated)
 
     def first(self, n_tokens: int) -> PackedVectors:
-        """The same documents, of each the first tokens, over the same buffers.
+        """Give the first tokens of each document, over the same buffers.
 
         Args:
             n_tokens: At most so many of each document.
@@ -167,7 +167,7 @@ class PackedVectors:
         return replace(self, lengths=np.minimum(self.lengths, n_tokens), truncated=self.truncated | (self.lengths > n_tokens))
 
     def runs(self, documents: I64, first: I64, lengths: I64) -> PackedVectors:
-        """Runs of tokens as documents of their own, over the same buffers.
+        """Make runs of tokens documents of their own, over the same buffers.
 
         Args:
             documents: (n_runs,) int64, whose tokens.
