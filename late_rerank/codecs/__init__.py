@@ -1,7 +1,7 @@
 """Token vectors <-> fewer bytes. In: TokenVectors. Out: PackedVectors, and back within a stated error.
 
-A codec is chosen by name (`codec("int8")`) or found again from what a store recorded of it (`from_spec`).
-This is the house's one registry: a space on disk knows its codec only as JSON.
+Choose a codec by name (`codec("int8")`), or find it by the spec that a store recorded (`from_spec`). This is the package's only
+registry: a space on disk knows its codec as JSON alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ NAMES = frozenset(_CODECS)
 
 
 def codec(name: str) -> Codec:
-    """The codec of that name, with its default settings.
+    """Make the codec of that name, with its default settings.
 
     Raises:
-        ValueError: No codec has that name.
+        ValueError: If no codec has that name.
     """
     if name not in _CODECS:
         raise ValueError(f"codec={name!r} is not known; choose one of {', '.join(map(repr, _CODECS))}, or pass a Codec")
@@ -57,10 +57,10 @@ def as_codec(given: str | Codec) -> Codec:
 
 
 def from_spec(spec: CodecSpec) -> Codec:
-    """The codec that wrote bytes of this spec.
+    """Find the codec that reads bytes of this spec.
 
     Raises:
-        ValueError: No codec has that name, or its bytes are laid out differently in this version.
+        ValueError: If no codec has that name, or this version lays its bytes out differently.
     """
     found = codec(spec.name)
     if found.spec(spec.dim) != spec:

@@ -1,4 +1,4 @@
-"""What every codec must do. Its law is `late_rerank.testing.CodecTests`."""
+"""The base class of codecs. Its law is `late_rerank.testing.CodecTests`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from late_rerank.types import F32, Bytes, CodecSpec, PackedVectors, TokenVectors
 
 
 class Codec(ABC):
-    """Packs token vectors into fewer bytes, one document at a time in effect: no training, no shared tables.
+    """Packs token vectors into fewer bytes. Each document is packed on its own: no training, no shared tables.
 
     Attributes:
-        name: Registered name; kept in every store. Bytes of one name and config never change their meaning.
+        name: Registered name; every store keeps it. Bytes of one name and config never change their meaning.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def spec(self, dim: int) -> CodecSpec:
-        """How vectors of `dim` components are laid out. Equal specs mean exchangeable bytes."""
+        """Say how vectors of `dim` components are laid out. Equal specs mean exchangeable bytes."""
 
     @abstractmethod
     def encode_columns(self, values: F32) -> Mapping[str, NDArray[np.generic]]:
@@ -34,28 +34,28 @@ class Codec(ABC):
             values: (n_tokens, dim) float32.
 
         Returns:
-            For each column of the spec an array of n_tokens rows, C-contiguous.
+            For each column of the spec an array of n_tokens rows, of any dtype, C-contiguous.
         """
 
     @abstractmethod
     def unpack(self, columns: Mapping[str, Bytes], dim: int) -> tuple[NDArray[Any], F32 | None]:
-        """Unpack rows as far as kernels need it.
+        """Unpack rows as far as kernels need: to numbers that are neither scaled nor rotated back.
 
         Args:
             columns: For each column of the spec its bytes, 1-d uint8.
             dim: Components of one token vector.
 
         Returns:
-            (n_tokens, dim) numbers, and (n_tokens,) float32 to multiply each row by, or None. The rows are rotated, if the
-            codec rotates.
+            (n_tokens, dim) numbers, and the (n_tokens,) float32 scales of the rows, or None where the rows need no scale. The
+            rows are rotated if the codec rotates.
         """
 
     def rotate(self, values: F32) -> F32:
-        """The codec's rotation of vectors, (n, dim) float32; nothing, for most. A rotated query matches rows of `unpack`."""
+        """Rotate vectors (n, dim) float32, so that a query matches rows of `unpack`. Most codecs return them as they are."""
         return values
 
     def rotate_back(self, values: F32) -> F32:
-        """The inverse of `rotate`."""
+        """Undo `rotate`."""
         return values
 
     def encode(self, vectors: TokenVectors) -> PackedVectors:
@@ -85,7 +85,7 @@ class Codec(ABC):
             The same documents in the same order, within the codec's stated error.
 
         Raises:
-            IncompatibleError: `packed` was written by another codec.
+            IncompatibleError: If another codec wrote `packed`.
         """
         spec = packed.codec
         if spec != self.spec(spec.dim):

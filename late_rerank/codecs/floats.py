@@ -42,7 +42,7 @@ class Float16Codec(_FloatCodec):
         """As in Codec.
 
         Raises:
-            ValueError: A component is beyond float16's range; normalised vectors never are.
+            ValueError: If a component is beyond float16's range; components of normalised vectors never are.
         """
         if values.size and np.abs(values).max() > np.finfo(np.float16).max:
             raise ValueError("float16 holds components up to 65,504; normalise the token vectors or use 'float32'")

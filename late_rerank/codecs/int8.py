@@ -15,8 +15,8 @@ from late_rerank.types import F32, Bytes, CodecSpec
 class Int8Codec(Codec):
     """Components divided by the token's scale (largest magnitude / 127) and rounded to even.
 
-    One scale a token rather than one a matrix: a token's error then depends on that token alone, so a document's
-    bytes don't depend on its neighbours in the batch.
+    Each token has a scale of its own, so a token's error depends on that token alone. With one scale a matrix, a document's
+    bytes would depend on its neighbours in the batch.
     """
 
     name = "int8"
@@ -26,7 +26,7 @@ class Int8Codec(Codec):
 
     def encode_columns(self, values: F32) -> Mapping[str, NDArray[np.generic]]:
         scales = np.abs(values).max(axis=1, initial=0.0).astype(np.float32) / np.float32(127)
-        # A zero vector stays one: any divisor but 0 gives codes of 0.
+        # A zero vector stays a zero vector: any divisor but 0 gives codes of 0.
         divisors = np.where(scales > 0, scales, np.float32(1))[:, None]
         codes = np.rint(np.clip(values / divisors, -127, 127)).astype(np.int8)
         return {"codes": codes, "scales": scales}

@@ -1,4 +1,4 @@
-"""int4 and binary: few bits a component, of rotated vectors, with a scale for each token."""
+"""int4 and binary: vectors are rotated, then packed into few bits a component, with a scale for each token."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from late_rerank.types import F32, Bytes, CodecSpec
 # Sums of a rotation of up to 65,536 such components stay finite.
 _LARGEST = 1e30
 
-# Rows packed at once: bounds the temporaries, which are several times as large as the codes.
+# Rows packed at once. This bounds the temporary arrays, which are several times as large as the codes.
 _CHUNK = 1024
 
 
 class RotatedCodec(Codec):
-    """Rotates, makes a small odd integer of each component, and scales so that dot products are right on average.
+    """Rotates each vector, rounds its components to small odd integers, and scales them so that dot products are unbiased.
 
-    The scale of a token v with integers c is v.v / v.c, rather than v.c / c.c, which would be nearest to v: then
-    (scale c).v = v.v, so a document's match with itself is exact and other products are unbiased, while the nearest one
-    shrinks them (binary's by a third: MaxSim of MiniLM vectors then is .13 a query token too low instead of .02 too high).
+    A token v with integers c has the scale v.v / v.c. Then (scale c).v = v.v: a token's match with itself is exact, and other
+    products are unbiased. The scale v.c / c.c would give the nearest vector, but shrink every product, binary's by a third:
+    MaxSim of MiniLM vectors would be .13 a query token too low; with v.v / v.c it is .02 too high.
+
     Source: Gao and Long 2024 (RaBitQ), equation 12, for the estimator.
     """
 
@@ -46,7 +47,7 @@ class RotatedCodec(Codec):
         """As in Codec.
 
         Raises:
-            ValueError: A component is so large that the rotation's sums overflow; normalised vectors' never are.
+            ValueError: If a component is so large that the rotation's sums overflow; normalised vectors are far from it.
         """
         if values.size and not np.abs(values).max() <= _LARGEST:
             raise ValueError(f"{self.name} takes components up to {_LARGEST:g}; normalise the token vectors")
@@ -57,7 +58,7 @@ class RotatedCodec(Codec):
             rows = self.rotate(values[chunk])
             integers = self._integers(rows)
             codes[chunk] = self._pack(integers)
-            # In double: NumPy sums floats in another order on other processors, and bytes must not differ.
+            # In double: NumPy sums float32 in another order on other processors, and the bytes must be the same everywhere.
             wide = rows.astype(np.float64)
             square, product = (wide * wide).sum(axis=1), (wide * integers).sum(axis=1)
             scales[chunk] = np.divide(square, product, out=np.zeros_like(square), where=product > 0)
@@ -69,22 +70,22 @@ class RotatedCodec(Codec):
 
     @abstractmethod
     def _integers(self, rows: F32) -> NDArray[np.int8]:
-        """An odd integer for each component: (n_tokens, dim), of the component's sign."""
+        """Round each component to an odd integer of its sign: (n_tokens, dim)."""
 
     @abstractmethod
     def _pack(self, integers: NDArray[np.int8]) -> Bytes:
-        """Integers -> (n_tokens, bytes per token)."""
+        """Pack integers (n_tokens, dim) into bytes (n_tokens, bytes per token)."""
 
     @abstractmethod
     def _unpack(self, codes: Bytes, dim: int) -> NDArray[np.int8]:
-        """The inverse of `_pack`."""
+        """Undo `_pack`."""
 
 
 class Int4Codec(RotatedCodec):
-    """Sixteen levels a component, -15, -13, ... 15 times the token's scale. An eighth of float32's bytes.
+    """Sixteen levels a component: -15, -13, ... 15 times the token's scale. An eighth of float32's bytes.
 
-    Byte i of a token holds component i in its low four bits and component i + half in its high ones, half being dim / 2
-    rounded up; where dim is odd the last high four bits are 0. The four bits hold (level + 15) / 2.
+    Let half be dim / 2, rounded up. Byte i of a token holds component i in its low four bits, and component i + half in its
+    high four bits. If dim is odd, the high four bits of the last byte are 0. Four bits hold (level + 15) / 2.
     """
 
     name = "int4"
@@ -110,9 +111,9 @@ class Int4Codec(RotatedCodec):
 
 
 class BinaryCodec(RotatedCodec):
-    """The sign of each component. A thirtieth of float32's bytes; for large stores, or to choose what to score again.
+    """The sign of each component. A thirtieth of float32's bytes; for large stores, or to choose documents to score again.
 
-    Bit i % 8 (from the lowest) of byte i / 8 is set where component i isn't negative; bits beyond dim are 0.
+    Bit i % 8 (from the lowest) of byte i / 8 is set if component i isn't negative. Bits beyond dim are 0.
     """
 
     name = "binary"

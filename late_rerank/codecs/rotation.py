@@ -1,19 +1,19 @@
-"""One fixed orthogonal rotation of token vectors: it spreads what is in a few components over all of them.
+"""One fixed orthogonal rotation of token vectors. It spreads a few large components over all components.
 
-Codes of few bits a component need that: a transformer's vectors have components that are ten times as large as others, and one
-scale for all would leave the small ones nothing.
+Codes of few bits a component need it. Some components of a transformer's vectors are ten times as large as others; with one
+scale for all components, the small ones would be rounded away.
 
-The rotation is written out here to the last bit, since stored bytes depend on it: no library's random stream, no QR.
+Stored bytes depend on the rotation, so it is defined here to the last bit: no library's random stream, no QR.
 For seed s, round r and component i:
 
     h(s, what, r, i) = mix(s * 2**48 + what * 2**40 + r * 2**32 + i)   in 64 bits; `mix` is SplitMix64's finaliser
     sign             = -1 if the lowest bit of h(s, 0, r, i) is set, else 1
-    permutation      = the components sorted by h(s, 1, r, i), equal ones by i
+    permutation      = the components sorted by h(s, 1, r, i), ties by i
     blocks           = the powers of two that sum to dim, largest first: 384 = 256 + 128
 
 A round multiplies by the signs, takes each block's Hadamard transform divided by the square root of its size, and moves
 component permutation[i] to i. Three rounds mix every component with every other. Each step is orthogonal, so its transpose
-takes it back, and dot products don't change: codecs rotate documents once, kernels rotate the query.
+undoes it, and dot products stay the same: a codec rotates documents once, a kernel rotates the query.
 
 Source: Ailon and Chazelle 2009 (fast Johnson-Lindenstrauss transform), for signs before Hadamard transforms.
 """
@@ -50,13 +50,13 @@ class Rotation:
 
     @property
     def dim(self) -> int:
-        """Components that it rotates."""
+        """Components of a vector."""
         return int(self.signs.shape[1])
 
     def rotate(self, values: F32) -> F32:
         """Rotate rows.
 
-        Elementwise arithmetic alone, so that a row's result doesn't depend on its neighbours, or on a BLAS.
+        The arithmetic is elementwise, so a row's result depends neither on its neighbours nor on a BLAS.
 
         Args:
             values: (n, dim) float32.
@@ -73,7 +73,7 @@ class Rotation:
         return rotated
 
     def rotate_back(self, values: F32) -> F32:
-        """The inverse of `rotate`, up to rounding."""
+        """Undo `rotate`, up to rounding."""
         original = np.empty_like(values)
         for start in range(0, len(values), _CHUNK):
             rows = values[start : start + _CHUNK]
@@ -85,7 +85,7 @@ class Rotation:
         return original
 
     def _transform(self, rows: F32) -> F32:
-        """Hadamard transforms of the blocks, in place: `rows` is the caller's own copy."""
+        """Take the Hadamard transform of each block, in place: `rows` is the caller's own copy."""
         first = 0
         for size in self.blocks.tolist():
             half = 1
@@ -101,7 +101,7 @@ class Rotation:
 
 @lru_cache(maxsize=64)
 def rotation(seed: int, dim: int) -> Rotation:
-    """The rotation of this seed (0 to 65,535) for vectors of `dim` components."""
+    """Make the rotation of this seed (0 to 65,535) for vectors of `dim` components."""
     rounds = range(N_ROUNDS)
     signs = np.array([1 - 2 * (_hash(seed, 0, r, dim) & np.uint64(1)).astype(np.int8) for r in rounds], dtype=np.float32)
     permutation = np.array([np.argsort(_hash(seed, 1, r, dim), kind="stable") for r in rounds], dtype=np.int32)
@@ -112,7 +112,7 @@ def rotation(seed: int, dim: int) -> Rotation:
 
 
 def _hash(seed: int, what: int, r: int, dim: int) -> NDArray[np.uint64]:
-    """`h` of the module's docstring, of components 0 to dim - 1. Source: SplitMix64 (Steele, Lea and Flood 2014)."""
+    """Compute `h` of the module's docstring for components 0 to dim - 1. Source: SplitMix64 (Steele, Lea and Flood 2014)."""
     x = np.uint64(seed * 2**48 + what * 2**40 + r * 2**32) + np.arange(dim, dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,6 +1,6 @@
 """The score. In: one query's token vectors and packed documents. Out: one float32 a document.
 
-README.md beside this file is the definition; `reference.py` is its obvious implementation, and the judge of the others.
+README.md beside this file defines it. `reference.py` is the plainest implementation; every kernel is tested against it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ __all__ = ["Kernel", "NumpyKernel", "as_kernel", "describe_native", "kernel", "s
 
 
 def kernel(name: str = "auto", device: str | None = None) -> Kernel:
-    """The kernel of that name.
+    """Make the kernel of that name.
 
     Args:
-        name: "native", "numpy", "torch", or "auto": torch where `device` is an accelerator, else native where it was
-            compiled and the processor has one of its levels, else NumPy. `kernel.name` says which it is.
+        name: "native", "numpy", "torch" or "auto". "auto" takes torch if `device` is an accelerator; else native if it was
+            compiled and the processor has one of its levels; else NumPy. `kernel.name` says which it took.
         device: A torch device, for the torch kernel.
 
     Raises:
-        ValueError: No kernel has that name, or "native" can't run here; says why.
+        ValueError: If no kernel has that name, or "native" can't run here; the message says why.
     """
     accelerated = device is not None and not device.startswith("cpu")
     if name == "torch" or (name == "auto" and accelerated):
@@ -59,7 +59,7 @@ def as_kernel(given: str | Kernel, device: str | None = None) -> Kernel:
 
 
 def why_not_native() -> str | None:
-    """Why the native kernel can't run here; None if it can."""
+    """Say why the native kernel can't run here; None if it can."""
     if find_spec("late_rerank.maxsim._native") is None:
         return "it wasn't compiled; install late-rerank where GCC or Clang is, or from a platform wheel"
     try:
@@ -72,7 +72,7 @@ def why_not_native() -> str | None:
 
 
 def describe_native() -> str:
-    """The native kernel's levels on this processor, or why it can't run."""
+    """Name the native kernel's levels on this processor, or say why it can't run."""
     if reason := why_not_native():
         return f"not available: {reason}"
     from late_rerank.maxsim.native_kernel import levels  # noqa: PLC0415 - there may be none
@@ -81,7 +81,7 @@ def describe_native() -> str:
 
 
 def score(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVectors) -> F32:
-    """`kernel.score`, after decoding if the kernel can't score this packing in place.
+    """Score documents by a kernel; decode them first if the kernel can't read this packing.
 
     Returns:
         (n_documents,) float32, in the order of `documents`.
@@ -90,7 +90,7 @@ def score(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVe
 
 
 def token_maxima(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVectors) -> F32:
-    """`kernel.token_maxima`, after decoding if the kernel can't score this packing in place.
+    """Find the token maxima of documents by a kernel; decode them first if the kernel can't read this packing.
 
     Returns:
         (n_documents, n_query_tokens) float32, in the order of `documents`.

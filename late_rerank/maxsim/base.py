@@ -1,4 +1,4 @@
-"""What a kernel is, and the checks that each one makes before it touches a byte."""
+"""The Kernel protocol, and the checks that every kernel makes before it reads a byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Kernel(Protocol):
 
     Attributes:
         name: Shown by `doctor` and `Reranker.stats()`.
-        codecs: Names of the codecs that it scores without decoding. Always holds "float32".
+        codecs: Names of the codecs whose packings the kernel scores without decoding. "float32" is always among them.
     """
 
     name: str
@@ -28,20 +28,20 @@ class Kernel(Protocol):
 
         Args:
             query: One query; values (n_query_tokens, dim) float32.
-            documents: Packed by a codec named in `codecs`; read where they lie.
+            documents: Packed by a codec named in `codecs`; read in place.
 
         Returns:
             (n_documents,) float32, in the order of `documents`. A document without tokens scores -1e9.
 
         Raises:
-            IncompatibleError: `dim` of query and documents differ, or the codec isn't one of `codecs`.
-            ValueError: A document holds NaN or infinity: damaged bytes. Names the document.
+            IncompatibleError: If `dim` of query and documents differ, or the codec isn't in `codecs`.
+            ValueError: If a document holds NaN or infinity, because its bytes are damaged; the message names the document.
 
         Source: Khattab and Zaharia 2020 (ColBERT), equation 3; the empty rule is sentence-transformers 6.2's.
         """
 
     def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
-        """The best match of each query token in each document, so that row sums are `score`.
+        """Find the best match of each query token in each document. Row sums are `score`.
 
         Returns:
             (n_documents, n_query_tokens) float32, in the order of `documents`.
@@ -56,17 +56,17 @@ def check_one_query(query: TokenVectors) -> None:
     """Refuse several queries, or none.
 
     Raises:
-        ValueError: `query` is not exactly one query.
+        ValueError: If `query` isn't exactly one query.
     """
     if len(query) != 1:
         raise ValueError(f"a kernel scores one query a call, got {len(query)}")
 
 
 def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors) -> None:
-    """Refuse what the kernel can't score.
+    """Refuse documents that the kernel can't score with this query.
 
     Raises:
-        IncompatibleError: dims differ, or the kernel doesn't read this codec.
+        IncompatibleError: If `dim` of the two differ, or the kernel doesn't read this codec.
     """
     if query.dim != documents.codec.dim:
         raise IncompatibleError(
@@ -79,17 +79,17 @@ def check_scorable(kernel: Kernel, query: TokenVectors, documents: PackedVectors
 
 
 def check_finite(values: NDArray[Any], lengths: I64, documents: I64) -> None:
-    """Refuse what damaged bytes decode to; max would drop it, or every comparison after it.
+    """Refuse NaN and infinity, to which damaged bytes decode. A maximum would drop NaN, or be NaN from there on.
 
     Args:
         values: (n_tokens,) or (n_tokens, dim): the scales of a block's tokens, or all their components.
         lengths: (n_documents,), in tokens; they sum to n_tokens.
-        documents: (n_documents,), what to call them.
+        documents: (n_documents,), the documents' positions, for the message.
 
     Raises:
-        ValueError: A value is NaN or infinite; names the first document that has one.
+        ValueError: If a value is NaN or infinite; the message names the first such document.
     """
-    # A sum over all is finite only if every value is: one pass, no temporary.
+    # The sum of all values is finite only if every value is: one pass, no temporary array.
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(values.sum(dtype=np.float32)):
             return

@@ -1,4 +1,4 @@
-"""MaxSim block by block: what the NumPy and the torch kernel share."""
+"""MaxSim block by block: the part that the NumPy and the torch kernel share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from late_rerank.codecs import NAMES, from_spec
 from late_rerank.maxsim.base import check_finite, check_one_query, check_scorable
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
 
-# Tokens a block: its float32 rows (6 MB at dim 384) should stay in the cache between the cast and the product.
+# Tokens in a block. Its float32 rows (6 MB at dim 384) should stay in the cache between the cast and the product.
 BLOCK_TOKENS = 4096
 
 
 class BlockKernel(ABC):
-    """Joins documents into blocks and leaves the arithmetic of a block to its heirs."""
+    """Joins documents into blocks. A subclass computes the maxima of one block."""
 
     name: str
-    codecs = NAMES  # whatever a codec packs, it unpacks
+    codecs = NAMES  # every codec unpacks its own bytes
 
     def score(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
@@ -47,12 +47,12 @@ class BlockKernel(ABC):
 
     @abstractmethod
     def _block_maxima(self, query: F32, rows: NDArray[Any], scales: F32 | None, lengths: I64) -> F32:
-        """Token maxima of documents of at least one token each.
+        """Find the token maxima of documents of at least one token each.
 
         Args:
             query: (n_query_tokens, dim) float32.
             rows: (n_tokens, dim) as the codec unpacks them.
-            scales: (n_tokens,) float32 to multiply each row by, or None.
+            scales: (n_tokens,) float32, a factor for each row; or None.
             lengths: (n_documents,), each at least 1; they sum to n_tokens.
 
         Returns:
@@ -61,7 +61,7 @@ class BlockKernel(ABC):
 
 
 def _blocks(documents: PackedVectors) -> Iterator[NDArray[np.int64]]:
-    """Positions of the documents that have tokens, in runs of at most BLOCK_TOKENS tokens (a longer document is alone)."""
+    """Cut the positions of documents with tokens into runs of at most BLOCK_TOKENS tokens; a longer document is alone."""
     positions = np.flatnonzero(documents.lengths)
     ends = np.cumsum(documents.lengths[positions])
     first = 0

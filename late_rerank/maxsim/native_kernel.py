@@ -1,4 +1,4 @@
-"""MaxSim compiled for the processor: documents are read where they lie, nothing is joined, padded, converted or copied."""
+"""MaxSim compiled for the processor. Documents are read in place: nothing is joined, padded, converted or copied."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class NativeKernel:
     """The fastest kernel on a CPU. Safe to share between threads; the GIL is released while it scores.
 
     float32 and float16 documents are multiplied in float32. For int8, int4 and binary documents the query is rounded to
-    integers too, each token by its own scale (127 steps from zero, 64 on "avx2"), and products are summed in integers: a
-    score is the same to the last bit wherever and beside whatever it is computed.
+    integers too, each token by its own scale (127 steps from zero, 64 on "avx2"). Products are summed in integers: a score
+    is the same to the last bit on any number of threads and beside any other documents.
 
     Args:
-        level: "avx512vnni", "avxvnni", "avx2" or "neon"; None for the best that this processor has (`levels()`).
-        n_threads: Threads that share the documents of one call. The caller works too, and never waits for a helper that
-            hasn't begun. From about 1,000 documents on more than one is worth it.
+        level: "avx512vnni", "avxvnni", "avx2" or "neon"; None for the processor's best level (`levels()`).
+        n_threads: Threads that share the documents of one call, at most 1,024. The calling thread works too, and never waits
+            for a thread that hasn't begun. More than one pays off from about 1,000 documents on.
 
     Raises:
-        ValueError: This processor can't run that level, or `n_threads` is below 1.
+        ValueError: If this processor can't run that level, or `n_threads` is no int from 1 to 1,024.
     """
 
     codecs = frozenset({"float32", "float16", "int8", "int4", "binary"})
@@ -50,10 +50,10 @@ class NativeKernel:
         return scores
 
     def score_batch(self, queries: TokenVectors, documents: PackedVectors) -> F32:
-        """Score several queries against the same documents, which are read once.
+        """Score several queries against the same documents. The documents are read once.
 
         Returns:
-            (n_queries, n_documents) float32; each row is what `score` gives for that query.
+            (n_queries, n_documents) float32; each row equals `score` of that query.
 
         Raises:
             IncompatibleError: As in `score`.
@@ -98,12 +98,12 @@ _MAX_THREADS = 1024
 
 
 def levels() -> list[str]:
-    """The levels that this processor can run, fastest first."""
+    """Name the levels that this processor can run, fastest first."""
     return _native.levels()
 
 
 def _rotation(spec: CodecSpec) -> Rotation | None:
-    """The rotation of the codes, if they have one; refuses columns and configs that this version doesn't make."""
+    """Find the rotation of the codes, if they are rotated. Columns and configs that this version doesn't write are refused."""
     from_spec(spec)
     if "rotation" not in spec.config:
         return None

@@ -1,4 +1,4 @@
-"""MaxSim in NumPy: a matrix product a block of documents, then `maximum.reduceat`."""
+"""MaxSim in NumPy: one matrix product for each block of documents, then `maximum.reduceat`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from late_rerank.types import F32, I64
 
 
 class NumpyKernel(BlockKernel):
-    """Runs everywhere. int8's scales are applied to the products: 32 a token instead of 384."""
+    """Runs everywhere. Scales multiply the products, 32 a token, instead of the components, 384 a token."""
 
     name = "numpy"
 
@@ -20,6 +20,6 @@ class NumpyKernel(BlockKernel):
         products: F32 = query @ rows.astype(np.float32, copy=False).T
         if scales is not None:
             products *= scales
-        # `reduceat` reads an empty segment as the row at its start: a block holds no empty documents.
+        # `reduceat` takes an empty segment for the row at its start, so a block holds no empty documents.
         maxima: F32 = np.maximum.reduceat(products, np.cumsum(lengths) - lengths, axis=1).T
         return maxima

@@ -1,4 +1,4 @@
-"""The definition in float64, as plainly as it can be written: what every kernel is compared with. Slow."""
+"""The definition in float64, written as plainly as possible. Every kernel is compared with it. Slow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from late_rerank.types import NO_TOKENS_SCORE
 
 
 def maxsim(query: NDArray[np.floating], document: NDArray[np.floating]) -> float:
-    """MaxSim of one query (n_query_tokens, dim) and one document (n_tokens, dim).
+    """Compute MaxSim of one query (n_query_tokens, dim) and one document (n_tokens, dim).
 
     Source: Khattab and Zaharia 2020 (ColBERT), equation 3.
     """
@@ -21,7 +21,7 @@ def maxsim(query: NDArray[np.floating], document: NDArray[np.floating]) -> float
 
 
 def token_maxima(query: NDArray[np.floating], document: NDArray[np.floating]) -> list[float]:
-    """The best match in the document of each query token."""
+    """Find the best match in the document for each query token."""
     if len(document) == 0:
         return [NO_TOKENS_SCORE / max(len(query), 1)] * len(query)
     q, d = np.asarray(query, np.float64), np.asarray(document, np.float64)
@@ -29,5 +29,5 @@ def token_maxima(query: NDArray[np.floating], document: NDArray[np.floating]) ->
 
 
 def score(query: NDArray[np.floating], documents: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """MaxSim of one query and each document: (n_documents,) float64."""
+    """Compute MaxSim of one query and each document: (n_documents,) float64."""
     return np.array([maxsim(query, document) for document in documents], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""MaxSim on a torch device: blocks go over packed, are cast there, multiplied and reduced."""
+"""MaxSim on a torch device. Blocks are moved packed, then cast, multiplied and reduced on the device."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TorchKernel(BlockKernel):
     def _block_maxima(self, query: F32, rows: NDArray[Any], scales: F32 | None, lengths: I64) -> F32:
         check_device(self._device.type)
         if lost_threads():
-            torch.set_num_threads(1)  # it would wait for the parent's
-        # float32 whatever the packing: sums in bfloat16 collapse thousands of documents into one score.
+            torch.set_num_threads(1)  # torch would wait for threads that only the parent process has
+        # float32 for every packing: sums in bfloat16 collapse thousands of documents into one score.
         products = self._moved(rows).to(torch.float32) @ torch.tensor(query, device=self._device).T
         if scales is not None:
             products *= self._moved(scales)[:, None]
