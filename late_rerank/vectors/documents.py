@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from late_rerank.types import PackedVectors
 
@@ -19,3 +22,10 @@ class KeyedDocuments:
     def rows(self) -> dict[bytes | None, int]:
         """Where each key's document stands. None, the key of blank texts, stands nowhere."""
         return dict(zip(self.keys, range(len(self.keys)), strict=True))
+
+    def only(self, keys: Container[bytes]) -> KeyedDocuments:
+        """Give the documents of these keys, over the same buffers."""
+        rows = [row for row, key in enumerate(self.keys) if key in keys]
+        if len(rows) == len(self.keys):
+            return self
+        return KeyedDocuments([self.keys[row] for row in rows], self.packed.take(np.array(rows, dtype=np.int64)))

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from forking import in_a_child, needs_fork
 
@@ -41,7 +42,7 @@ class Batch:
             raise self.error
         if "bad" in self.texts:
             raise ValueError("bad")
-        return [KeyedDocuments(self.keys, self.texts)]
+        return documents(dict(zip(self.keys, self.texts, strict=True)))
 
 
 class Encode:
@@ -94,19 +95,22 @@ def shared(encode):
     until(lambda: not threads_of(encode))
 
 
+def documents(texts):
+    """What stands for the packed documents of texts: the texts."""
+    return [KeyedDocuments(list(texts), np.array(list(texts.values()), dtype=object))]
+
+
 def keyed(texts):
     return {text.encode(): text for text in texts}
 
 
 def found(shared, texts, until=None, looked=None):
-    """The texts of these whose documents a call is given, in the order of their batches."""
-    given = [
-        text
-        for documents in shared.documents(keyed(texts), until, looked=looked)
-        for text in documents.packed
-        if text in set(texts)
-    ]
-    assert len(given) == len(set(given)), "a document was given twice"
+    """The texts whose documents a call is given, in the order of their batches."""
+    given = []
+    for documents in shared.documents(keyed(texts), until, looked=looked):
+        assert documents.keys == [text.encode() for text in documents.packed]
+        given += documents.packed.tolist()
+    assert sorted(set(given) & set(texts)) == sorted(given), "a document was given twice, or is another call's"
     return given
 
 
@@ -148,7 +152,7 @@ class TestOneCallEncodesForAll:
         documents = shared.documents(keyed(["a"]))
         assert (shared.n_waiting, encode.batches) == (0, [])
         encode.all_end()
-        assert [d.packed for d in documents] == [["a"]]
+        assert [d.packed.tolist() for d in documents] == [["a"]]
 
     def test_a_document_that_several_calls_want_is_encoded_once(self, shared, encode):
         calls = [started(shared, ["a", "b"])]
@@ -180,9 +184,9 @@ class TestOneCallEncodesForAll:
     def test_a_call_is_given_its_documents_as_batches_end(self, shared, encode):
         documents = shared.documents(keyed(texts("a", 40)))
         encode.all_end()
-        assert next(documents).packed == texts("a", 40)[:32]
+        assert next(documents).packed.tolist() == texts("a", 40)[:32]
         assert shared.n_waiting == 8
-        assert next(documents).packed == texts("a", 40)[32:]
+        assert next(documents).packed.tolist() == texts("a", 40)[32:]
         assert next(documents, None) is None
 
     def test_no_more_is_added_to_a_batch_once_it_is_long(self, shared, encode):
@@ -442,6 +446,21 @@ class TestDeadlines:
         until(lambda: shared.n_waiting == 0)
         assert found(shared, ["good"]) == ["good"]
 
+    def test_a_thread_is_started_only_to_encode(self, shared, encode, monkeypatch):
+        started_threads = []
+        start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: (started_threads.append(thread), start(thread)))
+        call = started(shared, texts("now", 3))
+        first = encode.next()
+        for _ in range(3):
+            assert found(shared, texts("hurried", 2), until=time.monotonic() + 0.05) == []
+        first.end()
+        call.result(60)
+        encode.all_end()
+        until(lambda: shared.n_waiting == 0)
+        behind = {thread for thread in started_threads if thread.name == NAME}
+        assert behind == {batch.thread for batch in encode.batches} - {first.thread}
+
     def test_where_no_thread_can_be_started_a_call_with_a_deadline_leaves_at_once(self, shared, encode, monkeypatch):
         def refuse(thread):
             raise RuntimeError("can't start new thread")
@@ -514,7 +533,7 @@ class TestClosing:
                     n.append(threading.current_thread())
                     begun.set()
                     assert may_go.wait(60)
-            return [KeyedDocuments(list(texts), list(texts.values()))]
+            return documents(texts)
 
         shared = SharedEncoding(windows, batch_size=32)
         found(shared, ["a book", "b"], until=PAST)
@@ -533,7 +552,7 @@ class TestClosing:
                 with engine_call():
                     begun.set()
                     assert may_go.wait(60)
-            return [KeyedDocuments(list(texts), list(texts.values()))]
+            return documents(texts)
 
         shared = SharedEncoding(windows, batch_size=32)
         found(shared, ["a book"], until=PAST)
@@ -559,6 +578,14 @@ class TestClosing:
 
 
 class TestCallsThatLeave:
+    @pytest.fixture(autouse=True)
+    def quick_collections(self):
+        """Collections look at what this test makes, not at all that is imported: that takes a second each."""
+        gc.collect()
+        gc.freeze()
+        yield
+        gc.unfreeze()
+
     def test_one_that_is_given_up_takes_along_what_nobody_else_wants(self, shared, encode):
         encode.all_end()
         documents = shared.documents(keyed(texts("a", 80)))
@@ -573,7 +600,7 @@ class TestCallsThatLeave:
         next(documents)
         other = shared.documents(keyed([*texts("a", 33)[32:], "b"]))
         documents.close()
-        assert [d.packed for d in other] == [["a 32", "b"]]
+        assert [d.packed.tolist() for d in other] == [["a 32", "b"]]
 
     def test_a_generator_that_is_collected_leaves(self, shared, encode):
         encode.all_end()
@@ -605,7 +632,6 @@ class TestCallsThatLeave:
         assert shared.n_waiting == 0
 
     def in_a_cycle(self, shared):
-        gc.collect()
         documents = shared.documents(keyed(texts("a", 35)))
         next(documents)
         cycle = [documents]
@@ -625,6 +651,15 @@ class TestForks:
         batch.end()
         assert call.result(60) == texts("a", 2)
         assert running.texts == texts("a", 32)
+
+    def test_a_call_that_a_fork_interrupts_between_two_batches_goes_on_in_the_child(self, shared, encode):
+        encode.all_end()
+        documents = shared.documents(keyed(texts("a", 40)))
+        assert len(next(documents).packed) == 32
+        shared.after_fork()
+        assert next(documents).packed.tolist() == texts("a", 40)[32:]
+        assert next(documents, None) is None
+        assert shared.n_waiting == 0
 
     @needs_fork
     @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
