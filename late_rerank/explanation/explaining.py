@@ -1,12 +1,14 @@
-"""Query + text -> Explanation: both are encoded again, now with their tokens' places."""
+"""Query + text -> Explanation. Both are encoded again, now with the places of their tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from late_rerank.encode import Encoder
+from late_rerank.encode import Encoder, unpooled
+from late_rerank.encode.base import Kind
 from late_rerank.encode.places import check_places, tokens_of
-from late_rerank.explanation.result import Explanation, Match, Token
+from late_rerank.explanation.matches import Match, Token
+from late_rerank.explanation.result import Explanation
 from late_rerank.text.words import is_blank
 from late_rerank.types import F32
 from late_rerank.vectors.encoding import check_vectors
@@ -16,25 +18,25 @@ if TYPE_CHECKING:
 
 
 def explain(reranker: Reranker, query: str, text: str) -> Explanation:
-    """Why a text got its score: for each token of the query its best match in the text, and where that stands.
+    """Explain a text's score: for each token of the query, its best match in the text and where that match stands.
 
-    Both are encoded again, in float32 and without the store: stored vectors don't know their places. So the score is the
-    ranking's up to the codec's rounding. Of a model that pools its tokens, what is shown is the same model before pooling,
-    and the score is not the ranking's (`Explanation.pooled`).
+    Query and text are encoded again, in float32 and without the store, because stored vectors have lost their places. So the
+    score is the ranking's up to the codec's rounding. If the model pools its tokens, the explanation shows the same model
+    before pooling, and its score is not the ranking's (`Explanation.pooled`).
 
     Args:
-        reranker: Whose encoder is asked; its store is neither read nor written.
+        reranker: Its encoder encodes both; its store is neither read nor written.
         query: Not blank.
         text: A document's text, of any length.
 
     Raises:
-        ValueError: The query is blank, or the encoder gave NaN.
-        TypeError: One of the two is no str.
-        IncompatibleError: The encoder can't tell its tokens' places, or not one for each vector.
+        ValueError: If the query is blank, or the encoder gives NaN.
+        TypeError: If query or text is no str.
+        IncompatibleError: If the encoder can't tell its tokens' places, or doesn't give one for each vector.
     """
     _check_texts(query, text)
     encoder = reranker.encoder
-    plain: Encoder = getattr(encoder, "unpooled", lambda: encoder)()
+    plain = unpooled(encoder)
     check_places(plain, "explained")
     query_vectors, query_tokens, query_truncated = _encoded(plain, query, "query")
     vectors, tokens, truncated = _encoded(plain, text, "document")
@@ -62,8 +64,8 @@ def _check_texts(query: Any, text: Any) -> None:
         raise ValueError(f"query is {query!r}: a query needs at least one word")
 
 
-def _encoded(encoder: Any, text: str, kind: Literal["query", "document"]) -> tuple[F32, tuple[Token, ...], bool]:
-    """One text's vectors, its tokens, and whether it was cut. A blank text has none, as in a ranking."""
+def _encoded(encoder: Encoder, text: str, kind: Kind) -> tuple[F32, tuple[Token, ...], bool]:
+    """Give a text's vectors, its tokens, and whether it was cut. A blank text has no vectors, as in a ranking."""
     encode = encoder.encode_query if kind == "query" else encoder.encode_document
     texts = [] if is_blank(text) else [text]
     vectors = encode(texts)

@@ -1,25 +1,61 @@
-"""Explanation -> HTML: one piece that needs nothing from elsewhere. No script; whatever comes from outside is escaped."""
+"""Explanation -> HTML in one piece, without scripts and without fetching. All text from outside is escaped."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Protocol
 
-from late_rerank.explanation.result import Explanation, Span, WordMatch
+from late_rerank.explanation.matches import Match, Span, Token, WordMatch
 from late_rerank.explanation.style import FRAGMENT, PAGE, hover_rules
+from late_rerank.explanation.words import Word
 from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.text.shown import around, shown
 
 _STRONG = 0.75
 _CONTEXT = 32
+"""Characters shown on either side of a match."""
 
-# Second line of defence: even what escaping should let through is neither run nor fetched.
+# Second line of defence: if escaping let a script or an address through, the browser would neither run nor fetch it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(explanation: Explanation) -> str:
-    """The fragment as a page of its own."""
+class Explained(Protocol):
+    """The parts of an `Explanation` that the page shows. Each is documented there."""
+
+    @property
+    def query(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def pooled(self) -> bool: ...
+    @property
+    def query_truncated(self) -> bool: ...
+    @property
+    def document_truncated(self) -> bool: ...
+    @property
+    def query_tokens(self) -> Sequence[Token]: ...
+    @property
+    def document_tokens(self) -> Sequence[Token]: ...
+    @property
+    def matches(self) -> Sequence[Match]: ...
+    @property
+    def words(self) -> Sequence[WordMatch]: ...
+    @property
+    def document_words(self) -> Sequence[Word]: ...
+    @property
+    def unmatched(self) -> Sequence[str]: ...
+    @property
+    def spans(self) -> Sequence[Span]: ...
+
+
+def page(explanation: Explained) -> str:
+    """Make a whole page of the fragment."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -29,8 +65,8 @@ def page(explanation: Explanation) -> str:
     )
 
 
-def fragment(explanation: Explanation) -> str:
-    """A `div` with its own style, for a page or a notebook. Several on one page don't disturb each other."""
+def fragment(explanation: Explained) -> str:
+    """Make a `div` with its own style, for a page or a notebook. Several on one page don't disturb each other."""
     seed = repr((explanation.query, explanation.text, explanation.model)).encode("utf-8", "backslashreplace")
     scope = f"lr-{hashlib.blake2b(seed, digest_size=6).hexdigest()}"
     numbers = [match.number for match in explanation.words]
@@ -52,7 +88,7 @@ def fragment(explanation: Explanation) -> str:
     return f'<div class="lr-explanation" id="{scope}">\n' + "\n".join(parts) + "\n</div>"
 
 
-def _heading(explanation: Explanation) -> str:
+def _heading(explanation: Explained) -> str:
     if not explanation.document_tokens:
         return f"<h1>Nothing to match: the document is blank</h1><p>Score {explanation.score:.0f}.</p>"
     n, found = len(explanation.query_tokens), [match.matched for match in explanation.words]
@@ -64,8 +100,8 @@ def _heading(explanation: Explanation) -> str:
     )
 
 
-def _query(explanation: Explanation, scope: str) -> str:
-    """The query's text with its words marked as well as they are matched."""
+def _query(explanation: Explained, scope: str) -> str:
+    """Mark the query's words by how well they are matched."""
     marked = {}
     for match in explanation.words:
         place = match.place
@@ -80,8 +116,8 @@ def _query(explanation: Explanation, scope: str) -> str:
     return _marked(explanation.query, marked)
 
 
-def _document(explanation: Explanation, scope: str) -> str:
-    """The document's text with its matches marked and numbered; what was cut away is faint."""
+def _document(explanation: Explained, scope: str) -> str:
+    """Mark and number the matches in the document's text; the part that was cut off is faint."""
     marked = {(span.start, span.end): (_mark(span, explanation.words, scope), "</mark>") for span in explanation.spans}
     whole = len(explanation.text)
     cut = max((word.end for word in explanation.document_words), default=whole)
@@ -100,7 +136,7 @@ def _mark(span: Span, words: Sequence[WordMatch], scope: str) -> str:
 
 
 def _marked(text: str, marked: dict[tuple[int, int], tuple[str, str]]) -> str:
-    """Text, escaped, with tags around pieces that don't overlap: (start, end) -> (opening, closing)."""
+    """Escape a text, and put tags around pieces that don't overlap: (start, end) -> (opening, closing)."""
     parts, last = [], 0
     for (start, end), (opening, closing) in sorted(marked.items()):
         parts += [_safe(text[last:start]), opening, _safe(text[start:end]), closing]
@@ -108,7 +144,7 @@ def _marked(text: str, marked: dict[tuple[int, int], tuple[str, str]]) -> str:
     return "".join([*parts, _safe(text[last:])])
 
 
-def _unmatched(explanation: Explanation) -> str:
+def _unmatched(explanation: Explained) -> str:
     if not explanation.unmatched:
         return '<p class="lr-quiet lr-unmatched">Every word of the query is matched, some perhaps weakly.</p>'
     listed = ", ".join(_isolated(word) for word in explanation.unmatched)
@@ -126,7 +162,7 @@ def _legend() -> str:
     return f'<p class="lr-quiet lr-legend">{items}<span>small numbers: which words of the query</span></p>'
 
 
-def _word_table(explanation: Explanation) -> str:
+def _word_table(explanation: Explained) -> str:
     rows = "".join(_word_row(explanation, match) for match in explanation.words)
     rest = explanation.score - sum(match.contribution for match in explanation.words)
     foot = ""
@@ -141,7 +177,7 @@ def _word_table(explanation: Explanation) -> str:
     return _table("lr-words", head, rows, foot)
 
 
-def _word_row(explanation: Explanation, match: WordMatch) -> str:
+def _word_row(explanation: Explained, match: WordMatch) -> str:
     filled = round(100 * min(max(match.similarity, 0.0), 1.0))
     return (
         f'<tr data-words="{match.number}"><td class="lr-number">{match.number}</td><td>{_isolated(match.word.text)}</td>'
@@ -152,8 +188,8 @@ def _word_row(explanation: Explanation, match: WordMatch) -> str:
     )
 
 
-def _place(explanation: Explanation, match: WordMatch) -> str:
-    """The matching word with what is about it."""
+def _place(explanation: Explained, match: WordMatch) -> str:
+    """Show the matching word with the text around it."""
     place = match.place
     if place is None:
         return "none" if not explanation.document_tokens else "the document as a whole (a marker)"
@@ -165,7 +201,7 @@ def _place(explanation: Explanation, match: WordMatch) -> str:
     )
 
 
-def _token_table(explanation: Explanation) -> str:
+def _token_table(explanation: Explained) -> str:
     rows = "".join(
         f"<tr><td><code>{_isolated(explanation.query_tokens[match.query_token].token)}</code></td>"
         f"<td><code>{_isolated(explanation.document_tokens[match.document_token].token)}</code></td>"
@@ -184,7 +220,7 @@ def _table(name: str, head: str, rows: str, foot: str) -> str:
     )
 
 
-def _notes(explanation: Explanation) -> Iterable[str]:
+def _notes(explanation: Explained) -> Iterable[str]:
     yield (
         "Query and document were encoded anew for this view: stored vectors don't know their places in the text. The score is "
         "the ranking's, up to the rounding of the codec that packs stored vectors."
@@ -211,15 +247,15 @@ def _said(match: WordMatch) -> str:
 
 
 def _level(similarity: float) -> int:
-    """From 4, strong, to 1, no match."""
+    """Grade a similarity from 4, strong, to 1, no match."""
     return 1 + sum(similarity >= bound for bound in (MATCHED_WEAKLY, MATCHED_WELL, _STRONG))
 
 
 def _safe(text: str) -> str:
-    """For text and for attributes in quotes."""
+    """Escape for text and for attributes in quotes."""
     return escape(shown(text))
 
 
 def _isolated(text: str) -> str:
-    """Escaped, and its direction kept from what is about it."""
+    """Escape, and isolate the direction of writing from the text around it."""
     return f"<bdi>{_safe(text)}</bdi>"

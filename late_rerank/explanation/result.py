@@ -1,106 +1,33 @@
-"""What explaining gives: tokens, similarities, matches; joined to words for people."""
+"""The result of explaining: tokens, similarities and matches, joined to words for people."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import KW_ONLY, asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from late_rerank.explanation.matches import Match, Span, Token, WordMatch, matched
 from late_rerank.explanation.words import Word, words
-from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
+from late_rerank.ranking.relevance import MATCHED_WEAKLY
 from late_rerank.types import F32, NO_TOKENS_SCORE
-
-Matched = Literal["well", "weakly", "not at all"]
-
-
-class Token(NamedTuple):
-    """A token as the vocabulary names it, and where it stands in its text, in code points.
-
-    What the model adds is in no text and has start == end: [CLS], [SEP], [MASK], a prefix.
-    """
-
-    token: str
-    start: int
-    end: int
-
-    @property
-    def is_marker(self) -> bool:
-        """Whether the model added it."""
-        return self.start == self.end
-
-
-class Match(NamedTuple):
-    """The best match of one query token.
-
-    Attributes:
-        query_token: Its position among the query's tokens.
-        document_token: The best token's position among the document's; the first of equals.
-        similarity: The cosine of the two.
-        start: Where the document's token starts in the text, in code points.
-        end: Where it ends; equal to `start` for a marker.
-    """
-
-    query_token: int
-    document_token: int
-    similarity: float
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class WordMatch:
-    """The best match of one word of the query.
-
-    Attributes:
-        number: From 1, in the order of the query.
-        word: The word, its place in the query and its tokens.
-        similarity: The mean of its tokens' best matches; 0 for a document without tokens.
-        contribution: Their sum: its part of the score.
-        matched: "well" from .6, "weakly" from .45, else "not at all".
-        place: The word of the document that matches most of it; None where that is a marker.
-    """
-
-    number: int
-    word: Word
-    similarity: float
-    contribution: float
-    matched: Matched
-    place: Word | None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A word of the document to highlight.
-
-    Attributes:
-        start: Where it starts in the text, in code points.
-        end: Where it ends.
-        similarity: The best of the matches that it is.
-        words: Numbers of the query's words that it matches, ascending.
-    """
-
-    start: int
-    end: int
-    similarity: float
-    words: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """How a text matches a query, token by token. Displays itself in a notebook.
+    """How a text matches a query, token by token. A notebook shows it as a heat map.
 
     Attributes:
-        query_tokens: The tokens that were scored, markers included.
-        document_tokens: The text's; none for a blank one.
-        similarity: (n_query_tokens, n_document_tokens) float32 cosines. Row maxima sum to the score.
-        matches: One a query token, in order; none where the document has no tokens.
+        query_tokens: The query's tokens as scored, markers included.
+        document_tokens: The text's tokens; none for a blank text.
+        similarity: (n_query_tokens, n_document_tokens) float32 cosines. The row maxima sum to the score.
+        matches: One for each query token, in order; none if the document has no tokens.
         query: As given.
         text: As given.
         model: The encoder's name.
-        pooled: Whether the model pools its tokens. Then this is the model before pooling, and the score isn't the ranking's.
+        pooled: Whether the model pools its tokens. If so, this is the model before pooling, and the score isn't the ranking's.
         query_truncated: Whether the query was cut at the model's limit.
-        document_truncated: Whether the text was.
+        document_truncated: Whether the text was cut at the model's limit.
     """
 
     query_tokens: tuple[Token, ...]
@@ -117,7 +44,7 @@ class Explanation:
 
     @cached_property
     def score(self) -> float:
-        """MaxSim: the sum of the matches; -1e9 for a document without tokens."""
+        """MaxSim: the sum of the matches' similarities; -1e9 for a document without tokens."""
         return float(self.similarity.max(axis=1).sum()) if self.document_tokens else NO_TOKENS_SCORE
 
     @cached_property
@@ -127,21 +54,21 @@ class Explanation:
 
     @cached_property
     def words(self) -> list[WordMatch]:
-        """The query's words and their best matches, in the order of the query; punctuation and markers are none."""
+        """The query's words and their best matches, in the order of the query, without punctuation and markers."""
         spoken = (word for word in words(self.query, self.query_tokens) if word.is_spoken)
         return [self._word_match(number, word) for number, word in enumerate(spoken, start=1)]
 
     @cached_property
     def unmatched(self) -> list[str]:
-        """Words of the query that nothing in the text matches, in the order of the query."""
+        """The query's words without a match in the text, in the order of the query."""
         return [match.word.text for match in self.words if match.matched == "not at all"]
 
     @cached_property
     def spans(self) -> list[Span]:
-        """The words of the text that are matches, in its order, none overlapping another.
+        """The text's words that are matches, in the order of the text, without overlap.
 
-        MaxSim counts only the best match of each query token, so a word that the text repeats is here once or twice. What
-        the query's punctuation matches is left out.
+        MaxSim counts only the best match of each query token. So a word that the text repeats is here once or twice. Matches
+        of the query's punctuation are left out.
         """
         numbers: defaultdict[int, set[int]] = defaultdict(set)
         best: defaultdict[int, float] = defaultdict(float)
@@ -156,10 +83,10 @@ class Explanation:
         return [Span(word.start, word.end, similarity, found) for word, similarity, found in placed]
 
     def to_dict(self, *, similarity: bool = True) -> dict[str, Any]:
-        """Everything as JSON values.
+        """Give everything as JSON values.
 
         Args:
-            similarity: Whether the whole matrix goes along, to 6 decimals; of a long document it is most of the bytes.
+            similarity: Whether to include the whole matrix, to 6 decimals. It is most of the bytes of a long document.
         """
         found: dict[str, Any] = {
             "query": self.query,
@@ -181,23 +108,23 @@ class Explanation:
         return found
 
     def to_html(self) -> str:
-        """A page that needs nothing from elsewhere: no script, all text escaped, light or dark as the reader has it."""
-        from late_rerank.explanation.page import page  # noqa: PLC0415 - it needs this class
+        """Give a page in one piece: no script, no fetching, all text escaped, light or dark as the reader prefers."""
+        from late_rerank.explanation.page import page  # noqa: PLC0415 - only who shows an Explanation needs the page
 
         return page(self)
 
     def _repr_html_(self) -> str:
-        from late_rerank.explanation.page import fragment  # noqa: PLC0415 - it needs this class
+        from late_rerank.explanation.page import fragment  # noqa: PLC0415 - as above
 
         return fragment(self)
 
     @cached_property
     def _word_of_token(self) -> dict[int, int]:
-        """A document token's position -> its word's; markers have none."""
+        """Position of a document's token -> position of its word. Markers are left out."""
         return {token: i for i, word in enumerate(self.document_words) for token in word.tokens}
 
     def _places(self, word: Word) -> list[tuple[float, int | None]]:
-        """For each token of a query's word: its similarity, and the position of the document's word that it matches."""
+        """Give, for each token of a query's word, its similarity and the position of the document's word that it matches."""
         if not self.matches:
             return []
         found = (self.matches[i] for i in word.tokens)
@@ -212,13 +139,6 @@ class Explanation:
             votes[place] += similarity
         most = max(votes, key=lambda place: votes[place], default=None)
         return WordMatch(number, word, mean, total, matched(mean), None if most is None else self.document_words[most])
-
-
-def matched(similarity: float) -> Matched:
-    """How well, in words."""
-    if similarity >= MATCHED_WELL:
-        return "well"
-    return "weakly" if similarity >= MATCHED_WEAKLY else "not at all"
 
 
 def _word_json(match: WordMatch) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""How an explanation looks.
+"""The look of an explanation.
 
-One hue, told apart by strength and by the line below, never by colour alone; colours are mixed into whatever the background is,
-so that the same rules do in light and dark, on a page and in a notebook.
+Levels have one hue and differ in strength and in the line below, never in colour alone. Colours are mixed into the background,
+so the same rules serve light and dark, a page and a notebook.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FRAGMENT = """
 
 
 def hover_rules(scope: str, numbers: Iterable[int]) -> str:
-    """What shows a word's matches while it is pointed at, and a match's words: made of numbers only."""
+    """Make the rules that show a word's matches, and a match's words, while the reader points at them. They hold numbers only."""
     return "".join(
         f'#{scope}:has([data-word="{n}"]:is(:hover, :focus-visible)) [data-words~="{n}"], '
         f'#{scope}:has([data-words~="{n}"]:hover) [data-word="{n}"] '

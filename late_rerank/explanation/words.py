@@ -1,4 +1,4 @@
-"""Tokens -> words: a vocabulary's pieces are joined as a reader would read them."""
+"""Tokens -> words. Pieces of the vocabulary are joined to the words that a reader sees."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Word(NamedTuple):
     """A word of a text.
 
     Attributes:
-        text: As it stands there.
+        text: As it stands in the text.
         start: Where it starts, in code points.
         end: Where it ends.
-        tokens: The positions of its tokens, ascending.
+        tokens: Positions of its tokens, ascending.
     """
 
     text: str
@@ -27,20 +27,20 @@ class Word(NamedTuple):
 
     @property
     def is_spoken(self) -> bool:
-        """Whether it has a letter, a digit or a symbol such as an emoji; punctuation hasn't."""
+        """Whether it has a letter, a digit or a symbol such as an emoji. Punctuation has none."""
         return any(character.isalnum() or unicodedata.category(character) == "So" for character in self.text)
 
 
 def words(text: str, tokens: Iterable[tuple[str, int, int]]) -> list[Word]:
-    """Join tokens to words: those that start in the same word, or in the same character, are one.
+    """Join tokens to words. Tokens that start in the same word, or in the same character, are one word.
 
     Args:
         text: The whole text.
-        tokens: (token, start, end) in the order of the text; those with start == end, which aren't in it, make no words.
+        tokens: (token, start, end) in the order of the text. A token with start == end isn't in the text and makes no word.
 
     Returns:
-        In the order of the text; no two overlap, and none begins or ends within a character that a reader sees. Where a
-        script puts no spaces between words, each token is one.
+        In the order of the text, without overlap. No word begins or ends within a character that a reader sees. In a script
+        without spaces between words, each token is a word.
     """
     places = _Places(text)
     joined: list[tuple[int, int, list[int]]] = []
@@ -57,7 +57,7 @@ def words(text: str, tokens: Iterable[tuple[str, int, int]]) -> list[Word]:
 
 
 class _Places:
-    """Where a text's characters and its words of scripts with spaces stand."""
+    """The places of a text's characters, and of its words in scripts with spaces."""
 
     def __init__(self, text: str) -> None:
         self._bounds = [0, *character_ends(text)]
@@ -65,17 +65,17 @@ class _Places:
         self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
 
     def whole(self, start: int, end: int) -> tuple[int, int]:
-        """The same piece, with the rest of the characters that it begins and ends in."""
+        """Widen a piece to whole characters."""
         return self._bounds[bisect_right(self._bounds, start) - 1], self._bounds[bisect_left(self._bounds, end)]
 
     def word_at(self, place: int) -> int | None:
-        """Which word is at a place; None between words."""
+        """Give the word at a place, by its position; None between words."""
         word = bisect_right(self._starts, place) - 1
         return word if word >= 0 and place < self._ends[word] else None
 
 
 def _continues(places: _Places, before: tuple[int, int], start: int, token: str) -> bool:
-    """Whether a token at `start` goes on with the word before: its last character is of the same word."""
+    """Whether a token at `start` continues the word before: its character is in the same word as that word's last one."""
     if start == before[1] and token.startswith("##"):
         return True
     word = places.word_at(start)
