@@ -1,4 +1,4 @@
-"""Ranked documents -> the context window. In: a query and its ranking. Out: numbered passages within a budget of tokens."""
+"""Ranked documents -> the context window. In: a query and its ranking. Out: numbered parts within a budget of tokens."""
 
 from late_rerank.context.packing import pack_context
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped

@@ -1,4 +1,4 @@
-"""Words that comment on a text: where one stands beside a piece of a text, the piece may say the opposite of the whole."""
+"""Words that comment on a text. If one stands beside a piece of a longer text, the whole may say the opposite of the piece."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import regex
 
-# No list of words is complete. These only keep further documents in, after all other checks.
+# No list of words is complete. A word here only keeps a further document in the context, after all other checks.
 _ON_TEXTS = """
 false falsely untrue wrong wrongly incorrect inaccurate mistake mistakes mistaken error errors myth myths fake hoax
 rumour rumours rumor rumors satire parody fiction lie lies lied joke jokes nonsense fool opposite contrary retracted
@@ -33,7 +33,7 @@ this that these those here it so dies diese dieser dieses das es ce ceci cela c'
 questo questa isto isso dit deze det denne detta это эти так te ten này yang itu यह ये هذا هذه זה این bu
 """
 _UNSPACED = "不 没 未 非 假 谣 錯 错 誤 误 以上 这 這 嘘 ない なか これ この 안 아니 거짓 ไม่ เท็จ 相反 反対 ตรงกันข้าม မ"
-# So short a sentence denies what stands beside it; a longer one denies what it says itself.
+# A sentence of fewer words denies its neighbour; a longer sentence denies its own statement.
 _SHORT = 8
 
 
@@ -60,7 +60,7 @@ def may_comment(sentence: str) -> bool:
 
 
 def may_deny(sentence: str, *, of_any_length: bool = False) -> bool:
-    """Tell whether a sentence right beside a piece of a text may deny it or bound it; or the rest of a sentence of it."""
+    """Tell whether a sentence, or the rest of one, right beside a piece of a text may deny or limit the piece."""
     return (of_any_length or len(sentence.split()) < _SHORT) and _DENIAL.search(sentence) is not None
 
 

@@ -1,4 +1,4 @@
-"""How many tokens a text takes in the reader's model: by its tokenizer, or by an estimate."""
+"""How many tokens a text takes in the LLM that reads it: counted by its tokenizer, or estimated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from late_rerank.types import I64
 
 CountTokens = Callable[[str], int]
 
-# Six letters are about what one token of a vocabulary of 30,000 to 200,000 covers of an English word, rather too few.
+# With a vocabulary of 30,000 to 200,000 one token covers about six letters of an English word, or more.
 _LETTERS = 6
 
-# By byte of UTF-8. One beyond ASCII begins a character or, from 0x80 to 0xBF, goes on with one.
+# For each byte of UTF-8. A byte beyond ASCII begins a character or, from 0x80 to 0xBF, continues one.
 _IS_LETTER = np.array([chr(byte).isascii() and chr(byte).isalpha() for byte in range(256)])
 _IS_SPACE = np.array([chr(byte).isascii() and chr(byte).isspace() for byte in range(256)])
 _GOES_ON = np.array([0x80 <= byte < 0xC0 for byte in range(256)])
@@ -24,15 +24,15 @@ _IS_TOKEN = ~(_IS_LETTER | _IS_SPACE | _GOES_ON)
 
 
 def estimate_tokens(text: str) -> int:
-    """About as many tokens as GPT-like and BERT-like tokenizers make of English, rather more than less.
+    """Estimate the tokens that GPT-like and BERT-like tokenizers make of English, rather too many than too few.
 
-    A word counts one token for each six letters begun, a digit, a punctuation mark or a character beyond ASCII one.
+    A word counts one token for each six letters or fewer. A digit, a punctuation mark and a character beyond ASCII count one.
     """
     return int(_estimates([text])[0])
 
 
 def count_all(count: CountTokens, texts: Sequence[str]) -> I64:
-    """(n_texts,) int64, what each text takes."""
+    """Count the tokens of each text; (n_texts,) int64."""
     if count is estimate_tokens:
         return _estimates(texts)
     return np.array([count(text) for text in texts], dtype=np.int64)
@@ -53,19 +53,19 @@ def _estimates(texts: Sequence[str]) -> I64:
 
 
 def counter(count_tokens: object | None) -> CountTokens:
-    """What counts tokens.
+    """Make a function that counts a text's tokens.
 
     Args:
-        count_tokens: A tokenizer of Hugging Face's (transformers or tokenizers), a tiktoken encoding, a function from a text to
-            its number of tokens, or None for the estimate.
+        count_tokens: A Hugging Face tokenizer (transformers or tokenizers), a tiktoken encoding, a function from a text to its
+            number of tokens, or None for the estimate.
 
     Raises:
-        TypeError: None of these.
+        TypeError: If it is none of these.
     """
     if count_tokens is None:
         return estimate_tokens
     if hasattr(count_tokens, "no_truncation") and hasattr(count_tokens, "to_str"):
-        # One of the library tokenizers is often set to cut or to pad, which counts wrong; a copy leaves it as it is.
+        # A tokenizer of the library `tokenizers` is often set to cut or to pad, which counts wrong. The user's stays as it is.
         given: Any = count_tokens
         copy: Any = type(given).from_str(given.to_str())
         copy.no_truncation()
@@ -83,7 +83,7 @@ def counter(count_tokens: object | None) -> CountTokens:
 
 
 def _of_encoder(encode: Callable[..., Any]) -> CountTokens:
-    # Special tokens belong to a prompt, not to a passage; and a text that spells one must not be refused, as tiktoken does.
+    # Special tokens belong to a prompt, not to a passage. tiktoken refuses a text that spells one; a passage may.
     try:
         parameters = set(inspect.signature(encode).parameters)
     except ValueError:  # compiled

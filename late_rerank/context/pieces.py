@@ -9,16 +9,16 @@ from late_rerank.context.comments import is_boilerplate, may_comment, may_deny
 from late_rerank.context.wording import STOPS, is_same_case, wording
 from late_rerank.text.words import is_unspaced, word_spans
 
-# A few words in a row may be quoted to be denied: "It is false that"; so many are a piece of the other text.
+# A few words in a row may be quoted to be denied: "It is false that". This many are a piece of the other text.
 LONG = 32
 # A shorter sentence beside a piece may be a comment on it: "None of it is true."
 _SHORT_SENTENCE = 6
-# Of a script without spaces each character is a word to `word_spans`; two make about one.
+# In a script without spaces each character is a word to `word_spans`; two characters make about one word.
 _UNSPACED_WORD = 0.5
 # How many sentences on each side are looked at.
 _BESIDE = 2
 
-# Words that begin alike by so many letters are mostly of one family: "bees" and "beekeeper".
+# Words whose first letters are equal, this many, are mostly of one family: "bees" and "beekeeper".
 _STEM = 4
 
 _CLOSING = rf"[{STOPS}][\"')\]]*"
@@ -26,7 +26,7 @@ _BEGINS = re.compile(rf"(?:^|\n|{_CLOSING}\s|\u3002)$")
 _ENDS = re.compile(rf"$|\n|{_CLOSING}(?:\s|$)|\u3002")
 _STOPPED = re.compile(rf"{_CLOSING}\s*$")
 _SENTENCE = re.compile(rf"(?<=[{STOPS}])\s+|(?<=\u3002)|\n")
-# Around a piece these quote it, strike it out, ask about it or judge it.
+# Beside a piece these signs quote it, strike it out, ask about it or judge it.
 _SIGNS = re.compile(r":$|^>|[~|\u2705\u274c\u2713\u2717\u26a0\u26d4\U0001f6ab]")
 _CLOSERS = f"{STOPS}\u3002\"')] "
 _LAST_STOP = re.compile(r"(?<=\d)\.$")
@@ -34,10 +34,10 @@ _LEFT_OUT = re.compile(r"^(?:\[\.\.\.\]|\.\.\.)\s*|\s*(?:\[\.\.\.\]|\.\.\.+)$")
 
 
 def is_piece(text: str, whole: str) -> bool:
-    """Tell whether a longer text says all that a text does, since that is a piece of it.
+    """Tell whether a text is a piece of a longer one that says all that it says.
 
-    A piece is long, and its words stand in a row in the other text. It begins and ends where sentences do, or shows that it was
-    cut there. Beside it stand ordinary sentences or headings: none is a word, a sign or a short sentence that comments on it.
+    A piece is long, and its words stand in a row in the longer text. It begins and ends where sentences do, or shows that it
+    was cut there. Beside it stand ordinary sentences or headings, but no word, sign or short sentence that comments on it.
     """
     ours, theirs = wording(text), wording(whole)
     if ours.is_code or theirs.is_code or len(ours.plain) >= len(theirs.plain):
@@ -51,30 +51,34 @@ def is_piece(text: str, whole: str) -> bool:
         return False
     rests = _Rests(theirs.plain[:start], plain, theirs.plain[end:], ends_stopped=_STOPPED.search(whole) is not None)
     begins_cut, ends_cut = _cuts(text, ours.plain, offset, offset + len(plain), rests)
-    return (begins_cut or rests.ends_before) and (ends_cut or rests.begins_after) and rests.say_nothing(begins_cut, ends_cut)
+    return (
+        (begins_cut or rests.ends_before)
+        and (ends_cut or rests.begins_after)
+        and rests.say_nothing(begins_cut=begins_cut, ends_cut=ends_cut)
+    )
 
 
 @lru_cache(maxsize=4096)
 def _trimmed(plain: str) -> str:
-    """Without a mark that something was left out, and without a last stop."""
+    """Remove marks of omission and the last stop."""
     return _LAST_STOP.sub("", _LEFT_OUT.sub("", plain).strip())
 
 
 class _Rests:
-    """What stands before and after a piece of a text, by sentences."""
+    """The sentences before and after a piece of a text."""
 
     def __init__(self, before: str, piece: str, after: str, *, ends_stopped: bool) -> None:
         self.ends_before = _BEGINS.search(before) is not None
         self.begins_after = _ENDS.match(after) is not None
         self.ahead = [sentence for sentence in _SENTENCE.split(before) if sentence.strip()]
         self.behind = [sentence for sentence in _SENTENCE.split(after.lstrip(_CLOSERS)) if sentence.strip()]
-        if self.behind and ends_stopped:  # the wording leaves out the last one's stop
+        if self.behind and ends_stopped:  # the wording leaves out the text's last stop
             self.behind[-1] += "."
         self._stems = _stems(piece)
         self.are_open = before.count('"') % 2 == 1 or any(before.count(a) != before.count(b) for a, b in ("()", "[]"))
 
-    def say_nothing(self, begins_cut: bool, ends_cut: bool) -> bool:  # noqa: FBT001
-        """Whether nothing here comments on the piece, denies it or quotes it."""
+    def say_nothing(self, *, begins_cut: bool, ends_cut: bool) -> bool:
+        """Tell that no sentence here comments on the piece, denies it or quotes it."""
         sides = (
             (self.ahead[::-1][:_BESIDE], begins_cut and not self.ends_before),
             (self.behind[:_BESIDE], ends_cut and not self.begins_after),
@@ -86,22 +90,23 @@ class _Rests:
         return not self.are_open and not doubted and all(_says_nothing(sentences, is_cut=is_cut) for sentences, is_cut in sides)
 
     def _is_strange(self, line: str) -> bool:
-        """Whether a line without a stop has no word in common with the piece: a title has one, "Plaintiff's version" none."""
+        """Tell whether a line without a stop shares no word with the piece: a title shares one, "Plaintiff's version" none."""
         is_heading = _STOPPED.search(line) is None and not is_boilerplate(line)
         return is_heading and self._stems.isdisjoint(_stems(line))
 
 
 def _says_nothing(sentences: list[str], *, is_cut: bool) -> bool:
-    """Whether the nearest sentences, the nearest first, leave a piece as it is; of one that was cut the rest."""
+    """Tell whether the sentences beside a piece, nearest first, leave it as it is; the first may be the rest of a cut one."""
     if sentences and (may_deny(sentences[0], of_any_length=is_cut) or (not is_cut and _is_remark(sentences[0]))):
         return False
     return not any(_comments(sentence) for sentence in sentences)
 
 
 def _cuts(text: str, plain: str, start: int, end: int, rests: _Rests) -> tuple[bool, bool]:
-    """Whether a text shows that it was cut, at its beginning and at its end: by a mark, or in the middle of a sentence.
+    """Tell whether a text shows that it was cut at its beginning and at its end: by a mark, or within a sentence.
 
-    One without a full stop may be a title or a careless text. It was cut if it begins in the middle, or stops far from the end.
+    A text without a full stop may be a title, or careless. It was cut if it begins within a sentence, or stops far from the
+    end.
     """
     begins_within = text.lstrip()[:1].islower() and text.lower() != text
     is_stopped = _STOPPED.search(text) is not None
@@ -121,11 +126,11 @@ def _comments(sentence: str) -> bool:
 
 
 def _stems(text: str) -> set[str]:
-    """How the longer words of a text begin; each character of a script without spaces."""
+    """Give the first letters of a text's longer words, and each character of a script without spaces."""
     words = (text[start:end] for start, end in word_spans(text))
     return {word[:_STEM] for word in words if len(word) >= _STEM or is_unspaced(word)}
 
 
 def n_words(text: str) -> float:
-    """Count words, and those of scripts without spaces about as a translation has them."""
+    """Count words. In scripts without spaces, count about as many as a translation has."""
     return sum(_UNSPACED_WORD if is_unspaced(text[start:end]) else 1 for start, end in word_spans(text))

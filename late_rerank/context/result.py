@@ -1,4 +1,4 @@
-"""What packing gives: the context, its parts, what it covers, and what was left out."""
+"""The result of packing: the context, its parts, what it covers, and the documents that were left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from late_rerank.types import F32, RankedDocument
 
 
 class Dropped(NamedTuple):
-    """A document that isn't in the context, and why, in words."""
+    """A document that was left out of the context, and the reason in words."""
 
     document: RankedDocument
     reason: str
@@ -23,20 +23,23 @@ class Dropped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ContextPart:
-    """One numbered passage of the context; part i is cited as [i + 1].
+    """One numbered part of the context; part i is cited as [i + 1].
 
     Attributes:
-        text: As it stands in the context, without its number.
-        id: The document's, or of several merged pieces the best ranked one's.
-        rank: Its place in the ranking, from 1.
-        index: Its place among the candidates, from 0.
-        path: The file it comes from, if its metadata says so.
-        start: Where it begins there, in characters; None where unknown. White space between joined pieces may differ.
-        end: Where it ends there. Of a shortened document, from its first sentence here to its last, if places count its text.
-        spans: (start, end) of what is here of the document's own text, where that is not all of it; else None.
-        n_tokens: By `count_tokens`, its number and what separates it included.
-        covers: Positions of the query's tokens that it matches best of all parts, well or not; of equals the best ranked.
-        merged: Indexes of further candidates whose text is in this part too: neighbours in the file.
+        id: The document's id; of merged pieces, the id of the best ranked.
+        text: The text in the context, without its number.
+        rank: The document's rank, from 1.
+        index: The document's position among the candidates, from 0.
+        path: The document's file, if the metadata tell it.
+        start: Where the part begins in the file, in characters; None where unknown. White space between joined pieces may
+            differ from the file's.
+        end: Where the part ends in the file. A shortened document goes from its first shown sentence to its last, if the
+            metadata count its characters.
+        n_tokens: By `count_tokens`, its number and separator included.
+        covers: Positions of the query's tokens that this part matches best of all parts, well or not. Of equal parts the best
+            ranked covers the token.
+        merged: Indexes of further candidates whose text is in this part: neighbours in the file.
+        spans: (start, end) of each shown piece of the document's text; None where all of it is shown.
     """
 
     id: str | None
@@ -57,7 +60,7 @@ class Coverage:
     """How well the context matches each token of the query.
 
     Attributes:
-        matches: (n_query_tokens,) float32, the best match of each in the context; 0 for an empty context.
+        matches: (n_query_tokens,) float32, each token's best match in the context; 0 for an empty context.
         tokens: The query's tokens, where the encoder can name them.
     """
 
@@ -76,25 +79,25 @@ class Coverage:
 
     @property
     def missing(self) -> list[int]:
-        """Positions of tokens that are not matched at all: what the question asks for and the context may not answer."""
+        """Positions of tokens that are not matched at all: the context may not answer this part of the question."""
         return _positions(self.matches < MATCHED_WEAKLY)
 
     def words(self, positions: Sequence[int]) -> list[str]:
-        """Tokens by their positions; the positions as text where the encoder can't name them."""
+        """Name tokens by their positions; give the positions as text where the encoder can't name tokens."""
         return [str(position) if self.tokens is None else self.tokens[position] for position in positions]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What to put before the LLM.
+    """The text that goes before the LLM, and where it comes from.
 
     Attributes:
         text: The parts, each with its number in brackets; empty where nothing fits or nothing was ranked.
         parts: In the order of the text.
-        n_tokens: Of the whole text, by `count_tokens`; never above the budget.
-        dropped: What was ranked and isn't here, in the order of the ranking, with the reason.
-        coverage: How well it matches the query.
-        is_estimate: Whether n_tokens was estimated, since no tokenizer was given.
+        n_tokens: Tokens of the whole text, by `count_tokens`; never above the budget.
+        dropped: The ranked documents that were left out, in the order of the ranking, each with the reason.
+        coverage: How well the context matches the query.
+        is_estimate: Whether n_tokens is an estimate: no tokenizer was given.
     """
 
     text: str
@@ -108,12 +111,12 @@ class Context:
         return self.text
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values; parts with their numbers."""
+        """Give the context as JSON values; parts with their numbers."""
         parts = []
         for number, part in enumerate(self.parts, start=1):
-            told = {name: getattr(part, name) for name in _PART}
+            columns = {name: getattr(part, name) for name in _PART}
             parts.append(
-                {"number": number, **told, "covers": list(part.covers), "merged": list(part.merged), "text": part.text}
+                {"number": number, **columns, "covers": list(part.covers), "merged": list(part.merged), "text": part.text}
             )
         return {
             "n_tokens": self.n_tokens,

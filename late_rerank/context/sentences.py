@@ -1,4 +1,4 @@
-"""A text's sentences, and a text cut at one of them, with a mark that says so."""
+"""Where a text's sentences stand, and texts cut after a sentence, with a mark."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ CUT_MARK = " [...]"
 
 # After a full stop, question or exclamation mark, with a quote or bracket perhaps, before white space (Greek asks with a
 # semicolon); after those of scripts that put none there (Chinese, Burmese, Khmer, Tibetan) or use them for nothing else
-# (Arabic, Urdu, Hindi), but within a number; or at an empty line.
+# (Arabic, Urdu, Hindi), unless within a number, or where a sign joins the next letter to them; or at an empty line.
 _SPACED = r"[.!?\u2026\u2024\u203c\u203d\u2047-\u2049\u2e2e]"
 _UNSPACED = rf"[[\p{{STerm}}\u0f0d-\u0f12]--{_SPACED}--\u104a]"
 _CLOSING = r"[\p{M}\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}\"'\p{Pe}\p{Pf}\u201c\u2018]*+"
 _END = regex.compile(
     rf"(?V1){_SPACED}{_CLOSING}(?=\s|$)|(?<=\p{{Greek}}\p{{M}}*)[;\u037e]{_CLOSING}(?=\s|$)|"
-    rf"{_UNSPACED}++{_CLOSING}(?!(?<=\p{{N}}\uff0e)\p{{N}})|\n\s*\n"
+    rf"{_UNSPACED}++{_CLOSING}(?!(?<=\p{{N}}\uff0e)\p{{N}}|(?<=\p{{ccc=9}}[\p{{M}}\u200d]*)\p{{L}})|\n\s*\n"
 )
 # A full stop after these, or after one letter, as in "E. coli" and "A. S. Pushkin" in any script, is none. A Russian sentence
 # may well end in the word of one letter that says I.
@@ -31,12 +31,12 @@ _ABBREVIATION = regex.compile(
 _LONGEST_ABBREVIATION = 10
 # Where a clause ends in scripts without spaces, there is a better place to cut than within it.
 _WORD_ENDS = regex.compile(r"\s+|(?<=[\u3001\uff0c\uff1b\uff1a\uff64\u104a\u17d6])(?=[^\s\u300d\u300f\u2019\u201d])")
-# What goes on in small letters is no new sentence; and what has so many characters and no full stop is a list or a table.
+# So many characters without a full stop are a list or a table.
 _LONG = 400
 
 
 def sentences(text: str) -> list[Span]:
-    """Where a text's sentences stand, in order: all but the white space between them. Long ones are split at line ends."""
+    """Find where a text's sentences stand, in order, without the white space between them. Long ones are split at line ends."""
     found = []
     for start, end in _between(text, list(_ends(text))):
         if end - start > _LONG:
@@ -47,20 +47,20 @@ def sentences(text: str) -> list[Span]:
 
 
 def cut_to(text: str, fits: Callable[[str], bool]) -> str | None:
-    """The longest beginning of a text that fits, cut after a sentence, else after a word, else after a character, and marked.
+    """Give the longest beginning of a text that fits, with a mark: cut after a sentence, else a word, else a character.
 
     Args:
-        text: Longer than what fits.
-        fits: Whether a text fits; what fits must fit when shortened.
+        text: Too long to fit.
+        fits: Tells whether a text fits. If a text fits, its beginnings must fit too.
 
     Returns:
-        None where not even a character and the mark fit.
+        None if not even one character and the mark fit.
     """
     return next((cut for ends in _places_to_cut(text) if (cut := _longest(text, ends, fits))), None)
 
 
 def _places_to_cut(text: str) -> Iterator[Iterable[int]]:
-    """Where a text may be cut, the best places first."""
+    """Give where a text may be cut, the best kind of place first."""
     yield (end for _, end in sentences(text))
     yield (match.start() for match in _WORD_ENDS.finditer(text))
     yield character_ends(text)
@@ -70,14 +70,14 @@ def _ends(text: str) -> Iterator[int]:
     for match in _END.finditer(text):
         end = match.end()
         if match.group().startswith("."):
-            goes_on = text[end : end + 80].lstrip()[:1].islower()
+            goes_on = text[end : end + 80].lstrip()[:1].islower()  # a new sentence begins with a capital
             if goes_on or _ABBREVIATION.search(text[max(end - _LONGEST_ABBREVIATION, 0) : end]):
                 continue
         yield end
 
 
 def _between(text: str, ends: list[int], start: int = 0, stop: int | None = None) -> list[Span]:
-    """Pieces of text[start:stop] that end at `ends` (counted from `start`), without white space around them or blank ones."""
+    """Give the spans of text[start:stop] that end at `ends`, counted from `start`; without blank ones and white space."""
     stop = len(text) if stop is None else stop
     found = []
     for end in [*(start + end for end in ends), stop]:
@@ -89,7 +89,7 @@ def _between(text: str, ends: list[int], start: int = 0, stop: int | None = None
 
 
 def _longest(text: str, places: Iterable[int], fits: Callable[[str], bool]) -> str | None:
-    whole = len(text.rstrip())  # which would need no mark
+    whole = len(text.rstrip())  # all of the text would need no mark
     ends = [end for end in places if end < whole]
     low, high = 0, len(ends)  # the first `low` ends fit
     while low < high:

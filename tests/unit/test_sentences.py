@@ -3,7 +3,7 @@
 # ruff: noqa: RUF001 - letters of other scripts are what is tested
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from late_rerank.context.sentences import CUT_MARK, cut_to, sentences
@@ -14,6 +14,7 @@ from late_rerank.text.words import character_ends
     st.text("a。 \u0e19\u0e49\u0e33\u0301\u200d👩👍🏽🇩🇪🇫\u1112\u1161\u11ab\u0915\u094d\u0937\u093f", max_size=40),
     st.integers(0, 40),
 )
+@example("。\u094d\u0915", 8)  # a sign that joins a letter to the full stop
 def test_no_cut_is_within_a_character(text, room):
     cut = cut_to(text, lambda shorter: len(shorter) <= room)
     if cut is not None:
