@@ -1,4 +1,4 @@
-"""`late-rerank bench`: what scoring and a whole rerank cost on this machine, beside others."""
+"""`late-rerank bench`: the cost of scoring and of a whole rerank on this machine, beside other libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from late_rerank.cli.options import add_json
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-# What OpenMP, the BLAS libraries, and Rust's thread pool read when they are loaded.
+# OpenMP, the BLAS libraries and Rust's thread pool read these when they are loaded.
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS"), "1"
 )
@@ -47,14 +47,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _in_one_thread(**options: bool) -> dict[str, Any]:
-    """The report, measured in a new process, where no library has chosen its number of threads yet."""
+    """Measure in a new process, where no library has chosen its number of threads yet."""
     from multiprocessing import get_context
 
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(theirs, options))
     process.start()
-    theirs.close()  # so that its end is noticed here
+    theirs.close()  # else the end of the process isn't noticed here
     try:
         with ours:
             report, complaint = ours.recv()
@@ -72,8 +72,8 @@ def _in_one_thread(**options: bool) -> dict[str, Any]:
 
 
 def _measure(connection: Connection, options: dict[str, bool]) -> None:
-    """What the new process does: sends the report and None, or None and what went wrong."""
-    # Ctrl-C reaches both processes; the one that waits speaks, and ends this one, which leaves in order.
+    """Send the report and None, or None and an error's message. Runs in the new process."""
+    # Ctrl-C reaches both processes. The waiting one prints the message and terminates this one, which exits cleanly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ.update(_ONE_THREAD)
@@ -131,7 +131,7 @@ def _table(title: str, names: list[str], figures: list[str]) -> Any:
 
 
 def _notes(peers: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What must be known about a peer beside its time, each thing once."""
+    """Collect the remarks on each peer beside its time, each remark once."""
     notes: dict[str, dict[str, None]] = {}
     for peer in peers:
         if "refused" in peer:

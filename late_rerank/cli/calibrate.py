@@ -1,4 +1,4 @@
-"""`late-rerank calibrate`: BEIR folders -> what relevance a model's scores mean, as a file."""
+"""`late-rerank calibrate`: BEIR folders -> a file that says which relevance a model's scores mean."""
 
 from __future__ import annotations
 

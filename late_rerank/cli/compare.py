@@ -31,7 +31,7 @@ _AXES: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def add_compare(command: argparse.ArgumentParser) -> None:
-    """--compare."""
+    """Add --compare."""
     command.add_argument(
         "--compare",
         action="extend",
@@ -44,7 +44,7 @@ def add_compare(command: argparse.ArgumentParser) -> None:
 
 
 def add_plot(command: argparse.ArgumentParser) -> None:
-    """--plot."""
+    """Add --plot."""
     command.add_argument(
         "--plot",
         type=_picture,

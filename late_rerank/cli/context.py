@@ -1,4 +1,4 @@
-"""`late-rerank context`: a folder and a question -> the text to put before an LLM."""
+"""`late-rerank context`: a folder and a question -> the text for an LLM's context window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`late-rerank demo`: the main job on text that every machine has."""
+"""`late-rerank demo`: search and reranking on text that every machine has."""
 
 from __future__ import annotations
 

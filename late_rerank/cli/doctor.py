@@ -1,4 +1,4 @@
-"""`late-rerank doctor`: which parts run here, and whether a checkpoint is what it says."""
+"""`late-rerank doctor`: which parts run here, and whether a checkpoint can be used as it was trained."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def run(options: argparse.Namespace) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {item}" for name, item in value.items())
-    # A prefix ends in a space, or is empty: quotes show it.
+    # Quotes show a prefix that is empty or ends in a space.
     return repr(value) if isinstance(value, str) and (not value or value.strip() != value) else str(value)

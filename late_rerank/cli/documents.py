@@ -1,4 +1,4 @@
-"""What commands say about the documents that they read."""
+"""Messages about the documents that a command reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from late_rerank.text.shown import one_line
 if TYPE_CHECKING:
     from late_rerank.corpus import Corpus, CorpusStream
 
-# Endings that are named; a folder of source code has hundreds.
+# At most so many endings are named; a folder of source code has hundreds.
 _NAMED = 8
 
 
@@ -33,7 +33,7 @@ def no_documents(path: str, read: Corpus | CorpusStream | None = None) -> ValueE
 
 
 def _passed_over(read: Corpus | CorpusStream) -> str:
-    """What is there of kinds that aren't read, by ending, most frequent first."""
+    """Count the files of kinds that aren't read, by ending, most frequent first."""
     from late_rerank.cli.results import counted
 
     counts = sorted(read.passed_over.items(), key=lambda each: (-each[1], each[0]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from late_rerank.explanation import Explanation
 
 _STYLES = {"well": "bold reverse", "weakly": "underline", "not at all": "dim italic"}
-# A longer text is shown where it matches only.
+# Of a longer text only the parts around matches are shown.
 _WHOLE = 2000
 _AROUND = 120
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _read(file: str) -> str:
-    """The text as it is: line ends too, since places are counted in it."""
+    """Read the text as it is, line ends too, since places are counted in it."""
     if file == "-" and sys.stdin is None:
         raise ValueError("stdin is closed; name a file")
     content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -96,20 +96,20 @@ def _print(explanation: Explanation) -> None:
 
 
 def _query(explanation: Explanation) -> Text:
-    """The query with its words as well as they are matched, and numbered."""
+    """Show the query, each word numbered and styled by how well it is matched."""
     pieces = [(m.word.start, m.word.end, _STYLES[m.matched], f"[{m.number}]") for m in explanation.words]
     return _marked(explanation.query, pieces, whole=True)
 
 
 def _document(explanation: Explanation) -> Text:
-    from late_rerank.explanation.result import matched
+    from late_rerank.explanation.matches import matched
 
     pieces = [(s.start, s.end, _STYLES[matched(s.similarity)], f"[{','.join(map(str, s.words))}]") for s in explanation.spans]
     return _marked(explanation.text, pieces, whole=len(explanation.text) <= _WHOLE)
 
 
 def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) -> Text:
-    """A text with pieces (start, end, style, number) marked; unless `whole`, what is far from all of them is left out."""
+    """Mark pieces (start, end, style, number) of a text; unless `whole`, leave out text far from all pieces."""
     from rich.text import Text
 
     from late_rerank.text.shown import shown
@@ -126,7 +126,7 @@ def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) 
 
 
 def _shortened(gap: str, *, whole: bool, first: bool) -> str:
-    """What lies between two matches, or before the first."""
+    """Shorten the text between two matches, or before the first."""
     if whole or len(gap) <= 2 * _AROUND:
         return gap
     return f"… {gap[-_AROUND:]}" if first else f"{gap[:_AROUND]} … {gap[-_AROUND:]}"

@@ -10,7 +10,7 @@ from late_rerank.types import Candidate
 
 
 def first_stage(name: str, documents: Sequence[Candidate], engine: Any, language: str | None) -> Retriever:
-    """The retriever of that name (one of FIRST_STAGES) over these documents; dense vectors are made now, with a bar."""
+    """Make the retriever of a name (one of FIRST_STAGES) over documents. Dense vectors are made now, with a bar."""
     if name == "bm25":
         return BM25Retriever(documents, engine=engine, language=language)
     from late_rerank.retrieve import DenseRetriever  # loads torch

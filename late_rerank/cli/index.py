@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from late_rerank.corpus import CorpusStream
 
 
-# Documents between two puts: what a kill loses. Flushing to disk costs nothing beside encoding so many.
+# Documents between two puts: a kill loses at most so many. Flushing to disk costs nothing beside encoding them.
 _BATCH_SIZE = 128
 
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
     stream = CorpusStream(options.path)
     documents = iter(stream)
-    first = next(documents, None)  # before seconds are spent on the model, and before a store is made
+    first = next(documents, None)  # before seconds are spent on the model, and before a store is created
     if first is None:
         tell_skipped(stream)
         raise no_documents(options.path, stream)
@@ -76,13 +76,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _watched(stream: CorpusStream, documents: Iterator[Candidate], bar: Any) -> Iterator[Candidate]:
-    """The documents; the bar follows in bytes, since how many documents there are isn't known."""
+    """Pass documents on. The bar counts bytes, since the number of documents isn't known."""
     if not bar.disable:
         bar.reset(total=stream.size_bytes)
     n_bytes_before = 0
     for n_documents, document in enumerate(documents):
-        if n_documents and n_documents % _BATCH_SIZE == 0:  # when all before this one are stored
-            rate = n_documents / max(bar.format_dict["elapsed"], 0.001)  # 0 where nothing is drawn
+        if n_documents and n_documents % _BATCH_SIZE == 0:  # all documents before this one are stored
+            rate = n_documents / max(bar.format_dict["elapsed"], 0.001)  # 0 where no bar is drawn
             bar.set_postfix_str(f"{n_documents:,} documents, {rate:,.1f}/s", refresh=False)
             bar.update(n_bytes_before - bar.n)
         n_bytes_before = stream.n_bytes_read

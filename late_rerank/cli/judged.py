@@ -1,4 +1,4 @@
-"""What commands that measure say of judged queries, beside their figures."""
+"""Messages about judged queries, beside the figures of a command that measures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def tell(text: str) -> None:
 
 
 def left_out_text(n: int) -> str | None:
-    """A line on candidates that had their query's id; None where there were none."""
+    """Make a line on candidates that had their query's id; None if there were none."""
     if not n:
         return None
     return f"left out {counted(n, 'candidate')} of the query's own id, as BEIR does; --keep-identical-ids counts them"
 
 
 def tell_of_judgements(documents: Iterable[Candidate], qrels: Qrels, split: str, *, ignore_identical_ids: bool) -> None:
-    """Tell which judgements can't count as they may be meant to."""
+    """Report judgements that can't count as they may be meant to."""
     from late_rerank.corpus import absent_text
 
     if (absent := absent_text(documents, qrels, split)) is not None:
@@ -41,7 +41,7 @@ def tell_of_judgements(documents: Iterable[Candidate], qrels: Qrels, split: str,
 
 
 def tell_of_nothing_relevant(qrels: Qrels, command: str) -> None:
-    """Tell which judged queries have no document judged relevant, and are of no use to `command`."""
+    """Report judged queries without a relevant document, which `command` can't use."""
     nothing = [query for query, judged in qrels.items() if not any(judgement > 0 for judgement in judged.values())]
     if nothing:
         tell(

@@ -1,4 +1,4 @@
-"""The entry point: finds the command, runs it, and turns errors into messages and exit codes."""
+"""The entry point: find the command, run it, turn errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        super().error(shown(message))  # it quotes what was typed, or what a script put there
+        super().error(shown(message))  # the message quotes what was typed, or what a script put there
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line. Makes no import but the standard library's."""
+    """Make the parser of the whole command line. Imports nothing but the standard library."""
     top = _Parser(prog="late-rerank", description="Rerank documents by late interaction (ColBERT), with token vectors kept.")
     top.add_argument("--version", action="version", version=f"late-rerank {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = ""
     try:
         with _interrupts():
-            options = parser().parse_args(arguments)  # interruptible too: where a store is named it loads NumPy
+            options = parser().parse_args(arguments)  # interruptible too: it loads NumPy where a store is named
             command = options.command
             with shown_streams():
                 return _run(options)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        return 0  # the reader (`head`, say) has what it wanted
+        return 0  # the reader, `head` for example, has read enough
     except (LateRerankError, OSError, ValueError) as error:
         _complain(f"late-rerank {command}: {_said(error)}")
         return 1
@@ -100,14 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
-        # A command that did its work, but found what should be seen to, returns its own exit code.
+        # A command that worked, but found a fault, returns its own exit code.
         code = options.run(options) or 0
     sys.stdout.flush()
     return int(code)
 
 
 def _flush() -> None:
-    """Write what is left, if it can be: Python would complain once more while closing stdout."""
+    """Write the rest of stdout, if possible: otherwise Python complains again while closing stdout."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -116,7 +116,7 @@ def _flush() -> None:
 
 
 def _said(error: Exception) -> str:
-    """The error as a sentence: what the system says of a file comes without its number."""
+    """Make a sentence of an error; a system error on a file comes without its number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
@@ -124,10 +124,10 @@ def _said(error: Exception) -> str:
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """Make sure that Ctrl-C arrives as KeyboardInterrupt, also in the seconds in which torch is imported.
+    """Make Ctrl-C arrive as KeyboardInterrupt, even in the seconds in which torch is imported.
 
-    Raised in a callback of the import machinery Python only reports it and goes on, and C code under import may turn it
-    into an ImportError.
+    In a callback of the import machinery Python only reports the interrupt and goes on. C code under import may turn it into
+    an ImportError.
     """
     interrupted = False
 
@@ -137,7 +137,7 @@ def _interrupts() -> Iterator[None]:
         signal.default_int_handler(signal_number, frame)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, and only it is interrupted
+        yield  # only the main thread may set handlers, and only that thread is interrupted
         return
     handler, hook = signal.signal(signal.SIGINT, note), sys.unraisablehook
     sys.unraisablehook = lambda report: None if interrupted else hook(report)
@@ -155,6 +155,6 @@ def _interrupts() -> Iterator[None]:
 
 
 def _complain(text: str) -> None:
-    if sys.stderr is not None:  # which print would take for stdout
-        with suppress(OSError):  # nobody reads it any more, and there is no other place to tell
+    if sys.stderr is not None:  # print would take None for stdout
+        with suppress(OSError):  # nobody reads stderr any more, and there is no other place to complain
             print(shown(text), file=sys.stderr, flush=True)

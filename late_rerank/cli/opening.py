@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from late_rerank.retrieve import Retriever
     from late_rerank.stores import Store
 
-# Nobody waits for an answer: a server that is busy, or restarts, is waited for.
+# Nobody waits for an answer, so wait for a server that is busy or restarts.
 _PATIENT_S = 10.0
 _PATIENT_RETRIES = 5
 
@@ -24,12 +24,12 @@ _PATIENT_RETRIES = 5
 def opened_reranker(
     options: argparse.Namespace, *, open_url: Callable[[str], Store] = open_store, otherwise: Store | None = None
 ) -> Iterator[Reranker]:
-    """The Reranker of --model, --codec, --pooling and --store, closed at the end.
+    """Open the Reranker of --model, --codec, --pooling and --store; close it at the end.
 
     Args:
         options: A command's.
-        open_url: What opens --store where it is a server's URL.
-        otherwise: The store where --store isn't given; None for a Reranker's own.
+        open_url: Opens --store where it is a server's URL.
+        otherwise: The store if --store isn't given; None for a Reranker's own.
     """
     from late_rerank import Reranker
 
@@ -50,7 +50,7 @@ def reranker_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def opened_store(options: argparse.Namespace) -> Iterator[Store | None]:
-    """The store of --store, closed at the end; None where it isn't given."""
+    """Open the store of --store, and close it at the end; give None if there is no --store."""
     if options.store is None:
         yield None
         return
@@ -60,10 +60,10 @@ def opened_store(options: argparse.Namespace) -> Iterator[Store | None]:
 
 @contextmanager
 def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
-    """A Searcher over PATH with the options of a first stage, its weight, --k and a reranker's options; closed at the end.
+    """Open a Searcher over PATH by the options of a first stage, its weight, --k and a reranker's; close it at the end.
 
     Raises:
-        ValueError: There are no documents.
+        ValueError: If there are no documents.
     """
     from late_rerank import Searcher
 
@@ -73,11 +73,11 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
 
 
 def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
-    """The retriever that options ask for, over the documents at a path; files that gave none are told on stderr.
+    """Make the retriever that options ask for, over the documents at a path. Report unread files on stderr.
 
     Raises:
-        FileNotFoundError: There is nothing at `path`.
-        ValueError: There are no documents, or they can't be read.
+        FileNotFoundError: If there is nothing at `path`.
+        ValueError: If there are no documents, or they can't be read.
     """
     from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.first_stage import first_stage
@@ -92,10 +92,10 @@ def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
 
 
 def open_answering(where: str) -> Store:
-    """The store at a place. A server that can't be reached is an error here, where a query goes on without it.
+    """Open the store at a place. An unreachable server is an error here; a query would go on without it.
 
     Raises:
-        StoreConnectionError: It can't be reached; each method may raise it later.
+        StoreConnectionError: If the server can't be reached; each method may raise it later.
     """
     if not is_url(where):
         return open_store(where)
@@ -105,7 +105,7 @@ def open_answering(where: str) -> Store:
 
 
 def shown_place(where: str) -> str:
-    """Where a store is, for output: a URL without its password."""
+    """Give a store's place for output: a URL without its password."""
     if not is_url(where):
         return where
     from late_rerank.stores.redis.address import shown_url

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """What argparse calls for an option that is a whole number of at least `least`."""
+    """Make the type of an option that is a whole number of at least `least`."""
 
     def whole_number(text: str) -> int:
         try:
@@ -30,8 +30,8 @@ at_least_one = at_least(1)
 
 
 def blank_refused(text: str) -> str:
-    """Text that shows something."""
-    from late_rerank.text.words import is_blank  # loads regex, which --help need not
+    """Take text that isn't blank."""
+    from late_rerank.text.words import is_blank  # loads regex, which --help must not
 
     if is_blank(text):
         raise argparse.ArgumentTypeError("must not be blank")
@@ -39,8 +39,8 @@ def blank_refused(text: str) -> str:
 
 
 def store_place(text: str) -> str:
-    """Where a store is: a folder, or a Redis server's URL."""
-    # These load NumPy, which --help need not.
+    """Take the place of a store: a folder, or a Redis server's URL."""
+    # These load NumPy, which --help must not.
     from late_rerank.stores.folders import folder_at
     from late_rerank.stores.opening import is_url
 
@@ -50,13 +50,13 @@ def store_place(text: str) -> str:
 
             checked_url(text)
             return text
-        return str(folder_at(text))  # a shell leaves the "~" of --store=~/vectors
+        return str(folder_at(text))  # a shell doesn't expand the "~" of --store=~/vectors
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def new_folder(text: str) -> str:
-    """Where a folder is to be made, which no server's URL is."""
+    """Take the path of a folder to be made, no server's URL."""
     place = store_place(text)
     if place == text and ("://" in text or text == ":memory:"):
         raise argparse.ArgumentTypeError(f"must be a folder, got {text!r}")
@@ -64,7 +64,7 @@ def new_folder(text: str) -> str:
 
 
 def add_path(command: argparse.ArgumentParser) -> None:
-    """PATH, where documents are."""
+    """Add PATH, where documents are."""
     command.add_argument(
         "path",
         metavar="PATH",
@@ -74,7 +74,7 @@ def add_path(command: argparse.ArgumentParser) -> None:
 
 
 def add_folders(command: argparse.ArgumentParser, text: str) -> None:
-    """--folder, once for each; `text` says what for."""
+    """Add --folder, once for each; `text` says what for."""
     command.add_argument("--folder", action=_Folders, default=[], type=_folder, metavar="NAME=PATH", help=text)
 
 
@@ -94,22 +94,22 @@ def _folder(text: str) -> tuple[str, str]:
 
 
 def share(text: str) -> float:
-    """A number from 0 to 1."""
+    """Take a number from 0 to 1."""
     return _number(text, "from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def share_of_some(text: str) -> float:
-    """A number above 0 and at most 1."""
+    """Take a number above 0 and at most 1."""
     return _number(text, "above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def zero_or_more(text: str) -> float:
-    """A number from 0 up."""
+    """Take a number from 0 up."""
     return _number(text, "of 0 or more", lambda value: 0 <= value < float("inf"))
 
 
 def above_zero(text: str) -> float:
-    """A positive number."""
+    """Take a positive number."""
     return _number(text, "above 0", lambda value: 0 < value < float("inf"))
 
 
@@ -124,7 +124,7 @@ def _number(text: str, which: str, fits: Callable[[float], bool]) -> float:
 
 
 def add_relevance(command: argparse.ArgumentParser) -> None:
-    """--min-relevance and --calibration."""
+    """Add --min-relevance and --calibration."""
     command.add_argument(
         "--min-relevance", type=share, metavar="X", help="leave out documents of lower relevance, from 0 to 1 (default: none)"
     )
@@ -136,12 +136,12 @@ def add_relevance(command: argparse.ArgumentParser) -> None:
 
 
 def weight_or_auto(text: str) -> float | str:
-    """A number from 0 up, or "auto"."""
+    """Take a number from 0 up, or "auto"."""
     return text if text == "auto" else _number(text, 'of 0 or more, or "auto"', lambda value: 0 <= value < float("inf"))
 
 
 def add_identical_ids(command: argparse.ArgumentParser) -> None:
-    """--keep-identical-ids."""
+    """Add --keep-identical-ids."""
     command.add_argument(
         "--keep-identical-ids",
         action="store_true",
@@ -154,7 +154,7 @@ def rank_options(options: argparse.Namespace) -> dict[str, Any]:
     """Give the options of a rerank that a command has, by the names of Wanted's fields."""
     from dataclasses import fields
 
-    from late_rerank.ranking.wanted import Wanted  # loads NumPy, which --help need not
+    from late_rerank.ranking.wanted import Wanted  # loads NumPy, which --help must not
 
     return {field.name: getattr(options, field.name) for field in fields(Wanted) if hasattr(options, field.name)}
 
@@ -167,7 +167,7 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
 
 
 def add_fusion(command: argparse.ArgumentParser) -> None:
-    """--first-stage-weight."""
+    """Add --first-stage-weight."""
     command.add_argument(
         "--first-stage-weight",
         type=weight_or_auto,
@@ -179,7 +179,7 @@ def add_fusion(command: argparse.ArgumentParser) -> None:
 
 
 def add_searching(command: argparse.ArgumentParser) -> None:
-    """What a search takes: PATH, QUERY, the first stage and its weight, --store, the model, relevance, --json."""
+    """Add the options of a search: PATH, QUERY, the first stage and its weight, --store, the model, relevance, --json."""
     add_path(command)
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     add_first_stage(command, files=False)
@@ -191,7 +191,7 @@ def add_searching(command: argparse.ArgumentParser) -> None:
 
 
 def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """--store."""
+    """Add --store."""
     command.add_argument(
         "--store",
         metavar="DIR|URL",
@@ -206,7 +206,7 @@ CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.c
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """--model, --backend, --codec and --pooling."""
+    """Add --model, --backend, --codec and --pooling."""
     command.add_argument(
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
     )
@@ -227,14 +227,14 @@ def add_model(command: argparse.ArgumentParser) -> None:
 
 
 def codec_name(text: str) -> str:
-    """One of CODECS."""
+    """Take one of CODECS."""
     if text not in CODECS:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
     return text
 
 
 def add_backend(command: argparse.ArgumentParser) -> None:
-    """--backend."""
+    """Add --backend."""
     command.add_argument(
         "--backend",
         default="auto",
@@ -244,7 +244,7 @@ def add_backend(command: argparse.ArgumentParser) -> None:
 
 
 def add_bm25(command: argparse.ArgumentParser) -> None:
-    """--engine and --language."""
+    """Add --engine and --language."""
     command.add_argument(
         "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
     )
@@ -252,12 +252,12 @@ def add_bm25(command: argparse.ArgumentParser) -> None:
 
 
 def add_language(command: argparse.ArgumentParser, text: str) -> None:
-    """--language; `text` says what for."""
+    """Add --language; `text` says what for."""
     command.add_argument("--language", default="english", type=language, metavar="NAME", help=f'{text}; "none" for any')
 
 
 def language(text: str) -> str | None:
-    """A Snowball stemmer's name; None for "none"."""
+    """Take a Snowball stemmer's name; give None for "none"."""
     if text in ("none", "english"):
         return None if text == "none" else text
     from snowballstemmer import algorithms
@@ -271,7 +271,7 @@ FIRST_STAGES = ("bm25", "dense", "hybrid")
 
 
 def add_first_stage(command: argparse.ArgumentParser, *, files: bool) -> None:
-    """--first-stage (with `files`, also a file of candidates), --engine, --language and --k."""
+    """Add --first-stage (with `files`, also a file of candidates), --engine, --language and --k."""
     names = ", ".join(FIRST_STAGES) + (", or a file of candidates (query id, document id, rank, score)" if files else "")
 
     def first_stage(text: str) -> str:
@@ -285,5 +285,5 @@ def add_first_stage(command: argparse.ArgumentParser, *, files: bool) -> None:
 
 
 def add_json(command: argparse.ArgumentParser) -> None:
-    """--json."""
+    """Add --json."""
     command.add_argument("--json", action="store_true", help="print one JSON object and nothing else to stdout")

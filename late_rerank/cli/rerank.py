@@ -1,4 +1,4 @@
-"""`late-rerank rerank`: candidates of any retriever, from a file or a pipe -> the same in a better order."""
+"""`late-rerank rerank`: candidates of any retriever, from a file or a pipe -> the same candidates in a better order."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, Any]:
-    """The JSON of `search` and `rerank`; `k` is the number of candidates asked for."""
+    """Make the JSON of `search` and `rerank`; `k` is the number of candidates asked for."""
     return {
         "query": query,
         "model": model,
@@ -36,7 +36,7 @@ def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, 
 
 
 def print_ranking(ranking: Ranking) -> None:
-    """Rank, score, where the first stage had it, and the beginning of each document."""
+    """Print rank, score, the first stage's place, and the beginning of each document."""
     if not ranking:
         print("no documents")
     for document in ranking:
@@ -52,7 +52,7 @@ def print_ranking(ranking: Ranking) -> None:
 def changes_table(
     title: str, columns: Sequence[tuple[str, Mapping[str, float]]], changes: Mapping[str, Mapping[str, float]]
 ) -> Table:
-    """A row a measure: its figure in each column, and the change to the last one from the one before.
+    """Make a table with a row a measure: its figure in each column, and the change to the last column from the one before.
 
     Args:
         title: Above the table.
@@ -70,7 +70,7 @@ def changes_table(
 
 
 def size_text(n_bytes: float) -> str:
-    """Bytes as a person reads them: three digits or so, and a unit of thousands."""
+    """Write bytes for people: about three digits, and a unit of thousands."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.0f} bytes" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
@@ -79,12 +79,12 @@ def size_text(n_bytes: float) -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """A number with its noun, which takes an "s" unless there is one."""
+    """Write a number with its noun, which takes an "s" unless the number is 1."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def excerpt(text: str, length: int = _EXCERPT) -> str:
-    """The beginning of a text on one line."""
+    """Give the beginning of a text on one line."""
     line = " ".join(text[: 2 * length].split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
 

@@ -1,4 +1,4 @@
-"""`late-rerank store`: what a store holds, whether it is sound, and what makes it smaller."""
+"""`late-rerank store`: show, verify, compact, drop, rebuild, back up and publish a store."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _tell_remedies(options: argparse.Namespace, remedies: set[str], n_problems: int) -> None:
-    """What mends the store, in the order in which it is to be done."""
+    """Print how to repair the store, step by step."""
     if "remove" in remedies:
         print(f"move files that are no segments of the index out of {options.store}/segments")
     if "rebuild" in remedies:
@@ -180,10 +180,10 @@ def _tell(options: argparse.Namespace, report: dict[str, Any], sentence: str) ->
 
 
 def _folder(options: argparse.Namespace) -> str:
-    """STORE, if it is a folder.
+    """Give STORE, if it is a folder.
 
     Raises:
-        ValueError: It is a server's URL.
+        ValueError: If it is a server's URL.
     """
     from late_rerank.cli.opening import shown_place
     from late_rerank.stores.opening import is_url
@@ -194,11 +194,11 @@ def _folder(options: argparse.Namespace) -> str:
 
 
 def _checked(folder: str) -> Path:
-    """The folder, if a store lies there: opening one makes it.
+    """Give the folder, if it holds a store. Opening any other folder would make a store there.
 
     Raises:
-        FileNotFoundError: There is nothing.
-        ValueError: There is something else.
+        FileNotFoundError: If the folder doesn't exist.
+        ValueError: If it holds something else.
     """
     from late_rerank.stores.disk import is_store
 
@@ -211,7 +211,7 @@ def _checked(folder: str) -> Path:
 
 
 def _existing(where: str) -> Store:
-    """The store at a place, which is never made here."""
+    """Open the store at a place, never make one."""
     from late_rerank.cli.opening import open_answering
     from late_rerank.stores.opening import is_url
 
@@ -223,7 +223,7 @@ def _writable(options: argparse.Namespace) -> DiskStore:
 
 
 def _disk_store(options: argparse.Namespace, otherwise: str) -> DiskStore:
-    """The store in the folder, if it isn't published: then an error says what to do otherwise."""
+    """Open the store of a folder. A published store is an error that says what to do `otherwise`."""
     from late_rerank.stores.disk import DiskStore
 
     store = _existing(_folder(options))
@@ -234,10 +234,10 @@ def _disk_store(options: argparse.Namespace, otherwise: str) -> DiskStore:
 
 
 def _chosen(options: argparse.Namespace, known: list[str]) -> list[str]:
-    """The fingerprints that the options mean.
+    """Give the fingerprints that the options mean.
 
     Raises:
-        ValueError: None of those that are known, or several by a prefix; names them.
+        ValueError: If no known fingerprint, or more than one, begins with the prefix; names them.
     """
     from late_rerank.cli.opening import shown_place
 

@@ -1,4 +1,4 @@
-"""What a store holds, as text."""
+"""A store's figures as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from late_rerank.text.shown import one_line
 
 
 def print_stats(stats: Mapping[str, Any]) -> None:
-    """One line a figure, then one line a space; stores differ in what they know."""
+    """Print a line a figure, then a line a space. Stores differ in the figures that they know."""
     figures = {_label(name): _value(name, value) for name, value in stats.items() if name != "spaces"}
     width = max(map(len, figures))
     for label, value in figures.items():

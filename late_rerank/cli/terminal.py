@@ -1,4 +1,4 @@
-"""What goes to a terminal: nothing that it would obey, wherever the text comes from."""
+"""Output to a terminal: no control sequence reaches it, wherever the text comes from."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from late_rerank.text.shown import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-# How tqdm draws: back to the line's beginning, or down and up to another bar's line. Nobody else may.
+# tqdm moves to the line's beginning, or down and up to another bar's line. No other module may.
 _PROGRESS = re.compile(r"\r(?P<text>.*)|(?:\n|\x1b\[A)*|\r?", re.DOTALL)
 
 
 class ShownStream:
-    """A stream to which text goes as it can be shown; all else is the stream's own.
+    """A stream that writes text as it can be shown. All else is the stream's own.
 
     Args:
-        stream: Where it goes.
-        progress: Let pass how tqdm's bars move.
+        stream: Where text goes.
+        progress: Let the movements of tqdm's bars pass.
     """
 
     def __init__(self, stream: TextIO, *, progress: bool = False) -> None:
@@ -32,7 +32,7 @@ class ShownStream:
         self._progress = progress
 
     def write(self, text: str) -> int:
-        """Write the text as `shown` gives it."""
+        """Write a text as `shown` gives it."""
         caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - nothing else tells a bar from a document
         if self._progress and caller.startswith("tqdm.") and (move := _PROGRESS.fullmatch(text)):
             bar = move["text"]
@@ -48,7 +48,7 @@ class ShownStream:
 
     @property
     def beneath(self) -> TextIO:
-        """Where text goes that brings styles, and was shown before."""
+        """Give the stream for text with styles, which `shown` has seen already."""
         return self._stream
 
     def __getattr__(self, name: str) -> Any:
@@ -56,7 +56,7 @@ class ShownStream:
 
 
 class _Closed(ShownStream):
-    """In the place of stdout or stderr, where the shell closed it (`>&-`)."""
+    """Stands for stdout or stderr where the shell closed it (`>&-`)."""
 
     def __init__(self, complaint: str | None) -> None:
         super().__init__(io.StringIO())
@@ -74,14 +74,14 @@ class _Closed(ShownStream):
 
 @contextmanager
 def shown_streams() -> Iterator[None]:
-    """Let nothing reach stdout and stderr, within, that a terminal would obey; whatever writes there, warnings included.
+    """Keep control sequences from stdout and stderr within this context, whoever writes there, warnings included.
 
-    What is written to a closed stdout is an OSError; to a closed stderr it is lost, since there is no place to tell it.
+    Writing to a closed stdout is an OSError. Text for a closed stderr is lost, since there is no place to report it.
     """
     _occupy_closed()
     streams = []
     for stream, complaint in ((sys.stdout, "stdout is closed, so there is no place for the result"), (sys.stderr, None)):
-        # A terminal may be ASCII: print what it doesn't have as an escape.
+        # A terminal may be ASCII: print characters that it lacks as escapes.
         with suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         known = cast("TextIO | None", stream)
@@ -92,10 +92,10 @@ def shown_streams() -> Iterator[None]:
 
 
 def _occupy_closed() -> None:
-    """Open the null device where the shell closed a standard stream: else the next file opened, a store's, takes its place."""
+    """Open the null device where the shell closed a standard stream. Otherwise a store's file would take its descriptor."""
     for descriptor in range(3):
         if not _is_open(descriptor):
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free one, which is this
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
 
 
 def _is_open(descriptor: int) -> bool:
@@ -107,29 +107,29 @@ def _is_open(descriptor: int) -> bool:
 
 
 def leave_stdout() -> None:
-    """Let what is still to be written to stdout go nowhere: its reader has left, or its disk is full."""
+    """Discard the rest of stdout: its reader has left, or its disk is full."""
     if sys.stdout is not None:
-        with suppress(OSError, ValueError):  # ValueError: a stream that has no descriptor, in a notebook say
+        with suppress(OSError, ValueError):  # ValueError: a stream without a descriptor, in a notebook for example
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def shown_console(*, highlight: bool = True) -> Console:
-    """Make what draws tables and styles on stdout: it shows text as it is, without markup, and lets no terminal obey it."""
+    """Make a console for tables and styles on stdout. Text is shown literally: no markup, no control sequences."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
 
     class ShownConsole(Console):
         def render_str(self, text: str, **how: Any) -> Text:
-            return super().render_str(shown(text), **how)  # here too, so that widths are those of what is shown
+            return super().render_str(shown(text), **how)  # here too, so that widths fit the shown text
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else shown(text), style, control)
 
-        def on_broken_pipe(self) -> None:  # rich would end the process with exit code 1
+        def on_broken_pipe(self) -> None:  # rich would exit with code 1
             raise BrokenPipeError
 
-    # Its own styles pass; text goes through `shown` above.
+    # rich's own styles pass; text goes through `shown` above.
     file = sys.stdout.beneath if isinstance(sys.stdout, ShownStream) else sys.stdout
     return ShownConsole(file=file, highlight=highlight, markup=False, emoji=False)

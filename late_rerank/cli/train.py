@@ -1,4 +1,4 @@
-"""`late-rerank train`: a corpus with judgements, pairs or nothing -> a model adapted to it, measured before and after."""
+"""`late-rerank train`: a corpus with judgements, pairs or neither -> a model adapted to it, measured before and after."""
 
 from __future__ import annotations
 

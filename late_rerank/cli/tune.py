@@ -231,7 +231,7 @@ def _setting_text(picked: dict[str, Any] | None) -> str:
 
 
 def _add_grid(command: argparse.ArgumentParser) -> None:
-    """What is tried: lists of values under the names that single values have elsewhere."""
+    """Add the axes of the grid: lists of values, under the names of other commands' single values."""
     lists: list[tuple[str, Callable[[str], Any], str, str]] = [
         ("--k", at_least_one, "20,50,100", "candidates that are reranked"),
         ("--first-stage-weight", weight_or_auto, "0,auto,0.1,0.2,0.5,1", "how much the first stage's scores count"),

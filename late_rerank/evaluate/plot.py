@@ -24,11 +24,11 @@ _DPI = 150
 
 
 def check_plot(path: Path) -> None:
-    """See to it, before the work, that a picture can be drawn and written there.
+    """Check, before the work, that a picture can be drawn and written to a path.
 
     Raises:
-        ValueError: The name ends in neither .png nor .svg, or there is no such folder.
-        MissingDependencyError: matplotlib isn't installed.
+        ValueError: If the name ends in neither .png nor .svg, or there is no such folder.
+        MissingDependencyError: If matplotlib isn't installed.
     """
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"a plot's file must end in {' or '.join(FORMATS)}, got {str(path)!r}")
@@ -41,18 +41,18 @@ def check_plot(path: Path) -> None:
 def plot_comparison(compared: Sequence[Compared], path: Path, *, title: str = "", first_stage: str = "first stage") -> None:
     """Draw setups: nDCG@10 against depth where that varies, against bytes a token where something else does.
 
-    Bars are the 95 % range of the difference to the first setup, query by query; a setup whose bar holds the first one's height
-    can't be told from it. The size panel shows the deepest of several depths.
+    A bar is the 95 % range of the difference to the first setup, query by query. A setup whose bar crosses the first one's
+    height can't be told from it. The size panel shows the deepest of several depths.
 
     Args:
-        compared: What `compare` gave.
-        path: A .png or .svg, written anew.
-        title: Above all.
-        first_stage: Its name: the horizontal line.
+        compared: As `compare` gives it.
+        path: A .png or .svg; overwritten.
+        title: Above both panels.
+        first_stage: Name of the horizontal line.
 
     Raises:
-        ValueError: There is nothing to draw, or as `check_plot`.
-        MissingDependencyError: matplotlib isn't installed.
+        ValueError: If there is nothing to draw, or as in `check_plot`.
+        MissingDependencyError: If matplotlib isn't installed.
     """
     check_plot(path)
     if not compared:
@@ -78,7 +78,7 @@ def plot_comparison(compared: Sequence[Compared], path: Path, *, title: str = ""
 
 
 class _Point(NamedTuple):
-    """A setup in a panel; `label` is for where there is a single line."""
+    """A setup in a panel; `label` is drawn where the panel has a single line."""
 
     x: float
     y: float
@@ -95,7 +95,7 @@ class _Styles:
 
     Args:
         compared: All setups.
-        varied: What they differ in, depth aside.
+        varied: The axes in which they differ, without depth.
     """
 
     def __init__(self, compared: Sequence[Compared], varied: Sequence[str]) -> None:
@@ -106,18 +106,18 @@ class _Styles:
         self.markers = dict(zip(codecs, cycle(_MARKERS), strict=False))
 
     def group(self, each: Compared) -> str:
-        """What the setup's colour stands for, in words."""
+        """Say in words what the setup's colour stands for."""
         return _name(each, self._names)
 
     def point(self, each: Compared, x: float, label: str = "") -> _Point:
-        """The setup at that place, with its bar."""
+        """Place a setup, with its bar."""
         y, added = each.evaluation.measures["reranked"][COMPARED_BY], each.difference
         below, above = (0.0, 0.0) if added is None else (added.mean - added.low, added.high - added.mean)
         colour, marker = self.colours[self.group(each)], self.markers[each.setup.codec]
         return _Point(x, y, below, above, added is None, colour, marker, label)
 
     def legend(self, panel: Axes) -> None:
-        """What colours mean, and beside it what markers do; nothing where there is one of each."""
+        """Explain colours and, beside them, markers; draw nothing where there is one of each."""
         many, coded = len(self.colours) > 1, len(self.markers) > 1
         marker = "" if coded else next(iter(self.markers.values()))
         if many:
@@ -136,7 +136,7 @@ def _draw_depths(panel: Axes, compared: Sequence[Compared], varied: Sequence[str
     for each in compared:
         lines.setdefault((styles.group(each), each.setup.codec), []).append(each)
     for i, line in enumerate(lines.values()):
-        aside = 1 + 0.02 * (i - (len(lines) - 1) / 2)  # so that bars of neighbours stand side by side
+        aside = 1 + 0.02 * (i - (len(lines) - 1) / 2)  # bars of one depth stand side by side
         points = [styles.point(each, each.setup.k * aside) for each in sorted(line, key=lambda each: each.setup.k)]
         _draw_line(panel, points)
     _scale(panel, sorted({each.setup.k for each in compared}))
@@ -147,7 +147,7 @@ def _draw_depths(panel: Axes, compared: Sequence[Compared], varied: Sequence[str
 def _draw_sizes(panel: Axes, compared: Sequence[Compared], varied: Sequence[str]) -> None:
     deepest = max(each.setup.k for each in compared)
     shown = sorted((each for each in compared if each.setup.k == deepest), key=lambda each: each.bytes_per_token)
-    # A line joins what differs in one thing alone; models are joined by none.
+    # A line joins setups that differ in one axis alone, never in the model.
     along = next((name for name in ("codec", "pooling") if name in varied), None)
     styles = _Styles(compared, varied)
     lines: dict[str, list[Compared]] = {}
@@ -178,7 +178,7 @@ def _draw_line(panel: Axes, points: Sequence[_Point]) -> None:
 
 
 def _label(panel: Axes, points: Sequence[_Point]) -> None:
-    """Each point's words to its right: below a line that rises there, else above."""
+    """Write each point's label to its right: below a line that rises there, otherwise above."""
     for i, point in enumerate(points):
         rises = i + 1 < len(points) and points[i + 1].y > point.y
         place = (8, -15) if rises else (8, 7)
@@ -190,7 +190,7 @@ def _label(panel: Axes, points: Sequence[_Point]) -> None:
 def _finish(panel: Axes, before: float, first_stage: str) -> None:
     panel.axhline(before, color=_GREY, linestyle="--", linewidth=1.2)
     low, high = panel.get_ylim()
-    # Room for the line's name beneath it, and for the legend above the points.
+    # Leave room for the line's name beneath it, and for the legend above the points.
     panel.set_ylim(min(low, before - 0.06 * (high - low)), high + 0.25 * (high - low))
     panel.annotate(
         f"{first_stage} alone, {_short(before)}",
@@ -209,9 +209,9 @@ def _finish(panel: Axes, before: float, first_stage: str) -> None:
 
 
 def _scale(panel: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis that names the values there are, those that can stand beside each other."""
+    """Make the axis logarithmic, with a tick at each value unless two labels would overlap."""
     ticks: list[float] = []
-    for value in reversed(values):  # the largest first: it is the one without any loss
+    for value in reversed(values):  # the largest first: it has no loss
         if not ticks or ticks[-1] / value > 1.3:
             ticks.append(value)
     panel.set_xscale("log")

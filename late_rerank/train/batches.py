@@ -1,4 +1,4 @@
-"""Rows -> batches in which nothing that answers one row's query stands for a document that doesn't."""
+"""Rows -> batches in which no answer of one row's query stands as another row's wrong document."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from late_rerank.train.negatives import Row
 
-# A row waits for a batch that it fits into among so many; then it begins another.
+# At most so many batches are filled at a time. A row that fits into none of them begins another.
 _MOST_OPEN = 64
 
 
 def batches_of(rows: Sequence[Row], size: int, seed: int) -> list[list[int]]:
-    """Positions of rows in batches of at most `size`, each row once, drawn by chance.
+    """Put rows into batches of at most `size`, each row once, drawn by chance.
 
-    A query's document is told from all others of its batch. So no two rows of one batch share a query, and none brings a text
-    that answers another's: sentence-transformers' own sampler knows only equal texts, not that a query has several answers, and
-    leaves rows out where many are equal.
+    Training tells a query's document from all other documents of its batch. So no two rows of one batch share a query, and no
+    row brings a text that answers another's. sentence-transformers' own sampler compares texts only: it doesn't know that a
+    query has several answers, and leaves rows out where many texts are equal.
 
     Args:
-        rows: With what answers their queries.
+        rows: With all answers of their queries.
         size: The most rows a batch.
         seed: Of chance.
+
+    Returns:
+        Positions in `rows`, batch by batch.
     """
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)
@@ -42,7 +45,7 @@ def batches_of(rows: Sequence[Row], size: int, seed: int) -> list[list[int]]:
         elif len(filling) > _MOST_OPEN:
             full.append(filling.pop(0).positions)
     found = full + [batch.positions for batch in filling]
-    random.Random(seed).shuffle(found)  # else the small ones, hard to place, come last
+    random.Random(seed).shuffle(found)  # else the small batches come last, whose rows are hard to place
     return found
 
 
@@ -55,7 +58,7 @@ class _Batch:
         self._answers: set[str] = set()
 
     def takes(self, row: Row) -> bool:
-        """Whether neither the row nor the batch brings what answers the other's queries."""
+        """Tell whether neither the row nor the batch brings an answer of the other's queries."""
         return self._texts.isdisjoint(row.answers) and self._answers.isdisjoint((row.positive, *row.negatives))
 
     def add(self, position: int, row: Row) -> None:
@@ -65,11 +68,11 @@ class _Batch:
 
 
 class Batches(DefaultBatchSampler):
-    """Gives sentence-transformers' trainer batches that were made before, the same for a training that goes on.
+    """Gives sentence-transformers' trainer the batches made beforehand, the same for a training that goes on.
 
     Args:
         dataset: As the trainer gives it.
-        made: `batches_of` the same rows.
+        made: The batches, as `batches_of` gives them for the same rows.
         batch_size: The most rows a batch.
     """
 

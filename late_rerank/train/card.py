@@ -1,4 +1,4 @@
-"""What an adapted model says of itself: README.md for people, training.json for programs."""
+"""The card of an adapted model: README.md for people, training.json for programs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write_card(folder: Path, report: dict[str, Any]) -> None:
 
     Args:
         folder: The model's.
-        report: What `TrainingReport.to_dict` gives.
+        report: As `TrainingReport.to_dict` gives it.
     """
     (folder / "training.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     recipe, held_out = report["recipe"], report["held_out"]
@@ -88,7 +88,7 @@ def write_card(folder: Path, report: dict[str, Any]) -> None:
 
 
 def _base(model: str) -> str:
-    """The line that names the base model, where it is one that others can find."""
+    """Name the base model, unless it is a local folder."""
     name = _MINILM_ON_THE_HUB if model in BUILT_IN else model
     return "" if Path(model).is_dir() else f"base_model: {name}\n"
 
@@ -104,7 +104,7 @@ def _figures(model: str, held_out: dict[str, Any]) -> str:
 
 
 def _unseen(held_out: dict[str, Any]) -> str:
-    """What training on other queries' answers may have brought, where it is any."""
+    """Give the change on queries of which training showed no answer, where that is only a part of them."""
     unseen = held_out["documents_not_trained_on"]
     if not 0 < unseen["n_queries"] < held_out["n_queries"]:
         return ""

@@ -1,4 +1,4 @@
-"""What a model is shown: queries with the documents that answer them, from judgements, pairs, or the corpus alone."""
+"""Queries with the documents that answer them: from judgements, pairs, or the corpus alone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
 
-# A sentence that asks for the rest of its document must say something, and leave something.
+# A sentence that asks for the rest of its document must be long enough, and leave enough of the document.
 _FEWEST_QUERY_WORDS = 5
 _MOST_QUERY_WORDS = 40
 _FEWEST_DOCUMENT_WORDS = 20
 
-# At a word's edges it says nothing; elsewhere it does, as in "C++" and "C#".
+# Punctuation at a word's edges means nothing; elsewhere it does, as in "C++" and "C#".
 _PUNCTUATION = "?.!,;:\"'()[]"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A query and what answers it.
+    """A query and the documents that answer it.
 
     Attributes:
         query: Not blank.
         documents: Texts that answer it, at least one.
-        not_relevant: Texts that were judged and don't.
-        shown: What training shows of `documents`, where that isn't the whole text: without the sentence that is the query.
-        own: Texts of documents that have the query's id, which training never shows: where queries are documents, the query.
+        not_relevant: Texts that were judged not to answer it.
+        shown: The texts that training shows instead of `documents`: without the sentence that is the query. Empty to show
+            whole texts.
+        own: Texts of documents with the query's id. Training never shows them: where queries are documents, they are the query.
     """
 
     query: str
@@ -41,7 +43,7 @@ class Example:
 def judged_examples(
     documents: Iterable[Candidate], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Example]:
-    """Of each judged query with a relevant document in the corpus.
+    """Make an example of each judged query with a relevant document in the corpus.
 
     Args:
         documents: With ids.
@@ -49,12 +51,12 @@ def judged_examples(
         qrels: Query id -> document id -> judgement, above 0 for relevant.
 
     Returns:
-        Query id -> example, in the order of `qrels`. Queries of the same words make one example, under the first one's id: else
-        what answers one of them would be a negative of the other. A document that has the query's id and wasn't judged is its
+        Query id -> example, in the order of `qrels`. Queries of the same words make one example, under the first one's id;
+        otherwise an answer of one would be a negative of the other. A document with the query's id that wasn't judged is its
         own.
 
     Raises:
-        ValueError: No judged query has a text and a relevant document.
+        ValueError: If no judged query has a text and a relevant document.
     """
     texts = _by_id(documents)
     first: dict[tuple[str, ...], str] = {}
@@ -66,7 +68,7 @@ def judged_examples(
             continue
         name = first.setdefault(words_of(queries[query]), query)
         for document, judgement in judged.items():
-            if texts.get(document, "").strip():
+            if not is_blank(texts.get(document, "")):
                 kind = relevant if judgement > 0 else others
                 kind.setdefault(name, {})[texts[document]] = None
         if query in texts and query not in judged:
@@ -83,17 +85,17 @@ def judged_examples(
 
 
 def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str, Example]:
-    """Of a file of pairs: JSON Lines of {"query", "document"}, or of {"query", "id"} with a document's id.
+    """Read a file of pairs: JSON Lines of {"query", "document"}, or of {"query", "id"} with a document's id.
 
     Args:
-        path: The file. Lines of one query, in whatever case and punctuation, make one example.
+        path: The file. Lines of one query, in any case and punctuation, make one example.
         documents: Where ids are looked up.
 
     Returns:
         Number of the query's first line -> example.
 
     Raises:
-        ValueError: A line is no such object, is blank, or names a document that isn't there; names the line.
+        ValueError: If a line is no such object, is blank, or names a document that isn't there; names the line.
     """
     texts = _by_id(documents)
     found: dict[tuple[str, ...], tuple[str, str, dict[str, None]]] = {}
@@ -106,10 +108,10 @@ def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str
 
 
 def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: int = 0) -> dict[str, Example]:
-    """Of a corpus alone: one sentence asks for the document that it stands in, shown without it.
+    """Make examples of a corpus alone: a sentence asks for its own document, which is shown without the sentence.
 
-    The first sentence as often as all others: it is most like a question. Sentences that stand twice in their document ask for
-    nothing, and of those of the same words only the first asks.
+    The first sentence asks as often as all others together, since it is most like a question. A sentence that stands twice in
+    its document doesn't ask. Of several sentences of the same words only the first asks.
 
     Args:
         documents: The corpus.
@@ -117,10 +119,10 @@ def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: 
         seed: Of chance.
 
     Returns:
-        The document's id, or its place, -> example.
+        The document's id, or its position, -> example.
 
     Raises:
-        ValueError: No document has two sentences and enough words.
+        ValueError: If no document has two sentences and enough words.
     """
     from late_rerank.context.sentences import sentences  # noqa: PLC0415 - loads a splitter
 
@@ -151,7 +153,7 @@ def unlabelled_examples(documents: Sequence[Candidate], *, n: int = 2000, seed: 
 
 
 def words_of(query: str) -> tuple[str, ...]:
-    """A query's words, by which it is told from others: without case, spaces, and punctuation at their edges."""
+    """Give a query's words, which identify it: without case, spaces, and punctuation at their edges."""
     words = tuple(filter(None, (word.strip(_PUNCTUATION) for word in query.casefold().split())))
     return words or (query.strip(),)
 
@@ -170,7 +172,7 @@ def _pair(line: str, texts: Mapping[str, str], place: str) -> tuple[str, str]:
     except ValueError as error:
         raise ValueError(f"{place} is not JSON: {error}") from error
     query = row.get("query") if isinstance(row, dict) else None
-    if not isinstance(query, str) or not query.strip():
+    if not isinstance(query, str) or is_blank(query):
         raise ValueError(f'{place} must be an object with a "query" that isn\'t blank, got {line[:60]!r}')
     if "document" in row:
         text = row["document"]
@@ -178,6 +180,6 @@ def _pair(line: str, texts: Mapping[str, str], place: str) -> tuple[str, str]:
         text = texts[str(row["id"])]
     else:
         raise ValueError(f'{place} must have a "document" (text), or the "id" of one in the corpus, got {line[:60]!r}')
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_blank(text):
         raise ValueError(f"{place}: the document is blank or no text, got {text!r:.60}")
     return query.strip(), text

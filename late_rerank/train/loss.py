@@ -1,4 +1,4 @@
-"""What training makes small: each query's document told from the others, and a teacher's scores kept to."""
+"""The loss: how badly a query's document is told from others, and how far scores are from a teacher's."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch.nn import functional
 
 from late_rerank.train.recipe import Recipe
 
-# Mean MaxSim that no document has: after the softmax nothing of it is left.
+# A mean MaxSim below every document's: nothing of it is left after the softmax.
 _OUT = -1.0
 
 
 class Loss(MultiVectorMultipleNegativesRankingLoss):
-    """sentence-transformers' contrastive loss and, where `Recipe.distil` says so, distillation beside it in the same pass.
+    """sentence-transformers' contrastive loss, plus distillation in the same pass where `Recipe.distil` is above 0.
 
-    What the teacher scores above a query's document is none of its negatives: the judgements may have missed it. Where the
-    recipe names `shorter`, both are also taken of the token vectors' first components alone, and it is the mean.
+    A document that the teacher scores above a query's answer is no negative of it, since the judgements may have missed it.
+    With `Recipe.shorter` both losses are also computed of the token vectors' first components, and the loss is the mean.
 
     Args:
         model: In training.
         recipe: `scale`, `distil`, `shorter`, and `batch_size` for the documents of one forward pass.
 
-    Source: the distillation is the Kullback-Leibler divergence of sentence-transformers' MultiVectorDistillKLDivLoss, over a
-    query's own documents; shorter vectors inside longer ones are those of "Matryoshka Representation Learning" (2022).
+    Source: Distillation is the Kullback-Leibler divergence of sentence-transformers' MultiVectorDistillKLDivLoss, over a
+    query's own documents. Shorter vectors inside longer ones are from "Matryoshka Representation Learning" (2022).
     """
 
     def __init__(self, model: MultiVectorEncoder, recipe: Recipe) -> None:
@@ -39,7 +39,7 @@ class Loss(MultiVectorMultipleNegativesRankingLoss):
         self._others: list[Tensor] = []
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             sentence_features: Queries, then their documents, then the first negative of each, and so on.
@@ -51,9 +51,9 @@ class Loss(MultiVectorMultipleNegativesRankingLoss):
         return (contrastive + sum(self._others)) / (1 + len(self._recipe.shorter))
 
     def _scores(self, queries: Tensor, documents: Tensor, **masks: Any) -> Tensor:
-        """(n_queries, n_documents): of every query with every document of the batch, a query's own side by side.
+        """Score every query with every document of the batch: (n_queries, n_documents), a query's own side by side.
 
-        What these leave out of the loss is put beside them.
+        The other terms of the loss are collected in `_others`.
         """
         scores = self._of_vectors(queries, documents, masks)
         first = torch.arange(len(scores), device=scores.device) * documents.shape[1]

@@ -84,9 +84,7 @@ class TunableModel:
         _, directions = torch.linalg.eigh(products)
         weight = directions.flip(1)[:, :dim].T
         largest = weight.gather(1, weight.abs().argmax(dim=1, keepdim=True))
-        weight = (
-            (weight * largest.sign()).float().contiguous()
-        )  # signs are arbitrary: choose the same everywhere
+        weight = (weight * largest.sign()).float().contiguous()  # signs are arbitrary: choose the same everywhere
         projection = Dense(has, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=TOKENS)
         self.encoder.insert(self._place_of_normalize(), projection.to(self.encoder.device))
         self._before = self._untrained()

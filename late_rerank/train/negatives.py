@@ -1,4 +1,4 @@
-"""Hard negatives: documents that look like answers and aren't, found by the model that is to be adapted."""
+"""Hard negatives: documents that look like answers and aren't, found by the model that will be adapted."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from late_rerank.evaluate.evaluation import longest_first
 from late_rerank.ranking.fusion import fused
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
+from late_rerank.text.words import is_blank
 from late_rerank.train.examples import Example
 from late_rerank.train.recipe import Recipe
 from late_rerank.types import Candidate
 
-# Beyond this depth of the first stage nothing is hard.
+# Documents further down in the first stage aren't hard.
 _DEPTH = 100
-# Together with so much of BM25 MaxSim ranks better than alone: +.004 nDCG@10 on the queries of four collections (README.md of
-# the package).
+# With this weight of BM25, MaxSim ranks better than alone: +.004 nDCG@10 on queries of four collections (ranking/README.md).
 _FIRST_STAGE_WEIGHT = 0.15
-# A judgement lifts a document so far above what the teacher gives it, in mean MaxSim: about as much as one standard deviation
-# of a query's candidates.
+# A judgement adds this to the teacher's score, in mean MaxSim: about one standard deviation of a query's candidates.
 _JUDGED = 0.04
 
 
@@ -37,7 +36,7 @@ class Row:
         query: Text.
         positive: A document that answers it.
         negatives: Documents that don't, `Recipe.n_negatives` of them.
-        scores: What a teacher gives the positive and each negative, in mean MaxSim; empty without distillation.
+        scores: The teacher's scores of the positive and of each negative, in mean MaxSim; empty without distillation.
         answers: All texts that are known to answer the query, the positive too.
     """
 
@@ -51,20 +50,21 @@ class Row:
 def mine(
     reranker: Reranker, retriever: Retriever, examples: Mapping[str, Example], recipe: Recipe, *, progress: bool = False
 ) -> list[Row]:
-    """Each pair once an epoch, each time with other negatives: those that the model ranks highest among the first stage's.
+    """Make rows: each pair once an epoch, each time with other negatives, drawn from those that the model ranks highest.
 
     Args:
         reranker: The model as it is before training.
         retriever: Over the corpus.
-        examples: What is to be learnt.
+        examples: Queries with the documents that answer them.
         recipe: How many pairs a query, how many negatives, from where, for how many epochs; and whether a teacher scores them.
         progress: Show a bar on stderr, if that is a terminal.
 
     Returns:
-        In the examples' order, epoch by epoch; a query for which the corpus has too few other documents is left out. Of what
-        was mined nothing that holds one of a query's documents, or stands in one, is among its negatives (a pair's text may be
-        part of the corpus's), nor its own document, nor, where queries are sentences of the corpus, what holds the sentence.
-        What was judged not to answer is always among them.
+        Rows in the examples' order, epoch by epoch. A query for which the corpus has too few other documents is left out.
+
+        A mined document is no negative if it contains, or is contained in, one of the query's answers (a pair's text may be
+        part of a document); nor if it is the query's own document; nor, where queries are sentences of the corpus, if it
+        contains the sentence. Documents that were judged not to answer are always among those that negatives are drawn from.
     """
     queries = {name: example.query for name, example in examples.items()}  # names need not be ids of queries
     found = retrieve_run(retriever, queries, _DEPTH, ignore_identical_ids=False, progress=progress)
@@ -82,7 +82,7 @@ def mine(
 
 
 class _Choices(NamedTuple):
-    """What a query's rows are drawn from: texts, and what a teacher gives each."""
+    """The texts that a query's rows are drawn from, and the teacher's score of each."""
 
     example: Example
     positives: list[str]
@@ -90,7 +90,7 @@ class _Choices(NamedTuple):
     teacher: dict[str, float]
 
     def drawn(self, recipe: Recipe, chance: random.Random) -> Iterator[Row]:
-        """An epoch's rows."""
+        """Draw an epoch's rows."""
         positives = self.positives
         if len(positives) > recipe.documents_per_query:
             positives = chance.sample(positives, recipe.documents_per_query)
@@ -112,7 +112,7 @@ def _choices(reranker: Reranker, example: Example, found: Sequence[Candidate], r
 
 
 def _teacher(reranker: Reranker, query: str, texts: Sequence[str], found: Sequence[Candidate]) -> dict[str, float]:
-    """Text -> mean MaxSim, moved by what the first stage says of it. What that didn't find is as its last."""
+    """Score texts by mean MaxSim, adjusted by the first-stage score. Texts that it missed get its lowest score."""
     maxsim = reranker.token_maxima(query, texts).mean(axis=1)
     known = {candidate.text: candidate.score for candidate in found if candidate.score is not None}
     last = min(known.values(), default=0.0)
@@ -122,6 +122,6 @@ def _teacher(reranker: Reranker, query: str, texts: Sequence[str], found: Sequen
 
 
 def _is_own(text: str, example: Example) -> bool:
-    if not text.strip() or text in example.own or any(text in own or own in text for own in example.documents):
+    if is_blank(text) or text in example.own or any(text in own or own in text for own in example.documents):
         return True
     return bool(example.shown) and example.query in text

@@ -1,4 +1,4 @@
-"""How a model is adapted: everything that decides what comes out, beside the data."""
+"""How a model is adapted: everything beside the data that decides the result."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ class Recipe:
     """The defaults were chosen for about a thousand pairs, on queries held out of SciFact's train split.
 
     Attributes:
-        model: What is adapted: "minilm", a folder or a hub name.
+        model: The model to adapt: "minilm", a folder or a hub name.
         method: "lora" trains small matrices beside each linear layer (less memory, less forgetting); "full" every weight.
         rank: Of LoRA's matrices.
-        dim: Components of a token vector: None for as many as the model has. Fewer come from a projection that is trained
-            along; it begins with the directions in which the corpus's token vectors differ most (PCA).
-        shorter: Numbers of components, below the model's or `dim`: a token vector's first so many are trained to rank by
-            themselves too, so that the model can be cut to them.
-        epochs: How often each query is seen, each time with negatives drawn anew.
-        batch_size: Pairs a step; each query also tells its document from the others of the batch.
-        documents_per_query: Of a query's own documents so many are shown an epoch, drawn by chance where there are more.
+        dim: Components of a token vector; None for as many as the model has. Fewer come from a projection that is trained too.
+            It begins with the directions in which the corpus's token vectors differ most (PCA).
+        shorter: Numbers of components, below the model's or `dim`. The first so many components of a token vector are trained
+            to rank by themselves too, so that the model can be cut to them.
+        epochs: How often each query is seen, each time with newly drawn negatives.
+        batch_size: Pairs a step; each query also tells its document from the other documents of the batch.
+        documents_per_query: The most of a query's own documents that are shown an epoch, drawn by chance.
         n_negatives: Hard negatives a pair, mined from the corpus.
-        negatives_from: They are drawn from so many of the corpus's best documents for the query that aren't among its own, and
-            from those that were judged not to answer it.
-        learning_rate: At its peak; it rises over the first tenth of the steps and falls to nothing. None for .0004 with LoRA,
+        negatives_from: Negatives are drawn from so many of the corpus's best documents for the query that aren't its own, and
+            from the documents that were judged not to answer it.
+        learning_rate: At its peak; it rises over the first tenth of the steps and falls to 0. None for .0004 with LoRA,
             .00005 for every weight.
-        kept: So much of what was learnt is kept: the model that comes out lies between the model as it was (0) and as it was
-            trained (1). Halfway it forgets less of what it knew, and depends less on the seed.
-        distil: How much it counts that the model keeps to a teacher's scores of each query's documents, beside telling the one
-            that answers from the others (1). The teacher is the model as it was together with the first stage, which is better
-            than either. For data whose judgements miss much: what the teacher holds for an answer is no negative.
-        scale: Mean MaxSim, which lies between 0 and 1, times this is what softmax sees.
-        precision: Of the forward pass: "bfloat16" takes half the time where the processor or GPU has it; "auto" asks.
-        document_tokens: Documents are cut here while training; the model that comes out reads them whole.
+        kept: The share of the change that is kept: the result lies between the model before training (0) and after it (1).
+            Halfway it forgets less of its earlier knowledge, and depends less on the seed.
+        distil: The weight of keeping to a teacher's scores of each query's documents, beside the weight 1 of telling the answer
+            from other documents. The teacher is the model before training together with the first stage, which is better than
+            either alone. For data whose judgements miss many answers: a document that the teacher takes for an answer is no
+            negative.
+        scale: Factor of mean MaxSim (0 to 1) before the softmax.
+        precision: Of the forward pass: "bfloat16" takes half the time where the processor or GPU has it; "auto" uses it there.
+        document_tokens: Documents are cut here in training; the resulting model reads them whole.
         seed: Of everything drawn by chance.
     """
 
@@ -67,7 +68,7 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if self.batch_size < 2:
             raise ValueError(
-                f"batch_size must be at least 2: one query has no other's document to tell from, got {self.batch_size}"
+                f"batch_size must be at least 2: a single query has no other's document to be told from, got {self.batch_size}"
             )
         if not 0 < self.kept <= 1:
             raise ValueError(f"kept must be above 0 and at most 1, got {self.kept!r}")
@@ -86,7 +87,7 @@ class Recipe:
 
     @property
     def peak_learning_rate(self) -> float:
-        """As given, or what suits the method."""
+        """Give the learning rate, or the method's default."""
         if self.learning_rate is not None:
             return self.learning_rate
         return 4e-4 if self.method == "lora" else 5e-5

@@ -47,6 +47,11 @@ class TestExamples:
             assert set(example.documents) == {DOCUMENTS[0].text, DOCUMENTS[1].text}
             assert example.not_relevant == (DOCUMENTS[2].text,)
 
+    def test_documents_that_show_nothing_answer_nothing(self):
+        documents = [Candidate("\u200b\u2060", "a"), DOCUMENTS[1]]
+        found = judged_examples(documents, QUERIES, {"q1": {"a": 1, "b": 1}})
+        assert found["q1"].documents == (DOCUMENTS[1].text,)
+
     def test_ids_that_match_nothing_are_an_error_that_counts(self):
         with pytest.raises(ValueError, match="1 have a text, and of the judged documents 0 are in the corpus"):
             judged_examples(DOCUMENTS, QUERIES, {"q1": {"nowhere": 1}, "q9": {"nowhere": 1}})
@@ -69,6 +74,8 @@ class TestExamples:
             ('{"query": "q", "id": "z"}', '"id" of one in the corpus'),
             ('{"query": "q", "document": " "}', "is blank or no text"),
             ('{"query": "q", "document": 3}', "is blank or no text"),
+            (r'{"query": "\u200b\u2060", "id": "a"}', 'an object with a "query"'),
+            (r'{"query": "q", "document": "\u200b\u2060"}', "is blank or no text"),
         ],
     )
     def test_a_line_that_is_no_pair_is_named(self, line, complaint, tmp_path):

@@ -1,7 +1,7 @@
-"""What scoring and a whole rerank cost on this machine, beside what others take for the same work in the same run.
+"""What scoring and a whole rerank cost on this machine, beside other libraries that do the same work in the same run.
 
-In: how much to measure. Out: the JSON of `late-rerank bench`. Turns of all contenders are interleaved, and every score is held
-against float64 before anything is timed.
+In: how much to measure. Out: the JSON of `late-rerank bench`. Turns of all contenders are interleaved. Every score is compared
+with float64 before anything is timed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _TURNS = 15
 
 
 def benchmark(*, quick: bool, end_to_end: bool, progress: bool) -> dict[str, Any]:
-    """Measure.
+    """Run the benchmark.
 
-    BLAS and OpenMP read their number of threads when they are loaded: for one thread everywhere, set OMP_NUM_THREADS and its
-    kin before anything is imported, as the command does.
+    BLAS and OpenMP read their number of threads when they are loaded. For one thread everywhere, set OMP_NUM_THREADS and
+    similar variables before anything is imported, as the command does.
 
     Args:
         quick: 100 documents of 128 components only.
-        end_to_end: Also encoding and whole reranks with the built-in model; "encoding" and "end_to_end" are None without.
+        end_to_end: Time encoding and whole reranks with the built-in model too; otherwise "encoding" and "end_to_end" are None.
         progress: Show bars on stderr, if that is a terminal.
 
     Returns:
-        JSON values, as api.md and the README name them.
+        JSON values, as the README names them.
 
     Raises:
-        ValueError: Our own kernel gave a wrong score, so that its time says nothing.
+        ValueError: If our own kernel gives a wrong score: its time then says nothing.
     """
     from late_rerank.evaluate.bench import torch_peers  # noqa: PLC0415 - loads torch
 

@@ -1,4 +1,4 @@
-"""What encoding a query and documents costs under each backend that is installed, and by sentence-transformers itself."""
+"""Time encoding a query and documents under each installed backend, and by sentence-transformers itself."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _TURNS = 9
 
 
 def measure(texts: Sequence[str], *, n_turns: int = _TURNS, progress: bool = False) -> list[dict[str, Any]]:
-    """Time them in turns, the built-in model.
+    """Time the built-in model's encoding, in turns.
 
     Args:
         texts: Documents.
-        n_turns: Of each.
+        n_turns: Turns of each contender.
         progress: Show a bar on stderr, if that is a terminal.
 
     Returns:
-        One entry a backend, fastest first, torch last: its "precision", the least cosine of its token vectors to torch's,
-        medians "query_ms" (one query of 32 tokens) and "documents_ms" (all of them), and "ratio": torch's time over its for the
-        query, and that of sentence-transformers' encode_document over its for the documents.
+        One entry a backend, fastest first, torch last: its "precision"; the least cosine of its token vectors to torch's; the
+        medians "query_ms" (one query of 32 tokens) and "documents_ms" (all documents); and "ratio": torch's time over the
+        backend's for the query, and the time of sentence-transformers' encode_document over the backend's for the documents.
     """
     encoders = {name: TextEncoder(backend=name) for name in (*installed_engines(), "torch")}
     samplers: dict[tuple[str, str], Sampler] = {}
@@ -38,7 +38,7 @@ def measure(texts: Sequence[str], *, n_turns: int = _TURNS, progress: bool = Fal
         samplers[name, "documents"] = timed(lambda encoder=encoder: encoder.encode_document(texts), warm_up=False)  # type: ignore[misc]
     samplers["sentence-transformers", "documents"] = timed(sentence_transformers_encode(texts), warm_up=False)
     for sample in samplers.values():
-        sample()  # engines compile at the first call
+        sample()  # engines compile in the first call
     seconds = medians(samplers, n_turns=n_turns, title="encoding", progress=progress)
     reference = {"query": seconds["torch", "query"], "documents": seconds["sentence-transformers", "documents"]}
     return [

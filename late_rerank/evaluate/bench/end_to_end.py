@@ -1,4 +1,4 @@
-"""A whole rerank of stored passages, stage by stage; the same without the store; and a cross-encoder of the same size."""
+"""Time a whole rerank of stored passages, stage by stage; the same without the store; a cross-encoder of the same size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ K = 100
 _MODEL = "minilm"
 _TURNS = 3
 
-# Cached reranks a turn: they take milliseconds, the others seconds.
+# Cached reranks a turn: a cached rerank takes milliseconds, the other ways take seconds.
 _CACHED_RERANKS = 20
 _WARM_UP = 2
 
@@ -27,7 +27,7 @@ _SHORTEST, _LONGEST = 500, 1000
 
 
 def passages(k: int) -> list[Candidate]:
-    """So many docstrings of Python's standard library, from all over it."""
+    """Give `k` docstrings of Python's standard library, from all over it."""
     fitting = [document for document in read_standard_library() if _SHORTEST <= len(document.text) <= _LONGEST]
     return fitting[:: max(1, len(fitting) // k)][:k]
 
@@ -36,11 +36,10 @@ def measure(*, k: int = K, n_turns: int = _TURNS, progress: bool = False) -> dic
     """Time the three ways in turns.
 
     Returns:
-        Medians in milliseconds. "other_ms" is what is left of "cached_ms" beside encoding the query and MaxSim: keys, fetching,
-        sorting.
+        Medians in milliseconds. "other_ms" is "cached_ms" without encoding the query and MaxSim: keys, fetching, sorting.
     """
     candidates = passages(k)
-    # A store of no bytes keeps nothing, so every rerank encodes all.
+    # A store of 0 bytes keeps nothing, so every rerank encodes all passages.
     with Reranker(_MODEL) as reranker, MemoryStore(max_bytes=0) as nothing:
         report = reranker.index(candidates, progress=progress)
         uncached = Reranker(reranker.encoder, store=nothing)
@@ -59,7 +58,7 @@ def measure(*, k: int = K, n_turns: int = _TURNS, progress: bool = False) -> dic
 
 
 def _cached_turn(reranker: Reranker, candidates: Sequence[Candidate], runs: list[Mapping[str, float]]) -> float:
-    """Reranks stored candidates, notes what each took, and returns the seconds of the last."""
+    """Rerank stored candidates, note the times of each rerank, and give the seconds of the last."""
     for i in range(_WARM_UP + _CACHED_RERANKS):
         timings = reranker.rerank(QUERY, candidates).timings_ms
         if i >= _WARM_UP:
@@ -68,7 +67,7 @@ def _cached_turn(reranker: Reranker, candidates: Sequence[Candidate], runs: list
 
 
 def _stages(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Each stage's median by itself: they needn't add up to the last digit."""
+    """Give the median of each stage by itself: the medians needn't add up to the last digit."""
     other = [run["total"] - run["encode_query"] - run["maxsim"] for run in runs]
     stages = {"encode_query_ms": [run["encode_query"] for run in runs], "maxsim_ms": [run["maxsim"] for run in runs]}
     stages |= {"other_ms": other, "cached_ms": [run["total"] for run in runs]}

@@ -1,4 +1,4 @@
-"""What the figures were measured on. Nothing that names the host."""
+"""The machine and the versions that figures were measured on. Nothing names the host."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _PACKAGES = ("numpy", "torch", "sentence-transformers", "numkong", "maxsim-cpu")
 
 
 def machine() -> str:
-    """What `platform_name` says, and that figures of time are of one thread."""
+    """Give `platform_name`, and say that times are of one thread."""
     return f"{platform_name()}, one thread"
 
 
 def platform_name() -> str:
-    """Processor, architecture, system, Python."""
+    """Name the processor, the architecture, the system and Python."""
     parts = [_processor(), platform.machine(), platform.system(), f"Python {platform.python_version()}"]
     return ", ".join(filter(None, parts))
 
 
 def commit() -> str:
-    """The short hash of the checkout that this package runs from; "" where it runs from none."""
+    """Give the short hash of the checkout that this package runs from; "" outside a checkout."""
     root = Path(__file__).parents[3]
-    # An installed package may lie inside the checkout of some other project: only our own counts.
+    # An installed package may lie inside another project's checkout; only our own counts.
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return ""
     return _output(["git", "-C", str(root), "rev-parse", "--short", "HEAD"])
 
 
 def versions() -> dict[str, str]:
-    """Whom it was compared with."""
+    """Give the versions of the contenders."""
     return {name: found for name in _PACKAGES if (found := _version(name))}
 
 
@@ -42,7 +42,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
-    # ARM's kernels don't say a name; then the architecture must do.
+    # ARM's kernels give no name; the architecture must do there.
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 

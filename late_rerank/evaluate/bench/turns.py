@@ -17,7 +17,7 @@ Sampler = Callable[[], float]
 Name = TypeVar("Name")
 Call = TypeVar("Call", bound=Callable[[], Any])
 
-# Long enough for the clock, short enough that a slow contender is called only once a turn.
+# Long enough for the clock; short enough that a slow contender is called once a turn.
 _TURN_S = 0.002
 
 # Windows counts CPU time in steps of 16 ms.
@@ -25,11 +25,11 @@ _cpu_time = time.perf_counter if os.name == "nt" else time.process_time
 
 
 def timed(call: Callable[[], Any], *, warm_up: bool = True) -> Sampler:
-    """A sampler of one call's seconds on one thread.
+    """Make a sampler of one call's seconds on one thread.
 
     Args:
-        call: What is timed.
-        warm_up: Whether a turn's first call isn't timed: it brings back to the caches what the contender before pushed out.
+        call: The call to time.
+        warm_up: Don't time a turn's first call: it refills the caches, which the contender before has emptied.
     """
 
     def sample() -> float:
@@ -44,11 +44,11 @@ def timed(call: Callable[[], Any], *, warm_up: bool = True) -> Sampler:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    """What one call takes of one core that is all its own.
+    """Time one call as if it had a core to itself.
 
-    The clock's time or the CPU's, whichever is less. On a busy machine another process often cuts a call of some milliseconds
-    in two, a short one hardly ever: by the clock alone the faster contender would look faster than it is. On a quiet machine
-    both are the same, but reading the CPU's takes 0.7 us.
+    Gives clock time or CPU time, whichever is less. On a busy machine another process often interrupts a call of some
+    milliseconds, but rarely a short one: by the clock alone the faster contender would look faster than it is. On a quiet
+    machine both times are equal; reading the CPU time takes 0.7 us.
     """
     cpu, clock = _cpu_time(), time.perf_counter()
     call()
@@ -57,17 +57,17 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def fastest(*forms: Call) -> Call:
-    """Whichever of several ways to compute the same is the fastest here: a peer should run in its best form."""
+    """Give the fastest of several calls that compute the same: a peer should run in its best form."""
     return min(forms, key=lambda form: min(timed(form)() for _ in range(3)))
 
 
 def medians(
     samplers: Mapping[Name, Sampler], *, n_turns: int, title: str = "", progress: bool = False, seed: int = 0
 ) -> dict[Name, float]:
-    """The median of each contender's turns.
+    """Give the median of each contender's turns.
 
-    Each turn has all contenders in an order of its own: a machine that slows down for a while slows all of them, and nobody
-    always runs after the same neighbour.
+    Each turn runs all contenders in a new random order. A machine that slows down for a while then slows all contenders, and no
+    contender always follows the same one.
     """
     order = list(samplers)
     shuffle = random.Random(seed).shuffle

@@ -1,4 +1,4 @@
-"""What is scored: one query and ragged documents of random unit vectors, and their scores in float64."""
+"""The vectors that are scored: one query and ragged documents of random unit vectors; their scores in float64."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Workload:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """(k,), the row at which each document begins."""
+        """Give the row at which each document begins: (k,) int64."""
         return self.documents.offsets[:-1]
 
     @property
     def multiply_adds(self) -> int:
-        """What MaxSim needs, however it is computed."""
+        """Count the multiply-adds of MaxSim, however it is computed."""
         return len(self.query.values) * self.documents.values.size
 
     def rows(self) -> list[F32]:
-        """One (n_tokens, dim) view a document."""
+        """Give a view of each document's vectors: (n_tokens, dim)."""
         return [self.documents.rows(i) for i in range(len(self.documents))]
 
 
 def random_workload(k: int, dim: int, seed: int = 0) -> Workload:
-    """The same vectors for the same arguments, in every process."""
+    """Make vectors, the same for the same arguments in every process."""
     rng = np.random.default_rng([seed, k, dim])
     lengths = rng.triangular(_SHORTEST, _USUAL, _LONGEST, k).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -55,12 +55,12 @@ def random_workload(k: int, dim: int, seed: int = 0) -> Workload:
 
 
 def exact_scores(query: TokenVectors, documents: TokenVectors) -> NDArray[np.float64]:
-    """(n_documents,) MaxSim, all of it in float64."""
+    """Compute MaxSim in float64 throughout: (n_documents,)."""
     return reference.score(query.values, [documents.rows(i) for i in range(len(documents))])
 
 
 def top10_overlap(scores: NDArray[np.floating], exact: NDArray[np.float64]) -> float:
-    """Share of the ten best documents (fewer, where there are fewer) that both scores agree on."""
+    """Give the share of the ten best documents (or of all, if fewer) that both scores agree on."""
     best, expected = (set(np.argsort(-values, kind="stable")[:_TOP].tolist()) for values in (scores, exact))
     return len(best & expected) / len(expected)
 
