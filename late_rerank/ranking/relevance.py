@@ -97,9 +97,9 @@ def _coefficients(held: Any) -> dict[str, Any]:
     return {name: value for name, value in held.items() if name != "format"}
 
 
-# Fitted by us, found by name; figures in tests/benchmarks/calibration.json. It isn't the default. Half of the questions that it was
-# fitted to have no answer among hard negatives. So it errs by .04 where the clipped mean errs by .34, but says .24 of a plainly
-# right passage, and a bar of .5 keeps a quarter of the questions that have an answer.
+# Fitted by us, found by name; figures in tests/benchmarks/calibration.json. It isn't the default. Half of the questions that it
+# was fitted to have no answer among hard negatives. So it errs by .04 where the clipped mean errs by .34, but says .24 of a
+# plainly right passage, and a bar of .5 keeps a quarter of the questions that have an answer.
 FITTED = {"minilm": Calibration("5d876b9c89c45464c1ae61631b5c1678", -5.8998, 8.1479, -0.2013)}
 
 

@@ -89,16 +89,6 @@ def test_its_figures_of_the_server_are_the_committed_ones():
         assert row in README
 
 
-def test_the_map_names_every_room_and_every_file_of_the_encoder():
-    package = ROOT / "late_rerank"
-    rooms = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    files = {path.name for path in [*package.glob("*.py"), *(package / "encode").glob("*.py")]} - {"__main__.py", "__init__.py"}
-
-    section = ARCHITECTURE.split("## The map")[1].split("## The data's path")[0]
-    assert [name for name in rooms if f"{name}/" not in section] == []
-    assert [name for name in files if name not in section] == []
-
-
 def test_links_lead_somewhere():
     for text, folder in ((README, ROOT), (ARCHITECTURE, ROOT / "late_rerank")):
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
