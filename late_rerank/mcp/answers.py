@@ -52,7 +52,7 @@ class SearchAnswer(TypedDict):
 
 
 def rerank_answer(ranking: Ranking) -> RerankAnswer:
-    """Documents of the caller in their new order."""
+    """Write the caller's documents in their new order."""
     return {
         "results": [
             {
@@ -67,14 +67,14 @@ def rerank_answer(ranking: Ranking) -> RerankAnswer:
 
 
 def search_answer(ranking: Ranking) -> SearchAnswer:
-    """Passages with the places where they were found."""
+    """Write passages with their places."""
     return {"results": [_passage(document) for document in ranking]}
 
 
 def sendable(text: str) -> str:
-    """The text without lone surrogates, which are no UTF-8: one in an answer would end the server.
+    """Replace lone surrogates, which UTF-8 can't hold: one in an answer would end the server.
 
-    Names of files have them where a file system isn't UTF-8, and JSON Lines where text was cut within an emoji.
+    File names have them if the file system isn't UTF-8; JSON Lines have them if text was cut within an emoji.
     """
     return _SURROGATES.sub("\ufffd", text)
 
@@ -93,13 +93,13 @@ def _passage(document: RankedDocument) -> FoundPassage:
 
 
 def _id(name: object) -> str | int | float | None:
-    """A document's id as JSON has it: a number in a file of JSON Lines is one here."""
+    """Write a document's id as JSON: a number in a file of JSON Lines stays a number."""
     if name is None or (isinstance(name, (int, float)) and finite(name) is not None):
         return name
     return sendable(str(name))
 
 
-# A retriever of the user's may keep anything under these names.
+# A user's own retriever may keep anything under these names.
 def _text(value: Any) -> str | None:
     return sendable(value) if isinstance(value, str) else None
 

@@ -27,10 +27,10 @@ def serve(server: MCPServer[Any]) -> None:
     """Serve until stdin ends. Nothing but messages goes to stdout.
 
     Raises:
-        BrokenPipeError: Nobody reads stdout any more.
-        KeyboardInterrupt: Ctrl-C; the model is closed first.
+        BrokenPipeError: If nobody reads stdout any more.
+        KeyboardInterrupt: If Ctrl-C ended it; the model is closed.
     """
-    # It quotes the query, which is nobody's business but the agent's.
+    # The warning quotes the query, which belongs to the agent.
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
     try:
         server.run()
@@ -45,8 +45,8 @@ def serve(server: MCPServer[Any]) -> None:
 class StdioServer(MCPServer[Any]):
     """An MCPServer that Ctrl-C ends, and that answers a client which cut its text within an emoji.
 
-    The SDK's own waits for a line of stdin in a thread that has to finish, and drops messages with a lone surrogate: whoever
-    sent one would wait for ever.
+    The SDK's own server waits for a line of stdin in a thread that has to finish. It drops messages with a lone surrogate,
+    whose senders would wait for ever.
     """
 
     async def run_stdio_async(self) -> None:
@@ -59,9 +59,9 @@ class StdioServer(MCPServer[Any]):
 
 @contextmanager
 def _cancelled_by_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C cancel the running task; as KeyboardInterrupt it would be raised in whichever one runs just then.
+    """Let Ctrl-C cancel the current task. As KeyboardInterrupt it would be raised in whichever task runs just then.
 
-    Whatever the SDK raises on its way out (of messages that nobody takes any more) comes as CancelledError too.
+    Errors that the SDK raises on its way out (of messages that nobody takes any more) become CancelledError too.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # which is never interrupted
@@ -88,12 +88,12 @@ def _cancelled_by_ctrl_c() -> Iterator[None]:
 
 
 def repaired(line: str) -> str:
-    r"""A line of JSON with U+FFFD for each escape of a lone surrogate (`\ud800`), which no UTF-8 can hold."""
+    r"""Replace each escape of a lone surrogate (`\ud800`), which UTF-8 can't hold, by U+FFFD in a line of JSON."""
     return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[2] else escape[0], line) if _LONE.search(line) else line
 
 
 async def _lines(file: TextIO) -> AsyncIterator[str]:
-    """Lines as they come, read by a thread that nobody waits for."""
+    """Give lines as they come, read by a thread that nobody waits for."""
     loop = asyncio.get_running_loop()
     waiting: asyncio.Queue[str] = asyncio.Queue(1)
 
@@ -110,7 +110,7 @@ async def _lines(file: TextIO) -> AsyncIterator[str]:
 
 
 def _diverted_stdin() -> TextIO:
-    """Stdin for the server alone: child processes of libraries find an empty one, and can't take its messages."""
+    """Take stdin for the server alone: child processes of libraries get an empty one, and can't take its messages."""
     file = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -1,4 +1,4 @@
-"""What an agent may call: what it is told of them, how much they take, what they do."""
+"""The tools that an agent may call: their descriptions, their bounds, and what they do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SEARCH = (
     "one by one. Ask a whole question rather than keywords; ask again in other words where nothing relevant comes back. "
 )
 
-# What the schema says of bounds is for the agent alone: `_check_*` refuse in clearer words than a validator.
+# The schema tells bounds for the agent's sake alone: `_check_*` refuse in clearer words than a validator.
 Query = Annotated[
     str,
     Field(
@@ -66,7 +66,7 @@ class Tools:
     wanted: Wanted
 
     async def rerank(self, query: Query, documents: Documents, top_n: TopN = 10) -> RerankAnswer:
-        """The caller's documents, best first."""
+        """Rank the caller's documents, best first."""
         _check_query(query)
         _check_documents(documents)
         _check_top_n(top_n)
@@ -78,7 +78,7 @@ class Tools:
         return rerank_answer(await self.model.work(ranked))
 
     async def search(self, query: Query, folder: Folder = None, top_n: TopN = 5) -> SearchAnswer:
-        """A folder's passages, best first."""
+        """Find a folder's passages, best first."""
         _check_query(query)
         _check_top_n(top_n)
         retriever = self._retriever(folder)
@@ -90,7 +90,7 @@ class Tools:
         return search_answer(await self.model.work(found))
 
     def search_description(self) -> str:
-        """What an agent is told of `search`, with the folders that are served."""
+        """Describe `search` for an agent, with the folders that are served."""
         names = ", ".join(self.retrievers)
         return _SEARCH + (
             f"Folders served: {names}." if names else "No folder is served at present: it will answer with an error."

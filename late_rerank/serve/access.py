@@ -1,4 +1,4 @@
-"""Who may ask: API keys, and the names under which a server on this machine is asked. Request ids."""
+"""API keys, request ids, and the names under which a server on this machine may be asked."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _SHORTEST_KEY = 8
 
 
 class ApiKeys:
-    """Keys of which a request must bring one.
+    """API keys. A request must bring one of them.
 
-    Kept and compared as digests of one length, each with all of them, so that the time tells nothing of how much was right.
+    Keys are kept as digests of one length. A given key is compared with all of them, so that the time tells nothing of how much
+    of it was right.
 
     Args:
-        keys: None for a server that anybody may ask who reaches it.
+        keys: Empty for a server that anybody who reaches it may ask.
 
     Raises:
-        ValueError: A key is shorter than 8 characters, or not of printable ASCII, which a header can't hold.
+        ValueError: If a key is shorter than 8 characters, or not of printable ASCII, which a header can't hold.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
@@ -39,11 +40,14 @@ class ApiKeys:
 
     @classmethod
     def read(cls, file: str | None) -> ApiKeys:
-        """Keys of a file, one a line, and of the environment, with commas between. Lines that begin with # are left out.
+        """Read the keys of a file, one a line, and of the environment, with commas between.
+
+        Args:
+            file: Lines that begin with # are comments; None for the environment alone.
 
         Raises:
-            ValueError: The file has none, or one can't be a key.
-            OSError: It can't be read.
+            ValueError: If the file or the variable holds no keys, or one can't be a key.
+            OSError: If the file can't be read.
         """
         of_environment = os.environ.get(KEYS_VARIABLE, "")
         keys = [key.strip() for key in of_environment.split(",") if key.strip()]
@@ -61,27 +65,27 @@ class ApiKeys:
         return bool(self._digests)
 
     def admits(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request may pass: `Authorization: Bearer KEY`, the key alone there, or `X-API-Key: KEY`."""
+        """Tell whether a request brings a key: `Authorization: Bearer KEY`, the key alone there, or `X-API-Key: KEY`."""
         if not self._digests:
             return True
         authorization = headers.get("authorization", "")
         scheme, _, rest = authorization.partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else authorization.strip() or headers.get("x-api-key", "")
         digest = self._digest(given)
-        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0  # with none of them left out
+        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0  # all are compared
 
     def _digest(self, key: str) -> bytes:
         return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=self._salt, digest_size=32).digest()
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """The client's own, if it is a plain one; else a new one."""
+    """Give the client's own request id if it is a plain one, else a new one."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine's own for itself."""
+    """Tell whether a name or address is this machine's own for itself."""
     if host.lower() == "localhost":
         return True
     try:
@@ -91,5 +95,5 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(header: str) -> str:
-    """The name in a Host header, without its port."""
+    """Give the name in a Host header, without its port."""
     return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]

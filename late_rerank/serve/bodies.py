@@ -1,4 +1,4 @@
-"""What clients send, as pydantic models: what is checked, and what /docs shows. Names that we don't know are let be."""
+"""Bodies of requests, as pydantic models: they are checked by them, and shown by /docs. Unknown names are ignored."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pydantic import (
 from late_rerank.text.words import is_blank
 from late_rerank.types import RankedDocument
 
-# Of one list in a body, whatever the server's own limit: what is beyond it isn't looked at one by one. And the first mistake in
-# one ends the looking: a body holds millions of them in a few megabytes.
+# A longer list is refused unread, whatever the server's own limit. And the first mistake in a list ends its check: a body holds
+# millions of mistakes in a few megabytes.
 _MOST = 100_000
 
 Query = Annotated[str, Field(description="Not blank.")]
@@ -46,15 +46,15 @@ class DocumentBody(_Body):
 
     @property
     def sent(self) -> dict[str, Any]:
-        """All that was sent, as it was sent. Not to be changed."""
+        """All fields, as they were sent. Must not be changed."""
         return self._sent
 
     @model_validator(mode="wrap")
     @classmethod
     def _kept_as_sent(cls, sent: Any, handler: ModelWrapValidatorHandler[DocumentBody]) -> DocumentBody:
-        # Its names alone are looked at: pydantic takes none with a lone surrogate.
+        # pydantic is given the two known names alone: it refuses a name with a lone surrogate.
         made = handler({name: sent[name] for name in ("text", "id") if name in sent} if isinstance(sent, dict) else sent)
-        made._sent = sent if isinstance(sent, dict) else {}  # noqa: SLF001 - its own
+        made._sent = sent if isinstance(sent, dict) else {}  # noqa: SLF001 - its own class's
         return made
 
 
@@ -149,7 +149,7 @@ class SearchBody(_Body):
 
 
 def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) -> str | None:
-    """What of a document is ranked: its text, or its named fields, a line each. None if there is nothing."""
+    """Give the text that is ranked: the document's own, or its named fields, a line each. None if there is neither."""
     if isinstance(document, str):
         return document
     if rank_fields is None and document.text is not None:

@@ -1,4 +1,4 @@
-"""Connections: a request's head comes whole and in time, or the connection ends. uvicorn bounds neither."""
+"""uvicorn's HTTP protocol, with bounds for the time and size of a request's head, which uvicorn lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAD_BYTES = 64 * 2**10
 
 
 class TimedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP, which would keep a silent connection open for ever, and headers of any size in memory."""
+    """Ends a connection whose head is late or too large. uvicorn would keep it for ever, and headers of any size in memory."""
 
     _head_due: asyncio.TimerHandle | None = None
     _n_head_bytes = 0

@@ -1,4 +1,4 @@
-"""What every request passes first: who asks, how much is on already, what is counted; and where errors are answered."""
+"""The gate that each request passes first: host, API key, number of requests. It counts requests and answers errors."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from late_rerank.serve.metrics import Metrics
 
 logger = logging.getLogger("late_rerank.serve")
 
-# What a person's browser or a watchdog asks for; tells nothing of documents.
+# Open without a key: a browser and a watchdog ask for them, and they tell nothing of documents.
 _OPEN = ("/health", "/ready", "/", "/docs", "/openapi.json")
 _OPEN_FOLDER = "/page/"
-# Of a body that comes, it is there by then.
+# How long to wait for the beginning of a body, which tells the client's language.
 _BEGINNING_S = 1.0
 
 
@@ -36,13 +36,13 @@ class Gate:
     """An ASGI app around another.
 
     Args:
-        app: What answers.
+        app: Answers the requests that may pass.
         limits: How many requests at once.
-        keys: Of which one must be brought, where there are any.
-        metrics: What is counted.
-        paths: Counted each by itself; all else together, since there is no end of it.
+        keys: If there are any, a request must bring one.
+        metrics: Counts the requests.
+        paths: Are counted one by one; all other paths together, since there is no end of them.
         hosts: Names under which the server may be asked; None for any. A page in a browser on this machine can make another
-            site's name mean this machine, but not the name that it then sends.
+            site's name point to this machine, but the browser still sends that name.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("app", self)  # then what isn't there is raised to us, not answered by the router
+        scope.setdefault("app", self)  # then the router raises a 404 to us, instead of answering it
         request = _Request(scope, receive, send)
         started = time.perf_counter()
         try:
@@ -82,7 +82,7 @@ class Gate:
         except HTTPException as error:
             refused = RequestError(error.status_code, f"{error.detail}: see /docs for what there is")
             await request.refuse(refused, error.headers)
-        except Exception as error:  # noqa: BLE001 - the client is told no more than that; the log where it was, not what
+        except Exception as error:  # noqa: BLE001 - the client is told no more; the log names the place, no text
             _log(error, request.id)
             await request.refuse(RequestError(500, f"the server failed; its log has more under {request.id}"))
         finally:
@@ -93,7 +93,7 @@ class Gate:
     def _check(self, scope: Scope, request: _Request) -> None:
         host = host_of(request.headers.get("host", "")).lower()
         if self._hosts is not None and host not in self._hosts and not is_loopback(host):
-            raise RequestError(421, f"this server isn't asked as {host[:80]!r}: see --allowed-host")
+            raise RequestError(421, f"unknown Host {host[:80]!r}; allow it with --allowed-host")
         path = scope["path"]
         if path in _OPEN or path.startswith(_OPEN_FOLDER):
             return
@@ -104,7 +104,7 @@ class Gate:
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
-        # What is refused doesn't count: who has no key could else keep out those who have one.
+        # A refused request doesn't count: clients without a key could keep out those with one.
         self._n += 1
         self._metrics.in_flight.inc()
         try:
@@ -115,7 +115,7 @@ class Gate:
 
 
 class _Request:
-    """One request on its way: its id goes into the answer, and what came of it is noted."""
+    """One request on its way: its id goes into the answer, and the answer's status is noted."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers = Headers(scope=scope)
@@ -139,21 +139,21 @@ class _Request:
         await self._send(message)
 
     async def refuse(self, error: RequestError, more_headers: Mapping[str, str] | None = None) -> None:
-        """The error in the client's dialect; nothing where an answer has begun."""
+        """Answer with the error in the client's language; do nothing if an answer has begun."""
         if self._has_answered:
             return
         if self._begun is None and self._scope["method"] == "POST":
-            with suppress(asyncio.TimeoutError):  # the beginning of the body says who asks; no more of it is read
+            with suppress(asyncio.TimeoutError):  # the beginning of the body tells the language; no more of it is read
                 await asyncio.wait_for(self.receive(), _BEGINNING_S)
-        told: dict[str, Any] = dialect_of(self._begun or b"").error(error, self.id)
+        answer: dict[str, Any] = dialect_of(self._begun or b"").error(error, self.id)
         headers = dict(more_headers or {})
         if error.retry_after_s is not None:
             headers["retry-after"] = str(error.retry_after_s)
         if error.status == 401:
             headers["www-authenticate"] = "Bearer"
         if error.status in (401, 408, 413, 429):
-            headers["connection"] = "close"  # what is left of the body isn't read
-        response = Response(json.dumps(told), error.status, headers, "application/json")
+            headers["connection"] = "close"  # the rest of the body isn't read
+        response = Response(json.dumps(answer), error.status, headers, "application/json")
         await response(self._scope, self._receive, self.send)
 
 

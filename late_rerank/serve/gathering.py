@@ -1,4 +1,4 @@
-"""Questions that arrive together are ranked together, in few threads; the event loop never waits for one."""
+"""Questions that come together are ranked together, in few threads; the event loop never waits for a thread."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _WORKERS = 4
 class Gatherer:
     """Answers questions with one Reranker. Its methods are called on one event loop.
 
-    Questions whose documents are stored are answered by one thread, all that have come meanwhile in one call. Each of the
-    others waits in a thread of its own for its documents, which are encoded in batches that they share.
+    One thread ranks the questions whose documents are stored, all that have come meanwhile in one call. Each other question
+    waits for its documents in a thread of its own; they are encoded in batches that those questions share.
 
     Args:
         reranker: Shared by all threads.
@@ -48,11 +48,14 @@ class Gatherer:
         self._works = _Crew("works", _WORKERS, limits.working)
 
     async def rank(self, question: Question) -> Ranking:
-        """A question's ranking, all of it, best first.
+        """Rank a question.
+
+        Returns:
+            Its whole ranking, best first.
 
         Raises:
-            RequestError: Too many wait for documents, or it took too long.
-            Exception: What went wrong with this question.
+            RequestError: If too many wait for documents (429), or the time is up (503).
+            Exception: If ranking this question fails: the error.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Ranking] = loop.create_future()
@@ -66,26 +69,26 @@ class Gatherer:
             future.cancel()  # nobody waits for it any more
         if not ranking.n_unscored or self._reranker.on_missing != "encode":
             return ranking
-        # It sees to its own time: what is scored by then may be answered.
+        # Not within `_in_time`: rank_in_time keeps the time, since a partial ranking may be the answer.
         return await self._encodes.do(partial(rank_in_time, self._reranker, question, ranking, self._limits))
 
     async def index(self, documents: Sequence[str | Candidate], arrived: float) -> IndexReport:
-        """`Indexer.index`.
+        """Index documents, by `Indexer.index`.
 
         Raises:
-            RequestError: 429: too many wait for documents to be encoded; 503: the time is up.
+            RequestError: If too many wait for documents to be encoded (429), or the time is up (503).
         """
         return await self._encodes.do(partial(self._indexer.index, documents, arrived))
 
     async def work(self, arrived: float, call: Callable[[], Result]) -> Result:
-        """Something else that takes a while, in one of few threads.
+        """Run another call that takes a while, in one of few threads.
 
         Args:
             arrived: When it was asked for, of `time.monotonic()`.
-            call: What to do. Where it takes longer than `timeout_s` it goes on, but nobody is told.
+            call: Goes on if it takes longer than `timeout_s`, but nobody gets its result.
 
         Raises:
-            RequestError: 429: all of the threads are busy, and enough wait for one; 503: it takes too long.
+            RequestError: If all threads are busy and enough calls wait for one (429), or the call takes too long (503).
         """
         return await self._in_time(arrived, self._works.do(call))
 
@@ -122,7 +125,7 @@ class Gatherer:
 
 
 class _Crew:
-    """Threads, and how many calls there may be at a time: those that run, and those that wait for one that does."""
+    """Threads with a bound on the calls at a time: those that run, and those that wait for a thread."""
 
     def __init__(self, does: str, n_threads: int, most: int) -> None:
         self._threads = ThreadPoolExecutor(n_threads, f"late-rerank {does}")
@@ -130,10 +133,10 @@ class _Crew:
         self._n = 0
 
     def do(self, call: Callable[[], Result]) -> asyncio.Future[Result]:
-        """The call's future.
+        """Begin a call; give its future.
 
         Raises:
-            RequestError: 429: there are too many.
+            RequestError: If there are too many calls (429).
         """
         if self._n >= self._most:
             raise RequestError(429, "too many requests at once that take a while; try again", retry_after_s=1)
@@ -149,9 +152,9 @@ class _Crew:
     def _has_ended(self, future: asyncio.Future[Any]) -> None:
         self._n -= 1
         if not future.cancelled():
-            future.exception()  # seen, though nobody may wait any more: asyncio would log it, and it may quote a document
+            future.exception()  # if nobody asked for it asyncio would log it, and it may quote a document
 
 
 def _checked(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        task.result()  # what went wrong is told by the event loop
+        task.result()  # the event loop logs what is raised here

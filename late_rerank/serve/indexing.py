@@ -22,14 +22,14 @@ class Indexer:
     """Indexes for one process. Safe to share between threads.
 
     Args:
-        reranker: Whose store it is.
-        timeout_s: A request's time.
+        reranker: Encodes and stores.
+        timeout_s: A request's time, in seconds.
     """
 
     def __init__(self, reranker: Reranker, timeout_s: float) -> None:
         self._reranker = reranker
         self._timeout_s = timeout_s
-        # Two at once would be no faster, and encode twice what both were sent.
+        # Two requests at once would be no faster, and documents that are in both would be encoded twice.
         self._turn = Lock()
         self._is_ending = Event()
 
@@ -37,11 +37,11 @@ class Indexer:
         """Encode and store documents.
 
         Args:
-            documents: Those that are stored already cost nothing.
+            documents: Documents in the store already cost nothing.
             arrived: When they came, of `time.monotonic()`.
 
         Raises:
-            RequestError: 503: the time is up, or the store can't keep them; what is stored by then stays.
+            RequestError: If the time is up, or the store can't keep the documents (503). Those stored until then stay.
         """
         until = arrived + self._timeout_s
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -55,7 +55,7 @@ class Indexer:
             self._turn.release()
 
     def close(self) -> None:
-        """End what runs after the part that it is at."""
+        """End a request that runs after its current part."""
         self._is_ending.set()
 
     def _indexed(self, documents: Sequence[str | Candidate], until: float) -> IndexReport:
@@ -74,7 +74,7 @@ class Indexer:
 
 
 def _parts(documents: Sequence[str | Candidate]) -> Iterator[list[str | Candidate]]:
-    """Between the beginning and the end of each nothing looks at the clock."""
+    """Split documents into parts, each as large as a shared batch; the clock is looked at between parts alone."""
     part: list[str | Candidate] = []
     n_chars = 0
     for document in documents:

@@ -1,7 +1,7 @@
 r"""JSON off the wire and onto it, where pydantic and `json.dumps` are too strict: half an emoji, NaN.
 
-Text that was cut by UTF-16 units, as JavaScript cuts it, ends in half an emoji. `JSON.stringify` writes that as `\ud83d`: valid
-JSON, of which no UTF-8 can be made. It goes out as it came in, as an escape.
+JavaScript cuts text by UTF-16 units, so a text may end in half an emoji. `JSON.stringify` writes that half as `\ud83d`: valid
+JSON, but UTF-8 can't hold it. It goes out as it came in, as an escape.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memory: a server holds what it needs, not all that it ever needed, as native libraries would."""
+"""Bounds for the memory that native libraries keep, and giving free memory back to the system."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _EVERY_S = 5.0
 
 
 def bound() -> None:
-    """Bound what native libraries keep, in this process and those that it starts. Before any of them computes.
+    """Bound the memory that native libraries keep, in this process and its children. Call it before any of them computes.
 
-    oneDNN, which OpenVINO computes with, keeps what it prepared for each shape of a batch, 1,024 of them unasked, beside what
-    OpenVINO keeps of it: 57 MB a process more after 500 batches of all sizes, and no faster than with 64 or with none.
-    glibc keeps memory for each thread, unless told to let them share it.
+    OpenVINO computes with oneDNN, which by default keeps what it prepared for each of 1,024 shapes of batches, beside what
+    OpenVINO keeps: 57 MB a process more after 500 batches of all sizes, and no faster than with 64 or with none. glibc keeps
+    memory for each thread, unless told to let threads share it.
 
-    Both are told by variables of the environment, which other libraries read too: a server may set them, the backend in
-    somebody's process may not. Those that are set already stay.
+    Both read variables of the environment, which other libraries read too. A server may set them; a backend in somebody else's
+    process may not. A variable that is set already stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_N_PRIMITIVES))
     if _is_glibc():
@@ -31,10 +31,10 @@ def bound() -> None:
 
 
 def give_back_often() -> None:
-    """From now on, give free memory back to the system every few seconds, in a thread that ends with the process.
+    """Give free memory back to the system every five seconds from now on, in a thread that ends with the process.
 
-    glibc gives back what is free at the end only: after a burst a process would keep most of what that took. It takes half a
-    millisecond, rarely twenty.
+    By itself glibc gives back memory at the heap's end alone, so that a process would keep most of what a burst took. Giving it
+    back takes half a millisecond, rarely twenty.
     """
     if _is_glibc():
         threading.Thread(target=_give_back, name="late-rerank gives back", daemon=True).start()

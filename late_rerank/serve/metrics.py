@@ -1,12 +1,12 @@
-"""What Prometheus reads: requests, where their time goes, what the store held, what was refused; summed over all workers."""
+"""Metrics for Prometheus: requests, their time by stage, hits and misses, refusals; summed over all workers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -20,7 +20,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """One process's counts. Where several serve together, each writes files that any of them sums up."""
+    """One process's counts. Processes that serve together write files, which any of them sums up."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -40,14 +40,12 @@ class Metrics:
             registry=registry,
         )
         self.rejected = Counter("late_rerank_rejected", "Requests that were refused.", ["reason"], registry=registry)
-        more: dict[str, Any] = {"multiprocess_mode": "livesum", "registry": registry}
-        self.in_flight = Gauge("late_rerank_requests_in_flight", "Worked on, or waiting.", **more)
-        self.waiting = Gauge(
-            "late_rerank_requests_waiting", "That are being ranked, or wait for documents to be encoded.", **more
-        )
+        gauge = partial(Gauge, multiprocess_mode="livesum", registry=registry)
+        self.in_flight = gauge("late_rerank_requests_in_flight", "Worked on, or waiting.")
+        self.waiting = gauge("late_rerank_requests_waiting", "That are being ranked, or wait for documents to be encoded.")
 
     def count(self, ranking: Ranking) -> None:
-        """Where a ranking's time went, and what the store held for it."""
+        """Count a ranking: its time by stage, and its hits, misses and unscored documents."""
         for stage, ms in ranking.timings_ms.items():
             if stage != "total":
                 self.stages.labels(stage).observe(ms / 1000)
@@ -56,7 +54,7 @@ class Metrics:
             self.documents.labels(vectors).inc(n)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """Write all metrics as Prometheus reads them."""
         directory = os.environ.get(DIRECTORY_VARIABLE)
         if directory is None:
             return generate_latest(self._registry)
@@ -67,7 +65,7 @@ class Metrics:
 
 
 def _forget_the_dead(directory: Path) -> None:
-    """Workers that were killed work on nothing any more."""
+    """Remove the gauges of workers that were killed: they work on nothing any more."""
     for file in directory.glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

@@ -1,4 +1,4 @@
-"""The endpoints as OpenAPI tells of them."""
+"""The OpenAPI description of the endpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ERRORS = {
 
 
 def description(limits: Limits) -> dict[str, Any]:
-    """The OpenAPI document of a server with these limits."""
+    """Write the OpenAPI document of a server with these limits."""
     _, schemas = models_json_schema([(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}")
     rerank = {"oneOf": [_reference("RerankBody"), _reference("TextsBody")]}
     answer = {"oneOf": [_RESULTS, _SCORES]}
@@ -121,9 +121,9 @@ def _refused(*codes: str) -> dict[str, Any]:
     return {code: {"description": _ERRORS.get(code, "There is none."), "content": error} for code in codes}
 
 
-def _post(summary: str, told: str, body: dict[str, Any], answer: dict[str, Any], *more: str) -> dict[str, Any]:
+def _post(summary: str, told: str, body: dict[str, Any], answer: dict[str, Any], *further: str) -> dict[str, Any]:
     request = {"required": True, "content": {"application/json": {"schema": body}}}
-    responses = {"200": _answered(answer), **_refused(*_ERRORS, *more)}
+    responses = {"200": _answered(answer), **_refused(*_ERRORS, *further)}
     return {"post": {"summary": summary, "description": told, "requestBody": request, "responses": responses}}
 
 

@@ -1,4 +1,4 @@
-"""The port: whether it can be had, and which of several processes a connection goes to."""
+"""The port: whether it is free, and which of several processes gets a connection."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from uvicorn.supervisors import Multiprocess
 
 
 def check_free(host: str, port: int) -> None:
-    """See to it that the port can be had: uvicorn would end the process with a code of its own.
+    """Check that the port is free. Otherwise uvicorn would end the process with a code of its own.
 
     Raises:
-        OSError: It can't.
+        OSError: If it isn't free.
     """
     with _named(host, port):
         family, address = _address(host, port)
@@ -28,15 +28,15 @@ def check_free(host: str, port: int) -> None:
 
 
 def run_processes(config: uvicorn.Config) -> None:
-    """`uvicorn.run` with several workers, among which Linux deals the connections out.
+    """Run several workers, as `uvicorn.run` does. Linux deals out the connections among them.
 
     Raises:
-        OSError: The port can't be had.
-        KeyboardInterrupt: Ctrl-C, after what ran was finished.
-        SystemExit: With 1: a process couldn't begin, which uvicorn has told.
+        OSError: If the port isn't free.
+        KeyboardInterrupt: If Ctrl-C ended it; requests that ran were finished.
+        SystemExit: If a process couldn't begin, with 1; uvicorn has logged why.
     """
     with hold(config) if sys.platform == "linux" else config.bind_socket() as held:
-        # Older versions want to be told what a process runs.
+        # Older versions of uvicorn take the function that a process runs.
         told = {"target": uvicorn.Server(config).run} if "target" in inspect.signature(Multiprocess).parameters else {}
         processes = _Processes(config, sockets=[held], **told)
         processes.run()
@@ -47,15 +47,15 @@ def run_processes(config: uvicorn.Config) -> None:
 
 
 def hold(config: uvicorn.Config) -> OwnInEachProcess:
-    """The port, which may have been 0: nobody else gets it from now on, though no process listens yet.
+    """Take the port, which may be 0: nobody else gets it from now on, though no process listens yet.
 
     Raises:
-        OSError: It can't be had.
+        OSError: If it isn't free.
     """
     with _named(config.host, config.port):
         held = _bound(*_address(config.host, config.port))
-    # Bound with it, or what an earlier server's connections left would be in the way. Kept, it would let anybody bind the
-    # port until the first process listens: another server, which would be given a share of the connections.
+    # The socket is bound with SO_REUSEADDR, since leftovers of an earlier server's connections would be in the way. If the
+    # option stayed, another server could bind the port until the first process listens, and would get a share of connections.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     host = f"[{config.host}]" if ":" in config.host else config.host
     port = held.getsockname()[1]
@@ -64,14 +64,14 @@ def hold(config: uvicorn.Config) -> OwnInEachProcess:
 
 
 class OwnInEachProcess(socket.socket):
-    """A socket that arrives in another process as a new one, on the same port (SO_REUSEPORT)."""
+    """A socket that is unpickled in another process as a new one on the same port (SO_REUSEPORT)."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _bound, (self.family, self.getsockname())
 
 
 class _Processes(Multiprocess):
-    """uvicorn's, which doesn't tell Ctrl-C from SIGTERM."""
+    """uvicorn's supervisor, which by itself doesn't tell Ctrl-C from SIGTERM."""
 
     is_interrupted = False
 
@@ -93,7 +93,7 @@ def _bound(family: socket.AddressFamily, address: Any) -> OwnInEachProcess:
 
 
 def _address(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
-    """Of a name with several ("localhost") the IPv4 one, uvicorn's choice for several processes too."""
+    """Resolve a host. Of several addresses ("localhost") take the IPv4 one, as uvicorn does for several processes."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     return family, address

@@ -1,4 +1,4 @@
-"""Bodies off the wire: JSON, as large as they may be, in their time."""
+"""Bodies off the wire: declared as JSON, within their size and their time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BodyReader:
     """Reads the bodies of one process's requests. Used on one event loop.
 
     Args:
-        limits: Of one body, of all that are held at a time, and of how long one may take.
+        limits: The size of one body and of all held at a time, and the time that one may take.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -25,11 +25,11 @@ class BodyReader:
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body; it counts as held until the block ends.
+        """Read the whole body; it counts as held until the block ends.
 
         Raises:
-            RequestError: 415 where it isn't said to be JSON, 408 where it takes too long, 413 where it is too large, 429 where
-                all of them together are.
+            RequestError: If the body isn't declared as JSON (415), takes too long (408), is too large (413), or if all bodies
+                together are too large (429).
         """
         _check_json(request)
         body = bytearray()
@@ -64,5 +64,5 @@ class BodyReader:
 def _check_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        # A page of another site may send anything else without asking the browser's leave first.
+        # A page of another site may send any other type without a preflight request.
         raise RequestError(415, f"send JSON with Content-Type: application/json, not {kind[:80] or 'none'!r}")

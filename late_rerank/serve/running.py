@@ -26,19 +26,19 @@ from late_rerank.serve.port import check_free, run_processes
 
 _OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
 _APP = "late_rerank.serve.running:app"
-# After SIGTERM what runs has its time to finish, and so many seconds to be sent.
+# After SIGTERM requests have their time to finish, and so many seconds more to be sent.
 _SENDING_S = 5
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a worker process must know. JSON values, since it is another process; keys are read anew from where they are.
+    """Options of a worker process. JSON values, since they are sent to it; each worker reads the API keys anew.
 
     Attributes:
         reranker: Arguments of a Reranker.
-        limits: Of a process.
-        keys_file: Of API keys; None for those of the environment alone.
-        host: What the server listens on.
+        limits: Of one process.
+        keys_file: A file of API keys; None for those of the environment alone.
+        host: The address that the server listens on.
         allowed_hosts: Further names under which it may be asked.
         cors_origins: Sites whose pages may ask.
         folders: Name -> path, for /v1/search.
@@ -61,23 +61,23 @@ def serve(options: Options, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run then are finished.
 
     Args:
-        options: What and how. Each worker has the model in its memory; what the store maps is shared.
+        options: Each worker has the model in its own memory; workers share the files that a store maps.
         port: From 0, for any that is free, to 65535.
 
     Raises:
-        ValueError: The keys can't be read, or a folder holds no documents.
-        OSError: The port is taken, or a folder can't be read.
-        KeyboardInterrupt: Ctrl-C.
-        SystemExit: With 1: a process couldn't begin.
+        ValueError: If the keys can't be read, or a folder holds no documents.
+        OSError: If the port is taken, or a folder can't be read.
+        KeyboardInterrupt: If Ctrl-C ended it.
+        SystemExit: If a process couldn't begin, with 1.
     """
     memory.bound()
-    ApiKeys.read(options.keys_file)  # what is wrong with them is told before anything runs
+    ApiKeys.read(options.keys_file)  # wrong keys are told before anything runs
     check_free(options.host, port)
     os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
     counts = None
     if options.n_workers > 1:
         for path in options.folders.values():
-            _retriever(path, options.language)  # a process that can't read it would be begun again and again
+            _retriever(path, options.language)  # a worker that can't read it would be restarted again and again
         counts = os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="late-rerank-metrics-")
     given: dict[str, Any] = {
         "factory": True,
@@ -87,7 +87,7 @@ def serve(options: Options, port: int) -> None:
         "port": port,
         "workers": options.n_workers,  # else uvicorn takes $WEB_CONCURRENCY
         "log_level": "info",
-        "access_log": False,  # /metrics has the counts; a line a request would cost a tenth of a small one
+        "access_log": False,  # /metrics has the counts; a line a request costs a tenth of a small request
         "server_header": False,
         "timeout_graceful_shutdown": math.ceil(options.limits.timeout_s) + _SENDING_S,
         "timeout_keep_alive": 30,
@@ -104,14 +104,14 @@ def serve(options: Options, port: int) -> None:
 
 
 def app() -> Any:
-    """The app of a process that `serve` started."""
+    """Make the app of a process that `serve` started."""
     given = json.loads(os.environ[_OPTIONS_VARIABLE])
     options = Options(**{**given, "limits": Limits(**given["limits"])})
     memory.give_back_often()
-    # It quotes the query, which belongs to the client; the answer's meta says it too.
+    # The warning quotes the query, which belongs to the client. The answer's meta tells the client.
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
     keys = ApiKeys.read(options.keys_file)
-    # Where anybody on this machine may ask without a key, a page in its browser must not do so in another site's name.
+    # If anybody on this machine may ask without a key, a page in its browser must not ask in another site's name.
     is_open = is_loopback(options.host) and not keys
     hosts = tuple(options.allowed_hosts) if is_open or options.allowed_hosts else None
     settings = Settings(
