@@ -19,7 +19,7 @@ _UNSPACED = rf"[[\p{{STerm}}\u0f0d-\u0f12]--{_SPACED}--\u104a]"
 _CLOSING = r"[\p{M}\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}\"'\p{Pe}\p{Pf}\u201c\u2018]*+"
 _END = regex.compile(
     rf"(?V1){_SPACED}{_CLOSING}(?=\s|$)|(?<=\p{{Greek}}\p{{M}}*)[;\u037e]{_CLOSING}(?=\s|$)|"
-    rf"{_UNSPACED}++{_CLOSING}(?!(?<=\p{{N}}\uff0e)\p{{N}}|(?<=\p{{ccc=9}}[\p{{M}}\u200d]*)\p{{L}})|\n\s*\n"
+    rf"{_UNSPACED}++{_CLOSING}(?!(?<=\p{{N}}\uff0e)\p{{N}}|(?<=\p{{ccc=9}}[\p{{M}}\p{{gcb=EX}}\u200d]*)\p{{L}})|\n\s*\n"
 )
 # A full stop after these, or after one letter, as in "E. coli" and "A. S. Pushkin" in any script, is none. A Russian sentence
 # may well end in the word of one letter that says I.
