@@ -1,4 +1,4 @@
-"""Public conformance suites: what a store, codec, kernel, encoder or retriever must do, as tests to inherit.
+"""Public conformance suites, as tests to inherit: the law of stores, codecs, kernels, encoders and retrievers.
 
     from late_rerank.testing import StoreTests
 
@@ -6,7 +6,7 @@
         def make_store(self):
             return MyStore()
 
-The suites need pytest; `late_rerank.testing.fakes` doesn't.
+The suites need pytest. `late_rerank.testing.fakes` doesn't: FakeEncoder, and a Gate to hold threads at.
 """
 
 from importlib import import_module

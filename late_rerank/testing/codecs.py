@@ -18,13 +18,13 @@ DIMS = [1, 3, 48, 128, 384]
 
 
 class CodecTests:
-    """Inherit, give `make_codec` and state `max_error`."""
+    """Inherit, override `make_codec` and state `max_error`."""
 
     max_error: float
-    """Largest error (L2) of a random token vector, as a share of its length."""
+    """Largest error (L2 norm) of a random token vector, as a share of its length."""
 
     def make_codec(self) -> Codec:
-        """The codec with its default settings."""
+        """Make the codec with its default settings."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -65,7 +65,7 @@ class CodecTests:
             assert same_documents(codec.encode(vectors.one(i)), together.take(np.array([i])))
 
     def test_rotated_queries_match_unpacked_rows(self, codec: Codec) -> None:
-        """What kernels rely on: with the query rotated, documents need not be rotated back."""
+        """Kernels rely on it: with the query rotated, documents need not be rotated back."""
         vectors, query = random_vectors([9], 48), random_vectors([5], 48, seed=1).values
         packed = codec.encode(vectors)
         rows, scales = codec.unpack({name: packed.column(name, 0) for name in packed.codec.columns}, 48)

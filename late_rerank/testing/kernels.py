@@ -1,4 +1,4 @@
-"""The law of kernels: equal to the reference in `late_rerank.maxsim.reference`, wherever the documents lie."""
+"""The law of kernels: they equal `late_rerank.maxsim.reference`, wherever the documents lie."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
 
 LENGTHS = [1, 0, 7, 300, 40, 0, 2, 181, 64]
 TOLERANCE = 1e-5
-"""Of float32 sums, a query token."""
+"""Largest error of a float32 score, for each query token."""
 
 
 class KernelTests:
-    """Inherit and give `make_kernel`."""
+    """Inherit and override `make_kernel`."""
 
     def make_kernel(self) -> Kernel:
-        """The kernel under test."""
+        """Make the kernel under test."""
         raise NotImplementedError
 
     def scored_query(self, query: F32, codec: Codec) -> NDArray[np.floating]:
-        """The query as the kernel multiplies it with the rows of `codec.unpack`; for a kernel that rounds it."""
+        """Give the query as the kernel multiplies it with the rows of `codec.unpack`. A kernel that rounds queries overrides it."""
         return codec.rotate(query)
 
     @pytest.fixture
@@ -105,7 +105,7 @@ class KernelTests:
                 np.testing.assert_allclose(scores, alone, atol=9 * TOLERANCE)
 
     def test_damaged_bytes_are_refused(self, kernel: Kernel) -> None:
-        """NaN or infinity in a scale, or in a component where there are no scales: max would drop it, or all after it."""
+        """NaN or infinity in a scale, or in a component if the codec has no scales: max would drop it, or all after it."""
         query = random_vectors([9], 48, seed=1)
         for name in sorted(kernel.codecs):
             for value, token in itertools.product((np.nan, np.inf, -np.inf), (0, 150, LENGTHS[3] - 1)):
@@ -118,7 +118,7 @@ class KernelTests:
                     kernel.token_maxima(query, packed)
 
     def test_bytes_laid_out_in_another_way_are_refused(self, kernel: Kernel) -> None:
-        """A codec of the same name but other columns or config: its bytes would give scores, and wrong ones."""
+        """A codec of the same name with other columns or config: scoring its bytes would give wrong scores."""
         for name in sorted(kernel.codecs):
             packed = codec(name).encode(random_vectors(LENGTHS, 48))
             columns = {column: 2 * width for column, width in packed.codec.columns.items()}
@@ -127,7 +127,7 @@ class KernelTests:
                     kernel.score(random_vectors([3], 48), replace(packed, codec=spec))
 
     def assert_equals_reference(self, kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
-        """Both calls of the kernel against float64, on what the packing kept."""
+        """Compare both calls of the kernel with float64 arithmetic on the packed values."""
         scored = self.scored_query(query.values, codec(packed.codec.name))
         documents = unpacked(packed)
         scores = kernel.score(query, packed)

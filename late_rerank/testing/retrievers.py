@@ -21,10 +21,10 @@ DOCUMENTS = [
 
 
 class RetrieverTests:
-    """Inherit and give `make_retriever`."""
+    """Inherit and override `make_retriever`."""
 
     def make_retriever(self, documents: Sequence[Candidate | str]) -> Retriever:
-        """The retriever under test over these documents."""
+        """Make the retriever under test over these documents."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -12,7 +12,7 @@ from late_rerank.types import Bytes, CodecSpec, PackedVectors, TokenVectors
 
 
 def random_vectors(lengths: Sequence[int], dim: int, seed: int = 0) -> TokenVectors:
-    """Unit vectors, texts of these lengths; every third text is marked truncated."""
+    """Make unit vectors of texts of these lengths, in tokens. Every third text is marked truncated."""
     values = np.random.default_rng(seed).standard_normal((sum(lengths), dim)).astype(np.float32)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -20,7 +20,7 @@ def random_vectors(lengths: Sequence[int], dim: int, seed: int = 0) -> TokenVect
 
 
 def random_packed(lengths: Sequence[int], spec: CodecSpec, seed: int = 0) -> PackedVectors:
-    """Documents of random bytes: a store must carry bytes that no codec would write."""
+    """Make documents of random bytes: a store must carry bytes that no codec would write."""
     sizes = np.asarray(lengths, dtype=np.int64)
     ends = np.cumsum(sizes)
     starts, size = {}, 0
@@ -33,7 +33,7 @@ def random_packed(lengths: Sequence[int], spec: CodecSpec, seed: int = 0) -> Pac
 
 
 def scattered(packed: PackedVectors) -> PackedVectors:
-    """The same documents, each column copied to an odd place of a buffer of its document's own, as a store might hold it."""
+    """Copy each document into a buffer of its own, its columns at odd places, as a store might hold them."""
     buffers: list[Bytes] = []
     starts = {name: np.empty(len(packed), dtype=np.int64) for name in packed.codec.columns}
     for i in range(len(packed)):
@@ -48,7 +48,7 @@ def scattered(packed: PackedVectors) -> PackedVectors:
 
 
 def same_documents(left: PackedVectors, right: PackedVectors) -> bool:
-    """Whether both hold the same bytes, lengths and flags, document by document, wherever those lie."""
+    """Whether both hold the same bytes, lengths and flags, document by document, wherever the bytes lie."""
     return (
         left.codec == right.codec
         and left.lengths.tolist() == right.lengths.tolist()
@@ -62,7 +62,7 @@ def same_documents(left: PackedVectors, right: PackedVectors) -> bool:
 
 
 def unpacked(packed: PackedVectors) -> list[NDArray[np.float64]]:
-    """What the bytes of each document say: (n_tokens, dim) float64, scaled, in the codec's rotation."""
+    """Unpack each document: (n_tokens, dim) float64, scaled, in the codec's rotation."""
     spec, documents = packed.codec, []
     for i in range(len(packed)):
         rows, scales = codec(spec.name).unpack({name: packed.column(name, i) for name in spec.columns}, spec.dim)
