@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,9 +23,9 @@ class KeyedDocuments:
         """Where each key's document stands. None, the key of blank texts, stands nowhere."""
         return dict(zip(self.keys, range(len(self.keys)), strict=True))
 
-    def only(self, keys: Container[bytes]) -> KeyedDocuments:
-        """Give the documents of these keys, over the same buffers."""
-        rows = [row for row, key in enumerate(self.keys) if key in keys]
-        if len(rows) == len(self.keys):
+    def only(self, keys: Set[bytes]) -> KeyedDocuments:
+        """Give the documents of these keys, of which each has one, over the same buffers."""
+        if len(keys) == len(self.keys):
             return self
+        rows = [row for row, key in enumerate(self.keys) if key in keys]
         return KeyedDocuments([self.keys[row] for row in rows], self.packed.take(np.array(rows, dtype=np.int64)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from late_rerank.vectors.documents import KeyedDocuments
 
@@ -45,7 +46,7 @@ class Dropped:
 
 
 State = Waiting | Taken | Done | Failed | Dropped
-_WAITING = Waiting()
+WAITING = Waiting()
 _LEGAL: dict[type[State], tuple[type[State], ...]] = {
     Waiting: (Taken, Dropped),
     Taken: (Taken, Waiting, Done, Failed),
@@ -53,6 +54,7 @@ _LEGAL: dict[type[State], tuple[type[State], ...]] = {
     Failed: (),
     Dropped: (),
 }
+_SETTLED = (Done, Failed)
 
 
 class Job:
@@ -77,28 +79,25 @@ class Job:
     Attributes:
         key: The document's key.
         text: The document.
+        is_settled: Whether it is done or failed.
         may_be_stored: Whether the store should be asked first: another call may have stored it meanwhile.
         wanted_by: The calls that wait for it, and the leftovers if it was left behind.
     """
 
-    __slots__ = ("_state", "key", "may_be_stored", "text", "wanted_by")
+    __slots__ = ("_state", "is_settled", "key", "may_be_stored", "text", "wanted_by")
 
     def __init__(self, key: bytes, text: str) -> None:
         self.key = key
         self.text = text
         self.may_be_stored = False
         self.wanted_by: set[Wanted] = set()
-        self._state: State = _WAITING
+        self._state: State = WAITING
+        self.is_settled = False  # no property: it is asked several times a document
 
     @property
     def state(self) -> State:
         """Where the document stands now."""
         return self._state
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it is done or failed."""
-        return isinstance(self._state, Done | Failed)
 
     @property
     def is_open(self) -> bool:
@@ -114,6 +113,9 @@ class Job:
 
     def take(self, batch: Batch) -> None:
         """Let a batch encode the document."""
+        if self._state is WAITING:
+            self._become(batch.taken)
+            return
         others = self._state.by if isinstance(self._state, Taken) else ()
         if others and (batch.kind is not Kind.DEADLINES or not self.is_open):
             raise RuntimeError(f"a batch for {batch.kind.value} can't take a document that {len(others)} others encode")
@@ -122,7 +124,7 @@ class Job:
     def give_back(self, batch: Batch) -> None:
         """Let another batch encode it, since this one doesn't."""
         others = tuple(other for other in self._state.by if other is not batch) if isinstance(self._state, Taken) else ()
-        self._become(Taken(others) if others else _WAITING)
+        self._become(Taken(others) if others else WAITING)
 
     def settle(self, state: Done | Failed) -> None:
         """Take note of what became of it."""
@@ -136,6 +138,7 @@ class Job:
         if type(state) not in _LEGAL[type(self._state)]:
             raise RuntimeError(f"a document can't become {type(state).__name__} once it is {type(self._state).__name__}")
         self._state = state
+        self.is_settled = type(state) in _SETTLED
 
 
 class Wanted:
@@ -160,7 +163,7 @@ class Wanted:
 
     def untaken(self) -> Iterator[Job]:
         """Give the documents that no batch holds, in order."""
-        return (job for job in self.jobs.values() if isinstance(job.state, Waiting))
+        return (job for job in self.jobs.values() if job.state is WAITING)
 
 
 class Call(Wanted):
@@ -221,6 +224,11 @@ class Batch:
     began: float
     expected_s: float = math.inf
     caller: Call | None = None
+
+    @cached_property
+    def taken(self) -> Taken:
+        """The state of a document that only this batch holds."""
+        return Taken((self,))
 
     @property
     def jobs(self) -> list[Job]:

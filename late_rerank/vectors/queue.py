@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from late_rerank.vectors.documents import KeyedDocuments
-from late_rerank.vectors.jobs import Batch, Call, Done, Failed, Job, Kind, Leftovers, Outcome, Waiting
+from late_rerank.vectors.jobs import WAITING, Batch, Call, Done, Failed, Job, Kind, Leftovers, Outcome
 from late_rerank.vectors.turns import SHARED_BATCH, Pace, Parts, first_left, in_time, in_turn
 
 # Batches that are remembered as finished: a call's look into the store was at most so many ago when it comes to wait.
@@ -98,16 +98,18 @@ class Queue:
         Raises:
             BaseException: If one of its documents failed: that document's error.
         """
-        keys: dict[int, set[bytes]] = {}
-        batches: dict[int, KeyedDocuments] = {}
+        found: dict[int, tuple[KeyedDocuments, set[bytes]]] = {}
         for job in [job for job in call.jobs.values() if job.is_settled]:
-            if isinstance(job.state, Failed):
-                raise job.state.error
-            if isinstance(job.state, Done):
-                documents = batches[id(job.state.documents)] = job.state.documents
-                keys.setdefault(id(documents), set()).add(job.key)
+            state = job.state
+            if isinstance(state, Failed):
+                raise state.error
+            if isinstance(state, Done):
+                batch = found.get(id(state.documents))
+                if batch is None:
+                    batch = found[id(state.documents)] = (state.documents, set())
+                batch[1].add(job.key)
             call.remove(job)
-        return [documents.only(keys[which]) for which, documents in batches.items()]
+        return [documents.only(keys) for documents, keys in found.values()]
 
     def take_for_callers(self, call: Call, now: float) -> Batch | None:
         """Take a batch that a call's thread encodes for all calls.
@@ -237,7 +239,7 @@ class Queue:
         if job.is_settled:
             if self._left in job.wanted_by:
                 self._left.remove(job)
-        elif isinstance(job.state, Waiting) and not job.wanted_by:
+        elif job.state is WAITING and not job.wanted_by:
             job.drop()
         else:
             return

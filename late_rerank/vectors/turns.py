@@ -50,12 +50,12 @@ def in_turn(calls: deque[Call], size: int) -> Parts:
     """
     parts: dict[Call, list[Job]] = {}
     chosen: set[Job] = set()
-    untaken = {call: call.untaken() for call in calls}
+    untaken = {call: (job for job in call.untaken() if job not in chosen) for call in calls}
     n_chars = n_idle = 0
     while len(chosen) < size and n_chars < BATCH_CHARS and n_idle < len(calls):
         call = calls[0]
         calls.rotate(-1)
-        job = next((job for job in untaken[call] if job not in chosen), None)
+        job = next(untaken[call], None)
         if job is None:
             n_idle += 1
             continue
