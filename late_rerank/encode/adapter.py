@@ -1,4 +1,4 @@
-"""Small matrices -> a model adapted: a file of a few MB instead of all weights anew."""
+"""Small matrices -> an adapted model: a file of a few MB instead of all weights again."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-# Names in the file: a linear layer's, and which factor; and one for what comes after the transformer.
+# Names in the file: a linear layer's name with the factor's suffix; and one name for the projection after the transformer.
 _DOWN, _UP = ".down", ".up"
 _PROJECTION = "projection"
 
 
 def write_adapter(file: Path, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]], projection: torch.Tensor) -> None:
-    """Write what `add_adapter` reads.
+    """Write a file that `add_adapter` reads.
 
     Args:
-        file: A .safetensors, written anew.
-        factors: Name of a linear layer -> (rank, n_in) and (n_out, rank), whose product is added to its weights.
+        file: A .safetensors file; replaced if it exists.
+        factors: Name of a linear layer -> (rank, n_in) and (n_out, rank). Their product is added to the layer's weights.
         projection: (dim, n_hidden), for token vectors.
     """
     kept = {_PROJECTION: projection}
@@ -30,12 +30,12 @@ def write_adapter(file: Path, factors: Mapping[str, tuple[torch.Tensor, torch.Te
 def add_adapter(transformer: torch.nn.Module, file: Path) -> torch.Tensor:
     """Add an adapter's matrices to the weights of a transformer's linear layers.
 
-    Everywhere to the last bit the same, so that a model has one fingerprint: products of two float16 numbers are multiples of
-    2^-48, of which float64 holds these sums exactly, in whatever order.
+    The sums are the same to the last bit on every machine, so a model has one fingerprint: products of two float16 numbers are
+    multiples of 2^-48, and float64 holds their sums exactly, in any order.
 
     Args:
-        transformer: With float32 weights; changed in place.
-        file: What `write_adapter` wrote.
+        transformer: A model with float32 weights; changed in place.
+        file: A file that `write_adapter` wrote.
 
     Returns:
         (dim, n_hidden) float32, the projection of token vectors.

@@ -1,4 +1,4 @@
-"""Pieces of documents -> their token vectors, in batches of about the same length, held once."""
+"""Pieces of documents -> their token vectors, in batches of about one length, each vector held once."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from late_rerank.encode.windows import Piece
 from late_rerank.types import F32, I64
 
-# Padded tokens a forward pass: enough to fill two cores, little enough to stay in their caches.
+# Padded tokens in a forward pass: enough to fill two cores, few enough to stay in their caches.
 BATCH_TOKENS = 2048
 
 
 def in_batches(
     pieces: Sequence[Piece], most: Sequence[int], dim: int, encode: Callable[[Sequence[Piece]], list[F32]]
 ) -> tuple[F32, I64]:
-    """The pieces' vectors end to end, in their order, and how many each has.
+    """Encode pieces in batches, longest first, so that little of a batch is padding.
 
-    Encoded longest first, so that little of a batch is padding, and written where they belong: no vector is held twice.
+    Vectors are written where they belong: none is held twice.
 
     Args:
-        pieces: What to encode.
-        most: Vectors that each gives at most.
+        pieces: The windows to encode.
+        most: The most vectors that each piece can give.
         dim: Components of a vector.
-        encode: A batch of pieces -> (n, dim) float32 each.
+        encode: A batch of pieces -> (n, dim) float32 for each.
 
     Returns:
-        (n_tokens, dim) float32; (n_pieces,) int64.
+        All vectors in the order of the pieces, (n_tokens, dim) float32; and how many each piece has, (n_pieces,) int64.
     """
     starts = np.cumsum([0, *most], dtype=np.int64)
     values = np.empty((int(starts[-1]), dim), dtype=np.float32)
@@ -43,7 +43,7 @@ def in_batches(
 
 
 def _closed_up(values: F32, starts: I64, n_rows: I64) -> F32:
-    """The first `n_rows[i]` rows from each `starts[i]`, end to end, in the same memory."""
+    """Move the first `n_rows[i]` rows from each `starts[i]` together, in the same memory."""
     stop = 0
     if n_rows.sum() < len(values):
         for start, n in zip(starts.tolist(), n_rows.tolist(), strict=False):

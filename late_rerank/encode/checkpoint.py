@@ -1,7 +1,7 @@
-"""A checkpoint's files -> which late-interaction format they are, before any weight is loaded. No torch here.
+"""A checkpoint's files -> their late-interaction format, before any weight is loaded. No torch here.
 
-sentence-transformers gives any BERT folder a *random* projection and says so at INFO level only. So the files are
-read first, and a folder whose projection can't be found is refused.
+sentence-transformers gives any BERT folder a *random* projection, and says so at INFO level alone. So the files are
+read first, and a folder without a projection is refused.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Checkpoint:
     Attributes:
         path: The folder.
         format: "native" (sentence-transformers' MultiVectorEncoder), "pylate" or "stanford" (ColBERT).
-        backbone: Where its transformer lies, relative to `path`.
-        prefixes: The markers that the files name, by role ("query", "document"); empty where they name none.
+        backbone: The transformer's folder, relative to `path`.
+        prefixes: The markers that the files name, by role ("query", "document"); empty if they name none.
     """
 
     path: Path
@@ -46,7 +46,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """Tell a checkpoint's format from its files.
 
     Raises:
-        ModelError: It isn't a late-interaction model in one of the three formats, or its projection isn't there.
+        ModelError: If the folder isn't a late-interaction model in one of the three formats, or lacks the projection.
     """
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelError(f"{folder} holds neither config.json nor modules.json, so it is no model checkpoint")
@@ -121,8 +121,8 @@ def _stanford(folder: Path) -> Checkpoint:
     return Checkpoint(folder, "stanford", "", {"query": f"{query} ", "document": f"{document} "})
 
 
-# Modules of sentence-transformers' own format, and where each keeps its settings. Without them it takes defaults in silence:
-# no skiplist, other lengths.
+# Modules of sentence-transformers' own format, and the file of each one's settings. Without the file sentence-transformers
+# silently takes defaults: no skiplist, other lengths.
 _SETTINGS = {
     "Transformer": "sentence_bert_config.json",
     **dict.fromkeys(("Dense", "HierarchicalTokenPooling", "MultiVectorMask", "Normalize"), "config.json"),

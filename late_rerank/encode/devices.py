@@ -1,4 +1,4 @@
-"""Where torch may compute: a device as a user names it -> one that is here."""
+"""Where torch may compute: a device as a user names it -> a device of this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _ACCELERATORS = ("cuda", "xpu", "mps", "hpu", "npu")
 
 
 def checked_device(device: str | torch.device | None) -> str | None:
-    """A device that is here, as torch writes it.
+    """Find a device of this machine, by torch's name for it.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps", ... in any case, or a torch.device; None stays None.
 
     Raises:
         ValueError: If torch knows no such device, or it isn't here.
-        TypeError: If it is neither.
+        TypeError: If `device` is neither a name nor a torch.device.
     """
     if device is None:
         return None
@@ -37,7 +37,7 @@ def _not_here(device: object, here: list[str]) -> ValueError:
 
 
 def _devices() -> list[str]:
-    """The names of all devices: each kind alone, for its first, and with a number."""
+    """Name all devices of this machine: each kind alone, for its first device, and with a number."""
     found = ["cpu"]
     for kind in _ACCELERATORS:
         module = getattr(torch, kind, None)

@@ -1,4 +1,4 @@
-"""A checkpoint's files, whole or not: told by name before a library reads them. No torch here."""
+"""A checkpoint's files: damaged files are named before a library reads them. No torch here."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from late_rerank.errors import LateRerankError, ModelError
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
-# What the libraries read of a folder beside weights and vocabularies, where it is there.
+# The files that the libraries read if they exist, beside weights and vocabularies.
 _OBJECTS = (
     *("config.json", "config_sentence_transformers.json", "sentence_bert_config.json", "artifact.metadata"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "adapter_config.json"),
 )
-# In the order in which transformers looks for them: the others aren't read, so they may be anything.
+# In the order in which transformers looks for them. It reads the first it finds; the others may hold anything.
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER = "tokenizer.json"
 _VOCABULARIES = ("vocab.txt", "vocab.json", "tekken.json", "*.model", "*.tiktoken")
@@ -25,10 +25,10 @@ _PICKLE, _ZIP = b"\x80", b"PK"  # how torch's files began before 1.6, and since
 
 
 def check_whole(folder: Path) -> None:
-    """See to it that what a folder holds of a model is neither a pointer nor cut off, as far as can be told without loading it.
+    """Refuse a folder whose model files are pointers or cut off, as far as can be told without loading them.
 
     Raises:
-        ModelError: If a file that would be read is damaged; it names the file.
+        ModelError: If a file that would be read is damaged; the message names the file.
     """
     check_settings(folder)
     for file in weight_files(folder):
@@ -39,17 +39,17 @@ def check_whole(folder: Path) -> None:
 
 
 def check_settings(folder: Path) -> None:
-    """See to it that each of a folder's files of settings is a JSON object; it may lack any.
+    """Refuse a folder with a settings file that isn't a JSON object. Any settings file may be absent.
 
     Raises:
-        ModelError: If one is damaged; it names the file.
+        ModelError: If one is damaged; the message names the file.
     """
     for name in _OBJECTS:
         read_object(folder / name)
 
 
 def check_tokenizer(folder: Path) -> None:
-    """See to it that a folder holds a tokenizer: without one transformers makes an empty one up, and every word is unknown.
+    """Refuse a folder without a tokenizer: transformers would make up an empty one, to which every word is unknown.
 
     Raises:
         ModelError: If there is none, or its file is empty or a pointer.
@@ -63,10 +63,10 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of weights that would be read of a folder; none where it holds none.
+    """Find the files of weights that would be read of a folder; none if it holds none.
 
     Raises:
-        ModelError: If the weights are in several files, and their index is damaged or names one that isn't there.
+        ModelError: If the weights are in several files, and their index is damaged or names an absent file.
     """
     first = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if first is None or first.suffix != ".json":
@@ -82,17 +82,17 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def tensor_names(path: Path) -> set[str]:
-    """Names in a safetensors file, from its header: 8 bytes of length, then JSON, then the numbers.
+    """Read the names in a safetensors file from its header: 8 bytes of length, then JSON, then the numbers.
 
     Raises:
-        ModelError: If the file is a pointer, cut off, or no such file.
+        ModelError: If the file is a pointer, is cut off, or isn't a safetensors file.
     """
     start, size = _read_start(path), path.stat().st_size
     n_header = int.from_bytes(start[:8], "little")
     try:
         with path.open("rb") as file:
             file.seek(8)
-            # Bounded by the file: a damaged length must not become an allocation.
+            # Bounded by the file's size: a damaged length must not become a huge allocation.
             header = json.loads(file.read(min(n_header, size)))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         whole = 8 + n_header + max(ends, default=0)
@@ -104,7 +104,7 @@ def tensor_names(path: Path) -> set[str]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one where there is no file.
+    """Read the JSON object in a file; an empty object if there is no file.
 
     Raises:
         ModelError: If the file holds anything else.
@@ -116,10 +116,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of JSON holds; an empty object where there is no file.
+    """Read a JSON file; an empty object if there is no file.
 
     Raises:
-        ModelError: If it is no JSON.
+        ModelError: If the file isn't JSON.
     """
     if not path.exists():
         return {}
@@ -132,17 +132,17 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def loading(what: str, folder: Path | None = None) -> Iterator[None]:
-    """Turn what libraries raise while they load a model into a ModelError.
+    """Turn errors of the libraries that load a model into a ModelError.
 
     Args:
-        what: Named in the message.
-        folder: Where its tokenizer lies, if that is being read, too: their errors don't name the file.
+        what: The model, for the message.
+        folder: The tokenizer's folder, if a tokenizer is read too: the libraries' errors don't name the file.
     """
     try:
         yield
     except (MemoryError, LateRerankError):
         raise
-    except Exception as error:  # each library raises kinds of its own for what it can't read
+    except Exception as error:  # each library raises its own kinds of errors for files that it can't read
         reason = "" if folder is None else _unreadable(folder / _TOKENIZER)
         if "ignore_mismatched_sizes" in str(error):  # transformers' advice to its own caller
             reason = "its weights aren't of the sizes that its config.json says. Download both again"
@@ -150,7 +150,7 @@ def loading(what: str, folder: Path | None = None) -> Iterator[None]:
 
 
 def _unreadable(tokenizer: Path) -> str:
-    """Why a tokenizer can't be read; empty if it can, or isn't there."""
+    """Say why a tokenizer can't be read; empty if it can, or isn't there."""
     from tokenizers import Tokenizer  # noqa: PLC0415 - only for the message
 
     if not tokenizer.is_file():
@@ -169,10 +169,10 @@ def _check_pickle(path: Path) -> None:
 
 
 def _read_start(path: Path) -> bytes:
-    """A file's first bytes.
+    """Read a file's first bytes.
 
     Raises:
-        ModelError: If it is empty, a folder, can't be read, or is what git leaves in place of a large file.
+        ModelError: If the file is empty, a folder or unreadable, or git left a pointer in place of a large file.
     """
     try:
         with path.open("rb") as file:

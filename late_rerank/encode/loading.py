@@ -1,4 +1,4 @@
-"""A checkpoint -> a sentence-transformers MultiVectorEncoder that is what it says, or a ModelError."""
+"""A name -> a sentence-transformers MultiVectorEncoder that is what its files say, or a ModelError."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ from late_rerank.errors import ModelError
 from late_rerank.processes.forks import guarded
 from late_rerank.types import TokenVectors
 
-# Other people's exports of the same weights, hundreds of MB that we never read.
+# Exports of the same weights to other formats: hundreds of MB that we never read.
 _NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
 
 TOKENS = "token_embeddings"
-"""What sentence-transformers calls token vectors, between its modules."""
+"""sentence-transformers' name for token vectors, between its modules."""
 
-# Of the rows of a model's table of words, so many are words of its tokenizer.
+# The least share of rows in a model's embedding table that are tokens of its tokenizer.
 _LEAST_FILLED = 0.9
 
-# Both libraries' loggers are the process's, so one load at a time may silence them.
+# The loggers of both libraries belong to the process, so one load at a time may silence them.
 _LOADING = guarded(Lock())
 
 
 def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
-    """A built-in model: all-MiniLM-L6-v2 as a late-interaction encoder.
+    """Load a built-in model: all-MiniLM-L6-v2 as a late-interaction encoder.
 
-    "minilm" gives its last hidden states, all 384 dimensions, no projection; "minilm-late" has an adapter and a projection of
-    its own. Built from its modules: sentence-transformers' own conversion would append a random projection.
+    "minilm" gives the last hidden states, all 384 dimensions, without a projection; "minilm-late" has an adapter and a
+    projection of its own. Both are built from modules: sentence-transformers' conversion would append a random projection.
 
     Raises:
-        ModelError: The weights are neither installed nor to be had from the hub.
+        ModelError: If the weights are neither installed nor available from the hub.
     """
     folder = local_folder(minilm_source())
     if name == MINILM_LATE:
-        tensor_names(MINILM_LATE_ADAPTER)  # damaged, it says so
+        tensor_names(MINILM_LATE_ADAPTER)  # raises if the file is damaged
     with quiet_loading(), loading_builtin(folder):
         transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS).float()
         modules: list[Any] = [transformer, MultiVectorMask()]
@@ -76,10 +76,10 @@ def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
 
 @contextmanager
 def loading_builtin(folder: Path) -> Iterator[None]:
-    """Turn what is wrong with the built-in weights' files into a ModelError that says where they come from.
+    """Turn errors in the built-in weights' files into a ModelError that says how to install them again.
 
     Args:
-        folder: As `local_folder` gives it.
+        folder: The weights' folder, as `local_folder` gives it.
     """
     try:
         check_whole(folder)
@@ -97,12 +97,12 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     """Load a native, PyLate or Stanford folder with its own weights, markers, expansion and skiplist.
 
     Raises:
-        ModelError: Its projection, its prefixes or some of its weights can't be resolved.
+        ModelError: If the projection, the prefixes or some of the weights can't be found.
     """
     checkpoint = read_checkpoint(folder)
     backbone = folder / checkpoint.backbone
     with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
-        # float32 whatever the files hold: half precision on a CPU makes a token's vector depend on its neighbours.
+        # float32 for any files: half precision on a CPU makes a token's vector depend on its neighbours.
         model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
         missing, left_over = _unlike_weights(model, backbone)
     if missing:
@@ -134,23 +134,23 @@ def load_model(name: str | os.PathLike[str], device: str | None) -> tuple[MultiV
 
 
 def check_model(name: str | os.PathLike[str]) -> None:
-    """See to it, without loading its weights, that a model is there and is what it says.
+    """Check that a model exists and is what its files say, without loading its weights.
 
     Raises:
-        ModelError: It isn't.
+        ModelError: If it doesn't exist, or isn't a late-interaction model.
     """
     if name not in BUILT_IN:
         read_checkpoint(local_folder(name))
 
 
 def local_folder(name: str | os.PathLike[str]) -> Path:
-    """The folder of that path, or the hub's snapshot of that name (fetched once, then kept by the hub's cache).
+    """Find the folder of that path, or the hub's snapshot of that name (downloaded once, then kept in the hub's cache).
 
     Args:
         name: "~" in it is the user's home. A Path is always a folder.
 
     Raises:
-        ModelError: There is neither.
+        ModelError: If there is neither.
     """
     if not str(name).strip():
         raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
@@ -165,7 +165,7 @@ def local_folder(name: str | os.PathLike[str]) -> Path:
         return Path(snapshot_download(name, ignore_patterns=_NOT_NEEDED))
     except HFValidationError as error:
         raise ModelError(f"model={name!r} is neither a folder that exists nor a hub name (owner/name)") from error
-    # The hub client raises its own errors, its HTTP library's, and OSError, as the network fails in different ways.
+    # The hub's client raises its own errors, errors of its HTTP library, and OSError, as the network fails in different ways.
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"model={name!r} is no folder here, and the hub can't give it: {type(error).__name__}. Check the name and the "
@@ -174,16 +174,25 @@ def local_folder(name: str | os.PathLike[str]) -> Path:
 
 
 def document_prompt(model: MultiVectorEncoder) -> str:
-    """What stands before each document. Source: the order in which sentence-transformers 6.2's encode_document looks."""
+    """Find the prompt before each document; empty if there is none.
+
+    Source: the order of names in sentence-transformers 6.2's encode_document.
+    """
     prompts = model.prompts
     return next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), None) or ""
 
 
 def check_encodes(name: str, kind: str, encode: Callable[[Sequence[str]], TokenVectors], dim: int) -> None:
-    """One forward pass of a kind: parts that don't fit each other show here, not in the middle of an index.
+    """Encode one text of a kind, so that parts that don't fit each other fail here, not in the middle of an index.
+
+    Args:
+        name: The model's name, for errors.
+        kind: "query" or "document", for errors.
+        encode: Encodes texts of that kind.
+        dim: Components that a vector must have.
 
     Raises:
-        ModelError: It fails, or gives vectors that MaxSim can't use.
+        ModelError: If encoding fails, or gives vectors that MaxSim can't use.
     """
     try:
         values = encode([PROBE]).values
@@ -200,33 +209,33 @@ def check_encodes(name: str, kind: str, encode: Callable[[Sequence[str]], TokenV
 
 
 def _unlike_weights(model: MultiVectorEncoder, folder: Path) -> tuple[list[str], list[str]]:
-    """Names of backbone weights that no file gave, and of those that belong to layers which the backbone doesn't have.
+    """Name the backbone's weights that no file holds, and the weights of layers that the backbone doesn't have.
 
-    BERT's unused pooler is passed over, as are weights of other kinds: heads that the model was pre-trained with. transformers
-    tells all of them in a log message, whose wording and level are anyone's to change; so they are asked for.
+    BERT's unused pooler is passed over, and so are weights of other kinds: heads that the model was pre-trained with.
+    transformers names all of them in a log message, whose wording and level may change, so they are asked for instead.
     """
     transformer: Any = model[0]
     loaded, report = type(transformer.model).from_pretrained(str(folder), output_loading_info=True, local_files_only=True)
     kinds = {_kind(name) for name in loaded.state_dict()}
-    # With what stands before the names in some files, such as "bert.".
+    # Names with and without the prefix that some files have, such as "bert.".
     left_over = [name for name in report["unexpected_keys"] if {_kind(name), _kind(name.partition(".")[2])} & kinds]
     return sorted(name for name in report["missing_keys"] if "pooler." not in name), sorted(left_over)
 
 
 def _kind(name: str) -> str:
-    """A weight's name without the number of its layer."""
+    """Take the number of its layer out of a weight's name."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "N", name)
 
 
 def _refuse_other_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
-    """Refuse a vocabulary that isn't the weights'.
+    """Refuse a vocabulary that doesn't belong to the weights.
 
-    Of one that was cut off, the words behind the cut are unknown without a word. One with tokens beyond the weights works until
-    a text has such a token.
+    In a vocabulary that was cut off, words behind the cut are silently unknown. A vocabulary with tokens beyond the weights
+    works until a text has such a token.
     """
     transformer: Any = model[0]
     n_tokens, n_rows = len(model.tokenizer), len(transformer.model.get_input_embeddings().weight)
-    # Tables are padded to a multiple of 64, or a little more.
+    # Embedding tables are padded to a multiple of 64, or a little more.
     if n_tokens < _LEAST_FILLED * n_rows:
         raise ModelError(
             f"{folder}: its tokenizer has {n_tokens:,} tokens, its weights are for {n_rows:,}: a vocabulary is cut off"
@@ -240,7 +249,7 @@ def _refuse_other_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
 
 
 def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> None:
-    """A marker like "[unused0]" that isn't a token is split into pieces without a word, and every vector is off."""
+    """Refuse markers like "[unused0]" that aren't one token: split by the tokenizer, they would silently spoil every vector."""
     for role, prompt in (("query", model.prompts.get("query") or ""), ("document", document_prompt(model))):
         prefix = checkpoint.prefixes.get(role, "").strip()
         marker = prefix or next(iter(re.findall(r"^\[[^\]\s]+\]", prompt)), "")
@@ -254,7 +263,7 @@ def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep both libraries from showing what they say while they load: mostly expected noise, and we check ourselves."""
+    """Silence both libraries while they load. Their messages are mostly expected noise, and we check the model ourselves."""
     with _LOADING:
         loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
         before = [(logger.handlers[:], logger.propagate) for logger in loggers]

@@ -12,23 +12,23 @@ from late_rerank.errors import IncompatibleError
 
 
 def pools(model: Any, kind: Kind | None = None) -> bool:
-    """Whether a model pools texts of that kind; None for any."""
+    """Tell whether a model pools texts of that kind; of any kind for None."""
     found = (module for module in model if isinstance(module, BaseTokenPooling))
     return any(kind is None or module.applies_to(kind) for module in found)
 
 
 def pool_documents(model: Any, factor: int, name: str) -> None:
-    """Make a model pool each document's tokens into one of `factor` as many vectors; queries keep theirs.
+    """Make a model keep one of `factor` token vectors of each document; queries keep all of theirs.
 
-    Vectors that are alike are merged (Ward's clusters of cosines), an opening [CLS] is left alone.
+    Similar vectors are merged (Ward's clusters of cosines). An opening [CLS] is left alone.
 
     Args:
         model: A MultiVectorEncoder that gives unit vectors. A module is appended to it.
         factor: At least 2.
-        name: The model's, for the error.
+        name: The model's name, for the error.
 
     Raises:
-        IncompatibleError: It pools already.
+        IncompatibleError: If the model pools already.
 
     Source: Clavié, Chaffin and Adams 2024, "Reducing the footprint of multi-vector retrieval with minimal performance impact
     via token pooling".
@@ -41,8 +41,8 @@ def pool_documents(model: Any, factor: int, name: str) -> None:
 
 
 def without_pooling(model: Any) -> Any:
-    """The same model without its pooling modules; the others, and their weights, are shared."""
+    """Copy a model without its pooling modules. All other modules, and their weights, are shared."""
     plain = copy(model)
     kept = {name: module for name, module in model.named_children() if not isinstance(module, BaseTokenPooling)}
-    plain._modules = kept  # noqa: SLF001 - where torch keeps them; deleting one would delete it from the original too
+    plain._modules = kept  # noqa: SLF001 - torch keeps modules there; deleting one would delete it from the original too
     return plain

@@ -1,4 +1,4 @@
-"""Texts -> one vector each, for dense retrieval, and as what token vectors are compared with."""
+"""Texts -> one vector each, for dense retrieval and for comparison with token vectors."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _BATCH_SIZE = 32
 
 
 class SingleVectorEncoder:
-    """A bi-encoder: sentence-transformers' own single vector of a text, of unit length, so that a dot product is a cosine.
+    """A bi-encoder: sentence-transformers' single vector of a text, of unit length, so that dot products are cosines.
 
     Args:
         model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that sentence-transformers'
             SentenceTransformer loads.
-        device: A torch device; None for the fastest there is.
+        device: A torch device; None for the fastest of this machine.
 
     Attributes:
         name: `model` as given.
         dim: Components of a vector.
 
     Raises:
-        ModelError: The model can't be found, or has no single vectors.
-        ValueError: The device isn't here.
+        ModelError: If the model can't be found, or has no single vectors.
+        ValueError: If the device isn't here.
     """
 
     @alone_after_a_fork()
@@ -60,17 +60,17 @@ class SingleVectorEncoder:
         return self._encode(texts, "query")
 
     def encode_document(self, texts: Sequence[str], *, progress: bool = False) -> F32:
-        """Encode documents; longer ones than the model takes are cut.
+        """Encode documents. A document longer than the model takes is cut.
 
         Args:
-            texts: Any number of them.
-            progress: Show a bar on stderr, if that is a terminal.
+            texts: Any number of documents.
+            progress: Show a progress bar on stderr, if stderr is a terminal.
 
         Returns:
             (n_texts, dim) float32, L2-normalised, in the order of `texts`.
         """
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        # Longest first, so that little of a batch is padding and the time left is never guessed too low.
+        # Longest first, so that little of a batch is padding and the bar never estimates the time left too low.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
         with tqdm(total=len(order), unit=" documents", desc="Dense vectors", disable=None if progress else True) as bar:
             for start in range(0, len(order), _BATCH_SIZE):

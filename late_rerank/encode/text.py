@@ -45,26 +45,24 @@ class TextEncoder:
         model: "minilm" or "minilm-late" (built in), a folder (native, PyLate or Stanford ColBERT format), or a hub name.
         backend: What runs the transformer: "torch", "openvino", "onnx", or "auto" for the fastest installed whose token vectors
             have a cosine of at least .999 to torch's in float32.
-        device: A torch device; None for the fastest there is. On any but a CPU torch runs the model.
-        max_tokens: Cap on a document's own tokens, markers not counted; longer ones are cut and say so in
-            `truncated`. None, the default, encodes documents of any length whole, window by window.
-        pooling: A document keeps one of so many vectors, those that are alike merged; 1 for all of them.
+        device: A torch device; None for the fastest of this machine. On a device other than a CPU torch runs the model.
+        max_tokens: Cap on a document's own tokens, markers not counted. A longer document is cut and marked in `truncated`.
+            None, the default, encodes documents of any length whole, window by window.
+        pooling: Each document keeps one of so many token vectors, similar ones merged; 1 keeps all of them.
 
     Attributes:
         name: `model` as given.
-        backend: The Backend that runs it: its name, precision, and why it is this one.
-        checkpoint: What the files are; None for the built-in ones.
+        backend: The Backend that runs the model: its name, its precision, and why it was chosen.
+        checkpoint: The format of the model's files; None for a built-in model.
         dim: Components of one token vector.
         fingerprint: Digest of all that changes document vectors by more than rounding.
-        window_tokens: Tokens in one forward pass of a document, markers included.
-        overlap_tokens: Tokens that neighbouring windows share.
 
     Raises:
-        ModelError: The model can't be found, or can't be what it says.
-        MissingDependencyError: The named backend isn't installed.
-        IncompatibleError: `pooling` is above 1, and the model pools its tokens already.
-        ValueError: `max_tokens` or `pooling` is below 1, the backend isn't known, or the device isn't here.
-        TypeError: `pooling` is no whole number.
+        ModelError: If the model can't be found, or can't be what it says.
+        MissingDependencyError: If the named backend isn't installed.
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+        ValueError: If `max_tokens` or `pooling` is below 1, the backend is unknown, or the device isn't here.
+        TypeError: If `max_tokens` or `pooling` is no whole number.
     """
 
     @alone_after_a_fork()
@@ -97,7 +95,7 @@ class TextEncoder:
         """Encode queries with the model's own markers and expansion.
 
         Returns:
-            In the order of `texts`; `truncated` says which were longer than the model takes, and were cut.
+            In the order of `texts`; `truncated` marks the queries that were longer than the model takes, and were cut.
         """
         rows: list[F32] = []
         truncated: list[bool] = []
@@ -109,11 +107,11 @@ class TextEncoder:
         return TokenVectors.from_arrays(rows, self.dim, truncated)
 
     def encode_document(self, texts: Sequence[str]) -> TokenVectors:
-        """Encode documents whole; longer ones than a window in overlapping windows, whose vectors are joined.
+        """Encode documents whole. A document longer than a window is encoded in overlapping windows, whose vectors are joined.
 
-        A document's rows are its tokens in order, as if the model had no limit: opening markers once, each token
-        once (from the window in which it stands further from the edge), the closing marker once. A text without
-        any token (blank, or control characters only) has no rows.
+        A document's rows are its tokens in order, as if the model had no limit: the opening markers once, each token
+        once (from the window in which it stands further from the edge), the closing markers once. A text without
+        any token (blank, or control characters alone) has no rows.
 
         Returns:
             In the order of `texts`.
@@ -126,7 +124,7 @@ class TextEncoder:
             pieces += own
             owners += [i] * len(own)
             truncated.append(cut)
-        # At most: a pooling model gives fewer, and some leave out words of a list.
+        # An upper bound: pooling models give fewer vectors, and some models leave out words of a list.
         most = [len(piece.ids) if self._layout.pools else len(piece.ids[piece.keep]) for piece in pieces]
         values, n_rows = in_batches(pieces, most, self.dim, self._encode_batch)
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
@@ -134,19 +132,19 @@ class TextEncoder:
         return TokenVectors(values, np.cumsum(offsets), np.array(truncated, dtype=np.bool_))
 
     def tokens(self, text: str, kind: Kind) -> list[Token]:
-        """The tokens of one text with their places in it, row for row with its vectors.
+        """Name the tokens of one text with their places in it, row for row with its vectors.
 
         Args:
-            text: As `encode_query` or `encode_document` would take it.
+            text: As `encode_query` or `encode_document` takes it.
             kind: Which of the two.
 
         Returns:
-            (token, start, end): the token as the vocabulary names it, offsets in code points of `text`. What the model adds
-            has start == end: a prompt's tokens and opening markers stand at 0, closing ones and mask expansion at the end.
+            (token, start, end): the token as the vocabulary names it, offsets in code points of `text`. Tokens that the model
+            adds have start == end: a prompt and opening markers stand at 0, closing markers and mask expansion at the end.
 
         Raises:
-            IncompatibleError: The model pools its tokens, so that its vectors are no tokens'. `unpooled` shows them.
-            ValueError: `kind` is neither.
+            IncompatibleError: If the model pools texts of that kind: a vector is then no token's. `unpooled` gives the tokens.
+            ValueError: If `kind` is neither "query" nor "document".
         """
         if kind not in ("query", "document"):
             raise ValueError(f'kind must be "query" or "document", got {kind!r}')
@@ -165,9 +163,9 @@ class TextEncoder:
         return list(compress(tokens, features["attention_mask"][0].tolist()))
 
     def unpooled(self) -> TextEncoder:
-        """This model before its token pooling, a vector a token, for explanations; itself where it pools nothing.
+        """Give this model before its token pooling, one vector a token, for explanations; itself if it pools nothing.
 
-        It shares the weights. Its vectors are not those that a store holds of the pooling model.
+        Both share the weights. The vectors differ from the vectors that a store holds of the pooling model.
         """
         if not self._layout.pools:
             return self
@@ -193,7 +191,7 @@ class TextEncoder:
         return self._layout.overlap_tokens
 
     def describe(self) -> dict[str, Any]:
-        """What `doctor` shows: how queries and documents are encoded. JSON values."""
+        """Say how queries and documents are encoded, as `doctor` shows it. JSON values."""
         transformer: Any = self._model[0]
         mask = next((module for module in self._model if type(module).__name__ == "MultiVectorMask"), None)
         return {

@@ -1,4 +1,4 @@
-"""Tokenizers: a copy of our own, what they add around a text, and where in the text each token stands."""
+"""Tokenizers: a copy of our own, the markers that they add, and where in a text each token stands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from late_rerank.encode.base import Token
 from late_rerank.errors import IncompatibleError, ModelError
 
 PROBE = "A probe, with punctuation: it's 1 or 2?"
-# Of several kinds of words, for trying out what runs a model.
+# Several kinds of words, for comparing backends.
 PASSAGE = (
     "In 1869 Mendeleev left gaps in his table for elements that nobody had seen, and told their weights ahead. Gallium (1875) "
     "and germanium (1886) filled two of them! A mutex, on the other hand, lets one thread at a time into a critical section; "
@@ -23,7 +23,11 @@ PASSAGE = (
 
 
 def own_tokenizer(tokenizer: Any) -> Tokenizer:
-    """A copy without truncation or padding, that no other call changes under us."""
+    """Copy a tokenizer without truncation or padding, so that no other call changes its settings.
+
+    Raises:
+        ModelError: If it has no fast version.
+    """
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ModelError(f"{type(tokenizer).__name__} has no fast version, which is needed to keep long documents whole")
     own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -33,7 +37,7 @@ def own_tokenizer(tokenizer: Any) -> Tokenizer:
 
 
 def special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text: [CLS] and [SEP], mostly."""
+    """Find the ids that a tokenizer puts before and after a text: [CLS] and [SEP], mostly."""
     bare = tokenizer.encode(PROBE, add_special_tokens=False).ids
     full = tokenizer.encode(PROBE).ids
     start = next(i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare)
@@ -41,7 +45,7 @@ def special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def without_surrogates(text: str) -> str:
-    """Lone surrogates, which no tokenizer takes, become U+FFFD; lengths and offsets stay."""
+    """Replace lone surrogates, which no tokenizer takes, by U+FFFD. Lengths and offsets stay."""
     if text.isascii():
         return text
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
@@ -56,20 +60,21 @@ def other_inputs(features: Mapping[str, Any]) -> list[str]:
 def laid_out(
     features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: str, prompt: str, markers: tuple[list[int], list[int]]
 ) -> list[Token]:
-    """What a model was given for one text, each position as a token with its place in the text.
+    """Name each position of the model's input for one text, with its place in the text.
 
     Args:
         features: "input_ids" and "attention_mask" (1, width), and "query_expansion_positions" where a query was expanded.
         tokenizer: As `own_tokenizer` gives it.
         text: The text alone.
-        prompt: What stands before it; its tokens stand at (0, 0).
+        prompt: The prompt before the text; its tokens stand at (0, 0).
         markers: As `special_tokens` gives them.
 
     Returns:
-        (width,) of them. What isn't in the text has start == end: opening markers stand at 0, all else at the text's end.
+        One token for each of the `width` positions. A token outside the text has start == end: opening markers stand at 0,
+        all others at the text's end.
 
     Raises:
-        IncompatibleError: The model was given other tokens than the tokenizer's, so no place can be told.
+        IncompatibleError: If the model was given other tokens than the tokenizer's, so that their places are unknown.
     """
     ids: list[int] = features["input_ids"][0].tolist()
     real = features["attention_mask"][0].bool()
@@ -91,9 +96,9 @@ def laid_out(
 
 
 def _given(ids: list[int], own: list[int], before: list[int], after: list[int]) -> slice:
-    """Which of a text's `own` tokens a model was given."""
+    """Find the tokens that the model was given among the text's `own` tokens."""
     n = len(ids) - len(before) - len(after)
-    # Nearly all tokenizers cut at the end; some are set to cut at the beginning.
+    # Nearly all tokenizers cut at the end; some cut at the beginning.
     for chosen in (slice(0, n), slice(len(own) - n, len(own))):
         if [*before, *own[chosen], *after] == ids:
             return chosen
@@ -104,7 +109,7 @@ def _given(ids: list[int], own: list[int], before: list[int], after: list[int]) 
 
 
 def _places(offsets: Iterable[tuple[int, int]], text: str, n_prompt: int) -> Iterator[tuple[int, int]]:
-    """Offsets in prompt and text -> in the text. White space that a tokenizer counts to the word after it is left out."""
+    """Turn offsets in prompt and text into offsets in the text. White space counted to the word after it is left out."""
     for start, end in offsets:
         start, end = max(start - n_prompt, 0), max(end - n_prompt, 0)
         if text[start : start + 1].isspace() and (word := text[start:end].lstrip()):

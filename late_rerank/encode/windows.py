@@ -1,4 +1,4 @@
-"""Long token sequences -> overlapping windows, each token kept from exactly one of them."""
+"""Long token sequences -> overlapping windows; each token is kept from exactly one window."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Piece:
 
 
 def in_windows(opening: list[int], ids: list[int], closing: list[int], window_tokens: int, overlap: int) -> Iterator[Piece]:
-    """A document's windows with their markers; of the markers, the first window's opening and the last one's closing are kept.
+    """Cut a document into windows with markers. Opening markers are kept from the first window, closing ones from the last.
 
     Args:
-        opening: What stands before the text in every window.
-        ids: The text's own tokens; no pieces where there are none.
-        closing: What stands after it.
-        window_tokens: Of a whole window, markers included.
-        overlap: Tokens that neighbours share.
+        opening: The ids before the text in every window.
+        ids: The text's own tokens; a text without tokens has no pieces.
+        closing: The ids after the text in every window.
+        window_tokens: Tokens of a whole window, markers included.
+        overlap: Tokens that neighbouring windows share.
     """
     if not ids:
         return
@@ -48,10 +48,9 @@ def in_windows(opening: list[int], ids: list[int], closing: list[int], window_to
 def windows(n_tokens: int, size: int, overlap: int) -> list[Window]:
     """Cover a sequence by windows of `size` tokens, each overlapping its neighbour by at least `overlap`.
 
-    The last window is moved back so that it is full: its tokens then see as much context as the others'. Of an
-    overlap, the first half is kept from the earlier window and the second from the later: each token comes from
-    the window in which it stands further from the edge. Without overlap no token is in two windows, so all of them are
-    of about one length instead.
+    The last window is moved back so that it is full: its tokens then see as much context as all others. The first half of
+    an overlap is kept from the earlier window, the second half from the later: each token comes from the window in which
+    it stands further from the edge. Without overlap no token is in two windows, and all windows are of about one length.
 
     Args:
         n_tokens: At least 0.

@@ -1,1 +1,1 @@
-"""What runs a transformer: torch, or an inference engine that is several times faster on a processor."""
+"""Backends: torch, or an inference engine that is several times faster on a CPU, runs the transformer."""

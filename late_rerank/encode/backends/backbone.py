@@ -1,4 +1,4 @@
-"""A transformer without its torch weights: ids and masks in, last hidden states out of an engine."""
+"""An engine in the place of a transformer: ids and masks go in, last hidden states come out."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Run = Callable[[NDArray[np.int64], NDArray[np.int64]], F32]
 
 
 class HiddenStates(nn.Module):
-    """A Hugging Face model as engines convert it: two inputs, one output. Type ids are left out, they are 0 for one text."""
+    """A Hugging Face model as engines convert it: two inputs, one output. Type ids are left out; for one text they are 0."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(n, width) ids and mask -> (n, width, dim)."""
+        """Run the model: (n, width) ids and mask -> (n, width, dim)."""
         hidden: torch.Tensor = self.model(
             input_ids=input_ids, attention_mask=attention_mask, return_dict=True
         ).last_hidden_state
@@ -33,10 +33,10 @@ class HiddenStates(nn.Module):
 
 
 class EngineBackbone(nn.Module):
-    """Stands where the Hugging Face model stood, for sentence-transformers' Transformer module.
+    """Takes the Hugging Face model's place in sentence-transformers' Transformer module.
 
     Args:
-        config: The Hugging Face model's.
+        config: The Hugging Face model's config.
         run: The engine.
     """
 
@@ -46,7 +46,7 @@ class EngineBackbone(nn.Module):
         self._run = run
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_others: Any) -> BaseModelOutput:
-        """As the Hugging Face model's; what else it would take is 0 or unused for text."""
+        """Run the engine. The Hugging Face model's other inputs are 0 or unused for text."""
         hidden = self._run(input_ids.numpy(), attention_mask.to(torch.int64).numpy())
         return BaseModelOutput(last_hidden_state=torch.from_numpy(hidden))
 
@@ -57,6 +57,6 @@ def runs_on_torch(model: Any) -> bool:
 
 
 def example() -> dict[str, torch.Tensor]:
-    """Inputs to trace a model with."""
+    """Make inputs for tracing a model."""
     ids = torch.ones((2, 7), dtype=torch.int64)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

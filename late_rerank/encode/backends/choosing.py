@@ -1,4 +1,4 @@
-"""Which engine runs a model: the fastest installed whose token vectors are torch's, else torch itself."""
+"""Choose what runs a model: the fastest installed engine whose token vectors are torch's, else torch itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from late_rerank.encode.pooling import pools
 from late_rerank.types import F32
 from late_rerank.warn import warn_caller
 
-# What token vectors of an engine may lose: the cosine to torch's in float32, at least. Of the few hundred that are tried none
-# may lose more than half of that, since others will fare worse.
+# The least cosine of an engine's token vectors to torch's in float32. The few hundred vectors that are tried may lose half as
+# much at most, since other vectors will lose more.
 LEAST_COSINE = 0.999
 LEAST_TRIED = (1 + LEAST_COSINE) / 2
-# A query, or a few; more is worth several threads.
+# Tokens of a query, or of a few; larger batches are worth several threads.
 FEW_TOKENS = 512
 _EXACT = "f32"
 
@@ -37,9 +37,9 @@ class Backend:
 
     Attributes:
         name: "torch", "openvino" or "onnx".
-        precision: What it computes in: "f32" or "bf16".
-        least_cosine: Of its token vectors to torch's, the lowest of those that were tried.
-        reason: Why it is this one.
+        precision: The precision that it computes in: "f32" or "bf16".
+        least_cosine: The lowest cosine to torch's among the token vectors that were tried.
+        reason: Why this backend was chosen.
     """
 
     name: str
@@ -57,16 +57,16 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
 
     Args:
         model: A MultiVectorEncoder on its device, weights in float32. Its transformer is replaced.
-        backend: "auto", or what to run.
-        fingerprint: The model's: what was converted once is kept under it.
-        try_out: Gives token vectors of some texts, (n_tokens, dim) float32, L2-normalised, by the whole model as it is then.
+        backend: "auto", or the backend to use.
+        fingerprint: The model's fingerprint, under which the converted model is kept.
+        try_out: Encodes sample texts by the model as it is at the call: (n_tokens, dim) float32, L2-normalised.
 
     Returns:
-        What runs it now. torch, with one warning, where no engine can.
+        The backend that runs the model now; torch, with one warning, if no engine can.
 
     Raises:
-        ValueError: The backend isn't known.
-        MissingDependencyError: It isn't installed.
+        ValueError: If the backend is unknown.
+        MissingDependencyError: If it isn't installed.
     """
     check_backend(backend)
     if backend == "torch":
@@ -85,7 +85,7 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
         try:
             found = _run_by(name, model, fingerprint, try_out)
             return replace(found, reason="; ".join([found.reason, *unfit]))
-        except Exception as error:  # noqa: BLE001 - converters raise whatever they like; torch can run what they can't
+        except Exception as error:  # noqa: BLE001 - converters raise errors of any kind; torch runs the models that they can't
             if "KeyboardInterrupt" in str(error):  # OpenVINO's converter catches it and raises an error of its own
                 raise KeyboardInterrupt from None
             unfit.append(f"instead of {name}: {_in_a_line(error)}")
@@ -95,11 +95,11 @@ def accelerate(model: Any, backend: str, fingerprint: str, try_out: Callable[[],
 
 
 def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32]) -> Backend:
-    """Let that engine run it, in the fastest precision that gives the same vectors."""
+    """Let that engine run a model, in the fastest precision that gives the same vectors."""
     _check_output(model[0])
     theirs = try_out()
     original = model[0].model
-    # What tracing warns of, what it takes for constant, is checked by its results.
+    # Tracing warns of values that it takes for constants. The comparison of vectors checks them.
     with quiet_loading(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         engine = importlib.import_module(f"late_rerank.encode.backends.{name}")
@@ -109,7 +109,7 @@ def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32])
                 engine.convert(HiddenStates(original).eval(), folder)
 
         folder = converted(f"{fingerprint}-{name}-{engine.VERSION}", convert)
-    # Which tokens a pooling model merges, may turn on a vector's last digits.
+    # A vector's last digits may decide which tokens a pooling model merges.
     for precision in (_EXACT,) if pools(model) else engine.precisions():
         run: Run = OwnEngine(partial(engine.load, folder, FEW_TOKENS, precision))
         note = ""
@@ -125,7 +125,7 @@ def _run_by(name: str, model: Any, fingerprint: str, try_out: Callable[[], F32])
 
 
 def _check_output(transformer: Any) -> None:
-    """Conversion knows text models that give their last hidden states, and no others."""
+    """Refuse models that conversion doesn't know: all but text models that give their last hidden states."""
     modality = transformer.modality_config.get("text", {})
     method, output = modality.get("method"), modality.get("method_output_name")
     if method != "forward" or output not in ("last_hidden_state", ("last_hidden_state",)):
@@ -134,9 +134,10 @@ def _check_output(transformer: Any) -> None:
 
 @contextmanager
 def _attention_spelled_out(model: Any) -> Iterator[None]:
-    """Converted as it is, fused attention gives NaN to tokens that may look at none, and they pass it on to the others.
+    """Let a model compute attention in separate steps while it is converted, which is as fast.
 
-    Such are the padding's of models that look no further than a window (ModernBERT). Spelled out it is as fast.
+    Converted fused attention gives NaN to tokens that may look at no token, and they pass the NaN on to all others. Such tokens
+    are the padding of models that look no further than a window (ModernBERT).
     """
     before = model.config._attn_implementation  # noqa: SLF001 - the only way to ask
     model.set_attn_implementation("eager")
@@ -147,6 +148,6 @@ def _attention_spelled_out(model: Any) -> Iterator[None]:
 
 
 def _in_a_line(error: Exception) -> str:
-    # OpenVINO begins with the lines of its own source in which it noticed.
+    # OpenVINO's messages begin with lines of its own source.
     text = re.sub(r"Check '.*?' failed at \S+ ", "", " ".join(str(error).split()))
     return text[:300] if isinstance(error, _UnfitError) else f"{type(error).__name__}: {text[:300]}"

@@ -1,4 +1,4 @@
-"""Converted models, kept beside what the hub's client downloads: each is converted once, and read only if it is whole."""
+"""Converted models, kept in the Hugging Face cache: each is converted once, and read only if it is whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-# Of how we convert: another one leaves alone what earlier releases kept.
+# The version of our conversion. A new version leaves folders of earlier releases alone.
 _VERSION = 2
 _DIGEST = "digest"
 _UNFINISHED = ".new-"
@@ -23,15 +23,15 @@ _ABANDONED_S = 24 * 3600
 
 
 def converted(name: str, convert: Callable[[Path], None]) -> Path:
-    """A folder with a converted model: the one that is kept, else a new one, which is kept if it can be.
+    """Find the folder of a converted model, or convert the model into a new one, which is kept where possible.
 
     Args:
-        name: What says which model, engine and version it is.
+        name: Names the model, the engine and its version.
         convert: Writes the model into a folder.
 
     Raises:
-        OSError: There is no room for it anywhere.
-        Exception: What `convert` raises; nothing is left behind.
+        OSError: If no folder can be written.
+        Exception: If `convert` raises; nothing is left behind.
     """
     home = Path(constants.HF_HOME) / "late-rerank"
     kept = home / f"{name}-{_VERSION}"
@@ -57,27 +57,27 @@ def _new_folder(home: Path) -> Path:
 
 
 def _remove_abandoned(folder: Path, prefix: str) -> None:
-    """What processes left that were killed."""
+    """Remove folders that killed processes left."""
     for path in folder.glob(f"{prefix}*"):
-        with suppress(OSError):  # another process removes it too, or it is another user's
+        with suppress(OSError):  # another process removes the folder too, or it belongs to another user
             if path.stat().st_mtime < time.time() - _ABANDONED_S:
                 _remove(path)
 
 
 def _keep(made: Path, kept: Path) -> Path:
-    """Where it is now."""
+    """Move a new folder to where it is kept, and return its place; the new folder if it can't be kept."""
     if made.parent == kept.parent:
         with suppress(OSError):
-            made.chmod(0o755)  # the cache may be shared, and a temporary folder is its maker's alone
+            made.chmod(0o755)  # the cache may be shared, but a temporary folder is readable to its owner alone
             if kept.exists() and not _is_whole(kept):
                 old = made.with_name(f"{made.name}-old")
                 kept.rename(old)
-                if _is_whole(old):  # another process had just replaced it
+                if _is_whole(old):  # another process had just replaced the damaged one
                     old.rename(kept)
                 _remove(old)
             if not kept.exists():
                 made.rename(kept)
-        if _is_whole(kept):  # ours, or that of another process
+        if _is_whole(kept):  # our folder, or another process's
             _remove(made)
             return kept
     atexit.register(_remove_own, made, os.getpid())  # for this process alone
@@ -85,7 +85,7 @@ def _keep(made: Path, kept: Path) -> Path:
 
 
 def _remove_own(made: Path, process: int) -> None:
-    if os.getpid() == process:  # a forked child that ends leaves the parent's
+    if os.getpid() == process:  # a forked child must not remove its parent's folder
         _remove(made)
 
 

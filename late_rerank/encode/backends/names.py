@@ -1,4 +1,4 @@
-"""Which backends there are, known without loading any."""
+"""The backends' names, known without loading any backend."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from importlib.util import find_spec
 
 from late_rerank.errors import MissingDependencyError
 
-# Fastest first. The modules that each needs, beside this package's own.
+# Engines, fastest first, and the modules that each needs beside this package.
 ENGINES = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnx")}
 BACKENDS = ("auto", "torch", *ENGINES)
 
 
 def check_backend(backend: str) -> None:
-    """See to it that a backend is known and, where it is named, installed.
+    """Refuse a backend that is unknown or not installed.
 
     Raises:
-        ValueError: It isn't known.
-        MissingDependencyError: It isn't installed.
+        ValueError: If it is unknown.
+        MissingDependencyError: If it isn't installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -26,10 +26,10 @@ def check_backend(backend: str) -> None:
 
 
 def installed_engines() -> list[str]:
-    """What could run a model instead of torch, fastest first."""
+    """Name the installed engines, fastest first."""
     return [name for name, modules in ENGINES.items() if all(map(_is_installed, modules))]
 
 
 def _is_installed(module: str) -> bool:
     found = find_spec(module)
-    return found is not None and found.origin is not None  # None: a mere folder of that name, as some checkpoints hold
+    return found is not None and found.origin is not None  # None: a mere folder of that name, which some checkpoints have

@@ -21,17 +21,17 @@ _ERRORS_ONLY = 3
 
 
 def precisions() -> tuple[str, ...]:
-    """What it computes in: one thing."""
+    """Name the precisions that ONNX Runtime computes in: float32 alone."""
     return ("f32",)
 
 
 def convert(model: HiddenStates, folder: Path) -> None:
-    """Write a model as ONNX Runtime reads it.
+    """Write a model in ONNX Runtime's format.
 
     Raises:
-        Exception: Of whatever kind torch's exporter raises for what it can't convert.
+        Exception: If torch's exporter can't convert the model; of any kind.
     """
-    # Of what it can't convert it prints the whole graph, 150 KB, to stdout unless told otherwise.
+    # When it can't convert a model, the exporter prints the whole graph, 150 KB, to stdout by default.
     print_to = getattr(torch._C, "_jit_set_onnx_log_output_stream", None)  # noqa: SLF001 - there is no public way
     if print_to is not None:
         print_to("stderr")
@@ -50,12 +50,12 @@ def convert(model: HiddenStates, folder: Path) -> None:
 
 
 def load(folder: Path, few_tokens: int, precision: str) -> Run:  # noqa: ARG001 - there is one
-    """An engine for what `convert` wrote.
+    """Load an engine for a model that `convert` wrote.
 
     Args:
-        folder: Where it lies.
-        few_tokens: Up to so many in a batch are run by one thread.
-        precision: Of `precisions` the only one.
+        folder: The model's folder.
+        few_tokens: Batches of up to so many tokens run on one thread.
+        precision: The only one of `precisions`.
     """
     path = str(folder / "model.onnx")
     most = n_threads()
@@ -75,6 +75,6 @@ def _session(path: str, n_threads: int) -> Any:
     options.intra_op_num_threads = n_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Threads that spin while they wait would take the processor from everything else.
+    # Threads that spin while they wait would take the processor from other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

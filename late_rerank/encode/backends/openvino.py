@@ -20,34 +20,34 @@ from late_rerank.types import F32
 VERSION = ov.__version__.split("-")[0]
 
 
-# The process's one Core. Each would give the thread a stack for signals, and take it back when it goes: of two the one that
-# stays longer leaves the other's, which is no longer there, and the next Ctrl-C crashes the process (OpenVINO 2026.4).
+# The process's only Core. Each Core gives the thread a signal stack, and takes it away when the Core is freed. With two Cores,
+# the thread ends with a stack that is already freed, and the next Ctrl-C crashes the process (OpenVINO 2026.4).
 _CORE = ov.Core()
 keep_in_children(_CORE)
 
 
 def precisions() -> tuple[str, ...]:
-    """What it computes in here, fastest first."""
+    """Name the precisions that OpenVINO computes in on this processor, fastest first."""
     fast = "BF16" in _CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "f32") if fast else ("f32",)
 
 
 def convert(model: HiddenStates, folder: Path) -> None:
-    """Write a model as OpenVINO reads it.
+    """Write a model in OpenVINO's format.
 
     Raises:
-        Exception: Of whatever kind OpenVINO's frontend raises for what it can't convert.
+        Exception: If OpenVINO's frontend can't convert the model; of any kind.
     """
-    # Unasked, it would save weights as float16.
+    # By default OpenVINO saves weights as float16.
     ov.save_model(ov.convert_model(model, example_input=example()), folder / "model.xml", compress_to_fp16=False)
 
 
 def load(folder: Path, few_tokens: int, precision: str) -> Run:
-    """An engine for what `convert` wrote.
+    """Load an engine for a model that `convert` wrote.
 
     Args:
-        folder: Where it lies.
-        few_tokens: Up to so many in a batch are run by one thread; more would wait for each other on a busy machine.
+        folder: The model's folder.
+        few_tokens: Batches of up to so many tokens run on one thread. Several would wait for each other on a busy machine.
         precision: One of `precisions`.
     """
     model = _CORE.read_model(folder / "model.xml")
@@ -62,8 +62,8 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
         if ids.size > few_tokens:
             return whole.run(ids, mask)
-        # One stream runs one call after the other; several run them beside each other, but hand each to another thread, which
-        # takes a tenth longer.
+        # One stream runs calls one after the other. Several streams run them beside each other, but hand each call to another
+        # thread, which takes a tenth longer.
         if not taken.acquire(blocking=False):
             return each.run(ids, mask)
         try:
@@ -75,18 +75,19 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
 
 
 class _Engine:
-    """A compiled model, compiled at its first call, and requests to it."""
+    """A model that is compiled at its first call, and requests to it."""
 
     def __init__(self, model: Any, precision: str, n_threads: int, *, n_streams: int) -> None:
         settings = {
-            # Set, not hinted at: unset, the precision is what OpenVINO likes best.
+            # Without it, OpenVINO chooses the precision.
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": n_threads,
             "NUM_STREAMS": n_streams,
-            # Each engine would pin its first thread to the same processor.
+            # With pinning, each engine would pin its first thread to the same core.
             "ENABLE_CPU_PINNING": False,
-            # What it prepares for each shape it keeps, and a server's batches have thousands: 512 grew for minutes. With
-            # so many, queries of all lengths took 1 to 6 % longer than with its own bound of 5,000, batches up to 3 %.
+            # OpenVINO keeps prepared code for each shape, and a server's batches have thousands of shapes: with a bound of 512
+            # memory grew for minutes. With 128, queries of all lengths took 1 to 6 % longer than with the default bound of
+            # 5,000, batches up to 3 %.
             "CPU_RUNTIME_CACHE_CAPACITY": 128,
         }
         self._compile = partial(_CORE.compile_model, model, "CPU", settings)
@@ -98,14 +99,14 @@ class _Engine:
         request = self._request()
         try:
             request.infer({0: ids, 1: mask})
-            # Copied: the request's own output is overwritten by its next call.
+            # Copied, because the request's next call overwrites its output.
             found: F32 = request.get_output_tensor(0).data.copy()
             return found
         finally:
             self._idle.put(request)
 
     def _request(self) -> Any:
-        """One that nobody uses: a request takes one call at a time."""
+        """Find an idle request, or make one: a request takes one call at a time."""
         try:
             return self._idle.get_nowait()
         except Empty:

@@ -1,4 +1,4 @@
-"""Engines of this process's own: what a fork copies of the parent's is left alone, and loaded anew when it is needed."""
+"""Engines of this process: a forked child leaves the parent's engine alone, and loads its own when it needs one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from late_rerank.types import F32
 
 
 class OwnEngine:
-    """A Run that every forked child loads for itself, at its first call there; for one thread, as all in a child.
+    """A Run that every forked child loads for itself, at its first call. In a child it runs on one thread.
 
     Args:
-        load: Gives the engine.
+        load: Loads the engine.
     """
 
     def __init__(self, load: Callable[[], Run]) -> None:
@@ -31,11 +31,11 @@ class OwnEngine:
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
         if self._process != os.getpid():
             with self._loading:
-                if self._process != os.getpid():  # no other thread was first
+                if self._process != os.getpid():  # unless another thread was first
                     self._run = self._load()
                     self._process = os.getpid()
         return self._run(ids, mask)
 
     def after_fork(self) -> None:
-        """Never free the parent's engine: that waits for threads which the child hasn't."""
+        """Never free the parent's engine: freeing it waits for threads that only the parent has."""
         keep_for_good(self._run)

@@ -1,7 +1,7 @@
-"""ONNX Runtime, which otherwise keeps an id of the device in the user's cache and tells its makers of every session.
+"""ONNX Runtime without its reports. By default it keeps an id of the device in the user's cache and reports every session.
 
-It decides when its library is loaded: `disable_telemetry_events` comes too late (1.31 wrote the id and looked the host up all
-the same). Where a program has imported it before, or has set the variable, that program's choice stays.
+ONNX Runtime decides when its library is loaded. `disable_telemetry_events` comes too late: release 1.31 still wrote the id and
+looked the host up. If a program imported ONNX Runtime before, or set the variable, the program's choice stays.
 """
 
 from __future__ import annotations

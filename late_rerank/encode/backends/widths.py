@@ -10,23 +10,24 @@ from numpy.typing import NDArray
 from late_rerank.encode.backends.backbone import Run
 from late_rerank.types import F32
 
-# In bfloat16, oneDNN sums attention over the keys in blocks: a text of 100 tokens got other vectors (by .012) in a batch 112
-# wide than in one of 111, and the same ones in all wider. 16 was enough on Zen 4 (AVX-512 BF16); the others are for processors
-# with larger blocks. Padding to 16 cost up to 3 % of 24 passages, padding to 32 half as much time again for a query.
+# In bfloat16, oneDNN sums attention over the keys in blocks. In a batch 112 wide, a text of 100 tokens got other vectors (by
+# .012) than in a batch 111 wide, and the same vectors in all wider batches. 16 was enough on Zen 4 (AVX-512 BF16); 32 and 64
+# are for processors with larger blocks. Padding to 16 cost up to 3 % of the time of 24 passages. Padding to 32 made a query
+# take half as long again.
 _MULTIPLES = (16, 32, 64)
-# One in the middle of a block of each size, and longer than what is summed at once.
+# Widths within a block of each size, and one longer than a block of any size.
 _TRIED = (23, 73, 105)
 
 
 def steady(run: Run, config: Any) -> tuple[Run, int]:
-    """Pad what an engine is given, so that a text's vectors are the same to the last bit in any batch.
+    """Pad an engine's inputs, so that a text's vectors are the same to the last bit in any batch.
 
     Args:
         run: The engine.
-        config: The Hugging Face model's: its vocabulary, its padding and its positions.
+        config: The Hugging Face model's config: its vocabulary, its padding and its positions.
 
     Returns:
-        The engine with padding, and the multiple to which it pads; 0 where none makes it steady, and the largest is used.
+        The engine with padding, and the multiple to which it pads; 0 if no multiple helps, in which case the largest is used.
     """
     most = getattr(config, "max_position_embeddings", None)
     for multiple in _MULTIPLES:
@@ -50,7 +51,7 @@ def _padded(run: Run, multiple: int, padding: int, most: int | None) -> Run:
 
 
 def _is_steady(run: Run, multiple: int, n_words: int, most: int | None) -> bool:
-    """Whether texts have the same vectors alone, and beside one that is longer by more than a block."""
+    """Tell whether texts have the same vectors alone and beside a text that is longer by more than a block."""
     words = np.random.default_rng(0)
     for width in _TRIED:
         longer = width + 2 * multiple
