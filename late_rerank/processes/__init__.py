@@ -1,1 +1,1 @@
-"""What a process owns: threads and locks that survive a fork, and an end that no native call outlives."""
+"""A process's own threads and locks: they survive a fork, and no native call outlives the process's end."""

@@ -1,8 +1,8 @@
 """Forks, and the end of the process: locks that a fork would leave locked, threads that it loses, engines in mid-call.
 
-A fork copies the calling thread alone. A lock that another thread holds stays locked in the child, and what waits for the
-other threads of an engine waits for ever. So a fork waits until no lock of ours is held and no engine runs; in the child
-every watched object is told, and makes what it has lost anew when it needs it.
+A fork copies the calling thread alone. A lock that another thread holds stays locked in the child, and a call that waits
+for the other threads of an engine waits for ever. So a fork waits until no lock of ours is held and no engine runs. In the
+child every watched object is told, and makes its lost threads and engines anew when it needs them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from late_rerank.errors import ForkError
 # An engine's call takes a second at most: one batch of windows. Locks are held for microseconds.
 _LONGEST_CALL_S = 10.0
 _LONGEST_LOCK_S = 1.0
-# What isn't in an engine of ours, an encoder of the user's say, is left alone after so long.
+# How long the end waits for other background work: an encoder of the user's, say.
 _LONGEST_END_S = 0.5
 
 _AnyLock = TypeVar("_AnyLock", bound=object)
@@ -36,7 +36,7 @@ _INSTEAD = (
 
 
 class Watched(Protocol):
-    """What is told of a fork."""
+    """An object that is told of a fork."""
 
     def after_fork(self) -> None:
         """In the child, before anything else runs there."""
@@ -56,11 +56,11 @@ class Prepared(Protocol):
 
 
 class StoppedError(Exception):
-    """Who asked for the work doesn't want it any more; never leaves the library."""
+    """The caller doesn't want the work any more; never leaves the library."""
 
 
 class _Process:
-    """What this process has running. One instance, replaced by nobody: forks and the end are the whole process's."""
+    """This process's engines, locks and watched objects. There is one instance: forks and the end concern the whole process."""
 
     def __init__(self) -> None:
         self.watched: weakref.WeakSet[Watched] = weakref.WeakSet()
@@ -109,7 +109,7 @@ class _Process:
             self._changed.notify_all()
 
     def _stay_if_ending(self) -> None:
-        """Let a thread that nobody waits for go no further: even what it would free on its way out may be native."""
+        """Stop a thread that nobody waits for: even freeing its objects on the way out may call native code."""
         if self._is_ending and threading.current_thread().daemon:
             self._background.pop(threading.get_ident(), None)
             self._changed.notify_all()
@@ -160,14 +160,14 @@ class _Process:
             thing.after_fork_in_child()
 
     def at_exit(self) -> None:
-        """A thread that comes back from native code when the interpreter is gone, takes the process down with it."""
+        """Wait for threads in native code: one that comes back when the interpreter is gone crashes the process."""
         with self._changed:
             self._is_ending = True
             self._changed.wait_for(lambda: not self._others(), _LONGEST_CALL_S)
             self._changed.wait_for(lambda: not self._background, _LONGEST_END_S)
 
     def _others(self) -> int:
-        """Threads in an engine, this one aside."""
+        """Count the threads in an engine, this one aside."""
         return sum(thread != threading.get_ident() for thread in self._calls)
 
     def _release(self) -> None:
@@ -179,7 +179,7 @@ class _Process:
 _PROCESS = _Process()
 _STOP: ContextVar[Callable[[], bool] | None] = ContextVar("stop", default=None)
 
-# At import, since a fork that comes before the first model matters too: what is imported by then says what the child may do.
+# At import, since a fork before the first model matters too: the modules imported by then decide what the child may do.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_PROCESS.before_fork,
@@ -190,7 +190,7 @@ atexit.register(_PROCESS.at_exit)
 
 
 def watch(thing: Watched) -> None:
-    """Call its `after_fork` in every child that is forked while it lives."""
+    """Call an object's `after_fork` in every child that is forked while it lives."""
     _PROCESS.watched.add(thing)
 
 
@@ -205,7 +205,7 @@ def forget(thing: Prepared) -> None:
 
 
 def guarded(lock: _AnyLock) -> _AnyLock:
-    """See to it that a Lock or RLock is free in every forked child. For locks that are held briefly, and none within them."""
+    """Make a Lock or RLock free in every forked child. For locks that are held briefly, without another lock within."""
     _PROCESS.locks.add(lock)  # type: ignore[arg-type]
     return lock
 
@@ -224,7 +224,7 @@ def keep_for_good(thing: object) -> None:
 
 
 def lost_threads() -> bool:
-    """Whether this process was forked from one that had loaded torch: whose other threads it may still wait for."""
+    """Whether this process was forked from one that had loaded torch, whose lost threads it may still wait for."""
     return _PROCESS.lost_threads
 
 
@@ -232,7 +232,7 @@ def engine_call() -> AbstractContextManager[None]:
     """Run an engine inside: forks and the end of the process wait for it.
 
     Raises:
-        StoppedError: If whoever asked for the work wants no more of it.
+        StoppedError: If the caller doesn't want the work any more.
         ForkError: If the parent forked while an engine ran for longer than a fork waits.
     """
     asked = _STOP.get()

@@ -21,7 +21,7 @@ _Work = tuple["Future[Any]", Callable[[], Any]]
 
 
 class _Line:
-    """What waits for a thread. Threads hold this alone, so that they end with the executor that nobody holds any more."""
+    """Calls that wait for a thread. Threads hold only this, so that they end once nobody holds the executor."""
 
     def __init__(self) -> None:
         self.waiting: SimpleQueue[_Work | None] = SimpleQueue()
@@ -30,13 +30,13 @@ class _Line:
         self.n_idle = 0
 
     def end(self) -> None:
-        """Let every thread end after what waits."""
+        """Let every thread end after the waiting calls."""
         with self.lock:
             for _ in range(self.n_threads):
                 self.waiting.put(None)
 
     def serve(self) -> None:
-        """The body of a thread."""
+        """Do waiting calls until the end: the body of a thread."""
         while (work := self._next()) is not None:
             with background_work():
                 _do(*work)
@@ -63,7 +63,7 @@ def _do(future: Future[Any], call: Callable[[], Any]) -> None:
 
 
 class CallThreads(Executor):
-    """An executor whose threads are begun when they are needed, and which the process doesn't wait for when it ends.
+    """An executor that begins threads when it needs them. The process doesn't wait for them when it ends.
 
     Args:
         most: Threads at most; None for as many as asyncio takes by default.
@@ -80,7 +80,7 @@ class CallThreads(Executor):
         self._finalizer = weakref.finalize(self, self._line.end)
 
     def after_fork(self) -> None:
-        """Begin without threads: those were the parent's, and so was what waited."""
+        """Begin without threads: the threads and the waiting calls were the parent's."""
         self._finalizer.detach()
         self._begin()
 
@@ -104,12 +104,12 @@ class CallThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - Executor's
-        """Take no more calls; those that wait are done. Nobody waits for them."""
+        """Take no more calls. Waiting calls are still done, but nobody waits for them."""
         self._is_shut = True
         self._finalizer()
 
 
 async def in_thread(threads: Executor, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """asyncio.to_thread, in these threads: with the caller's context variables."""
+    """Call it in one of these threads, as asyncio.to_thread does: with the caller's context variables."""
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(threads, partial(context.run, call, *args, **kwargs))

@@ -1,7 +1,7 @@
 """Document key -> packed vectors. A store never sees text, queries or scores, and never opens a codec.
 
 A document's key is a digest of its content, made outside; a space holds the vectors of one encoder under one codec.
-Stores load on first use: each brings libraries that the others don't need.
+Each kind of store is loaded on first use, since it brings libraries that the others don't need.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What every store must do. Its law is `late_rerank.testing.StoreTests`."""
+"""Store and Space: what every store must do. The law is `late_rerank.testing.StoreTests`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Space(ABC):
             packed: The documents, in the order of `keys`; copied, so the caller may reuse the memory.
 
         Raises:
-            IncompatibleError: `packed` is of another codec or dim than this space.
-            ValueError: Not one key a document, or a key that isn't 16 bytes.
+            IncompatibleError: If `packed` is of another codec or dim than this space.
+            ValueError: If there isn't one key a document, or a key isn't 16 bytes.
         """
         if packed.codec != self.codec:
             raise IncompatibleError(f"this space holds {self.codec}, but the documents are packed as {packed.codec}")
@@ -46,7 +46,7 @@ class Space(ABC):
 
     @abstractmethod
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
-        """`put` after its checks."""
+        """Keep documents; `put` has checked the arguments."""
 
     @abstractmethod
     def get(self, keys: Sequence[bytes]) -> Fetched:
@@ -56,14 +56,14 @@ class Space(ABC):
             keys: In any order; a key asked for twice is found twice.
 
         Returns:
-            What is here, in the order of `keys`, and the positions of what isn't. The vectors stay valid and unchanged
-            while the caller holds them, whatever is put or deleted meanwhile.
+            The documents that are here, in the order of `keys`, and the positions of the missing ones. The vectors stay valid
+            and unchanged while the caller holds them, whatever is put or deleted meanwhile.
         """
 
     def missing(self, keys: Sequence[bytes]) -> I64:
-        """Find out what isn't here without fetching what is. Counts as a use of what is, like `get`.
+        """Find out which documents are missing, without fetching the others. Counts as a use of the others, like `get`.
 
-        It calls `get`; a store that can tell for less overrides it. Indexing asks this.
+        This calls `get`; a store that can tell for less overrides it. Indexing asks this.
 
         Args:
             keys: In any order; a key that is asked for twice and isn't here is missing twice.
@@ -80,7 +80,7 @@ class Space(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Documents here."""
+        """Count the documents here."""
 
 
 class Store(ABC):
@@ -97,11 +97,11 @@ class Store(ABC):
 
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
-        """The space of that encoder and codec; opened empty if it isn't there."""
+        """Open the space of that encoder and codec; a new space is empty."""
 
     @abstractmethod
     def spaces(self) -> list[Space]:
-        """Every space that something was put into, oldest first; a store may list those that were only opened too."""
+        """List every space that something was put into, oldest first; a store may list spaces that were only opened too."""
 
     @abstractmethod
     def drop(self, fingerprint: str) -> int:
@@ -109,11 +109,11 @@ class Store(ABC):
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:
-        """At least n_documents and size_bytes, over all spaces."""
+        """Count at least n_documents and size_bytes, over all spaces."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files, connections, memory. A store is not used after."""
+        """Let go of files, connections, memory. Any later use is a StoreError; fetched documents stay valid."""
 
     def __enter__(self) -> Store:
         return self

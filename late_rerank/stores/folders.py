@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def folder_at(where: str | os.PathLike[str]) -> Path:
-    """The folder that a place names: "~" is the user's home, "~name" that user's, as in a shell.
+    """Return the folder that a place names: "~" is the user's home, "~name" that user's, as in a shell.
 
     Raises:
-        ValueError: Nobody here has that name, and no folder is called so: it would be made where the program happens to run.
+        ValueError: If no user has that name, and no folder is called so: it would be made where the program happens to run.
     """
     text = os.path.expanduser(os.fspath(where))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
     folder = Path(text)

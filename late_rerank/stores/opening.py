@@ -1,4 +1,4 @@
-"""Where a store is, as a user says it -> the store."""
+"""A place as a user names it -> the store there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 # "redis:/x" is a slip, no folder. One letter before the colon is a drive of Windows.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(file|http|https|memory|redis|rediss|sqlite|unix):", re.IGNORECASE)
-# As SQLite and its kin call what is kept nowhere.
+# The name that SQLite gives to a database in memory.
 _MEMORY = ":memory:"
 
 
@@ -28,11 +28,11 @@ def open_store(where: str | os.PathLike[str]) -> Store:
         For a folder a DiskStore, or a PublishedStore, which only reads, where a published store lies there.
 
     Raises:
-        ValueError: A URL of another kind, nothing but blanks, or "~name" of nobody here.
-        StoreError: It can't be opened, reached or read.
-        MissingDependencyError: Redis's client isn't installed.
+        ValueError: If `where` is a URL of another kind, blank, or "~name" of an unknown user.
+        StoreError: If the store can't be opened, reached or read.
+        MissingDependencyError: If Redis's client isn't installed.
     """
-    # What a kind of store needs is loaded for that kind only.
+    # Each kind of store loads its own libraries.
     if is_url(where):
         from late_rerank.stores.redis import RedisStore  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def would_be_made(where: str | os.PathLike[str]) -> bool:
     """Whether `open_store` would make a new store there.
 
     Raises:
-        ValueError: As in `open_store`.
+        ValueError: If `where` is a URL of another kind, or blank.
     """
     if is_url(where) or where == _MEMORY:
         return False
@@ -80,7 +80,7 @@ def is_url(where: str | os.PathLike[str]) -> bool:
     """Whether it is a Redis server's URL; else it is a folder, or ":memory:". A Path is always a folder.
 
     Raises:
-        ValueError: A URL of another kind, or nothing but blanks.
+        ValueError: If it is a URL of another kind, or blank.
     """
     if not isinstance(where, str):
         return False

@@ -1,4 +1,4 @@
-"""One document as bytes, the same in every store: its columns, and where it outlives a process a header before them.
+"""One document as bytes, the same in every store: its columns; on disk and in Redis a header before them.
 
 FORMAT.md is the specification, and says why.
 """
@@ -44,7 +44,7 @@ _CHECKED_FROM = 8
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a record says of itself.
+    """A record's header.
 
     Attributes:
         key: 16 bytes.
@@ -77,7 +77,7 @@ class Records:
 
 
 def layout(columns: Mapping[str, int], lengths: I64, start: int = 0) -> tuple[dict[str, I64], I64]:
-    """Where each column of documents starts, and where they end; every column on a 64-byte boundary.
+    """Compute where each column of documents starts, and where each document ends; every column on a 64-byte boundary.
 
     Args:
         columns: Bytes a token by column, in order.
@@ -103,7 +103,7 @@ def copy_columns(packed: PackedVectors, index: int, starts: Mapping[str, I64], i
 
 
 def pack_records(keys: Sequence[bytes], packed: PackedVectors, *, sequence: int, stored_at: int) -> Records:
-    """Documents as records with checksums, ready to be written.
+    """Pack documents as records with checksums, ready to be written.
 
     Args:
         keys: One a document.
@@ -121,7 +121,7 @@ def pack_records(keys: Sequence[bytes], packed: PackedVectors, *, sequence: int,
 
 
 def pack_marks(keys: Sequence[bytes], *, flag: int, sequence: int | I64, stored_at: int | I64) -> Records:
-    """Records without columns: tombstones, or a seal (whose key is all zeros). Sequence and time of all, or one each."""
+    """Pack records without columns: tombstones, or a seal (whose key is all zeros). Sequence and time of all, or one each."""
     sizes = np.full(len(keys), HEADER_BYTES, dtype=np.int64)
     nothing = np.zeros(len(keys), dtype=np.int64)
     records = _records(_headers(keys, sequence, sizes, nothing, stored_at, np.full(len(keys), flag)))
@@ -137,7 +137,7 @@ def write_checksums(records: Records) -> None:
 
 
 def read_headers(heads: Sequence[bytes | memoryview]) -> NDArray[np.void]:
-    """The headers of many records at once, unchecked: (n,) with a field for each of Header's, and "magic".
+    """Read the headers of many records at once, unchecked: (n,) with a field for each of Header's, and "magic".
 
     Args:
         heads: Each record's first 64 bytes.
@@ -146,7 +146,7 @@ def read_headers(heads: Sequence[bytes | memoryview]) -> NDArray[np.void]:
 
 
 def read_header(buffer: Bytes, offset: int = 0) -> Header | None:
-    """The header at `offset`, unchecked but for what it needs to be one; None if there is none."""
+    """Read the header at `offset`; None if no record can begin there. The checksum isn't compared."""
     raw = buffer[offset : offset + HEADER_BYTES].tobytes()
     if len(raw) < HEADER_BYTES or not raw.startswith(MAGIC):
         return None
@@ -160,7 +160,7 @@ def read_header(buffer: Bytes, offset: int = 0) -> Header | None:
 
 
 def checked_header(buffer: Bytes, offset: int = 0) -> Header | None:
-    """The header of the record at `offset`, if the whole record is there and undamaged; else None."""
+    """Read the header of the record at `offset`; None unless the whole record is there and undamaged."""
     header = read_header(buffer, offset)
     if header is None or offset + header.size > len(buffer):
         return None
@@ -171,7 +171,7 @@ def checked_header(buffer: Bytes, offset: int = 0) -> Header | None:
 def one_buffer_each(
     codec: CodecSpec, documents: Sequence[Bytes | None], lengths: Sequence[int], truncated: Sequence[bool], start: int = 0
 ) -> Fetched:
-    """What a space found, where each document lies in a buffer of its own.
+    """Make a space's Fetched of documents that each lie in a buffer of their own.
 
     Args:
         codec: Of the space.
@@ -197,7 +197,7 @@ def one_buffer_each(
 
 
 def space_json(fingerprint: str, codec: CodecSpec) -> str:
-    """What a space is, as canonical JSON: the same text for the same encoder and codec."""
+    """Describe a space as canonical JSON: the same text for the same encoder and codec."""
     return json.dumps(
         {
             "fingerprint": fingerprint,
@@ -216,10 +216,10 @@ def space_json(fingerprint: str, codec: CodecSpec) -> str:
 
 
 def parse_space(text: str) -> tuple[str, CodecSpec]:
-    """Fingerprint and codec of a space, from `space_json`.
+    """Read a space's fingerprint and codec from its `space_json`.
 
     Raises:
-        StoreFormatError: It is none.
+        StoreFormatError: If the text describes no space.
     """
     try:
         given = json.loads(text)
@@ -242,7 +242,7 @@ def _headers(
 
 
 def _records(headers: NDArray[np.void]) -> Records:
-    """Room for the records, zeroed, their headers in place."""
+    """Make room for the records, zeroed, their headers in place."""
     offsets = np.zeros(len(headers) + 1, dtype=np.int64)
     offsets[1:] = np.cumsum(headers["size"].astype(np.int64))
     room = np.zeros(int(offsets[-1]), dtype=np.uint8)

@@ -19,9 +19,9 @@ _T = TypeVar("_T")
 
 
 class TieredStore(Store):
-    """Asks `near` first, `far` for the rest, and keeps in `near` what came from `far`. Safe to share if both are.
+    """Asks `near` first, `far` for the rest, and copies documents from `far` into `near`. Safe to share if both are.
 
-    Everything that is put goes to both. `near` is a copy of a part of `far`: where it fails, queries go on without it, with
+    Documents are put into both. `near` is a copy of a part of `far`: where it fails, queries go on without it, with
     one RuntimeWarning, and `stats` counts. A failure of `far` is raised, or not, as `far` does it. A document that somebody
     else deletes from `far` stays in `near` until it is deleted here. Where `far` is read-only (a PublishedStore), documents
     are put into `near` alone.
@@ -157,7 +157,7 @@ class _TieredSpace(Space):
         return max(self._near.delete(keys), self._far.delete(keys))
 
     def __len__(self) -> int:
-        """Documents in the far store."""
+        """Count the documents in the far store."""
         return len(self._far)
 
 

@@ -1,6 +1,6 @@
 """Token vectors in files: append-only segments, and an index of where each document lies. ../FORMAT.md specifies every byte.
 
-In: keys and packed documents. Out: the same, read where the files are mapped into memory. Local disks only, POSIX only.
+In: keys and packed documents. Out: the same documents, read from files that are mapped into memory. Local disks and POSIX only.
 """
 
 import sys

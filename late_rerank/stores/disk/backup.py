@@ -17,7 +17,7 @@ from late_rerank.errors import StoreError
 from late_rerank.stores.disk import copies, files, format_file, index, pragmas, tables
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.parts import Parts
-from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.disk.segment import MappedSegment, path_of, walk
 from late_rerank.stores.record import SEAL, pack_marks
 from late_rerank.types import Bytes
 from late_rerank.warn import warn_caller
@@ -84,7 +84,7 @@ def _refuse(store: Path, target: Path) -> None:
 
 @contextmanager
 def _taken(scratch: Path) -> Iterator[None]:
-    """Hold the scratch folder, empty; what a process that died left there goes first, and so does ours if it isn't renamed.
+    """Hold the scratch folder, emptied of what a dead process left there; remove it at the end if it wasn't renamed.
 
     The folder itself is locked: the lock goes with it when it is renamed, and another process then finds no folder there.
     """
@@ -109,16 +109,16 @@ def _is_at(fd: int, folder: Path) -> bool:
     return False
 
 
-def _mapped(store: Path, snapshot: Index) -> dict[int, Mapping]:
+def _mapped(store: Path, snapshot: Index) -> dict[int, MappedSegment]:
     mapped = {}
     for segment in snapshot.segments():
-        if segment.size:  # else it is being made, or whoever made it died
+        if segment.size:  # else it is being made, or its writer died
             with suppress(FileNotFoundError):  # lost: its documents are missing in the copy as they are here
-                mapped[segment.id] = Mapping(path_of(store, segment.id))
+                mapped[segment.id] = MappedSegment(path_of(store, segment.id))
     return mapped
 
 
-def _copy(snapshot: Index, store: Path, mapped: dict[int, Mapping], scratch: Path, *, progress: bool) -> BackupReport:
+def _copy(snapshot: Index, store: Path, mapped: dict[int, MappedSegment], scratch: Path, *, progress: bool) -> BackupReport:
     segments = [segment for segment in snapshot.segments() if segment.id in mapped]
     n_bytes = sum(segment.size for segment in segments)
     n_damaged = 0
@@ -130,7 +130,7 @@ def _copy(snapshot: Index, store: Path, mapped: dict[int, Mapping], scratch: Pat
     return BackupReport(n_documents, len(segments), size_bytes, n_damaged)
 
 
-def _copy_segment(store: Path, scratch: Path, number: int, mapping: Mapping, size: int, bar: Any) -> int:
+def _copy_segment(store: Path, scratch: Path, number: int, mapping: MappedSegment, size: int, bar: Any) -> int:
     """Copy the committed records and end them with a seal; returns the number of damaged places."""
     path = path_of(scratch, number)
     with path.open("xb") as file:

@@ -14,7 +14,7 @@ from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.rows import row_of, rows_of
-from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of, walk
+from late_rerank.stores.disk.segment import MappedSegment, SegmentWriter, path_of, walk
 from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
 from late_rerank.stores.record import SEAL, TOMBSTONE, Records, checked_header
 
@@ -23,13 +23,13 @@ _CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """Before and after.
+    """A compaction, before and after.
 
     Attributes:
         n_segments_before, n_segments_after: Segment files.
-        size_bytes_before, size_bytes_after: Theirs.
-        n_damaged: Documents that were left out since their records are damaged.
-        n_expired: Documents that were left out since their time to live is over.
+        size_bytes_before, size_bytes_after: Of these files.
+        n_damaged: Documents left out since their records are damaged.
+        n_expired: Documents left out since their time to live is over.
     """
 
     n_segments_before: int
@@ -88,7 +88,7 @@ class Compaction:
         return chosen
 
     def _is_touched(self, segment: Segment, newer_than: int) -> bool:
-        """Whether a document of it is expired, or anything in it damaged, a record that nobody finds or its seal included."""
+        """Whether one of its documents has expired, or anything in it is damaged: dead records and the seal included."""
         rows = self._index.rows(segment.id)
         if any(row.stored_at <= newer_than for row in rows):
             return True
@@ -102,14 +102,14 @@ class Compaction:
             found[offset] = header
         return any(row.offset not in found or row_of(found[row.offset], segment.id, row.offset) != row for row in rows)
 
-    def _map(self, segment: Segment) -> Mapping | None:
+    def _map(self, segment: Segment) -> MappedSegment | None:
         try:
-            return Mapping(path_of(self._folder, segment.id))
+            return MappedSegment(path_of(self._folder, segment.id))
         except (FileNotFoundError, StoreFormatError):
             return None
 
     def _rewrite(self, segment: Segment, space: str, newer_than: int) -> None:
-        """Copy what is alive, then retire the segment. A crash in between leaves both; the index says which counts."""
+        """Copy the living documents, then retire the segment. A crash in between leaves both; the index says which counts."""
         path = path_of(self._folder, segment.id)
         with suppress(FileNotFoundError), files.locked(path) as fd:
             if fd is None:
@@ -128,8 +128,8 @@ class Compaction:
             self._n_damaged += segment.n_live
             self._writing.forget([segment.id])  # its file is lost
 
-    def _living(self, segment: Segment, mapping: Mapping, newer_than: int) -> Iterator[list[Row]]:
-        """Rows to copy, some megabytes at a time."""
+    def _living(self, segment: Segment, mapping: MappedSegment, newer_than: int) -> Iterator[list[Row]]:
+        """Give the rows to copy, some megabytes at a time."""
         batch: list[Row] = []
         n_bytes = 0
         for row in self._index.rows(segment.id):
@@ -147,7 +147,7 @@ class Compaction:
         if batch:
             yield batch
 
-    def _copy(self, rows: list[Row], mapping: Mapping, space: str, used: float) -> None:
+    def _copy(self, rows: list[Row], mapping: MappedSegment, space: str, used: float) -> None:
         """Copy records of documents, or of tombstones, and point their keys at the copies."""
         while rows:
             are_tombstones = bool(rows[0].flags & TOMBSTONE)
@@ -164,7 +164,7 @@ class Compaction:
                 os.utime(target.path, (used, used))  # copying is no use of it
             return
 
-    def _move(self, rows: list[Row], mapping: Mapping, target: SegmentWriter) -> None:
+    def _move(self, rows: list[Row], mapping: MappedSegment, target: SegmentWriter) -> None:
         # A record doesn't know where it lies, so it is copied as it is, its sequence and checksum included.
         offsets = np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64)
         records = Records(np.concatenate([mapping.bytes[row.offset : row.offset + row.size] for row in rows]), offsets)
@@ -195,7 +195,7 @@ class Compaction:
         self._targets.clear()
 
     def _drop_tombstones(self, space_id: int) -> None:
-        """Forget tombstones once no segment holds a document that they could be needed against."""
+        """Forget tombstones once no segment holds a document that a rebuild could bring back."""
         with self._gate.held():
             if not self._index.is_without_dead(space_id):
                 return
@@ -206,11 +206,11 @@ class Compaction:
                 self._writing.retire(segment)
 
 
-def _is_sealed(mapping: Mapping, segment: Segment) -> bool:
+def _is_sealed(mapping: MappedSegment, segment: Segment) -> bool:
     seal = checked_header(mapping.bytes, segment.size)
     return seal is not None and bool(seal.flags & SEAL)
 
 
-def _is_whole(mapping: Mapping, row: Row) -> bool:
+def _is_whole(mapping: MappedSegment, row: Row) -> bool:
     header = checked_header(mapping.bytes, row.offset)
     return header is not None and row_of(header, row.segment, row.offset) == row

@@ -15,7 +15,7 @@ from pathlib import Path
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files, format_file, tables
 from late_rerank.stores.disk.index import Index
-from late_rerank.stores.disk.segment import Mapping, path_of
+from late_rerank.stores.disk.segment import MappedSegment, path_of
 from late_rerank.stores.disk.tables import Segment
 from late_rerank.stores.record import SEAL, checked_header
 
@@ -24,7 +24,7 @@ _LOCK = "LOCK"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What LOCK says: which file FORMAT.json was when the store was last found sound.
+    """LOCK's content: which file FORMAT.json was when the store was last found sound.
 
     A copy has another inode, or another time of change, which no tool can set.
 
@@ -40,14 +40,14 @@ class Mark:
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """What LOCK says; None where it says nothing that can be read, as stores of earlier versions."""
+    """Read LOCK; None where it holds nothing readable, as in stores of earlier versions."""
     with suppress(OSError, ValueError, TypeError):
         return Mark(**json.loads((folder / _LOCK).read_bytes()))
     return None
 
 
 def write_mark(folder: Path, *, checked: bool) -> None:
-    """Say that the store belongs where it is; the caller holds the gate. Where nothing can be written, nothing is said."""
+    """Note in LOCK that the store belongs where it is, unless nothing can be written. The caller holds the gate."""
     found = _place(folder)
     if found is None:
         return
@@ -62,7 +62,7 @@ def write_mark(folder: Path, *, checked: bool) -> None:
 
 
 def is_copy(folder: Path) -> bool:
-    """Whether the store isn't known to have been made, or found sound, where it is."""
+    """Whether the store may be a copy: nobody noted that it was made, or found sound, where it is."""
     mark = read_mark(folder)
     return mark is None or (mark.inode, mark.changed_ns) != _place(folder)
 
@@ -81,14 +81,16 @@ def _place(folder: Path) -> tuple[int, int] | None:
 
 
 def reasons_torn(folder: Path, opened: Index) -> Iterator[str]:
-    """Say how index and segments don't belong together; nothing where they do. Reads the index, and of each segment its ends.
+    """Give the reasons why index and segments don't belong together; none where they do.
+
+    Reads the index, and the end of each segment.
 
     Args:
         folder: The store's.
         opened: Its index; the caller holds the gate, or nobody can write.
 
     Raises:
-        StoreError: The index can't be read.
+        StoreError: If the index can't be read.
     """
     yield from opened.problems()
     known = opened.segments(with_dead=True)
@@ -105,7 +107,7 @@ def reasons_torn(folder: Path, opened: Index) -> Iterator[str]:
 def _segment_reasons(folder: Path, segment: Segment, end: int) -> Iterator[str]:
     path = path_of(folder, segment.id)
     try:
-        mapping = Mapping(path)
+        mapping = MappedSegment(path)
     except PermissionError:
         return  # its documents count as missing; an index that is made again would need it
     except (OSError, StoreFormatError) as error:
@@ -125,7 +127,7 @@ def _segment_reasons(folder: Path, segment: Segment, end: int) -> Iterator[str]:
 
 
 def is_being_written(folder: Path, segment: Segment) -> bool:
-    """Whether a writer that is alive has the segment, which may have grown since it was looked up."""
+    """Whether a living writer has the segment, which may have grown since it was looked up."""
     if segment.state != tables.OPEN:
         return False
     with suppress(OSError), files.locked(path_of(folder, segment.id)) as fd:
@@ -135,5 +137,5 @@ def is_being_written(folder: Path, segment: Segment) -> bool:
 
 def _is_readable(path: Path) -> bool:
     with suppress(OSError, StoreFormatError):
-        return bool(Mapping(path).header.size)
+        return bool(MappedSegment(path).header.size)
     return False

@@ -11,7 +11,7 @@ from late_rerank.stores.disk.index_errors import DamagedIndexError
 from late_rerank.stores.disk.rebuild import rebuild_index
 from late_rerank.warn import warn_caller
 
-# What a process that died while it made a store leaves behind.
+# Left behind by a process that died while it made a store.
 _OURS = {"LOCK", "segments", format_file.NAME, f"{format_file.NAME}.new"}
 
 
@@ -22,9 +22,9 @@ def open_or_create(folder: Path, gate: files.Gate, opened: index.Index) -> bool:
         Whether each record is to be checked when it is first read: it was copied, and nobody has verified it since.
 
     Raises:
-        ValueError: The folder holds other files, or is a file.
-        StoreFormatError: It is no such store, of another version, or its index is another store's.
-        OSError: It can't be read, or made.
+        ValueError: If the folder holds other files, or is a file.
+        StoreFormatError: If the folder is a published store, of another version, or its index is another store's.
+        OSError: If the store can't be read, or made.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a store is a folder")
@@ -56,7 +56,7 @@ def _is_damaged(opened: index.Index) -> bool:
 
 
 def settle(folder: Path, gate: files.Gate, opened: index.Index) -> None:
-    """See whether a copy is whole. Copied while it was written it may not be: then its index is made again."""
+    """See whether a copy is whole. If it was copied while somebody wrote, its index is made again."""
     if not os.access(folder, os.W_OK):
         reason = _torn(folder, opened)
         if reason:
@@ -89,8 +89,8 @@ def _torn(folder: Path, opened: index.Index) -> str | None:
 
 
 def _create(folder: Path, gate: files.Gate) -> None:
-    """Say that the folder is a store; its index is made like one that was lost."""
-    # Looked for again: another process may have made it since, and what it held when we listed it is that one's index.
+    """Mark the folder as a store. Its index is made later, like a lost one."""
+    # Looked for again: another process may have made the store since, and the files that we list may be its index.
     if format_file.has_segments(folder) and not format_file.is_store(folder):
         raise StoreFormatError(
             f"{folder} has lost its {format_file.NAME}, but holds segments; make it again: late-rerank store rebuild {folder}"

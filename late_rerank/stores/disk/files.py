@@ -1,4 +1,4 @@
-"""What is asked of the operating system: whole writes, writes that last, locks that die with their process."""
+"""Requests to the operating system: whole writes, durable writes, locks that die with their process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_at(fd: int, data: memoryview, offset: int) -> None:
     """Write all of `data`; a system call may take a part of it only.
 
     Raises:
-        OSError: The disk is full, or failed.
+        OSError: If the disk is full, or failed.
     """
     while data:
         written = os.pwrite(fd, data[:_MOST_BYTES], offset)
@@ -31,7 +31,7 @@ def write_at(fd: int, data: memoryview, offset: int) -> None:
 
 
 def zero_from(fd: int, offset: int) -> None:
-    """Overwrite what the file holds from `offset` on with zeros. It keeps its length: others may have it mapped."""
+    """Overwrite the file from `offset` on with zeros. It keeps its length: others may have it mapped."""
     end = os.fstat(fd).st_size
     while offset < end:
         part = memoryview(_ZEROS)[: end - offset]
@@ -40,10 +40,10 @@ def zero_from(fd: int, offset: int) -> None:
 
 
 def sync(fd: int) -> None:
-    """Return when what was written to the file is on the disk.
+    """Make what was written to the file durable.
 
     Raises:
-        OSError: It isn't. The system may have thrown the writes away: a second try could succeed and prove nothing.
+        OSError: If that failed. The system may have thrown the writes away: a second try could succeed and prove nothing.
     """
     if sys.platform == "darwin":
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync there only reaches the drive's own cache
@@ -52,7 +52,7 @@ def sync(fd: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the folder's entries are on the disk: files made, renamed and removed."""
+    """Make the folder's entries durable: files made, renamed and removed."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -61,17 +61,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that aren't there. Without power the next moment they are still there."""
+    """Make a folder, and the missing folders above it, durably."""
     if not folder.parent.is_dir():
         make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    # Also if it was there: who made it may have died before this.
+    # Also if it was there: its maker may have died before this line.
     with suppress(PermissionError):  # a folder that may be entered and not be listed can't be opened
         sync_folder(folder.parent)
 
 
 def try_lock(fd: int) -> bool:
-    """Take the file for this open file; False if another one has it. The lock ends with the process, however that ends."""
+    """Lock the file for this open file; False if another one has the lock. The lock dies with the process."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -81,10 +81,10 @@ def try_lock(fd: int) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[int | None]:
-    """The file's descriptor with its lock held; None if another process or writer has the lock.
+    """Give the file's descriptor with its lock held; None if another process or writer has the lock.
 
     Raises:
-        FileNotFoundError: It isn't there.
+        FileNotFoundError: If there is no such file.
     """
     fd = os.open(path, os.O_RDWR)
     try:
@@ -94,7 +94,7 @@ def locked(path: Path) -> Iterator[int | None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file so that it is there with all its text, or as before."""
+    """Write a file in one step: afterwards it holds all of the text, or is as before."""
     scratch = path.with_name(f"{path.name}.new")
     with scratch.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -116,7 +116,7 @@ def os_errors_as_store_errors(path: Path) -> Iterator[None]:
 
 
 class Gate:
-    """One at a time, over all threads and processes: who changes the index holds it. Not re-entrant."""
+    """A lock over all threads and processes. Whoever changes the index holds it. Not re-entrant."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,7 +125,7 @@ class Gate:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Wait for it, hold it."""
+        """Wait for the gate, then hold it."""
         with self._threads, self._flocked():
             yield
 
@@ -183,5 +183,5 @@ class Gate:
         self._threads.release()
 
     def after_fork_in_child(self) -> None:
-        """Go on, with a lock that no thread of the parent's holds."""
+        """Go on, with a lock that no thread of the parent holds."""
         self._threads = threading.Lock()

@@ -18,11 +18,11 @@ VERSION = 1
 
 
 class DamagedFormatError(StoreFormatError):
-    """FORMAT.json says nothing that can be read."""
+    """FORMAT.json can't be read."""
 
 
 def write_format(folder: Path, kind: str) -> str:
-    """Say what `folder` is; returns the store's new id."""
+    """Write what `folder` is. Returns the store's new id."""
     store_id = secrets.token_hex(16)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     text = json.dumps({"format": kind, "version": VERSION, "id": store_id, "created": created}, indent=1)
@@ -31,11 +31,11 @@ def write_format(folder: Path, kind: str) -> str:
 
 
 def read_format(folder: Path) -> dict[str, Any]:
-    """What `folder` says it is: "format", "version", "id".
+    """Read what `folder` is: "format", "version", "id".
 
     Raises:
-        FileNotFoundError: It says nothing.
-        StoreFormatError: It can't be read, is of another kind, or of a later version.
+        FileNotFoundError: If there is no FORMAT.json.
+        StoreFormatError: If FORMAT.json can't be read, is of another kind, or of a later version.
     """
     path = folder / NAME
     try:
@@ -58,7 +58,7 @@ def read_format(folder: Path) -> dict[str, Any]:
 
 
 def has_segments(folder: str | Path) -> bool:
-    """Whether there is what is left of a store that isn't published: segments, from which all the rest can be made."""
+    """Whether segments are left of a store that isn't published: all the rest can be made from them."""
     root = Path(folder)
     return not (root / "keys").exists() and any((root / "segments").glob("*.seg"))
 

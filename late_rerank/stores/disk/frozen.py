@@ -34,7 +34,7 @@ def unwritable(folder: Path) -> str | None:
 
 
 def stamp(path: Path) -> Stamp:
-    """What changes whenever anybody commits to the index, or checkpoints it."""
+    """Return a value that changes whenever anybody commits to the index, or checkpoints it."""
     return _stamp_of(str(path)), _stamp_of(f"{path}-wal")
 
 
@@ -46,7 +46,7 @@ def _stamp_of(path: str) -> tuple[int, int, int] | None:
 
 
 def frozen_uri(path: Path) -> tuple[str, Stamp, Path | None]:
-    """Where the index can be read without making a file beside it.
+    """Tell where the index can be read without making a file beside it.
 
     SQLite's `immutable` passes over the log beside an index. So an index that has one is copied, and the log brought into the
     copy. Some process may write the store all the same, on another mount: it is copied again until nothing changed meanwhile.
@@ -55,8 +55,8 @@ def frozen_uri(path: Path) -> tuple[str, Stamp, Path | None]:
         A URI for SQLite, what was true of the files, and a scratch folder that the caller removes once it has the URI open.
 
     Raises:
-        sqlite3.Error: The index can't be read.
-        OSError: The scratch folder can't be written.
+        sqlite3.Error: If the index can't be read.
+        OSError: If the scratch folder can't be written.
     """
     for _ in range(_TRIES):
         before = stamp(path)

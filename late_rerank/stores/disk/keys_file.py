@@ -33,7 +33,7 @@ Found = tuple[bytes, int, int, int, int]
 
 
 def pack_keys(space: str, rows: Sequence[Found]) -> bytes:
-    """A keys file: where each document of a space lies, sorted by key."""
+    """Make a keys file: where each document of a space lies, sorted by key."""
     numbers = np.frombuffer(b"".join(row[0] for row in rows), dtype=">u8").reshape(-1, 2)
     places = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4)
     order = np.lexsort((numbers[:, 1], numbers[:, 0]))
@@ -52,7 +52,7 @@ class Keys:
     """A keys file mapped into memory.
 
     Raises:
-        StoreFormatError: It is none, damaged in its header, or of a later version.
+        StoreFormatError: If it is no keys file, has a damaged header, or is of a later version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class Keys:
             start = end
 
     def find(self, keys: Sequence[bytes]) -> list[Place | None]:
-        """Where each of the keys lies, None where it isn't here."""
+        """Find where each key's document lies, None where it isn't here."""
         wanted = np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 2).astype(np.uint64)
         rows = np.searchsorted(self._columns["first"], wanted[:, 0]).tolist()
         return [self._place(row, first, last) for row, (first, last) in zip(rows, wanted.tolist(), strict=True)]
@@ -94,16 +94,16 @@ class Keys:
 
     @property
     def size_bytes(self) -> int:
-        """Of the whole file."""
+        """The size of the whole file."""
         return len(self._raw)
 
     def segments(self) -> list[int]:
-        """The segments that its documents lie in."""
+        """List the segments that its documents lie in."""
         numbers: list[int] = np.unique(self._columns["segment"]).tolist()
         return numbers
 
     def rows(self) -> Iterator[Found]:
-        """Every row, sorted by key."""
+        """Give every row, sorted by key."""
         raw = np.stack([self._columns["first"], self._columns["last"]], axis=1).astype(">u8").tobytes()
         places = zip(*(self._columns[name].tolist() for name in _PLACE), strict=True)
         for i, (segment, offset, n_tokens, flags) in enumerate(places):

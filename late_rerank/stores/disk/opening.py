@@ -12,11 +12,11 @@ from late_rerank.stores.folders import folder_at
 
 
 def open_folder(path: str | os.PathLike[str]) -> DiskStore | PublishedStore:
-    """The store in a folder: a published one read-only, any other to read and write; a new one where there is none.
+    """Open the store in a folder: a published one read-only, any other to read and write; make one where there is none.
 
     Raises:
-        ValueError: The folder holds other files.
-        StoreError: It can't be used.
+        ValueError: If the folder holds other files.
+        StoreError: If the store can't be used.
     """
     folder = folder_at(path)
     try:

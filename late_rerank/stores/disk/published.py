@@ -1,4 +1,4 @@
-"""PublishedStore: a store that is only read, and needs no file to be written for that."""
+"""PublishedStore: a store that is only read, without writing a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
 from late_rerank.stores.disk.keys_file import Found, Keys
 from late_rerank.stores.disk.places import Place, unpack_place
-from late_rerank.stores.disk.reading import Mappings, Reading
-from late_rerank.stores.disk.segment import Mapping, path_of, walk
+from late_rerank.stores.disk.reading import MappedSegments, Reading
+from late_rerank.stores.disk.segment import MappedSegment, path_of, walk
 from late_rerank.stores.disk.verification import Problem, VerifyReport
 from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import SEAL, parse_space, space_json
@@ -30,7 +30,7 @@ class _Shared:
     def __init__(self, path: Path, *, check: bool) -> None:
         self.path = path
         self.check = check
-        self.mappings = Mappings(path, noting=False)
+        self.mappings = MappedSegments(path, noting=False)
         self.keys = {keys.space: keys for keys in map(Keys, sorted((path / "keys").glob("*.keys")))}
         self.n_damaged = 0
         self.is_closed = False
@@ -206,7 +206,7 @@ class _Check:
         self.places: dict[int, dict[int, Found]] = {}
 
     def add_keys(self, name: str, keys: Keys) -> None:
-        """What the segments should hold."""
+        """Note which documents the segments should hold."""
         if not keys.is_whole():
             self.problems.append(Problem(f"the keys of {name:.60}", "the checksum doesn't match"))
         for row in keys.rows():
@@ -215,7 +215,7 @@ class _Check:
     def read(self, path: Path) -> None:
         """Compare one segment."""
         try:
-            mapping = Mapping(path)
+            mapping = MappedSegment(path)
         except StoreFormatError as error:
             self.problems.append(Problem(path.name, str(error)))
             return

@@ -16,7 +16,7 @@ from late_rerank.stores.disk import files, format_file
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.keys_file import Found, pack_keys
 from late_rerank.stores.disk.parts import Parts
-from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.disk.segment import MappedSegment, SegmentWriter, path_of
 from late_rerank.stores.disk.tables import Row
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
 from late_rerank.types import Bytes
@@ -53,7 +53,7 @@ def publish(parts: Parts, folder: Path, newer_than: int, *, progress: bool) -> P
             snapshot = held.enter_context(parts.index.unchanging())
             # A segment without a size is being made, or its writer died.
             sized = [segment for segment in snapshot.segments() if segment.size]
-            mapped = {segment.id: Mapping(path_of(parts.path, segment.id)) for segment in sized}
+            mapped = {segment.id: MappedSegment(path_of(parts.path, segment.id)) for segment in sized}
         bar = tqdm(total=len(mapped), unit=" segments", desc="Publishing", disable=None if progress else True)
         writer = _Publisher(folder)
         for number, name in snapshot.spaces():
@@ -65,7 +65,7 @@ def publish(parts: Parts, folder: Path, newer_than: int, *, progress: bool) -> P
 
 
 def _living(
-    snapshot: Index, space_id: int, mapped: dict[int, Mapping], newer_than: int, bar: Any
+    snapshot: Index, space_id: int, mapped: dict[int, MappedSegment], newer_than: int, bar: Any
 ) -> Iterator[tuple[Row, Bytes]]:
     n_damaged = 0
     for segment in snapshot.segments():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk.places import Place, unpack_place
-from late_rerank.stores.disk.segment import Mapping, path_of
+from late_rerank.stores.disk.segment import MappedSegment, path_of
 from late_rerank.stores.record import HEADER_BYTES, MAGIC, TRUNCATED, checked_header, layout, read_headers
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
@@ -21,27 +21,27 @@ from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 _MOST_MAPPED = 512
 
 
-class Mappings:
+class MappedSegments:
     """The segments that this process has mapped. Safe to share between threads.
 
     Args:
         folder: The store's.
-        noting: Whether to leave a trace of what was used.
+        noting: Whether to note on the files which segments were used.
     """
 
     def __init__(self, folder: Path, *, noting: bool = True) -> None:
         self._folder = folder
         self._noting = noting
-        self._mapped: dict[int, Mapping] = {}
+        self._mapped: dict[int, MappedSegment] = {}
         self._used: set[int] = set()
         self._lock = Lock()
 
-    def get(self, segment_id: int, end: int, space: str) -> Mapping:
-        """A mapping of the segment that reaches to `end`, unless the file doesn't.
+    def get(self, segment_id: int, end: int, space: str) -> MappedSegment:
+        """Map the segment, up to `end` at least if the file is that long.
 
         Raises:
-            FileNotFoundError: The segment was removed.
-            StoreFormatError: Its header is damaged, or is another segment's or space's.
+            FileNotFoundError: If the segment was removed.
+            StoreFormatError: If its header is damaged, or is another segment's or space's.
         """
         mapping = self._mapped.get(segment_id)
         if mapping is None or len(mapping.bytes) < end:
@@ -50,9 +50,9 @@ class Mappings:
         return mapping
 
     def note_use(self) -> None:
-        """Say which segments were used since the last time, for whoever must choose what to evict.
+        """Note on the files which segments were used since the last time; eviction goes by that.
 
-        A reader can't write the index; a file's time of modification it can set, and only an order is needed.
+        A reader can't write the index, but can set a file's time of modification; only an order is needed.
         """
         with self._lock:
             used, self._used = self._used, set()
@@ -61,18 +61,18 @@ class Mappings:
                 os.utime(path_of(self._folder, segment_id))
 
     def keep(self, segment_ids: set[int]) -> None:
-        """Let go of all others: a removed file takes room on the disk as long as somebody has it mapped."""
+        """Unmap all other segments: a removed file takes room on the disk as long as somebody has it mapped."""
         with self._lock:
             for segment_id in self._mapped.keys() - segment_ids:
                 del self._mapped[segment_id]
 
     def after_fork(self) -> None:
-        """In a child: mappings are shared and stay valid."""
+        """Go on in a child: mapped segments are shared and stay valid."""
         self._lock = Lock()
 
-    def _map(self, segment_id: int, space: str) -> Mapping:
+    def _map(self, segment_id: int, space: str) -> MappedSegment:
         path = path_of(self._folder, segment_id)
-        mapping = Mapping(path)
+        mapping = MappedSegment(path)
         if mapping.header.id != segment_id or mapping.header.space != space:
             raise StoreFormatError(f"{path} says it is segment {mapping.header.id} of {mapping.header.space}")
         with self._lock:
@@ -96,7 +96,9 @@ class Reading:
         check_first: Whether to compute it when this process reads the record for the first time.
     """
 
-    def __init__(self, mappings: Mappings, space: str, codec: CodecSpec, *, check: bool, check_first: bool = False) -> None:
+    def __init__(
+        self, mappings: MappedSegments, space: str, codec: CodecSpec, *, check: bool, check_first: bool = False
+    ) -> None:
         self._mappings = mappings
         self._space = space
         self._codec = codec
@@ -104,17 +106,17 @@ class Reading:
         self._check_first = check or check_first
 
     def fetch(self, keys: Sequence[bytes], places: Sequence[Place | None]) -> tuple[Fetched, list[str]]:
-        """Documents in the order of the asked keys.
+        """Read documents, in the order of the asked keys.
 
         Args:
             keys: As asked, with repetitions.
-            places: Of each, None where the index doesn't have it.
+            places: Of each key's document, None where the index doesn't have it.
 
         Returns:
-            What was found, and for each document that can't be returned as it was stored a line that says why; it is missing.
+            The documents, and a line for each damaged one, which says why it is missing.
 
         Raises:
-            FileNotFoundError: A segment was removed since the index was asked: ask it again.
+            FileNotFoundError: If a segment was removed since the index was asked: ask it again.
         """
         joined = b"".join([place for place in places if place is not None])
         segment, offset, lengths, flags = np.frombuffer(joined, dtype=np.int64).reshape(-1, 4).T.copy()
@@ -141,7 +143,7 @@ class Reading:
     def _without(
         self, keys: Sequence[bytes], places: Sequence[Place | None], damaged: NDArray[np.bool_]
     ) -> tuple[Fetched, list[str]]:
-        """`fetch` as if the damaged ones weren't here."""
+        """Read documents as if the damaged ones weren't here."""
         bad = iter(damaged.tolist())
         rest = [None if place is None or next(bad) else place for place in places]
         lost = [place for place, left in zip(places, rest, strict=True) if place is not None and left is None]
@@ -151,8 +153,8 @@ class Reading:
 
     def _map(
         self, segment: I64, start: I64, end: I64
-    ) -> tuple[list[Mapping | None], NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """The mapped segments, which of them each document lies in, whether it isn't all there, whether it is unknown."""
+    ) -> tuple[list[MappedSegment | None], NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Map segments. Returns them; for each document its segment, whether it is cut off, whether it is unknown."""
         ids = list(dict.fromkeys(segment.tolist()))
         which = np.zeros(len(segment), dtype=np.int32)
         damaged = np.zeros(len(segment), dtype=np.bool_)
@@ -176,7 +178,7 @@ class Reading:
             mapping.prefetch(start[mine], end[mine])
         return mapped, which, damaged, unknown
 
-    def _mapping(self, segment_id: int, end: int) -> Mapping | None:
+    def _mapping(self, segment_id: int, end: int) -> MappedSegment | None:
         try:
             return self._mappings.get(segment_id, end, self._space)
         except FileNotFoundError:
@@ -187,12 +189,12 @@ class Reading:
     def _unlike(
         self,
         there: Sequence[tuple[bytes, Place]],
-        mapped: Sequence[Mapping | None],
+        mapped: Sequence[MappedSegment | None],
         which: NDArray[np.int32],
         sizes: I64,
         unknown: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
-        """Which of the unknown documents' records aren't what the index says.
+        """Tell which of the unknown documents' records aren't as the index says.
 
         Every record is compared when this process first reads it. An index that was copied, or put back, while its store was
         written may point at zeros, which would score 0.0. It costs 0.1 ms for 100 documents, once.
@@ -211,8 +213,8 @@ class Reading:
         return unlike
 
 
-def _unlike_headers(there: Sequence[tuple[bytes, Place]], mapping: Mapping, sizes: I64) -> NDArray[np.bool_]:
-    """Which places don't begin with the header that the index says."""
+def _unlike_headers(there: Sequence[tuple[bytes, Place]], mapping: MappedSegment, sizes: I64) -> NDArray[np.bool_]:
+    """Tell which places don't begin with the header that the index says."""
     whole = mapping.bytes.data
     places = np.frombuffer(b"".join([place for _, place in there]), dtype=np.int64).reshape(-1, 4)
     heads = [whole[offset : offset + HEADER_BYTES] for offset in places[:, 1].tolist()]
@@ -224,7 +226,7 @@ def _unlike_headers(there: Sequence[tuple[bytes, Place]], mapping: Mapping, size
     return unlike
 
 
-def _unlike_checksums(there: Sequence[tuple[bytes, Place]], mapping: Mapping) -> NDArray[np.bool_]:
-    """Which records don't match their checksums."""
+def _unlike_checksums(there: Sequence[tuple[bytes, Place]], mapping: MappedSegment) -> NDArray[np.bool_]:
+    """Tell which records don't match their checksums."""
     offsets = [unpack_place(place)[1] for _, place in there]
     return np.array([checked_header(mapping.bytes, offset) is None for offset in offsets], dtype=np.bool_)

@@ -12,7 +12,7 @@ from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.disk import copies, files, format_file, index, tables
 from late_rerank.stores.disk.frozen import unwritable
 from late_rerank.stores.disk.rows import row_of
-from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
+from late_rerank.stores.disk.segment import MappedSegment, number_of, path_of, walk
 from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import SEAL, TOMBSTONE, parse_space
 from late_rerank.warn import warn_caller
@@ -22,13 +22,13 @@ _SCRATCH = f"{index.NAME}.new"
 
 @dataclass(frozen=True, slots=True)
 class RebuildReport:
-    """What was found.
+    """What a rebuild found.
 
     Attributes:
         n_segments: Segments read.
         n_documents: Documents in the new index.
-        n_damaged: Places where records are damaged, and files whose headers are, or say another number than their names: not in
-            the index.
+        n_damaged: Places with damaged records; files with damaged headers, or with another number in their header than in
+            their name. None of these are in the index.
     """
 
     n_segments: int
@@ -46,9 +46,9 @@ def rebuild(folder: str | Path, *, progress: bool = False) -> RebuildReport:
         progress: Show a bar on stderr, if that is a terminal.
 
     Raises:
-        FileNotFoundError: There is no store.
-        StoreFormatError: It is of another kind or version.
-        StoreError: Another process is writing to it, or nothing can be written there.
+        FileNotFoundError: If there is no store.
+        StoreFormatError: If the store is of another kind or version.
+        StoreError: If another process is writing to it, or nothing can be written there.
     """
     root = folder_at(folder)
     reason = unwritable(root) if root.is_dir() else None
@@ -81,7 +81,7 @@ def _lacks_format(folder: Path) -> bool:
 
 
 def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
-    """`rebuild`; the caller holds the gate."""
+    """Make a store's index again; the caller holds the gate."""
     scratch = folder / _SCRATCH
     index.remove(folder, _SCRATCH)
     index.create(scratch, format_file.read_format(folder)["id"])
@@ -107,7 +107,7 @@ def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
 
 
 def _read_segment(path: Path, segments: index.Index) -> int:
-    """Enter one segment's records; returns the number of damaged places."""
+    """Enter one segment's records. Returns the number of damaged places."""
     try:
         mapping = _segment(path)
     except StoreFormatError as error:
@@ -125,8 +125,8 @@ def _read_segment(path: Path, segments: index.Index) -> int:
     return scan.n_damaged
 
 
-def _segment(path: Path) -> Mapping:
-    mapping = Mapping(path)
+def _segment(path: Path) -> MappedSegment:
+    mapping = MappedSegment(path)
     parse_space(mapping.header.space)
     if mapping.header.id != number_of(path):
         # Somebody's copy. Nobody would look for its documents here, and the segment of that number may be there too.
@@ -136,9 +136,9 @@ def _segment(path: Path) -> Mapping:
 
 
 class _Scan:
-    """One pass over a segment's records, and what it learns."""
+    """One pass over a segment's records, and the counts that it gathers."""
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: MappedSegment) -> None:
         self._mapping = mapping
         self.end = mapping.header.size
         self.sealed = False

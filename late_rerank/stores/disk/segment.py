@@ -31,7 +31,7 @@ _PAGE = mmap.PAGESIZE
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader:
-    """What a segment says of itself: its number, its space as JSON, and how long this header is."""
+    """A segment's header: its number, its space as JSON, and the header's own size."""
 
     id: int
     space: str
@@ -39,19 +39,19 @@ class SegmentHeader:
 
 
 def path_of(folder: Path, segment_id: int) -> Path:
-    """Where segment `segment_id` of the store lies."""
+    """Return the path of a store's segment."""
     return folder / "segments" / f"{segment_id:010}.seg"
 
 
 def number_of(path: Path) -> int | None:
-    """The number in a segment file's name; None if it isn't named like one, as copies that somebody made aren't."""
+    """Read the number in a segment file's name; None if it isn't named like one: copies that users make aren't."""
     text = path.name.removesuffix(".seg")
     is_number = text.isascii() and text.isdecimal() and len(text) < 19  # SQLite's numbers end there
     return int(text) if is_number and path.name == path_of(path.parent.parent, int(text)).name else None
 
 
 def pack_header(segment_id: int, space: str) -> bytes:
-    """The first bytes of a segment; a multiple of 4096 of them."""
+    """Make a segment's header, a multiple of 4096 bytes."""
     text = space.encode()
     size = -(-(_FIELDS.size + len(text)) // _HEADER_MULTIPLE) * _HEADER_MULTIPLE
     raw = bytearray(size)
@@ -62,10 +62,10 @@ def pack_header(segment_id: int, space: str) -> bytes:
 
 
 def read_header(buffer: Bytes, path: Path) -> SegmentHeader:
-    """A segment's header.
+    """Read a segment's header.
 
     Raises:
-        StoreFormatError: It is none, damaged, or of a later version; names the file.
+        StoreFormatError: If the file is no segment, its header is damaged, or it is of a later version; names the file.
     """
     raw = buffer[:_HEADER_MULTIPLE].tobytes()
     if len(raw) < _HEADER_MULTIPLE or not raw.startswith(_SEGMENT_MAGIC):
@@ -79,7 +79,7 @@ def read_header(buffer: Bytes, path: Path) -> SegmentHeader:
 
 
 def walk(buffer: Bytes, start: int, end: int) -> Iterator[tuple[int, Header | None]]:
-    """(offset, header) of every undamaged record; (offset, None) where damage begins. A seal is the last.
+    """Give (offset, header) of every undamaged record; (offset, None) where damage begins. A seal is the last.
 
     After damage the walk goes on at the next 64-byte boundary where an undamaged record starts: lengths can't be trusted there.
     """
@@ -100,7 +100,7 @@ def walk(buffer: Bytes, start: int, end: int) -> Iterator[tuple[int, Header | No
 
 
 def _next_magic(buffer: Bytes, offset: int, end: int) -> int:
-    """The next 64-byte boundary on which a record may start; `end` if there is none."""
+    """Find the next 64-byte boundary on which a record may start; `end` if there is none."""
     step = 2**20
     while offset < end:
         words = buffer[offset : min(offset + step, end) & -ALIGNMENT].reshape(-1, ALIGNMENT)[:, :4]
@@ -114,12 +114,13 @@ def _next_magic(buffer: Bytes, offset: int, end: int) -> int:
 class SegmentWriter:
     """The segment that one writer appends to. While it is open its file is locked; the lock dies with the process.
 
-    It holds a file, not its descriptor: one that Ctrl-C lets fall before anybody can close it closes itself, and its lock goes.
+    It holds a file object, not a descriptor. If Ctrl-C drops the object before anybody closes it, it closes itself and frees
+    the lock.
 
     Attributes:
         id: The segment's.
         space_id: The index's number of its space.
-        size: Bytes committed; what lies after them is nobody's yet.
+        size: Committed bytes; whatever lies after them doesn't count.
     """
 
     def __init__(self, path: Path, segment_id: int, space_id: int, size: int, file: FileIO) -> None:
@@ -131,10 +132,10 @@ class SegmentWriter:
 
     @classmethod
     def create(cls, folder: Path, segment_id: int, space_id: int, space: str) -> SegmentWriter:
-        """A new segment file, its header on the disk.
+        """Make a new segment file, with a durable header.
 
         Raises:
-            OSError: The disk is full, or failed; nothing is left behind.
+            OSError: If the disk is full, or failed; nothing is left behind.
         """
         path = path_of(folder, segment_id)
         file = FileIO(path, "x+")
@@ -153,7 +154,7 @@ class SegmentWriter:
 
     @classmethod
     def resume(cls, folder: Path, segment_id: int, space_id: int, size: int) -> SegmentWriter | None:
-        """Go on where a segment was sealed; None if another writer has it or it is gone."""
+        """Go on where a segment was sealed; None if another writer has it or its file is gone."""
         path = path_of(folder, segment_id)
         try:
             file = FileIO(path, "r+")
@@ -166,18 +167,18 @@ class SegmentWriter:
         return cls(path, segment_id, space_id, size, file)
 
     def append(self, records: Records) -> None:
-        """Write records after the committed ones and bring them to the disk. `size` is raised by who commits them.
+        """Write records after the committed ones, durably. Whoever commits them raises `size`.
 
         Raises:
-            OSError: The disk is full, or failed: close this writer, its file's tail is unknown.
+            OSError: If the disk is full, or failed: close this writer, its file's tail is unknown.
         """
         files.write_at(self._file.fileno(), records.bytes.data, self.size)
         files.sync(self._file.fileno())
 
     def seal(self) -> None:
-        """Mark where the committed records end, for who must read the file without an index.
+        """Mark where the committed records end, for readers without an index.
 
-        What lies beyond (records that were never committed) becomes zeros first. Nothing is truncated: a file that shrinks
+        Records beyond, which were never committed, become zeros first. Nothing is truncated: a file that shrinks
         under a reader's mapping kills the reader.
         """
         mark = pack_marks([bytes(16)], flag=SEAL, sequence=0, stored_at=0)
@@ -191,7 +192,7 @@ class SegmentWriter:
         self._file.close()
 
 
-class Mapping:
+class MappedSegment:
     """A segment file mapped into memory, read-only. The arrays made from it keep it alive, also when its file is gone.
 
     Attributes:
@@ -215,19 +216,19 @@ class Mapping:
         self._known: NDArray[np.bool_] = np.zeros(size // ALIGNMENT + 1, dtype=np.bool_)
 
     def outside(self, starts: I64, ends: I64) -> NDArray[np.bool_]:
-        """Which ranges can't be records: not where one may begin, or beyond the end of the file."""
+        """Tell which ranges can't be records: they begin where none may, or end beyond the file."""
         unaligned = (starts & (ALIGNMENT - 1)) != 0
         outside: NDArray[np.bool_] = unaligned | (starts < self.header.size) | (ends <= starts) | (ends > len(self.bytes))
         return outside
 
     def unknown(self, starts: I64) -> NDArray[np.bool_]:
-        """Which records this process hasn't compared with the index yet; a start may lie beyond the end."""
+        """Tell which records this process hasn't compared with the index yet; a start may lie beyond the end."""
         slots = np.minimum(starts // ALIGNMENT, len(self._known) - 1)
         unknown: NDArray[np.bool_] = ~self._known[slots]
         return unknown
 
     def note_known(self, starts: I64) -> None:
-        """These records are what the index says."""
+        """Note that these records are as the index says."""
         self._known[starts // ALIGNMENT] = True
 
     def prefetch(self, starts: I64, ends: I64) -> None:

@@ -14,7 +14,7 @@ from late_rerank.stores.disk import index, tables
 from late_rerank.stores.disk.copies import is_being_written
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.rows import row_of
-from late_rerank.stores.disk.segment import Mapping, number_of, path_of, walk
+from late_rerank.stores.disk.segment import MappedSegment, number_of, path_of, walk
 from late_rerank.stores.disk.tables import Row, Segment
 from late_rerank.stores.record import SEAL, TOMBSTONE, checked_header
 
@@ -23,12 +23,12 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that isn't as it was stored.
+    """One thing that isn't as it was stored.
 
     Attributes:
-        where: File, and byte where that is known.
-        reason: What is wrong there.
-        remedy: What mends it: "rebuild" the index, "compact" the store, or "remove" the file from the folder; "" where a
+        where: File, and byte if that is known.
+        reason: What is wrong.
+        remedy: How to mend it: "rebuild" the index, "compact" the store, or "remove" the file from the folder; "" where a
             published store must be published again.
     """
 
@@ -39,7 +39,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was read.
+    """What a verification read.
 
     Attributes:
         n_segments: Segments read.
@@ -73,7 +73,7 @@ def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyRepo
 
 
 def _check(folder: Path, opened: Index, segment: Segment, spaces: dict[int, str]) -> tuple[_SegmentCheck, list[Problem]]:
-    """Check a segment; again if somebody changed it meanwhile, since then a problem may be none."""
+    """Check a segment; again if somebody changed it meanwhile, since the problem may then be none."""
     for _ in range(_TRIES):
         check = _SegmentCheck(folder, segment, spaces.get(segment.space), opened.rows(segment.id))
         found = list(check.problems())
@@ -99,11 +99,11 @@ class _SegmentCheck:
         self.n_documents = 0
 
     def problems(self) -> Iterator[Problem]:
-        """What is wrong with this segment; counts on the way."""
+        """Give the problems of this segment, and count its records."""
         if not self._segment.size:
             return  # its writer is making the file; if it died, the next one removes what there is
         try:
-            mapping = Mapping(self._path)
+            mapping = MappedSegment(self._path)
         except (OSError, StoreFormatError) as error:
             yield Problem(self._path.name, str(error), "compact")
             return
@@ -123,7 +123,7 @@ class _SegmentCheck:
             if seal is None or not seal.flags & SEAL or any(seal.key):
                 yield self._at(self._segment.size, "the seal is damaged or missing")
 
-    def _record_problems(self, mapping: Mapping) -> Iterator[Problem]:
+    def _record_problems(self, mapping: MappedSegment) -> Iterator[Problem]:
         for offset, header in walk(mapping.bytes, mapping.header.size, min(self._segment.size, len(mapping.bytes))):
             if header is None:
                 yield self._at(offset, "damaged from here: the checksum doesn't match, or no record begins here")
@@ -142,7 +142,7 @@ class _SegmentCheck:
 
 
 def _strangers(folder: Path, opened: Index) -> list[tuple[Path, str]]:
-    """Files that are no segment of the index, and what to do about each."""
+    """List the files that are no segment of the index, and what to do about each."""
     paths = sorted((folder / "segments").iterdir())
     known = {path_of(folder, segment.id).name for segment in opened.segments(with_dead=True)}
     unknown = [path for path in paths if path.name not in known]
@@ -151,5 +151,5 @@ def _strangers(folder: Path, opened: Index) -> list[tuple[Path, str]]:
 
 def _is_segment(path: Path) -> bool:
     with suppress(OSError, StoreFormatError):
-        return Mapping(path).header.id == number_of(path)
+        return MappedSegment(path).header.id == number_of(path)
     return False

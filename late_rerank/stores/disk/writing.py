@@ -1,4 +1,4 @@
-"""Adding to a store: each writer appends to a segment of its own, and what it wrote counts once the index says so."""
+"""Adding to a store: each writer appends to a segment of its own; its records count once the index says so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.internals import Internals
 from late_rerank.stores.disk.rows import rows_of, tombstones
-from late_rerank.stores.disk.segment import Mapping, SegmentWriter, path_of
+from late_rerank.stores.disk.segment import MappedSegment, SegmentWriter, path_of
 from late_rerank.stores.disk.tables import ReplacedError, Row, Segment, SegmentGoneError
 from late_rerank.stores.record import SEAL, TOMBSTONE, Records, checked_header
 
@@ -39,7 +39,7 @@ class Writing:
         self._n_replaced = 0
 
     def append(self, space: str, records: Records, copied: Sequence[Row] = ()) -> None:
-        """Add records. When this returns they are on the disk, and found.
+        """Add records. When this returns they are durable, and found.
 
         Args:
             space: Its name.
@@ -47,8 +47,8 @@ class Writing:
             copied: The rows of the records that these are copies of; a space that was dropped isn't made again for copies.
 
         Raises:
-            StoreError: The disk is full, or failed. Nothing of these records is found; what was there before is.
-            ReplacedError: A key doesn't point any more at the record that was copied. Nothing is committed.
+            StoreError: If the disk is full, or failed. None of these records is found; all earlier documents are.
+            ReplacedError: If a key doesn't point any more at the record that was copied. Nothing is committed.
         """
         for _ in range(_TRIES):
             writer = None
@@ -73,13 +73,13 @@ class Writing:
         raise StoreError(f"{self._folder}: the space is dropped by another process whenever it is written to")
 
     def let_go(self, space: str) -> None:
-        """Leave this space's segment as it is. Whatever its tail holds, `recover` will end it where the index says."""
+        """Leave this space's segment as it is. `recover` will end it where the index says, whatever its tail holds."""
         writer = self._writers.pop(space, None)
         if writer is not None:
             writer.close()
 
     def seal(self, space: str) -> None:
-        """Finish this space's segment: complete in itself, to be gone on with by anyone if there is room in it."""
+        """Finish this space's segment. Any writer may go on with it if it has room."""
         writer = self._writers.pop(space, None)
         if writer is None:
             return
@@ -102,10 +102,10 @@ class Writing:
             self.seal(space)
 
     def refuse_if_replaced(self) -> None:
-        """See to it that numbers of segments mean what they meant; to be called in a transaction.
+        """Make sure that numbers of segments still mean the same files; call it in a transaction.
 
         Raises:
-            SegmentGoneError: Somebody made the index again, or put a copy of the store there: no segment is ours any more.
+            SegmentGoneError: If somebody made the index again, or put a copy of the store there: no segment is ours any more.
         """
         if self._n_replaced != self._index.n_replaced:
             self._n_replaced = self._index.n_replaced
@@ -114,11 +114,11 @@ class Writing:
             raise SegmentGoneError
 
     def segment_ids(self) -> list[int]:
-        """Segments that this object appends to, the one that was begun first first."""
+        """List the segments that this object appends to, the first begun first."""
         return [writer.id for writer in self._writers.values()]
 
     def after_fork(self) -> None:
-        """In a child: the segments are the parent's."""
+        """Let go of the segments in a child: they are the parent's."""
         for space in list(self._writers):
             self.let_go(space)
 
@@ -153,7 +153,7 @@ class Writing:
         self.remove_dead()
 
     def remove_dead(self) -> None:
-        """Remove the files of dead segments, then their rows: whoever dies in between leaves the row to the next."""
+        """Remove the files of dead segments, then their rows: a process that dies in between leaves the row to the next."""
         dead = [segment.id for segment in self._index.segments(with_dead=True) if segment.state == tables.DEAD]
         if not dead:
             return
@@ -164,10 +164,10 @@ class Writing:
             tables.delete_segments(changes, dead)
 
     def begin(self, space: str) -> SegmentWriter:
-        """A new segment for a space that is there.
+        """Begin a new segment for a space that is there.
 
         Raises:
-            SegmentGoneError: It was dropped. Made again it would hold what was dropped once the index is lost.
+            SegmentGoneError: If the space was dropped. Made again, it would bring them back once the index is lost.
         """
         with self._gate.held():
             return self._create(space, existing=True)
@@ -206,7 +206,7 @@ class Writing:
 
     def _reopen(self, segment: Segment, space: str) -> SegmentWriter | None:
         with suppress(StoreFormatError, FileNotFoundError):
-            mapping = Mapping(path_of(self._folder, segment.id))
+            mapping = MappedSegment(path_of(self._folder, segment.id))
             header, seal = mapping.header, checked_header(mapping.bytes, segment.size)
             # Without its seal the index is older than the segment: what lies there may be acknowledged documents.
             if (header.id, header.space) == (segment.id, space) and seal is not None and seal.flags & SEAL:
@@ -267,10 +267,10 @@ class Writing:
                 writer.close()
 
     def _refuse_if_torn(self, segment: Segment) -> None:
-        """See to it that nothing is overwritten that the index points at.
+        """Make sure that no record is overwritten that the index points at.
 
         Raises:
-            StoreFormatError: It points beyond the end that it knows. It was copied, or put back, while the store was written.
+            StoreFormatError: If the index points beyond the end that it knows. It was copied, or put back, during writes.
         """
         if self._index.end_of(segment.id) > segment.size:
             raise StoreFormatError(

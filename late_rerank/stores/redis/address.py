@@ -10,10 +10,10 @@ SCHEMES = ("redis", "rediss", "unix")
 
 
 def checked_url(url: str) -> SplitResult:
-    """The parts of a URL that names a server.
+    """Split a URL that names a server into its parts.
 
     Raises:
-        ValueError: It doesn't; the message never repeats what might be a password.
+        ValueError: If the URL names no server; the message never repeats what might be a password.
     """
     scheme = url.partition("://")[0] if isinstance(url, str) else ""
     if scheme not in SCHEMES:
@@ -39,7 +39,7 @@ def checked_url(url: str) -> SplitResult:
 
 
 def shown_url(url: str) -> str:
-    """The URL for messages: a password becomes ***."""
+    """Return the URL for messages: a password becomes ***."""
     parts = checked_url(url)
     secret, at, place = parts.netloc.rpartition("@")
     user, colon, _ = secret.partition(":")

@@ -46,10 +46,10 @@ _OF_ANOTHER_TYPE: Mapping[str, Any] = {"GET": b"", "STRLEN": 0}
 
 
 def options_of(url: str, timeout_s: float) -> dict[str, Any]:
-    """What redis-py needs to connect; options in the URL come before ours.
+    """Make the options with which redis-py connects; options in the URL come before ours.
 
     Raises:
-        ValueError: redis-py doesn't know an option, or its value.
+        ValueError: If redis-py doesn't know an option, or its value.
     """
     # RESP2: RESP3 gives nothing here, and costs a HELLO a connection. Retries are ours, since redis-py's would wait out
     # every timeout several times.
@@ -62,7 +62,7 @@ def options_of(url: str, timeout_s: float) -> dict[str, Any]:
     }
     pool = redis.ConnectionPool(**options)
     try:
-        # Made, not connected: an option that is wrong is told now, not in a query.
+        # Made, not connected: a wrong option is an error now, not in a query.
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, RedisError) as error:
         raise ValueError(f"url has an option that redis-py refuses: {error}") from error
@@ -70,12 +70,12 @@ def options_of(url: str, timeout_s: float) -> dict[str, Any]:
 
 
 def slot_of(name: bytes) -> int:
-    """Which of a cluster's 16384 slots holds that name."""
+    """Tell which of a cluster's 16384 slots holds a name."""
     return int(key_slot(name))
 
 
 class Node:
-    """One server: its connections, and whether it is to be asked.
+    """One server: its connections, and whether to ask it.
 
     Attributes:
         name: For messages: host:port, or the socket's path.
@@ -107,10 +107,10 @@ class _Call:
         self._whole = False
 
     def replies(self, deadline: float) -> list[Any]:
-        """One reply a command; Failed in place of a refusal, or of what is no reply to it.
+        """Read one reply a command; Failed in place of a refusal, or of a reply that doesn't fit.
 
         Raises:
-            RedisError: The connection broke, or nothing came until `deadline` (as time.monotonic tells it).
+            RedisError: If the connection broke, or no reply came until `deadline` (as time.monotonic tells it).
         """
         # Nodes that hang together are waited for together: the first takes the time, the rest is only looked at.
         if not self.connection.can_read(max(deadline - time.monotonic(), 0.001)):
@@ -138,10 +138,10 @@ class _Call:
 
 
 def exchange(requests: Mapping[Node, Sequence[Command]], *, timeout_s: float, retries: int) -> dict[Node, list[Any] | Failed]:
-    """Commands to several servers at once.
+    """Send commands to several servers at once.
 
     Returns:
-        For each its replies, Failed in place of refusals; or Failed if none came, after retries, or if it is left alone.
+        Each server's replies, Failed in place of refusals; or Failed if none came after retries, or the server is left alone.
     """
     answers: dict[Node, list[Any] | Failed] = {
         node: Failed(f"{node.failure} It is left alone for a while after that.") for node in requests
@@ -191,7 +191,7 @@ def _refused(node: Node, error: ResponseError) -> Failed:
 
 
 def _lost(node: Node, error: Exception) -> Failed:
-    """No reply came. A timeout isn't tried again: the caller has waited for it once."""
+    """Say that no reply came. A timeout isn't tried again: the caller has waited once."""
     final = (AuthenticationError, AuthorizationError)
     again = isinstance(error, (redis.ConnectionError, OSError)) and not isinstance(error, final)
     return Failed(_sentence(f"{node.name} did not answer", error), again=again, stale=True)

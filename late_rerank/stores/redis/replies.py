@@ -1,4 +1,4 @@
-"""Whether a reply is one to its command: what answers at a URL may be no Redis, or a proxy that mixes up its clients."""
+"""Whether a reply fits its command: the server at a URL may be no Redis, or a proxy that mixes up its clients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def fits(command: tuple[Any, ...], reply: Any) -> bool:
-    """Whether `reply` has the shape that Redis gives to `command`, so that nobody who reads it need look."""
+    """Whether `reply` has the shape that Redis gives to `command`. Whoever reads it needn't check again."""
     match command[0]:
         case "GET":
             return _value(reply)

@@ -8,7 +8,7 @@ from typing import Any
 from late_rerank.stores.redis.connections import Command, Node, exchange, options_of, slot_of
 from late_rerank.stores.redis.trouble import Failed, Unanswered
 
-# Commands sent before their replies are read: bounds what waits in buffers.
+# Commands sent before their replies are read: bounds the buffers.
 BATCH_COMMANDS = 256
 SCANNED_AT_ONCE = 1000
 _N_SLOTS = 16384
@@ -47,7 +47,7 @@ class Servers:
         """Find out whether this is a cluster, and who owns what; again after a server failed or a key moved.
 
         Raises:
-            Unanswered: No server said so.
+            Unanswered: If no server answered.
         """
         if self._known:
             return
@@ -66,23 +66,23 @@ class Servers:
         raise Unanswered(failed or Failed("no server is known."))
 
     def _who_knows(self) -> list[Node]:
-        """Servers to ask for the others, those that answered last first; the URL's own may be gone by now."""
+        """List servers to ask for the others, servers that answered last first; the URL's own may be gone by now."""
         nodes = list(self._nodes.values())
         seed = [] if self._seed.name in self._nodes else [self._seed]
         return sorted(nodes, key=lambda node: node.breaker.open) + seed
 
     def nodes(self) -> list[Node]:
-        """Those that hold documents.
+        """List the servers that hold documents.
 
         Raises:
-            Unanswered: They can't be found out.
+            Unanswered: If no server says which they are.
         """
         self.connect()
         owners = self._owners
         return [self._seed] if owners is None else list(dict.fromkeys(node for node in owners if node is not None))
 
     def values(self, names: Sequence[bytes]) -> list[Any]:
-        """GET: for each name bytes, None or Failed."""
+        """Get each name's value: bytes, None or Failed."""
         values: list[Any] = []
         for batch in _batches(names):
             if self._known and self._owners is None:  # one server: MGET is a seventh faster than as many GETs
@@ -94,10 +94,10 @@ class Servers:
         return values
 
     def each(self, commands: Sequence[Command]) -> list[Any]:
-        """Commands on one name each (their second item), each to the server that owns it.
+        """Send commands on one name each (their second item), each to the server that owns the name.
 
         Returns:
-            One reply a command, in order; Failed in place of those that didn't come.
+            One reply a command, in order; Failed in place of a reply that didn't come.
         """
         replies: list[Any] = []
         for batch in _batches(commands):
@@ -105,15 +105,15 @@ class Servers:
         return replies
 
     def ask(self, node: Node, commands: Sequence[Command]) -> list[Any]:
-        """Commands to that server: one reply each, or Failed."""
+        """Send commands to one server. Returns one reply each, or Failed."""
         replies = self._exchange({node: commands})[node]
         return replies if isinstance(replies, list) else [replies] * len(commands)
 
     def walk(self, node: Node, pattern: str) -> Iterator[list[bytes]]:
-        """Names that one server holds, some at a time; one may come twice while its table is resized.
+        """Give the names that one server holds, some at a time; a name may come twice while the server resizes its table.
 
         Raises:
-            Unanswered: It stopped answering.
+            Unanswered: If the server stopped answering.
         """
         cursor: Any = 0
         while cursor != b"0":
@@ -168,10 +168,10 @@ class Servers:
         return node
 
     def _learn(self, slots: Sequence[Any], asked: Node) -> None:
-        """Who owns what, from CLUSTER SLOTS: [first, last, [host, port, ...], replicas...] each."""
+        """Note who owns each slot, from CLUSTER SLOTS: [first, last, [host, port, ...], replicas...] each."""
         owners: list[Node | None] = [None] * _N_SLOTS
         for first, last, primary, *_ in slots:
-            # An unnamed host is the one that was asked.
+            # A host without a name is the asked one.
             host = (primary[0] or b"").decode() or asked.name.rpartition(":")[0]
             owners[first : last + 1] = [self._node(host, int(primary[1]))] * (last + 1 - first)
         self._owners, self._known = owners, True

@@ -29,7 +29,7 @@ _PUT_DOCUMENTS = 255  # with the registration of the space 256 commands, one bat
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a store and its spaces have in common: the servers, and what to do when they don't answer."""
+    """What a store and its spaces have in common: the servers, and how to go on when they don't answer."""
 
     servers: Servers
     trouble: Trouble
@@ -43,13 +43,13 @@ class Shared:
             raise StoreError(f"the store at {self.trouble.place} was closed; open it again")
 
     def command(self, *command: Any) -> Any:
-        """The reply to one command on one name; None if none came."""
+        """Send one command on one name. Returns the reply; None if none came."""
         reply = self.servers.each([command])[0]
         self.trouble.met(_failures([reply]))
         return None if isinstance(reply, Failed) else reply
 
     def walk(self, pattern: str) -> Iterator[Iterator[list[bytes]]]:
-        """For each server that answers, names that match, in batches."""
+        """Give the names that match, in batches, for each server that answers."""
         try:
             nodes = self.servers.nodes()
         except Unanswered as error:
@@ -65,7 +65,7 @@ class Shared:
             self.trouble.met([error.failed])
 
     def sizes(self, names: Sequence[bytes]) -> int:
-        """Bytes of values and names, over those that are there."""
+        """Sum up the bytes of values and names; names without a value count alone."""
         replies = self.servers.each([("STRLEN", name) for name in names])
         self.trouble.met(_failures(replies))
         return sum(map(len, names)) + sum(reply for reply in replies if isinstance(reply, int))
@@ -121,9 +121,9 @@ class RedisSpace(Space):
         return fetched
 
     def missing(self, keys: Sequence[bytes]) -> I64:
-        """What isn't here; nothing is fetched, so a damaged value counts as here, until a query's `get` misses it."""
+        """Find out which documents are missing. Nothing is fetched: a damaged value counts as here until a query meets it."""
         self._shared.refuse_if_closed()
-        # TOUCH, not EXISTS: with allkeys-lru what is indexed again must not go before what nobody asked for.
+        # TOUCH, not EXISTS: with allkeys-lru a document that is indexed again must outlive one that nobody asked for.
         replies = self._shared.servers.each([("TOUCH", name) for name in self._names(keys)])
         failures = _failures(replies)
         self._shared.trouble.met(failures, n_unreachable=len(failures))
@@ -156,7 +156,7 @@ def _failures(replies: Sequence[Any]) -> list[Failed]:
 
 
 def _parts(packed: PackedVectors) -> Iterator[slice]:
-    """Slices of some megabytes, so that a put of a thousand long documents doesn't double its memory."""
+    """Cut documents into slices of some megabytes: a put of a thousand long documents must not double its memory."""
     sizes = layout(packed.codec.columns, packed.lengths, HEADER_BYTES)[1].tolist()
     start = size = 0
     for i, more in enumerate(sizes):

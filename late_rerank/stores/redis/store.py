@@ -44,9 +44,9 @@ class RedisStore(Store):
         cluster: Whether it is a cluster; None to ask the server.
 
     Raises:
-        ValueError: An argument is wrong.
-        MissingDependencyError: redis is not installed.
-        StoreConnectionError: With `on_error="raise"`, the server can't be reached; every method may raise it then.
+        ValueError: If an argument is wrong.
+        MissingDependencyError: If redis is not installed.
+        StoreConnectionError: If the server can't be reached, with `on_error="raise"`; every method may raise it then.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class RedisStore(Store):
         return self._space(space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
-        """Every space that documents were put into, by whichever process, oldest first; then those opened here only."""
+        """List every space that any process put documents into, oldest first; then spaces that were only opened here."""
         return list(self._every_space())
 
     def drop(self, fingerprint: str) -> int:
@@ -111,7 +111,7 @@ class RedisStore(Store):
         return n
 
     def stats(self) -> dict[str, Any]:
-        """What all spaces of this prefix hold, and what went wrong in this process.
+        """Count documents and bytes of all spaces of this prefix, and failures in this process.
 
         n_documents, size_bytes (values and names) and spaces walk over all names in Redis: a second or so for a million.
         Sizes are looked up for 100,000 documents a server; more count as long as those are, and "estimated" says so.
@@ -153,7 +153,7 @@ class RedisStore(Store):
         }
 
     def close(self) -> None:
-        """Close the connections. What is in Redis stays."""
+        """Close the connections. The documents stay in Redis."""
         self._shared.servers.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

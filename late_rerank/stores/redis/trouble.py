@@ -1,4 +1,4 @@
-"""When a server doesn't answer: how long it is left alone, what is counted, and the one warning or the error."""
+"""A server that doesn't answer: how long it is left alone, the counts, and the one warning or the error."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from late_rerank.warn import warn_caller
 
 OnError = Literal["miss", "raise"]
 
-# A server that is down for an hour is asked 120 times; one that is back is used again within this.
+# A server that is down for an hour is asked 120 times; a server that is back is used again within this time.
 LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What stands in place of a reply.
+    """A failure, in the place of a reply.
 
     Attributes:
         text: What happened and what to do; no password in it.
         moved: Whether another server of the cluster owns the key now.
         again: Whether trying again at once is worth while.
-        refused: Whether the server answered, but not with what was wanted.
+        refused: Whether the server answered with a refusal.
         stale: Whether another server may own the key by now.
     """
 
@@ -47,9 +47,9 @@ class Unanswered(Exception):  # noqa: N818 - never leaves the store
 
 
 class Breaker:
-    """Leaves a server alone after it failed: a second, then twice as long each time, up to half a minute.
+    """Leaves a server alone after a failure: a second, then twice as long each time, up to half a minute.
 
-    Else every query would wait for a server that hangs, each the whole timeout.
+    Without it every query would wait the whole timeout for a server that hangs.
     """
 
     def __init__(self, pause_s: float) -> None:
@@ -76,7 +76,7 @@ class Breaker:
             return True
 
     def failed(self) -> None:
-        """The server didn't answer."""
+        """Note that the server didn't answer."""
         with self._lock:
             if not self._pause_s:
                 self._pause_s = self._first_s
@@ -87,14 +87,14 @@ class Breaker:
             self._until, self._trying = time.monotonic() + self._pause_s, False
 
     def succeeded(self) -> None:
-        """The server answered."""
+        """Note that the server answered."""
         if self._pause_s:
             with self._lock:
                 self._pause_s, self._trying = 0.0, False
 
 
 class Trouble:
-    """Counts what went wrong; warns once, or raises each time.
+    """Counts failures; warns once, or raises each time.
 
     Args:
         place: The server's URL as messages show it.
@@ -110,15 +110,15 @@ class Trouble:
         self._lock = guarded(Lock())
 
     def met(self, failures: Sequence[Failed], *, n_unreachable: int = 0, n_not_stored: int = 0) -> None:
-        """One call met `failures`; nothing happens if there are none.
+        """Count the failures that one call met, and warn or raise; do nothing if there are none.
 
         Args:
-            failures: Instead of replies.
+            failures: In the place of replies.
             n_unreachable: Documents that were asked for in vain.
             n_not_stored: Documents that could not be put.
 
         Raises:
-            StoreConnectionError: With `on_error="raise"`.
+            StoreConnectionError: If there are failures, with `on_error="raise"`.
         """
         if not failures:
             return
@@ -137,11 +137,11 @@ class Trouble:
             )
 
     def damaged(self, n: int) -> None:
-        """Values came that are no record of their key."""
+        """Count values that are no record of their key."""
         with self._lock:
             self._counts["n_damaged"] += n
 
     def counts(self) -> dict[str, int | str | None]:
-        """n_errors (calls that met one), n_unreachable, n_not_stored, n_damaged (documents), last_error."""
+        """Give n_errors (calls that met one), n_unreachable, n_not_stored, n_damaged (documents), last_error."""
         with self._lock:
             return {**self._counts, "last_error": self._last_error}
