@@ -66,8 +66,6 @@ def test_the_retrievers_scores_count_where_they_are_asked_to():
     assert contents(ranker.run(QUERY, given))[0] == TEXTS[4]
     with pytest.raises(ValueError, match="has no score"):
         ranker.run(QUERY, [Document(content="cats"), *given])
-    with pytest.raises(ValueError, match="first_stage_weight must be 0 or more"):
-        LateRerankRanker(first_stage_weight=-1)
     written = LateRerankRanker(first_stage_weight="auto").to_dict()
     assert LateRerankRanker.from_dict(written).first_stage_weight == "auto"
 

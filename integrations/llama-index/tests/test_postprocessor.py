@@ -79,8 +79,6 @@ class TestRanking:
         nodes[0].score = None
         with pytest.raises(ValueError, match=r"candidates\[0\] has no score"):
             weighed.postprocess_nodes(nodes, BUNDLE)
-        with pytest.raises(TypeError, match="first_stage_weight"):
-            LateRerank(model=encoder, first_stage_weight="much")
 
     def test_a_missing_query_is_a_value_error(self, rerank, nodes):
         with pytest.raises(ValueError, match=r"^Missing query bundle in extra info\.$"):

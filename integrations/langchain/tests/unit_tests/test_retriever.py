@@ -15,6 +15,7 @@ from support import BEST, QUERY, TEXTS, base, documents, texts, vector_store
 
 from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.wrapping import Choice
 
 
 class ListRetriever(BaseRetriever):
@@ -96,7 +97,8 @@ def test_type_checkers_see_the_arguments():
     assert list(parameters)[:7] == ["base_retriever", "k", "fetch_k", "reranker", "model", "store", "codec"]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
-    choice = {"min_relevance", "budget_tokens", "order", "count_tokens", "first_stage_weight"}
+    choice = Choice().options(LateRerankRetriever.model_fields)
+    assert len(choice) == 5
     assert own == {"base_retriever", "k", "fetch_k", "reranker", *choice}
 
 

@@ -216,19 +216,15 @@ class LateRerankRanker:
             parts = {name: self.reranker.arguments[name] for name in parts}
             name = self.reranker.arguments["device"]
             device = None if name is None else ComponentDevice.from_str(name)
+        options = Choice.of(self).options(vars(self)) | {"count_tokens": counter_written_down(self.count_tokens)}
         arguments: dict[str, Any] = default_to_dict(
             self,
             **{name: written_down(name, part) for name, part in parts.items()},
-            top_k=self.top_k,
             device=device.to_dict() if device else None,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
             score_threshold=self.score_threshold,
-            min_relevance=self.min_relevance,
-            budget_tokens=self.budget_tokens,
-            order=self.order,
-            count_tokens=counter_written_down(self.count_tokens),
-            first_stage_weight=self.first_stage_weight,
+            **options,
         )
         return arguments
 
