@@ -1,4 +1,4 @@
-"""Files -> documents. In: a folder, a file, JSON Lines, a BEIR folder. Out: Candidates, and what was skipped and why."""
+"""Files -> documents. In: a folder, a file, JSON Lines, a BEIR folder. Out: Candidates, and the skipped files with reasons."""
 
 from late_rerank.corpus.beir import Collection, absent_text, read_collection, read_judged, read_qrels, read_queries, splits_of
 from late_rerank.corpus.files import Corpus, CorpusStream, read_corpus

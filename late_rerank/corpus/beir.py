@@ -36,7 +36,7 @@ class Collection(NamedTuple):
 
 
 def read_collection(folder: Path, split: str) -> Collection:
-    """Read all of a BEIR folder that a measurement needs.
+    """Read the parts of a BEIR folder that a measurement needs.
 
     Raises:
         FileNotFoundError: If the folder has no queries.jsonl, or no such split.
@@ -53,7 +53,7 @@ def read_collection(folder: Path, split: str) -> Collection:
 
 
 def read_judged(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
-    """Read the queries, and the judgements of one split: the one reading for everything that measures.
+    """Read the queries, and the judgements of one split. All measurements read them here.
 
     Returns:
         Query id -> text, for all queries; query id -> document id -> judgement.
@@ -73,7 +73,7 @@ def read_judged(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
 
 
 def absent_text(documents: Iterable[Candidate], qrels: Mapping[str, Mapping[str, int]], split: str) -> str | None:
-    """Say which judged documents the corpus lacks; None where it lacks none. They count as not found, as in trec_eval."""
+    """Say which judged documents the corpus lacks; None if it lacks none. They count as not found, as in trec_eval."""
     there = {str(document.id) for document in documents if document.id is not None}
     judged = {document: None for found in qrels.values() for document in found}
     absent = [document for document in judged if document not in there]
@@ -86,11 +86,11 @@ def absent_text(documents: Iterable[Candidate], qrels: Mapping[str, Mapping[str,
 
 
 def read_queries(folder: Path) -> dict[str, str]:
-    """Query id -> text, in the file's order.
+    """Read query id -> text, in the file's order.
 
     Raises:
         FileNotFoundError: If the folder has no queries.jsonl.
-        ValueError: If a line is damaged, has no id, or has an id of a query with another text; names it.
+        ValueError: If a line is damaged, blank, has no id, or has an id of a query with another text; names it.
     """
     path = folder / "queries.jsonl"
     if not path.is_file():
@@ -107,19 +107,19 @@ def read_queries(folder: Path) -> dict[str, str]:
 
 
 def splits_of(folder: Path) -> list[str]:
-    """The names of a BEIR folder's judgements: "dev", "test", "train"."""
+    """List the splits that a BEIR folder has judgements for: "dev", "test", "train"."""
     return sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
 
 
 def read_qrels(folder: Path, split: str) -> Qrels:
-    """Query id -> document id -> judgement, from qrels/SPLIT.tsv.
+    """Read query id -> document id -> judgement, from qrels/SPLIT.tsv.
 
-    Lines are BEIR's (query id, document id, judgement between tabs, with or without a heading) or TREC's four columns
-    (query id, a column that is passed over, document id, judgement). Blank lines and comments are passed over.
+    Lines are BEIR's (query id, document id, judgement between tabs, with or without a heading) or TREC's four columns (query
+    id, an ignored column, document id, judgement). Blank lines and comments are ignored.
 
     Raises:
-        FileNotFoundError: If the folder has no such split; names those that it has.
-        ValueError: If a line is neither, the judgement is no whole number, or a document is judged twice and not alike; names
+        FileNotFoundError: If the folder has no such split; names its splits.
+        ValueError: If a line is neither, the judgement is no whole number, or a document has two different judgements; names
             the line.
 
     Source: trec_eval's get_qrels.c; BEIR's GenericDataLoader.
@@ -143,7 +143,7 @@ def read_qrels(folder: Path, split: str) -> Qrels:
 
 
 def _heading(line: str) -> int | None:
-    """How many columns a heading announces; None where the line is none."""
+    """Count the columns that a heading announces; None if the line is no heading."""
     columns = by_tabs(line) if "\t" in line else by_white_space(line)
     return len(columns) if len(columns) in (3, 4) and columns[-1].casefold() in _HEADINGS else None
 
@@ -182,7 +182,7 @@ def _keep(qrels: Qrels, judgement: tuple[str, str, int], place: str) -> None:
 
 
 def _like(name: str, names: Iterable[str]) -> str:
-    """A hint at an id that a reader would take for this one: other in case or in Unicode's form alone."""
+    """Point to an id that a reader would take for this one: it differs in case or Unicode form only."""
     found = next((other for other in names if _folded(other) == _folded(name)), None)
     return "" if found is None else f" (there is {found!r}, which is another id)"
 

@@ -1,4 +1,4 @@
-"""Encoded bytes within a text: images in Markdown, certificates. They cost as much encoding as a book, and say nothing."""
+"""Encoded bytes within a text: images in Markdown, certificates. They cost as much encoding as a book, and answer nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DATA_URI = rf"""(?<![\w-])(?:(?<=(?P<quote>["']))|)data:(?:
         (?(quote)(?:(?!(?P=quote)).)*+|[^\s)>\]"'`]*+)
     | text/[\w.+*-]++(?:;[\w.+-]++(?:=[^;,\s"']*+)?+)*+,[^\s)>\]"'`]{{64,}}+
 )"""
-# Longer than any word, hash or sequence of a protein that a person looks up; a key or a certificate has lines of 64.
+# Longer than any word, hash or protein sequence that a person looks up. A key or a certificate has lines of 64.
 _RUN = r"(?<![a-z0-9+/_-])[a-z0-9+/_-]{256,}+={0,2}"
 _LINES = r"^[ \t>]*+[a-z0-9+/]{60,}+(?:\r?\n[ \t>]*+[a-z0-9+/]{60,}+){3,}+(?:\r?\n[ \t>]*+[a-z0-9+/]*+={1,2}(?=\r?$))?+"
 _BLOB = regex.compile(rf"(?simx)(?P<uri>{_DATA_URI})|(?P<run>{_RUN}|{_LINES})")
@@ -28,6 +28,6 @@ def blobs(text: str) -> list[tuple[int, int]]:
 
 
 def _is_encoded(run: str) -> bool:
-    """Whether it looks drawn by chance: unlike a sequence of bases, a rule of dashes, a path, many words with hyphens."""
+    """Tell whether a run looks random, unlike a sequence of bases, a line of dashes, a path, or many words with hyphens."""
     n_digits, n_joints = sum(map(run.count, "0123456789")), sum(map(run.count, "-_/"))
     return len(run) / 40 < n_digits < len(run) and n_joints < len(run) / 10 and len(set(run)) > 12

@@ -1,4 +1,4 @@
-"""Text files of columns, as tools for evaluation write them: lines, and the columns of a line."""
+"""Text files of columns, as evaluation tools write them: lines, and the columns of a line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Container
 from pathlib import Path
 
-# What separates columns and lines, as in trec_eval: ASCII's white space alone. An id may hold a no-break space.
+# Only ASCII's white space separates columns and lines, as in trec_eval. An id may hold a no-break space.
 _WHITE_SPACE = " \t\n\r\v\f"
 _WORDS = re.compile(f"[^{_WHITE_SPACE}]+")
 _GZIP = b"\x1f\x8b"
@@ -24,7 +24,7 @@ _MARKS = (
 
 
 def text_lines(path: Path) -> list[str]:
-    """Read a file's lines. Its byte order mark says what it is encoded in, UTF-8 without one; gzip is unpacked.
+    """Read a file's lines. Its byte order mark tells the encoding, UTF-8 without one; gzip is unpacked.
 
     Raises:
         ValueError: If the file isn't text in that encoding, holds NUL characters, or is a damaged gzip file.
@@ -57,7 +57,7 @@ def by_white_space(line: str) -> list[str]:
 
 
 def by_csv(line: str) -> list[str]:
-    """Split a line at tabs as BEIR does, which writes an id that holds a quotation mark as CSV's rules say."""
+    """Split a line at tabs by CSV's rules, as BEIR does where an id holds a quotation mark."""
     try:
         return next(csv.reader([line.rstrip(_WHITE_SPACE)], delimiter="\t"), [])
     except csv.Error:  # a column of more than 131,072 characters
@@ -65,7 +65,7 @@ def by_csv(line: str) -> list[str]:
 
 
 def with_space_in_document(line: str) -> list[str]:
-    """Read the six columns of a run whose document ids hold spaces: what stands between Q0 and the last three columns."""
+    """Read the six columns of a run whose document ids hold spaces: the id stands between Q0 and the last three columns."""
     words = by_white_space(line)
     between = line.strip(_WHITE_SPACE).removeprefix(words[0]).lstrip(_WHITE_SPACE).removeprefix(words[1])
     for word in reversed(words[-3:]):
@@ -74,10 +74,9 @@ def with_space_in_document(line: str) -> list[str]:
 
 
 def is_comment(line: str, widths: Container[int]) -> bool:
-    """Tell whether a line is blank or a comment: trec_eval passes over lines that begin with "#".
+    """Tell whether a line is blank or a comment: trec_eval ignores lines that begin with "#".
 
-    A query's id may begin so too: such a line is no comment where it has as many columns as a line should, unless the "#"
-    stands alone.
+    A query's id may begin with "#" too. A line with the right number of columns is no comment, unless the "#" stands alone.
     """
     words = by_white_space(line)
     return not words or words[0] == "#" or (words[0].startswith("#") and len(words) not in widths)

@@ -1,11 +1,11 @@
-"""Bytes -> text, where it is certain what they mean."""
+"""Bytes -> text, where the encoding is certain."""
 
 from __future__ import annotations
 
 import codecs
 import re
 
-# The longer marks first: UTF-32's begins as UTF-16's does.
+# The longer marks first: UTF-32's mark begins as UTF-16's does.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -19,10 +19,10 @@ _UTF_7_MARK = re.compile(rb"\+/v[89+/]")
 
 
 def decoded(raw: bytes) -> str:
-    """Decode UTF-8, or what a byte order mark says. Line ends stay as they are, so that offsets hold.
+    """Decode UTF-8, or the encoding of a byte order mark. Line ends stay as they are, so that offsets hold.
 
     Raises:
-        ValueError: If it is binary, or in another encoding.
+        ValueError: If the bytes are binary, or in another encoding.
     """
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8-sig")
     if encoding == "utf-32":
@@ -42,7 +42,7 @@ def decoded(raw: bytes) -> str:
 
 
 def _seven_bit(raw: bytes) -> str | None:
-    """The encoding whose bytes are all ASCII, if it is one of those that show themselves."""
+    """Name the encoding with ASCII bytes only, if its escape sequences show; None for plain ASCII or UTF-8."""
     if b"\x1b" in raw and _ISO_2022.search(raw):
         return "ISO-2022"
     if b"~{" in raw and raw.isascii() and _HZ.search(raw) and _is_hz(raw):
@@ -51,7 +51,7 @@ def _seven_bit(raw: bytes) -> str | None:
 
 
 def _is_hz(raw: bytes) -> bool:
-    """Whether it can be read so. A format of Lisp (`~{~A~}`) can't."""
+    """Tell whether the bytes decode as HZ. A Lisp format string (`~{~A~}`) doesn't."""
     try:
         raw.decode("hz")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""A path -> documents: text files are split into pieces that know their place, JSON Lines are taken as they are."""
+"""A path -> documents: text files are split into pieces with their places, JSON Lines are taken as they are."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Corpus:
     Attributes:
         documents: In the order of the files' paths, then of their place in the file.
         skipped: (path, reason) of each file that could not be read as text.
-        passed_over: How many files of each ending in the folder are of no kind that is read ("" for none).
-        json_lines: A file of JSON Lines among them, if there is one: it is read where it is named itself.
+        passed_over: File ending ("" for none) -> how many files with it are no text, and were not read.
+        json_lines: One of these files that is JSON Lines, if there is one. Such a file is read if it is given as the path.
     """
 
     documents: list[Candidate]
@@ -34,23 +34,23 @@ class Corpus:
 
 
 class CorpusStream:
-    """Documents, read as they are asked for: of a folder one file is in memory, of JSON Lines one line.
+    """Documents, read one by one: at most one file of a folder is in memory, or one line of JSON Lines.
 
-    Iterating again starts anew. Two iterations at a time would mix up what they count.
+    Each iteration starts anew. Two iterations at a time would mix up their counts.
 
     Args:
         path: A folder of txt, md, rst, adoc and html files (sub-folders and links too, each file once; hidden ones not), one
             such file, a JSON Lines file (`_id` or `id`, `title`, `text`), or a BEIR folder (one that holds corpus.jsonl).
 
     Attributes:
-        skipped: (path, reason) of each file that could not be read as text, as far as the iteration has come.
-        passed_over: How many files of each ending in the folder are of no kind that is read, likewise ("" for none).
-        json_lines: The first file of JSON Lines among them.
-        n_bytes_read: What files the iteration has read take, of `size_bytes`.
+        skipped: (path, reason) of each file so far that could not be read as text.
+        passed_over: File ending ("" for none) -> how many files with it are no text, so far.
+        json_lines: The first of these files that is JSON Lines.
+        n_bytes_read: Bytes of the files read so far, out of `size_bytes`.
 
     Raises:
-        FileNotFoundError: There is nothing at `path`.
-        ValueError: It is of no kind that can be read.
+        FileNotFoundError: If there is nothing at `path`.
+        ValueError: If the file is of no kind that can be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -78,10 +78,10 @@ class CorpusStream:
         return self._folder.json_lines
 
     def __iter__(self) -> Iterator[Candidate]:
-        """Documents in the order of the files' paths, then of their place in the file.
+        """Give documents in the order of the files' paths, then of their place in the file.
 
         Raises:
-            ValueError: A line of JSON Lines is damaged; names it.
+            ValueError: If a line of JSON Lines is damaged; names it.
         """
         self._folder = FolderFiles(self._root)
         self.skipped = self._folder.closed
@@ -92,7 +92,7 @@ class CorpusStream:
 
     @cached_property
     def size_bytes(self) -> int:
-        """What all files take together. Asks the file system for each, and reads none."""
+        """The bytes of all files together. The file system is asked for each file's size; no file is read."""
         return sum(_size_bytes(file) for file in self._files(FolderFiles(self._root)))
 
     def _json_lines(self) -> Iterator[Candidate]:
@@ -121,7 +121,7 @@ class CorpusStream:
 
 
 def read_corpus(path: str | Path) -> Corpus:
-    """Read documents from where a user keeps them, all at once; CorpusStream gives the same one by one.
+    """Read all documents of a path; CorpusStream gives the same documents one by one.
 
     Args:
         path: As CorpusStream takes it.
@@ -132,15 +132,15 @@ def read_corpus(path: str | Path) -> Corpus:
         left out of pieces.
 
     Raises:
-        FileNotFoundError: There is nothing at `path`.
-        ValueError: It is of no kind that can be read, or a line of JSON Lines is damaged; names it.
+        FileNotFoundError: If there is nothing at `path`.
+        ValueError: If the file is of no kind that can be read, or a line of JSON Lines is damaged; names it.
     """
     stream = CorpusStream(path)
     return Corpus(list(stream), stream.skipped, stream.passed_over, stream.json_lines)
 
 
 def _size_bytes(file: Path) -> int:
-    """0 for what isn't there: a broken link, or a file that was deleted meanwhile."""
+    """Give a file's size; 0 for a broken link, or a file that was deleted meanwhile."""
     try:
         return file.stat().st_size
     except OSError:
@@ -148,11 +148,11 @@ def _size_bytes(file: Path) -> int:
 
 
 def read_text(file: Path) -> str:
-    """Read a file's text, if it is UTF-8, or UTF-16 with a byte order mark. Line ends stay as they are, so offsets hold.
+    """Read a file's text: UTF-8, or UTF-16 with a byte order mark. Line ends stay as they are, so offsets hold.
 
     Raises:
-        OSError: If it can't be read.
-        ValueError: If it is binary, in another encoding, or no regular file: a pipe would be waited for.
+        OSError: If the file can't be read.
+        ValueError: If it is binary, in another encoding, or no regular file: reading a pipe would wait for its writer.
     """
     if not file.is_file():
         raise ValueError("not a regular file")
@@ -162,6 +162,6 @@ def read_text(file: Path) -> str:
 def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:
     seen = visible_text(text) if html else text
     for piece, start, end in split(seen, left_out=blobs(seen)):
-        # Markup was blanked in place, so that offsets are the file's; the gaps that it left are closed here.
+        # Markup was blanked in place, so that offsets point into the file; the gaps in the text are closed here.
         closed = "\n".join(" ".join(line.split()) for line in piece.splitlines() if line.strip()) if html else piece
         yield Candidate(closed, f"{name}#{start}", None, {"path": name, "start": start, "end": end})

@@ -14,11 +14,11 @@ _BLOCKS = frozenset(
     + ("td", "th", "title", "tr", "ul")
 )
 _NEVER_SEEN = frozenset(("script", "style", "template", "noscript", "svg", "iframe", "noembed", "noframes", "datalist"))
-# What is in them is no markup, up to their own end tag.
+# Their content is no markup, up to their own end tag.
 _RAW = frozenset(("script", "style", "iframe", "noembed", "noframes", "xmp", "title", "textarea"))
 _VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"))
-# A tag as browsers read it: a quote begins a value after "=" only; what never ends takes the rest with it, as a comment does.
-# Each alternative takes what no other does and gives nothing back, so that reading takes time in proportion to the length.
+# A tag as browsers read it: a quote begins a value after "=" only. A tag or comment without an end takes the rest of the file.
+# No two alternatives match the same text, and none backtracks, so that reading takes time in proportion to the length.
 _VALUE = r"""=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)"""
 _REFERENCE = r"&(?:\#x?[0-9a-f]+|[a-z][a-z0-9]*);?"
 _REFERENCES = regex.compile(rf"(?i){_REFERENCE}")
@@ -32,7 +32,7 @@ _MARKUP = regex.compile(
 )
 _ATTRIBUTE = regex.compile(rf"(?s)(?P<name>[^\s/>=][^\s/>=]*+)\s*+(?P<value>{_VALUE})?+")
 _HIDING = regex.compile(r"(?i)(?:^|;)\s*+(?:display\s*+:\s*+none|visibility\s*+:\s*+(?:hidden|collapse))\b")
-# What a start tag ends without a word, up to what bounds it.
+# Start tag -> the open elements that it ends without an end tag, and the elements that bound its reach.
 _ROWS = frozenset(("table", "template"))
 _BOUNDS = _ROWS | {"ul", "ol", "dl", "td", "th", "caption", "button", "object"}
 _ENDED_BY: dict[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -45,19 +45,19 @@ _ENDED_BY: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "option": (frozenset({"option"}), _BOUNDS | {"select"}),
 }
 _OF_TABLES = frozenset(("table", "tbody", "thead", "tfoot", "tr", "td", "th", "caption", "template"))
-# Browsers look no deeper either.
+# Browsers nest elements no deeper.
 _DEEPEST = 512
 
 
 def visible_text(source: str) -> str:
-    """Blank out what a reader doesn't see: markup, and what it hides by itself. Rules of style sheets aren't looked at.
+    """Blank out markup, and text that the markup hides. Style sheets are ignored.
 
     Returns:
-        As many characters as `source`; text at its own offsets, an entity as the character that it stands for followed by
-        spaces, a block's tags as line breaks, everything else as spaces.
+        As many characters as `source`: text at its own offsets, an entity as its character followed by spaces, a block's tags
+        as line breaks, everything else as spaces.
 
-    Source: the HTML standard, sections 13.2.5 (tokenization) and 15.3.1 (hidden elements); implied end tags of 13.2.6 as far as
-    they decide where what is hidden ends.
+    Source: the HTML standard, sections 13.2.5 (tokenization) and 15.3.1 (hidden elements); the implied end tags of 13.2.6 as
+    far as they decide where a hidden element ends.
     """
     return "".join(_parts(source))
 
@@ -93,7 +93,7 @@ def _seen(text: str, *, hidden: bool) -> str:
 
 
 def _raw_end(source: str, start: int, tag: str) -> int:
-    """Where the end tag of an element begins whose content is no markup; the end of the source where there is none."""
+    """Find where the end tag begins of an element whose content is no markup; the end of the source if there is none."""
     found = regex.compile(rf"(?i)</{tag}(?=[\s/>])").search(source, start)
     return len(source) if found is None else int(found.start())
 
@@ -103,7 +103,7 @@ def _unescaped(text: str) -> str:
 
 
 class _Elements:
-    """The elements that are open, as far as they tell where hidden ones end."""
+    """The open elements, as far as they decide where hidden ones end."""
 
     def __init__(self) -> None:
         self._open: list[tuple[str, bool]] = []
@@ -111,7 +111,7 @@ class _Elements:
 
     @property
     def hidden(self) -> bool:
-        """Whether what stands here isn't seen."""
+        """Whether text in the innermost open element is hidden."""
         return bool(self._open) and self._open[-1][1]
 
     def start(self, tag: str, attributes: str, *, closed: bool) -> None:
@@ -140,7 +140,7 @@ class _Elements:
 
 
 def _hides(tag: str, attributes: str) -> bool:
-    """Whether an element isn't seen for what its start tag says."""
+    """Tell whether an element's own start tag hides it."""
     if tag == "dialog":
         return "open" not in _values(attributes)
     lower = attributes.lower()

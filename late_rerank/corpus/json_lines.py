@@ -14,10 +14,10 @@ from late_rerank.types import Candidate
 
 
 def read_json_lines(path: Path) -> list[Candidate]:
-    """Documents of a file with one JSON object a line, as `parse_json_lines` reads them; ids as text, as judgements name them.
+    """Read the documents of a JSON Lines file, as `parse_json_lines` does, but ids as text, as judgements name them.
 
     Raises:
-        ValueError: A line is no JSON object with a "text"; names the file and the line.
+        ValueError: If a line is no JSON object with a "text"; names the file and the line.
     """
     with path.open("rb") as file:
         documents = list(parse_json_lines(file, str(path)))
@@ -28,13 +28,13 @@ def read_json_lines(path: Path) -> list[Candidate]:
 
 
 def parse_json_lines(lines: Iterable[bytes], source: str) -> Iterator[Candidate]:
-    """Documents of lines of UTF-8 JSON; blank lines are passed over.
+    """Parse lines of UTF-8 JSON into documents; blank lines are ignored.
 
-    A line is an object with "text" and, where it has them, "_id" or "id", "title", "score", "metadata". The document's
-    text is title + " " + text where both are there. An id that is a number stays one: it comes back as it came.
+    A line is an object with "text" and, optionally, "_id" or "id", "title", "score" and "metadata". With a title the document's
+    text is title + " " + text. An id that is a number stays a number, so that the caller gets it back as it was.
 
     Raises:
-        ValueError: A line is no such object; names `source` and the line.
+        ValueError: If a line is no such object; names `source` and the line.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -12,28 +12,28 @@ from late_rerank.text.words import character_ends
 
 PIECE_TOKENS = 200
 
-# Words with their marks, and punctuation marks: within a fifth of what a WordPiece tokenizer counts on English prose, and needs
-# no model. A run of Chinese counts as one word here, unlike in `late_rerank.text.words`.
+# Words and punctuation marks. On English prose their number is within a fifth of a WordPiece tokenizer's count, and needs no
+# model. A run of Chinese counts as one word here, unlike in `late_rerank.text.words`.
 _TOKEN = regex.compile(r"\w+|[^\w\s]")
-# A longer blank is shortened before text is split. What splits it compares each of its parts with the next, so that 72 kB of
-# empty table cells, which are blanked HTML, took it 23 s.
+# Longer white space is shortened before text is split. The splitter compares each part of it with the next: 72 kB of empty
+# table cells (blanked HTML) took 23 s.
 _LONG_BLANK = regex.compile(r"\s{9,}+")
-# A picture says something too, a line of dashes or what is left of a Markdown image doesn't.
+# A pictograph counts as content. A line of dashes, or the rest of a Markdown image, doesn't.
 _CONTENT = regex.compile(r"[\p{L}\p{N}\p{So}\p{Sc}\p{Me}]")
 _CHARACTER = 64
 
 
 def split(text: str, n_tokens: int = PIECE_TOKENS, *, left_out: Sequence[tuple[int, int]] = ()) -> list[tuple[str, int, int]]:
-    """Cut a text where it hurts least.
+    """Cut a text into pieces: at paragraphs where possible, else at sentences, else between words.
 
     Args:
         text: Any length.
-        n_tokens: At most so many words and punctuation marks a piece; a single longer word stays whole.
-        left_out: (start, end), in order and apart, of what is in no piece.
+        n_tokens: The most words and punctuation marks of a piece; a single longer word stays whole.
+        left_out: (start, end) of spans that belong to no piece, in order and without overlap.
 
     Returns:
-        (piece, start, end) in order. A piece is text[start:end] without what is left out. Between pieces lie white space, what
-        is left out, and punctuation that would be a piece of its own. No piece ends within a character.
+        (piece, start, end) in order. A piece is text[start:end] without the spans that are left out. Between pieces lie white
+        space, spans that are left out, and punctuation that would be a piece of its own. No piece ends within a character.
     """
     from semchunk.semchunk import chunkerify  # noqa: PLC0415 - 50 ms that `--help` need not pay
 
@@ -50,10 +50,10 @@ def _n_tokens(piece: str) -> int:
 
 
 class _Shortened:
-    """A text with its long blanks shortened, and without what is left out.
+    """A text with its long white space shortened, and without the spans that are left out.
 
     Attributes:
-        text: That text.
+        text: The shortened text.
     """
 
     def __init__(self, text: str, left_out: Sequence[tuple[int, int]]) -> None:
@@ -66,7 +66,7 @@ class _Shortened:
         self.text = "".join(kept)
 
     def place(self, start: int, end: int) -> tuple[int, int]:
-        """Where a piece of the shortened text stands in the whole one; at its edges without blanks that were shortened."""
+        """Find where a piece of the shortened text stands in the whole one, without shortened white space at its edges."""
         first, last = (bisect_right(self._starts, at) - 1 for at in (start, end - 1))
         return self._whole(start, first, at_start=True), self._whole(end, last, at_start=False)
 
@@ -79,7 +79,7 @@ class _Shortened:
 
 
 def _stretches(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
-    """(what is kept of it, start, end) of stretches of a text, none of them empty."""
+    """Give the stretches of a text as (text that is kept, start, end); none is empty."""
     last = 0
     for out_start, out_end in (*left_out, (len(text), len(text))):
         for blank in _LONG_BLANK.finditer(text, last, out_start):
@@ -94,7 +94,7 @@ def _stretches(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[tuple
 
 
 def _whole_characters(text: str, places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The places, with cuts within a character (an emoji and its colour, a letter and its mark) moved behind it."""
+    """Move cuts within a character (an emoji and its colour, a letter and its mark) behind it."""
     moved = 0
     for i, (start, end) in enumerate(places):
         start, moved = max(start, moved), 0
@@ -107,7 +107,7 @@ def _whole_characters(text: str, places: list[tuple[int, int]]) -> Iterator[tupl
 
 
 def _without(text: str, start: int, end: int, left_out: Sequence[tuple[int, int]]) -> str:
-    """text[start:end] without what is left out, which lies whole within or outside."""
+    """Give text[start:end] without the spans that are left out; each lies wholly inside or outside."""
     kept, last = [], start
     for out_start, out_end in left_out[bisect_right(left_out, (start, -1)) :]:
         if out_start >= end:

@@ -1,4 +1,4 @@
-"""Python's own documentation as a corpus: the docstrings of its standard library, thousands of passages on every machine."""
+"""The docstrings of Python's standard library as a corpus: thousands of documents on every machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from late_rerank.types import Candidate
 
-# Tests, demos, generated tables and vendored packages: nothing that a programmer looks up.
+# Tests, demos, generated tables and vendored packages: a programmer doesn't look these up.
 _NOT_DOCUMENTATION = frozenset(
     (
         "site-packages",
@@ -31,10 +31,10 @@ _MIN_WORDS = 8
 
 
 def read_standard_library() -> list[Candidate]:
-    """One document a docstring, its qualified name in front and as id; sorted by file, then by place.
+    """Read one document for each docstring, with the qualified name as id and before the text; by file, then by place.
 
     Raises:
-        FileNotFoundError: This Python comes without the sources of its library.
+        FileNotFoundError: If this Python comes without the sources of its library.
     """
     root = Path(sysconfig.get_path("stdlib"))
     documents = [document for file in _sources(root) for document in _docstrings(file, root)]

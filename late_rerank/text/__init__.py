@@ -1,1 +1,1 @@
-"""What a character and a word are by Unicode's rules, which text is blank, and how a text is shown."""
+"""Text -> its characters and words by Unicode's rules, whether it is blank, and how it is shown."""

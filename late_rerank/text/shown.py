@@ -1,15 +1,15 @@
-"""Characters that a page or a terminal can't show as they are, or must not obey."""
+"""Text -> text that a page or a terminal can show: characters that it can't show, or would obey, are replaced."""
 
 from __future__ import annotations
 
 from late_rerank.text.words import character_ends
 
-_LONG_CHARACTER = 32  # code points, to see where those that `around` cuts between begin
+_LONG_CHARACTER = 32  # code points: `around` looks this much further, to cut between characters
 
 # Control characters as their pictures: an escape sequence in a document must not move a terminal's cursor, and HTML has no NUL.
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
-# C1 has one-character forms of escape sequences; the next two turn the order of what follows them, beyond their own text, so
-# that a line reads as what it isn't. Marks of direction and joiners (200B to 200F) stay: scripts and emoji need them.
+# C1 has one-character forms of escape sequences. Embeddings and isolates turn the order of the text after them, beyond the
+# document's own, so that a line reads wrong. Marks of direction and joiners (200B to 200F) stay: scripts and emoji need them.
 _C1, _EMBEDDINGS, _ISOLATES, _SURROGATES = (
     range(0x80, 0xA0),
     range(0x202A, 0x202F),
@@ -18,14 +18,14 @@ _C1, _EMBEDDINGS, _ISOLATES, _SURROGATES = (
 )
 _REPLACED = dict.fromkeys([*_C1, *_EMBEDDINGS, *_ISOLATES, *_SURROGATES], 0xFFFD)
 _SHOWN = {**_PICTURES, 0x7F: 0x2421, **_REPLACED}
-# JSON's own escapes stand for the same character, so that whoever reads the JSON gets it back. JSON escapes what is below 0x20.
+# A JSON escape stands for the same character, so that a JSON reader gets it back. JSON itself escapes characters below 0x20.
 _ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, *_REPLACED)}
 
 
 def shown(text: str) -> str:
     """Give a text as it can be shown.
 
-    Control characters become their pictures, lone surrogates and what turns the direction of other text U+FFFD, line ends line
+    Control characters become their pictures. Lone surrogates, embeddings and isolates become U+FFFD. Line ends become line
     feeds. Tabs stay.
     """
     if text.isascii() and text.isprintable():
@@ -39,12 +39,12 @@ def one_line(text: str) -> str:
 
 
 def escaped_json(json_text: str) -> str:
-    """Escape in JSON what `shown` would replace: the same JSON, which a terminal can show."""
+    """Escape the characters of a JSON text that `shown` would replace: the same JSON, but a terminal can show it."""
     return json_text if json_text.isascii() and "\x7f" not in json_text else json_text.translate(_ESCAPED)
 
 
 def around(text: str, start: int, end: int, width: int) -> tuple[str, str, str]:
-    """Give a piece of text with what is about it, each on one line and shown; "…" where something is cut off.
+    """Give a piece of text and the text before and after it, each on one line and shown; "…" where text is cut off.
 
     Args:
         text: The whole text.
@@ -61,7 +61,7 @@ def around(text: str, start: int, end: int, width: int) -> tuple[str, str, str]:
 
 
 def _last(text: str, end: int, width: int) -> str:
-    """As many whole characters before a place as have `width` code points."""
+    """Give the whole characters before a place, at most `width` code points."""
     begin = max(end - width - _LONG_CHARACTER, 0)
     near = text[begin:end]
     first = max(end - width, 0) - begin
@@ -69,11 +69,11 @@ def _last(text: str, end: int, width: int) -> str:
 
 
 def _first(text: str, start: int, width: int) -> str:
-    """As many whole characters from a place on as have `width` code points."""
+    """Give the whole characters after a place, at most `width` code points."""
     near = text[start : start + width + _LONG_CHARACTER]
     return near[: max((place for place in character_ends(near) if place <= width), default=0)]
 
 
 def _on_a_line(text: str) -> str:
-    # Unlike `one_line` it keeps white space at the edges, where pieces are put together.
+    # White space at the edges stays, unlike in `one_line`: pieces are put together there.
     return shown(text).replace("\n", " ").replace("\t", " ")

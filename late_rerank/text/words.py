@@ -1,4 +1,4 @@
-"""What a character and a word of a text are, by Unicode's rules: every room asks here."""
+"""The characters and the words of a text, by Unicode's rules. Every room asks here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import regex
 # Scripts that put no spaces between words (lb=SA: Thai, Lao, Khmer, Burmese, Tai) have no such words: there each character
 # stands on its own. Their digits make numbers, as everywhere.
 _SCRIPTS = r"\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{sc=Yi}\p{sc=Tangut}\p{sc=Nushu}\p{sc=Javanese}\p{sc=Balinese}"
-_NO_BEGINNING = r"[\p{DI}\p{gcb=EX}\p{gcb=SM}]"  # what extends a character, so that words begin and end where characters do
+_NO_BEGINNING = r"[\p{DI}\p{gcb=EX}\p{gcb=SM}]"  # they extend a character, and words begin and end where characters do
 _UNSPACED = rf"[[{_SCRIPTS}\p{{lb=SA}}]&&[\p{{L}}\p{{Nl}}]--{_NO_BEGINNING}]"
 _LETTER = rf"[[\p{{L}}\p{{N}}_]--{_UNSPACED}--{_NO_BEGINNING}]"
 _GOES_ON = rf"[{_LETTER}||[[\p{{M}}\p{{gcb=ZWJ}}||{_NO_BEGINNING}]--[\u200b\p{{Cn}}]]]"
@@ -21,20 +21,21 @@ _WORD = regex.compile(rf"(?V1){_BEFORE}(?:{_LETTER}{_GOES_ON}*+|(?={_UNSPACED})\
 _IS_UNSPACED = regex.compile(rf"(?V1){_BEFORE}{_UNSPACED}")
 # Flags are matched first: \X counts the letters before each, so that a run of flags costs its square.
 _CHARACTER = regex.compile(r"\p{RI}{2}[\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}]*+|\X")
-# White space, controls, what shows nothing by definition, half surrogates, marks on nothing, and Braille's empty cell.
+# White space, controls, ignorable characters, half surrogates, marks without a letter, and Braille's empty cell.
 _INVISIBLE = regex.compile(r"[\s\p{Cc}[\p{Cf}--\p{gcb=PP}]\p{Cs}\p{M}\p{DI}\u2800]*+", regex.V1)
-# In decomposed text: vowels and other signs that Arabic and Hebrew mostly leave out, so that a question rarely has them;
-# Arabic's stretcher; enclosing circles; the dot that lowering Turkish's capital puts on an i that has one.
+# In decomposed text: vowels and other signs that writers of Arabic and Hebrew mostly leave out, so that a question rarely has
+# them; Arabic's stretcher; enclosing circles; the second dot that an i gets where Turkish's dotted capital is lowered.
 _LEFT_OUT = regex.compile(
     r"(?<=i)\u0307|[\p{DI}\p{Cs}\p{Me}\U0001f3fb-\U0001f3ff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
     r"\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08ca-\u08e1"
     r"\u08e3-\u08ff]+"
 )
-# Greek capitals have no accents, so that they can't tell a word in capitals from the same in small letters.
+# Greek capitals have no accents. Without accents a word in capitals equals the same word in small letters.
 _GREEK_ACCENTS = regex.compile(r"(?<=\p{Greek})\p{Mn}+")
 _DIGIT = regex.compile(r"[\p{Nd}--[0-9]]", regex.V1)
-# Letters that writers and keyboards take for one: Russian's e with dots, mostly written without; Romanian's comma and cedilla;
-# Yiddish's pairs of letters; Persian's and Urdu's kaf, yeh and heh beside Arabic's; a hamza or madda on nothing that has one.
+# Letters that writers and keyboards take for one letter: Russian's e with dots, mostly written without; Romanian's comma and
+# cedilla; Yiddish's pairs of letters; Persian's and Urdu's kaf, yeh and heh beside Arabic's. Hamza and madda signs that compose
+# with no letter are left out.
 _ALIKE = {
     **str.maketrans(
         "\u0451\u0219\u021b\u06a9\u06cc\u0649\u06c1\u06c0\u06c2", "\u0435\u015f\u0163\u0643\u064a\u064a\u0647\u0647\u0647"
@@ -84,29 +85,29 @@ def is_unspaced(word: str) -> bool:
 
 
 def folded(word: str, language: str | None = None) -> str:
-    """Give the form in which words are looked for: one for all ways to write the word.
+    """Give the form in which a word is looked for: one form for all ways to write it.
 
-    These make no difference: case; composed or not (NFC, NFD); compatible forms (full width, ligatures, presentation forms);
+    These differences are undone: case; composition (NFC, NFD); compatible forms (full width, ligatures, presentation forms);
     another script's digits; invisible characters; vowel signs that Arabic and Hebrew mostly leave out; Greek accents; letters
     that keyboards take for one another (Persian's and Arabic's kaf). All other marks stay: Hindi's vowels, French accents.
 
     Args:
         word: A word of `word_spans`, or words.
-        language: As a Snowball stemmer is called, which then finds the form that it expects. "turkish" and "azerbaijani" keep
-            the dotted and the dotless i apart; every other folds them into one.
+        language: A Snowball stemmer's name: the stemmer then finds the form that it expects. "turkish" and "azerbaijani" keep
+            the dotted and the dotless i apart; all other languages fold them into one.
 
     Returns:
-        In NFKC; empty where the word shows nothing. Folding it again changes nothing.
+        In NFKC; empty where the word shows nothing. Folding twice changes nothing more.
     """
     if word.isascii():
         return word.translate(_DOTLESS).lower() if language in _TURKIC and "I" in word else word.lower()
     if language == "persian":  # its stemmer tells prefixes by the non-joiner after them
         return "\u200c".join(_folded(part).translate(_PERSIAN) for part in word.split("\u200c"))
-    return _folded(word, language in _TURKIC)
+    return _folded(word, keeps_dots=language in _TURKIC)
 
 
 @lru_cache(maxsize=2**16)
-def _folded(word: str, keeps_dots: bool = False) -> str:  # noqa: FBT001, FBT002
+def _folded(word: str, *, keeps_dots: bool = False) -> str:
     word = unicodedata.normalize("NFKC", word).translate(_DOTLESS if keeps_dots else _DOTTED).casefold()
     word = _GREEK_ACCENTS.sub("", _LEFT_OUT.sub("", unicodedata.normalize("NFKD", word)))
     word = unicodedata.normalize("NFKC", word).translate(_ALIKE)
@@ -114,5 +115,5 @@ def _folded(word: str, keeps_dots: bool = False) -> str:  # noqa: FBT001, FBT002
 
 
 def _digit(found: regex.Match[str]) -> str:
-    """The ASCII digit of the same value; the digit itself where Python's Unicode is older than regex's."""
+    """Give the ASCII digit of the same value; the digit itself where Python's Unicode is older than regex's."""
     return str(unicodedata.decimal(found.group(), found.group()))
