@@ -29,7 +29,7 @@ class KernelTests:
         raise NotImplementedError
 
     def scored_query(self, query: F32, codec: Codec) -> NDArray[np.floating]:
-        """Give the query as the kernel multiplies it with the rows of `codec.unpack`. A kernel that rounds queries overrides it."""
+        """Give the query as the kernel multiplies it with the rows of `codec.unpack`. Override it if the kernel rounds."""
         return codec.rotate(query)
 
     @pytest.fixture
