@@ -120,10 +120,17 @@ class TestLimits:
             (b'{"query": "a", "documents": [' + b"{}," * 10**6 + b"{}]}", "documents: List should have at most 100000 items"),
             (b'{"query": "a", "documents": [{"a": 1}], "rank_fields": [' + b'"a",' * 10**6 + b'"a"]}', "at most 64 items"),
             (b'{"query": "a", "documents": [{"a": 1}], "rank_fields": [' + b'"a",' * 64 + b'"a"]}', "at most 64 items"),
-            (b'{"query": "a", "documents": [' + b"{}," * 10**5 + b"{}]}", "at most 100000 items"),
+            (
+                b'{"query": "a", "documents": ['
+                + b'{"a":1},' * 10**5
+                + b'{"a":1}], "rank_fields": ['
+                + b'"a",' * 63
+                + b'"a"]}',
+                "at most 100000 items",
+            ),
             (b'{"query": "a", "texts": [' + b"1," * 10**6 + b"1]}", "texts[0]"),
         ],
-        ids=["numbers", "empty objects", "a million fields", "65 fields", "100,001 documents", "texts"],
+        ids=["numbers", "empty objects", "a million fields", "65 fields", "64 fields of 100,001", "texts"],
     )
     def test_the_first_mistake_of_a_million_is_the_last_that_is_looked_at(self, served, body, told):
         answer = httpx.post(f"{served()}/rerank", content=body, headers={"content-type": "application/json"}, timeout=90)
@@ -131,11 +138,6 @@ class TestLimits:
         assert answer.status_code == 422
         assert told in message
         assert " more" not in message  # it counts all mistakes that were found
-
-    def test_no_more_than_64_fields_of_each_document_are_read(self, served):
-        body = b'{"query": "a", "documents": [' + b'{"a":1},' * 10**5 + b'{"a":1}], "rank_fields": [' + b'"a",' * 63 + b'"a"]}'
-        answer = httpx.post(f"{served()}/rerank", content=body, headers={"content-type": "application/json"}, timeout=90)
-        assert answer.status_code in (413, 422)
 
     @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"n_documents": -1}, {"deadline_s": float("inf")}])
     def test_bounds_that_are_none_are_refused(self, wrong):
