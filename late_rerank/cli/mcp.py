@@ -65,12 +65,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """What is wrong with the model or the store is told before anything runs."""
+    """Check the model and the store before anything runs."""
     from late_rerank.encode.builtin import BUILT_IN
     from late_rerank.stores import open_store
 
     if options.model not in BUILT_IN:
-        from late_rerank.encode.loading import check_model  # loads torch, for which a client would have to wait
+        from late_rerank.encode.loading import check_model  # it loads torch, and the client would wait
 
         check_model(options.model)
     if options.store is not None:
@@ -78,7 +78,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _explained(options: argparse.Namespace) -> str:
-    """What to do with a server that was started by hand."""
+    """Tell a person who started the server by hand what to do with it."""
     import json
 
     entry = {"command": "late-rerank", "args": _arguments(options)}
@@ -90,7 +90,7 @@ def _explained(options: argparse.Namespace) -> str:
 
 
 def _arguments(options: argparse.Namespace) -> list[str]:
-    """The arguments as given, but with whole paths: a client starts the command in a folder of its own choice."""
+    """Give the arguments with whole paths: a client starts the command in a folder of its own choice."""
     from pathlib import Path
 
     from late_rerank.stores.opening import is_url
