@@ -113,7 +113,10 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files, connections, memory. Any later use is a StoreError; fetched documents stay valid."""
+        """Let go of files, connections, memory; fetched documents stay valid.
+
+        A store is not used after. A later use is a StoreError, or finds none of its documents.
+        """
 
     def __enter__(self) -> Store:
         return self

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NoReturn
 
 import numpy as np
 
-from late_rerank.errors import StoreError
 from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import copy_columns, layout, one_buffer_each
@@ -45,6 +43,7 @@ class _Documents:
     Attributes:
         by_name: Least recently used first.
         max_bytes: What they may take; None for no bound.
+        lock: Held by whoever is alone.
     """
 
     def __init__(self, max_bytes: int | None) -> None:
@@ -53,19 +52,7 @@ class _Documents:
         self._counts: Counter[bytes] = Counter()  # documents by prefix
         self._size_bytes = 0
         self._n_evicted = 0
-        self._is_closed = False
-        self._lock = guarded(Lock())
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be alone.
-
-        Raises:
-            StoreError: If the store was closed.
-        """
-        with self._lock:
-            self._refuse_if_closed()
-            yield
+        self.lock = guarded(Lock())
 
     def put(self, names: Sequence[_Name], documents: Sequence[_Document]) -> None:
         """Keep documents; the caller is alone."""
@@ -78,8 +65,7 @@ class _Documents:
 
     def find(self, names: Sequence[_Name]) -> list[_Document | None]:
         """Find documents, None where there is none; each found one counts as used."""
-        with self._lock:
-            self._refuse_if_closed()
+        with self.lock:
             found = list(map(self.by_name.get, names))
             for name, document in zip(names, found, strict=True):
                 if document is not None:
@@ -88,7 +74,7 @@ class _Documents:
 
     def delete(self, names: Sequence[_Name]) -> int:
         """Forget documents. Returns how many were here."""
-        with self.locked():
+        with self.lock:
             return sum(map(self._remove, names))
 
     def delete_all_of(self, prefixes: set[bytes]) -> int:
@@ -98,12 +84,12 @@ class _Documents:
 
     def count(self, prefix: bytes) -> int:
         """Count the documents of a space."""
-        with self.locked():
+        with self.lock:
             return self._counts[prefix]
 
     def stats(self) -> dict[str, Any]:
         """Count documents, bytes and evictions."""
-        with self.locked():
+        with self.lock:
             return {
                 "n_documents": len(self.by_name),
                 "size_bytes": self._size_bytes,
@@ -111,17 +97,11 @@ class _Documents:
                 "n_evicted": self._n_evicted,
             }
 
-    def close(self) -> None:
-        """Forget all, and refuse all from now on."""
-        with self._lock:
-            self._is_closed = True
-            self.by_name.clear()
-            self._counts.clear()
-            self._size_bytes = 0
-
-    def _refuse_if_closed(self) -> None:
-        if self._is_closed:
-            raise StoreError("this MemoryStore was closed, and its documents are gone; make a new one")
+    def clear(self) -> None:
+        """Forget all; the caller is alone."""
+        self.by_name.clear()
+        self._counts.clear()
+        self._size_bytes = 0
 
     def _add(self, name: _Name, document: _Document) -> None:
         self._remove(name)
@@ -161,18 +141,18 @@ class MemoryStore(Store):
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         name = (fingerprint, repr(codec))
-        with self._documents.locked():
+        with self._documents.lock:
             if name not in self._spaces:
                 prefix = self._prefixes.setdefault(name, len(self._prefixes).to_bytes(_PREFIX_BYTES, "big"))
                 self._spaces[name] = _MemorySpace(self._documents, self._spaces, name, prefix, codec)
             return self._spaces[name]
 
     def spaces(self) -> list[Space]:
-        with self._documents.locked():
+        with self._documents.lock:
             return list(self._spaces.values())
 
     def drop(self, fingerprint: str) -> int:
-        with self._documents.locked():
+        with self._documents.lock:
             for space in [space for space in self._spaces if space[0] == fingerprint]:
                 del self._spaces[space]
             return self._documents.delete_all_of({prefix for name, prefix in self._prefixes.items() if name[0] == fingerprint})
@@ -181,8 +161,10 @@ class MemoryStore(Store):
         return self._documents.stats()
 
     def close(self) -> None:
-        """Forget every document. Fetched documents stay valid."""
-        self._documents.close()
+        """Forget every document and space. Fetched documents stay valid."""
+        with self._documents.lock:
+            self._documents.clear()
+            self._spaces.clear()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -231,7 +213,7 @@ class _MemorySpace(Space):
             copy_columns(packed, i, starts, payload)
             payload.setflags(write=False)  # fetched documents are this memory itself
             documents.append(_Document(payload, int(packed.lengths[i]), bool(packed.truncated[i])))
-        with self._documents.locked():
+        with self._documents.lock:
             self._spaces.setdefault(self.name, self)  # it may have been dropped while somebody held it
             self._documents.put(self._names(keys), documents)
 

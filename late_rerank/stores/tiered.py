@@ -18,6 +18,41 @@ from late_rerank.warn import warn_caller
 _T = TypeVar("_T")
 
 
+class _Guard:
+    """Whether a TieredStore is open, and how often its near store failed. Safe to share between threads.
+
+    Attributes:
+        n_errors: Failures of the near store.
+        is_closed: Whether the TieredStore was closed.
+    """
+
+    def __init__(self, near: Store) -> None:
+        self.n_errors = 0
+        self.is_closed = False
+        self._name = type(near).__name__
+        self._lock = guarded(Lock())
+
+    def refuse_if_closed(self) -> None:
+        """Raise a StoreError if the TieredStore was closed."""
+        if self.is_closed:
+            raise StoreError("this TieredStore was closed, and both of its stores with it; open them again")
+
+    def unless_near_fails(self, work: Callable[[], _T]) -> _T | None:
+        """Do some work on the near store. Returns its result; or None, with a count, if the near store failed."""
+        try:
+            return work()
+        except (StoreError, OSError) as error:  # OSError: its disk is full, say
+            with self._lock:
+                first, self.n_errors = self.n_errors == 0, self.n_errors + 1
+            if first:
+                warn_caller(
+                    f"the near store ({self._name}) failed: {error}. The far one is used meanwhile. This is said once; "
+                    'TieredStore.stats() counts on ("n_near_errors").',
+                    RuntimeWarning,
+                )
+            return None
+
+
 class TieredStore(Store):
     """Asks `near` first, `far` for the rest, and copies documents from `far` into `near`. Safe to share if both are.
 
@@ -43,8 +78,7 @@ class TieredStore(Store):
             raise ValueError("near and far must be two stores, got the same one twice")
         self.near, self.far = near, far
         self._spaces: dict[str, _TieredSpace] = {}
-        self._n_near_errors = 0
-        self._is_closed = False
+        self._guard = _Guard(near)
         self._lock = guarded(Lock())
 
     @property
@@ -53,39 +87,42 @@ class TieredStore(Store):
         return self.near.read_only and self.far.read_only
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
-        self._refuse_if_closed()
+        self._guard.refuse_if_closed()
         described = space_json(fingerprint, codec)
         with self._lock:
             if described not in self._spaces:
                 near, far = self.near.space(fingerprint, codec), self.far.space(fingerprint, codec)
-                self._spaces[described] = _TieredSpace(self._unless_near_fails, near, far, far_writes=not self.far.read_only)
+                self._spaces[described] = _TieredSpace(self._guard, near, far, far_writes=not self.far.read_only)
             return self._spaces[described]
 
     def spaces(self) -> list[Space]:
         """List the spaces of `far`, oldest first, then the spaces that only `near` knows."""
+        self._guard.refuse_if_closed()
         both = [*self.far.spaces(), *self.near.spaces()]
         return list(dict.fromkeys(self.space(space.fingerprint, space.codec) for space in both))
 
     def drop(self, fingerprint: str) -> int:
         """Forget every space of that encoder in both. Returns the larger of the two numbers of documents they held."""
+        self._guard.refuse_if_closed()
         with self._lock:
             self._spaces = {key: space for key, space in self._spaces.items() if space.fingerprint != fingerprint}
         return max(self.near.drop(fingerprint), self.far.drop(fingerprint))
 
     def stats(self) -> dict[str, Any]:
         """Give n_documents and size_bytes of `far`, n_near_errors, and each store's own counts as "near" and "far"."""
+        self._guard.refuse_if_closed()
         near, far = self.near.stats(), self.far.stats()
         return {
             "n_documents": far["n_documents"],
             "size_bytes": far["size_bytes"],
-            "n_near_errors": self._n_near_errors,
+            "n_near_errors": self._guard.n_errors,
             "near": near,
             "far": far,
         }
 
     def close(self) -> None:
         """Close both: they are most often made for this store only."""
-        self._is_closed = True
+        self._guard.is_closed = True
         try:
             self.near.close()
         finally:
@@ -94,41 +131,23 @@ class TieredStore(Store):
     def __reduce__(self) -> tuple[Any, ...]:
         return TieredStore, (self.near, self.far)
 
-    def _refuse_if_closed(self) -> None:
-        if self._is_closed:
-            raise StoreError("this TieredStore was closed, and both of its stores with it; open them again")
-
-    def _unless_near_fails(self, work: Callable[[], _T]) -> _T | None:
-        """Do some work on the near store. Returns its result; or None, with a count, if the near store failed."""
-        self._refuse_if_closed()
-        try:
-            return work()
-        except (StoreError, OSError) as error:  # OSError: its disk is full, say
-            with self._lock:
-                first, self._n_near_errors = self._n_near_errors == 0, self._n_near_errors + 1
-            if first:
-                warn_caller(
-                    f"the near store ({type(self.near).__name__}) failed: {error}. The far one is used meanwhile. This is said "
-                    'once; TieredStore.stats() counts on ("n_near_errors").',
-                    RuntimeWarning,
-                )
-            return None
-
 
 class _TieredSpace(Space):
-    def __init__(self, guard: Callable[[Callable[[], Any]], Any], near: Space, far: Space, *, far_writes: bool) -> None:
+    def __init__(self, guard: _Guard, near: Space, far: Space, *, far_writes: bool) -> None:
         super().__init__(far.fingerprint, far.codec)
         self._guard, self._near, self._far, self._far_writes = guard, near, far, far_writes
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
+        self._guard.refuse_if_closed()
         if not self._far_writes:
             self._near.put(keys, packed)
             return
         self._far.put(keys, packed)
-        self._guard(lambda: self._near.put(keys, packed))
+        self._guard.unless_near_fails(lambda: self._near.put(keys, packed))
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
-        near: Fetched | None = self._guard(lambda: self._near.get(keys))
+        self._guard.refuse_if_closed()
+        near: Fetched | None = self._guard.unless_near_fails(lambda: self._near.get(keys))
         if near is None:
             return self._far.get(keys)  # a near store that fails is not written to either
         if not len(near.missing):
@@ -137,7 +156,7 @@ class _TieredSpace(Space):
         far = self._far.get(asked)
         if len(far.found):
             found = [asked[i] for i in far.positions.tolist()]
-            self._guard(lambda: self._near.put(found, far.found))
+            self._guard.unless_near_fails(lambda: self._near.put(found, far.found))
         return _joined(near, far)
 
     def missing(self, keys: Sequence[bytes]) -> I64:
@@ -145,19 +164,22 @@ class _TieredSpace(Space):
 
         Where `far` is read-only: the documents that both lack.
         """
+        self._guard.refuse_if_closed()
         if self._far_writes:
             return self._far.missing(keys)
-        near: I64 | None = self._guard(lambda: self._near.missing(keys))
+        near: I64 | None = self._guard.unless_near_fails(lambda: self._near.missing(keys))
         if near is None:
             return self._far.missing(keys)
         return near[self._far.missing([keys[i] for i in near.tolist()])]
 
     def delete(self, keys: Sequence[bytes]) -> int:
         """Forget documents in both. Returns the larger of the two numbers that were there."""
+        self._guard.refuse_if_closed()
         return max(self._near.delete(keys), self._far.delete(keys))
 
     def __len__(self) -> int:
         """Count the documents in the far store."""
+        self._guard.refuse_if_closed()
         return len(self._far)
 
 

@@ -44,6 +44,14 @@ def tried(monkeypatch):
     return times
 
 
+def until(condition):
+    """Wait until it holds."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.002)
+
+
 @pytest.fixture
 def waits(monkeypatch):
     """(what, port, seconds at most) of each wait for a server, in order: to "connect", or for a "reply"."""
@@ -145,9 +153,9 @@ class TestServerThatFails:
         with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(4) as pool:
             warnings.simplefilter("always")
             futures = [pool.submit(hits, reranker) for _ in range(200)]
-            time.sleep(0.1)
+            futures[10].result(60)
             server.kill()
-            time.sleep(0.2)
+            futures[60].result(60)
             server.start()
             assert all(0 <= future.result() <= 20 for future in futures)
         assert len(caught) <= 1
@@ -164,26 +172,28 @@ class TestServerThatFails:
         with pytest.raises(StoreConnectionError):
             opened(server.url, on_error="raise")
 
-    def test_a_connection_that_breaks_is_tried_again(self, server, opened):
+    def test_a_connection_that_breaks_is_tried_again(self, server, opened, tried):
         store = opened(server.url, retries=9)  # up to 25 s
         hits(Reranker(FakeEncoder(), store=store))
         server.kill()
+        tried.clear()
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(hits, Reranker(FakeEncoder(), store=store))
-            time.sleep(0.1)
+            until(lambda: len(tried) > 1)
             server.start()
-            assert found.result() == 20
+            assert found.result(60) == 20
         assert store.stats()["n_errors"] == 0
 
-    def test_a_reply_that_comes_too_late_is_not_taken_for_the_next_one(self, server, opened):
+    def test_a_reply_that_comes_too_late_is_not_taken_for_the_next_one(self, server, opened, waits):
         space, packed = opened(server.url, pause_s=0, timeout_s=2).space("a", SPEC), random_packed([3, 5], SPEC)
         space.put(keys(2), packed)
         with ThreadPoolExecutor(1) as pool:
             with server.hanging():
                 with pytest.warns(RuntimeWarning, match="too slow or hangs"):
                     space.get(keys(1))
+                waits.clear()
                 fetching = pool.submit(space.get, keys(2)[1:])
-                time.sleep(0.1)
+                until(lambda: waits)
             assert same_documents(fetching.result().found, packed.take(slice(1, 2)))
 
     def test_no_retries(self, server, opened):

@@ -147,19 +147,21 @@ def test_get_beside_close_finds_or_says_that_it_is_closed(folder):
     for _ in range(20):
         store = DiskStore(folder)
         fill(store)
-        space, said = space_of(store), []
+        space, said, got = space_of(store), [], threading.Semaphore(0)
 
-        def keep_getting(space=space, said=said):
+        def keep_getting(space=space, said=said, got=got):
             try:
                 while True:
                     assert len(space.get(keys(5)).found) == 5
+                    got.release()
             except StoreError as error:
                 said.append(str(error))
 
         threads = [threading.Thread(target=keep_getting) for _ in range(2)]
         for thread in threads:
             thread.start()
-        time.sleep(0.005)
+        for _ in range(20):
+            assert got.acquire(timeout=60)
         store.close()
         for thread in threads:
             thread.join(20)
