@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow("kills writers for a minute")
+
 HARNESS = Path(__file__).with_name("crash.py")
 NONE_OF = ("lost", "wrong", "torn", "reader_wrong", "verify_problems", "rebuilds_unequal", "writer_errors")
 
