@@ -23,11 +23,15 @@ def hits(reranker):
     return ranking.n_hits
 
 
+def until(condition):
+    """Wait until it holds; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
 def used_again(reranker):
     """Whether every document is a hit before long: nobody tells the store that the server is back."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if hits(reranker) == len(TEXTS):
-            return True
-        time.sleep(0.02)
-    return False
+    until(lambda: hits(reranker) == len(TEXTS))
+    return True

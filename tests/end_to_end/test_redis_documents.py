@@ -2,11 +2,10 @@
 
 import os
 import pickle
-import time
 import warnings
 
 import pytest
-from redis_queries import QUERY, TEXTS, hits
+from redis_queries import QUERY, TEXTS, hits, until
 from redis_servers import fresh_prefix, skip_without_redis
 
 from late_rerank import Reranker
@@ -39,9 +38,7 @@ class TestWhatRedisHolds:
 
         reranker = Reranker(FakeEncoder(), store=opened(lasting.url, ttl_s=0.5))
         hits(reranker)
-        time.sleep(0.6)
-
-        assert reranker.stats()["n_documents"] == 0
+        until(lambda: reranker.stats()["n_documents"] == 0)
         assert hits(reranker) == 0
 
     def test_processes_share_documents_spaces_and_drops(self, lasting, opened):
@@ -149,12 +146,15 @@ class TestMissing:
         store = opened(lasting.url)
         space = store.space("a", SPEC)
         space.put(keys(2), random_packed([1, 2], SPEC))
-        time.sleep(2.1)
-        space.missing(keys(1))
-
         names = value_names(lasting, store)
-        idle_s = [int(lasting.cli("OBJECT", "IDLETIME", names[key.hex()])) for key in keys(2)]
-        assert idle_s[0] < idle_s[1]
+
+        def idle_s():
+            return [int(lasting.cli("OBJECT", "IDLETIME", names[key.hex()])) for key in keys(2)]
+
+        until(lambda: min(idle_s()) >= 2)
+        space.missing(keys(1))
+        touched, untouched = idle_s()
+        assert touched < untouched
 
     def test_of_a_server_that_is_down_everything_is_missing_and_counted_or_it_raises(self, server, opened):
         store, strict = opened(server.url), opened(server.url, on_error="raise")

@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +10,7 @@ from shutil import which
 from threading import Thread
 
 import pytest
-from redis_queries import QUERY, TEXTS, hits, used_again
+from redis_queries import QUERY, TEXTS, hits, until, used_again
 from redis_servers import RedisServer, cluster, skip_without_redis
 
 from late_rerank import Reranker
@@ -42,14 +41,6 @@ def tried(monkeypatch):
     times, once = [], connections._once
     monkeypatch.setattr(connections, "_once", lambda to, timeout_s: times.append([n.name for n in to]) or once(to, timeout_s))
     return times
-
-
-def until(condition):
-    """Wait until it holds."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.002)
 
 
 @pytest.fixture
