@@ -573,6 +573,7 @@ class TestClosing:
     def test_a_call_that_waits_for_its_deadline_is_woken(self, shared, encode):
         call = started(shared, ["a"], until=FAR)
         encode.next()
+        time.sleep(0.2)  # by now it doesn't look again before its deadline by itself
         shared.close()
         assert call.result(60) == []
 
@@ -629,6 +630,17 @@ class TestCallsThatLeave:
         self.in_a_cycle(shared)
         given = [text for d in shared.documents(Collecting(keyed(["a 33", "b"]))) for text in d.packed]
         assert given == ["a 33", "b"]
+        assert shared.n_waiting == 0
+
+    def test_also_while_the_next_batch_is_chosen_from_its_documents_too(self, shared, encode):
+        class Collecting(str):
+            def __len__(self):
+                gc.collect()
+                return super().__len__()
+
+        encode.all_end()
+        self.in_a_cycle(shared)
+        assert found(shared, [Collecting("b"), Collecting("c")]) == ["b", "c"]
         assert shared.n_waiting == 0
 
     def in_a_cycle(self, shared):
