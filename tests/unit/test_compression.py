@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from late_rerank import Candidate, Reranker
 from late_rerank.context import pack_context
+from late_rerank.context.budget import budget_of
 from late_rerank.context.compression import extracts
 from late_rerank.context.query import QueryMatches
+from late_rerank.context.selection import Selector
 from late_rerank.context.sentences import CUT_MARK, sentences
 from late_rerank.errors import IncompatibleError
 from late_rerank.testing.fakes import FakeEncoder
@@ -153,6 +155,17 @@ class TestPacking:
     def test_a_sentence_that_matches_nothing_is_not_shown_only_since_it_fits(self, reranker):
         text = "Rivers run. Old cats sleep in the sun for most of the day and some of the night. Bread is baked."
         assert pack(reranker, [text], 9, query="cats sleep", oversize="drop").text == ""
+
+    def test_shortening_gives_another_selection_and_leaves_the_first_as_it_was(self, reranker):
+        matches = QueryMatches(QUERY, reranker)
+        selector = Selector(dict(enumerate(reranker.rerank(QUERY, [ANSWER, TEXT]))), "coverage", matches)
+        budget = budget_of(words(ANSWER) + 14, None, words, 2)
+        whole = selector.whole(budget)
+        short = selector.with_shortened(whole, budget)
+        assert (len(whole.taken), len(short.taken)) == (1, 2)
+        assert all(offer.is_whole for offer in whole.offers)
+        assert whole.n_left > short.n_left >= 0
+        assert selector.with_shortened(whole, budget).taken == short.taken
 
     def test_where_there_is_room_nothing_is_left_out(self, reranker):
         context = pack(reranker, [TEXT], 1000)

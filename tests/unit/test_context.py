@@ -432,6 +432,13 @@ def test_wrong_arguments_are_refused(reranker, wrong, error, says):
         pack_context(QUERY, reranker.rerank(QUERY, TEXTS), reranker=reranker, **{"budget_tokens": 10, **wrong})
 
 
+def test_documents_of_two_rankings_with_equal_indexes_are_told_apart(reranker):
+    ranked = [*reranker.rerank(QUERY, [CATS, FISH]), *reranker.rerank(QUERY, [DOGS])]
+    context = pack_context(QUERY, ranked, reranker=reranker, budget_tokens=1000, top_k=2)
+    assert {part.text for part in context.parts} == {CATS, DOGS}
+    assert [dropped.document.text for dropped in context.dropped] == [FISH]
+
+
 def test_a_generator_of_ranked_documents_is_a_list_of_them(reranker):
     ranking = reranker.rerank(QUERY, TEXTS)
     assert pack_context(QUERY, (d for d in ranking), reranker=reranker, budget_tokens=50).text
