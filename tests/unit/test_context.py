@@ -433,7 +433,7 @@ def test_wrong_arguments_are_refused(reranker, wrong, error, says):
 
 
 def test_documents_of_two_rankings_with_equal_indexes_are_told_apart(reranker):
-    ranked = [*reranker.rerank(QUERY, [CATS, FISH]), *reranker.rerank(QUERY, [DOGS])]
+    ranked = [*reranker.rerank(QUERY, [CATS, DOGS]), *reranker.rerank(QUERY, [FISH])]
     context = pack_context(QUERY, ranked, reranker=reranker, budget_tokens=1000, top_k=2)
     assert {part.text for part in context.parts} == {CATS, DOGS}
     assert [dropped.document.text for dropped in context.dropped] == [FISH]
