@@ -13,7 +13,8 @@ from late_rerank.arguments.numbers import whole_number
 from late_rerank.codecs import Codec
 from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
-from late_rerank.context.layout import N_CHARACTERS, ORDERS, Order
+from late_rerank.context.file_spans import N_CHARACTERS
+from late_rerank.context.layout import ORDERS, Order
 from late_rerank.context.sentences import CUT_MARK
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDependencyError

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from late_rerank.context.file_spans import N_CHARACTERS as N_CHARACTERS
 from late_rerank.context.file_spans import are_of_one_source, counted_span, miscounted_files, told_span
 from late_rerank.encode.places import Span
 from late_rerank.types import F32, RankedDocument
