@@ -73,6 +73,23 @@ def minilm():
     return TextEncoder("minilm")
 
 
+@pytest.fixture(scope="module")
+def shared_minilm(minilm):
+    """Rerankers of the real model that a module makes in this process share one load."""
+    from late_rerank.testing.models import loaded_once
+
+    with loaded_once():
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Options of a command: a checkpoint of 32 components a layer, for tests in which any model will do."""
+    from checkpoints import stanford
+
+    return ("--model", str(stanford(tmp_path_factory.mktemp("tiny") / "model")), "--backend", "torch")
+
+
 @pytest.fixture
 def fake():
     return FakeEncoder()

@@ -5,10 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from commands import n_stored, wait_until
 
 from late_rerank.cli import main
 
@@ -20,8 +20,8 @@ CANDIDATES = [
 
 
 @pytest.fixture(autouse=True)
-def _model(minilm):
-    """Skips where the model isn't installed."""
+def _model(shared_minilm):
+    """Loaded once in this process; skips where it isn't installed."""
 
 
 @pytest.fixture
@@ -191,10 +191,10 @@ def run(*arguments, **options):
 
 
 def test_ctrl_c_ends_with_one_word(tmp_path):
-    (tmp_path / "long.jsonl").write_text("\n".join(json.dumps({"text": f"{i} word " * 200}) for i in range(2000)))
-    process = run("rerank", "q", str(tmp_path / "long.jsonl"))
-    time.sleep(12)
-    assert process.poll() is None, process.stderr.read()
+    (tmp_path / "long.jsonl").write_text("\n".join(json.dumps({"text": f"{i} word " * 20}) for i in range(5000)))
+    store = tmp_path / "store"
+    process = run("rerank", "q", str(tmp_path / "long.jsonl"), "--store", str(store))
+    wait_until(lambda: n_stored(store), process)  # it encodes
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
 
@@ -203,9 +203,10 @@ def test_ctrl_c_ends_with_one_word(tmp_path):
     assert err.strip() == "interrupted"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, which tells what a process has loaded")
 def test_ctrl_c_while_loading_ends_with_one_word(candidates):
     process = run("rerank", "q", candidates)
-    time.sleep(1.5)
+    wait_until(lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text(), process)  # it loads torch
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
 
@@ -214,40 +215,45 @@ def test_ctrl_c_while_loading_ends_with_one_word(candidates):
     assert err.strip() == "interrupted"
 
 
-def test_a_reader_that_leaves_early_is_no_error(folder):
+def test_a_reader_that_leaves_early_is_no_error(folder, tiny):
     read, write = os.pipe()
     os.close(read)
     process = subprocess.Popen(
-        [sys.executable, "-m", "late_rerank", "search", str(folder), "cats"], stdout=write, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "late_rerank", "search", str(folder), "cats", *tiny],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     os.close(write)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
 
     assert process.returncode == 0
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
 
 
-def test_odd_characters_survive_an_ascii_terminal(tmp_path):
+def test_odd_characters_survive_an_ascii_terminal(tmp_path, tiny):
     (tmp_path / "odd.jsonl").write_text('{"text": "caf\\u00e9 \\ud800 \\u65e5"}')
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    process = run("rerank", "coffee", str(tmp_path / "odd.jsonl"), "--json", env=environment)
-    out, err = process.communicate(timeout=120)
+    process = run("rerank", "coffee", str(tmp_path / "odd.jsonl"), "--json", *tiny, env=environment)
+    out, err = process.communicate(timeout=600)
 
     assert process.returncode == 0, err
     assert json.loads(out)["results"][0]["text"] == "café \ud800 日"
 
 
 def test_the_demo_answers_in_under_a_minute():
-    started = time.monotonic()
+    began = os.times()
     process = run("demo")
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=600)
 
     assert process.returncode == 0, err
     assert "functools.lru_cache" in out
     assert "500 of 500" in out
     assert err == ""
-    assert time.monotonic() - started < 120  # a minute on an idle machine; this one may be busy
+    ended = os.times()
+    # Of two processors; by the clock a busy machine would fail.
+    assert ended.children_user + ended.children_system - began.children_user - began.children_system < 120
 
 
 def test_ctrl_c_while_the_arguments_are_read_is_told_like_any_other(monkeypatch, capsys):
@@ -355,7 +361,7 @@ def test_what_a_folder_has_besides_text_is_told(folder, tmp_path_factory, capsys
 @pytest.mark.parametrize("command", ["rerank cats {file}", "explain cats --text cats"])
 def test_output_that_nobody_takes_ends_in_order(redirected, code, command, candidates):
     command = f"{sys.executable} -m late_rerank {command.format(file=candidates)} {redirected}"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE, text=True, timeout=600)
 
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == code

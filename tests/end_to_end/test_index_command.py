@@ -19,8 +19,8 @@ N_DOCUMENTS = 128 * 8
 
 
 @pytest.fixture(autouse=True)
-def _model(minilm):
-    """Skips where the model isn't installed."""
+def _model(shared_minilm):
+    """Loaded once in this process; skips where it isn't installed."""
 
 
 @pytest.fixture

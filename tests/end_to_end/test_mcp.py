@@ -371,6 +371,7 @@ class TestOverStdio:
     def needs_the_model(self, minilm):
         """It comes with the extra `offline`."""
 
+    @pytest.mark.process  # by way of the client's library
     def test_an_agent_finds_and_reranks_with_the_real_model(self, folder, tmp_path):
         arguments = ["-m", "late_rerank", "mcp", "--folder", f"notes={folder}", "--store", str(tmp_path / "store"), *OPTIONS]
         command = StdioServerParameters(

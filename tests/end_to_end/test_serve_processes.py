@@ -29,13 +29,6 @@ from late_rerank.stores import DiskStore
 
 DOCUMENTS = [f"Passage {i} is about {topic}." for i, topic in enumerate(["cats", "rivers", "bread", "music", "stars"] * 8)]
 QUESTION = {"query": "which one is about music", "documents": DOCUMENTS}
-# Another backend would convert the model first; one thread each, since CI has two processors.
-OPTIONS = ("--backend", "torch")
-
-
-@pytest.fixture(autouse=True)
-def needs_the_model(minilm):
-    """It comes with the extra `offline`."""
 
 
 def asked(url, question=QUESTION, client=httpx):
@@ -79,9 +72,9 @@ def is_there(pid):
 class TestSeveralWorkers:
     @pytest.fixture(scope="class")
     @classmethod
-    def served(cls, tmp_path_factory):
+    def served(cls, tmp_path_factory, tiny):
         store = tmp_path_factory.mktemp("serve") / "store"
-        with serving("--workers", 2, "--store", store, *OPTIONS) as (url, process, _log):
+        with serving("--workers", 2, "--store", store, *tiny) as (url, process, _log):
             yield url, process, store
 
     def test_they_share_one_store_and_their_counts_are_summed(self, served):
@@ -178,8 +171,8 @@ def test_nobody_else_gets_the_port_before_a_process_listens(host):
             of_a_process.accept()[0].close()
 
 
-def test_what_runs_is_finished_when_it_is_ended(tmp_path):
-    with serving("--store", tmp_path / "store", *OPTIONS) as (url, process, _):
+def test_what_runs_is_finished_when_it_is_ended(tmp_path, minilm):  # a small model would be done too soon
+    with serving("--store", tmp_path / "store", "--backend", "torch") as (url, process, _):
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(
                 asked, url, {"query": "music", "documents": [f"{text} {'More words. ' * 60}" for text in DOCUMENTS]}
@@ -193,9 +186,9 @@ def test_what_runs_is_finished_when_it_is_ended(tmp_path):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
-def test_what_a_burst_took_is_given_back():
+def test_what_a_burst_took_is_given_back(tiny):
     blank = {"query": "music", "documents": [" " * (600 + i % 7) for i in range(1000)]}  # nothing to encode
-    with serving(*OPTIONS) as (url, process, _), ThreadPoolExecutor(60) as clients:
+    with serving(*tiny) as (url, process, _), ThreadPoolExecutor(60) as clients:
         assert asked(url, blank).status_code == 200
         before = memory_mb([process.pid])
         answers = clients.map(lambda _: asked(url, blank), range(120))
@@ -235,9 +228,9 @@ def test_what_is_prepared_for_shapes_of_batches_is_bounded():
     assert after_300 - after_100 < 8_000_000
 
 
-def test_answers_go_on_without_redis_and_recover(tmp_path):
+def test_answers_go_on_without_redis_and_recover(tmp_path, tiny):
     skip_without_redis()
-    with RedisServer(tmp_path) as redis, serving("--store", redis.url, *OPTIONS) as (url, _, _log):
+    with RedisServer(tmp_path) as redis, serving("--store", redis.url, *tiny) as (url, _, _log):
         assert asked(url).json()["meta"]["cache"]["misses"] == len(DOCUMENTS)
         assert asked(url).json()["meta"]["cache"]["hits"] == len(DOCUMENTS)
         redis.kill()
@@ -250,7 +243,7 @@ def test_answers_go_on_without_redis_and_recover(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become somebody else")
-def test_a_user_who_can_write_only_the_store_and_temporary_files_can_serve():
+def test_a_user_who_can_write_only_the_store_and_temporary_files_can_serve(minilm):
     nobody = pwd.getpwnam("nobody")
     become = {"user": nobody.pw_uid, "group": nobody.pw_gid, "cwd": "/"}
     try:
@@ -264,7 +257,7 @@ def test_a_user_who_can_write_only_the_store_and_temporary_files_can_serve():
             each.mkdir()
             os.chown(each, nobody.pw_uid, nobody.pw_gid)
         env = {"HOME": "/nonexistent", "TMPDIR": str(scratch), "HF_HUB_OFFLINE": "1", "LATE_RERANK_API_KEYS": "a-key-of-ours"}
-        with serving("--store", store, "--workers", 2, *OPTIONS, env=env, **become) as (url, _, _log):
+        with serving("--store", store, "--workers", 2, "--backend", "torch", env=env, **become) as (url, _, _log):
             assert httpx.post(f"{url}/rerank", json=QUESTION).status_code == 401
             key = {"authorization": "Bearer a-key-of-ours"}
             answer = httpx.post(f"{url}/rerank", json=QUESTION, headers=key, timeout=60)
@@ -310,19 +303,19 @@ class TestCommandLine:
         assert "Traceback" not in run.stderr
 
     @pytest.mark.parametrize("n_workers", [1, 2])
-    def test_ctrl_c_ends_it(self, n_workers):
-        with serving("--workers", n_workers, *OPTIONS) as (_, process, log):
+    def test_ctrl_c_ends_it(self, n_workers, tiny):
+        with serving("--workers", n_workers, *tiny) as (_, process, log):
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130
             time.sleep(0.1)
         assert "Traceback" not in "".join(log)
 
-    def test_as_many_processes_as_it_says_whatever_the_environment(self):
-        with serving(*OPTIONS, env={"WEB_CONCURRENCY": "2"}) as (_, process, _log):
+    def test_as_many_processes_as_it_says_whatever_the_environment(self, tiny):
+        with serving(*tiny, env={"WEB_CONCURRENCY": "2"}) as (_, process, _log):
             assert workers(process) == []
 
-    def test_no_query_and_no_document_is_logged(self):
-        with serving(*OPTIONS) as (url, _, log):
+    def test_no_query_and_no_document_is_logged(self, minilm):
+        with serving() as (url, _, log):
             secret = "xyzzy " * 300
             assert asked(url, {"query": secret, "documents": [secret]}).json()["meta"]["query_truncated"] is True
             asked(url, {"query": secret})
