@@ -164,6 +164,7 @@ async def test_a_cancelled_call_leaves_the_reranker_usable():
         gate = Gate()
         task = asyncio.ensure_future(call())
         await gate.reached(task)
+        assert threading.current_thread().name not in gate.threads
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -177,6 +178,7 @@ async def test_a_call_that_takes_too_long_leaves_the_reranker_usable():
     retriever = LateRerankRetriever(base_retriever=base(), model=FakeEncoder(before_query=gate))
     task = asyncio.ensure_future(retriever.ainvoke(QUERY))
     await gate.reached(task)
+    assert threading.current_thread().name not in gate.threads
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(task, 0.01)
     gate.open()
