@@ -55,7 +55,7 @@ FRAGMENT = """
 
 
 def hover_rules(scope: str, numbers: Iterable[int]) -> str:
-    """Make the rules that show a word's matches, and a match's words, while the reader points at them. They hold numbers only."""
+    """Make rules that show a word's matches, and a match's words, while the reader points at them. They hold numbers only."""
     return "".join(
         f'#{scope}:has([data-word="{n}"]:is(:hover, :focus-visible)) [data-words~="{n}"], '
         f'#{scope}:has([data-words~="{n}"]:hover) [data-word="{n}"] '
