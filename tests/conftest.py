@@ -87,7 +87,8 @@ def tiny(tmp_path_factory):
     """Options of a command: a checkpoint of 32 components a layer, for tests in which any model will do."""
     from checkpoints import stanford
 
-    return ("--model", str(stanford(tmp_path_factory.mktemp("tiny") / "model")), "--backend", "torch")
+    # query_maxlen: queries of 32 tokens and more, as letters are, would be cut with a word on stderr.
+    return ("--model", str(stanford(tmp_path_factory.mktemp("tiny") / "model", query_maxlen=96)), "--backend", "torch")
 
 
 @pytest.fixture
