@@ -160,6 +160,7 @@ class TestKept:
         monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
         assert TextEncoder("minilm", backend=name).backend.name == name
 
+    @pytest.mark.slow("converts a model seven times, 12 s")
     def test_what_was_kept_and_is_damaged_is_converted_anew(self, name, monkeypatch, tmp_path):
         monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
         model = str(native(tmp_path / "model"))
@@ -339,6 +340,7 @@ class TestChoosing:
 
 
 @pytest.mark.parametrize("n_threads", [None, 1, 2])
+@pytest.mark.slow("a process, 9 s")
 def test_a_query_on_torch_takes_one_thread_and_leaves_every_threads_number(n_threads, tmp_path):
     """Whether or not the program has set a number, in the main thread and in new ones."""
     script = f"""
@@ -371,6 +373,7 @@ for _ in range(2):
 
 
 @pytest.mark.parametrize("first", ["", "import openvino; print(started); started.clear()"], ids=["ours", "theirs"])
+@pytest.mark.slow("a process that converts a model, 10 s")
 def test_nobody_is_told_of_imports_and_conversions(first, tmp_path):
     needs("openvino")
     # Each message to OpenVINO's makers would be a process, which sends it.
@@ -386,6 +389,7 @@ print(TextEncoder("minilm", backend="openvino").backend.name, started)
     assert first or not (tmp_path / "intel").exists()
 
 
+@pytest.mark.slow("processes that convert a model, 15 s")
 def test_ctrl_c_is_an_exception_after_engines_have_come_and_gone(name, tmp_path):
     # In a process of its own, which two of OpenVINO's Cores would end with a segmentation fault.
     script = f"""

@@ -10,6 +10,7 @@ def report():
     return bench._in_one_thread(quick=True, end_to_end=False, progress=False)
 
 
+@pytest.mark.slow("measures, 12 s")
 def test_bench_prints_one_json_object(capfd):
     assert main(["bench", "--quick", "--skip-end-to-end", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
@@ -21,6 +22,7 @@ def test_bench_prints_one_json_object(capfd):
     assert set(report["kernel"][0]["ratio"]) >= {"numpy", "torch", "sentence-transformers"}
 
 
+@pytest.mark.slow("measures, 10 s")
 def test_bench_prints_tables(report, monkeypatch, capsys):
     end_to_end = dict.fromkeys(
         ["cached_ms", "encode_query_ms", "maxsim_ms", "other_ms", "uncached_ms", "cross_encoder_ms"], 2.5

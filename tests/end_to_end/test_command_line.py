@@ -242,6 +242,7 @@ def test_odd_characters_survive_an_ascii_terminal(tmp_path, tiny):
     assert json.loads(out)["results"][0]["text"] == "café \ud800 日"
 
 
+@pytest.mark.slow("encodes 500 documents, 27 s")
 def test_the_demo_answers_in_under_a_minute():
     began = os.times()
     process = run("demo")
@@ -358,7 +359,9 @@ def test_what_a_folder_has_besides_text_is_told(folder, tmp_path_factory, capsys
 
 
 @pytest.mark.parametrize(("redirected", "code"), [(">&-", 1), ("2>&-", 0), (">/dev/full", 1), ("| true", 0)])
-@pytest.mark.parametrize("command", ["rerank cats {file}", "explain cats --text cats"])
+@pytest.mark.parametrize(
+    "command", ["rerank cats {file}", pytest.param("explain cats --text cats", marks=pytest.mark.slow("a process each, 12 s"))]
+)
 def test_output_that_nobody_takes_ends_in_order(redirected, code, command, candidates):
     command = f"{sys.executable} -m late_rerank {command.format(file=candidates)} {redirected}"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE, text=True, timeout=600)

@@ -143,18 +143,23 @@ def until(answer, process, log):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.slow("three starts of Python that load models, 30 s a backend")
 def test_children_rank_with_their_parents_model_and_with_one_of_their_own_and_end(backend):
     pytest.importorskip(BACKENDS[backend])
     assert run(CHILDREN, backend).stdout == "done Cats sleep all day.\n"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend",
+    ["torch", *(pytest.param(each, marks=pytest.mark.slow("a process, 12 s")) for each in BACKENDS if each != "torch")],
+)
 def test_a_process_ends_in_good_order_whatever_is_being_encoded(backend):
     pytest.importorskip(BACKENDS[backend])
     found = run(ENDS, backend)
     assert (found.stdout, found.stderr) == ("main ends\n", "")
 
 
+@pytest.mark.slow("a server of several processes, 18 s")
 def test_gunicorns_workers_rank_with_a_model_that_was_preloaded(tmp_path, process):
     pytest.importorskip("gunicorn")
     (tmp_path / "application.py").write_text(APPLICATION)
@@ -172,6 +177,7 @@ def test_gunicorns_workers_rank_with_a_model_that_was_preloaded(tmp_path, proces
     assert "SIGSEGV" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow("a broker and workers, 14 s")
 def test_celerys_prefork_workers_rank_with_a_model_that_was_loaded_before(tmp_path, process):
     pytest.importorskip("celery")
     (tmp_path / "queue").mkdir()

@@ -148,6 +148,7 @@ def test_rerank_and_eval_keep_their_documents(tmp_path, store, call):
     assert n_stored(store) == 3
 
 
+@pytest.mark.slow("encodes a thousand documents, 36 s")
 def test_killed_and_started_again_it_encodes_only_the_rest(many, store, call):
     process = start("index", many, "--store", store)
     wait_until(lambda: n_stored(store) >= 128, process)
@@ -174,6 +175,7 @@ def test_interrupted_it_says_so_and_keeps_what_was_stored(many, store, call):
     assert call("store", "verify", store)["n_problems"] == 0
 
 
+@pytest.mark.slow("two processes, 28 s")
 def test_two_processes_fill_one_store(some, store, call):
     processes = [start("index", some, "--store", store, "--json") for _ in range(2)]
     for process in processes:

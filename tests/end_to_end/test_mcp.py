@@ -426,6 +426,7 @@ class TestOverStdio:
             assert process.wait(60) == 130
             assert process.stderr.read() == "interrupted\n"
 
+    @pytest.mark.slow("a process, 9 s, beside its twin")
     def test_ctrl_c_while_it_is_at_work_ends_it_as_well(self):
         with talking(*OPTIONS) as (process, send, answer):
             for number in range(500):

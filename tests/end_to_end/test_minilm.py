@@ -141,6 +141,7 @@ def test_the_fingerprint_is_the_same_in_another_process(minilm):
     assert other.stdout.strip() == minilm.fingerprint
 
 
+@pytest.mark.slow("encodes hundreds of documents, 40 s")
 def test_codecs_keep_the_best_ten_of_a_hundred(minilm):
     """Against float64 on the unpacked vectors: excerpts of documentation as queries, near neighbours as candidates."""
     texts = [document.text for document in read_standard_library() if len(document.text) > 300][::10][:220]

@@ -69,6 +69,7 @@ def test_its_card_says_what_it_was_trained_on_and_how_good_it_is():
         assert f"| {name} | {figures} |" in card
 
 
+@pytest.mark.slow("trains as the shipped adapter was trained, 100 s")
 class TestHowItWasMade:
     """The command that made it, on collections of a few lines."""
 

@@ -106,6 +106,7 @@ def test_the_trace_sees_what_leaves(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["torch", *names.ENGINES])
+@pytest.mark.slow("traces every command, 50 s a backend")
 def test_no_command_reaches_for_another_machine_or_leaves_an_id(backend, corpus, checkpoint, minilm, tmp_path):
     if backend not in ("torch", *names.installed_engines()):
         pytest.skip(f'needs pip install "late-rerank[{backend}]"')

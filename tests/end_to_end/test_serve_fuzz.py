@@ -57,6 +57,7 @@ def test_a_description_is_one_of_openapi(url):
     assert {"/rerank", "/v1/rerank", "/v2/rerank", "/v1/index", "/context", "/metrics"} <= set(described["paths"])
 
 
+@pytest.mark.slow("thousands of bodies, 50 s")
 def test_broken_bodies_are_refused_and_nothing_else_happens(url):
     chance = random.Random(0)
 

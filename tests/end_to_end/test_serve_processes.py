@@ -113,6 +113,7 @@ class TestSeveralWorkers:
 
         assert 12 <= alone <= 52  # by chance, it isn't in less than one of a million runs
 
+    @pytest.mark.slow("load until a process is replaced, 30 s")
     def test_one_is_killed_under_load_and_the_others_answer(self, served):
         url, process, store = served
         stop = threading.Event()
@@ -186,6 +187,7 @@ def test_what_runs_is_finished_when_it_is_ended(tmp_path, minilm):  # a small mo
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+@pytest.mark.slow("120 requests of a thousand documents, 18 s")
 def test_what_a_burst_took_is_given_back(tiny):
     blank = {"query": "music", "documents": [" " * (600 + i % 7) for i in range(1000)]}  # nothing to encode
     with serving(*tiny) as (url, process, _), ThreadPoolExecutor(60) as clients:
@@ -221,6 +223,7 @@ for _ in range(3):
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33, which tells what is in use")
+@pytest.mark.slow("compiles hundreds of shapes, 26 s")
 def test_what_is_prepared_for_shapes_of_batches_is_bounded():
     pytest.importorskip("openvino")
     told = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, text=True, check=True, timeout=300).stdout
@@ -277,7 +280,12 @@ class TestCommandLine:
             (["--model", "no/such-model"], 1, "no/such-model"),
             (["--api-keys", "no-such-file"], 1, "no-such-file: No such file"),
             (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
-            (["--folder", "a=no-such-folder", "--workers", "2"], 1, "no-such-folder"),
+            pytest.param(
+                ["--folder", "a=no-such-folder", "--workers", "2"],
+                1,
+                "no-such-folder",
+                marks=pytest.mark.slow("a process, 10 s"),
+            ),
         ],
     )
     def test_wrong_use_is_told_before_anything_runs(self, options, code, words, tmp_path):
@@ -287,22 +295,22 @@ class TestCommandLine:
             env={**os.environ, "HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
         assert (run.returncode, words in run.stderr) == (code, True), run.stderr
         assert "Traceback" not in run.stderr
 
-    @pytest.mark.parametrize("n_workers", ["1", "2"])
+    @pytest.mark.parametrize("n_workers", ["1", pytest.param("2", marks=pytest.mark.slow("a process, 10 s"))])
     def test_a_port_that_is_taken_is_told(self, n_workers):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = str(taken.getsockname()[1])
             command = [sys.executable, "-m", "late_rerank", "serve", "--port", port, "--workers", n_workers]
-            run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            run = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert run.returncode == 1
         assert f"127.0.0.1:{port}: Address already in use" in run.stderr
         assert "Traceback" not in run.stderr
 
-    @pytest.mark.parametrize("n_workers", [1, 2])
+    @pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow("three processes, 28 s"))])
     def test_ctrl_c_ends_it(self, n_workers, tiny):
         with serving("--workers", n_workers, *tiny) as (_, process, log):
             process.send_signal(signal.SIGINT)

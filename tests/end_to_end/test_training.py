@@ -137,6 +137,7 @@ def test_the_same_seed_gives_the_same_model_and_another_another(checkpoint, retr
 
 
 @pytest.mark.parametrize("more", [{"kept": 0.5}, {"method": "full", "kept": 0.5}, {"dim": 8, "distil": 1.0, "kept": 0.5}])
+@pytest.mark.slow("trains three times, 10 to 20 s")
 def test_an_interrupted_training_goes_on_to_the_same_model(more, checkpoint, retriever, tmp_path, monkeypatch):
     settings = recipe(checkpoint, precision="float32", epochs=2, **{"learning_rate": 1e-3, **more})
     whole = adapt(retriever, EXAMPLES, tmp_path / "whole", recipe=settings)
@@ -184,6 +185,7 @@ def test_a_projection_is_adapted_too(tmp_path, retriever):
     assert report.method.endswith(", and the whole projection")
 
 
+@pytest.mark.slow("trains, 16 s")
 def test_half_of_the_change_is_kept(checkpoint, retriever, tmp_path):
     """LoRA's two factors must be shortened as one: the weights' own change halves, not quarters."""
     import peft
@@ -214,6 +216,7 @@ def _weights(folder):
     )
 
 
+@pytest.mark.slow("trains, 14 s")
 def test_a_projection_leaves_fewer_components_and_a_teacher_keeps_them_meaningful(checkpoint, retriever, tmp_path):
     settings = recipe(checkpoint, epochs=2, dim=8, distil=1.0, kept=1.0)
     examples = dict(list(EXAMPLES.items())[:-8])
@@ -307,6 +310,7 @@ def test_a_corpus_without_other_documents_is_told_before_training(checkpoint, tm
         adapt(small, EXAMPLES, tmp_path / "out", recipe=recipe(checkpoint, n_negatives=3))
 
 
+@pytest.mark.slow("starts processes that train, 10 s")
 def test_a_setting_may_be_changed_as_long_as_nothing_is_trained(checkpoint, retriever, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(fit, "_train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -369,6 +373,7 @@ def test_documents_without_judgements_are_told_what_to_do(tmp_path, capsys):
     assert "--unlabelled" in told
 
 
+@pytest.mark.slow("a process, 9 s")
 def test_the_command_refuses_a_leak(folder, checkpoint, tmp_path):
     done = run_command("train", folder, "--eval-split", "train", "--model", checkpoint, "--out", tmp_path / "out")
     assert done.returncode == 1
@@ -376,6 +381,7 @@ def test_the_command_refuses_a_leak(folder, checkpoint, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow("trains twice in processes, 35 s")
 def test_the_command_trains_without_labels_and_on_pairs(checkpoint, tmp_path):
     chance = random.Random(1)
     texts = [". ".join("The " + " ".join(chance.choices(WORDS, k=12)) for _ in range(4)) + "." for _ in range(40)]
