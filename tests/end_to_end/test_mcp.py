@@ -372,6 +372,7 @@ class TestOverStdio:
         """It comes with the extra `offline`."""
 
     @pytest.mark.process  # by way of the client's library
+    @pytest.mark.process  # the client starts it
     def test_an_agent_finds_and_reranks_with_the_real_model(self, folder, tmp_path):
         arguments = ["-m", "late_rerank", "mcp", "--folder", f"notes={folder}", "--store", str(tmp_path / "store"), *OPTIONS]
         command = StdioServerParameters(
