@@ -34,6 +34,10 @@ class FakeEncoder:
         n_documents: Number of documents encoded so far.
     """
 
+    # Of one that was pickled before it had hooks.
+    _before_query: Hook | None = None
+    _before_document: Hook | None = None
+
     def __init__(
         self,
         dim: int = 64,

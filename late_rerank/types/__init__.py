@@ -19,3 +19,8 @@ __all__ = [
     "Ranking",
     "TokenVectors",
 ]
+
+# Pickles name this package, not the file that a class stands in: older and newer versions read each other's.
+for _noun in (Candidate, CodecSpec, Fetched, PackedVectors, QueryVectors, RankedDocument, Ranking, TokenVectors):
+    _noun.__module__ = __name__
+del _noun

@@ -90,7 +90,7 @@ class Job:
         self.key = key
         self.text = text
         self.may_be_stored = False
-        self.wanted_by: set[Wanted] = set()
+        self.wanted_by: set[Claim] = set()
         self._state: State = WAITING
         self.is_settled = False  # no property: it is asked several times a document
 
@@ -141,7 +141,7 @@ class Job:
         self.is_settled = type(state) in _SETTLED
 
 
-class Wanted:
+class Claim:
     """Documents that somebody wants, in order.
 
     Attributes:
@@ -166,7 +166,7 @@ class Wanted:
         return (job for job in self.jobs.values() if job.state is WAITING)
 
 
-class Call(Wanted):
+class Call(Claim):
     """A call, and the documents that it hasn't been given yet, in its candidates' order.
 
     Args:
@@ -183,7 +183,7 @@ class Call(Wanted):
         return (job for job in self.jobs.values() if job.is_open and job.end > until)
 
 
-class Leftovers(Wanted):
+class Leftovers(Claim):
     """Documents that calls left behind at their deadlines, in order."""
 
     def __init__(self) -> None:

@@ -17,7 +17,9 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_an_example_prints_what_its_comments_say(code, tmp_path):
-    printed = [line[2:] for line in code.splitlines() if line == "#" or line.startswith("# ")]  # a comment on code stands beside it
+    printed = [
+        line[2:] for line in code.splitlines() if line == "#" or line.startswith("# ")
+    ]  # a comment on code stands beside it
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
 
     assert run.returncode == 0, run.stderr
