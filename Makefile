@@ -10,7 +10,7 @@ PYTEST = HF_HUB_OFFLINE=1 $(CURDIR)/$(BIN)/python -m pytest
 WORKERS ?= 2
 BY_FILE = -q -n $(WORKERS) --dist loadfile --junit-xml=build/$@.xml
 # Without the options of the other tests.
-NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=900
+NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --nbmake-timeout=1800
 # Parts that don't disturb one another. Each part's output is printed whole when it ends; one that fails stops no other.
 SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target
 
