@@ -78,18 +78,6 @@ class Choice(Wanted):
         if self.budget_tokens is None and given:
             raise ValueError(f"{' and '.join(given)} only count with a budget: give budget_tokens too, or leave them out")
 
-    @classmethod
-    def of(cls, wrapper: object, **instead: Any) -> Choice:
-        """Read the options that a wrapper has as attributes of the same names.
-
-        Args:
-            wrapper: Any object.
-            instead: Options of this call, by name; None for the wrapper's own.
-        """
-        names = [field.name for field in fields(cls)]
-        own = {name: getattr(wrapper, name) for name in names if hasattr(wrapper, name)}
-        return cls(**own | {name: value for name, value in instead.items() if value is not None})
-
     def resolved(self, default: int) -> Choice:
         """Set `top_k` where it is None and there is no budget, which would bound it."""
         return replace(self, top_k=default) if self.top_k is None and self.budget_tokens is None else self

@@ -163,7 +163,7 @@ def wanted_of(options: argparse.Namespace) -> Wanted:
     """Give the same options as a rerank takes them."""
     from late_rerank.ranking.wanted import Wanted
 
-    return Wanted(**rank_options(options))
+    return Wanted.of(options)
 
 
 def add_fusion(command: argparse.ArgumentParser) -> None:

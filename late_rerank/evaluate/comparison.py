@@ -15,7 +15,6 @@ from late_rerank.encode.describe import described
 from late_rerank.evaluate.evaluation import Evaluation, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
-from late_rerank.evaluate.settings import rank_options
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
@@ -47,7 +46,7 @@ class Setup:
     @property
     def wanted(self) -> Wanted:
         """Give the options of its reranks."""
-        return rank_options(self)
+        return Wanted.of(self)
 
 
 AXES = tuple(field.name for field in fields(Setup))

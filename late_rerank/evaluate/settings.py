@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import FirstStageWeight
 
 N_TOP = 10
 """How many of the best documents the measure looks at."""
-
-
-def rank_options(of: Any) -> Wanted:
-    """Give the options of a rerank that an object has among its attributes, under the names of Wanted's fields."""
-    return Wanted(**{field.name: getattr(of, field.name) for field in fields(Wanted) if hasattr(of, field.name)})
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Setting:
     @property
     def wanted(self) -> Wanted:
         """Give the options of its reranks."""
-        return rank_options(self)
+        return Wanted.of(self)
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Grid:
         if min(self.k) < N_TOP:
             raise ValueError(f"k must be at least {N_TOP}, which the measure looks at, got {min(self.k)}")
         for setting in self.settings():
-            rank_options(setting)  # checks itself
+            Wanted.of(setting)  # checks itself
 
     def settings(self) -> list[Setting]:
         """Give every combination, each once."""

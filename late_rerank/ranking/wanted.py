@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
 from late_rerank.arguments.numbers import number, whole_number
 from late_rerank.types import F32, I64, FirstStageWeight
+
+_Options = TypeVar("_Options", bound="Wanted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,18 @@ class Wanted:
         if self.deadline_s is not None:
             number("deadline_s", self.deadline_s, or_else="None to wait for all documents")
         whole_number("max_tokens", self.max_tokens, or_none="for whole documents")
+
+    @classmethod
+    def of(cls: type[_Options], holder: object, **instead: Any) -> _Options:
+        """Read the options that an object has as attributes of the same names: a wrapper, a command's arguments, a setting.
+
+        Args:
+            holder: Any object.
+            instead: Options by name, which count before the object's; None for the object's own.
+        """
+        names = [field.name for field in fields(cls)]
+        own = {name: getattr(holder, name) for name in names if hasattr(holder, name)}
+        return cls(**own | {name: value for name, value in instead.items() if value is not None})
 
     def kept(self, relevances: F32) -> I64 | slice:
         """Choose the results to give.
