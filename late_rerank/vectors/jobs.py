@@ -62,17 +62,17 @@ class Job:
 
     Its `state` changes as follows, and in no other way. The `Queue` makes every change.
 
-    ======== ======== =====================================================================================
+    ======== ======== ============================================================================================
     from     to       when
-    ======== ======== =====================================================================================
+    ======== ======== ============================================================================================
     Waiting  Taken    a batch takes it
     Waiting  Dropped  the last call that wants it leaves
-    Taken    Taken    a batch for deadlines takes it too, since the first batch ends too late for a call;
+    Taken    Taken    a batch for deadlines takes it too, since the first has others and ends too late for a call;
                       or one of two batches gives it back
     Taken    Waiting  its only batch gives it back: the batch was interrupted, or no thread could be started
     Taken    Done     the first of its batches has encoded it
     Taken    Failed   the first of its batches could not encode it
-    ======== ======== =====================================================================================
+    ======== ======== ============================================================================================
 
     Done, Failed and Dropped are final.
 
@@ -101,9 +101,12 @@ class Job:
 
     @property
     def is_open(self) -> bool:
-        """Whether a batch for deadlines may take it: no batch has, or one of another kind."""
+        """Whether a batch for deadlines may take it: no batch has, or one of another kind that has other documents too.
+
+        Where a document is alone, a batch that begins later ends later.
+        """
         if isinstance(self._state, Taken):
-            return all(batch.kind is not Kind.DEADLINES for batch in self._state.by)
+            return all(batch.kind is not Kind.DEADLINES and batch.has_several for batch in self._state.by)
         return isinstance(self._state, Waiting)
 
     @property
@@ -234,6 +237,11 @@ class Batch:
     def jobs(self) -> list[Job]:
         """Its documents."""
         return [job for part in self.parts for job in part]
+
+    @cached_property
+    def has_several(self) -> bool:
+        """Whether it has more than one document."""
+        return sum(map(len, self.parts)) > 1
 
     @property
     def end(self) -> float:

@@ -233,7 +233,8 @@ class TestDeadlines:
         encoder = FakeEncoder(before_query=queries)
         url = served(encoder)
         with ThreadPoolExecutor(9) as pool:
-            plug = pool.submit(post, url, "/rerank", {"query": "plug", "documents": ["a"]})
+            # Long: from its characters and time the server estimates how long the others take.
+            plug = pool.submit(post, url, "/rerank", {"query": "plug", "documents": ["a " * 2000]})
             queries.gate.wait_until_reached()
             asked = [pool.submit(post, url, "/rerank", QUESTION) for _ in range(8)]
             until_waiting(url, 9)

@@ -41,12 +41,15 @@ def texts(batch):
     return [job.text for job in batch.jobs]
 
 
+SEVERAL = ((Job(b"j", "one"), Job(b"k", "text")),)
+
+
 class TestJob:
     """The table of a job's states: each transition that it has, and none else."""
 
     def jobs(self):
         """A job in each state."""
-        caller = Batch(Kind.CALLERS, (), 0.0)
+        caller = Batch(Kind.CALLERS, SEVERAL, 0.0)
         found = {state: Job(b"k", "text") for state in (Waiting, Taken, Done, Failed, Dropped)}
         for state in (Taken, Done, Failed):
             found[state].take(caller)
@@ -95,7 +98,7 @@ class TestJob:
         ],
     )
     def test_only_a_batch_for_deadlines_takes_it_from_another_and_only_once(self, first, second, legal):
-        job, one, two = Job(b"k", "text"), Batch(first, (), 0.0), Batch(second, (), 0.0)
+        job, one, two = Job(b"k", "text"), Batch(first, SEVERAL, 0.0), Batch(second, SEVERAL, 0.0)
         job.take(one)
         if not legal:
             with pytest.raises(RuntimeError, match="can't take"):
@@ -165,6 +168,15 @@ class TestQueue:
         queue.finish(slow, encoded(slow), 3.0)
         assert given(queue, caller) == ["book"]
         assert queue.n_waiting == 0
+
+    def test_a_document_that_is_alone_in_its_batch_is_not_taken_again(self):
+        queue = Queue(4)
+        queue.leave(joined(queue, ["one", "two"], until=0.0), 0.0, is_kept=True)
+        alone = queue.take_behind(0.0)  # nothing was measured, so it is one
+        hurried = joined(queue, ["one"], until=9.0)
+        assert (alone.end, texts(alone), queue.take_behind(5.0)) == (math.inf, ["one"], None)
+        queue.finish(alone, encoded(alone), 6.0)
+        assert given(queue, hurried) == ["one"]
 
     def test_if_the_second_gives_it_back_the_first_goes_on(self):
         queue = Queue(4)
