@@ -70,13 +70,7 @@ class Searcher:
             ValueError: If the query is blank, a number is out of its range, or the first stage's scores count and a candidate
                 has none that is finite.
         """
-        wanted = Wanted(
-            top_k=top_k,
-            min_relevance=min_relevance,
-            first_stage_weight=self.first_stage_weight,
-            deadline_s=deadline_s,
-            max_tokens=max_tokens,
-        )
+        wanted = Wanted.of(self, top_k=top_k, min_relevance=min_relevance, deadline_s=deadline_s, max_tokens=max_tokens)
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000

@@ -47,18 +47,13 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank import Reranker
     from late_rerank.cli.opening import read_retriever, reranker_arguments
     from late_rerank.ranking.relevance import resolve_calibration
+    from late_rerank.ranking.wanted import Wanted
 
     logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
     _check(options)
     arguments = reranker_arguments(options) | {"calibration": resolve_calibration(options.calibration)}
     retrievers = {name: read_retriever(path, options) for name, path in options.folder}
-    server = create_server(
-        lambda: Reranker(**arguments),
-        retrievers,
-        k=options.k,
-        first_stage_weight=options.first_stage_weight,
-        min_relevance=options.min_relevance,
-    )
+    server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=Wanted.of(options))
     if sys.stdin is not None and sys.stdin.isatty():
         print(_explained(options), file=sys.stderr)
     serve(server)

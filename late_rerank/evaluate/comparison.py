@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby, product
 from typing import Any
 
@@ -15,41 +15,28 @@ from late_rerank.encode.describe import described
 from late_rerank.evaluate.evaluation import Evaluation, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
+from late_rerank.evaluate.settings import Setting
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
-from late_rerank.types import Candidate, FirstStageWeight, TokenVectors
+from late_rerank.types import Candidate, TokenVectors
 from late_rerank.vectors.lookup import BATCH_SIZE
 
 COMPARED_BY = "nDCG@10"
 
 
 @dataclass(frozen=True)
-class Setup:
-    """One way of reranking.
+class Setup(Setting):
+    """One way of reranking: a setting, and a model.
 
     Attributes:
         model: A name or a folder, as `Reranker` takes it.
-        pooling: Its factor; 1 for none.
-        codec: How token vectors are packed, by name.
-        k: How many of the first stage's candidates are reranked.
-        first_stage_weight: How much their own scores count for the order, as `Reranker.rerank` takes it.
     """
 
     model: str = "minilm"
-    pooling: int = 1
-    codec: str = "int8"
-    k: int = 100
-    first_stage_weight: FirstStageWeight = 0.0
-
-    @property
-    def wanted(self) -> Wanted:
-        """Give the options of its reranks."""
-        return Wanted.of(self)
 
 
-AXES = tuple(field.name for field in fields(Setup))
+AXES = ("model", "pooling", "codec", "k", "first_stage_weight")
 """What setups differ in, the slowest to change first."""
 
 
@@ -74,7 +61,7 @@ class Compared:
     def to_dict(self) -> dict[str, Any]:
         """Give JSON values: the setup's fields, then its figures."""
         return {
-            **asdict(self.setup),
+            **{axis: getattr(self.setup, axis) for axis in AXES},
             "first_stage": self.evaluation.measures["first_stage"],
             "measures": self.evaluation.measures["reranked"],
             "difference": None if self.difference is None else self.difference.to_dict(),

@@ -1,4 +1,4 @@
-"""The settings of a reranker that tuning tries, and grids of them."""
+"""The settings of a reranker that are tried, and grids of them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from late_rerank.ranking.fusion import first_stage_scores, fused_order
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.text.words import is_blank
 from late_rerank.timing import Timer
-from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, FirstStageWeight, RankedDocument, Ranking
+from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
 
 
 class SingleVectorReranker:
@@ -53,31 +53,24 @@ class SingleVectorReranker:
         new = [text for text in texts if text not in self._vectors]
         self.keep(new, self.encoder.encode_document(new, progress=progress))
 
-    def rerank(self, query: str, candidates: Iterable[Candidate], *, first_stage_weight: FirstStageWeight = 0.0) -> Ranking:
-        """Rank candidates by cosine, or by cosine and their own scores together.
+    def rank(
+        self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted | None = None
+    ) -> list[Ranking]:
+        """Rank the candidates of each query by cosine, or by cosine and their own scores together, as `Reranker.rank` does.
 
         Args:
-            query: Not blank.
-            candidates: Never changed.
-            first_stage_weight: How much the candidates' own scores count for the order, as `Reranker.rerank` takes it.
+            queries: None blank.
+            candidate_lists: One a query. Never changed.
+            wanted: The options; None for none. A deadline says nothing here, since no document waits for another.
 
         Returns:
             Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9. `relevance` is the
             cosine, clipped to [0, 1].
-        """
-        return self.rank([query], [candidates], Wanted(first_stage_weight=first_stage_weight))[0]
-
-    def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted) -> list[Ranking]:
-        """`rerank` for several queries, with its options in one object, as `Reranker.rank` takes them.
-
-        Args:
-            queries: None blank.
-            candidate_lists: One a query.
-            wanted: The options. A deadline says nothing here, since no document waits for another.
 
         Raises:
             ValueError: If `wanted.max_tokens` is given: a single vector has no tokens.
         """
+        wanted = wanted or Wanted()
         if wanted.max_tokens is not None:
             raise ValueError(f"max_tokens must be None for single vectors, which have no tokens; got {wanted.max_tokens}")
         return [self._rank(query, list(given), wanted) for query, given in zip(queries, candidate_lists, strict=True)]

@@ -16,7 +16,6 @@ from late_rerank.mcp.tools import RERANK, Tools
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.types import FirstStageWeight
 
 _INSTRUCTIONS = (
     "Late-interaction reranking on this machine. `search` finds passages in the folders that the user serves; `rerank` sorts "
@@ -31,8 +30,7 @@ def create_server(
     retrievers: Mapping[str, Retriever],
     *,
     k: int,
-    first_stage_weight: FirstStageWeight = 0.0,
-    min_relevance: float | None = None,
+    wanted: Wanted | None = None,
 ) -> MCPServer[Any]:
     """Make a server with the tools `rerank` and `search`.
 
@@ -41,19 +39,16 @@ def create_server(
             tools, and calls wait. If it raises, each call is answered with the reason. The Reranker is closed at the end.
         retrievers: Name of a folder -> the folder's retriever; may be empty.
         k: The first stage's depth: candidates that a search reranks.
-        first_stage_weight: How much the first stage's scores count for the order of a search, as a Searcher takes it.
-        min_relevance: From 0 to 1: documents of lower relevance are left out; None for all.
+        wanted: The options of every call; None for none. The first stage's weight counts for searches alone.
 
     Raises:
-        TypeError: If one of the numbers is of another type.
-        ValueError: If one of the numbers is out of its range.
+        ValueError: If `k` is below 1.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    wanted = Wanted(min_relevance=min_relevance, first_stage_weight=first_stage_weight)
     model = Model(make_reranker)
     folders = {sendable(name): retriever for name, retriever in retrievers.items()}
-    tools = Tools(model, folders, k, wanted)
+    tools = Tools(model, folders, k, wanted or Wanted())
     # Below WARNING the SDK logs what clients were told, which may quote what they sent.
     server = StdioServer(
         "late-rerank",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -15,7 +15,6 @@ from late_rerank.mcp.model import Model
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.searcher import Searcher
 from late_rerank.text.words import is_blank
 from late_rerank.types import Ranking
 
@@ -84,8 +83,8 @@ class Tools:
         retriever = self._retriever(folder)
 
         def found(reranker: Reranker) -> Ranking:
-            searcher = Searcher(retriever, reranker, self.k, first_stage_weight=self.wanted.first_stage_weight)
-            return searcher.search(query, top_n, min_relevance=self.wanted.min_relevance)
+            candidates = retriever.retrieve(query, self.k)
+            return reranker.rank([query], [candidates], replace(self.wanted, top_k=top_n))[0]
 
         return search_answer(await self.model.work(found))
 

@@ -104,15 +104,12 @@ def first_stage_scores(given: Iterable[float | None]) -> F64:
 
 
 def _number(score: object, index: int) -> float:
-    if score is None:
-        raise ValueError(
-            f"candidates[{index}] has no score: first_stage_weight needs the first stage's score of each candidate. Give "
-            "Candidates with scores, or leave it at 0"
-        )
     number = finite(score)
     if number is None:
         told = score if isinstance(score, (int, float)) and not isinstance(score, bool) else repr(score)
+        has = "no score" if score is None else f"the score {told!s:.60}"
         raise ValueError(
-            f"candidates[{index}] has the score {told!s:.60}: with first_stage_weight each must be a finite number"
+            f"candidates[{index}] has {has}: first_stage_weight needs the first stage's score of each candidate, a finite "
+            "number. Give Candidates with scores, or leave it at 0"
         )
     return number

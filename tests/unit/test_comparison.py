@@ -195,24 +195,23 @@ class TestSingleVectors:
         candidates = [
             Candidate(text, str(i), float(-i)) for i, text in enumerate(["dog", "cat dog", "cat", "bird", "cat", "cat"])
         ]
-        found = bi_encoder.rerank("cat", candidates)
+        (found,) = bi_encoder.rank(["cat"], [candidates])
 
         assert [(document.index, document.rank) for document in found][:4] == [(2, 1), (4, 2), (5, 3), (1, 4)]
         assert [found[i].score for i in (0, 3)] == pytest.approx([1, 2**-0.5], abs=0.1)
         assert (found[3].id, found[3].candidate_score, found[3].text) == ("1", -1.0, "cat dog")
         assert all(0 <= document.relevance <= 1 for document in found)
         assert found.timings_ms["total"] > 0
-        assert bi_encoder.rerank("cat", []) == []
+        assert bi_encoder.rank(["cat"], [[]]) == [[]]
 
     def test_blank_candidates_come_last(self, bi_encoder):
-        found = bi_encoder.rerank(
-            "cat", [Candidate(" ", "blank"), Candidate("dog", "dog"), Candidate("", "empty"), Candidate("cat", "cat")]
-        )
+        candidates = [Candidate(" ", "blank"), Candidate("dog", "dog"), Candidate("", "empty"), Candidate("cat", "cat")]
+        found, blank = bi_encoder.rank(["cat", "cat"], [candidates, [Candidate("", "empty")]])
 
         assert [document.id for document in found] == ["cat", "dog", "blank", "empty"]
         assert [document.score for document in found[2:]] == [-1e9, -1e9]
         assert bi_encoder.encoder.n_documents == 2
-        assert [document.score for document in bi_encoder.rerank("cat", [Candidate("", "empty")])] == [-1e9]
+        assert [document.score for document in blank] == [-1e9]
 
     def test_a_document_is_encoded_once(self, bi_encoder):
         evaluate(bi_encoder, JUDGED.run, QUERIES, QRELS)

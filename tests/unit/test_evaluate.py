@@ -238,12 +238,12 @@ class TestSingleVectors:
 
     CANDIDATES = tuple(Candidate(f"angle {angle}", str(i), score) for i, (angle, score) in enumerate([(1, 3), (0, 1), (2, 2)]))
 
-    def test_options_in_one_object_are_options_by_name(self, reranker):
-        by_name = reranker.rerank("angle 0", self.CANDIDATES, first_stage_weight=9.0)
-        (in_one,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(first_stage_weight=9.0))
+    def test_the_candidates_own_scores_count_where_they_are_asked_to(self, reranker):
+        (weighed,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(first_stage_weight=9.0))
+        (by_cosine,) = reranker.rank(["angle 0"], [self.CANDIDATES])
 
-        assert [each.id for each in by_name] == [each.id for each in in_one] == ["0", "2", "1"]
-        assert [each.id for each in reranker.rerank("angle 0", self.CANDIDATES)] == ["1", "0", "2"]
+        assert [each.id for each in weighed] == ["0", "2", "1"]
+        assert [each.id for each in by_cosine] == ["1", "0", "2"]
 
     def test_it_leaves_out_what_a_reranker_leaves_out(self, reranker):
         (best,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(top_k=1))
@@ -255,6 +255,6 @@ class TestSingleVectors:
             reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(max_tokens=3))
 
     def test_what_shows_nothing_is_blank_as_it_is_to_a_reranker(self, reranker):
-        ranking = reranker.rerank("angle 0", [Candidate("\u200b\u2060"), self.CANDIDATES[0]])
+        (ranking,) = reranker.rank(["angle 0"], [[Candidate("\u200b\u2060"), self.CANDIDATES[0]]])
 
         assert [(each.index, each.score > -1) for each in ranking] == [(1, True), (0, False)]

@@ -124,9 +124,7 @@ class TestScores:
         "score", ["n/a", "1.5", True, np.bool_(1), 1j, [1.0], float("nan"), -np.inf, 10**400, Decimal("NaN")]
     )
     def test_with_a_weight_a_score_that_is_no_number_is_named(self, reranker, score):
-        with pytest.raises(
-            ValueError, match=r"candidates\[1\] has the score .*: with first_stage_weight each must be a finite"
-        ):
+        with pytest.raises(ValueError, match=r"candidates\[1\] has the score .*: first_stage_weight needs .* a finite number"):
             reranker.rerank("cats", [Candidate("a", score=1.0), Candidate("b", score=score)], first_stage_weight=1)
         assert len(reranker.rerank("cats", [Candidate("b", score=score)])) == 1
 

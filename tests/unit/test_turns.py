@@ -78,7 +78,7 @@ class TestWithDeadlines:
     def test_one_that_a_caller_encodes_is_taken_if_that_ends_too_late(self):
         for expected_s, expected in ((5.0, ["b"]), (50.0, ["a", "b"]), (math.inf, ["a", "b"])):
             waiting = calls("a", "b")
-            batch = Batch(Kind.CALLERS, ((waiting[0].jobs[b"a"],),), NOW, expected_s)
+            batch = Batch(Kind.CALLERS, ((waiting[0].jobs[b"a"], Job(b"c", "c")),), NOW, expected_s)
             batch.jobs[0].take(batch)
             assert taken(waiting, pace(0.01)) == expected
 

@@ -44,6 +44,8 @@ def test_the_retrievers_scores_count_where_they_are_asked_to(weight, reranker):
         document.metadata["score"] = 100.0 if i == 4 else float(i == 2)  # one document stands out: "auto" trusts that
     weighed = LateRerankCompressor(reranker=reranker, first_stage_weight=weight)
     ranked = weighed.compress_documents(found, QUERY)
+    with pytest.raises(ValueError, match="has no score"):
+        weighed.compress_documents(documents(), QUERY)
     by_maxsim = LateRerankCompressor(reranker=reranker).compress_documents(found, QUERY)
 
     assert texts(by_maxsim)[0] == BEST
@@ -53,11 +55,6 @@ def test_the_retrievers_scores_count_where_they_are_asked_to(weight, reranker):
     assert {document.id: document.metadata["late_rerank_score"] for document in ranked}[ranked[0].id] == pytest.approx(
         reranker.rerank(QUERY, [ranked[0].page_content])[0].score
     )
-
-
-def test_a_weight_needs_scores(reranker):
-    with pytest.raises(ValueError, match="has no score"):
-        LateRerankCompressor(reranker=reranker, first_stage_weight=1).compress_documents(documents(), QUERY)
 
 
 def test_a_retriever_passes_the_weight_on(reranker):

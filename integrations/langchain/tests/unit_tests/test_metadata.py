@@ -82,12 +82,6 @@ def test_a_retrieval_score_that_is_there_already_is_kept_whatever_it_is():
     assert document.metadata["retrieval_score"] == "bm25: 3"
 
 
-def test_the_first_stages_scores_reach_the_reranker():
-    found = [Document(text, metadata={"score": float(i)}) for i, text in enumerate(TEXTS)]
-    by_scores = LateRerankCompressor(top_n=len(TEXTS), reranker=Reranker(FakeEncoder()), first_stage_weight=1000)
-    assert texts(by_scores.compress_documents(found, QUERY)) == TEXTS[::-1]
-
-
 def test_reranking_twice_gives_the_same_order_and_scores_and_keeps_the_first_score():
     once = compress([Document(text, metadata={"score": float(i)}) for i, text in enumerate(TEXTS)])
     assert compress(once) == once
