@@ -45,7 +45,7 @@ $(WRAPPER_TESTS): test-%: install
 	cd $* && $(PYTEST) -q
 
 test-notebooks: install
-	$(NBMAKE) notebooks
+	$(NBMAKE) -n $(WORKERS) --maxschedchunk=1 --durations=0 $(shell ls -r notebooks/*.ipynb) # the last one trains
 
 check: install
 	$(BIN)/ruff format --check .
