@@ -6,6 +6,8 @@ WRAPPERS := integrations/langchain integrations/llama-index integrations/haystac
 WRAPPER_TESTS := $(WRAPPERS:%=test-%)
 # No test may reach for a hub.
 PYTEST = HF_HUB_OFFLINE=1 $(CURDIR)/$(BIN)/python -m pytest
+# pip would compile 2 GB of modules, most of which nobody imports; Python compiles the others when it imports them.
+QUIETLY := --quiet --disable-pip-version-check --no-compile
 # Two files at a time; each file stays with one process, and shares its servers and models. build/ keeps what each test cost.
 WORKERS ?= 2
 BY_FILE = -q -n $(WORKERS) --dist loadfile --junit-xml=build/$@.xml
@@ -21,7 +23,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt $(WRAPPERS:%=%/pyproject.toml)
 	@echo "Installing into .venv: about 2 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[offline,bm25s,redis,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
+	$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e ".[offline,bm25s,redis,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
 	@touch $@
 
 demo: install
@@ -64,7 +66,7 @@ notebooks: install
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	grep -Ev '^(haystack|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt \
+	.venv-oldest/bin/python -m pip install $(QUIETLY) -c constraints-oldest.txt -C build-dir=build/oldest \
 		-c .venv-oldest/constraints.txt -e ".[offline,server]" httpx $(WRAPPERS:%=-e "%[test]")
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
 	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py \
@@ -95,8 +97,8 @@ crash: install
 # Python's own memory counts as leaked; with captured output (no -s) a report would be lost.
 sanitize:
 	$(PYTHON) -m venv .venv-sanitize
-	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy regex tqdm pytest hypothesis
-	.venv-sanitize/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps . \
+	.venv-sanitize/bin/python -m pip install $(QUIETLY) -c constraints.txt numpy regex tqdm pytest hypothesis
+	.venv-sanitize/bin/python -m pip install $(QUIETLY) --force-reinstall --no-deps . \
 		-C build-dir=build/sanitize -C cmake.build-type=RelWithDebInfo -C cmake.define.LATE_RERANK_SANITIZE=ON
 	nm -D .venv-sanitize/lib/python*/site-packages/late_rerank/maxsim/_native*.so | grep -q __asan # else it fell back to NumPy
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
