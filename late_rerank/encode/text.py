@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import compress
-from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from late_rerank.arguments.numbers import whole_number
-from late_rerank.encode.backends.backbone import runs_on_torch
-from late_rerank.encode.backends.choosing import FEW_TOKENS, LEAST_TRIED, accelerate
+from late_rerank.encode.backends.choosing import LEAST_TRIED, accelerate
 from late_rerank.encode.backends.names import check_backend
-from late_rerank.encode.backends.threads import alone_after_a_fork, one_thread
+from late_rerank.encode.backends.threads import alone_after_a_fork
 from late_rerank.encode.base import Kind, Token
 from late_rerank.encode.batches import in_batches
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.devices import checked_device
 from late_rerank.encode.files import loading
 from late_rerank.encode.fingerprint import fingerprint
-from late_rerank.encode.layout import layout_of, longest_input
+from late_rerank.encode.forward import ModuleForward
+from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.loading import check_encodes, load_model
-from late_rerank.encode.pooling import pool_documents, pools, without_pooling
-from late_rerank.encode.tokens import PASSAGE, PROBE, laid_out, without_surrogates
+from late_rerank.encode.pooling import pool_documents
+from late_rerank.encode.reading import layout_of, longest_input
+from late_rerank.encode.tokens import PASSAGE, PROBE
 from late_rerank.encode.windows import Piece
 from late_rerank.errors import IncompatibleError
-from late_rerank.processes.forks import check_device, engine_call, guarded, lost_threads
 from late_rerank.types import F32, TokenVectors
 
 BATCH_QUERIES = 64
@@ -80,10 +75,9 @@ class TextEncoder:
         self.pooling = whole_number("pooling", pooling)
         check_backend(backend)
         self._model, self.checkpoint = load_model(model, checked_device(device))
-        self._device = self._model.device  # sentence-transformers finds it by the weights, of which an engine leaves none
-        self._preprocessing = guarded(Lock())  # sentence-transformers sets the shared tokenizer's padding on each call
         with loading(self.name):
             _make_ready(self._model, self.pooling, self.name)
+            self._forward = ModuleForward(self._model)
             self._layout = layout_of(self._model, self.name, self.max_tokens)
             self.dim = int(self._model.get_embedding_dimension() or 0)
             for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
@@ -100,9 +94,9 @@ class TextEncoder:
         rows: list[F32] = []
         truncated: list[bool] = []
         for start in range(0, len(texts), BATCH_QUERIES):
-            features, cut = self._query_features(texts[start : start + BATCH_QUERIES])
-            vectors, mask = self._forward(features, "query")
-            rows += [row[kept] for row, kept in zip(vectors, mask, strict=True)]
+            batch = texts[start : start + BATCH_QUERIES]
+            inputs, cut = self._queries(batch)
+            rows += self._forward(inputs, "query")
             truncated += cut
         return TokenVectors.from_arrays(rows, self.dim, truncated)
 
@@ -125,7 +119,8 @@ class TextEncoder:
             owners += [i] * len(own)
             truncated.append(cut)
         # An upper bound: pooling models give fewer vectors, and some models leave out words of a list.
-        most = [len(piece.ids) if self._layout.pools else len(piece.ids[piece.keep]) for piece in pieces]
+        pooled = "document" in self._layout.pooled
+        most = [len(piece.ids) if pooled else len(piece.ids[piece.keep]) for piece in pieces]
         values, n_rows = in_batches(pieces, most, self.dim, self._encode_batch)
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         np.add.at(offsets, np.array(owners, dtype=np.int64) + 1, n_rows)
@@ -148,30 +143,24 @@ class TextEncoder:
         """
         if kind not in ("query", "document"):
             raise ValueError(f'kind must be "query" or "document", got {kind!r}')
-        if pools(self._model, kind):
+        if kind in self._layout.pooled:
             raise IncompatibleError(
                 f"{self.name} pools the tokens of a {kind}: a vector stands for several, and has no place in the text. "
                 "unpooled() gives the same model before pooling."
             )
-        layout = self._layout
-        features = self._query_features([text])[0] if kind == "query" else _unpadded(layout.document_ids(text))
-        prompt = layout.query_prompt if kind == "query" else layout.document_prompt
-        tokens = laid_out(features, layout.tokenizer, text, prompt, (layout.before, layout.after))
-        for module in self._model:
-            if isinstance(module, MultiVectorMask):
-                features = module(features, task=kind)
-        return list(compress(tokens, features["attention_mask"][0].tolist()))
+        return self._layout.tokens(text, kind, self._queries([text])[0] if kind == "query" else None)
 
     def unpooled(self) -> TextEncoder:
         """Give this model before its token pooling, one vector a token, for explanations; itself if it pools nothing.
 
         Both share the weights. The vectors differ from the vectors that a store holds of the pooling model.
         """
-        if not self._layout.pools:
+        if not self._layout.pooled:
             return self
         plain = copy(self)
-        plain._model = without_pooling(self._model)  # noqa: SLF001 - a copy of this encoder
-        plain._layout = replace(self._layout, pools=False)  # noqa: SLF001 - a copy of this encoder
+        plain._forward = self._forward.unpooled()  # noqa: SLF001 - a copy of this encoder
+        plain._model = plain._forward.model  # noqa: SLF001 - a copy of this encoder
+        plain._layout = replace(self._layout, pooled=frozenset())  # noqa: SLF001 - a copy of this encoder
         plain.fingerprint = f"{self.fingerprint}-unpooled"
         return plain
 
@@ -203,7 +192,7 @@ class TextEncoder:
             "why_this_backend": self.backend.reason,
             "least_cosine_to_torch": round(self.backend.least_cosine, 5),
             "least_cosine_allowed": LEAST_TRIED,
-            "device": str(self._device),
+            "device": str(self._forward.device),
             "dim": self.dim,
             "query_prefix": self._layout.query_prompt,
             "document_prefix": self._layout.document_prompt,
@@ -212,46 +201,22 @@ class TextEncoder:
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
-            "pooling": "the checkpoint's own" if self._layout.pools and self.pooling == 1 else self.pooling,
+            "pooling": "the checkpoint's own" if self._layout.pooled and self.pooling == 1 else self.pooling,
             "skiplist": "".join(getattr(mask, "skiplist_words", [])),
             "similarity": self._model.similarity_fn_name,
         }
 
-    def _query_features(self, texts: Sequence[str]) -> tuple[dict[str, Any], list[bool]]:
-        """Lay out queries: the model's inputs, ids and masks (n, width) int64 among them; and which queries were cut."""
-        laid = [self._layout.query_ids(text) for text in texts]
-        truncated = [cut for _, cut in laid]
-        if self._layout.plain_queries and len(laid) == 1:
-            return _unpadded(laid[0][0]), truncated
-        clean = [without_surrogates(text) for text in texts]
-        with self._preprocessing:
-            return self._model.preprocess(clean, prompt=self._layout.query_prompt or None, task="query"), truncated
+    def _queries(self, texts: Sequence[str]) -> tuple[Inputs, list[bool]]:
+        """Lay out queries, and tell which were cut."""
+        layout = self._layout
+        if layout.has_queries:
+            return layout.queries(texts)
+        inputs = self._forward.queries(texts, layout.query_prompt)
+        return layout.counted(inputs, "query"), [layout.query_ids(text)[1] for text in texts]
 
     def _encode_batch(self, pieces: Sequence[Piece]) -> list[F32]:
         """Encode windows of documents in one forward pass: for each (n_kept, dim) float32."""
-        width = max(len(piece.ids) for piece in pieces)
-        ids = torch.full((len(pieces), width), self._model.tokenizer.pad_token_id or 0)
-        real = torch.zeros((len(pieces), width), dtype=torch.int64)
-        keep = torch.zeros((len(pieces), width), dtype=torch.bool)
-        for row, piece in enumerate(pieces):
-            ids[row, : len(piece.ids)] = torch.tensor(piece.ids)
-            real[row, : len(piece.ids)] = 1
-            keep[row, piece.keep] = True
-        vectors, mask = self._forward({"input_ids": ids, "attention_mask": real}, "document")
-        # A pooling model's rows are no longer its tokens, so all of them count. Its windows don't overlap.
-        counted = mask if self._layout.pools else mask & keep.numpy()
-        return [row[kept] for row, kept in zip(vectors, counted, strict=True)]
-
-    def _forward(self, features: Mapping[str, Any], task: str) -> tuple[F32, np.ndarray]:
-        """Run the model: vectors (n, width, dim) float32, and which of them count (n, width) bool."""
-        check_device(self._device.type)
-        moved = {name: value.to(self._device) if isinstance(value, torch.Tensor) else value for name, value in features.items()}
-        few = runs_on_torch(self._model) and moved["input_ids"].numel() <= FEW_TOKENS
-        alone = few or lost_threads()
-        with engine_call(), torch.inference_mode(), one_thread() if alone else nullcontext():
-            out = self._model(moved, task=task)
-        vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
-        return vectors, out["attention_mask"].bool().cpu().numpy()
+        return self._forward(self._layout.documents(pieces), "document")
 
     def _sample(self) -> F32:
         """Encode a few queries, and documents of several lengths: (n_tokens, dim) float32, for comparing backends."""
@@ -275,9 +240,3 @@ def _make_ready(model: Any, pooling: int, name: str) -> None:
         model.tokenizer.padding_side = "right"
     # Here sentence-transformers cuts a query whose length the model doesn't state.
     model.tokenizer.model_max_length = longest_input(model)
-
-
-def _unpadded(ids: list[int]) -> dict[str, torch.Tensor]:
-    """The model's inputs for one text: ids and mask, (1, n_tokens) int64 each."""
-    given = torch.tensor([ids], dtype=torch.int64)
-    return {"input_ids": given, "attention_mask": torch.ones_like(given)}

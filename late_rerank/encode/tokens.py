@@ -1,14 +1,16 @@
-"""Tokenizers: a copy of our own, the markers that they add, and where in a text each token stands."""
+"""Tokenizers: a copy of our own, the markers that they add, and where in a text each token stands. No torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import compress
 from typing import Any
 
-import torch
+import numpy as np
 from tokenizers import Tokenizer
 
 from late_rerank.encode.base import Token
+from late_rerank.encode.inputs import Inputs
 from late_rerank.errors import IncompatibleError, ModelError
 
 PROBE = "A probe, with punctuation: it's 1 or 2?"
@@ -51,48 +53,36 @@ def without_surrogates(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
-def other_inputs(features: Mapping[str, Any]) -> list[str]:
-    """Name a tokenizer's outputs beside ids and mask that aren't all 0, such as type ids other than those of one text."""
-    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
-    return [name for name, value in tensors.items() if name not in ("input_ids", "attention_mask") and value.any()]
-
-
-def laid_out(
-    features: Mapping[str, torch.Tensor], tokenizer: Tokenizer, text: str, prompt: str, markers: tuple[list[int], list[int]]
-) -> list[Token]:
-    """Name each position of the model's input for one text, with its place in the text.
+def named(inputs: Inputs, tokenizer: Tokenizer, text: str, prompt: str, markers: tuple[list[int], list[int]]) -> list[Token]:
+    """Name each counted position of the model's input for one text, with its place in the text.
 
     Args:
-        features: "input_ids" and "attention_mask" (1, width), and "query_expansion_positions" where a query was expanded.
+        inputs: Of one text.
         tokenizer: As `own_tokenizer` gives it.
         text: The text alone.
         prompt: The prompt before the text; its tokens stand at (0, 0).
         markers: As `special_tokens` gives them.
 
     Returns:
-        One token for each of the `width` positions. A token outside the text has start == end: opening markers stand at 0,
-        all others at the text's end.
+        One token a counted position. A token outside the text has start == end: opening markers stand at 0, all others at the
+        text's end.
 
     Raises:
         IncompatibleError: If the model was given other tokens than the tokenizer's, so that their places are unknown.
     """
-    ids: list[int] = features["input_ids"][0].tolist()
-    real = features["attention_mask"][0].bool()
-    if "query_expansion_positions" in features:
-        real = real & ~features["query_expansion_positions"][0].bool()
-    positions: list[int] = real.nonzero().flatten().tolist()
+    ids: list[int] = inputs.ids[0].tolist()
+    positions: list[int] = np.flatnonzero(inputs.real[0]).tolist()
     tokens = [(str(tokenizer.id_to_token(token)), len(text), len(text)) for token in ids]
-    if not positions:
-        return tokens
-    before, after = markers
-    own = tokenizer.encode(prompt + without_surrogates(text), add_special_tokens=False)
-    chosen = _given([ids[i] for i in positions], own.ids, before, after)
-    for i in positions[: len(before)]:
-        tokens[i] = (tokens[i][0], 0, 0)
-    inner = positions[len(before) : len(positions) - len(after)]
-    for i, place in zip(inner, _places(own.offsets[chosen], text, len(prompt)), strict=True):
-        tokens[i] = (tokens[i][0], *place)
-    return tokens
+    if positions:
+        before, after = markers
+        own = tokenizer.encode(prompt + without_surrogates(text), add_special_tokens=False)
+        chosen = _given([ids[i] for i in positions], own.ids, before, after)
+        for i in positions[: len(before)]:
+            tokens[i] = (tokens[i][0], 0, 0)
+        inner = positions[len(before) : len(positions) - len(after)]
+        for i, place in zip(inner, _places(own.offsets[chosen], text, len(prompt)), strict=True):
+            tokens[i] = (tokens[i][0], *place)
+    return list(compress(tokens, inputs.counted[0].tolist()))
 
 
 def _given(ids: list[int], own: list[int], before: list[int], after: list[int]) -> slice:

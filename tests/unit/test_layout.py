@@ -10,15 +10,16 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from late_rerank.encode.layout import Layout, layout_of, longest_input
+from late_rerank.encode.layout import Expansion, Layout
+from late_rerank.encode.reading import layout_of, longest_input
 from late_rerank.errors import ModelError
 
-CLS, SEP, MARK = 1, 2, 3
+CLS, SEP, MARK, MASK, PAD = 1, 2, 3, 4, 5
 WORDS = list("abcdefghij")
 
 
 def word_tokenizer():
-    special = {"?": 0, "[CLS]": CLS, "[SEP]": SEP, "M": MARK}
+    special = {"?": 0, "[CLS]": CLS, "[SEP]": SEP, "M": MARK, "[MASK]": MASK, "[PAD]": PAD}
     tokenizer = Tokenizer(WordLevel(special | {word: 10 + i for i, word in enumerate(WORDS)}, unk_token="?"))
     tokenizer.pre_tokenizer = Whitespace()
     markers = [("[CLS]", CLS), ("[SEP]", SEP)]
@@ -39,7 +40,6 @@ def layout():
         window_tokens=7,
         overlap_tokens=2,
         max_tokens=None,
-        pools=False,
     )
 
 
@@ -57,6 +57,45 @@ def test_a_querys_prompt_counts_against_its_limit(layout):
     prompted = replace(layout, query_prompt="M ")
     assert prompted.query_ids("a b") == ([CLS, MARK, *ids("a b"), SEP], False)
     assert prompted.query_ids("a b c") == ([CLS, MARK, *ids("a b"), SEP], True)
+
+
+def test_queries_of_a_batch_are_padded_on_the_right_and_padding_does_not_count(layout):
+    inputs, truncated = replace(layout, pad_id=PAD).queries(["a", "a b c d"])
+    assert inputs.ids.tolist() == [[CLS, *ids("a"), SEP, PAD, PAD], [CLS, *ids("a b c"), SEP]]
+    assert inputs.mask.tolist() == [[1, 1, 1, 0, 0], [1] * 5]
+    assert inputs.counted.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert truncated == [False, True]
+
+
+@pytest.mark.parametrize("attends", [False, True])
+def test_mask_tokens_fill_a_query_up_and_count_whether_the_model_looks_at_them_or_not(layout, attends):
+    expanded = replace(layout, pad_id=PAD, expansion=Expansion(MASK, 4, attends=attends))
+    (inputs, _), alone = expanded.queries(["a", "a b c"]), expanded.queries(["a"])[0]
+    assert inputs.ids.tolist() == [[CLS, *ids("a"), SEP, MASK, PAD], [CLS, *ids("a b c"), SEP]]
+    assert alone.ids.tolist() == [[CLS, *ids("a"), SEP, MASK]]
+    assert inputs.counted.tolist() == [[True] * 4 + [False], [True] * 5]
+    assert inputs.mask.tolist() == [[1, 1, 1, int(attends), 0], [1] * 5]
+    assert [token for token, _, _ in expanded.tokens("a", "query")] == ["[CLS]", "a", "[SEP]", "[MASK]"]
+
+
+def test_the_skiplists_tokens_are_seen_and_do_not_count(layout):
+    skipping = replace(layout, skiplist={"document": ids("b")})
+    inputs = skipping.documents(skipping.document_pieces("a b c")[0])
+    assert inputs.mask.tolist() == [[1] * 6]
+    assert inputs.counted.tolist() == [[True, True, True, False, True, True]]
+    assert skipping.tokens("a b c", "document") == [
+        ("[CLS]", 0, 0), ("M", 0, 0), ("a", 0, 1), ("c", 4, 5), ("[SEP]", 5, 5)
+    ]  # fmt: skip
+    assert skipping.queries(["b"])[0].counted.all()
+
+
+def test_of_windows_only_what_is_kept_counts_unless_the_model_merges_vectors(layout):
+    pieces, _ = layout.document_pieces(" ".join(WORDS))
+    kept = layout.documents(pieces).counted.sum(axis=1).tolist()
+    assert kept == [len(piece.ids[piece.keep]) for piece in pieces]
+    pooling = replace(layout, overlap_tokens=0, pooled=frozenset({"document"}))
+    pieces, _ = pooling.document_pieces(" ".join(WORDS))
+    assert pooling.documents(pieces).counted.sum(axis=1).tolist() == [len(piece.ids) for piece in pieces]
 
 
 def test_a_document_without_a_limit_has_its_markers_once(layout):
@@ -94,9 +133,20 @@ def test_a_lone_surrogate_is_laid_out_as_the_replacement_character(layout):
 
 
 def test_settings_of_documents_say_nothing_of_queries(layout):
-    for change in ({"query_prompt": "M "}, {"query_tokens": 9}, {"plain_queries": True}):
+    for change in (
+        {"query_prompt": "M "},
+        {"query_tokens": 9},
+        {"expansion": Expansion(MARK, 9, attends=True)},
+        {"has_queries": True},
+    ):
         assert replace(layout, **change).document_settings() == layout.document_settings()
-    for change in ({"prompt_ids": []}, {"window_tokens": 9}, {"overlap_tokens": 1}, {"max_tokens": 9}, {"pools": True}):
+    for change in (
+        {"prompt_ids": []},
+        {"window_tokens": 9},
+        {"overlap_tokens": 1},
+        {"max_tokens": 9},
+        {"pooled": frozenset({"document"})},
+    ):
         assert replace(layout, **change).document_settings() != layout.document_settings()
 
 
@@ -108,7 +158,7 @@ class Model(list):
         lengths = {"query_length": query_length, "document_length": document_length}
         super().__init__([SimpleNamespace(config=config, model=SimpleNamespace(), query_expansion=expansion, **lengths)])
         backend = SimpleNamespace(to_str=word_tokenizer().to_str)
-        self.tokenizer = SimpleNamespace(backend_tokenizer=backend, model_max_length=20)
+        self.tokenizer = SimpleNamespace(backend_tokenizer=backend, model_max_length=20, pad_token_id=PAD, mask_token_id=MASK)
         self.prompts = {"passage": "M "}
         self.cut, self.type_ids = cut, type_ids
         self.longest = {
@@ -117,9 +167,12 @@ class Model(list):
         }
 
     def preprocess(self, texts, prompt, task):
-        own = word_tokenizer().encode((prompt or "") + texts[0], add_special_tokens=False).ids
-        given = torch.tensor([[CLS, *own[: self.longest[task] - 2 - self.cut], SEP]])
-        return {"input_ids": given, "attention_mask": torch.ones_like(given), "token_type_ids": given * self.type_ids}
+        tokenizer, room = word_tokenizer(), self.longest[task] - 2 - self.cut
+        rows = [tokenizer.encode((prompt or "") + text, add_special_tokens=False).ids[:room] for text in texts]
+        given = torch.full((len(rows), max(map(len, rows)) + 2), PAD)
+        for row, own in zip(given, rows, strict=True):
+            row[: len(own) + 2] = torch.tensor([CLS, *own, SEP])
+        return {"input_ids": given, "attention_mask": (given != PAD).long(), "token_type_ids": given * self.type_ids}
 
 
 def test_a_layout_is_read_from_a_model_that_stays_as_it_was():
@@ -129,7 +182,7 @@ def test_a_layout_is_read_from_a_model_that_stays_as_it_was():
     assert [vars(part) for part in (model[0], model.tokenizer)] + [model.prompts] == before
     assert (found.before, found.after, found.document_prompt, found.prompt_ids) == ([CLS], [SEP], "M ", [MARK])
     assert (found.window_tokens, found.query_tokens, found.overlap_tokens, found.max_tokens) == (12, 16, 2, 5)
-    assert (found.pools, found.plain_queries) == (False, True)
+    assert (found.pooled, found.has_queries) == (frozenset(), True)
 
 
 def test_stated_lengths_count_before_positions_and_these_before_the_tokenizers():
@@ -139,11 +192,14 @@ def test_stated_lengths_count_before_positions_and_these_before_the_tokenizers()
 
 
 @pytest.mark.parametrize(
-    ("strategy", "length", "query_tokens"), [("fixed", 8, 8), ("fixed", 14, 14), ("minimum", 8, 10), ("minimum", 14, 14)]
+    ("strategy", "length", "query_tokens"), [("fixed", 8, 8), ("fixed", 14, 14), ("min", 8, 10), ("min", 14, 14)]
 )
-def test_expanded_queries_have_a_length_of_their_own_and_are_not_plain(strategy, length, query_tokens):
+def test_expanded_queries_have_a_length_of_their_own_and_are_left_to_the_model_where_it_does_otherwise(
+    strategy, length, query_tokens
+):
     found = layout_of(Model(query_length=10, expansion={"strategy": strategy, "length": length}), "model", None)
-    assert (found.query_tokens, found.plain_queries) == (query_tokens, False)
+    assert (found.query_tokens, found.expansion) == (query_tokens, Expansion(MASK, length, attends=False))
+    assert not found.has_queries  # this model expands none
 
 
 @pytest.mark.parametrize("lengths", [{"query_length": 17}, {"document_length": 17}])

@@ -1,0 +1,67 @@
+"""Inputs -> token vectors, by sentence-transformers' modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from copy import copy
+from threading import Lock
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from late_rerank.encode.backends.backbone import runs_on_torch
+from late_rerank.encode.backends.choosing import FEW_TOKENS
+from late_rerank.encode.backends.threads import one_thread
+from late_rerank.encode.base import Kind
+from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.pooling import pools, without_pooling
+from late_rerank.encode.reading import inputs_of
+from late_rerank.encode.tokens import without_surrogates
+from late_rerank.processes.forks import check_device, engine_call, guarded, lost_threads
+from late_rerank.types import F32
+
+
+class ModuleForward:
+    """Runs a MultiVectorEncoder. Safe to call from several threads.
+
+    Args:
+        model: On its device. An engine may run its transformer.
+
+    Attributes:
+        model: As given.
+        device: The model's device.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.device = model.device  # sentence-transformers finds it by the weights, of which an engine leaves none
+        self._preprocessing = guarded(Lock())  # sentence-transformers sets the shared tokenizer's padding on each call
+
+    def __call__(self, inputs: Inputs, kind: Kind) -> list[F32]:
+        """Give the vectors that count, L2-normalised: for each text (n_counted, dim) float32; fewer where the model pools."""
+        check_device(self.device.type)
+        features: dict[str, NDArray[Any]] = {"input_ids": inputs.ids, "attention_mask": inputs.mask}
+        if inputs.filled is not None:
+            features["query_expansion_positions"] = inputs.filled
+        moved = {name: torch.from_numpy(value).to(self.device) for name, value in features.items()}
+        few = runs_on_torch(self.model) and inputs.ids.size <= FEW_TOKENS
+        with engine_call(), torch.inference_mode(), one_thread() if few or lost_threads() else nullcontext():
+            out = self.model(moved, task=kind)
+        vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
+        mask = out["attention_mask"].bool().cpu().numpy()
+        counted = mask if pools(self.model, kind) else mask & inputs.counted
+        return [row[kept] for row, kept in zip(vectors, counted, strict=True)]
+
+    def queries(self, texts: Sequence[str], prompt: str) -> Inputs:
+        """Let sentence-transformers lay out queries: a model's own way, which `Layout` doesn't know."""
+        clean = [without_surrogates(text) for text in texts]
+        with self._preprocessing:
+            return inputs_of(self.model.preprocess(clean, prompt=prompt or None, task="query"))
+
+    def unpooled(self) -> ModuleForward:
+        """Run the same model without its pooling; both share the weights."""
+        plain = copy(self)
+        plain.model = without_pooling(self.model)
+        return plain

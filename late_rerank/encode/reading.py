@@ -1,0 +1,161 @@
+"""A loaded model -> its Layout, compared with how sentence-transformers lays out the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from late_rerank.encode.base import Kind
+from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.layout import OVERLAP_TOKENS, Expansion, Layout
+from late_rerank.encode.loading import document_prompt
+from late_rerank.encode.pooling import pools
+from late_rerank.encode.tokens import PASSAGE, PROBE, own_tokenizer, special_tokens
+from late_rerank.errors import ModelError
+
+_KINDS: tuple[Kind, ...] = ("query", "document")
+
+
+def layout_of(model: Any, name: str, max_tokens: int | None) -> Layout:
+    """Read a model's layout, and compare it with how sentence-transformers lays out queries and a document.
+
+    Args:
+        model: A MultiVectorEncoder as `TextEncoder` prepares it; unchanged.
+        name: The model's name, for errors.
+        max_tokens: Cap on a document's own tokens, or None.
+
+    Raises:
+        ModelError: If the model states lengths that it can't take, or the layouts of a document differ.
+    """
+    tokenizer = own_tokenizer(model.tokenizer)
+    before, after = special_tokens(tokenizer)
+    prompt = document_prompt(model)
+    prompt_ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+    window_tokens, query_tokens = int(model[0].document_length or longest_input(model)), _query_tokens(model)
+    _check_lengths(model, name, window_tokens, query_tokens)
+    n_markers = len(before) + len(prompt_ids) + len(after)
+    content = window_tokens - n_markers
+    if content < 1:
+        raise ModelError(f"document length {window_tokens} leaves no room beside {n_markers} marker tokens")
+    pooled = frozenset(kind for kind in _KINDS if pools(model, kind))
+    layout = Layout(
+        tokenizer=tokenizer,
+        query_prompt=model.prompts.get("query") or "",
+        document_prompt=prompt,
+        prompt_ids=prompt_ids,
+        before=before,
+        after=after,
+        query_tokens=query_tokens,
+        window_tokens=window_tokens,
+        overlap_tokens=0 if pooled else min(OVERLAP_TOKENS, content // 4),
+        max_tokens=max_tokens,
+        pad_id=int(getattr(model.tokenizer, "pad_token_id", None) or 0),
+        expansion=_expansion(model),
+        skiplist=_skiplist(model, tokenizer.get_vocab_size()),
+        pooled=pooled,
+    )
+    _check_documents(layout, model, name)
+    return replace(layout, has_queries=_has_queries(layout, model))
+
+
+def longest_input(model: Any) -> int:
+    """The most tokens that a model takes in one pass, by its tokenizer and its table of positions."""
+    limit = int(model.tokenizer.model_max_length)
+    return min(limit, _positions(model) or limit)
+
+
+def inputs_of(features: Mapping[str, Any]) -> Inputs:
+    """Read what sentence-transformers gives its own model for some texts."""
+    ids, mask = features["input_ids"].numpy(), features["attention_mask"].bool().numpy()
+    if "query_expansion_positions" not in features:
+        return Inputs(ids, mask, mask.copy())
+    filled = features["query_expansion_positions"].bool().numpy()
+    return Inputs(ids, mask & ~filled, mask | filled, filled, attends_filled=bool((mask & filled).any()))
+
+
+def _positions(model: Any) -> int | None:
+    """The number of tokens that the model has positions for; None where it has no table of positions."""
+    size = getattr(model[0].config, "max_position_embeddings", None)
+    table = getattr(getattr(model[0].model, "embeddings", None), "position_embeddings", None)
+    # RoBERTa and its kin count positions from padding_idx + 1.
+    padding = getattr(table, "padding_idx", None)
+    return None if size is None else int(size) - (0 if padding is None else int(padding) + 1)
+
+
+def _query_tokens(model: Any) -> int:
+    expansion, longest = model[0].query_expansion, model[0].query_length or longest_input(model)
+    if expansion is None:
+        return int(longest)
+    return int(expansion["length"]) if expansion["strategy"] == "fixed" else max(int(longest), int(expansion["length"]))
+
+
+def _expansion(model: Any) -> Expansion | None:
+    """Read what fills queries up. Source: sentence-transformers 6.2's QueryExpansionConfig."""
+    given, tokenizer = model[0].query_expansion, model.tokenizer
+    if given is None:
+        return None
+    named = given.get("token")
+    mask, end = (getattr(tokenizer, name, None) for name in ("mask_token_id", "eos_token_id"))
+    token = tokenizer.convert_tokens_to_ids(named) if named is not None else end if mask is None else mask
+    return None if token is None else Expansion(int(token), int(given["length"]), bool(given.get("attend")))
+
+
+def _skiplist(model: Any, n_tokens: int) -> dict[Kind, list[int]]:
+    """Ask the model's masks which ids of the vocabulary don't count."""
+    masks = [module for module in model if type(module).__name__ == "MultiVectorMask"]
+    found: dict[Kind, list[int]] = {}
+    for kind in _KINDS:
+        ids = torch.arange(n_tokens)[None]
+        features: Mapping[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        for module in masks:
+            features = module(dict(features), task=kind)
+        if skipped := np.flatnonzero(~features["attention_mask"][0].bool().numpy()).tolist():
+            found[kind] = skipped
+    return found
+
+
+def _check_lengths(model: Any, name: str, *lengths: int) -> None:
+    longest, positions = max(lengths), _positions(model)
+    if longest > (positions or longest):
+        raise ModelError(f"{name} says a length of {longest} tokens, but has positions for {positions}")
+
+
+def _check_documents(layout: Layout, model: Any, name: str) -> None:
+    """Refuse a model for which sentence-transformers lays out a short document otherwise than we do."""
+    features = model.preprocess([PROBE], prompt=layout.document_prompt or None, task="document")
+    if others := _other_inputs(features):
+        raise ModelError(f"{name}: its tokenizer gives documents {', '.join(others)}, which aren't supported for text")
+    theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
+    ours = replace(layout, max_tokens=None).document_pieces(PROBE)[0][0].ids
+    if ours != theirs:
+        raise ModelError(f"{name}: document tokens {ours} are not sentence-transformers' {theirs}")
+
+
+def _has_queries(layout: Layout, model: Any) -> bool:
+    """Tell whether sentence-transformers lays out queries as `Layout.queries` does: short, cut, in a batch, odd."""
+    cut = PROBE * layout.query_tokens
+    return all(
+        _are_alike(layout, model, texts) for texts in ([PROBE], [cut], [PROBE, PASSAGE, cut, "", "\u200b \U0001f600 \ufffd"])
+    )
+
+
+def _are_alike(layout: Layout, model: Any, texts: Sequence[str]) -> bool:
+    features = model.preprocess(texts, prompt=layout.query_prompt or None, task="query")
+    if _other_inputs(features):
+        return False
+    ours, theirs = layout.queries(texts)[0], layout.counted(inputs_of(features), "query")
+    return all(
+        np.array_equal(one, other)
+        for one, other in ((ours.ids, theirs.ids), (ours.mask, theirs.mask), (ours.counted, theirs.counted))
+    )
+
+
+def _other_inputs(features: Mapping[str, Any]) -> list[str]:
+    """Name a tokenizer's outputs beside ids and masks that aren't all 0, such as type ids other than those of one text."""
+    known = ("input_ids", "attention_mask", "query_expansion_positions")
+    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
+    return [name for name, value in tensors.items() if name not in known and value.any()]
