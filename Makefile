@@ -66,7 +66,7 @@ notebooks: install
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	grep -Ev '^(haystack|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pip install $(QUIETLY) -c constraints-oldest.txt -C build-dir=build/oldest \
+	.venv-oldest/bin/python -m pip install $(QUIETLY) -c constraints-oldest.txt -C "build-dir=build/oldest/{wheel_tag}" \
 		-c .venv-oldest/constraints.txt -e ".[offline,server]" httpx $(WRAPPERS:%=-e "%[test]")
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
 	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py \

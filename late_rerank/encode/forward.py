@@ -51,14 +51,15 @@ class ModuleForward:
             out = self.model(moved, task=kind)
         vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
         mask = out["attention_mask"].bool().cpu().numpy()
-        counted = mask if pools(self.model, kind) else mask & inputs.counted
+        # A pooling model's rows are no longer its tokens, so all of them count. Its windows don't overlap.
+        counted = mask if pools(self.model) else mask & inputs.counted
         return [row[kept] for row, kept in zip(vectors, counted, strict=True)]
 
     def queries(self, texts: Sequence[str], prompt: str) -> Inputs:
         """Let sentence-transformers lay out queries: a model's own way, which `Layout` doesn't know."""
         clean = [without_surrogates(text) for text in texts]
         with self._preprocessing:
-            return inputs_of(self.model.preprocess(clean, prompt=prompt or None, task="query"))
+            return inputs_of(self.model, self.model.preprocess(clean, prompt=prompt or None, task="query"), "query")
 
     def unpooled(self) -> ModuleForward:
         """Run the same model without its pooling; both share the weights."""

@@ -21,7 +21,7 @@ class Inputs:
     Attributes:
         ids: (n, width) int64.
         real: (n, width) bool: the text's own tokens, prompt and markers included.
-        counted: (n, width) bool: positions whose vectors count.
+        counted: (n, width) bool: positions whose vectors count, before a model merges some of them.
         filled: (n, width) bool: mask tokens that fill a query up; None where there are none.
         attends_filled: Whether the transformer looks at these.
     """

@@ -50,8 +50,10 @@ class Layout:
         max_tokens: Cap on a document's own tokens, markers not counted; None for no cap.
         expansion: What fills queries up; None for nothing.
         skiplist: Kind of text -> ids whose vectors don't count.
-        pooled: Kinds of texts whose token vectors are merged, so that a row is no longer a token.
-        has_queries: Whether `queries` lays out a query as sentence-transformers does. If not, sentence-transformers does it.
+        pooled: Kinds of texts whose token vectors are merged, so that a row is no longer a token. With any of them, windows of
+            documents share no token.
+        lays_out_queries: Whether `queries` gives what sentence-transformers gives its model. If not, sentence-transformers lays
+            out queries.
     """
 
     tokenizer: Tokenizer
@@ -68,7 +70,7 @@ class Layout:
     expansion: Expansion | None = None
     skiplist: Mapping[Kind, Sequence[int]] = field(default_factory=dict)
     pooled: frozenset[Kind] = frozenset()
-    has_queries: bool = False
+    lays_out_queries: bool = False
 
     def query_ids(self, text: str) -> tuple[list[int], bool]:
         """Lay out one query without mask expansion.
@@ -99,7 +101,7 @@ class Layout:
     def documents(self, pieces: Sequence[Piece]) -> Inputs:
         """Lay out windows of documents for one forward pass."""
         inputs = Inputs.of([piece.ids for piece in pieces], self.pad_id)
-        if "document" not in self.pooled:  # else its rows are no tokens, and its windows share none
+        if not self.pooled:  # windows of a pooling model share no token: nothing is to be left out
             inputs.counted[:] = False
             for row, piece in enumerate(pieces):
                 inputs.counted[row, piece.keep] = True
@@ -126,21 +128,21 @@ class Layout:
         opening, ids, truncated = self._split(text)
         return list(in_windows(opening, ids, self.after, self.window_tokens, self.overlap_tokens)), truncated
 
-    def tokens(self, text: str, kind: Kind, inputs: Inputs | None = None) -> list[Token]:
+    def document(self, text: str) -> Inputs:
+        """Lay out one document as if the model had no limit of length."""
+        return self.counted(Inputs.of([self.document_ids(text)], self.pad_id), "document")
+
+    def tokens(self, text: str, kind: Kind, inputs: Inputs) -> list[Token]:
         """Name the tokens of one text that count, with their places in it.
 
         Args:
             text: The text.
-            kind: Which prompt and skiplist it has.
-            inputs: What the model is given for it, if another lays it out.
+            kind: Which prompt it has.
+            inputs: What the model is given for it.
 
         Raises:
             IncompatibleError: If `inputs` holds other tokens than the tokenizer's, so that their places are unknown.
         """
-        if inputs is None and kind == "query":
-            inputs, _ = self.queries([text])
-        elif inputs is None:
-            inputs = self.counted(Inputs.of([self.document_ids(text)], self.pad_id), kind)
         prompt = self.query_prompt if kind == "query" else self.document_prompt
         return named(inputs, self.tokenizer, text, prompt, (self.before, self.after))
 

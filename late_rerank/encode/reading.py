@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from late_rerank.encode.base import Kind
-from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.inputs import Bools, Inputs
 from late_rerank.encode.layout import OVERLAP_TOKENS, Expansion, Layout
 from late_rerank.encode.loading import document_prompt
 from late_rerank.encode.pooling import pools
 from late_rerank.encode.tokens import PASSAGE, PROBE, own_tokenizer, special_tokens
 from late_rerank.errors import ModelError
 
+# A model that says a longer limit of queries, in probes, has none.
+_LONGEST_PROBE = 10_000
 _KINDS: tuple[Kind, ...] = ("query", "document")
 
 
@@ -55,11 +58,11 @@ def layout_of(model: Any, name: str, max_tokens: int | None) -> Layout:
         max_tokens=max_tokens,
         pad_id=int(getattr(model.tokenizer, "pad_token_id", None) or 0),
         expansion=_expansion(model),
-        skiplist=_skiplist(model, tokenizer.get_vocab_size()),
+        skiplist=_skiplist(model, max(tokenizer.get_vocab().values()) + 1),
         pooled=pooled,
     )
     _check_documents(layout, model, name)
-    return replace(layout, has_queries=_has_queries(layout, model))
+    return replace(layout, lays_out_queries=_lays_out_queries(layout, model, name))
 
 
 def longest_input(model: Any) -> int:
@@ -68,13 +71,23 @@ def longest_input(model: Any) -> int:
     return min(limit, _positions(model) or limit)
 
 
-def inputs_of(features: Mapping[str, Any]) -> Inputs:
-    """Read what sentence-transformers gives its own model for some texts."""
+def inputs_of(model: Any, features: Mapping[str, Any], kind: Kind) -> Inputs:
+    """Read what sentence-transformers gives its own model for some texts, and which of it counts."""
     ids, mask = features["input_ids"].numpy(), features["attention_mask"].bool().numpy()
+    counted = _masked(model, features, kind)
     if "query_expansion_positions" not in features:
-        return Inputs(ids, mask, mask.copy())
+        return Inputs(ids, mask, counted)
     filled = features["query_expansion_positions"].bool().numpy()
-    return Inputs(ids, mask & ~filled, mask | filled, filled, attends_filled=bool((mask & filled).any()))
+    return Inputs(ids, mask & ~filled, counted, filled, attends_filled=bool((mask & filled).any()))
+
+
+def _masked(model: Any, features: Mapping[str, Any], kind: Kind) -> Bools:
+    """Ask the model's masks which positions count."""
+    for module in model:
+        if isinstance(module, MultiVectorMask):
+            features = module(dict(features), task=kind)
+    counted: Bools = features["attention_mask"].bool().numpy()
+    return counted
 
 
 def _positions(model: Any) -> int | None:
@@ -106,16 +119,10 @@ def _expansion(model: Any) -> Expansion | None:
 
 def _skiplist(model: Any, n_tokens: int) -> dict[Kind, list[int]]:
     """Ask the model's masks which ids of the vocabulary don't count."""
-    masks = [module for module in model if type(module).__name__ == "MultiVectorMask"]
-    found: dict[Kind, list[int]] = {}
-    for kind in _KINDS:
-        ids = torch.arange(n_tokens)[None]
-        features: Mapping[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        for module in masks:
-            features = module(dict(features), task=kind)
-        if skipped := np.flatnonzero(~features["attention_mask"][0].bool().numpy()).tolist():
-            found[kind] = skipped
-    return found
+    ids = torch.arange(n_tokens)[None]
+    everything = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    skipped = {kind: np.flatnonzero(~_masked(model, everything, kind)[0]).tolist() for kind in _KINDS}
+    return {kind: ids for kind, ids in skipped.items() if ids}
 
 
 def _check_lengths(model: Any, name: str, *lengths: int) -> None:
@@ -127,35 +134,36 @@ def _check_lengths(model: Any, name: str, *lengths: int) -> None:
 def _check_documents(layout: Layout, model: Any, name: str) -> None:
     """Refuse a model for which sentence-transformers lays out a short document otherwise than we do."""
     features = model.preprocess([PROBE], prompt=layout.document_prompt or None, task="document")
-    if others := _other_inputs(features):
-        raise ModelError(f"{name}: its tokenizer gives documents {', '.join(others)}, which aren't supported for text")
+    _check_inputs(features, name, "documents")
     theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
     ours = replace(layout, max_tokens=None).document_pieces(PROBE)[0][0].ids
     if ours != theirs:
         raise ModelError(f"{name}: document tokens {ours} are not sentence-transformers' {theirs}")
 
 
-def _has_queries(layout: Layout, model: Any) -> bool:
-    """Tell whether sentence-transformers lays out queries as `Layout.queries` does: short, cut, in a batch, odd."""
-    cut = PROBE * layout.query_tokens
-    return all(
-        _are_alike(layout, model, texts) for texts in ([PROBE], [cut], [PROBE, PASSAGE, cut, "", "\u200b \U0001f600 \ufffd"])
-    )
-
-
-def _are_alike(layout: Layout, model: Any, texts: Sequence[str]) -> bool:
-    features = model.preprocess(texts, prompt=layout.query_prompt or None, task="query")
-    if _other_inputs(features):
+def _lays_out_queries(layout: Layout, model: Any, name: str) -> bool:
+    """Tell whether `Layout.queries` gives what sentence-transformers gives its model: for queries alone, in a batch, cut."""
+    n_probe = len(layout.tokenizer.encode(PROBE, add_special_tokens=False))
+    if layout.query_tokens > _LONGEST_PROBE * n_probe:
         return False
-    ours, theirs = layout.queries(texts)[0], layout.counted(inputs_of(features), "query")
+    cut = PROBE * (layout.query_tokens // n_probe + 1)
+    odd = f"\u200b \U0001f600 \ufffd {''.join(map(layout.tokenizer.id_to_token, layout.after))}"
+    return all(_are_alike(layout, model, name, texts) for texts in ([PROBE], [cut], [PROBE, PASSAGE, cut, "", odd]))
+
+
+def _are_alike(layout: Layout, model: Any, name: str, texts: Sequence[str]) -> bool:
+    features = model.preprocess(texts, prompt=layout.query_prompt or None, task="query")
+    _check_inputs(features, name, "queries")
+    ours, theirs = layout.queries(texts)[0], inputs_of(model, features, "query")
     return all(
         np.array_equal(one, other)
         for one, other in ((ours.ids, theirs.ids), (ours.mask, theirs.mask), (ours.counted, theirs.counted))
     )
 
 
-def _other_inputs(features: Mapping[str, Any]) -> list[str]:
-    """Name a tokenizer's outputs beside ids and masks that aren't all 0, such as type ids other than those of one text."""
+def _check_inputs(features: Mapping[str, Any], name: str, texts: str) -> None:
+    """Refuse a tokenizer that gives the model more than ids and masks, such as type ids other than those of one text."""
     known = ("input_ids", "attention_mask", "query_expansion_positions")
     tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
-    return [name for name, value in tensors.items() if name not in known and value.any()]
+    if others := [name for name, value in tensors.items() if name not in known and value.any()]:
+        raise ModelError(f"{name}: its tokenizer gives {texts} {', '.join(others)}, which aren't supported for text")

@@ -22,7 +22,7 @@ from late_rerank.encode.files import loading
 from late_rerank.encode.fingerprint import fingerprint
 from late_rerank.encode.forward import ModuleForward
 from late_rerank.encode.inputs import Inputs
-from late_rerank.encode.loading import check_encodes, load_model
+from late_rerank.encode.loading import check_encodes, load_model, quiet_loading
 from late_rerank.encode.pooling import pool_documents
 from late_rerank.encode.reading import layout_of, longest_input
 from late_rerank.encode.tokens import PASSAGE, PROBE
@@ -78,7 +78,8 @@ class TextEncoder:
         with loading(self.name):
             _make_ready(self._model, self.pooling, self.name)
             self._forward = ModuleForward(self._model)
-            self._layout = layout_of(self._model, self.name, self.max_tokens)
+            with quiet_loading():  # sentence-transformers warns of probes that it cuts
+                self._layout = layout_of(self._model, self.name, self.max_tokens)
             self.dim = int(self._model.get_embedding_dimension() or 0)
             for kind, encode in (("query", self.encode_query), ("document", self.encode_document)):
                 check_encodes(self.name, kind, encode, self.dim)
@@ -148,7 +149,8 @@ class TextEncoder:
                 f"{self.name} pools the tokens of a {kind}: a vector stands for several, and has no place in the text. "
                 "unpooled() gives the same model before pooling."
             )
-        return self._layout.tokens(text, kind, self._queries([text])[0] if kind == "query" else None)
+        inputs = self._queries([text])[0] if kind == "query" else self._layout.document(text)
+        return self._layout.tokens(text, kind, inputs)
 
     def unpooled(self) -> TextEncoder:
         """Give this model before its token pooling, one vector a token, for explanations; itself if it pools nothing.
@@ -209,10 +211,10 @@ class TextEncoder:
     def _queries(self, texts: Sequence[str]) -> tuple[Inputs, list[bool]]:
         """Lay out queries, and tell which were cut."""
         layout = self._layout
-        if layout.has_queries:
+        if layout.lays_out_queries:
             return layout.queries(texts)
         inputs = self._forward.queries(texts, layout.query_prompt)
-        return layout.counted(inputs, "query"), [layout.query_ids(text)[1] for text in texts]
+        return inputs, [layout.query_ids(text)[1] for text in texts]
 
     def _encode_batch(self, pieces: Sequence[Piece]) -> list[F32]:
         """Encode windows of documents in one forward pass: for each (n_kept, dim) float32."""

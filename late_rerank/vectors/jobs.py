@@ -103,7 +103,7 @@ class Job:
     def is_open(self) -> bool:
         """Whether a batch for deadlines may take it: no batch has, or one of another kind that has other documents too.
 
-        Where a document is alone, a batch that begins later ends later.
+        Where a document is alone, the same machine would end a later batch later.
         """
         if isinstance(self._state, Taken):
             return all(batch.kind is not Kind.DEADLINES and batch.has_several for batch in self._state.by)

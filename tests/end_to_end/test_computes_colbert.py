@@ -16,6 +16,9 @@ from transformers import BertModel, BertTokenizer
 
 from late_rerank import Reranker
 from late_rerank.encode import TextEncoder
+from late_rerank.encode.forward import ModuleForward
+from late_rerank.encode.loading import load_model
+from late_rerank.encode.reading import layout_of
 from late_rerank.errors import ModelError
 
 QUERIES = ["what is late interaction", "the cat?", "x " * 100]
@@ -81,6 +84,32 @@ class TestParity:
         cut = theirs.encode_document([LONG], convert_to_numpy=True)[0]
         kept = len(cut) - ours.overlap_tokens
         np.testing.assert_allclose(vectors.rows(0)[:kept], cut[:kept], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestExpansions:
+    """Every kind of query expansion, and tokenizers that fill or cut on the other side, in one batch of queries."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory):
+        return load_model(str(native(tmp_path_factory.mktemp("expanding") / "model")), "cpu")[0]
+
+    @pytest.mark.parametrize("padding", ["right", "left"])
+    @pytest.mark.parametrize("truncation", ["right", "left"])
+    @pytest.mark.parametrize("attend", [False, True])
+    @pytest.mark.parametrize("strategy", ["fixed", "min"])
+    def test_query_vectors_are_sentence_transformers_own(self, model, strategy, attend, truncation, padding):
+        model[0].query_expansion = {"strategy": strategy, "attend": attend, "length": 12}
+        model.tokenizer.padding_side, model.tokenizer.truncation_side = padding, truncation
+        forward, layout = ModuleForward(model), layout_of(model, "model", None)
+        texts = ["the cat sat on the mat what is late interaction", *QUERIES, "", "[SEP] the cat"]
+        expected = model.encode_query(texts, convert_to_numpy=True, batch_size=len(texts))
+
+        assert layout.lays_out_queries == (padding == truncation == "right")
+        inputs = layout.queries(texts)[0] if layout.lays_out_queries else forward.queries(texts, layout.query_prompt)
+        for ours, theirs in zip(forward(inputs, "query"), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_stanford_vectors_equal_a_computation_by_hand(tmp_path):

@@ -75,7 +75,7 @@ def test_mask_tokens_fill_a_query_up_and_count_whether_the_model_looks_at_them_o
     assert alone.ids.tolist() == [[CLS, *ids("a"), SEP, MASK]]
     assert inputs.counted.tolist() == [[True] * 4 + [False], [True] * 5]
     assert inputs.mask.tolist() == [[1, 1, 1, int(attends), 0], [1] * 5]
-    assert [token for token, _, _ in expanded.tokens("a", "query")] == ["[CLS]", "a", "[SEP]", "[MASK]"]
+    assert [token for token, _, _ in expanded.tokens("a", "query", alone)] == ["[CLS]", "a", "[SEP]", "[MASK]"]
 
 
 def test_the_skiplists_tokens_are_seen_and_do_not_count(layout):
@@ -83,7 +83,7 @@ def test_the_skiplists_tokens_are_seen_and_do_not_count(layout):
     inputs = skipping.documents(skipping.document_pieces("a b c")[0])
     assert inputs.mask.tolist() == [[1] * 6]
     assert inputs.counted.tolist() == [[True, True, True, False, True, True]]
-    assert skipping.tokens("a b c", "document") == [
+    assert skipping.tokens("a b c", "document", skipping.document("a b c")) == [
         ("[CLS]", 0, 0), ("M", 0, 0), ("a", 0, 1), ("c", 4, 5), ("[SEP]", 5, 5)
     ]  # fmt: skip
     assert skipping.queries(["b"])[0].counted.all()
@@ -137,7 +137,7 @@ def test_settings_of_documents_say_nothing_of_queries(layout):
         {"query_prompt": "M "},
         {"query_tokens": 9},
         {"expansion": Expansion(MARK, 9, attends=True)},
-        {"has_queries": True},
+        {"lays_out_queries": True},
     ):
         assert replace(layout, **change).document_settings() == layout.document_settings()
     for change in (
@@ -182,7 +182,7 @@ def test_a_layout_is_read_from_a_model_that_stays_as_it_was():
     assert [vars(part) for part in (model[0], model.tokenizer)] + [model.prompts] == before
     assert (found.before, found.after, found.document_prompt, found.prompt_ids) == ([CLS], [SEP], "M ", [MARK])
     assert (found.window_tokens, found.query_tokens, found.overlap_tokens, found.max_tokens) == (12, 16, 2, 5)
-    assert (found.pooled, found.has_queries) == (frozenset(), True)
+    assert (found.pooled, found.lays_out_queries) == (frozenset(), True)
 
 
 def test_stated_lengths_count_before_positions_and_these_before_the_tokenizers():
@@ -199,7 +199,7 @@ def test_expanded_queries_have_a_length_of_their_own_and_are_left_to_the_model_w
 ):
     found = layout_of(Model(query_length=10, expansion={"strategy": strategy, "length": length}), "model", None)
     assert (found.query_tokens, found.expansion) == (query_tokens, Expansion(MASK, length, attends=False))
-    assert not found.has_queries  # this model expands none
+    assert not found.lays_out_queries  # this model expands none
 
 
 @pytest.mark.parametrize("lengths", [{"query_length": 17}, {"document_length": 17}])
