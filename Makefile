@@ -16,7 +16,7 @@ NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --n
 # Parts that don't disturb one another. Each part's output is printed whole when it ends; one that fails stops no other.
 SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target
 
-.PHONY: version install demo quick test test-all test-notebooks check format hooks bench sanitize crash oldest notebooks $(WRAPPER_TESTS)
+.PHONY: version install demo quick test test-all test-package test-wrappers test-notebooks check format hooks bench sanitize crash oldest notebooks $(WRAPPER_TESTS)
 
 install: .venv/installed
 
@@ -36,12 +36,17 @@ quick: install
 # Before you commit: all but what is slow by design.
 test: install
 	$(PYTEST) $(BY_FILE) -m "not slow"
-	$(SIDE_BY_SIDE) $(WRAPPER_TESTS)
+	$(SIDE_BY_SIDE) test-wrappers
 
-# What CI runs.
+# All that there is.
 test-all: install
+	$(MAKE) --no-print-directory test-package
+	$(SIDE_BY_SIDE) test-notebooks test-wrappers
+
+test-package: install
 	$(PYTEST) $(BY_FILE) --durations=30
-	$(SIDE_BY_SIDE) $(WRAPPER_TESTS) test-notebooks
+
+test-wrappers: $(WRAPPER_TESTS)
 
 $(WRAPPER_TESTS): test-%: install
 	cd $* && $(PYTEST) -q

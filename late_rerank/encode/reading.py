@@ -147,7 +147,8 @@ def _lays_out_queries(layout: Layout, model: Any, name: str) -> bool:
     if layout.query_tokens > _LONGEST_PROBE * n_probe:
         return False
     cut = PROBE * (layout.query_tokens // n_probe + 1)
-    odd = f"\u200b \U0001f600 \ufffd {''.join(map(layout.tokenizer.id_to_token, layout.after))}"
+    marker = "".join(str(layout.tokenizer.id_to_token(token)) for token in layout.after)
+    odd = f"\u200b \U0001f600 \ufffd {marker}"
     return all(_are_alike(layout, model, name, texts) for texts in ([PROBE], [cut], [PROBE, PASSAGE, cut, "", odd]))
 
 
