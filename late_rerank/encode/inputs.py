@@ -47,7 +47,7 @@ class Inputs:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
             real[i, : len(row)] = True
-        return cls(ids, real, real.copy())
+        return cls(ids, real, real)
 
     @cached_property
     def mask(self) -> I64:

@@ -102,9 +102,10 @@ class Layout:
         """Lay out windows of documents for one forward pass."""
         inputs = Inputs.of([piece.ids for piece in pieces], self.pad_id)
         if not self.pooled:  # windows of a pooling model share no token: nothing is to be left out
-            inputs.counted[:] = False
+            kept = np.zeros_like(inputs.real)
             for row, piece in enumerate(pieces):
-                inputs.counted[row, piece.keep] = True
+                kept[row, piece.keep] = True
+            inputs = replace(inputs, counted=kept)
         return self.counted(inputs, "document")
 
     def counted(self, inputs: Inputs, kind: Kind) -> Inputs:

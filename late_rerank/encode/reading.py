@@ -165,6 +165,6 @@ def _are_alike(layout: Layout, model: Any, name: str, texts: Sequence[str]) -> b
 def _check_inputs(features: Mapping[str, Any], name: str, texts: str) -> None:
     """Refuse a tokenizer that gives the model more than ids and masks, such as type ids other than those of one text."""
     known = ("input_ids", "attention_mask", "query_expansion_positions")
-    tensors = {name: value for name, value in features.items() if isinstance(value, torch.Tensor)}
-    if others := [name for name, value in tensors.items() if name not in known and value.any()]:
+    tensors = {key: value for key, value in features.items() if isinstance(value, torch.Tensor)}
+    if others := [key for key, value in tensors.items() if key not in known and value.any()]:
         raise ModelError(f"{name}: its tokenizer gives {texts} {', '.join(others)}, which aren't supported for text")

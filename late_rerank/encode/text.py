@@ -120,8 +120,7 @@ class TextEncoder:
             owners += [i] * len(own)
             truncated.append(cut)
         # An upper bound: pooling models give fewer vectors, and some models leave out words of a list.
-        pooled = "document" in self._layout.pooled
-        most = [len(piece.ids) if pooled else len(piece.ids[piece.keep]) for piece in pieces]
+        most = [len(piece.ids) if self._layout.pooled else len(piece.ids[piece.keep]) for piece in pieces]
         values, n_rows = in_batches(pieces, most, self.dim, self._encode_batch)
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         np.add.at(offsets, np.array(owners, dtype=np.int64) + 1, n_rows)

@@ -1,6 +1,7 @@
 """Token pooling as a choice of the user: fewer vectors of a document, of their own fingerprint, queries as they are."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,18 @@ def test_a_long_document_keeps_no_more_of_each_window(plain, halved):
         assert len(pieces) > 1
         assert sum(pieces) == len(plain.encode_document([text]).values) + 3 * (len(pieces) - 1)  # markers of each
         assert len(halved.encode_document([text]).values) <= sum(1 + (length - 1) // 2 for length in pieces)
+
+
+def test_a_checkpoint_that_pools_queries_alone_keeps_all_vectors_of_a_document(folder, plain, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    encoder = TextEncoder(str(pooling(tmp_path / "model", "query")))
+    texts = ["cat " * 200, "the cat"]
+    lengths = [sum(len(piece.ids) for piece in encoder._layout.document_pieces(text)[0]) for text in texts]
+
+    vectors = encoder.encode_document(texts)
+    assert vectors.lengths.tolist() == lengths
+    np.testing.assert_allclose(vectors.rows(1), plain.encode_document(texts).rows(1), atol=1e-5)
+    assert len(encoder.encode_query(["the cat"]).values) < len(plain.encode_query(["the cat"]).values)
 
 
 def test_the_vectors_are_sentence_transformers_own(folder, plain, halved):
