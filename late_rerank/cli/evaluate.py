@@ -55,8 +55,10 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, index, rerank, measure, print."""
     from late_rerank.cli.results import print_json
+    from late_rerank.evaluate.evaluation import check_measures
 
     _check(options)
+    check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
     _check_models({setup.model for setup in setups})
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
@@ -72,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_models(names: set[str]) -> None:
     if names:
-        from late_rerank.encode.loading import check_model
+        from late_rerank.encode.sources import check_model
 
         for name in sorted(names):  # a wrong name fails now, not when the models before it are done
             check_model(name)

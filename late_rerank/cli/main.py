@@ -17,6 +17,7 @@ from late_rerank import __version__
 from late_rerank.cli import (
     bench,
     calibrate,
+    compiling,
     context,
     demo,
     doctor,
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         evaluate,
         store,
         doctor,
+        compiling,
         bench,
         calibrate,
         tune,

@@ -61,13 +61,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Check the model and the store before anything runs."""
-    from late_rerank.encode.builtin import BUILT_IN
+    from late_rerank.encode.sources import check_model
     from late_rerank.stores import open_store
 
-    if options.model not in BUILT_IN:
-        from late_rerank.encode.loading import check_model  # it loads torch, and the client would wait
-
-        check_model(options.model)
+    check_model(options.model)
     if options.store is not None:
         open_store(options.store).close()
 

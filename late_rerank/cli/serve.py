@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     except ImportError as error:
         raise MissingDependencyError("the server", str(error.name), "server") from error
     from late_rerank.cli.opening import reranker_arguments
-    from late_rerank.encode.loading import check_model
+    from late_rerank.encode.sources import check_model
     from late_rerank.serve.access import ApiKeys, is_loopback
     from late_rerank.serve.limits import Limits
     from late_rerank.stores import open_store

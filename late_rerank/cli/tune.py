@@ -67,12 +67,14 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import opened_store
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import read_corpus
+    from late_rerank.evaluate.evaluation import check_measures
     from late_rerank.evaluate.judged import retrieve_judged
     from late_rerank.evaluate.settings import Grid, Setting
     from late_rerank.evaluate.tuning import draw_queries, tune
 
     if options.log is not None and options.split is not None:
         options.wrong_use("argument --split: not allowed with argument --log")
+    check_measures()  # fails now, not after minutes
     grid = Grid(**{axis.name: getattr(options, axis.name) for axis in fields(Grid)})
     documents = read_corpus(options.folder).documents
     queries, qrels = _judgements(options, documents)

@@ -1,6 +1,6 @@
 """Text -> token vectors. In: a checkpoint and texts. Out: TokenVectors, and the fingerprint of what made them.
 
-`TextEncoder` loads torch, so it is imported on first use.
+`TextEncoder` loads tokenizers, so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from late_rerank.arguments.numbers import whole_number
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, TellsTokens
 from late_rerank.encode.describe import Description, described, unpooled
+from late_rerank.encode.devices import as_device
 
 if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
@@ -51,7 +52,7 @@ def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: st
     check_backend(backend)
     pooling = whole_number("pooling", pooling)
     if isinstance(given, (str, os.PathLike)):
-        from late_rerank.encode.text import TextEncoder  # noqa: PLC0415 - loads torch, which a user's own encoder may not need
+        from late_rerank.encode.text import TextEncoder  # noqa: PLC0415 - a user's own encoder may not need it
 
         return TextEncoder(given, backend=backend, device=device, pooling=pooling)
     if isinstance(given, Encoder):
@@ -65,17 +66,3 @@ def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: st
         "model must be a name, a folder, or an Encoder (dim, fingerprint, encode_query, encode_document), "
         f"got {type(given).__name__}"
     )
-
-
-def as_device(given: Any) -> str | None:
-    """Find a device of this machine by its name or as a torch.device; None as it is.
-
-    Raises:
-        ValueError: If there is no such device here.
-        TypeError: If it is of none of these kinds.
-    """
-    if given is None:
-        return None
-    from late_rerank.encode.devices import checked_device  # noqa: PLC0415 - loads torch
-
-    return checked_device(given)

@@ -1,20 +1,23 @@
-"""Small matrices -> an adapted model: a file of a few MB instead of all weights again."""
+"""Small matrices -> adapted weights: a file of a few MB instead of all weights again. No torch here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from late_rerank.types import F32
 
 # Names in the file: a linear layer's name with the factor's suffix; and one name for the projection after the transformer.
 _DOWN, _UP = ".down", ".up"
 _PROJECTION = "projection"
 
 
-def write_adapter(file: Path, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]], projection: torch.Tensor) -> None:
-    """Write a file that `add_adapter` reads.
+def write_adapter(file: Path, factors: Mapping[str, tuple[F32, F32]], projection: F32) -> None:
+    """Write a file that `adapted` reads.
 
     Args:
         file: A .safetensors file; replaced if it exists.
@@ -24,27 +27,27 @@ def write_adapter(file: Path, factors: Mapping[str, tuple[torch.Tensor, torch.Te
     kept = {_PROJECTION: projection}
     for name, (down, up) in factors.items():
         kept |= {name + _DOWN: down, name + _UP: up}
-    save_file({name: matrix.detach().to(torch.float16).contiguous() for name, matrix in kept.items()}, file)
+    save_file({name: np.ascontiguousarray(matrix, dtype=np.float16) for name, matrix in kept.items()}, file)
 
 
-def add_adapter(transformer: torch.nn.Module, file: Path) -> torch.Tensor:
-    """Add an adapter's matrices to the weights of a transformer's linear layers.
+def adapted(file: Path, weights: Mapping[str, F32]) -> tuple[dict[str, F32], F32]:
+    """Add an adapter's matrices to the weights of linear layers.
 
     The sums are the same to the last bit on every machine, so a model has one fingerprint: products of two float16 numbers are
     multiples of 2^-48, and float64 holds their sums exactly, in any order.
 
     Args:
-        transformer: A model with float32 weights; changed in place.
         file: A file that `write_adapter` wrote.
+        weights: Name -> weights, all layers of the adapter among them; unchanged.
 
     Returns:
-        (dim, n_hidden) float32, the projection of token vectors.
+        The changed weights by name, and the projection of token vectors, (dim, n_hidden); float32.
     """
-    kept = load_file(file)
-    with torch.no_grad():
-        for name in kept:
-            if name.endswith(_DOWN):
-                layer = name.removesuffix(_DOWN)
-                weight = transformer.get_parameter(f"{layer}.weight")
-                weight.copy_(weight.double() + kept[layer + _UP].double() @ kept[name].double())
-    return kept[_PROJECTION].float()
+    kept: dict[str, NDArray[np.float16]] = load_file(file)
+    changed = {}
+    for name in kept:
+        if name.endswith(_DOWN):
+            layer = name.removesuffix(_DOWN)
+            product = kept[layer + _UP].astype(np.float64) @ kept[name].astype(np.float64)
+            changed[f"{layer}.weight"] = (weights[f"{layer}.weight"].astype(np.float64) + product).astype(np.float32)
+    return changed, kept[_PROJECTION].astype(np.float32)

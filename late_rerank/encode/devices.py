@@ -1,46 +1,78 @@
-"""Where torch may compute: a device as a user names it -> a device of this machine."""
+"""Where a model runs: on a device of torch's, or on the processor, which needs no torch."""
 
 from __future__ import annotations
 
-import torch
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
 
-# torch's kinds of accelerators, each a module of that name.
-_ACCELERATORS = ("cuda", "xpu", "mps", "hpu", "npu")
+from late_rerank.encode.backends.names import ENGINES, TORCH, has_torch
+from late_rerank.errors import check_installed
+from late_rerank.warn import warn_caller
+
+CPU = "cpu"
+
+# Files of the drivers of torch's accelerators on Linux: NVIDIA's, NVIDIA's under Windows, AMD's, Intel's and others'.
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/accel", "/dev/davinci_manager")
 
 
-def checked_device(device: str | torch.device | None) -> str | None:
-    """Find a device of this machine, by torch's name for it.
-
-    Args:
-        device: "cpu", "cuda", "cuda:1", "mps", ... in any case, or a torch.device; None stays None.
+def as_device(given: Any) -> str | None:
+    """Find a device of this machine by its name or as a torch.device; None as it is. The processor needs no torch.
 
     Raises:
-        ValueError: If torch knows no such device, or it isn't here.
-        TypeError: If `device` is neither a name nor a torch.device.
+        ValueError: If there is no such device here.
+        TypeError: If it is of none of these kinds.
+        MissingDependencyError: If it is another device than the processor, and torch isn't installed.
     """
-    if device is None:
+    if given is None:
         return None
-    if not isinstance(device, (str, torch.device)):
-        raise TypeError(f'device must be a name ("cpu"), a torch.device or None, got {type(device).__name__}: {device!r:.60}')
-    here = _devices()
-    try:
-        asked = torch.device(str(device).strip().lower())
-    except RuntimeError as error:
-        raise _not_here(device, here) from error
-    if asked.type != "cpu" and str(asked) not in here:
-        raise _not_here(device, here)
-    return str(asked)
+    if isinstance(given, str) and given.strip().lower() in (CPU, "cpu:0"):
+        return CPU
+    check_installed(f"device={str(given)!r}", "torch", *TORCH)
+    from late_rerank.encode.torch.devices import checked_device  # noqa: PLC0415 - loads torch
+
+    return checked_device(given)
 
 
-def _not_here(device: object, here: list[str]) -> ValueError:
-    return ValueError(f"device={str(device)!r} isn't here: torch has {', '.join(here)}. None takes the fastest.")
+def torch_device(device: Any, backend: str) -> str | None:
+    """Choose the device on which torch should run a model; None where an engine runs it on the processor.
+
+    Args:
+        device: As the user gave it; None for the fastest.
+        backend: As the user gave it. Engines run on processors alone.
+
+    Raises:
+        ValueError: If the device isn't here.
+        TypeError: If it is of no known kind.
+        MissingDependencyError: If it needs torch, which isn't installed.
+    """
+    found = as_device(device)
+    if backend == "torch":
+        return found or _fastest()
+    if found is None and (backend in ENGINES or not _may_have_accelerator()):
+        return None
+    chosen = found or _fastest()
+    if chosen.partition(":")[0] == CPU:
+        return None
+    if backend in ENGINES:
+        warn_caller(f"torch runs the model instead of {backend}: the model is on {chosen}, where torch is fastest")
+    return chosen
 
 
-def _devices() -> list[str]:
-    """Name all devices of this machine: each kind alone, for its first device, and with a number."""
-    found = ["cpu"]
-    for kind in _ACCELERATORS:
-        module = getattr(torch, kind, None)
-        if module is not None and module.is_available():
-            found += [kind, *(f"{kind}:{i}" for i in range(module.device_count()))]
-    return found
+def _fastest() -> str:
+    from sentence_transformers.util import get_device_name  # noqa: PLC0415 - loads torch
+
+    return str(get_device_name())
+
+
+def _may_have_accelerator() -> bool:
+    """Tell whether it is worth asking torch, which takes seconds of processor time."""
+    if not has_torch():
+        return False
+    if "torch" in sys.modules:
+        return True
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return os.name == "nt" or any(Path(driver).exists() for driver in _DRIVERS)

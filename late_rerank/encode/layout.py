@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,12 @@ from late_rerank.encode.tokens import named, without_surrogates
 from late_rerank.encode.windows import Piece, in_windows
 
 OVERLAP_TOKENS = 50
+
+# What `Layout.settings` gives as it is.
+_SETTINGS = (
+    *("query_prompt", "document_prompt", "prompt_ids", "before", "after", "pad_id"),
+    *("query_tokens", "window_tokens", "overlap_tokens"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,53 @@ class Layout:
     pooled: frozenset[Kind] = frozenset()
     lays_out_queries: bool = False
 
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any], tokenizer: Tokenizer, max_tokens: int | None) -> Layout:
+        """Make a layout of what `settings` gave.
+
+        Args:
+            settings: JSON values.
+            tokenizer: Without truncation or padding.
+            max_tokens: Cap on a document's own tokens, or None.
+        """
+        given = dict(settings)
+        expansion, pooled = given.pop("expansion"), frozenset(given.pop("pooled"))
+        return cls(
+            **given,
+            tokenizer=tokenizer,
+            max_tokens=max_tokens,
+            expansion=expansion and Expansion(**expansion),
+            pooled=pooled,
+            lays_out_queries=True,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Give all but the tokenizer and the cap, as JSON values."""
+        return {
+            **{name: getattr(self, name) for name in _SETTINGS},
+            "expansion": self.expansion and asdict(self.expansion),
+            "skiplist": {kind: list(ids) for kind, ids in self.skiplist.items()},
+            "pooled": sorted(self.pooled),
+        }
+
+    def pooling_documents(self) -> Layout:
+        """Give the layout of the same model, whose documents' token vectors are merged."""
+        return replace(self, pooled=self.pooled | {"document"}, overlap_tokens=0)
+
     def query_ids(self, text: str) -> tuple[list[int], bool]:
         """Lay out one query without mask expansion.
 
         Returns:
             Its ids with markers, at most `query_tokens`; and whether it was cut.
         """
-        ids = self.tokenizer.encode(self.query_prompt + without_surrogates(text), add_special_tokens=False).ids
+        ids = self.own_ids(self.query_prompt + text)
         room = self.query_tokens - len(self.before) - len(self.after)
         return self.before + ids[:room] + self.after, len(ids) > room
+
+    def own_ids(self, text: str) -> list[int]:
+        """Give a text's own ids, without markers."""
+        ids: list[int] = self.tokenizer.encode(without_surrogates(text), add_special_tokens=False).ids
+        return ids
 
     def queries(self, texts: Sequence[str]) -> tuple[Inputs, list[bool]]:
         """Lay out queries with the model's own markers and mask expansion.

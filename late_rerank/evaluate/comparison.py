@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from late_rerank.encode import Encoder
 from late_rerank.encode.describe import described
-from late_rerank.evaluate.evaluation import Evaluation, evaluate_judged, longest_first
+from late_rerank.evaluate.evaluation import Evaluation, check_measures, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.settings import Setting
@@ -117,7 +117,9 @@ def compare(
 
     Raises:
         ValueError: As in `evaluate`, or if there are no setups.
+        MissingDependencyError: As in `check_measures`.
     """
+    check_measures()
     if not setups:
         raise ValueError("no setups to compare")
     found: list[Compared] = []

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from late_rerank.errors import check_installed
 from late_rerank.evaluate.identical import Run, check_relevant, without_own
 from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.runs import once
@@ -82,6 +83,7 @@ def evaluate(
     Raises:
         ValueError: If a candidate has no id, or with a weight no score; a judged query has no text; nothing is judged; or
             every relevant document would be left out.
+        MissingDependencyError: As in `check_measures`.
     """
     judged = Judged(run, queries, qrels, ignore_identical_ids)
     return evaluate_judged(reranker, judged, Wanted(first_stage_weight=first_stage_weight), progress=progress)
@@ -98,7 +100,9 @@ def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progre
 
     Raises:
         ValueError: As in `evaluate`.
+        MissingDependencyError: As in `check_measures`.
     """
+    check_measures()
     names = [name for name in judged.qrels if judged.qrels[name]]
     _check(names, judged)
     candidates, n_left_out = _counted(names, judged)
@@ -123,6 +127,15 @@ def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progre
     )
 
 
+def check_measures() -> None:
+    """Check, before the work, that the packages that measure are installed.
+
+    Raises:
+        MissingDependencyError: If ir_measures or scipy is missing.
+    """
+    check_installed("an evaluation", "eval", "ir_measures", "scipy")
+
+
 def means(by_query: ByQuery) -> dict[str, float]:
     """Give the mean of each measure over queries, to four places."""
     return {name: round(statistics.fmean(found.values()), 4) for name, found in by_query.items()}
@@ -133,7 +146,7 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
 
     Ranks, not scores, decide: trec_eval breaks ties of equal scores by id, which would measure another order.
     """
-    import ir_measures  # noqa: PLC0415 - takes 0.2 s
+    import ir_measures  # noqa: PLC0415 - an extra, which `check_measures` asks for, and takes 0.2 s
 
     measures = [ir_measures.parse_measure(name) for name in MEASURES]
     scored = [

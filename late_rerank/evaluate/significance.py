@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from late_rerank.errors import check_installed
+
 _SAMPLES = 9999
 _BATCH = 1000  # samples in memory at once
 _SEED = 0
@@ -42,6 +44,7 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Diffe
 
     Raises:
         ValueError: If there are no queries, or not the same ones.
+        MissingDependencyError: If scipy isn't installed.
 
     Source: Smucker, Allan and Carterette 2007, "A comparison of statistical significance tests for information retrieval
     evaluation": the randomisation test; and Efron's percentile bootstrap.
@@ -52,7 +55,8 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Diffe
     mean = float(values.mean())
     if len(values) == 1 or not values.any():
         return Difference(mean, mean, mean, 1.0)
-    from scipy import stats  # noqa: PLC0415 - takes 0.3 s
+    check_installed("a significance test", "eval", "scipy")
+    from scipy import stats  # noqa: PLC0415 - an extra, and takes 0.3 s
 
     # If the two are equally good, chance decides which of a query's two rankings is which.
     test = stats.permutation_test(

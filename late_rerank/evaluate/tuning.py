@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from late_rerank.encode import Encoder
 from late_rerank.evaluate.comparison import kept_in, load_encoder
+from late_rerank.evaluate.evaluation import check_measures
 from late_rerank.evaluate.identical import check_relevant, without_own
 from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.packings import Packings, index_candidates, load_rerankers
@@ -97,7 +98,9 @@ def tune(
 
     Raises:
         ValueError: If fewer than 20 queries have a relevant document, or a candidate has no id, or no score.
+        MissingDependencyError: As in `check_measures`.
     """
+    check_measures()
     grid = grid or Grid()
     names = usable(judged.queries, judged.qrels)
     _check_run(judged, names)

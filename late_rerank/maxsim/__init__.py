@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from late_rerank.codecs import Codec, Float32Codec
+from late_rerank.errors import check_installed
 from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
 from late_rerank.types import F32, PackedVectors, TokenVectors
@@ -25,9 +26,11 @@ def kernel(name: str = "auto", device: str | None = None) -> Kernel:
 
     Raises:
         ValueError: If no kernel has that name, or "native" can't run here; the message says why.
+        MissingDependencyError: If the torch kernel is taken, and torch isn't installed.
     """
     accelerated = device is not None and not device.startswith("cpu")
     if name == "torch" or (name == "auto" and accelerated):
+        check_installed('kernel="torch"' if name == "torch" else f"the kernel of device={device!r}", "torch", "torch")
         from late_rerank.maxsim.torch_kernel import TorchKernel  # noqa: PLC0415 - loads torch
 
         return TorchKernel(device or "cpu")
@@ -49,6 +52,7 @@ def as_kernel(given: str | Kernel, device: str | None = None) -> Kernel:
 
     Raises:
         ValueError: If no kernel has that name, or it can't run here.
+        MissingDependencyError: As in `kernel`.
         TypeError: If it is neither.
     """
     if isinstance(given, str):

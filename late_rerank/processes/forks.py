@@ -27,6 +27,8 @@ _LONGEST_CALL_S = 10.0
 _LONGEST_LOCK_S = 1.0
 # How long the end waits for other background work: an encoder of the user's, say.
 _LONGEST_END_S = 0.5
+# Engines that start threads of their own; each is a module.
+_WITH_THREADS = {"torch", "onnxruntime", "openvino"}
 
 _AnyLock = TypeVar("_AnyLock", bound=object)
 _INSTEAD = (
@@ -67,7 +69,7 @@ class _Process:
         self.prepared: weakref.WeakSet[Prepared] = weakref.WeakSet()
         self.locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
         self.kept: list[object] = []
-        self.lost_threads = False
+        self.lost: frozenset[str] = frozenset()
         self.was_cut_off = False
         self._held: list[threading.Lock] = []
         self._in_fork: list[Prepared] = []
@@ -141,7 +143,7 @@ class _Process:
 
     def after_fork_in_child(self) -> None:
         self.was_cut_off = self.was_cut_off or self._others() > 0
-        self.lost_threads = self.lost_threads or "torch" in sys.modules
+        self.lost |= _WITH_THREADS & sys.modules.keys()
         self._changed = threading.Condition()
         self._calls = Counter({thread: n for thread, n in self._calls.items() if thread == threading.get_ident()})
         self._background.clear()
@@ -224,8 +226,8 @@ def keep_for_good(thing: object) -> None:
 
 
 def lost_threads() -> bool:
-    """Whether this process was forked from one that had loaded torch, whose lost threads it may still wait for."""
-    return _PROCESS.lost_threads
+    """Whether this process was forked from one that had loaded an engine, whose lost threads it may still wait for."""
+    return bool(_PROCESS.lost)
 
 
 def engine_call() -> AbstractContextManager[None]:
@@ -254,7 +256,7 @@ def check_device(device: str) -> None:
     Raises:
         ForkError: If the process was forked, and the device is no processor.
     """
-    if device != "cpu" and _PROCESS.lost_threads:
+    if device != "cpu" and "torch" in _PROCESS.lost:
         raise ForkError(f"this process was forked, and a model on {device!r} doesn't survive that. {_INSTEAD}")
 
 

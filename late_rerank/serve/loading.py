@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from late_rerank import __version__
+from late_rerank.encode import Encoder, as_encoder, described
+from late_rerank.encode.backends.names import installed_engines
+from late_rerank.encode.devices import torch_device
 from late_rerank.processes.loading import Loader
 from late_rerank.reranker import Reranker
 from late_rerank.serve.errors import RequestError
@@ -20,6 +24,8 @@ logger = logging.getLogger("late_rerank.serve")
 
 # Between tries: a store may be away for a while.
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
+# The engine that survives a fork, and whose memory children share.
+_SURVIVES = "onnx"
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,33 @@ class ModelLoader:
         except BaseException:
             reranker.close()
             raise
+
+
+def shared_encoder(arguments: Mapping[str, Any]) -> Encoder | None:
+    """Load the encoder that forked workers share. It is what weighs; each worker opens the store for itself.
+
+    Args:
+        arguments: A Reranker's.
+
+    Returns:
+        None where each worker must load its own: without fork, if no ONNX Runtime runs the model, or if it can't be loaded now.
+    """
+    backend = arguments.get("backend", "auto")
+    try:
+        if sys.platform != "linux" or not _may_survive(backend):
+            return None
+        encoder = as_encoder(arguments.get("model", "minilm"), backend, None, arguments.get("pooling", 1))
+        encoder.encode_query(["warm"])
+    except Exception as error:  # noqa: BLE001 - whatever it is, each worker meets it too, and tries again
+        logger.error("the model can't be loaded before the workers begin: each will load its own", exc_info=error)
+        return None
+    return encoder if described(encoder).backend.name == _SURVIVES else None
+
+
+def _may_survive(backend: str) -> bool:
+    """Tell whether the engine that survives may be the one that runs a model, before another engine is loaded for nothing."""
+    engines = installed_engines() if backend == "auto" else [backend]
+    return engines[:1] == [_SURVIVES] and torch_device(None, backend) is None
 
 
 def _log(error: Exception) -> None:

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from late_rerank.types import Ranking
 
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client reads it when it is imported
+_DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+@contextmanager
+def counts_in_files() -> Iterator[None]:
+    """Let the children of this process write their counts into files of a temporary folder, which each of them can sum up."""
+    alone = values.ValueClass
+    with tempfile.TemporaryDirectory(prefix="late-rerank-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[_DIRECTORY_VARIABLE] = folder  # spawned children read it when they import prometheus-client
+        values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call] # forked children have it imported
+        try:
+            yield
+        finally:
+            values.ValueClass = alone
+            del os.environ[_DIRECTORY_VARIABLE]
 
 
 class Metrics:
@@ -55,7 +70,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Write all metrics as Prometheus reads them."""
-        directory = os.environ.get(DIRECTORY_VARIABLE)
+        directory = os.environ.get(_DIRECTORY_VARIABLE)
         if directory is None:
             return generate_latest(self._registry)
         _forget_the_dead(Path(directory))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 
 def check_free(host: str, port: int) -> None:
@@ -25,25 +22,6 @@ def check_free(host: str, port: int) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-
-
-def run_processes(config: uvicorn.Config) -> None:
-    """Run several workers, as `uvicorn.run` does. Linux deals out the connections among them.
-
-    Raises:
-        OSError: If the port isn't free.
-        KeyboardInterrupt: If Ctrl-C ended it; requests that ran were finished.
-        SystemExit: If a process couldn't begin, with 1; uvicorn has logged why.
-    """
-    with hold(config) if sys.platform == "linux" else config.bind_socket() as held:
-        # Older versions of uvicorn take the function that a process runs.
-        told = {"target": uvicorn.Server(config).run} if "target" in inspect.signature(Multiprocess).parameters else {}
-        processes = _Processes(config, sockets=[held], **told)
-        processes.run()
-    if processes.is_interrupted:
-        raise KeyboardInterrupt
-    if any((one.process.exitcode or 0) > 0 for one in processes.processes):
-        raise SystemExit(1)
 
 
 def hold(config: uvicorn.Config) -> OwnInEachProcess:
@@ -64,20 +42,16 @@ def hold(config: uvicorn.Config) -> OwnInEachProcess:
 
 
 class OwnInEachProcess(socket.socket):
-    """A socket that is unpickled in another process as a new one on the same port (SO_REUSEPORT)."""
+    """A socket in whose place each other process has a new one on the same port (SO_REUSEPORT)."""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Unpickled as the new one."""
         return _bound, (self.family, self.getsockname())
 
-
-class _Processes(Multiprocess):
-    """uvicorn's supervisor, which by itself doesn't tell Ctrl-C from SIGTERM."""
-
-    is_interrupted = False
-
-    def handle_int(self) -> None:
-        self.is_interrupted = True
-        super().handle_int()
+    def in_child(self) -> OwnInEachProcess:
+        """Give a forked child the new one, and close this one there."""
+        with self:
+            return _bound(self.family, self.getsockname())
 
 
 def _bound(family: socket.AddressFamily, address: Any) -> OwnInEachProcess:

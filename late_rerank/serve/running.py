@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from late_rerank.encode import Encoder
 from late_rerank.reranker import Reranker
 from late_rerank.serve import memory
 from late_rerank.serve.access import ApiKeys, is_loopback
 from late_rerank.serve.app import Settings, create_app
 from late_rerank.serve.connections import TimedHttp
 from late_rerank.serve.limits import Limits
-from late_rerank.serve.metrics import DIRECTORY_VARIABLE
-from late_rerank.serve.port import check_free, run_processes
+from late_rerank.serve.loading import shared_encoder
+from late_rerank.serve.metrics import counts_in_files
+from late_rerank.serve.port import check_free
+from late_rerank.serve.workers import run_workers
 
-_OPTIONS_VARIABLE = "LATE_RERANK_SERVE"
-_APP = "late_rerank.serve.running:app"
 # After SIGTERM requests have their time to finish, and so many seconds more to be sent.
 _SENDING_S = 5
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a worker process. JSON values, since they are sent to it; each worker reads the API keys anew.
+    """Options of a server. They are pickled for spawned workers; each worker reads the API keys anew.
 
     Attributes:
         reranker: Arguments of a Reranker.
@@ -61,7 +60,8 @@ def serve(options: Options, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that run then are finished.
 
     Args:
-        options: Each worker has the model in its own memory; workers share the files that a store maps.
+        options: On Linux workers share one model if ONNX Runtime runs it; otherwise each worker loads its own. Workers share
+            the files that a store maps.
         port: From 0, for any that is free, to 65535.
 
     Raises:
@@ -73,12 +73,6 @@ def serve(options: Options, port: int) -> None:
     memory.bound()
     ApiKeys.read(options.keys_file)  # wrong keys are told before anything runs
     check_free(options.host, port)
-    os.environ[_OPTIONS_VARIABLE] = json.dumps(asdict(options))
-    counts = None
-    if options.n_workers > 1:
-        for path in options.folders.values():
-            _retriever(path, options.language)  # a worker that can't read it would be restarted again and again
-        counts = os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="late-rerank-metrics-")
     given: dict[str, Any] = {
         "factory": True,
         "http": TimedHttp,
@@ -92,21 +86,23 @@ def serve(options: Options, port: int) -> None:
         "timeout_graceful_shutdown": math.ceil(options.limits.timeout_s) + _SENDING_S,
         "timeout_keep_alive": 30,
     }
-    try:
-        if options.n_workers > 1:
-            run_processes(uvicorn.Config(_APP, **given))
-        else:
-            uvicorn.run(_APP, **given)
-    finally:
-        if counts is not None:
-            del os.environ[DIRECTORY_VARIABLE]
-            shutil.rmtree(counts, ignore_errors=True)
+    if options.n_workers == 1:
+        uvicorn.run(partial(app, options), **given)
+        return
+    for path in options.folders.values():
+        _retriever(path, options.language)  # a worker that can't read it would be restarted again and again
+    encoder = shared_encoder(options.reranker)
+    with counts_in_files():
+        run_workers(uvicorn.Config(partial(app, options, encoder), **given), forks=encoder is not None)
 
 
-def app() -> Any:
-    """Make the app of a process that `serve` started."""
-    given = json.loads(os.environ[_OPTIONS_VARIABLE])
-    options = Options(**{**given, "limits": Limits(**given["limits"])})
+def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
+    """Make the app of one process.
+
+    Args:
+        options: The server's.
+        encoder: What forked workers share; None where the process loads its own.
+    """
     memory.give_back_often()
     # The warning quotes the query, which belongs to the client. The answer's meta tells the client.
     warnings.filterwarnings("ignore", message="query .* is longer than the model's limit")
@@ -122,7 +118,9 @@ def app() -> Any:
         folders={name: _retriever(path, options.language) for name, path in options.folders.items()},
         load_first=options.n_workers > 1,
     )
-    return create_app(lambda: Reranker(**options.reranker), settings)
+    # An encoder pools by itself.
+    shared = {} if encoder is None else {"model": encoder, "pooling": 1}
+    return create_app(lambda: Reranker(**{**options.reranker, **shared}), settings)
 
 
 def _retriever(path: str, language: str | None) -> Any:

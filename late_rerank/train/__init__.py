@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from late_rerank.errors import check_installed
 from late_rerank.train.examples import Example, judged_examples, paired_examples, unlabelled_examples
 from late_rerank.train.recipe import Recipe
 
@@ -43,6 +44,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "adapt":
+        check_installed("training", "train", "torch", "transformers", "sentence_transformers")
     if name in _LAZY:
         from importlib import import_module  # noqa: PLC0415
 

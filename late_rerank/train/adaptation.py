@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from late_rerank.evaluate import evaluate
-from late_rerank.evaluate.evaluation import Evaluation
+from late_rerank.evaluate.evaluation import Evaluation, check_measures
 from late_rerank.evaluate.runs import Run
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -55,12 +55,14 @@ def adapt(
         ValueError: If the data can't work (too few pairs, most of them held out, no other documents), or `out` holds
             something else.
         ModelError: If the model can't be found.
-        MissingDependencyError: If a package of the extra `train` isn't installed.
+        MissingDependencyError: If a package of the extra `train` isn't installed, or with `held_out` one of `eval`.
     """
     recipe, out = recipe or Recipe(), Path(out)
     check_out(out)
     examples = checked_examples(examples, [] if held_out is None else held_out.texts())
     check_packages(recipe)
+    if held_out is not None:
+        check_measures()
     unfinished, timer = Unfinished.begin(out, recipe, examples), Timer(("mining", "measuring"))
     run = {} if held_out is None else held_out.candidates(retriever, progress=progress)
     # Without a bound: evicted vectors would be encoded again before they are scored.

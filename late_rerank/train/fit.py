@@ -15,8 +15,8 @@ from sentence_transformers import MultiVectorEncoderTrainer, MultiVectorEncoderT
 from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from late_rerank.encode.loading import document_prompt
 from late_rerank.encode.tokens import without_surrogates
+from late_rerank.encode.torch.loading import document_prompt
 from late_rerank.errors import MissingDependencyError
 from late_rerank.train.loss import Loss
 from late_rerank.train.model import TunableModel

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from late_rerank.corpus import read_collection, read_qrels, read_queries, splits_of
 from late_rerank.encode.adapter import write_adapter

@@ -12,7 +12,8 @@ from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Dense, Normalize
 
 from late_rerank.encode.builtin import BUILT_IN
-from late_rerank.encode.loading import TOKENS, load_builtin, load_checkpoint, local_folder, quiet_loading
+from late_rerank.encode.sources import local_folder
+from late_rerank.encode.torch.loading import TOKENS, load_builtin, load_checkpoint, quiet_loading
 from late_rerank.errors import ModelError
 from late_rerank.train.recipe import Recipe
 

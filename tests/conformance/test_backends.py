@@ -1,4 +1,4 @@
-"""Engines that run a model instead of torch: the same vectors, whatever checkpoint, thread or folder."""
+"""Engines that run a compiled model: torch's vectors, whatever checkpoint or thread."""
 
 import os
 import random
@@ -8,22 +8,19 @@ import sys
 import threading
 import warnings
 from importlib.machinery import PathFinder
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from checkpoints import modernbert, native, pooling, pylate, stanford
 
-from late_rerank import Reranker
-from late_rerank.encode import TextEncoder
-from late_rerank.encode.backends import choosing, kept, names
+from late_rerank import Reranker, errors
+from late_rerank.encode import TextEncoder, loading
+from late_rerank.encode.backends import choosing, names
 from late_rerank.encode.backends.choosing import LEAST_COSINE
-from late_rerank.errors import MissingDependencyError
+from late_rerank.errors import MissingDependencyError, ModelError
 from late_rerank.testing import EncoderTests
 
-pytestmark = pytest.mark.model  # a model is converted for each engine, which takes seconds
+pytestmark = pytest.mark.model
 
 QUERY = "how do several threads wait for each other?"
 LONG = "A barrier makes threads wait until all of them have arrived. " * 60
@@ -42,8 +39,13 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def engine(name, minilm):
+def engine(name):
     return TextEncoder("minilm", backend=name)
+
+
+@pytest.fixture(scope="module")
+def by_torch():
+    return TextEncoder("minilm", backend="torch")
 
 
 def least_cosine(ours, theirs):
@@ -58,7 +60,7 @@ class EngineTests(EncoderTests):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def encoder(cls, minilm):
+    def encoder(cls):
         needs(cls.backend)
         return TextEncoder("minilm", backend=cls.backend)
 
@@ -72,14 +74,14 @@ class TestOnnx(EngineTests):
 
 
 class TestVectors:
-    def test_they_are_torchs(self, engine, minilm):
+    def test_they_are_torchs(self, engine, by_torch):
         assert engine.backend.least_cosine >= LEAST_COSINE
-        assert least_cosine(engine.encode_document(TEXTS), minilm.encode_document(TEXTS)) >= LEAST_COSINE
-        assert least_cosine(engine.encode_query([QUERY, "cats"]), minilm.encode_query([QUERY, "cats"])) >= LEAST_COSINE
+        assert least_cosine(engine.encode_document(TEXTS), by_torch.encode_document(TEXTS)) >= LEAST_COSINE
+        assert least_cosine(engine.encode_query([QUERY, "cats"]), by_torch.encode_query([QUERY, "cats"])) >= LEAST_COSINE
 
-    def test_documents_that_torch_stored_serve_them(self, engine, minilm, tmp_path):
-        assert engine.fingerprint == minilm.fingerprint
-        with Reranker(minilm, store=tmp_path) as torch, Reranker(engine, store=tmp_path) as other:
+    def test_documents_that_torch_stored_serve_them(self, engine, by_torch, tmp_path):
+        assert engine.fingerprint == by_torch.fingerprint
+        with Reranker(by_torch, store=tmp_path) as torch, Reranker(engine, store=tmp_path) as other:
             expected = torch.rerank(QUERY, TEXTS)
             found = other.rerank(QUERY, TEXTS)
         assert found.n_hits == len(TEXTS)
@@ -128,145 +130,53 @@ class TestVectors:
         assert len(engine.tokens(QUERY, "query")) == len(engine.encode_query([QUERY]).values)
 
 
-def contents(folder):
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-def cut(file):
-    file.write_bytes(file.read_bytes()[:-10])
-
-
-def empty(file):
-    file.write_bytes(b"")
-
-
-def zeros_within(file):
-    """As a lost write leaves them: of the weights of some words, say."""
-    data = bytearray(file.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 4096] = bytes(len(data[middle : middle + 4096]))
-    file.write_bytes(data)
-
-
-class TestKept:
-    def test_a_model_is_converted_once(self, name, minilm, monkeypatch):
-        TextEncoder("minilm", backend=name)
-        module = f"late_rerank.encode.backends.{name}.convert"
-        monkeypatch.setattr(module, lambda *_: pytest.fail("converted again"))
-        assert TextEncoder("minilm", backend=name).backend.name == name
-
-    def test_where_nothing_can_be_written_it_runs_all_the_same(self, name, minilm, monkeypatch, tmp_path):
-        (tmp_path / "file").write_text("")
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
-        assert TextEncoder("minilm", backend=name).backend.name == name
-
-    @pytest.mark.slow("converts a model seven times, 12 s")
-    def test_what_was_kept_and_is_damaged_is_converted_anew(self, name, monkeypatch, tmp_path):
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-        model = str(native(tmp_path / "model"))
-        TextEncoder(model, backend=name)
-        (folder,) = (tmp_path / "late-rerank").iterdir()
-        whole = contents(folder)
-        for damage in (cut, empty, zeros_within):
-            for file in folder.iterdir():
-                damage(file)
-                assert TextEncoder(model, backend=name).backend.name == name
-                assert contents(folder).keys() == whole.keys()
-                assert kept._is_whole(folder)
-        assert list(folder.parent.iterdir()) == [folder]
-
-    def test_what_is_damaged_and_can_not_be_replaced_is_converted_for_this_process(self, name, monkeypatch, tmp_path):
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-        model = str(native(tmp_path / "model"))
-        TextEncoder(model, backend=name)
-        (folder,) = (tmp_path / "late-rerank").iterdir()
-        zeros_within(max(folder.iterdir(), key=lambda file: file.stat().st_size))
-
-        def read_only(*_, **__):
-            raise PermissionError("read-only")
-
-        monkeypatch.setattr(Path, "rename", read_only)
-        assert TextEncoder(model, backend=name).backend.name == name
-
-    def test_what_a_killed_process_left_is_removed_after_a_day(self, name, minilm, monkeypatch, tmp_path):
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-        old, new = (tmp_path / "late-rerank" / f".new-{which}" for which in ("old", "new"))
-        for folder in (old, new):
-            folder.mkdir(parents=True)
-        os.utime(old, (0, 0))
-        TextEncoder("minilm", backend=name)
-        assert (old.exists(), new.exists()) == (False, True)
-
-    def test_what_was_half_converted_is_not_left_behind(self, name, minilm, monkeypatch, tmp_path):
-        def half(model, folder):
-            (Path(folder) / "model.xml").write_text("<half")
-            raise OSError("disk full")
-
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-        monkeypatch.setattr(f"late_rerank.encode.backends.{name}.convert", half)
-        with pytest.warns(UserWarning, match=f"torch runs the model instead of {name}: .*disk full"):
-            assert TextEncoder("minilm", backend=name).backend.name == "torch"
-        assert list((tmp_path / "late-rerank").iterdir()) == []
+def refuse(*_):
+    raise RuntimeError("unknown operation: magic")
 
 
 class TestChoosing:
-    def test_auto_takes_the_fastest_installed_without_a_word(self, minilm, monkeypatch):
+    def test_auto_takes_the_fastest_installed_without_a_word(self, monkeypatch):
         for name in names.ENGINES:
             needs(name)
         for installed in (["openvino", "onnx"], ["onnx"], []):
-            monkeypatch.setattr(choosing, "installed_engines", lambda installed=installed: installed)
+            monkeypatch.setattr(loading, "installed_engines", lambda installed=installed: installed)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 assert TextEncoder("minilm").backend.name == (installed or ["torch"])[0]
 
-    def test_torch_runs_what_an_engine_can_not_and_one_warning_says_why(self, name, minilm, monkeypatch):
-        def refuse(*_):
-            raise RuntimeError("unknown operation: aten::magic")
-
+    def test_torch_runs_what_an_engine_can_not_and_one_warning_says_why(self, name, monkeypatch):
         monkeypatch.setattr(f"late_rerank.encode.backends.{name}.load", refuse)
-        monkeypatch.setattr(choosing, "installed_engines", lambda: [name])
+        monkeypatch.setattr(loading, "installed_engines", lambda: [name])
         for backend in (name, "auto"):
-            with pytest.warns(UserWarning, match=f"torch runs the model instead of {name}: .*aten::magic") as caught:
+            with pytest.warns(UserWarning, match=f"torch runs the model instead of {name}: .*operation: magic") as caught:
                 encoder = TextEncoder("minilm", backend=backend)
             assert len(caught) == 1
             assert caught[0].filename == __file__
             assert encoder.backend.name == "torch"
             assert encoder.encode_query([QUERY]).values.shape[1] == 384
 
-    def test_the_reason_names_the_operation_in_one_line(self, name, minilm, monkeypatch, capfd, tmp_path):
-        from late_rerank.encode.backends import backbone
-
-        def odd(self, input_ids, attention_mask):
-            hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            return hidden + 0 * torch.special.bessel_j0(hidden)
-
-        monkeypatch.setattr(backbone.HiddenStates, "forward", odd)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-        with pytest.warns(UserWarning, match=r"^[^\n]*aten::special_bessel_j0[^\n]*$"):
+    def test_without_torch_it_is_an_error(self, name, monkeypatch):
+        monkeypatch.setattr(f"late_rerank.encode.backends.{name}.load", refuse)
+        monkeypatch.setattr(loading, "has_torch", lambda: False)
+        with pytest.raises(ModelError, match=f"no engine here runs minilm: instead of {name}: .*operation: magic"):
             TextEncoder("minilm", backend=name)
-        assert capfd.readouterr().out == ""
 
-    def test_auto_takes_the_next_where_the_fastest_can_not(self, minilm, monkeypatch):
+    def test_auto_takes_the_next_where_the_fastest_can_not(self, monkeypatch):
         for name in names.ENGINES:
             needs(name)
-
-        def refuse(*_):
-            raise RuntimeError("unknown operation: aten::magic")
-
         monkeypatch.setattr("late_rerank.encode.backends.openvino.load", refuse)
-        monkeypatch.setattr(choosing, "installed_engines", lambda: list(names.ENGINES))
+        monkeypatch.setattr(loading, "installed_engines", lambda: list(names.ENGINES))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             backend = TextEncoder("minilm").backend
         assert backend.name == "onnx"
-        assert "instead of openvino: RuntimeError: unknown operation: aten::magic" in backend.reason
+        assert "instead of openvino: RuntimeError: unknown operation: magic" in backend.reason
 
-    def test_ctrl_c_while_a_model_is_converted_is_not_taken_for_a_reason(self, name, minilm, monkeypatch, tmp_path):
+    def test_ctrl_c_while_an_engine_loads_is_not_taken_for_a_reason(self, name, monkeypatch):
         def interrupted(*_):
             raise RuntimeError("Converting input model KeyboardInterrupt: <EMPTY MESSAGE>")  # OpenVINO's own words
 
-        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
-        monkeypatch.setattr(f"late_rerank.encode.backends.{name}.convert", interrupted)
+        monkeypatch.setattr(f"late_rerank.encode.backends.{name}.load", interrupted)
         with pytest.raises(KeyboardInterrupt):
             TextEncoder("minilm", backend=name)
 
@@ -282,7 +192,7 @@ class TestChoosing:
         assert engine.backend.name == name
         assert least_cosine(engine.encode_document(TEXTS), torch.encode_document(TEXTS)) >= LEAST_COSINE
 
-    def test_an_engine_whose_vectors_are_others_is_not_taken(self, name, minilm, monkeypatch):
+    def test_an_engine_whose_vectors_are_others_is_not_taken(self, name, monkeypatch, tmp_path):
         module = __import__(f"late_rerank.encode.backends.{name}", fromlist=["load"])
         load = module.load
 
@@ -290,11 +200,26 @@ class TestChoosing:
             run = load(*arguments)
             return lambda ids, mask: run(ids, mask) + np.random.default_rng(0).standard_normal(384).astype(np.float32) / 9
 
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))  # where nothing is proved yet
         monkeypatch.setattr(module, "load", wrong)
         with pytest.warns(UserWarning, match=r"token vectors have a cosine of 0\.\d+ to torch's"):
             assert TextEncoder("minilm", backend=name).backend.name == "torch"
 
-    def test_openvino_computes_in_float32_where_bfloat16_loses_too_much(self, minilm, monkeypatch):
+    def test_an_engine_is_compared_once_on_a_machine(self, name, monkeypatch, tmp_path):
+        from late_rerank.encode.backends import proofs
+
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+        first = TextEncoder("minilm", backend=name).backend
+        (file,) = (tmp_path / "late-rerank").glob("proof-*.json")
+        monkeypatch.setattr(proofs, "least_cosine", lambda *_: pytest.fail("compared again"))
+        assert TextEncoder("minilm", backend=name).backend == first
+        monkeypatch.undo()
+        for damage in (b"", b"[]", b'{"least_cosine": 1'):
+            file.write_bytes(damage)
+            monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+            assert TextEncoder("minilm", backend=name).backend == first
+
+    def test_openvino_computes_in_float32_where_bfloat16_loses_too_much(self, monkeypatch):
         openvino = pytest.importorskip("late_rerank.encode.backends.openvino")
         monkeypatch.setattr(choosing, "LEAST_TRIED", 0.999999)
         encoder = TextEncoder("minilm", backend="openvino")
@@ -302,16 +227,9 @@ class TestChoosing:
         assert encoder.backend.least_cosine > 0.999999
 
     def test_a_name_that_is_not_installed_says_what_to_install(self, monkeypatch):
-        monkeypatch.setattr(names, "find_spec", lambda _: None)
+        monkeypatch.setattr(errors, "find_spec", lambda _: None)
         with pytest.raises(MissingDependencyError, match=r"late-rerank\[openvino\]"):
             Reranker(backend="openvino")
-
-    def test_half_of_an_extra_is_none(self, monkeypatch):
-        # onnxruntime alone comes with many packages.
-        monkeypatch.setattr(names, "find_spec", lambda module: find_spec("json") if module == "onnxruntime" else None)
-        assert names.installed_engines() == []
-        with pytest.raises(MissingDependencyError, match="needs the package 'onnx'"):
-            TextEncoder("minilm", backend="onnx")
 
     def test_a_folder_of_that_name_is_no_package(self, monkeypatch, tmp_path):
         (tmp_path / "openvino").mkdir()
@@ -329,10 +247,10 @@ class TestChoosing:
         with pytest.raises(ValueError, match="backend must be one of auto, torch, openvino, onnx, got 'tensorrt'"):
             TextEncoder("minilm", backend="tensorrt")
 
-    def test_doctor_says_what_runs_and_why(self, name, minilm, monkeypatch, capsys):
+    def test_doctor_says_what_runs_and_why(self, name, monkeypatch, capsys):
         from late_rerank.cli import main
 
-        monkeypatch.setattr(choosing, "installed_engines", lambda: [name])
+        monkeypatch.setattr(loading, "installed_engines", lambda: [name])
         assert main(["doctor"]) == 0
         out = capsys.readouterr().out
         assert re.search(rf"^backend +{name}$", out, re.MULTILINE)
@@ -349,7 +267,7 @@ if {n_threads} is not None:
     torch.set_num_threads({n_threads})
 expected = torch.get_num_threads()
 from late_rerank.encode import TextEncoder
-from late_rerank.encode.backends import threads
+from late_rerank.encode.torch import threads
 encoder = TextEncoder("minilm", backend="torch")
 matrix = torch.ones(500, 500)
 def cores(work):

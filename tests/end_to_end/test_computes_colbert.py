@@ -16,9 +16,9 @@ from transformers import BertModel, BertTokenizer
 
 from late_rerank import Reranker
 from late_rerank.encode import TextEncoder
-from late_rerank.encode.forward import ModuleForward
-from late_rerank.encode.loading import load_model
-from late_rerank.encode.reading import layout_of
+from late_rerank.encode.torch.forward import ModuleForward
+from late_rerank.encode.torch.loading import load_checkpoint
+from late_rerank.encode.torch.reading import layout_of
 from late_rerank.errors import ModelError
 
 QUERIES = ["what is late interaction", "the cat?", "x " * 100]
@@ -93,7 +93,7 @@ class TestExpansions:
     @pytest.fixture(scope="class")
     @classmethod
     def model(cls, tmp_path_factory):
-        return load_model(str(native(tmp_path_factory.mktemp("expanding") / "model")), "cpu")[0]
+        return load_checkpoint(native(tmp_path_factory.mktemp("expanding") / "model"), "cpu")[0]
 
     @pytest.mark.parametrize("padding", ["right", "left"])
     @pytest.mark.parametrize("truncation", ["right", "left"])

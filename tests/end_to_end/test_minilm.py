@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sentence_transformers.util.similarity import maxsim
 from late_rerank import Reranker, Searcher
 from late_rerank.codecs import codec
 from late_rerank.corpus.standard_library import read_standard_library
+from late_rerank.encode.torch.loading import load_builtin
 from late_rerank.maxsim import kernel as maxsim_kernel
 from late_rerank.maxsim import reference
 from late_rerank.retrieve import BM25Retriever
@@ -100,8 +102,9 @@ def test_stored_candidates_need_no_document_forward_pass(minilm, monkeypatch):
     searcher = Searcher(BM25Retriever(read_standard_library()[:400]), Reranker(minilm), k=100)
     searcher.search(QUERY)
     tasks = []
-    forward = minilm._forward
-    monkeypatch.setattr(minilm, "_forward", lambda features, task: tasks.append(task) or forward(features, task))
+    forward = minilm._model.forward
+    noted = replace(minilm._model, forward=lambda inputs, kind: tasks.append(kind) or forward(inputs, kind))
+    monkeypatch.setattr(minilm, "_model", noted)
     ranking = searcher.search(QUERY, top_k=None)
 
     assert (len(ranking), ranking.n_hits, tasks) == (100, 100, ["query"])
@@ -110,9 +113,9 @@ def test_stored_candidates_need_no_document_forward_pass(minilm, monkeypatch):
 
 def test_long_documents_are_encoded_whole_each_token_once(minilm):
     text = " ".join(f"number {i} of many" for i in range(300))
-    n_tokens = len(minilm._layout.tokenizer.encode(text).ids)
+    n_tokens = len(minilm._model.layout.tokenizer.encode(text).ids)
     whole = minilm.encode_document([text])
-    cut = minilm._model.encode_document([text], convert_to_numpy=True)[0]
+    cut = load_builtin("minilm", "cpu").encode_document([text], convert_to_numpy=True)[0]
 
     assert n_tokens > 1000
     assert whole.lengths.tolist() == [n_tokens]

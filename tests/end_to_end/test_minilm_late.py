@@ -89,7 +89,7 @@ class TestHowItWasMade:
         return out
 
     def test_its_file_adapts_the_built_in_weights_to_what_was_trained(self, made, monkeypatch):
-        monkeypatch.setattr("late_rerank.encode.loading.MINILM_LATE_ADAPTER", made / "adapter.safetensors")
+        monkeypatch.setattr("late_rerank.encode.torch.loading.MINILM_LATE_ADAPTER", made / "adapter.safetensors")
         packed, whole = TextEncoder("minilm-late", backend="torch"), TextEncoder(str(made), backend="torch")
         ours, theirs = (encoder.encode_document(DOCUMENTS).values for encoder in (packed, whole))
         assert ours.shape == theirs.shape == (len(ours), SMALL["dim"])

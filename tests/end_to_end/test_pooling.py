@@ -45,7 +45,7 @@ def test_a_long_document_keeps_no_more_of_each_window(plain, halved):
     """Windows of a pooling model must not share tokens: all their vectors are kept."""
     for n in (130, 200, 400):
         text = "cat " * n
-        pieces = [len(piece.ids) for piece in halved._layout.document_pieces(text)[0]]
+        pieces = [len(piece.ids) for piece in halved._model.layout.document_pieces(text)[0]]
 
         assert len(pieces) > 1
         assert sum(pieces) == len(plain.encode_document([text]).values) + 3 * (len(pieces) - 1)  # markers of each
@@ -56,7 +56,7 @@ def test_a_checkpoint_that_pools_queries_alone_keeps_all_vectors_of_a_document(f
     shutil.copytree(folder, tmp_path / "model")
     encoder = TextEncoder(str(pooling(tmp_path / "model", "query")))
     texts = ["cat " * 200, "the cat"]
-    lengths = [sum(len(piece.ids) for piece in encoder._layout.document_pieces(text)[0]) for text in texts]
+    lengths = [sum(len(piece.ids) for piece in encoder._model.layout.document_pieces(text)[0]) for text in texts]
 
     vectors = encoder.encode_document(texts)
     assert vectors.lengths.tolist() == lengths

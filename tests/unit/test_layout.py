@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from late_rerank.encode.layout import Expansion, Layout
-from late_rerank.encode.reading import layout_of, longest_input
+from late_rerank.encode.torch.reading import layout_of, longest_input
 from late_rerank.errors import ModelError
 
 CLS, SEP, MARK, MASK, PAD = 1, 2, 3, 4, 5

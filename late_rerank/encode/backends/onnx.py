@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
-import onnx  # noqa: F401 - torch's exporter needs it, and says so late
-import torch
 from numpy.typing import NDArray
 
-from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.run import FEW_TOKENS, Run
 from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported_onnx import ort
+from late_rerank.encode.compiled.format import Compiled
+from late_rerank.processes.forks import guarded, keep_for_good, lost_threads, watch
 from late_rerank.types import F32
 
 VERSION = ort.__version__
-_OPSET = 17
 _ERRORS_ONLY = 3
 
 
@@ -25,56 +24,63 @@ def precisions() -> tuple[str, ...]:
     return ("f32",)
 
 
-def convert(model: HiddenStates, folder: Path) -> None:
-    """Write a model in ONNX Runtime's format.
-
-    Raises:
-        Exception: If torch's exporter can't convert the model; of any kind.
-    """
-    # When it can't convert a model, the exporter prints the whole graph, 150 KB, to stdout by default.
-    print_to = getattr(torch._C, "_jit_set_onnx_log_output_stream", None)  # noqa: SLF001 - there is no public way
-    if print_to is not None:
-        print_to("stderr")
-    inputs = example()
-    width = {0: "n", 1: "width"}
-    torch.onnx.export(
-        model,
-        (inputs["input_ids"], inputs["attention_mask"]),
-        str(folder / "model.onnx"),
-        input_names=list(inputs),
-        output_names=["hidden"],
-        dynamic_axes={**dict.fromkeys(inputs, width), "hidden": width},
-        opset_version=_OPSET,
-        dynamo=False,  # the newer exporter needs another package, takes five times as long, and its files run no faster
-    )
+def processor() -> str:
+    """Name what decides over float32's last digits: nothing that is worth telling apart."""
+    return ""
 
 
-def load(folder: Path, few_tokens: int, precision: str) -> Run:  # noqa: ARG001 - there is one
-    """Load an engine for a model that `convert` wrote.
+def load(compiled: Compiled, precision: str, output: str = "vectors") -> Run:  # noqa: ARG001 - there is one precision
+    """Load an engine for a compiled model.
 
     Args:
-        folder: The model's folder.
-        few_tokens: Batches of up to so many tokens run on one thread.
+        compiled: The model.
         precision: The only one of `precisions`.
+        output: Which of the graph's outputs it gives.
     """
-    path = str(folder / "model.onnx")
-    most = n_threads()
-    one = _session(path, 1)
-    all_ = one if most == 1 else _session(path, most)
+    return _Sessions(compiled, output)
 
-    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
-        session = one if ids.size <= few_tokens else all_
-        found: F32 = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+class _Sessions:
+    """A Run of two sessions: one thread for a few tokens, all threads for many.
+
+    A session of one thread survives a fork: children share its memory with their parent. In a child it runs everything.
+    """
+
+    def __init__(self, compiled: Compiled, output: str) -> None:
+        # As bytes: weights are then looked for in the folder that is named, wherever the graph lies.
+        self._graph = compiled.graph.read_bytes()
+        self._weights = compiled.weights.parent
+        self._output = output
+        self._alone = self._session(1)
+        self._all: Any = None
+        self._loading = guarded(Lock())
+        watch(self)
+
+    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
+        few = ids.size <= FEW_TOKENS or lost_threads()
+        session = self._alone if few else self._session_of_all()
+        found: F32 = session.run([self._output], {"input_ids": ids, "attention_mask": mask})[0]
         return found
 
-    return run
+    def after_fork(self) -> None:
+        """Leave the session whose threads only the parent has. Freeing it would wait for them."""
+        keep_for_good(self._all)
 
+    def _session_of_all(self) -> Any:
+        """Give the session of all threads, made when it is needed first: processes that ask queries alone have none."""
+        if self._all is None:
+            with self._loading:
+                if self._all is None:  # unless another thread was first
+                    most = n_threads()
+                    self._all = self._alone if most == 1 else self._session(most)
+        return self._all
 
-def _session(path: str, n_threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    # Threads that spin while they wait would take the processor from other work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    def _session(self, n_threads: int) -> Any:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # Threads that spin while they wait would take the processor from other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self._weights))
+        return ort.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.encode.backends.backbone import HiddenStates, Run, example
+from late_rerank.encode.backends.own import OwnEngine
+from late_rerank.encode.backends.run import FEW_TOKENS, Run
 from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported import ov
+from late_rerank.encode.compiled.format import Compiled
+from late_rerank.encode.compiled.kept import side_by_side
 from late_rerank.processes.forks import keep_in_children
 from late_rerank.types import F32
 
@@ -32,25 +35,26 @@ def precisions() -> tuple[str, ...]:
     return ("bf16", "f32") if fast else ("f32",)
 
 
-def convert(model: HiddenStates, folder: Path) -> None:
-    """Write a model in OpenVINO's format.
-
-    Raises:
-        Exception: If OpenVINO's frontend can't convert the model; of any kind.
-    """
-    # By default OpenVINO saves weights as float16.
-    ov.save_model(ov.convert_model(model, example_input=example()), folder / "model.xml", compress_to_fp16=False)
+def processor() -> str:
+    """Name the processor, on which the sums in bfloat16 depend."""
+    return f"{_CORE.get_property('CPU', 'FULL_DEVICE_NAME')} {_CORE.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')}"
 
 
-def load(folder: Path, few_tokens: int, precision: str) -> Run:
-    """Load an engine for a model that `convert` wrote.
+def load(compiled: Compiled, precision: str) -> Run:
+    """Load an engine for a compiled model. Every forked child loads its own.
 
     Args:
-        folder: The model's folder.
-        few_tokens: Batches of up to so many tokens run on one thread. Several would wait for each other on a busy machine.
+        compiled: The model.
         precision: One of `precisions`.
     """
-    model = _CORE.read_model(folder / "model.xml")
+    return OwnEngine(partial(_load, side_by_side(compiled).graph, precision))
+
+
+def _load(graph: Path, precision: str) -> Run:
+    model = _CORE.read_model(graph)
+    for result, output in zip(model.get_results(), model.outputs, strict=True):
+        if "vectors" not in output.get_names():
+            model.remove_result(result)
     most = n_threads()
     whole = _Engine(model, precision, most, n_streams=1)
     if most == 1:
@@ -60,7 +64,8 @@ def load(folder: Path, few_tokens: int, precision: str) -> Run:
     taken = Lock()
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
-        if ids.size > few_tokens:
+        # Several threads would wait for each other on a busy machine.
+        if ids.size > FEW_TOKENS:
             return whole.run(ids, mask)
         # One stream runs calls one after the other. Several streams run them beside each other, but hand each call to another
         # thread, which takes a tenth longer.

@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.encode.backends.backbone import Run
+from late_rerank.encode.backends.run import Run
 from late_rerank.processes.forks import guarded, keep_for_good, watch
 from late_rerank.types import F32
 

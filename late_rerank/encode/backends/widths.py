@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.encode.backends.backbone import Run
+from late_rerank.encode.backends.run import Run
 from late_rerank.types import F32
 
 # In bfloat16, oneDNN sums attention over the keys in blocks. In a batch 112 wide, a text of 100 tokens got other vectors (by
@@ -19,26 +17,33 @@ _MULTIPLES = (16, 32, 64)
 _TRIED = (23, 73, 105)
 
 
-def steady(run: Run, config: Any) -> tuple[Run, int]:
-    """Pad an engine's inputs, so that a text's vectors are the same to the last bit in any batch.
+def steady(run: Run, n_words: int, padding: int, most: int | None) -> int:
+    """Find the multiple to which an engine's inputs must be padded, so that a text's vectors are the same in any batch.
 
     Args:
         run: The engine.
-        config: The Hugging Face model's config: its vocabulary, its padding and its positions.
+        n_words: Ids below this are tokens.
+        padding: The id that pads.
+        most: The most tokens that the model has positions for; None for no limit.
 
     Returns:
-        The engine with padding, and the multiple to which it pads; 0 if no multiple helps, in which case the largest is used.
+        0 if no multiple makes them the same to the last bit.
     """
-    most = getattr(config, "max_position_embeddings", None)
-    for multiple in _MULTIPLES:
-        padded = _padded(run, multiple, int(getattr(config, "pad_token_id", None) or 0), most)
-        if _is_steady(padded, multiple, int(config.vocab_size), most):
-            return padded, multiple
-    return padded, 0
+    return next((m for m in _MULTIPLES if _is_steady(padded(run, m, padding, most), m, n_words, most)), 0)
 
 
-def _padded(run: Run, multiple: int, padding: int, most: int | None) -> Run:
-    def padded(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
+def padded(run: Run, multiple: int, padding: int, most: int | None) -> Run:
+    """Pad an engine's inputs to whole blocks, as far as the model has positions.
+
+    Args:
+        run: The engine.
+        multiple: As `steady` gives it; for 0 the largest is used.
+        padding: The id that pads.
+        most: As for `steady`.
+    """
+    multiple = multiple or _MULTIPLES[-1]
+
+    def run_padded(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> F32:
         n, width = ids.shape
         wide = max(width, min(-(-width // multiple) * multiple, most or width + multiple))
         if wide == width:
@@ -47,7 +52,7 @@ def _padded(run: Run, multiple: int, padding: int, most: int | None) -> Run:
         wide_ids[:, :width], wide_mask[:, :width] = ids, mask
         return run(wide_ids, wide_mask)[:, :width]
 
-    return padded
+    return run_padded
 
 
 def _is_steady(run: Run, multiple: int, n_words: int, most: int | None) -> bool:

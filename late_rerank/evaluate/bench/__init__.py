@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from late_rerank.codecs import codec
+from late_rerank.errors import check_installed
 from late_rerank.evaluate.bench.kernel import compare
 from late_rerank.evaluate.bench.provenance import commit, machine, versions
 
@@ -36,7 +37,9 @@ def benchmark(*, quick: bool, end_to_end: bool, progress: bool) -> dict[str, Any
 
     Raises:
         ValueError: If our own kernel gives a wrong score: its time then says nothing.
+        MissingDependencyError: If torch or sentence-transformers isn't installed.
     """
+    check_installed("the benchmark", "bench", "torch", "sentence_transformers")
     from late_rerank.evaluate.bench import torch_peers  # noqa: PLC0415 - loads torch
 
     torch_peers.one_thread()

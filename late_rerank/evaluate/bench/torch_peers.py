@@ -12,7 +12,8 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.util import maxsim
 
 from late_rerank.encode.builtin import minilm_source
-from late_rerank.encode.loading import load_builtin, local_folder, quiet_loading
+from late_rerank.encode.sources import local_folder
+from late_rerank.encode.torch.loading import load_builtin, quiet_loading
 from late_rerank.evaluate.bench.base import Peer, Scores
 from late_rerank.evaluate.bench.turns import fastest, timed
 from late_rerank.evaluate.bench.workload import Workload

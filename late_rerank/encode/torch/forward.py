@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from late_rerank.encode.backends.backbone import runs_on_torch
-from late_rerank.encode.backends.choosing import FEW_TOKENS
-from late_rerank.encode.backends.threads import one_thread
+from late_rerank.encode.backends.run import FEW_TOKENS
 from late_rerank.encode.base import Kind
 from late_rerank.encode.inputs import Inputs
-from late_rerank.encode.pooling import pools, without_pooling
-from late_rerank.encode.reading import inputs_of
 from late_rerank.encode.tokens import without_surrogates
+from late_rerank.encode.torch.pooling import pools, without_pooling
+from late_rerank.encode.torch.reading import inputs_of
+from late_rerank.encode.torch.threads import one_thread
 from late_rerank.processes.forks import check_device, engine_call, guarded, lost_threads
 from late_rerank.types import F32
 
@@ -27,7 +26,7 @@ class ModuleForward:
     """Runs a MultiVectorEncoder. Safe to call from several threads.
 
     Args:
-        model: On its device. An engine may run its transformer.
+        model: On its device.
 
     Attributes:
         model: As given.
@@ -36,7 +35,7 @@ class ModuleForward:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.device = model.device  # sentence-transformers finds it by the weights, of which an engine leaves none
+        self.device = model.device
         self._preprocessing = guarded(Lock())  # sentence-transformers sets the shared tokenizer's padding on each call
 
     def __call__(self, inputs: Inputs, kind: Kind) -> list[F32]:
@@ -46,7 +45,7 @@ class ModuleForward:
         if inputs.filled is not None:
             features["query_expansion_positions"] = inputs.filled
         moved = {name: torch.from_numpy(value).to(self.device) for name, value in features.items()}
-        few = runs_on_torch(self.model) and inputs.ids.size <= FEW_TOKENS
+        few = inputs.ids.size <= FEW_TOKENS
         with engine_call(), torch.inference_mode(), one_thread() if few or lost_threads() else nullcontext():
             out = self.model(moved, task=kind)
         vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()

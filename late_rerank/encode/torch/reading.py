@@ -13,9 +13,9 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from late_rerank.encode.base import Kind
 from late_rerank.encode.inputs import Bools, Inputs
 from late_rerank.encode.layout import OVERLAP_TOKENS, Expansion, Layout
-from late_rerank.encode.loading import document_prompt
-from late_rerank.encode.pooling import pools
 from late_rerank.encode.tokens import PASSAGE, PROBE, own_tokenizer, special_tokens
+from late_rerank.encode.torch.loading import document_prompt
+from late_rerank.encode.torch.pooling import pools
 from late_rerank.errors import ModelError
 
 # A model that says a longer limit of queries, in probes, has none.
@@ -68,7 +68,7 @@ def layout_of(model: Any, name: str, max_tokens: int | None) -> Layout:
 def longest_input(model: Any) -> int:
     """The most tokens that a model takes in one pass, by its tokenizer and its table of positions."""
     limit = int(model.tokenizer.model_max_length)
-    return min(limit, _positions(model) or limit)
+    return min(limit, positions(model) or limit)
 
 
 def inputs_of(model: Any, features: Mapping[str, Any], kind: Kind) -> Inputs:
@@ -90,7 +90,7 @@ def _masked(model: Any, features: Mapping[str, Any], kind: Kind) -> Bools:
     return counted
 
 
-def _positions(model: Any) -> int | None:
+def positions(model: Any) -> int | None:
     """The number of tokens that the model has positions for; None where it has no table of positions."""
     size = getattr(model[0].config, "max_position_embeddings", None)
     table = getattr(getattr(model[0].model, "embeddings", None), "position_embeddings", None)
@@ -126,9 +126,9 @@ def _skiplist(model: Any, n_tokens: int) -> dict[Kind, list[int]]:
 
 
 def _check_lengths(model: Any, name: str, *lengths: int) -> None:
-    longest, positions = max(lengths), _positions(model)
-    if longest > (positions or longest):
-        raise ModelError(f"{name} says a length of {longest} tokens, but has positions for {positions}")
+    longest, most = max(lengths), positions(model)
+    if longest > (most or longest):
+        raise ModelError(f"{name} says a length of {longest} tokens, but has positions for {most}")
 
 
 def _check_documents(layout: Layout, model: Any, name: str) -> None:
@@ -136,7 +136,9 @@ def _check_documents(layout: Layout, model: Any, name: str) -> None:
     features = model.preprocess([PROBE], prompt=layout.document_prompt or None, task="document")
     _check_inputs(features, name, "documents")
     theirs = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
-    ours = replace(layout, max_tokens=None).document_pieces(PROBE)[0][0].ids
+    # Their only window is full; without overlap ours are of one length.
+    content = layout.window_tokens - len(layout.before) - len(layout.prompt_ids) - len(layout.after)
+    ours = replace(layout, max_tokens=None, overlap_tokens=min(1, content - 1)).document_pieces(PROBE)[0][0].ids
     if ours != theirs:
         raise ModelError(f"{name}: document tokens {ours} are not sentence-transformers' {theirs}")
 

@@ -1,0 +1,86 @@
+"""What an engine's vectors are worth on this machine: compared with torch's when it runs a model first, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from late_rerank.encode.backends.run import Run
+from late_rerank.encode.backends.widths import steady
+from late_rerank.encode.compiled.format import GRAPH, PROBES, Compiled
+from late_rerank.encode.compiled.kept import home
+from late_rerank.encode.compiled.pooling import unit
+from late_rerank.encode.compiled.probes import Probes
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was measured.
+
+    Attributes:
+        least_cosine: The lowest cosine to torch's among the token vectors of the probes.
+        multiple: Inputs padded to multiples of it give the same vectors in any batch; 0 if none does, or for float32.
+    """
+
+    least_cosine: float
+    multiple: int
+
+
+def proved(compiled: Compiled, run: Run, engine: str, *, exact: bool) -> Proof:
+    """Compare an engine's vectors with torch's, unless that was done on this machine.
+
+    Args:
+        compiled: The model.
+        run: The engine.
+        engine: Names the engine, its version, its precision and the processor.
+        exact: Whether the engine computes in float32, where the width of a batch changes nothing but rounding.
+    """
+    described = compiled.description
+    about = f"{_VERSION} {described.sha256[GRAPH]} {described.sha256[PROBES]} {described.fingerprint} {engine}"
+    file = home() / f"proof-{hashlib.blake2b(about.encode(), digest_size=16).hexdigest()}.json"
+    found = _read(file)
+    if found is None:
+        cosine = least_cosine(run, Probes.read(compiled.probes))
+        # The words are drawn from the whole vocabulary, the widths up to the model's positions.
+        multiple = 0 if exact else steady(run, described.vocabulary, described.layout["pad_id"], described.longest)
+        found = Proof(cosine, multiple)
+        _write(file, found)
+    return found
+
+
+def least_cosine(run: Run, probes: Probes) -> float:
+    """Give the lowest cosine of an engine's vectors to torch's; NaN counts as 0."""
+    ours = unit(run(probes.ids, probes.mask)[probes.mask.astype(bool)])
+    cosine = float((ours * unit(probes.vectors)).sum(axis=1).min()) if ours.shape == probes.vectors.shape else 0.0
+    return cosine if np.isfinite(cosine) else 0.0
+
+
+def _read(file: Path) -> Proof | None:
+    try:
+        return Proof(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
+        return None
+
+
+def _write(file: Path, proof: Proof) -> None:
+    """Write a file whole or not at all; where nothing can be written, the next process measures again."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                json.dump(asdict(proof), opened)
+            os.chmod(new, 0o644)  # noqa: PTH101 - the cache may be shared
+            os.replace(new, file)  # noqa: PTH105
+        except BaseException:
+            Path(new).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,64 @@
+"""A compiled model and an engine -> a Model."""
+
+from __future__ import annotations
+
+from late_rerank.encode.backends.run import Run
+from late_rerank.encode.compiled.format import Compiled
+from late_rerank.encode.compiled.forward import POOLING, GraphForward, steps_of
+from late_rerank.encode.compiled.pooling import Pooling
+from late_rerank.encode.fingerprint import fingerprint, pooling_line
+from late_rerank.encode.layout import Layout
+from late_rerank.encode.model import Backend, Model
+from late_rerank.errors import IncompatibleError, check_installed
+
+
+def compiled_model(
+    compiled: Compiled, run: Run, backend: Backend, *, name: str, max_tokens: int | None = None, pooling: int = 1
+) -> Model:
+    """Make a Model of a compiled model.
+
+    Args:
+        compiled: The model.
+        run: The engine that runs it.
+        backend: The engine, in words.
+        name: The model's name, for errors.
+        max_tokens: Cap on a document's own tokens, or None.
+        pooling: Documents keep one of so many vectors.
+
+    Raises:
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+        MissingDependencyError: If it pools, and SciPy isn't installed.
+    """
+    described = compiled.description
+    steps, modules = steps_of(described.steps), described.modules
+    layout = Layout.of_settings(described.layout, compiled.read_tokenizer(), max_tokens)
+    if pooling > 1:
+        if pools(compiled):
+            raise IncompatibleError(
+                f"{name} pools its tokens already, so that pooling={pooling} can't be asked for: leave pooling=1"
+            )
+        layout = layout.pooling_documents()
+        steps = [*steps, Pooling(factor=pooling, n_protected=1, normalises=True, kinds=("document",))]
+        modules = [*modules, pooling_line(pooling)]
+    if layout.pooled:
+        check_installed(f"pooling={pooling}" if pooling > 1 else f"{name}, which pools its tokens,", "pooling", "scipy")
+    is_plain = max_tokens is None and pooling == 1
+    return Model(
+        layout=layout,
+        queries=layout.queries,
+        forward=GraphForward(run, steps),
+        dim=described.dim,
+        fingerprint=described.fingerprint
+        if is_plain
+        else fingerprint(layout.document_settings(), modules, described.architecture, compiled.tensors(), layout.tokenizer),
+        backend=backend,
+        device="cpu",
+        format=described.source["format"],
+        notes={**described.notes, "proved": described.proved},
+        compiled=compiled.graph.parent,
+    )
+
+
+def pools(compiled: Compiled) -> bool:
+    """Tell whether a model merges token vectors by itself."""
+    return any(step["step"] == POOLING for step in compiled.description.steps)

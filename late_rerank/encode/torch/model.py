@@ -1,0 +1,105 @@
+"""A name -> a Model that sentence-transformers' modules run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.encoding import check_encodes
+from late_rerank.encode.files import loading
+from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.layout import Layout
+from late_rerank.encode.model import Backend, Model
+from late_rerank.encode.sources import local_folder
+from late_rerank.encode.torch.fingerprint import fingerprint_of
+from late_rerank.encode.torch.forward import ModuleForward
+from late_rerank.encode.torch.loading import load_builtin, load_checkpoint, quiet_loading
+from late_rerank.encode.torch.pooling import pool_documents
+from late_rerank.encode.torch.reading import layout_of, longest_input
+from late_rerank.encode.torch.threads import alone_after_a_fork
+
+
+@alone_after_a_fork()
+def torch_model(
+    name: str | os.PathLike[str], *, device: str | None, max_tokens: int | None, pooling: int, reason: str
+) -> tuple[Model, Any]:
+    """Load a built-in model by its name, or a checkpoint from a folder or the hub.
+
+    Args:
+        name: Which.
+        device: A torch device; None for the fastest.
+        max_tokens: Cap on a document's own tokens, or None.
+        pooling: Documents keep one of so many vectors.
+        reason: Why torch runs it.
+
+    Returns:
+        The Model, and sentence-transformers' MultiVectorEncoder that runs it.
+
+    Raises:
+        ModelError: If the model can't be found, or can't be what it says.
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+    """
+    loaded, format_ = _loaded(name, device)
+    with loading(str(name)):
+        _make_ready(loaded, pooling, str(name))
+        forward = ModuleForward(loaded)
+        with quiet_loading():  # sentence-transformers warns of probes that it cuts
+            layout = layout_of(loaded, str(name), max_tokens)
+        model = Model(
+            layout=layout,
+            queries=_queries(layout, forward),
+            forward=forward,
+            dim=int(loaded.get_embedding_dimension() or 0),
+            fingerprint=fingerprint_of(loaded, layout),
+            backend=Backend("torch", "f32", 1.0, reason),
+            device=str(forward.device),
+            format=format_,
+            notes=_notes(loaded),
+        )
+        check_encodes(model, str(name))
+    return model, loaded
+
+
+def _loaded(name: str | os.PathLike[str], device: str | None) -> tuple[Any, str]:
+    if name in BUILT_IN:
+        return load_builtin(str(name), device), "built in"
+    loaded, checkpoint = load_checkpoint(local_folder(name), device)
+    return loaded, checkpoint.format
+
+
+def _queries(layout: Layout, forward: ModuleForward) -> Any:
+    """Give what lays out queries: the layout, or sentence-transformers where a model has a way of its own."""
+    if layout.lays_out_queries:
+        return layout.queries
+
+    def by_modules(texts: Sequence[str]) -> tuple[Inputs, list[bool]]:
+        return forward.queries(texts, layout.query_prompt), [layout.query_ids(text)[1] for text in texts]
+
+    return by_modules
+
+
+def _notes(model: Any) -> dict[str, Any]:
+    mask = next((module for module in model if type(module).__name__ == "MultiVectorMask"), None)
+    return {
+        "query_expansion": model[0].query_expansion,
+        "skiplist": "".join(getattr(mask, "skiplist_words", [])),
+        "similarity": str(model.similarity_fn_name),
+    }
+
+
+def _make_ready(model: Any, pooling: int, name: str) -> None:
+    """Change a loaded model as an encoder needs it: pooled, in evaluation mode, cutting queries where its positions end.
+
+    Raises:
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+    """
+    if pooling > 1:
+        pool_documents(model, pooling, name)
+    model.eval()
+    if model[0].query_expansion is None:
+        # On the left, padding would shift a query's positions by its neighbours' lengths.
+        model.tokenizer.padding_side = "right"
+    # Here sentence-transformers cuts a query whose length the model doesn't state.
+    model.tokenizer.model_max_length = longest_input(model)
