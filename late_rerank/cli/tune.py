@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _encoder(backend: str, model: str, pooling: int) -> Encoder:
-    from late_rerank.encode import TextEncoder  # loads torch: a wrong option must not wait for it
+    from late_rerank.encode import TextEncoder  # loads tokenizers: a wrong option must not wait for it
 
     return TextEncoder(model, backend=backend, pooling=pooling)
 

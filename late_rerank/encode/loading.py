@@ -20,7 +20,7 @@ from late_rerank.encode.compiled.model import compiled_model
 from late_rerank.encode.devices import torch_device
 from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.sources import local_folder
-from late_rerank.errors import ModelError, check_installed
+from late_rerank.errors import MissingDependencyError, ModelError, check_installed
 from late_rerank.warn import warn_caller
 
 
@@ -110,6 +110,10 @@ def find_compiled(name: str | os.PathLike[str]) -> Compiled:
     if found is not None:
         return found
     check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
+    try:
+        check_installed("compiling it", "torch", "onnx")
+    except MissingDependencyError as error:  # torch runs it as it is
+        raise UnfitError(str(error)) from error
     from late_rerank.encode.torch.compiling import compile_model  # noqa: PLC0415 - loads torch
 
     try:
@@ -124,8 +128,6 @@ def _is_compiled(name: str | os.PathLike[str]) -> bool:
 
 def _by_torch(name: str | os.PathLike[str], *, device: str, max_tokens: int | None, pooling: int, reason: str) -> Model:
     check_installed(f"{name} on torch", "torch", *TORCH)
-    if _is_compiled(name):
-        raise ModelError(f"{name} is a compiled model, which torch can't run: load the checkpoint that it was made from")
     from late_rerank.encode.torch.model import torch_model  # noqa: PLC0415 - loads torch
 
     return torch_model(name, device=device, max_tokens=max_tokens, pooling=pooling, reason=reason)[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.builtin import BUILT_IN, MINILM_HUB_NAME
 from late_rerank.encode.checkpoint import read_checkpoint
 from late_rerank.encode.compiled.format import FILES, is_compiled, read_compiled
 from late_rerank.encode.files import check_tokenizer, check_whole, loading
@@ -80,7 +80,9 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
-        folder = Path(snapshot_download(name, ignore_patterns=_NOT_NEEDED))
+        # The built-in model's repository holds its weights in both formats.
+        not_needed = [*_NOT_NEEDED, "*.bin"] if name == MINILM_HUB_NAME else _NOT_NEEDED
+        folder = Path(snapshot_download(name, ignore_patterns=not_needed))
         return Path(snapshot_download(name, allow_patterns=list(FILES))) if is_compiled(folder) else folder
     except HFValidationError as error:
         raise ModelError(f"model={name!r} is neither a folder that exists nor a hub name (owner/name)") from error

@@ -90,7 +90,7 @@ def crossed(**axes: Sequence[Any]) -> list[Setup]:
 
 def load_encoder(model: str, pooling: int) -> Encoder:
     """Load a model with a pooling, run by the fastest backend."""
-    from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads torch
+    from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads tokenizers
 
     return TextEncoder(model, pooling=pooling)
 

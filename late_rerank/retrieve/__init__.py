@@ -1,6 +1,6 @@
 """Query -> candidates. Any object with `retrieve(query, k)` is a first stage; three come with the package.
 
-`DenseRetriever` loads torch, so it is imported on first use.
+`DenseRetriever` loads tokenizers, so it is imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ __all__ = ["BM25Retriever", "DenseRetriever", "HybridRetriever", "Retriever"]
 
 def __getattr__(name: str) -> Any:
     if name == "DenseRetriever":
-        from late_rerank.retrieve.dense import DenseRetriever  # noqa: PLC0415 - loads torch
+        from late_rerank.retrieve.dense import DenseRetriever  # noqa: PLC0415 - loads tokenizers
 
         return DenseRetriever
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

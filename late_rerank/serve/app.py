@@ -107,7 +107,6 @@ class _Server:
         self._limits = settings.limits
         self._loader = ModelLoader(make_reranker, settings.limits)
         self._reader = BodyReader(settings.limits)
-        self._description = description(settings.limits)
         self.metrics = Metrics()
 
     def routes(self) -> Iterator[Route]:
@@ -213,7 +212,7 @@ class _Server:
         return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
 
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json(self._description)
+        return _json(description(self._limits))  # made anew, since few ask, and pydantic keeps 4 MB once it has made one
 
     async def _rank(self, model: LoadedModel, question: Question) -> Ranking:
         # Counted as it changes, not when /metrics is asked: the worker that is asked knows of the others only what they wrote.

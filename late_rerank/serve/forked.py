@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
@@ -18,6 +19,7 @@ from typing import Any
 
 import uvicorn
 
+from late_rerank.serve import memory
 from late_rerank.serve.port import OwnInEachProcess
 
 logger = logging.getLogger("uvicorn.error")
@@ -59,7 +61,10 @@ class Forked:
 
     def run(self) -> None:
         """Fork the workers, and look after them to the end."""
+        with suppress(ImportError):
+            import_module("uvloop")  # uvicorn takes it where it is; each worker that imported it would need 2 MB for itself
         gc.collect()
+        memory.give_back()
         gc.freeze()  # a worker's collector would write into all objects of the parent, and so copy their pages
         with self._signals:
             try:

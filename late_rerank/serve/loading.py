@@ -126,9 +126,10 @@ def shared_encoder(arguments: Mapping[str, Any]) -> Encoder | None:
         if sys.platform != "linux" or not _may_survive(backend):
             return None
         encoder = as_encoder(arguments.get("model", "minilm"), backend, None, arguments.get("pooling", 1))
-        encoder.encode_query(["warm"])
-    except Exception as error:  # noqa: BLE001 - whatever it is, each worker meets it too, and tries again
-        logger.error("the model can't be loaded before the workers begin: each will load its own", exc_info=error)
+        with Reranker(encoder) as reranker:
+            reranker.rerank("warm", ["warm"])  # what the first call makes is shared as well
+    except Exception:  # whatever it is, each worker meets it too, and tries again
+        logger.exception("the model can't be loaded before the workers begin: each worker will load its own")
         return None
     return encoder if described(encoder).backend.name == _SURVIVES else None
 

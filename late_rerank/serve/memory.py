@@ -30,6 +30,12 @@ def bound() -> None:
         os.environ.setdefault("MALLOC_ARENA_MAX", str(_N_ARENAS))  # of workers
 
 
+def give_back() -> None:
+    """Give free memory back to the system now."""
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def give_back_often() -> None:
     """Give free memory back to the system every five seconds from now on, in a thread that ends with the process.
 

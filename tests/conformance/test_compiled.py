@@ -258,6 +258,16 @@ class TestKept:
         with pytest.warns(UserWarning, match=r"its module 1, Dense, isn't known to the compiler"):
             assert TextEncoder(model, backend="onnx").backend.name == "torch"
 
+    def test_without_the_package_onnx_torch_runs_it(self, model, home, monkeypatch):
+        from late_rerank import errors
+
+        find = errors.find_spec
+        monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnx" else find(name))
+        with pytest.warns(
+            UserWarning, match=r"torch runs the model instead of onnx: compiling it needs .*late-rerank\[torch\]"
+        ):
+            assert TextEncoder(model, backend="onnx").backend.name == "torch"
+
     def test_interrupted_it_leaves_nothing(self, model, home, monkeypatch):
         def interrupted(*_):
             raise KeyboardInterrupt
@@ -476,4 +486,44 @@ def test_its_format_names_every_key():
 
 def test_an_explanation_of_a_compiled_model_has_its_words(model, home):
     found = explain(Reranker(model, backend="onnx"), "the cat", "the cat sat on the mat")
-    assert [token.text for token in found.document_tokens if token.text == "cat"]
+    assert "cat" in [token.token for token in found.document_tokens]
+
+
+class TestSingleVectors:
+    TEXTS = [text for text in TEXTS if text] + ["A barrier makes threads wait. " * 100, ""]
+
+    @pytest.mark.parametrize("kind", ["query", "document"])
+    def test_they_are_sentence_transformers_own_without_it(self, kind, minilm):
+        from late_rerank.encode.single import SingleVectorEncoder
+        from late_rerank.encode.torch.single import by_sentence_transformers
+
+        ours = SingleVectorEncoder()
+        theirs, dim = by_sentence_transformers("minilm", None)
+        found = (ours.encode_query if kind == "query" else ours.encode_document)(self.TEXTS)
+        assert found.shape == (len(self.TEXTS), ours.dim) == (len(self.TEXTS), dim)
+        np.testing.assert_allclose(found, theirs(self.TEXTS, kind), rtol=0, atol=1e-6)
+        assert ours.encode_query([]).shape == ours.encode_document([]).shape == (0, 384)
+
+
+class TestDevices:
+    def test_torch_is_asked_only_where_a_driver_is(self, monkeypatch):
+        from late_rerank.encode import devices
+
+        monkeypatch.setattr(devices, "_DRIVERS", ("/no/such/driver",))
+        monkeypatch.setattr(devices.sys, "platform", "linux")
+        monkeypatch.delitem(sys.modules, "torch")
+        monkeypatch.setattr(devices, "_fastest", lambda: pytest.fail("torch was asked"))
+        assert devices.torch_device(None, "auto") is None
+        assert devices.torch_device("CPU ", "auto") is None
+
+    def test_an_accelerator_is_taken_unless_an_engine_is_named(self, monkeypatch):
+        from late_rerank.encode import devices
+
+        monkeypatch.setattr(devices, "_fastest", lambda: "cuda:0")
+        monkeypatch.setattr(devices, "as_device", lambda given: given)
+        assert devices.torch_device(None, "auto") == devices.torch_device("cuda:0", "auto") == "cuda:0"
+        assert devices.torch_device(None, "torch") == "cuda:0"
+        assert devices.torch_device(None, "onnx") is None
+        with pytest.warns(UserWarning, match="torch runs the model instead of onnx: the model is on cuda:0"):
+            assert devices.torch_device("cuda:0", "onnx") == "cuda:0"
+        assert devices.torch_device("cpu", "torch") == "cpu"

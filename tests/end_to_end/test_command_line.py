@@ -107,9 +107,11 @@ def test_eval_measures_a_beir_folder(tmp_path, capsys):
 def test_doctor_tells_what_runs(capsys):
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["backend"], report["format"], report["dim"]) == ("torch", "built in", 384)
+    assert (report["backend"], report["format"], report["dim"]) == ("onnx", "built in", 384)
     assert (report["precision"], report["least_cosine_to_torch"]) == ("f32", 1)
-    assert "late-rerank[openvino]" in report["why_this_backend"]
+    assert "with a token cosine of 1.00000 to torch" in report["why_this_backend"]
+    assert Path(report["compiled"]).name == "minilm"
+    assert report["proved_when_compiled"]["least_cosine"] > 0.9999
     # CI has a compiler: a kernel that no longer compiles must not go unseen.
     assert report["kernel"].startswith("native:")
     assert report["native_kernel"].startswith("available: ")
@@ -205,7 +207,7 @@ def test_ctrl_c_ends_with_one_word(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, which tells what a process has loaded")
 def test_ctrl_c_while_loading_ends_with_one_word(candidates):
-    process = run("rerank", "q", candidates)
+    process = run("rerank", "q", candidates, "--backend", "torch")
     wait_until(lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text(), process)  # it loads torch
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

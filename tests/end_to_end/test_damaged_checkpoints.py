@@ -10,9 +10,11 @@ from checkpoints import native, pylate, stanford
 from safetensors.torch import load_file, save_file
 
 from late_rerank.cli import main
-from late_rerank.encode import TextEncoder, loading
+from late_rerank.encode import TextEncoder
+from late_rerank.encode.builtin import MINILM_LATE_ADAPTER
 from late_rerank.encode.files import check_whole
 from late_rerank.encode.single import SingleVectorEncoder
+from late_rerank.encode.torch.single import by_sentence_transformers
 from late_rerank.errors import ModelError
 
 TEXTS = ["the cat sat on the mat, late", "what is one vector per token? " * 30]
@@ -206,15 +208,21 @@ def test_a_command_says_so_in_one_line(command, content, tmp_path, capsys):
     assert "model.safetensors" in said
 
 
+def by_torch(make):
+    return TextEncoder(backend="torch") if make is TextEncoder else by_sentence_transformers("minilm", None)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
 @pytest.mark.parametrize("make", [TextEncoder, SingleVectorEncoder])
 def test_the_built_in_models_files_are_looked_at_too(make, name, minilm, monkeypatch, tmp_path):
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         (tmp_path / file).write_bytes(POINTER if file == name else b"{}")
-    monkeypatch.setattr(loading, "minilm_source", lambda: str(tmp_path))
-    monkeypatch.setattr("late_rerank.encode.single.minilm_source", lambda: str(tmp_path))
+    for module in ("compiled.builtin", "torch.loading", "torch.single"):
+        monkeypatch.setattr(f"late_rerank.encode.{module}.minilm_source", lambda: str(tmp_path))
     with pytest.raises(ModelError, match=rf"{name} is|pip install --force-reinstall .*late-rerank-minilm"):
         make("minilm")
+    with pytest.raises(ModelError, match=rf"{name} is|pip install --force-reinstall .*late-rerank-minilm"):
+        by_torch(make)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -226,10 +234,12 @@ def test_a_folder_for_single_vectors_is_looked_at_too(name, tmp_path):
 
 
 def test_the_built_in_adapter_is_looked_at_too(minilm, monkeypatch, tmp_path):
-    (tmp_path / "adapter.safetensors").write_bytes(loading.MINILM_LATE_ADAPTER.read_bytes()[:-1])
-    monkeypatch.setattr(loading, "MINILM_LATE_ADAPTER", tmp_path / "adapter.safetensors")
-    with pytest.raises(ModelError, match=r"adapter\.safetensors has [\d,]+ bytes, where its header says"):
-        TextEncoder("minilm-late")
+    (tmp_path / "adapter.safetensors").write_bytes(MINILM_LATE_ADAPTER.read_bytes()[:-1])
+    for module in ("compiled.builtin", "torch.loading"):
+        monkeypatch.setattr(f"late_rerank.encode.{module}.MINILM_LATE_ADAPTER", tmp_path / "adapter.safetensors")
+    for backend in ("onnx", "torch"):
+        with pytest.raises(ModelError, match=r"adapter\.safetensors has [\d,]+ bytes, where its header says"):
+            TextEncoder("minilm-late", backend=backend)
 
 
 def test_a_file_in_torchs_old_form_is_taken_for_whole(tmp_path):

@@ -43,9 +43,8 @@ def in_a_child(call):
     assert os.waitpid(child, 0)[1] == 0
 
 in_a_child(own)
-if backend == "torch":
-    dense = DenseRetriever(TEXTS)
-    in_a_child(lambda: dense.retrieve("what do cats do", 1)[0].text)
+dense = DenseRetriever(TEXTS)
+in_a_child(lambda: dense.retrieve("what do cats do", 1)[0].text)
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert set(pool.map(same, range(4))) == {"Cats sleep all day."}
 stop = threading.Event()

@@ -6,6 +6,7 @@ import os
 import pickle
 import platform
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ import uvicorn
 from redis_servers import RedisServer, skip_without_redis
 from serving import counts, memory_mb, serving, until
 
+from late_rerank.serve.loading import shared_encoder
 from late_rerank.serve.port import check_free, hold
 from late_rerank.stores import DiskStore
 
@@ -35,12 +37,21 @@ def asked(url, question=QUESTION, client=httpx):
     return client.post(f"{url}/rerank", json=question, timeout=60)
 
 
+ONNX = ("--backend", "onnx")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+
+
 def workers(process):
-    """Process ids of uvicorn's workers: the children that have the model."""
+    """Process ids of a server's workers: children that were spawned, or forked and so have their parent's command."""
     children = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True, check=False
+        ["pgrep", "-P", str(process.pid), "-f", "spawn_main|late_rerank serve"], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in children.stdout.split()]
+
+
+def forked_from(process):
+    """Process ids of all children."""
+    return set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
 
 
 def listening(port):
@@ -69,12 +80,27 @@ def is_there(pid):
     return True
 
 
+def new_ones(url, n, n_documents=1):
+    """Answers to so many questions, each of some stored and some new documents, and on a connection of its own."""
+    return [
+        asked(url, {"query": "music", "documents": [*(f"New {i} {j} {n}" for j in range(n_documents)), *DOCUMENTS[:5]]})
+        for i in range(n)
+    ]
+
+
+def pss_mb(pids):
+    """What processes take of a machine's memory: a page that n processes share counts one n-th for each of them. Linux."""
+    rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
+    return sum(int(re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE)[1]) for rollup in rollups) / 1024
+
+
 class TestSeveralWorkers:
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=["spawned", pytest.param("forked", marks=needs_linux)])
     @classmethod
-    def served(cls, tmp_path_factory, tiny):
+    def served(cls, request, tmp_path_factory, tiny, minilm):
         store = tmp_path_factory.mktemp("serve") / "store"
-        with serving("--workers", 2, "--store", store, *tiny) as (url, process, _log):
+        options = tiny if request.param == "spawned" else ONNX
+        with serving("--workers", 2, "--store", store, *options) as (url, process, _log):
             yield url, process, store
 
     def test_they_share_one_store_and_their_counts_are_summed(self, served):
@@ -151,6 +177,143 @@ class TestSeveralWorkers:
             assert opened.verify().problems == []
 
 
+# An app that fails when a worker begins, and one that answers.
+FORKED = """
+import sys, uvicorn
+from late_rerank.serve.workers import run_workers
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": f"lifespan.startup.{sys.argv[2]}"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+run_workers(uvicorn.Config(app, port=int(sys.argv[1]), workers=2), forks=True)
+"""
+
+
+@needs_linux
+class TestForkedWorkers:
+    @pytest.fixture
+    @classmethod
+    def forked(cls):
+        """Begins workers that answer without a model, or fail."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        begun = []
+
+        def begin(does):
+            begun.append(subprocess.Popen([sys.executable, "-c", FORKED, str(port), does], stderr=subprocess.PIPE, text=True))
+            return begun[-1], port
+
+        yield begin
+        for process in begun:
+            process.kill()
+            process.wait(60)
+            process.stderr.close()
+        until(lambda: listening(port) == 0, "workers outlive their parent")
+
+    @pytest.mark.slow("two servers, 12 s")
+    @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the kernel doesn't tell what is shared")
+    def test_they_share_the_models_memory(self, tmp_path, minilm):
+        taken = {}
+        for n in (1, 4):
+            with serving("--workers", n, "--store", tmp_path / str(n), *ONNX) as (url, process, _log):
+                until(lambda n=n, port=httpx.URL(url).port: listening(port) == n, "not all listen")
+                assert {answer.status_code for answer in new_ones(url, 20 * n)} == {200}
+                taken[n] = pss_mb([process.pid, *workers(process)])
+        assert taken[4] <= 1.6 * taken[1], taken
+
+    def test_each_gives_the_same_ranking_of_documents_that_it_encodes(self, minilm):
+        with serving("--workers", 2, *ONNX) as (url, _, _log):  # without a store each has a memory of its own
+            until(lambda: listening(httpx.URL(url).port) == 2, "two processes don't listen")
+            answers = [asked(url).json() for _ in range(30)]
+        assert sum(answer["meta"]["cache"]["misses"] > 0 for answer in answers) == 2
+        assert all(answer["results"] == answers[0]["results"] for answer in answers)
+
+    def test_one_that_took_anothers_place_answers(self, tmp_path, minilm):
+        with serving("--workers", 2, "--store", tmp_path / "store", *ONNX) as (url, process, _log):
+            first = workers(process)
+            for killed in first:
+                os.kill(killed, signal.SIGKILL)
+                until(lambda killed=killed: killed not in workers(process), "it isn't ended")
+                until(lambda: listening(httpx.URL(url).port) == 2, "it isn't replaced")
+            assert not set(first) & set(workers(process))
+            assert {answer.status_code for answer in new_ones(url, 10)} == {200}
+            assert process.poll() is None
+
+    def test_a_signal_replaces_all_and_no_question_is_lost(self, forked):
+        process, port = forked("complete")
+        until(lambda: listening(port) == 2, "two processes don't listen")
+        first = forked_from(process)
+        process.send_signal(signal.SIGHUP)
+        statuses = []
+
+        def are_replaced():
+            statuses.append(httpx.get(f"http://127.0.0.1:{port}").status_code)
+            return len(forked_from(process)) == 2 and not first & forked_from(process)
+
+        until(are_replaced, "they aren't replaced")
+        assert set(statuses) == {200}
+
+    def test_signals_change_their_number(self, forked):
+        process, port = forked("complete")
+        until(lambda: listening(port) == 2, "two processes don't listen")
+        process.send_signal(signal.SIGTTIN)
+        until(lambda: listening(port) == 3, "there is no third")
+        process.send_signal(signal.SIGTTOU)
+        until(lambda: listening(port) == 2, "no one ends")
+
+    def test_one_that_says_nothing_is_replaced(self, forked):
+        process, port = forked("complete")
+        until(lambda: listening(port) == 2, "two processes don't listen")
+        stopped = min(forked_from(process))
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: stopped not in forked_from(process) and listening(port) == 2, "it isn't replaced")
+
+    def test_they_end_when_their_parent_is_killed(self, forked):
+        process, port = forked("complete")
+        until(lambda: listening(port) == 2, "two processes don't listen")
+        process.kill()
+        until(lambda: listening(port) == 0, "they outlive it")
+
+    def test_all_end_if_one_cannot_begin(self, forked):
+        process, _ = forked("failed")
+        assert process.wait(60) == 1
+        assert "couldn't begin" in process.stderr.read()
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+    def test_a_signal_ends_them(self, forked, number, code):
+        process, port = forked("complete")
+        until(lambda: listening(port) == 2, "two processes don't listen")
+        process.send_signal(number)
+        assert process.wait(60) == code
+
+
+class TestSharedEncoder:
+    def test_onnx_runtimes_is_shared(self, minilm):
+        if sys.platform != "linux":
+            pytest.skip("workers are forked on Linux alone")
+        shared = shared_encoder({"model": "minilm", "backend": "onnx"})
+        assert (shared.name, shared.fingerprint) == ("minilm", minilm.fingerprint)
+
+    @pytest.mark.parametrize("backend", ["openvino", "torch"])
+    def test_no_other_engine_is_loaded(self, backend):
+        assert shared_encoder({"model": "minilm", "backend": backend}) is None
+
+    @needs_linux
+    def test_a_model_that_cannot_be_loaded_is_told_and_left_to_the_workers(self, tmp_path, caplog):
+        (tmp_path / "model").mkdir()
+        assert shared_encoder({"model": str(tmp_path / "model"), "backend": "onnx"}) is None
+        assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+            "the model can't be loaded before the workers begin"
+        ]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they listen on one socket")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_nobody_else_gets_the_port_before_a_process_listens(host):
@@ -172,8 +335,9 @@ def test_nobody_else_gets_the_port_before_a_process_listens(host):
             of_a_process.accept()[0].close()
 
 
-def test_what_runs_is_finished_when_it_is_ended(tmp_path, minilm):  # a small model would be done too soon
-    with serving("--store", tmp_path / "store", "--backend", "torch") as (url, process, _):
+@pytest.mark.parametrize("options", [("--backend", "torch"), pytest.param((*ONNX, "--workers", 2), marks=needs_linux)])
+def test_what_runs_is_finished_when_it_is_ended(options, tmp_path, minilm):  # a small model would be done too soon
+    with serving("--store", tmp_path / "store", *options) as (url, process, _):
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(
                 asked, url, {"query": "music", "documents": [f"{text} {'More words. ' * 60}" for text in DOCUMENTS]}

@@ -213,7 +213,7 @@ def test_end_to_end_has_the_fields_of_the_contract(minilm, monkeypatch):
     monkeypatch.setattr(TextEncoder, "encode_document", lambda self, texts: encoded.append(len(texts)) or encode(self, texts))
     result = measure(k=3, n_turns=2)
 
-    assert (result["k"], result["model"], result["dim"], result["backend"]) == (3, "minilm", 384, "torch")
+    assert (result["k"], result["model"], result["dim"], result["backend"]) == (3, "minilm", 384, "onnx")
     times = ["encode_query_ms", "maxsim_ms", "other_ms", "cached_ms", "uncached_ms", "cross_encoder_ms"]
     assert min(result[name] for name in times) > 0
     # Once ahead of time, and again at each uncached turn; the encoder's own probes are of one text.

@@ -81,15 +81,13 @@ def compile_model(name: str | os.PathLike[str], folder: Path, *, shown: str = ""
         bar.set_description(f"Compiling {shown}: tracing")
         try:
             description = written(model, loaded, folder, source={"model": Path(shown).name, "format": model.format})
-        except OSError:
+            bar.update()
+            bar.set_description(f"Compiling {shown}: comparing")
+            write_description(folder, proved(model, loaded, folder, description))
+        except (MemoryError, OSError):
             raise
-        except Exception as error:
-            if "KeyboardInterrupt" in str(error):
-                raise KeyboardInterrupt from None
+        except Exception as error:  # torch's exporter raises errors of any kind
             raise UnfitError(in_a_line(error)) from error
-        bar.update()
-        bar.set_description(f"Compiling {shown}: comparing")
-        write_description(folder, proved(model, loaded, folder, description))
         bar.update()
 
 
@@ -172,14 +170,10 @@ def _compared(ours: Model, model: Model, loaded: Any) -> dict[str, float]:
     short = [text for text in _DOCUMENTS if len(ours.layout.document_pieces(text)[0]) == 1]
     with quiet_loading():
         theirs = [loaded.encode_query(list(_QUERIES)), loaded.encode_document(short)]
-    queries, documents, parts = (
-        encode_queries(ours, _QUERIES),
-        encode_documents(ours, _DOCUMENTS),
-        encode_documents(ours, short),
-    )
+    queries, parts = encode_queries(ours, _QUERIES), encode_documents(ours, short)
     pairs = [
         ("query", _QUERIES, queries, encode_queries(model, _QUERIES)),
-        ("document", _DOCUMENTS, documents, encode_documents(model, _DOCUMENTS)),
+        ("document", _DOCUMENTS, encode_documents(ours, _DOCUMENTS), encode_documents(model, _DOCUMENTS)),
         ("query", _QUERIES, queries, _of_rows(theirs[0], queries)),
         ("document", short, parts, _of_rows(theirs[1], parts)),
     ]

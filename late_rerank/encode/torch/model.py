@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.compiled.format import is_compiled
 from late_rerank.encode.encoding import check_encodes
 from late_rerank.encode.files import loading
 from late_rerank.encode.inputs import Inputs
@@ -19,6 +20,7 @@ from late_rerank.encode.torch.loading import load_builtin, load_checkpoint, quie
 from late_rerank.encode.torch.pooling import pool_documents
 from late_rerank.encode.torch.reading import layout_of, longest_input
 from late_rerank.encode.torch.threads import alone_after_a_fork
+from late_rerank.errors import ModelError
 
 
 @alone_after_a_fork()
@@ -65,7 +67,10 @@ def torch_model(
 def _loaded(name: str | os.PathLike[str], device: str | None) -> tuple[Any, str]:
     if name in BUILT_IN:
         return load_builtin(str(name), device), "built in"
-    loaded, checkpoint = load_checkpoint(local_folder(name), device)
+    folder = local_folder(name)
+    if is_compiled(folder):
+        raise ModelError(f"{name} is a compiled model, which torch can't run: load the checkpoint that it was made from")
+    loaded, checkpoint = load_checkpoint(folder, device)
     return loaded, checkpoint.format
 
 
