@@ -147,7 +147,7 @@ def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluat
     result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
     size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
     chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32"}
-    return result, _report(options, result, {**chosen, **size, "backend": "torch"})
+    return result, _report(options, result, {**chosen, **size, "backend": reranker.encoder.backend})
 
 
 def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def first_stage(name: str, documents: Sequence[Candidate], engine: Any, language
     """Make the retriever of a name (one of FIRST_STAGES) over documents. Dense vectors are made now, with a bar."""
     if name == "bm25":
         return BM25Retriever(documents, engine=engine, language=language)
-    from late_rerank.retrieve import DenseRetriever  # loads tokenizers, which BM25 needs not
+    from late_rerank.retrieve import DenseRetriever  # loads tokenizers; BM25 doesn't need them
 
     dense = DenseRetriever(documents, progress=True)
     return dense if name == "dense" else HybridRetriever([BM25Retriever(documents, engine=engine, language=language), dense])

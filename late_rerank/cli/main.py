@@ -126,7 +126,7 @@ def _said(error: Exception) -> str:
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """Make Ctrl-C arrive as KeyboardInterrupt, even in the seconds in which torch is imported.
+    """Make Ctrl-C arrive as KeyboardInterrupt, even while libraries are imported.
 
     In a callback of the import machinery Python only reports the interrupt and goes on. C code under import may turn it into
     an ImportError.

@@ -246,7 +246,7 @@ def _chosen(options: argparse.Namespace, known: list[str]) -> list[str]:
     if options.model is not None:
         from late_rerank.encode import TextEncoder
 
-        prefix = TextEncoder(options.model, backend="torch").fingerprint
+        prefix = TextEncoder(options.model).fingerprint
     else:
         prefix = options.fingerprint
     chosen = [fingerprint for fingerprint in known if fingerprint.startswith(prefix)]

@@ -42,7 +42,10 @@ def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_t
         ValueError: If the device isn't here.
     """
     on = torch_device(device, backend)
-    by_torch = partial(_by_torch, name, max_tokens=max_tokens, pooling=pooling)
+    folder = _folder(name)
+    if on is not None and backend == "auto" and device is None and folder is not None and is_compiled(folder):
+        on = None  # torch can't run it
+    by_torch = partial(_by_torch, name, folder, max_tokens=max_tokens, pooling=pooling)
     if on is not None:
         reason = "asked for" if backend == "torch" else f"the model is on {on}, where torch is fastest"
         return by_torch(device=on, reason=reason)
@@ -50,9 +53,9 @@ def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_t
     if not engines:
         return by_torch(device="cpu", reason="no engine is installed: pip install onnxruntime")
     try:
-        compiled, (run, chosen) = _chosen(name, engines)
+        compiled, (run, chosen) = _chosen(name, folder, engines)
     except UnfitError as error:
-        if not has_torch() or _is_compiled(name):
+        if not has_torch() or (folder is not None and is_compiled(folder)):
             raise ModelError(f"no engine here runs {name}: {error}") from error
         why = str(error)
     else:
@@ -61,9 +64,14 @@ def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_t
     return by_torch(device="cpu", reason=why)
 
 
-def _chosen(name: str | os.PathLike[str], engines: list[str]) -> tuple[Compiled, tuple[Run, Backend]]:
+def _folder(name: str | os.PathLike[str]) -> Path | None:
+    """Find a model's folder; None for a built-in model, whose files aren't in one."""
+    return None if name in BUILT_IN else local_folder(name)
+
+
+def _chosen(name: str | os.PathLike[str], folder: Path | None, engines: list[str]) -> tuple[Compiled, tuple[Run, Backend]]:
     try:
-        compiled = find_compiled(name)
+        compiled = _compiled(name, folder)
     except UnfitError as error:
         raise UnfitError(f"instead of {' and '.join(engines)}: {error}") from error
     return compiled, choose(compiled, engines)
@@ -85,23 +93,26 @@ def compile_to(name: str | os.PathLike[str], out: Path | None) -> Compiled:
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists: name a new or empty folder")
     try:
-        compiled = find_compiled(name)
+        compiled = _compiled(name, _folder(name))
     except UnfitError as error:
         raise ModelError(f"{name} can't be compiled, so that torch must run it: {error}") from error
     return compiled if out is None else copy_compiled(compiled, out)
 
 
-def find_compiled(name: str | os.PathLike[str]) -> Compiled:
+def _compiled(name: str | os.PathLike[str], folder: Path | None) -> Compiled:
     """Find a compiled model, or compile a checkpoint, which is then kept.
 
+    Args:
+        name: The model, as the user named it.
+        folder: Where it is; None for a built-in model.
+
     Raises:
-        ModelError: If the model can't be found, or can't be what it says.
+        ModelError: If the model can't be what it says.
         MissingDependencyError: If it must be compiled, and torch isn't installed.
         UnfitError: If it can't be compiled.
     """
-    if name in BUILT_IN:
+    if folder is None:
         return builtin_model(str(name))
-    folder = local_folder(name)
     if is_compiled(folder):
         return read_compiled(folder)
     read_checkpoint(folder)
@@ -117,17 +128,15 @@ def find_compiled(name: str | os.PathLike[str]) -> Compiled:
     from late_rerank.encode.torch.compiling import compile_model  # noqa: PLC0415 - loads torch
 
     try:
-        return keep(kept, partial(compile_model, folder, shown=str(name)))
+        return keep(kept, partial(compile_model, str(name), folder))
     except OSError as error:
         raise UnfitError(f"{type(error).__name__}: {error}") from error
 
 
-def _is_compiled(name: str | os.PathLike[str]) -> bool:
-    return name not in BUILT_IN and is_compiled(Path(local_folder(name)))
-
-
-def _by_torch(name: str | os.PathLike[str], *, device: str, max_tokens: int | None, pooling: int, reason: str) -> Model:
+def _by_torch(
+    name: str | os.PathLike[str], folder: Path | None, *, device: str, max_tokens: int | None, pooling: int, reason: str
+) -> Model:
     check_installed(f"{name} on torch", "torch", *TORCH)
     from late_rerank.encode.torch.model import torch_model  # noqa: PLC0415 - loads torch
 
-    return torch_model(name, device=device, max_tokens=max_tokens, pooling=pooling, reason=reason)[0]
+    return torch_model(str(name), folder, device=device, max_tokens=max_tokens, pooling=pooling, reason=reason)[0]

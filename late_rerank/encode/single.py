@@ -39,6 +39,7 @@ class SingleVectorEncoder:
     Attributes:
         name: `model` as given.
         dim: Components of a vector.
+        backend: What runs it: "onnx" or "torch".
 
     Raises:
         ModelError: If the model can't be found, or has no single vectors.
@@ -53,11 +54,13 @@ class SingleVectorEncoder:
         on = torch_device(device, "auto")
         self._encode: Encode
         if model == MINILM and on is None and "onnx" in installed_engines():
+            self.backend = "onnx"
             self._encode, self.dim = _minilm()
         else:
             check_installed(f"the single vectors of {self.name}", "torch", "torch", "sentence_transformers")
             from late_rerank.encode.torch.single import by_sentence_transformers  # noqa: PLC0415 - loads torch
 
+            self.backend = "torch"
             self._encode, self.dim = by_sentence_transformers(model, on)
 
     def encode_query(self, texts: Sequence[str]) -> F32:

@@ -22,7 +22,7 @@ class DenseRetriever:
     Args:
         documents: Texts or Candidates, mixed; encoded here.
         model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that
-            sentence-transformers' SentenceTransformer loads.
+            sentence-transformers' SentenceTransformer loads. All but "minilm" need the extra `torch`.
         device: A torch device; None for the fastest available.
         progress: Show a bar on stderr, if that is a terminal.
 

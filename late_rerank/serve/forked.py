@@ -88,7 +88,8 @@ class Forked:
                 self._is_ending = self.could_not_begin = True
                 return
             logger.info("Worker [%d] died", worker.pid)
-            self._workers[i] = self._fork()
+            self._workers[i] = worker
+            continue
         while len(self._workers) < self._n:
             self._workers.append(self._fork())
         while len(self._workers) > self._n:
@@ -144,9 +145,13 @@ class _Worker:
 
     def __init__(self, serve: Callable[[Connection], None]) -> None:
         self._pipe, of_child = Pipe()
-        self._process = get_context("fork").Process(target=serve, args=(of_child,))
+        self._process = get_context("fork").Process(target=self._be, args=(serve, of_child))
         self._process.start()
         of_child.close()
+
+    def _be(self, serve: Callable[[Connection], None], pipe: Connection) -> None:
+        self.forget()
+        serve(pipe)
 
     @property
     def pid(self) -> int | None:
@@ -193,7 +198,7 @@ class _Worker:
         self.join()
 
     def forget(self) -> None:
-        """Close this process's end of the pipe. Each worker does so with the others': they end when their parent is gone."""
+        """Close this end of the pipe. Workers do so too, since they inherit it: each sees when the parent is gone."""
         self._pipe.close()
 
 

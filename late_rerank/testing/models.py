@@ -16,7 +16,8 @@ from late_rerank.encode.builtin import BUILT_IN
 def loaded_once() -> Iterator[None]:
     """Give Rerankers that are asked for the same model, with equal arguments, one and the same encoder.
 
-    Loading "minilm" takes 1 s with torch, 4 s with an engine. Folders are loaded each time: a test may change their files.
+    Loading "minilm" takes half a second with an engine, 6 s with torch. Folders are loaded each time, since a test may change
+    their files.
 
         @pytest.fixture(scope="session", autouse=True)
         def each_model_is_loaded_once():

@@ -17,9 +17,10 @@ from late_rerank import Reranker, explain
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.compiled import kept
+from late_rerank.encode.compiled.builtin import builtin_model
 from late_rerank.encode.compiled.format import DESCRIPTION, FILES, PROBES, Description, read_compiled, write_description
 from late_rerank.encode.compiled.identity import identity
-from late_rerank.encode.loading import compile_to, find_compiled
+from late_rerank.encode.loading import compile_to
 from late_rerank.errors import MissingDependencyError, ModelError
 
 pytestmark = pytest.mark.model  # checkpoints are compiled, which takes a second each
@@ -365,6 +366,13 @@ class TestOut:
         with pytest.raises(ModelError, match="is of format 2, and this version reads 1"):
             Reranker(str(tmp_path / "out"), backend="onnx")
 
+    def test_an_engine_runs_it_beside_an_accelerator_too(self, model, home, tmp_path, monkeypatch):
+        compile_to(model, tmp_path / "out")
+        monkeypatch.setattr("late_rerank.encode.loading.torch_device", lambda device, backend: device or "cuda")
+        assert TextEncoder(str(tmp_path / "out")).backend.name == "onnx"
+        with pytest.raises(ModelError, match="is a compiled model, which torch can't run"):
+            TextEncoder(str(tmp_path / "out"), device="cuda")
+
     def test_torch_can_not_run_it(self, model, home, tmp_path):
         compile_to(model, tmp_path / "out")
         with pytest.raises(ModelError, match="is a compiled model, which torch can't run"):
@@ -480,7 +488,7 @@ def test_its_format_names_every_key():
     text = (Path(kept.__file__).parents[1] / "COMPILED.md").read_text(encoding="utf-8")
     told = set(re.findall(r"`([a-z_0-9]+)`", text))
     assert set(Description.__dataclass_fields__) <= told
-    assert set(find_compiled("minilm").description.layout) <= told
+    assert set(builtin_model("minilm").description.layout) <= told
     assert set(FILES) <= set(re.findall(r"`([a-z.]+)`", text))
 
 

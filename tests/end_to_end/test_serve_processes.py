@@ -223,7 +223,7 @@ class TestForkedWorkers:
         taken = {}
         for n in (1, 4):
             with serving("--workers", n, "--store", tmp_path / str(n), *ONNX) as (url, process, _log):
-                until(lambda n=n, port=httpx.URL(url).port: listening(port) == n, "not all listen")
+                until(lambda n=n, url=url: listening(httpx.URL(url).port) == n, "not all listen")
                 assert {answer.status_code for answer in new_ones(url, 20 * n)} == {200}
                 taken[n] = pss_mb([process.pid, *workers(process)])
         assert taken[4] <= 1.6 * taken[1], taken

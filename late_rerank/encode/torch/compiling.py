@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import pairwise
@@ -61,28 +60,27 @@ class _Plan:
     steps: list[dict[str, Any]]
 
 
-def compile_model(name: str | os.PathLike[str], folder: Path, *, shown: str = "") -> None:
+def compile_model(name: str, checkpoint: Path, folder: Path) -> None:
     """Compile a checkpoint into a folder, with a progress bar on a terminal.
 
     Args:
-        name: A folder, or a hub name.
-        folder: An empty folder.
-        shown: What the user calls it, if not `name`.
+        name: The model, as the user named it.
+        checkpoint: Its folder.
+        folder: An empty folder, for the compiled model.
 
     Raises:
         ModelError: If the checkpoint can't be what it says.
         UnfitError: If the model can't be compiled: its vectors would be others. Torch can run it.
         OSError: If the folder can't be written.
     """
-    shown = shown or str(name)
-    with tqdm(total=3, desc=f"Compiling {shown}: loading", leave=False, disable=None) as bar:
-        model, loaded = torch_model(name, device="cpu", max_tokens=None, pooling=1, reason="being compiled")
+    with tqdm(total=3, desc=f"Compiling {name}: loading", leave=False, disable=None) as bar:
+        model, loaded = torch_model(name, checkpoint, device="cpu", max_tokens=None, pooling=1, reason="being compiled")
         bar.update()
-        bar.set_description(f"Compiling {shown}: tracing")
+        bar.set_description(f"Compiling {name}: tracing")
         try:
-            description = written(model, loaded, folder, source={"model": Path(shown).name, "format": model.format})
+            description = written(model, loaded, folder, source={"model": Path(name).name, "format": model.format})
             bar.update()
-            bar.set_description(f"Compiling {shown}: comparing")
+            bar.set_description(f"Compiling {name}: comparing")
             write_description(folder, proved(model, loaded, folder, description))
         except (MemoryError, OSError):
             raise

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.compiled.format import is_compiled
 from late_rerank.encode.encoding import check_encodes
 from late_rerank.encode.files import loading
 from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
 from late_rerank.encode.model import Backend, Model
-from late_rerank.encode.sources import local_folder
 from late_rerank.encode.torch.fingerprint import fingerprint_of
 from late_rerank.encode.torch.forward import ModuleForward
 from late_rerank.encode.torch.loading import load_builtin, load_checkpoint, quiet_loading
@@ -25,12 +23,13 @@ from late_rerank.errors import ModelError
 
 @alone_after_a_fork()
 def torch_model(
-    name: str | os.PathLike[str], *, device: str | None, max_tokens: int | None, pooling: int, reason: str
+    name: str, folder: Path | None = None, *, device: str | None, max_tokens: int | None, pooling: int, reason: str
 ) -> tuple[Model, Any]:
-    """Load a built-in model by its name, or a checkpoint from a folder or the hub.
+    """Load a built-in model by its name, or a checkpoint from its folder.
 
     Args:
-        name: Which.
+        name: The model, as the user named it.
+        folder: Where it is; None for a built-in model.
         device: A torch device; None for the fastest.
         max_tokens: Cap on a document's own tokens, or None.
         pooling: Documents keep one of so many vectors.
@@ -40,15 +39,15 @@ def torch_model(
         The Model, and sentence-transformers' MultiVectorEncoder that runs it.
 
     Raises:
-        ModelError: If the model can't be found, or can't be what it says.
+        ModelError: If the model can't be what it says.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
     """
-    loaded, format_ = _loaded(name, device)
-    with loading(str(name)):
-        _make_ready(loaded, pooling, str(name))
+    loaded, format_ = _loaded(name, folder, device)
+    with loading(name):
+        _make_ready(loaded, pooling, name)
         forward = ModuleForward(loaded)
         with quiet_loading():  # sentence-transformers warns of probes that it cuts
-            layout = layout_of(loaded, str(name), max_tokens)
+            layout = layout_of(loaded, name, max_tokens)
         model = Model(
             layout=layout,
             queries=_queries(layout, forward),
@@ -60,14 +59,13 @@ def torch_model(
             format=format_,
             notes=_notes(loaded),
         )
-        check_encodes(model, str(name))
+        check_encodes(model, name)
     return model, loaded
 
 
-def _loaded(name: str | os.PathLike[str], device: str | None) -> tuple[Any, str]:
-    if name in BUILT_IN:
-        return load_builtin(str(name), device), "built in"
-    folder = local_folder(name)
+def _loaded(name: str, folder: Path | None, device: str | None) -> tuple[Any, str]:
+    if folder is None:
+        return load_builtin(name, device), "built in"
     if is_compiled(folder):
         raise ModelError(f"{name} is a compiled model, which torch can't run: load the checkpoint that it was made from")
     loaded, checkpoint = load_checkpoint(folder, device)
