@@ -92,12 +92,15 @@ oldest: $(WEIGHTS_WHEEL)
 	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py \
 		tests/end_to_end/test_serve_processes.py::TestSeveralWorkers
 
-# The base package with the built-in model, as users install it: its size, and that no torch comes with it.
+# The base package with the built-in model, as users install it: its size, and that no torch comes with it. Then its tests, with the
+# server and the wrappers. `pytest` and not `python -m pytest`, which would import the checkout instead of what pip installed.
 light: $(WEIGHTS_WHEEL)
 	$(PYTHON) -m venv --clear .venv-light
 	.venv-light/bin/python $(INSTALL) -c constraints.txt -C "build-dir=build/light/{wheel_tag}" ".[offline]"
 	.venv-light/bin/python tests/end_to_end/light.py
-# Tests that run in this environment follow here.
+	.venv-light/bin/python $(INSTALL) -c constraints.txt "late-rerank[server,mcp]" pytest httpx $(WRAPPERS:%=./%)
+	@! .venv-light/bin/python -c "import torch" 2>/dev/null || { echo "a wrapper or the server brings torch" >&2; exit 1; }
+	HF_HUB_OFFLINE=1 .venv-light/bin/pytest -q --confcutdir=tests/light tests/light
 
 # Format, lint and types of each commit's files, before it is made.
 hooks: install

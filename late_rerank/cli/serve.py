@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
     command.add_argument("--host", default="127.0.0.1", help="what it listens on (default: 127.0.0.1, this machine alone)")
     command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (default: 8000)")
     command.add_argument(
-        "--workers", type=at_least_one, default=1, metavar="N", help="processes; each loads the model (default: 1)"
+        "--workers", type=at_least_one, default=1, metavar="N", help="processes; with ONNX Runtime on Linux they share one model (default: 1)"
     )
     add_store(command)
     add_model(command)

@@ -88,8 +88,7 @@ class Forked:
                 self._is_ending = self.could_not_begin = True
                 return
             logger.info("Worker [%d] died", worker.pid)
-            self._workers[i] = worker
-            continue
+            self._workers[i] = self._fork()
         while len(self._workers) < self._n:
             self._workers.append(self._fork())
         while len(self._workers) > self._n:

@@ -214,7 +214,7 @@ class TestChoosing:
         monkeypatch.setattr(proofs, "least_cosine", lambda *_: pytest.fail("compared again"))
         assert TextEncoder("minilm", backend=name).backend == first
         monkeypatch.undo()
-        for damage in (b"", b"[]", b'{"least_cosine": 1'):
+        for damage in (b"", b"[]", b'{"least_cosine": 1', b'{"least_cosine": 9, "multiple": -1}'):
             file.write_bytes(damage)
             monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
             assert TextEncoder("minilm", backend=name).backend == first

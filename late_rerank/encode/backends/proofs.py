@@ -20,6 +20,8 @@ from late_rerank.encode.compiled.pooling import unit
 from late_rerank.encode.compiled.probes import Probes
 
 _VERSION = 1
+# No engine sums in blocks of so many keys.
+_WIDEST = 512
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,13 @@ def least_cosine(run: Run, probes: Probes) -> float:
 
 
 def _read(file: Path) -> Proof | None:
+    """Read a kept proof; None if there is none, or what is there can't be one."""
     try:
-        return Proof(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        proof = Proof(float(kept["least_cosine"]), int(kept["multiple"]))
+    except (KeyError, OSError, TypeError, ValueError):
         return None
+    return proof if proof.least_cosine <= 1 + 1e-6 and 0 <= proof.multiple <= _WIDEST else None
 
 
 def _write(file: Path, proof: Proof) -> None:
