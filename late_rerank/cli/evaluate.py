@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_models(names: set[str]) -> None:
     if names:
-        from late_rerank.encode.sources import check_model
+        from late_rerank.encode.loading import check_model
 
         for name in sorted(names):  # a wrong name fails now, not when the models before it are done
             check_model(name)

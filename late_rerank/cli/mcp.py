@@ -61,10 +61,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Check the model and the store before anything runs."""
-    from late_rerank.encode.sources import check_model
+    from late_rerank.encode.loading import check_model
     from late_rerank.stores import open_store
 
-    check_model(options.model)
+    check_model(options.model, backend=options.backend, pooling=options.pooling)
     if options.store is not None:
         open_store(options.store).close()
 

@@ -19,7 +19,11 @@ def register(commands: Any) -> None:
     command.add_argument("--host", default="127.0.0.1", help="what it listens on (default: 127.0.0.1, this machine alone)")
     command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (default: 8000)")
     command.add_argument(
-        "--workers", type=at_least_one, default=1, metavar="N", help="processes; with ONNX Runtime on Linux they share one model (default: 1)"
+        "--workers",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help="processes; with ONNX Runtime on Linux they share one model (default: 1)",
     )
     add_store(command)
     add_model(command)
@@ -57,12 +61,12 @@ def run(options: argparse.Namespace) -> None:
     except ImportError as error:
         raise MissingDependencyError("the server", str(error.name), "server") from error
     from late_rerank.cli.opening import reranker_arguments
-    from late_rerank.encode.sources import check_model
+    from late_rerank.encode.loading import check_model
     from late_rerank.serve.access import ApiKeys, is_loopback
     from late_rerank.serve.limits import Limits
     from late_rerank.stores import open_store
 
-    check_model(options.model)
+    check_model(options.model, backend=options.backend, pooling=options.pooling)
     if options.store is not None:
         open_store(options.store).close()
     if not is_loopback(options.host) and not ApiKeys.read(options.api_keys):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.backends.choosing import UnfitError, choose
-from late_rerank.encode.backends.names import TORCH, has_torch, installed_engines
+from late_rerank.encode.backends.names import TORCH, check_backend, has_torch, installed_engines
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.checkpoint import read_checkpoint
@@ -22,6 +22,35 @@ from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.sources import local_folder
 from late_rerank.errors import MissingDependencyError, ModelError, check_installed
 from late_rerank.warn import warn_caller
+
+
+def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling: int = 1) -> None:
+    """Check that a model is there and is what its files say, and that the packages it needs are installed.
+
+    No engine and no torch is loaded.
+
+    Args:
+        name: As `open_model` takes it.
+        backend: As `open_model` takes it.
+        pooling: As `open_model` takes it.
+
+    Raises:
+        ModelError: If it doesn't exist, or isn't a late-interaction model.
+        MissingDependencyError: If a package is missing.
+        ValueError: If the backend is unknown.
+    """
+    check_backend(backend)
+    folder = _folder(name)
+    if backend != "torch" and pooling > 1:
+        check_installed(f"pooling={pooling}", "pooling", "scipy")
+    if folder is None:
+        return
+    if is_compiled(folder):
+        read_compiled(folder)
+        return
+    read_checkpoint(folder)
+    if find(identity(folder)) is None:
+        check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
 
 
 def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_tokens: int | None, pooling: int) -> Model:

@@ -8,28 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from late_rerank.encode.builtin import BUILT_IN, MINILM_HUB_NAME
-from late_rerank.encode.checkpoint import read_checkpoint
-from late_rerank.encode.compiled.format import FILES, is_compiled, read_compiled
+from late_rerank.encode.compiled.format import FILES, is_compiled
 from late_rerank.encode.files import check_tokenizer, check_whole, loading
 from late_rerank.errors import ModelError
 
 # Exports of the same weights to other formats: hundreds of MB that we never read.
 _NOT_NEEDED = ["*.onnx", "*.h5", "*.ot", "*.msgpack", "*.gguf", "onnx/*", "openvino/*"]
-
-
-def check_model(name: str | os.PathLike[str]) -> None:
-    """Check that a model exists and is what its files say, without loading its weights.
-
-    Raises:
-        ModelError: If it doesn't exist, or isn't a late-interaction model.
-    """
-    if name in BUILT_IN:
-        return
-    folder = local_folder(name)
-    if is_compiled(folder):
-        read_compiled(folder)
-    else:
-        read_checkpoint(folder)
 
 
 def local_folder(name: str | os.PathLike[str]) -> Path:
