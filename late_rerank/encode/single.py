@@ -99,7 +99,8 @@ def _minilm() -> tuple[Encode, int]:
     compiled = builtin_model(MINILM)
     layout = Layout.of_settings(compiled.description.layout, compiled.read_tokenizer(), max_tokens=None)
     n_own = _MINILM_TOKENS - len(layout.before) - len(layout.after)
-    run = onnx.load(compiled, "f32", "hidden")
+    with engine_call():
+        run = onnx.load(compiled, "f32", "hidden")
 
     def encode(texts: Sequence[str], kind: Kind) -> F32:  # noqa: ARG001 - the model has no prompts
         rows = [layout.before + layout.own_ids(text)[:n_own] + layout.after for text in texts]

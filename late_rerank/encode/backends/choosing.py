@@ -14,6 +14,8 @@ from late_rerank.encode.backends.widths import padded
 from late_rerank.encode.compiled.format import Compiled
 from late_rerank.encode.compiled.forward import POOLING
 from late_rerank.encode.model import Backend
+from late_rerank.errors import ForkError
+from late_rerank.processes.forks import StoppedError, engine_call
 
 # The least cosine of an engine's token vectors to torch's in float32. The few hundred vectors that are tried may lose half as
 # much at most, since other vectors will lose more.
@@ -38,14 +40,25 @@ def choose(compiled: Compiled, engines: Sequence[str]) -> tuple[Run, Backend]:
     """
     unfit: list[str] = []
     for name in engines:
-        try:
-            run, found = _run_by(name, compiled)
-            return run, replace(found, reason="; ".join([found.reason, *unfit]))
-        except Exception as error:  # noqa: BLE001, PERF203 - engines raise errors of any kind
-            if "KeyboardInterrupt" in str(error):  # OpenVINO catches it and raises an error of its own
-                raise KeyboardInterrupt from None
-            unfit.append(f"instead of {name}: {in_a_line(error)}")
+        found = _tried(name, compiled)
+        if not isinstance(found, str):
+            run, backend = found
+            return run, replace(backend, reason="; ".join([backend.reason, *unfit]))
+        unfit.append(f"instead of {name}: {found}")
     raise UnfitError("; ".join(unfit) or "no engine is installed")
+
+
+def _tried(name: str, compiled: Compiled) -> tuple[Run, Backend] | str:
+    """Let an engine run a model; where it can't, say why."""
+    try:
+        with engine_call():  # a child that is forked while an engine loads would find its locks locked
+            return _run_by(name, compiled)
+    except (ForkError, StoppedError):
+        raise
+    except Exception as error:  # noqa: BLE001 - engines raise errors of any kind
+        if "KeyboardInterrupt" in str(error):  # OpenVINO catches it and raises an error of its own
+            raise KeyboardInterrupt from None
+        return in_a_line(error)
 
 
 def in_a_line(error: Exception) -> str:
