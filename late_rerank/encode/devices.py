@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,15 @@ from late_rerank.warn import warn_caller
 
 CPU = "cpu"
 
-# Files of the drivers of torch's accelerators on Linux: NVIDIA's, NVIDIA's under Windows, AMD's, Intel's and others'.
-_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/accel", "/dev/davinci_manager")
+# torch's libraries for accelerators, and files of the drivers on Linux that each needs: NVIDIA's (beside them Windows' and
+# Jetson's), AMD's, Intel's.
+_ACCELERATORS = {
+    "torch_cuda": ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu"),
+    "torch_hip": ("/dev/kfd", "/dev/dxg"),
+    "torch_xpu": ("/dev/dri", "/dev/dxg"),
+}
+# Accelerators whose libraries are packages of their own.
+_OTHERS = ("/dev/accel", "/dev/davinci_manager")
 
 
 def as_device(given: Any) -> str | None:
@@ -75,4 +83,9 @@ def _may_have_accelerator() -> bool:
         return True
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
-    return os.name == "nt" or any(Path(driver).exists() for driver in _DRIVERS)
+    spec = find_spec("torch")
+    libraries = [file.name for file in Path(spec.origin).parent.glob("lib/*torch_*")] if spec and spec.origin else []
+    drivers = [
+        driver for name, needed in _ACCELERATORS.items() if any(name in library for library in libraries) for driver in needed
+    ]
+    return any(os.name == "nt" or Path(driver).exists() for driver in drivers) or any(Path(each).exists() for each in _OTHERS)

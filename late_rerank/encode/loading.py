@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from late_rerank.encode.compiled.builtin import builtin_model
 from late_rerank.encode.compiled.format import Compiled, is_compiled, read_compiled
 from late_rerank.encode.compiled.identity import identity
 from late_rerank.encode.compiled.kept import copy_compiled, find, keep
-from late_rerank.encode.compiled.model import compiled_model
+from late_rerank.encode.compiled.model import compiled_model, pools
 from late_rerank.encode.devices import torch_device
 from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.sources import local_folder
@@ -48,8 +49,7 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
     if is_compiled(folder):
         read_compiled(folder)
         return
-    read_checkpoint(folder)
-    if find(identity(folder)) is None:
+    if find(identity(read_checkpoint(folder))) is None:
         check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
 
 
@@ -82,7 +82,7 @@ def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_t
     if not engines:
         return by_torch(device="cpu", reason="no engine is installed: pip install onnxruntime")
     try:
-        compiled, (run, chosen) = _chosen(name, folder, engines)
+        compiled, (run, chosen) = _chosen(name, folder, engines, pooling)
     except UnfitError as error:
         if not has_torch() or (folder is not None and is_compiled(folder)):
             raise ModelError(f"no engine here runs {name}: {error}") from error
@@ -98,12 +98,14 @@ def _folder(name: str | os.PathLike[str]) -> Path | None:
     return None if name in BUILT_IN else local_folder(name)
 
 
-def _chosen(name: str | os.PathLike[str], folder: Path | None, engines: list[str]) -> tuple[Compiled, tuple[Run, Backend]]:
+def _chosen(
+    name: str | os.PathLike[str], folder: Path | None, engines: list[str], pooling: int
+) -> tuple[Compiled, tuple[Run, Backend]]:
     try:
         compiled = _compiled(name, folder)
     except UnfitError as error:
         raise UnfitError(f"instead of {' and '.join(engines)}: {error}") from error
-    return compiled, choose(compiled, engines)
+    return compiled, choose(compiled, engines, exact=pooling > 1 or pools(compiled))
 
 
 def compile_to(name: str | os.PathLike[str], out: Path | None) -> Compiled:
@@ -124,6 +126,8 @@ def compile_to(name: str | os.PathLike[str], out: Path | None) -> Compiled:
     try:
         compiled = _compiled(name, _folder(name))
     except UnfitError as error:
+        if isinstance(error.__cause__, (MissingDependencyError, OSError)):
+            raise error.__cause__ from None
         raise ModelError(f"{name} can't be compiled, so that torch must run it: {error}") from error
     return compiled if out is None else copy_compiled(compiled, out)
 
@@ -141,12 +145,12 @@ def _compiled(name: str | os.PathLike[str], folder: Path | None) -> Compiled:
         UnfitError: If it can't be compiled.
     """
     if folder is None:
-        return builtin_model(str(name))
+        return _written(partial(builtin_model, str(name)))
     if is_compiled(folder):
         return read_compiled(folder)
-    read_checkpoint(folder)
-    kept = identity(folder)
-    found = find(kept)
+    checkpoint = read_checkpoint(folder)
+    source = identity(checkpoint)
+    found = find(source)
     if found is not None:
         return found
     check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
@@ -156,8 +160,22 @@ def _compiled(name: str | os.PathLike[str], folder: Path | None) -> Compiled:
         raise UnfitError(str(error)) from error
     from late_rerank.encode.torch.compiling import compile_model  # noqa: PLC0415 - loads torch
 
+    def make(made: Path) -> None:
+        compile_model(str(name), folder, made)
+        if identity(checkpoint) != source:
+            raise ModelError(f"the files in {folder} changed while they were compiled: load the model again")
+
+    return _written(partial(keep, source, make))
+
+
+def _written(make: Callable[[], Compiled]) -> Compiled:
+    """Make what may have to be written; where that fails, torch may run the model.
+
+    Raises:
+        UnfitError: If nothing can be written.
+    """
     try:
-        return keep(kept, partial(compile_model, str(name), folder))
+        return make()
     except OSError as error:
         raise UnfitError(f"{type(error).__name__}: {error}") from error
 

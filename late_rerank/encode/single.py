@@ -69,7 +69,7 @@ class SingleVectorEncoder:
         Returns:
             (n_texts, dim) float32, L2-normalised, in the order of `texts`.
         """
-        return self._encode(texts, "query") if len(texts) else np.empty((0, self.dim), dtype=np.float32)
+        return self._in_batches(texts, "query", progress=False)
 
     def encode_document(self, texts: Sequence[str], *, progress: bool = False) -> F32:
         """Encode documents. A document longer than the model takes is cut.
@@ -81,13 +81,16 @@ class SingleVectorEncoder:
         Returns:
             (n_texts, dim) float32, L2-normalised, in the order of `texts`.
         """
+        return self._in_batches(texts, "document", progress=progress)
+
+    def _in_batches(self, texts: Sequence[str], kind: Kind, *, progress: bool) -> F32:
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         # Longest first, so that little of a batch is padding and the bar never estimates the time left too low.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
         with tqdm(total=len(order), unit=" documents", desc="Dense vectors", disable=None if progress else True) as bar:
             for start in range(0, len(order), _BATCH_SIZE):
                 batch = order[start : start + _BATCH_SIZE]
-                vectors[batch] = self._encode([texts[i] for i in batch], "document")
+                vectors[batch] = self._encode([texts[i] for i in batch], kind)
                 bar.update(len(batch))
         return vectors
 

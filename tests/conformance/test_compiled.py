@@ -16,6 +16,7 @@ from checkpoints import modernbert, native, native_byte_level, pooling, pylate, 
 from late_rerank import Reranker, explain
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
+from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.compiled import kept
 from late_rerank.encode.compiled.builtin import builtin_model
 from late_rerank.encode.compiled.format import DESCRIPTION, FILES, PROBES, Description, read_compiled, write_description
@@ -252,6 +253,30 @@ class TestKept:
             assert TextEncoder(model, backend="onnx").backend.name == "torch"
         assert folders(home) == []
 
+    def test_a_graph_with_not_a_number_is_not_taken(self, model, home, monkeypatch):
+        from late_rerank.encode.torch.graph import Vectors
+
+        forward = Vectors.forward
+
+        def odd(self, ids, mask):
+            (vectors,) = forward(self, ids, mask)
+            return (vectors / (mask.sum(dim=1, keepdim=True)[:, :, None] != 4),)  # texts of one length
+
+        monkeypatch.setattr(Vectors, "forward", odd)
+        with pytest.warns(UserWarning, match="torch runs the model instead of onnx: its vectors of"):
+            assert TextEncoder(model, backend="onnx").backend.name == "torch"
+
+    def test_files_that_change_while_they_are_compiled_are_refused(self, model, home, monkeypatch):
+        from late_rerank.encode.torch import compiling
+
+        compile_model = compiling.compile_model
+        monkeypatch.setattr(
+            compiling, "compile_model", lambda *given: (compile_model(*given), (Path(model) / "new.json").write_text("{}"))
+        )
+        with pytest.raises(ModelError, match="changed while they were compiled"):
+            TextEncoder(model, backend="onnx")
+        assert folders(home) == []
+
     def test_models_that_the_compiler_does_not_know_are_left_to_torch(self, model, home, monkeypatch):
         from late_rerank.encode.torch import compiling
 
@@ -282,38 +307,134 @@ class TestKept:
 class TestIdentity:
     @pytest.fixture
     def folder(self, tmp_path):
-        (tmp_path / "sub").mkdir()
-        (tmp_path / "config.json").write_text("{}")
-        (tmp_path / "sub" / "weights").write_bytes(np.random.default_rng(0).bytes(3 << 20))
-        return tmp_path
+        """Of a checkpoint, as far as its identity goes; the second module's folder is elsewhere."""
+        made, elsewhere = tmp_path / "checkpoint", tmp_path / "elsewhere"
+        for each in (made, elsewhere):
+            each.mkdir()
+        modules = [{"path": "", "type": "Transformer"}, {"path": "1_Dense", "type": "Dense"}]
+        (made / "modules.json").write_text(json.dumps(modules))
+        (made / "1_Dense").symlink_to(elsewhere, target_is_directory=True)
+        (made / "model.safetensors").write_bytes(np.random.default_rng(0).bytes(3 << 20))
+        (elsewhere / "model.safetensors").write_bytes(b"projection")
+        return made
+
+    def of(self, folder):
+        return identity(Checkpoint(folder, "native", "", {}))
 
     def test_it_follows_from_names_sizes_times_and_samples(self, folder):
-        seen = [identity(folder)]
-        assert identity(folder) == seen[0]
-        weights, config = folder / "sub" / "weights", folder / "config.json"
+        seen = [self.of(folder)]
+        assert self.of(folder) == seen[0]
+        weights, dense, modules = (
+            folder / "model.safetensors",
+            folder / "1_Dense" / "model.safetensors",
+            folder / "modules.json",
+        )
         time_ns = weights.stat().st_mtime_ns
         changes = [
             lambda: os.utime(weights, ns=(0, time_ns + 1)),
             lambda: (weights.write_bytes(np.random.default_rng(1).bytes(3 << 20)), os.utime(weights, ns=(0, time_ns))),
-            lambda: (config.write_text("[]"), os.utime(config, ns=(0, 0))),
-            lambda: config.rename(folder / "other.json"),
-            lambda: (folder / "new").write_text(""),
+            lambda: (dense.write_bytes(b"projectiom"), os.utime(dense, ns=(0, 0))),
+            lambda: (modules.write_text(modules.read_text() + " "), os.utime(modules, ns=(0, 0))),
+            lambda: weights.rename(folder / "pytorch_model.bin"),
+            lambda: (folder / "vocab.txt").write_text(""),
         ]
         for change in changes:
             change()
-            assert identity(folder) not in seen
-            seen.append(identity(folder))
-        (folder / ".git").mkdir()
-        (folder / ".git" / "index").write_text("x")
-        assert identity(folder) == seen[-1]
+            assert self.of(folder) not in seen
+            seen.append(self.of(folder))
 
-    def test_a_snapshot_of_the_hubs_is_the_same_at_any_time(self, folder):
-        snapshot = folder / "snapshots" / ("0" * 40)
-        snapshot.mkdir(parents=True)
-        (folder / "config.json").rename(snapshot / "config.json")
-        before = identity(snapshot)
-        os.utime(snapshot / "config.json", (0, 0))
-        assert identity(snapshot) == before
+    def test_what_is_not_read_does_not_count(self, folder):
+        before = self.of(folder)
+        (folder / "compiled").mkdir()
+        (folder / "compiled" / "model.safetensors").write_bytes(b"x")
+        (folder / "scores.csv").write_text("x")
+        (folder / ".git").mkdir()
+        assert self.of(folder) == before
+
+    def test_a_snapshot_of_the_hubs_counts_by_its_commit(self, folder):
+        found = []
+        for commit in ("0" * 40, "1" * 40):
+            snapshot = folder.parent / "snapshots" / commit
+            snapshot.parent.mkdir(exist_ok=True)
+            shutil.copytree(folder, snapshot)
+            found.append(self.of(snapshot))
+            os.utime(snapshot / "model.safetensors", (0, 0))
+            assert self.of(snapshot) == found[-1]
+        assert found[0] != found[1]
+
+    def test_the_model_that_an_adapter_changes_counts(self, folder, tmp_path):
+        base = tmp_path / "base"
+        base.mkdir()
+        (base / "model.safetensors").write_bytes(b"base")
+        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+        before = self.of(folder)
+        (base / "model.safetensors").write_bytes(b"bass")
+        assert self.of(folder) != before
+
+    def test_a_file_that_can_not_be_read_is_named(self, folder, monkeypatch):
+        def denied(*_):
+            raise PermissionError(13, "Permission denied", "model.safetensors")
+
+        monkeypatch.setattr("late_rerank.encode.compiled.identity._sample", denied)
+        with pytest.raises(ModelError, match=r"model\.safetensors can't be read: Permission denied"):
+            self.of(folder)
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+class TestPlaces:
+    """Where files lie, and what happens to them while a model runs."""
+
+    @pytest.fixture
+    def out(self, model, home, tmp_path):
+        compile_to(model, tmp_path / "out")
+        return tmp_path / "out"
+
+    @pytest.fixture(autouse=True)
+    def installed(self, name):
+        pytest.importorskip("openvino" if name == "openvino" else "onnxruntime")
+
+    def test_files_may_be_links_as_in_the_hubs_cache(self, name, out, home, tmp_path):
+        expected = TextEncoder(str(out), backend=name).encode_document(["cat " * 300]).values
+        linked = tmp_path / "linked"
+        linked.mkdir()
+        for i, file in enumerate(out.iterdir()):
+            (tmp_path / f"blob{i}").write_bytes(file.read_bytes())
+            (linked / file.name).symlink_to(tmp_path / f"blob{i}")
+        encoder = TextEncoder(str(linked), backend=name)
+        assert encoder.backend.name == name
+        np.testing.assert_array_equal(encoder.encode_document(["cat " * 300]).values, expected)
+
+    def test_the_working_directory_may_change(self, name, out, monkeypatch):
+        monkeypatch.chdir(out.parent)
+        encoder = TextEncoder("out", backend=name)
+        monkeypatch.chdir("/")
+        assert len(encoder.encode_document(["cat " * 600] * 4).values)
+
+    def test_weights_may_be_replaced_or_removed_while_they_run(self, name, out):
+        encoder = TextEncoder(str(out), backend=name)
+        expected = encoder.encode_document(["cat " * 40]).values
+        new = out / "new"
+        new.write_bytes(bytes((out / "weights.safetensors").stat().st_size))
+        new.replace(out / "weights.safetensors")
+        found = encoder.encode_document(["cat " * 40] * 40).values
+        np.testing.assert_allclose(found[: len(expected)], expected, atol=1e-5)
+        shutil.rmtree(out)
+        assert len(encoder.encode_document(["cat " * 600] * 4).values)
+
+    def test_what_a_user_pools_is_computed_exactly(self, name, out):
+        assert TextEncoder(str(out), backend=name, pooling=2).backend.precision == "f32"
+
+    def test_threads_that_open_it_at_once_leave_the_programs_warnings_alone(self, name, out):
+        import warnings
+        from threading import Thread
+
+        before = list(warnings.filters)
+        threads = [Thread(target=TextEncoder, args=(str(out),), kwargs={"backend": name}) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert warnings.filters == before
 
 
 class TestOut:
@@ -342,6 +463,19 @@ class TestOut:
         assert main(["compile", model]) == 0
         (folder,) = folders(home)
         assert capsys.readouterr().out.startswith(str(folder))
+
+    def test_an_empty_folder_that_exists_is_filled(self, model, home, tmp_path, monkeypatch):
+        (tmp_path / "out").mkdir()
+        inode = (tmp_path / "out").stat().st_ino
+        monkeypatch.chdir(tmp_path / "out")
+        compile_to(model, Path())
+        assert (tmp_path / "out").stat().st_ino == inode  # a mount point can't be replaced
+        assert TextEncoder(str(tmp_path / "out"), backend="onnx").dim == 16
+
+    def test_others_may_read_what_is_kept_and_what_is_written(self, model, home, tmp_path):
+        compile_to(model, tmp_path / "out")
+        for folder in (tmp_path / "out", *folders(home)):
+            assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
 
     def test_a_folder_with_files_is_left_alone(self, model, home, tmp_path, capsys):
         (tmp_path / "out").mkdir()
@@ -510,6 +644,8 @@ class TestSingleVectors:
         found = (ours.encode_query if kind == "query" else ours.encode_document)(self.TEXTS)
         assert found.shape == (len(self.TEXTS), ours.dim) == (len(self.TEXTS), dim)
         np.testing.assert_allclose(found, theirs(self.TEXTS, kind), rtol=0, atol=1e-6)
+        many = ["cats", "dogs bark", "x"] * 50
+        np.testing.assert_allclose(ours.encode_query(many)[:3], ours.encode_query(many[:3]), rtol=0, atol=1e-6)
         assert ours.encode_query([]).shape == ours.encode_document([]).shape == (0, 384)
 
 
@@ -517,12 +653,17 @@ class TestDevices:
     def test_torch_is_asked_only_where_a_driver_is(self, monkeypatch):
         from late_rerank.encode import devices
 
-        monkeypatch.setattr(devices, "_DRIVERS", ("/no/such/driver",))
+        monkeypatch.setattr(devices, "_ACCELERATORS", {"torch_": ("/no/such/driver",)})
+        monkeypatch.setattr(devices, "_OTHERS", ())
         monkeypatch.setattr(devices.sys, "platform", "linux")
         monkeypatch.delitem(sys.modules, "torch")
         monkeypatch.setattr(devices, "_fastest", lambda: pytest.fail("torch was asked"))
         assert devices.torch_device(None, "auto") is None
         assert devices.torch_device("CPU ", "auto") is None
+        monkeypatch.setattr(devices, "_ACCELERATORS", {"torch_cpu": ("/dev/null",)})
+        assert devices._may_have_accelerator()
+        monkeypatch.setattr(devices, "_ACCELERATORS", {"torch_of_another_kind": ("/dev/null",)})
+        assert not devices._may_have_accelerator()
 
     def test_an_accelerator_is_taken_unless_an_engine_is_named(self, monkeypatch):
         from late_rerank.encode import devices

@@ -181,7 +181,10 @@ class TestBudget:
         assert len(give([NodeWithScore(node=node) for node in placed], budget_tokens=100)) == 2
 
     def test_a_tokenizer_counts_it(self, minilm, nodes):
-        tokenizer = minilm.encoder._model.tokenizer
+        from late_rerank.encode.builtin import minilm_source
+
+        transformers = pytest.importorskip("transformers")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_source())
         found = LateRerank(reranker=minilm, budget_tokens=40, count_tokens=tokenizer).postprocess_nodes(nodes, query_str=QUERY)
         whole = "\n\n".join(f"[{i}] {text}" for i, text in enumerate(read(found), start=1))
 

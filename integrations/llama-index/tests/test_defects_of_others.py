@@ -51,7 +51,7 @@ def passes(colbert):
         vectors = output["token_embeddings"]
         seen.append((len(vectors), vectors.requires_grad or not torch.is_inference_mode_enabled()))
 
-    handle = colbert.reranker.encoder._model[0].register_forward_hook(note)
+    handle = colbert.reranker.encoder._model.forward.model[0].register_forward_hook(note)
     yield seen
     handle.remove()
 
@@ -96,7 +96,7 @@ def test_03_maxsim_is_a_sum_over_the_querys_tokens_and_the_mean_is_called_releva
 
 def test_04_the_device_is_where_the_model_goes(folder, monkeypatch):
     """ "meta" shows it on a machine with a processor only: parameters go there, and a model without numbers is refused."""
-    from late_rerank.encode import devices
+    from late_rerank.encode.torch import devices
     from late_rerank.errors import ModelError
 
     monkeypatch.setattr(devices, "_devices", lambda: ["cpu", "meta"])
@@ -109,8 +109,8 @@ def test_04_the_device_is_where_the_model_goes(folder, monkeypatch):
         LateRerank(model=folder, device="meta")
     assert any("meta" in given for given in asked)
 
-    rerank = LateRerank(model=folder, device="cpu")
-    assert {parameter.device.type for parameter in rerank.reranker.encoder._model.parameters()} == {"cpu"}
+    rerank = LateRerank(model=folder, device="cpu", backend="torch")
+    assert {parameter.device.type for parameter in rerank.reranker.encoder._model.forward.model.parameters()} == {"cpu"}
     assert rerank.device == "cpu"
 
 
@@ -225,7 +225,7 @@ def test_15_the_tokenizer_is_the_checkpoints_and_comes_along(folder, passages):
     """There is no way to pair a model with another's tokenizer: it isn't an argument."""
     colbert = LateRerank(5, model=folder, codec="float32", device="cpu", backend="torch", keep_late_rerank_score=True)
     expected = maxsims(colbert.postprocess_nodes(passages, query_str="the cat"))
-    assert set(colbert.reranker.encoder._model.tokenizer.get_vocab()) == set(VOCABULARY)
+    assert set(colbert.reranker.encoder._model.layout.tokenizer.get_vocab()) == set(VOCABULARY)
     with pytest.raises(TypeError, match="tokenizer"):
         LateRerank(model=colbert.model, tokenizer="other")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -12,6 +14,7 @@ from late_rerank.encode.backends.run import FEW_TOKENS, Run
 from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported_onnx import ort
 from late_rerank.encode.compiled.format import Compiled
+from late_rerank.encode.compiled.kept import without_links
 from late_rerank.processes.forks import guarded, keep_for_good, lost_threads, watch
 from late_rerank.types import F32
 
@@ -25,8 +28,8 @@ def precisions() -> tuple[str, ...]:
 
 
 def processor() -> str:
-    """Name what decides over float32's last digits: nothing that is worth telling apart."""
-    return ""
+    """Name the kind of processor, on which float32's last digits depend."""
+    return platform.machine()
 
 
 def load(compiled: Compiled, precision: str, output: str = "vectors") -> Run:  # noqa: ARG001 - there is one precision
@@ -37,7 +40,7 @@ def load(compiled: Compiled, precision: str, output: str = "vectors") -> Run:  #
         precision: The only one of `precisions`.
         output: Which of the graph's outputs it gives.
     """
-    return _Sessions(compiled, output)
+    return _Sessions(without_links(compiled), output)
 
 
 class _Sessions:
@@ -49,7 +52,8 @@ class _Sessions:
     def __init__(self, compiled: Compiled, output: str) -> None:
         # As bytes: weights are then looked for in the folder that is named, wherever the graph lies.
         self._graph = compiled.graph.read_bytes()
-        self._weights = compiled.weights.parent
+        self._weights = compiled.weights
+        self._before = _state(self._weights)
         self._output = output
         self._alone = self._session(1)
         self._all: Any = None
@@ -72,7 +76,9 @@ class _Sessions:
             with self._loading:
                 if self._all is None:  # unless another thread was first
                     most = n_threads()
-                    self._all = self._alone if most == 1 else self._session(most)
+                    # Weights that were removed or replaced meanwhile would be a model of two halves.
+                    is_same = most > 1 and _state(self._weights) == self._before
+                    self._all = self._session(most) if is_same else self._alone
         return self._all
 
     def _session(self, n_threads: int) -> Any:
@@ -82,5 +88,14 @@ class _Sessions:
         options.log_severity_level = _ERRORS_ONLY
         # Threads that spin while they wait would take the processor from other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self._weights))
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self._weights.parent))
         return ort.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    """Tell a file from another that has taken its place; None where there is none."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns

@@ -71,7 +71,7 @@ def _read(file: Path) -> Proof | None:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         proof = Proof(float(kept["least_cosine"]), int(kept["multiple"]))
-    except (KeyError, OSError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError):
         return None
     return proof if proof.least_cosine <= 1 + 1e-6 and 0 <= proof.multiple <= _WIDEST else None
 

@@ -44,10 +44,10 @@ def builtin_model(name: str) -> Compiled:
         tensor_names(MINILM_LATE_ADAPTER)  # raises if the file is damaged
     with loading_builtin(folder):
         plain = read_compiled(GRAPHS[MINILM], folder)
-        if name == MINILM:
-            return plain
-        version = sha256(GRAPHS[name] / DESCRIPTION)[:16]  # another release's stays another's
-        return keep(f"{name}-{version}", partial(_write_late, plain))
+    if name == MINILM:
+        return plain
+    version = sha256(GRAPHS[name] / DESCRIPTION)[:16]  # another release's stays another's
+    return keep(f"{name}-{version}", partial(_write_late, plain))
 
 
 def late_tensors(plain: Compiled) -> Iterator[tuple[str, NDArray[np.float32]]]:

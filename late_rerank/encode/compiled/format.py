@@ -113,8 +113,10 @@ def read_compiled(folder: Path, files: Path | None = None) -> Compiled:
     Raises:
         ModelError: If a file is absent or damaged, or the format is unknown; the message names the file.
     """
+    folder = folder.resolve()  # the program may change its working directory
     description = _described(folder / DESCRIPTION)
-    places = {name: (folder if name in (GRAPH, PROBES) else files or folder) / name for name in description.sha256}
+    others = folder if files is None else files.resolve()
+    places = {name: (folder if name in (GRAPH, PROBES) else others) / name for name in description.sha256}
     for name, file in places.items():
         _check(file, description.sha256[name])
     weights = places[description.weights["file"]]

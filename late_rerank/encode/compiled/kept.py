@@ -59,13 +59,22 @@ def keep(name: str, make: Callable[[Path], None]) -> Compiled:
 def side_by_side(compiled: Compiled) -> Compiled:
     """Give the same model with all its files in one folder, as OpenVINO needs them; the weights are linked where possible."""
     if compiled.graph.parent == compiled.weights.parent:
-        return compiled
+        return without_links(compiled)
+    return _gathered(compiled)
+
+
+def without_links(compiled: Compiled) -> Compiled:
+    """Give the same model with files that aren't symbolic links, as engines want weights; in the hub's cache they are."""
+    return _gathered(compiled) if compiled.weights.is_symlink() or compiled.graph.is_symlink() else compiled
+
+
+def _gathered(compiled: Compiled) -> Compiled:
     name = f"{compiled.description.fingerprint}-{compiled.description.sha256[compiled.graph.name][:8]}"
     return keep(name, partial(_gather, compiled, _link))
 
 
 def copy_compiled(compiled: Compiled, folder: Path) -> Compiled:
-    """Copy a model's files into one folder, whole or not at all.
+    """Copy a model's files into one folder, the description last: without it a folder is no model.
 
     Args:
         compiled: The model.
@@ -74,12 +83,15 @@ def copy_compiled(compiled: Compiled, folder: Path) -> Compiled:
     Raises:
         OSError: If it can't be written.
     """
+    if folder.is_dir():  # it may be a mount point, which nothing can replace; without a description it is no model
+        _gather(compiled, shutil.copyfile, folder)
+        return read_compiled(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_UNFINISHED))
     try:
         _gather(compiled, shutil.copyfile, made)
-        made.chmod(0o755)
-        made.replace(folder)
+        _share(made)
+        made.rename(folder)
     except BaseException:
         _remove(made)
         raise
@@ -124,7 +136,7 @@ def _keep(made: Path, kept: Path) -> Compiled:
     """Move a new folder to where it is kept, and read it there; where it lies if it can't be kept."""
     if made.parent == kept.parent:
         with suppress(OSError):
-            made.chmod(0o755)  # the cache may be shared, but a temporary folder is readable to its owner alone
+            _share(made)
             if kept.exists() and _whole(kept) is None:
                 old = made.with_name(f"{made.name}-old")
                 kept.rename(old)
@@ -139,6 +151,14 @@ def _keep(made: Path, kept: Path) -> Compiled:
             return found
     atexit.register(_remove_own, made, os.getpid())  # for this process alone
     return read_compiled(made)
+
+
+def _share(folder: Path) -> None:
+    """Make a folder readable to all: the cache may be shared, but what is made for a time is its owner's alone."""
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        if file.stat().st_nlink == 1:  # a linked file's mode is its owner's
+            file.chmod(0o644)
 
 
 def _remove_own(made: Path, process: int) -> None:

@@ -230,7 +230,10 @@ async def test_ranking_and_packing_both_run_in_a_worker_thread(kind):
 
 
 def test_a_tokenizer_counts_the_budget(minilm):
-    tokenizer = minilm._model.tokenizer
+    from late_rerank.encode.builtin import minilm_source
+
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_source())
     reranker = Reranker(minilm)
     found = give("retriever", reranker=reranker, budget_tokens=40, count_tokens=tokenizer)
     assert found[0].page_content == BEST
