@@ -22,9 +22,10 @@ class TextEncoder:
     """A late-interaction text model. Safe to share between threads.
 
     Args:
-        model: "minilm" or "minilm-late" (built in), a folder (native, PyLate or Stanford ColBERT format), or a hub name.
-        backend: What runs the transformer: "torch", "openvino", "onnx", or "auto" for the fastest installed whose token vectors
-            have a cosine of at least .999 to torch's in float32.
+        model: "minilm" or "minilm-late" (built in), a folder (native, PyLate or Stanford ColBERT format, or compiled), or a hub
+            name. A checkpoint is compiled when it is loaded first, which needs the extra `torch`.
+        backend: What runs the model: "torch", "openvino", "onnx", or "auto" for the fastest installed engine whose token
+            vectors have a cosine of at least .999 to torch's in float32.
         device: A torch device; None for the fastest of this machine. On a device other than a CPU torch runs the model.
         max_tokens: Cap on a document's own tokens, markers not counted. A longer document is cut and marked in `truncated`.
             None, the default, encodes documents of any length whole, window by window.
@@ -39,7 +40,7 @@ class TextEncoder:
 
     Raises:
         ModelError: If the model can't be found, or can't be what it says.
-        MissingDependencyError: If the named backend isn't installed.
+        MissingDependencyError: If the named backend isn't installed, or a package that the model needs.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
         ValueError: If `max_tokens` or `pooling` is below 1, the backend is unknown, or the device isn't here.
         TypeError: If `max_tokens` or `pooling` is no whole number.

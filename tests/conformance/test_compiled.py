@@ -16,6 +16,7 @@ from checkpoints import modernbert, native, native_byte_level, pooling, pylate, 
 from late_rerank import Reranker, explain
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
+from late_rerank.encode.backends.names import installed_engines
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.compiled import kept
 from late_rerank.encode.compiled.builtin import builtin_model
@@ -260,7 +261,7 @@ class TestKept:
 
         def odd(self, ids, mask):
             (vectors,) = forward(self, ids, mask)
-            return (vectors / (mask.sum(dim=1, keepdim=True)[:, :, None] != 4),)  # texts of one length
+            return (vectors / (mask.sum(dim=1, keepdim=True)[:, :, None] > 5),)  # of short texts
 
         monkeypatch.setattr(Vectors, "forward", odd)
         with pytest.warns(UserWarning, match="torch runs the model instead of onnx: its vectors of"):
@@ -391,7 +392,8 @@ class TestPlaces:
 
     @pytest.fixture(autouse=True)
     def installed(self, name):
-        pytest.importorskip("openvino" if name == "openvino" else "onnxruntime")
+        if name not in installed_engines():
+            pytest.skip(f'needs pip install "late-rerank[{name}]"')
 
     def test_files_may_be_links_as_in_the_hubs_cache(self, name, out, home, tmp_path):
         expected = TextEncoder(str(out), backend=name).encode_document(["cat " * 300]).values

@@ -29,7 +29,7 @@ def _n_processors() -> int:
 
 @cache
 def _n_cores() -> int:
-    """Count the cores of which these processors are; two processors of one core are one. Linux alone tells."""
+    """Count the machine's cores; two processors of one core are one. Linux alone tells."""
     siblings = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
     try:
         cores = {file.read_text() for file in siblings}

@@ -193,7 +193,9 @@ def _cosines(ours: TokenVectors, theirs: TokenVectors) -> list[float]:
     """Give the lowest cosine of each text; 1 for a text without vectors, 0 where texts have other numbers of vectors."""
     if not np.array_equal(ours.offsets, theirs.offsets) or not np.array_equal(ours.truncated, theirs.truncated):
         return [0.0] * len(ours.truncated)
-    each = np.nan_to_num((ours.values * theirs.values).sum(axis=1), nan=0.0)
+    with np.errstate(invalid="ignore"):
+        each = (ours.values * theirs.values).sum(axis=1)
+    each[~np.isfinite(each)] = 0.0
     return [float(each[start:stop].min(initial=1.0)) for start, stop in pairwise(ours.offsets.tolist())]
 
 
