@@ -99,9 +99,9 @@ def copy_compiled(compiled: Compiled, folder: Path) -> Compiled:
 
 
 def _gather(compiled: Compiled, bring: Callable[[Path, Path], object], folder: Path) -> None:
-    for path in (compiled.graph, compiled.tokenizer, compiled.probes, compiled.weights):
-        bring(path.resolve(), folder / path.name)
-    shutil.copyfile(compiled.graph.parent / DESCRIPTION, folder / DESCRIPTION)
+    bring(compiled.weights.resolve(), folder / compiled.weights.name)
+    for path in (compiled.graph, compiled.tokenizer, compiled.probes, compiled.graph.parent / DESCRIPTION):
+        shutil.copyfile(path, folder / path.name)
 
 
 def _place(name: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import torch
+from onnx import numpy_helper
 
 from late_rerank.encode.torch.loading import TOKENS
 
@@ -58,12 +59,12 @@ def write_graph(vectors: Vectors, file: Path, weights: Path, prefix: str) -> Non
         Exception: If torch's exporter can't convert the model; of any kind.
     """
     graph = _exported(vectors)
-    _point_into(graph, weights, prefix)
+    _give_weights(graph, vectors, weights, prefix)
     file.write_bytes(graph.SerializeToString())
 
 
 def _exported(vectors: Vectors) -> onnx.ModelProto:
-    """Trace a model. Nothing is folded, so that every initializer is a weight as it is in the file."""
+    """Trace a model without its weights, which become inputs: a graph with weights may have no more than 2 GB."""
     # When it can't convert a model, the exporter prints the whole graph, 150 KB, to stdout by default.
     print_to = getattr(torch._C, "_jit_set_onnx_log_output_stream", None)  # noqa: SLF001 - there is no public way
     if print_to is not None:
@@ -83,7 +84,9 @@ def _exported(vectors: Vectors) -> onnx.ModelProto:
             dynamic_axes={name: {0: "n", 1: "width"} for name in (*_INPUTS, *names)},
             opset_version=_OPSET,
             dynamo=False,  # the newer exporter needs another package, takes five times as long, and its files run no faster
-            do_constant_folding=False,
+            do_constant_folding=False,  # so that each weight stays as it is in the file
+            export_params=False,
+            keep_initializers_as_inputs=True,
         )
     return onnx.load_from_string(written.getvalue())
 
@@ -104,19 +107,31 @@ def _attention_spelled_out(vectors: Vectors) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def _point_into(graph: onnx.ModelProto, weights: Path, prefix: str) -> None:
-    """Let a graph's weights stand in a safetensors file; small constants that aren't in it stay in the graph."""
+def _give_weights(graph: onnx.ModelProto, vectors: Vectors, weights: Path, prefix: str) -> None:
+    """Turn a graph's inputs that are weights into weights: places in the safetensors file, or values that aren't in it."""
     with weights.open("rb") as file:
         n_header = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(n_header))
-    for tensor in graph.graph.initializer:
-        entry = header.get(tensor.name.removeprefix(prefix))
-        if entry is None or entry["dtype"] != "F32" or list(tensor.dims) != entry["shape"]:
+    own = dict(vectors.named_parameters()) | dict(vectors.named_buffers())
+    inputs = [given for given in graph.graph.input if given.name in _INPUTS]
+    for given in graph.graph.input:
+        if given.name in _INPUTS:
             continue
-        start, end = entry["data_offsets"]
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        del tensor.external_data[:]
-        for key, value in (("location", weights.name), ("offset", 8 + n_header + start), ("length", end - start)):
-            place = tensor.external_data.add()
-            place.key, place.value = key, str(value)
+        value = own[given.name]
+        entry = header.get(given.name.removeprefix(prefix))
+        is_there = entry is not None and entry["dtype"] == "F32" and entry["shape"] == list(value.shape)
+        if is_there and value.dtype == torch.float32:
+            start, end = entry["data_offsets"]
+            graph.graph.initializer.append(_placed(given.name, entry["shape"], weights.name, 8 + n_header + start, end - start))
+        else:
+            graph.graph.initializer.append(numpy_helper.from_array(value.detach().numpy(), given.name))
+    del graph.graph.input[:]
+    graph.graph.input.extend(inputs)
+
+
+def _placed(name: str, shape: list[int], location: str, offset: int, length: int) -> onnx.TensorProto:
+    """Make a float32 weight that stands in another file."""
+    tensor = onnx.TensorProto(name=name, dims=shape, data_type=onnx.TensorProto.FLOAT, data_location=onnx.TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
