@@ -85,9 +85,14 @@ def check_installed(what: str, extra: str, *packages: str) -> None:
         MissingDependencyError: If one is absent.
     """
     for package in packages:
-        found = find_spec(package)
-        if found is None or found.origin is None:  # without an origin it is a mere folder of that name
+        if not is_installed(package):
             raise MissingDependencyError(what, package, extra)
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a module is installed, without importing it."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None  # None: a mere folder of that name, which some checkpoints have
 
 
 def raised_at(error: BaseException) -> str:

@@ -233,7 +233,7 @@ class TestChoosing:
 
     def test_a_folder_of_that_name_is_no_package(self, monkeypatch, tmp_path):
         (tmp_path / "openvino").mkdir()
-        monkeypatch.setattr(names, "find_spec", lambda module: PathFinder.find_spec(module, [str(tmp_path)]))
+        monkeypatch.setattr(errors, "find_spec", lambda module: PathFinder.find_spec(module, [str(tmp_path)]))
         assert names.installed_engines() == []
 
     def test_the_command_line_offers_every_backend(self, capsys):

@@ -22,7 +22,7 @@ from late_rerank.processes.forks import StoppedError, engine_call, guarded
 # much at most, since other vectors will lose more.
 LEAST_COSINE = 0.999
 LEAST_TRIED = (1 + LEAST_COSINE) / 2
-EXACT = "f32"
+_EXACT = "f32"
 
 _IMPORTING = guarded(Lock())
 
@@ -75,12 +75,12 @@ def in_a_line(error: Exception) -> str:
 def _run_by(name: str, compiled: Compiled, *, exact: bool) -> tuple[Run, Backend]:
     engine = _imported(name)
     proof = Proof(0.0, 0)
-    for precision in (EXACT,) if exact else engine.precisions():
+    for precision in (_EXACT,) if exact else engine.precisions():
         run: Run = engine.load(compiled, precision)
-        proof = proved(compiled, run, f"{name}-{engine.VERSION}-{precision}-{engine.processor()}", exact=precision == EXACT)
+        proof = proved(compiled, run, f"{name}-{engine.VERSION}-{precision}-{engine.processor()}", exact=precision == _EXACT)
         if proof.least_cosine >= LEAST_TRIED:
             note = ""
-            if precision != EXACT:
+            if precision != _EXACT:
                 described = compiled.description
                 run = padded(run, proof.multiple, described.layout["pad_id"], described.longest)
                 note = "" if proof.multiple else "; on this processor vectors depend a little on a batch's width"

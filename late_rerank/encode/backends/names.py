@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from late_rerank.errors import check_installed
+from late_rerank.errors import check_installed, is_installed
 
 TORCH = ("torch", "sentence_transformers", "transformers")
 """Modules of the extra `torch`."""
@@ -38,9 +36,4 @@ def has_torch() -> bool:
 
 
 def _is_here(backend: str) -> bool:
-    return all(map(_is_installed, _MODULES[backend]))
-
-
-def _is_installed(module: str) -> bool:
-    found = find_spec(module)
-    return found is not None and found.origin is not None  # None: a mere folder of that name, which some checkpoints have
+    return all(map(is_installed, _MODULES[backend]))
