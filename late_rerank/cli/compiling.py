@@ -26,7 +26,7 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compile, then say what was proved."""
     from late_rerank.cli.results import print_json, size_text
-    from late_rerank.encode.loading import compile_to
+    from late_rerank.encode.opening import compile_to
 
     compiled = compile_to(options.model, options.out)
     described = compiled.description
@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> None:
         "format": described.source["format"],
         "dim": described.dim,
         "fingerprint": described.fingerprint,
-        "size_bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "size_bytes": sum(
+            file.stat().st_size for file in (compiled.graph, compiled.weights, compiled.tokenizer, compiled.probes)
+        ),
         "proved": described.proved,
         "versions": described.versions,
     }

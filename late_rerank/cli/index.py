@@ -37,12 +37,11 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, encode, store, print."""
-    from tqdm import tqdm
-
     from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.opening import open_answering, opened_reranker, shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
+    from late_rerank.progress import progress_bar
 
     stream = CorpusStream(options.path)
     documents = iter(stream)
@@ -52,8 +51,7 @@ def run(options: argparse.Namespace) -> None:
         raise no_documents(options.path, stream)
     with opened_reranker(options, open_url=open_answering) as reranker:
         try:
-            # disable=None: tqdm draws on a terminal only.
-            with tqdm(unit="B", unit_scale=True, desc="Indexing", disable=None) as bar:
+            with progress_bar(unit="B", unit_scale=True, desc="Indexing") as bar:
                 report = reranker.index(_watched(stream, chain([first], documents), bar), batch_size=_BATCH_SIZE)
         finally:
             tell_skipped(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,11 @@ def tensor_names(path: Path) -> set[str]:
     if size != whole:
         raise ModelError(f"{path} has {size:,} bytes, where its header says {whole:,}. Download it again.")
     return {name for name in header if name != "__metadata__"}
+
+
+def file_state(about: os.stat_result) -> tuple[int, ...]:
+    """Tell a file from another that has taken its place, and from itself before it was written again."""
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ from late_rerank.encode.backends.names import TORCH, check_backend, has_torch, i
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.checkpoint import read_checkpoint
-from late_rerank.encode.compiled.builtin import builtin_model
 from late_rerank.encode.compiled.format import Compiled, is_compiled, read_compiled
 from late_rerank.encode.compiled.identity import identity
-from late_rerank.encode.compiled.kept import copy_compiled, find, keep
+from late_rerank.encode.compiled.kept import find
 from late_rerank.encode.compiled.model import compiled_model, pools
 from late_rerank.encode.devices import torch_device
 from late_rerank.encode.model import Backend, Model
+from late_rerank.encode.opening import open_compiled
 from late_rerank.encode.sources import local_folder
-from late_rerank.errors import MissingDependencyError, ModelError, check_installed
+from late_rerank.errors import ModelError, check_installed
 from late_rerank.warn import warn_caller
 
 
@@ -102,82 +101,10 @@ def _chosen(
     name: str | os.PathLike[str], folder: Path | None, engines: list[str], pooling: int
 ) -> tuple[Compiled, tuple[Run, Backend]]:
     try:
-        compiled = _compiled(name, folder)
+        compiled = open_compiled(name, folder)
     except UnfitError as error:
         raise UnfitError(f"instead of {' and '.join(engines)}: {error}") from error
     return compiled, choose(compiled, engines, exact=pooling > 1 or pools(compiled))
-
-
-def compile_to(name: str | os.PathLike[str], out: Path | None) -> Compiled:
-    """Compile a model into a folder of its own, which any machine can load without torch.
-
-    Args:
-        name: Built in, a folder, or a hub name. A compiled model is copied.
-        out: A new or empty folder; None for the cache, where the model's first load finds it.
-
-    Raises:
-        ModelError: If the model can't be found, can't be what it says, or can't be compiled.
-        MissingDependencyError: If it must be compiled, and torch isn't installed.
-        FileExistsError: If `out` holds files.
-        OSError: If it can't be written.
-    """
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists: name a new or empty folder")
-    try:
-        compiled = _compiled(name, _folder(name))
-    except UnfitError as error:
-        if isinstance(error.__cause__, (MissingDependencyError, OSError)):
-            raise error.__cause__ from None
-        raise ModelError(f"{name} can't be compiled, so that torch must run it: {error}") from error
-    return compiled if out is None else copy_compiled(compiled, out)
-
-
-def _compiled(name: str | os.PathLike[str], folder: Path | None) -> Compiled:
-    """Find a compiled model, or compile a checkpoint, which is then kept.
-
-    Args:
-        name: The model, as the user named it.
-        folder: Where it is; None for a built-in model.
-
-    Raises:
-        ModelError: If the model can't be what it says.
-        MissingDependencyError: If it must be compiled, and torch isn't installed.
-        UnfitError: If it can't be compiled.
-    """
-    if folder is None:
-        return _written(partial(builtin_model, str(name)))
-    if is_compiled(folder):
-        return read_compiled(folder)
-    checkpoint = read_checkpoint(folder)
-    source = identity(checkpoint)
-    found = find(source)
-    if found is not None:
-        return found
-    check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
-    try:
-        check_installed("compiling it", "torch", "onnx")
-    except MissingDependencyError as error:  # torch runs it as it is
-        raise UnfitError(str(error)) from error
-    from late_rerank.encode.torch.compiling import compile_model  # noqa: PLC0415 - loads torch
-
-    def make(made: Path) -> None:
-        compile_model(str(name), folder, made)
-        if identity(checkpoint) != source:
-            raise ModelError(f"the files in {folder} changed while they were compiled: load the model again")
-
-    return _written(partial(keep, source, make))
-
-
-def _written(make: Callable[[], Compiled]) -> Compiled:
-    """Make what may have to be written; where that fails, torch may run the model.
-
-    Raises:
-        UnfitError: If nothing can be written.
-    """
-    try:
-        return make()
-    except OSError as error:
-        raise UnfitError(f"{type(error).__name__}: {error}") from error
 
 
 def _by_torch(

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from late_rerank.encode.backends.names import installed_engines
 from late_rerank.encode.base import Kind
@@ -18,6 +17,7 @@ from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
 from late_rerank.errors import ModelError, check_installed
 from late_rerank.processes.forks import engine_call
+from late_rerank.progress import progress_bar
 from late_rerank.types import F32
 
 _BATCH_SIZE = 32
@@ -87,7 +87,7 @@ class SingleVectorEncoder:
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         # Longest first, so that little of a batch is padding and the bar never estimates the time left too low.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
-        with tqdm(total=len(order), unit=" documents", desc="Dense vectors", disable=None if progress else True) as bar:
+        with progress_bar(total=len(order), unit=" documents", desc="Dense vectors", progress=progress) as bar:
             for start in range(0, len(order), _BATCH_SIZE):
                 batch = order[start : start + _BATCH_SIZE]
                 vectors[batch] = self._encode([texts[i] for i in batch], kind)

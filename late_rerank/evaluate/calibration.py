@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from late_rerank.evaluate.identical import check_relevant, is_own
 from late_rerank.evaluate.runs import retrieve_others
+from late_rerank.progress import progress_bar
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -131,7 +131,7 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
         progress: Show a bar on stderr, if that is a terminal.
     """
     scored = []
-    for query in tqdm(labelled, unit=" queries", desc="Scoring", disable=None if progress else True):
+    for query in progress_bar(labelled, unit=" queries", desc="Scoring", progress=progress):
         candidates = [*query.relevant, *query.others]
         maxima = reranker.token_maxima(query.text, [candidate.text for candidate in candidates])
         scores: F32 = maxima.sum(axis=1, dtype=np.float32)

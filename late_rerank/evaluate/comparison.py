@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby, product
 from typing import Any
 
-from tqdm import tqdm
-
 from late_rerank.encode import Encoder
 from late_rerank.encode.describe import described
 from late_rerank.evaluate.evaluation import Evaluation, check_measures, evaluate_judged, longest_first
@@ -17,6 +15,7 @@ from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.settings import Setting
 from late_rerank.evaluate.significance import Difference, difference
+from late_rerank.progress import progress_bar
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import Candidate, TokenVectors
@@ -161,7 +160,7 @@ def _by_query(evaluation: Evaluation) -> dict[str, float]:
 def index_all(rerankers: Sequence[Reranker], run: Run, *, progress: bool) -> None:
     """Index documents with each codec, batch by batch, so that each codec packs a batch that was encoded once."""
     documents: list[Candidate] = longest_first(run)
-    with tqdm(total=len(documents), unit=" documents", desc="Encoding", disable=None if progress else True) as bar:
+    with progress_bar(total=len(documents), unit=" documents", desc="Encoding", progress=progress) as bar:
         for start in range(0, len(documents), BATCH_SIZE):
             batch = documents[start : start + BATCH_SIZE]
             for reranker in rerankers:

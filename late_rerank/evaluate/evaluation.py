@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from late_rerank.errors import check_installed
 from late_rerank.evaluate.identical import Run, check_relevant, without_own
 from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
+from late_rerank.progress import progress_bar
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import Candidate, FirstStageWeight, Ranking
 
@@ -108,7 +108,7 @@ def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progre
     candidates, n_left_out = _counted(names, judged)
     reranker.index(longest_first(candidates), progress=progress)
     ranked, latencies = {}, []
-    for name in tqdm(names, unit=" queries", desc="Reranking", disable=None if progress else True):
+    for name in progress_bar(names, unit=" queries", desc="Reranking", progress=progress):
         (ranking,) = reranker.rank([judged.queries[name]], [candidates[name]], wanted)
         ranked[name] = once([(str(document.id), float(document.score or 0.0)) for document in ranking])
         latencies.append(ranking.timings_ms["total"])

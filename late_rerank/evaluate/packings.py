@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from late_rerank.encode import Encoder
 from late_rerank.evaluate.comparison import Remembering, bytes_per_token, index_all
 from late_rerank.evaluate.evaluation import measure
 from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.settings import N_TOP, Grid, Setting
+from late_rerank.progress import progress_bar
 from late_rerank.ranking.fusion import F64, falling, first_stage_scores, fused_order
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
@@ -56,7 +56,7 @@ class Packings:
     ) -> None:
         self._judged = judged
         self._rerankers = rerankers
-        bar = tqdm(names, desc="Scoring", disable=None if progress else True)
+        bar = progress_bar(names, desc="Scoring", progress=progress)
         self._scored = {name: self._score(judged.queries[name], judged.run.get(name, [])) for name in bar}
 
     def _score(self, query: str, candidates: Sequence[Candidate]) -> _Scored:

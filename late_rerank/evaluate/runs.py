@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from late_rerank.corpus.columns import by_tabs, by_white_space, is_comment, text_lines, with_space_in_document
 from late_rerank.evaluate.identical import Run, best, n_own
+from late_rerank.progress import progress_bar
 from late_rerank.retrieve import Retriever
 from late_rerank.types import Candidate
 
@@ -43,7 +43,7 @@ def retrieve_run(
     Returns:
         `k` candidates a query, not counting the one with the query's id; fewer where the retriever has no more.
     """
-    names = tqdm(queries, unit=" queries", desc="First stage", disable=None if progress else True)
+    names = progress_bar(queries, unit=" queries", desc="First stage", progress=progress)
     if not ignore_identical_ids:
         return {name: retriever.retrieve(queries[name], k) for name in names}
     return {name: retrieve_others(retriever, name, queries[name], k) for name in names}

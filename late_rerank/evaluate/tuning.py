@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tqdm import tqdm
-
 from late_rerank.encode import Encoder
 from late_rerank.evaluate.comparison import kept_in, load_encoder
 from late_rerank.evaluate.evaluation import check_measures
@@ -18,6 +16,7 @@ from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.packings import Packings, index_candidates, load_rerankers
 from late_rerank.evaluate.settings import Grid, Setting
 from late_rerank.evaluate.significance import Difference, difference
+from late_rerank.progress import progress_bar
 from late_rerank.stores import Store
 
 FEWEST_QUERIES = 20
@@ -116,7 +115,7 @@ def tune(
         index_candidates(rerankers, judged, names, progress=progress)
         packings = Packings(judged, names, rerankers, progress=progress)
         settings: list[Setting | None] = [None, *sorted(grid.settings(), key=packings.cost)]
-        bar = tqdm(settings, desc="Comparing", disable=None if progress else True)
+        bar = progress_bar(settings, desc="Comparing", progress=progress)
         found = {setting: packings.measured(setting, tuning) for setting in bar}
         best = max(settings, key=lambda setting: _mean(found[setting]))
         picked = next(setting for setting in settings if _as_good(found[setting], found[best]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 import weakref
@@ -111,5 +110,7 @@ class CallThreads(Executor):
 
 async def in_thread(threads: Executor, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
     """Call it in one of these threads, as asyncio.to_thread does: with the caller's context variables."""
+    import asyncio  # noqa: PLC0415 - whoever has an event loop has it already
+
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(threads, partial(context.run, call, *args, **kwargs))

@@ -12,12 +12,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sentence_transformers import MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments
-from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from late_rerank.encode.tokens import without_surrogates
 from late_rerank.encode.torch.loading import document_prompt
 from late_rerank.errors import MissingDependencyError
+from late_rerank.progress import progress_bar
 from late_rerank.train.loss import Loss
 from late_rerank.train.model import TunableModel
 from late_rerank.train.negatives import Row
@@ -156,12 +156,12 @@ class _Bar(TrainerCallback):
         self._bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=state.max_steps,
             initial=state.global_step,
             unit=" steps",
             desc="Training",
-            disable=None if self._shown else True,
+            progress=self._shown,
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from late_rerank.evaluate import retrieve_run
 from late_rerank.evaluate.evaluation import longest_first
+from late_rerank.progress import progress_bar
 from late_rerank.ranking.fusion import fused
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -69,7 +69,7 @@ def mine(
     queries = {name: example.query for name, example in examples.items()}  # names need not be ids of queries
     found = retrieve_run(retriever, queries, _DEPTH, ignore_identical_ids=False, progress=progress)
     reranker.index(longest_first(found), progress=progress)
-    bar = tqdm(examples.items(), unit=" queries", desc="Hard negatives", disable=None if progress else True)
+    bar = progress_bar(examples.items(), unit=" queries", desc="Hard negatives", progress=progress)
     all_choices = [_choices(reranker, example, found[name], recipe) for name, example in bar]
     chance = random.Random(recipe.seed)
     return [

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from tqdm import tqdm
-
 from late_rerank.arguments.given import as_candidates
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
+from late_rerank.progress import progress_bar
 from late_rerank.stores import Space
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
@@ -62,8 +61,7 @@ def index_documents(
     n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
     total = len(documents) if isinstance(documents, Sequence) else None
     texts = (document.text for document in as_candidates(documents, "documents"))
-    # disable=None: tqdm draws on a terminal only.
-    with tqdm(total=total, unit=" documents", desc="Encoding", disable=None if progress else True) as bar:
+    with progress_bar(total=total, unit=" documents", desc="Encoding", progress=progress) as bar:
         for batch in _batches(texts, batch_size):
             by_key = {key_of(text): text for text in batch if not is_blank(text)}
             keys = list(by_key)

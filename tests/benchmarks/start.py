@@ -66,7 +66,7 @@ from pathlib import Path
 import numpy as np, onnx
 from onnx import TensorProto, helper, numpy_helper
 from late_rerank.encode.builtin import minilm_source
-from late_rerank.encode.loading import compile_to
+from late_rerank.encode.opening import compile_to
 from late_rerank.encode.sources import local_folder
 scratch = Path(sys.argv[1])
 compile_to("minilm", scratch / "fastembed")

@@ -17,12 +17,12 @@ from late_rerank import Reranker, explain
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.backends.names import installed_engines
-from late_rerank.encode.checkpoint import Checkpoint
+from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
 from late_rerank.encode.compiled import kept
 from late_rerank.encode.compiled.builtin import builtin_model
 from late_rerank.encode.compiled.format import DESCRIPTION, FILES, PROBES, Description, read_compiled, write_description
 from late_rerank.encode.compiled.identity import identity
-from late_rerank.encode.loading import compile_to
+from late_rerank.encode.opening import compile_to
 from late_rerank.errors import MissingDependencyError, ModelError
 
 pytestmark = pytest.mark.model  # checkpoints are compiled, which takes a second each
@@ -243,7 +243,7 @@ class TestKept:
         with pytest.warns(UserWarning, match=r"^[^\n]*aten::special_bessel_j0[^\n]*$"):
             TextEncoder(model, backend="onnx")
         assert capfd.readouterr().out == ""
-        assert list(home.iterdir()) == []
+        assert folders(home) == []
 
     def test_a_graph_with_other_vectors_is_not_taken(self, model, home, monkeypatch):
         from late_rerank.encode.torch.graph import Vectors
@@ -284,6 +284,38 @@ class TestKept:
         monkeypatch.setattr(compiling, "_LAYERS", {"Transformer", "Normalize"})
         with pytest.warns(UserWarning, match=r"its module 1, Dense, isn't known to the compiler"):
             assert TextEncoder(model, backend="onnx").backend.name == "torch"
+
+    def test_why_one_cannot_be_compiled_is_kept_until_versions_change_or_it_is_asked_for(self, model, home, monkeypatch):
+        from late_rerank.encode import opening
+        from late_rerank.encode.torch import compiling
+
+        with monkeypatch.context() as before:
+            before.setattr(compiling, "_LAYERS", {"Transformer", "Normalize"})
+            with pytest.warns(UserWarning, match="its module 1, Dense"):
+                TextEncoder(model, backend="onnx")
+            before.setattr(compiling, "compile_model", lambda *_: pytest.fail("tried again"))
+            with pytest.warns(UserWarning, match=r"its module 1, Dense.*so it was before.*late-rerank compile"):
+                assert TextEncoder(model, backend="onnx").backend.name == "torch"
+        with monkeypatch.context() as after:
+            after.setattr(opening, "version", lambda package: "0" if package == "torch" else "1")
+            assert TextEncoder(model, backend="onnx").backend.name == "onnx"
+        shutil.rmtree(folders(home)[0])
+        assert compile_to(model, None).graph.is_file()
+
+    def test_a_damaged_reason_counts_as_none(self, model, home):
+        home.mkdir(parents=True, exist_ok=True)
+        (home / f"unfit-{identity(read_checkpoint(Path(model)))}.json").write_text('{"versions"')
+        assert TextEncoder(model, backend="onnx").backend.name == "onnx"
+
+    def test_a_full_disk_is_no_reason_that_is_kept(self, model, home, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as before:
+            before.setattr("late_rerank.encode.torch.compiling.write_weights", full)
+            with pytest.warns(UserWarning, match="No space left"):
+                TextEncoder(model, backend="onnx")
+        assert TextEncoder(model, backend="onnx").backend.name == "onnx"
 
     def test_without_the_package_onnx_torch_runs_it(self, model, home, monkeypatch):
         from late_rerank import errors

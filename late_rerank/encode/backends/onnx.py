@@ -15,6 +15,7 @@ from late_rerank.encode.backends.threads import n_threads
 from late_rerank.encode.backends.unreported_onnx import ort
 from late_rerank.encode.compiled.format import Compiled
 from late_rerank.encode.compiled.kept import without_links
+from late_rerank.encode.files import file_state
 from late_rerank.processes.forks import guarded, keep_for_good, lost_threads, watch
 from late_rerank.types import F32
 
@@ -93,9 +94,8 @@ class _Sessions:
 
 
 def _state(file: Path) -> tuple[int, ...] | None:
-    """Tell a file from another that has taken its place; None where there is none."""
+    """Give a file's state; None where there is none."""
     try:
-        about = file.stat()
+        return file_state(file.stat())
     except OSError:
         return None
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns

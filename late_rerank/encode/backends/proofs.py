@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.backends.widths import steady
 from late_rerank.encode.compiled.format import GRAPH, PROBES, Compiled
-from late_rerank.encode.compiled.kept import home
+from late_rerank.encode.compiled.kept import read_note, write_note
 from late_rerank.encode.compiled.pooling import unit
 from late_rerank.encode.compiled.probes import Probes
 
@@ -48,14 +43,14 @@ def proved(compiled: Compiled, run: Run, engine: str, *, exact: bool) -> Proof:
     """
     described = compiled.description
     about = f"{_VERSION} {described.sha256[GRAPH]} {described.sha256[PROBES]} {described.fingerprint} {engine}"
-    file = home() / f"proof-{hashlib.blake2b(about.encode(), digest_size=16).hexdigest()}.json"
-    found = _read(file)
+    name = f"proof-{hashlib.blake2b(about.encode(), digest_size=16).hexdigest()}.json"
+    found = _read(name)
     if found is None:
         cosine = least_cosine(run, Probes.read(compiled.probes))
         # The words are drawn from the whole vocabulary, the widths up to the model's positions.
         multiple = 0 if exact else steady(run, described.vocabulary, described.layout["pad_id"], described.longest)
         found = Proof(cosine, multiple)
-        _write(file, found)
+        write_note(name, asdict(found))
     return found
 
 
@@ -66,26 +61,11 @@ def least_cosine(run: Run, probes: Probes) -> float:
     return cosine if np.isfinite(cosine) else 0.0
 
 
-def _read(file: Path) -> Proof | None:
+def _read(name: str) -> Proof | None:
     """Read a kept proof; None if there is none, or what is there can't be one."""
+    kept = read_note(name)
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
         proof = Proof(float(kept["least_cosine"]), int(kept["multiple"]))
-    except (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
     return proof if proof.least_cosine <= 1 + 1e-6 and 0 <= proof.multiple <= _WIDEST else None
-
-
-def _write(file: Path, proof: Proof) -> None:
-    """Write a file whole or not at all; where nothing can be written, the next process measures again."""
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as opened:
-                json.dump(asdict(proof), opened)
-            os.chmod(new, 0o644)  # noqa: PTH101 - the cache may be shared
-            os.replace(new, file)  # noqa: PTH105
-        except BaseException:
-            Path(new).unlink(missing_ok=True)
-            raise

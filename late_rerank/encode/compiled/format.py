@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from late_rerank.encode.files import read_object
+from late_rerank.encode.files import file_state, read_object
 from late_rerank.errors import ModelError
 
 FORMAT = 1
@@ -23,6 +25,8 @@ PROBES = "probes.safetensors"
 FILES = (DESCRIPTION, GRAPH, WEIGHTS, TOKENIZER, PROBES)
 
 _DIGEST = "digest"
+_SETTLED_S = 2
+_DIGESTED: dict[tuple[int, ...], str] = {}
 
 
 @dataclass(frozen=True)
@@ -153,15 +157,23 @@ def write_weights(file: Path, tensors: Mapping[str, NDArray[np.float32]]) -> Non
 
 
 def sha256(file: Path) -> str:
-    """Digest a file.
+    """Digest a file, once in a process as long as it stays what it is: weights are linked from folder to folder.
 
     Raises:
         OSError: If it can't be read.
     """
-    digest = hashlib.sha256()
     with file.open("rb") as opened:
+        about = os.fstat(opened.fileno())
+        state = file_state(about)
+        known = _DIGESTED.get(state)
+        if known is not None:
+            return known
+        digest = hashlib.sha256()
         while part := opened.read(1 << 20):
             digest.update(part)
+    # A younger file may be written again without another time.
+    if time.time() - about.st_mtime > _SETTLED_S:
+        _DIGESTED[state] = digest.hexdigest()
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants
 
@@ -46,7 +48,7 @@ def keep(name: str, make: Callable[[Path], None]) -> Compiled:
     found = find(name)
     if found is not None:
         return found
-    made = _new_folder(home())
+    made = _new_folder()
     try:
         make(made)
         read_compiled(made)
@@ -54,6 +56,30 @@ def keep(name: str, make: Callable[[Path], None]) -> Compiled:
         _remove(made)
         raise
     return _keep(made, _place(name))
+
+
+def read_note(name: str) -> dict[str, Any]:
+    """Read a JSON object that is kept beside the models; empty if there is none, or a damaged one."""
+    try:
+        found = json.loads((home() / name).read_text(encoding="utf-8"))
+    except (OSError, RecursionError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_note(name: str, values: dict[str, Any]) -> None:
+    """Keep a JSON object, whole or not at all; where nothing can be written, the next process finds none."""
+    with suppress(OSError):
+        home().mkdir(parents=True, exist_ok=True)
+        handle, new = tempfile.mkstemp(dir=home(), prefix=_UNFINISHED)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                json.dump(values, opened)
+            os.chmod(new, 0o644)  # noqa: PTH101 - the cache may be shared
+            os.replace(new, home() / name)  # noqa: PTH105
+        except BaseException:
+            Path(new).unlink(missing_ok=True)
+            raise
 
 
 def side_by_side(compiled: Compiled) -> Compiled:
@@ -115,11 +141,11 @@ def _link(file: Path, to: Path) -> None:
         shutil.copyfile(file, to)
 
 
-def _new_folder(home: Path) -> Path:
+def _new_folder() -> Path:
     with suppress(OSError):
-        home.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(home, _UNFINISHED)
-        return Path(tempfile.mkdtemp(dir=home, prefix=_UNFINISHED))
+        home().mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(home(), _UNFINISHED)
+        return Path(tempfile.mkdtemp(dir=home(), prefix=_UNFINISHED))
     _remove_abandoned(Path(tempfile.gettempdir()), _TEMPORARY)
     return Path(tempfile.mkdtemp(prefix=_TEMPORARY))
 

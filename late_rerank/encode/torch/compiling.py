@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from late_rerank.encode.backends.choosing import UnfitError, choose, in_a_line
+from late_rerank.encode.backends.onnx import VERSION
 from late_rerank.encode.compiled.format import (
     GRAPH,
     PROBES,
@@ -37,6 +37,7 @@ from late_rerank.encode.torch.graph import Vectors, write_graph
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
 from late_rerank.encode.torch.model import torch_model
 from late_rerank.encode.torch.reading import positions
+from late_rerank.progress import progress_bar
 from late_rerank.types import TokenVectors
 
 _LAYERS = {"Transformer", "Dense", "Normalize"}
@@ -74,7 +75,7 @@ def compile_model(name: str, checkpoint: Path, folder: Path) -> None:
         UnfitError: If the model can't be compiled: its vectors would be others. Torch can run it.
         OSError: If the folder can't be written.
     """
-    with tqdm(total=3, desc=f"Compiling {name}: loading", leave=False, disable=None) as bar:
+    with progress_bar(total=3, desc=f"Compiling {name}: loading", leave=False) as bar:
         model, loaded = torch_model(name, checkpoint, device="cpu", max_tokens=None, pooling=1, reason="being compiled")
         bar.update()
         bar.set_description(f"Compiling {name}: tracing")
@@ -160,7 +161,7 @@ def proved(model: Model, loaded: Any, folder: Path, description: Description) ->
     least = min(found, key=found.__getitem__)
     if found[least] < _LEAST_COSINE:
         raise UnfitError(f"its vectors of {least!r} have a cosine of {found[least]:.5f} to torch's, less than {_LEAST_COSINE}")
-    told = {"engine": f"onnxruntime {version('onnxruntime')}", "precision": backend.precision, "n_texts": len(found)}
+    told = {"engine": f"onnxruntime {VERSION}", "precision": backend.precision, "n_texts": len(found)}
     return replace(description, proved={**told, "least_cosine": found[least], "text": least})
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from tqdm import tqdm
+from late_rerank.progress import progress_bar
 
 Sampler = Callable[[], float]
 """Takes one turn and returns what it measured."""
@@ -72,7 +72,7 @@ def medians(
     order = list(samplers)
     shuffle = random.Random(seed).shuffle
     samples: dict[Name, list[float]] = {name: [] for name in order}
-    for _ in tqdm(range(n_turns), unit=" turns", desc=title, leave=False, disable=None if progress else True):
+    for _ in progress_bar(range(n_turns), unit=" turns", desc=title, leave=False, progress=progress):
         shuffle(order)
         for name in order:
             samples[name].append(samplers[name]())

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from late_rerank.errors import StoreError
+from late_rerank.progress import progress_bar
 from late_rerank.stores.disk import copies, files, format_file, index, pragmas, tables
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.parts import Parts
@@ -122,7 +121,7 @@ def _copy(snapshot: Index, store: Path, mapped: dict[int, MappedSegment], scratc
     segments = [segment for segment in snapshot.segments() if segment.id in mapped]
     n_bytes = sum(segment.size for segment in segments)
     n_damaged = 0
-    with tqdm(total=n_bytes, unit="B", unit_scale=True, desc="Copying", disable=None if progress else True) as bar:
+    with progress_bar(total=n_bytes, unit="B", unit_scale=True, desc="Copying", progress=progress) as bar:
         for segment in segments:
             n_damaged += _copy_segment(store, scratch, segment.id, mapped[segment.id], segment.size, bar)
     size_bytes = n_bytes + _copy_index(snapshot, scratch / index.NAME, sorted(mapped))

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from late_rerank.errors import StoreFormatError
+from late_rerank.progress import progress_bar
 from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.rows import row_of, rows_of
@@ -65,7 +65,7 @@ class Compaction:
             ]
             chosen = self._choose(mine, min_live, newer_than, progress=progress)
             try:
-                for segment in tqdm(chosen, unit=" segments", desc="Compacting", disable=None if progress else True):
+                for segment in progress_bar(chosen, unit=" segments", desc="Compacting", progress=progress):
                     self._rewrite(segment, space, newer_than)
             except SegmentGoneError:  # another process dropped the space, or replaced the store
                 self._let_go()
@@ -81,7 +81,7 @@ class Compaction:
     def _choose(self, segments: list[Segment], min_live: float, newer_than: int, *, progress: bool) -> list[Segment]:
         small = {segment.id for segment in segments if segment.size < self._small_bytes}
         chosen = []
-        for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
+        for segment in progress_bar(segments, unit=" segments", desc="Reading", progress=progress):
             wasteful = segment.live_bytes < min_live * (segment.size - 4096)
             if wasteful or (len(small) > 1 and segment.id in small) or self._is_touched(segment, newer_than):
                 chosen.append(segment)

@@ -8,9 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.progress import progress_bar
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
 from late_rerank.stores.disk.keys_file import Found, Keys
@@ -143,7 +142,7 @@ class PublishedStore(Store):
         for name, keys in self._shared.keys.items():
             check.add_keys(name, keys)
         paths = sorted((self.path / "segments").glob("*.seg"))
-        for path in tqdm(paths, unit=" segments", desc="Reading", disable=None if progress else True):
+        for path in progress_bar(paths, unit=" segments", desc="Reading", progress=progress):
             check.read(path)
         check.problems += [Problem(path_of(self.path, number).name, "missing") for number in check.places]
         return VerifyReport(len(paths), check.n_records, check.n_documents, check.problems)

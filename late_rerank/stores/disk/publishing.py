@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from late_rerank.progress import progress_bar
 from late_rerank.stores.disk import files, format_file
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.keys_file import Found, pack_keys
@@ -54,7 +54,7 @@ def publish(parts: Parts, folder: Path, newer_than: int, *, progress: bool) -> P
             # A segment without a size is being made, or its writer died.
             sized = [segment for segment in snapshot.segments() if segment.size]
             mapped = {segment.id: MappedSegment(path_of(parts.path, segment.id)) for segment in sized}
-        bar = tqdm(total=len(mapped), unit=" segments", desc="Publishing", disable=None if progress else True)
+        bar = progress_bar(total=len(mapped), unit=" segments", desc="Publishing", progress=progress)
         writer = _Publisher(folder)
         for number, name in snapshot.spaces():
             rows = _living(snapshot, number, mapped, newer_than, bar)

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from late_rerank.errors import StoreError, StoreFormatError
+from late_rerank.progress import progress_bar
 from late_rerank.stores.disk import copies, files, format_file, index, tables
 from late_rerank.stores.disk.frozen import unwritable
 from late_rerank.stores.disk.rows import row_of
@@ -89,7 +88,7 @@ def rebuild_index(folder: Path, *, progress: bool = False) -> RebuildReport:
     paths = sorted((folder / "segments").glob("*.seg"))
     n_damaged = 0
     try:
-        for path in tqdm(paths, unit=" segments", desc="Reading", disable=None if progress else True):
+        for path in progress_bar(paths, unit=" segments", desc="Reading", progress=progress):
             with files.locked(path) as fd:
                 if fd is None:
                     raise StoreError(f"{path} is being written to by another process; stop it first")

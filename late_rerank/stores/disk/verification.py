@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from late_rerank.errors import StoreFormatError
+from late_rerank.progress import progress_bar
 from late_rerank.stores.disk import index, tables
 from late_rerank.stores.disk.copies import is_being_written
 from late_rerank.stores.disk.index import Index
@@ -60,7 +59,7 @@ def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyRepo
     segments = opened.segments()
     spaces = dict(opened.spaces())  # after the segments, or those of a space that is made just now would have none
     n_records = n_documents = 0
-    for segment in tqdm(segments, unit=" segments", desc="Reading", disable=None if progress else True):
+    for segment in progress_bar(segments, unit=" segments", desc="Reading", progress=progress):
         check, found = _check(folder, opened, segment, spaces)
         problems += found
         n_records += check.n_records
