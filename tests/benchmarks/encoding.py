@@ -73,11 +73,12 @@ def in_a_process(child, way, n, *, one_thread):
 
 def documents(way, n):
     from late_rerank.encode import TextEncoder
-    from late_rerank.encode.loading import load_builtin
     from late_rerank.evaluate.bench.end_to_end import passages
 
     texts = list(islice(cycle([candidate.text for candidate in passages(n)]), n))
     if way == "sentence-transformers":
+        from late_rerank.encode.torch.loading import load_builtin
+
         model = load_builtin("minilm", "cpu")
         encode = lambda: sum(len(vectors) for vectors in model.encode_document(texts, show_progress_bar=False))  # noqa: E731
     else:
@@ -95,12 +96,14 @@ def documents(way, n):
 
 
 def query(way, _):
-    import late_rerank.encode.text as text
+    from late_rerank.encode import TextEncoder
     from late_rerank.evaluate.bench.encoding import QUERY
 
     if way == "torch on all threads":
-        text.one_thread, way = nullcontext, "torch"
-    encoder = text.TextEncoder(backend=way)
+        from late_rerank.encode.torch import forward
+
+        forward.one_thread, way = nullcontext, "torch"
+    encoder = TextEncoder(backend=way)
     idle = times(encoder, QUERY)
     spinning = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)]
     for process in spinning:
@@ -114,13 +117,16 @@ def query(way, _):
 
 
 def end_to_end(dim, n):
+    from huggingface_hub import constants
+
     from late_rerank import Reranker
     from late_rerank.encode import TextEncoder
     from late_rerank.evaluate.bench.encoding import QUERY
     from late_rerank.evaluate.bench.end_to_end import passages
 
     with tempfile.TemporaryDirectory() as folder:
-        encoder = TextEncoder("minilm" if dim == "384" else projected(folder, int(dim)))
+        constants.HF_HOME = f"{folder}/hf_home"  # what is compiled here isn't kept
+        encoder = TextEncoder("minilm" if dim == "384" else projected(f"{folder}/model", int(dim)))
     reranker, candidates = Reranker(encoder), passages(n)
     reranker.index(candidates)
     reranker.rerank(QUERY, candidates)
@@ -163,7 +169,7 @@ def cross_encoder(encoder, query, texts):
     """Milliseconds of the engine over query and document together, in batches of equal length."""
     import numpy as np
 
-    tokenizer, transformer = encoder._layout.tokenizer, encoder._model[0].model
+    tokenizer, run = encoder._model.layout.tokenizer, encoder._model.forward.run
     pairs = sorted((tokenizer.encode(query, text).ids[:512] for text in texts), key=len)
     started = time.process_time()
     for start in range(0, len(pairs), PAIRS):
@@ -172,7 +178,7 @@ def cross_encoder(encoder, query, texts):
         mask = np.zeros_like(ids)
         for row, pair in enumerate(batch):
             ids[row, : len(pair)], mask[row, : len(pair)] = pair, 1
-        transformer._run(ids, mask)
+        run(ids, mask)
     return (time.process_time() - started) * 1000
 
 
