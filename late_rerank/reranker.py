@@ -14,16 +14,17 @@ from late_rerank.encode import Encoder, as_device, as_encoder
 from late_rerank.encode.describe import described
 from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
+from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import background_work, guarded
 from late_rerank.processes.threads import CallThreads, in_thread
 from late_rerank.ranking.matching import Matcher
 from late_rerank.ranking.pool import CandidatePool
 from late_rerank.ranking.queries import QueryEncoder
 from late_rerank.ranking.relevance import Calibration, check_calibration, resolve_calibration
+from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
-from late_rerank.timing import Timer
 from late_rerank.types import F32, Candidate, FirstStageWeight, QueryVectors, RankedDocument, Ranking
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
@@ -232,10 +233,11 @@ class Reranker:
         check_queries(queries, candidate_lists)
         until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
         timer = Timer()
-        with background_work(), timer.stage("total"):
+        with background_work(), rerank_span(queries, wanted, self.model_name) as opened, timer.stage("total"):
             pools = [CandidatePool(candidates, wanted) for candidates in candidate_lists]
             missing = self._score(queries, pools, timer, until, query_vectors) if any(map(len, pools)) else frozenset()
             rankings = [pool.ranking(missing, self.calibration) for pool in pools]
+            opened.tell([pool.documents for pool in pools], rankings)
         for ranking in rankings:
             ranking.timings_ms = timer.ms | ranking.timings_ms
         self._count(rankings)

@@ -11,10 +11,10 @@ from late_rerank.context import Context, pack_context
 from late_rerank.context.layout import Order
 from late_rerank.context.packing import Oversize
 from late_rerank.context.selection import StrategyName
+from late_rerank.observing.timing import add_first_stage
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.timing import add_first_stage
 from late_rerank.types import Candidate, FirstStageWeight, Ranking
 
 

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import open_answering, opened_reranker, shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
-    from late_rerank.progress import progress_bar
+    from late_rerank.observing.progress import progress_bar
 
     stream = CorpusStream(options.path)
     documents = iter(stream)

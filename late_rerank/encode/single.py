@@ -16,8 +16,8 @@ from late_rerank.encode.devices import torch_device
 from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
 from late_rerank.errors import ModelError, check_installed
+from late_rerank.observing.progress import progress_bar
 from late_rerank.processes.forks import engine_call
-from late_rerank.progress import progress_bar
 from late_rerank.types import F32
 
 _BATCH_SIZE = 32

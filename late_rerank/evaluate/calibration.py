@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from late_rerank.evaluate.identical import check_relevant, is_own
 from late_rerank.evaluate.runs import retrieve_others
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever

@@ -15,7 +15,7 @@ from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.settings import Setting
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
 from late_rerank.types import Candidate, TokenVectors

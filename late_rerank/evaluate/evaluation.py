@@ -14,7 +14,7 @@ from late_rerank.evaluate.identical import Run, check_relevant, without_own
 from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import Candidate, FirstStageWeight, Ranking
 

@@ -12,7 +12,7 @@ from late_rerank.evaluate.comparison import Remembering, bytes_per_token, index_
 from late_rerank.evaluate.evaluation import measure
 from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.settings import N_TOP, Grid, Setting
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.fusion import F64, falling, first_stage_scores, fused_order
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store

@@ -12,7 +12,7 @@ import numpy as np
 
 from late_rerank.corpus.columns import by_tabs, by_white_space, is_comment, text_lines, with_space_in_document
 from late_rerank.evaluate.identical import Run, best, n_own
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.retrieve import Retriever
 from late_rerank.types import Candidate
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from late_rerank.encode.single import SingleVectorEncoder
+from late_rerank.observing.timing import Timer
 from late_rerank.ranking.fusion import first_stage_scores, fused_order
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.text.words import is_blank
-from late_rerank.timing import Timer
 from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
 
 

@@ -16,7 +16,7 @@ from late_rerank.evaluate.judged import Judged, Qrels
 from late_rerank.evaluate.packings import Packings, index_candidates, load_rerankers
 from late_rerank.evaluate.settings import Grid, Setting
 from late_rerank.evaluate.significance import Difference, difference
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores import Store
 
 FEWEST_QUERIES = 20

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from late_rerank import codecs, maxsim
 from late_rerank.arguments.given import as_candidate, as_many
+from late_rerank.observing.tracing import span
 from late_rerank.ranking.fusion import falling, first_stage_scores, fused_order
 from late_rerank.ranking.relevance import Calibration, relevance
 from late_rerank.ranking.wanted import Wanted
@@ -58,6 +59,11 @@ class CandidatePool:
     def __len__(self) -> int:
         return len(self._documents)
 
+    @property
+    def documents(self) -> Sequence[RankedDocument]:
+        """The candidates, in the order given; ranked once `ranking` was called."""
+        return self._documents
+
     def score(self, kernel: maxsim.Kernel, codec: codecs.Codec, found: KeyedDocuments) -> None:
         """Write the scores of the candidates that are among `found`."""
         positions, which, chosen = self.texts.select(found)
@@ -66,7 +72,8 @@ class CandidatePool:
         if self._wanted.max_tokens is not None:
             chosen = chosen.first(self._wanted.max_tokens)
         started = time.perf_counter()
-        self._scores[positions] = maxsim.score(kernel, codec, self.query.vectors, chosen)[which]
+        with span("maxsim"):
+            self._scores[positions] = maxsim.score(kernel, codec, self.query.vectors, chosen)[which]
         self._maxsim_ms += (time.perf_counter() - started) * 1000
         self._truncated[positions] = chosen.truncated[which]
         self._n_tokens += int(chosen.lengths[which].sum())

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from late_rerank import timing
 from late_rerank.context import pack_context
 from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import explain
+from late_rerank.observing import timing
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from late_rerank import timing
+from late_rerank.observing import timing
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.serve.errors import RequestError

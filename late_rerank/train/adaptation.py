@@ -8,10 +8,10 @@ from pathlib import Path
 from late_rerank.evaluate import evaluate
 from late_rerank.evaluate.evaluation import Evaluation, check_measures
 from late_rerank.evaluate.runs import Run
+from late_rerank.observing.timing import Timer
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
 from late_rerank.stores import MemoryStore, Store
-from late_rerank.timing import Timer
 from late_rerank.train.card import write_card
 from late_rerank.train.checks import checked_examples, checked_rows
 from late_rerank.train.examples import Example

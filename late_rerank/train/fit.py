@@ -17,7 +17,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from late_rerank.encode.tokens import without_surrogates
 from late_rerank.encode.torch.loading import document_prompt
 from late_rerank.errors import MissingDependencyError
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.train.loss import Loss
 from late_rerank.train.model import TunableModel
 from late_rerank.train.negatives import Row

@@ -11,7 +11,7 @@ import numpy as np
 
 from late_rerank.evaluate import retrieve_run
 from late_rerank.evaluate.evaluation import longest_first
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.fusion import fused
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever

@@ -11,7 +11,7 @@ from late_rerank.arguments.given import as_candidates
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores import Space
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate

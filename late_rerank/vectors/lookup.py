@@ -10,9 +10,9 @@ from threading import Lock
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import StoreError
+from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import guarded
 from late_rerank.stores import Space
-from late_rerank.timing import Timer
 from late_rerank.types import Candidate, Fetched
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.encoding import encode_and_pack

@@ -345,7 +345,7 @@ class TestBatchAndAsync:
 
             return pass_time
 
-        monkeypatch.setattr("late_rerank.timing.time.perf_counter", lambda: now_s)
+        monkeypatch.setattr("late_rerank.observing.timing.time.perf_counter", lambda: now_s)
         ranking = Reranker(FakeEncoder(before_query=takes(1), before_document=takes(2))).rerank("cat", ["cat"])
 
         assert ranking.timings_ms == {"encode_query": 1000, "fetch": 0, "encode_missing": 2000, "maxsim": 0, "total": 3000}

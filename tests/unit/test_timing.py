@@ -2,7 +2,7 @@
 
 import pytest
 
-from late_rerank import timing
+from late_rerank.observing import timing
 from late_rerank.types import Ranking
 
 

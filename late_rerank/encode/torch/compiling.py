@@ -37,7 +37,7 @@ from late_rerank.encode.torch.graph import Vectors, write_graph
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
 from late_rerank.encode.torch.model import torch_model
 from late_rerank.encode.torch.reading import positions
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.types import TokenVectors
 
 _LAYERS = {"Transformer", "Dense", "Normalize"}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 
 Sampler = Callable[[], float]
 """Takes one turn and returns what it measured."""

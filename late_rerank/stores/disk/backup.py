@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.errors import StoreError
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import copies, files, format_file, index, pragmas, tables
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.parts import Parts

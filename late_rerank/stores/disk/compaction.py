@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import files, tables
 from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.rows import row_of, rows_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
 from late_rerank.stores.disk.keys_file import Found, Keys

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import files, format_file
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.keys_file import Found, pack_keys

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import copies, files, format_file, index, tables
 from late_rerank.stores.disk.frozen import unwritable
 from late_rerank.stores.disk.rows import row_of

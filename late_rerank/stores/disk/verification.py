@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.progress import progress_bar
+from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import index, tables
 from late_rerank.stores.disk.copies import is_being_written
 from late_rerank.stores.disk.index import Index

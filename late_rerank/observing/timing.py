@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
-_OF_A_RERANK = ("encode_query", "fetch", "encode_missing", "maxsim", "total")
+from late_rerank.observing.tracing import span
+
+TOTAL = "total"
+_OF_A_RERANK = ("encode_query", "fetch", "encode_missing", "maxsim", TOTAL)
 # Of a batch's times those that are each ranking's own, or no stage.
-_NOT_SHARED = ("maxsim", "total")
+_NOT_SHARED = ("maxsim", TOTAL)
 
 
 class Timed(Protocol):
@@ -37,10 +40,11 @@ class Timer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what happens inside."""
+        """Count what happens inside, and give it a span in programs that trace."""
         started = time.perf_counter()
         try:
-            yield
+            with nullcontext() if name == TOTAL else span(name):
+                yield
         finally:
             self.ms[name] += (time.perf_counter() - started) * 1000
 
@@ -52,7 +56,7 @@ def add_first_stage(ranking: Timed, ms: float) -> None:
         ranking: What was ranked of the first stage's candidates; changed.
         ms: What finding them took, in milliseconds.
     """
-    ranking.timings_ms = {"first_stage": ms, **ranking.timings_ms, "total": ms + ranking.timings_ms["total"]}
+    ranking.timings_ms = {"first_stage": ms, **ranking.timings_ms, TOTAL: ms + ranking.timings_ms[TOTAL]}
 
 
 def add_earlier(ranking: Timed, earlier: Timed) -> None:
@@ -85,5 +89,5 @@ def set_total(ranking: Timed, ms: float) -> None:
         ranking: The question's; changed.
         ms: From the question's arrival to its ranking, in milliseconds.
     """
-    worked_ms = sum(of_stage for stage, of_stage in ranking.timings_ms.items() if stage != "total")
-    ranking.timings_ms |= {"waiting": max(0.0, ms - worked_ms), "total": ms}
+    worked_ms = sum(of_stage for stage, of_stage in ranking.timings_ms.items() if stage != TOTAL)
+    ranking.timings_ms |= {"waiting": max(0.0, ms - worked_ms), TOTAL: ms}

@@ -1,0 +1,88 @@
+"""A rerank's span: OpenInference's attributes of a reranker, and counts of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from late_rerank.observing.tracing import numbered, shows_content, span
+from late_rerank.ranking.wanted import Wanted
+from late_rerank.types import RankedDocument, Ranking
+
+# OpenTelemetry keeps 128 attributes of a span unless it is told otherwise.
+_SHOWN = 20
+
+
+@contextmanager
+def rerank_span(queries: Sequence[str], wanted: Wanted, model: str) -> Iterator[RerankSpan]:
+    """Open the span of a rerank.
+
+    Args:
+        queries: One; several that are ranked together have one span, which tells their number.
+        wanted: The options.
+        model: The model's name.
+    """
+    attributes: dict[str, Any] = {
+        "openinference.span.kind": "RERANKER",
+        "reranker.model_name": model,
+        "late_rerank.n_queries": len(queries),
+    }
+    if wanted.top_k is not None:
+        attributes["reranker.top_k"] = wanted.top_k
+    with span("rerank", attributes) as opened:
+        yield RerankSpan(opened, queries)
+
+
+class RerankSpan:
+    """What a rerank tells of itself.
+
+    Args:
+        opened: The span; None where the program doesn't trace.
+        queries: As given.
+    """
+
+    def __init__(self, opened: Any | None, queries: Sequence[str]) -> None:
+        self.opened = opened
+        self._queries = queries
+
+    def tell(self, candidates: Sequence[Sequence[RankedDocument]], rankings: Sequence[Ranking]) -> None:
+        """Tell what came in and out; texts only where they were asked for.
+
+        Args:
+            candidates: For each query, in the order given.
+            rankings: One a query.
+        """
+        if self.opened is None:
+            return
+        told: dict[str, Any] = {}
+        if len(rankings) == 1:  # OpenInference knows reranks of one query
+            told = _documents(candidates[0], rankings[0])
+            if shows_content():
+                told["reranker.query"] = self._queries[0]
+        told |= {
+            "late_rerank.n_candidates": sum(map(len, candidates)),
+            "late_rerank.n_hits": sum(ranking.n_hits for ranking in rankings),
+            "late_rerank.n_misses": sum(ranking.n_misses for ranking in rankings),
+            "late_rerank.n_unscored": sum(ranking.n_unscored for ranking in rankings),
+        }
+        self.opened.set_attributes(told)
+
+
+def _documents(candidates: Sequence[RankedDocument], ranking: Ranking) -> dict[str, Any]:
+    shows = shows_content()
+    # Where a span holds too many attributes, OpenTelemetry forgets the first: what comes out matters more.
+    given = numbered("reranker.input_documents", [_given(each) for each in candidates]) if shows else {}
+    return given | numbered("reranker.output_documents", [_ranked(each, shows=shows) for each in list(ranking)[:_SHOWN]])
+
+
+def _given(document: RankedDocument) -> dict[str, Any]:
+    return {"id": _name(document), "score": document.candidate_score, "content": document.text}
+
+
+def _ranked(document: RankedDocument, *, shows: bool) -> dict[str, Any]:
+    return {"id": _name(document), "score": document.relevance} | ({"content": document.text} if shows else {})
+
+
+def _name(document: RankedDocument) -> str:
+    return str(document.index if document.id is None else document.id)
