@@ -37,9 +37,7 @@ def run(options: argparse.Namespace) -> None:
         "format": described.source["format"],
         "dim": described.dim,
         "fingerprint": described.fingerprint,
-        "size_bytes": sum(
-            file.stat().st_size for file in (compiled.graph, compiled.weights, compiled.tokenizer, compiled.probes)
-        ),
+        "size_bytes": compiled.size_bytes,
         "proved": described.proved,
         "versions": described.versions,
     }

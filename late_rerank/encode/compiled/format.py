@@ -86,6 +86,12 @@ class Compiled:
     tokenizer: Path
     probes: Path
 
+    @property
+    def size_bytes(self) -> int:
+        """What all its files take, wherever they lie."""
+        files = (self.graph.parent / DESCRIPTION, self.graph, self.weights, self.tokenizer, self.probes)
+        return sum(file.stat().st_size for file in files)
+
     def read_tokenizer(self) -> Tokenizer:
         """Read the tokenizer, without truncation and padding."""
         tokenizer = Tokenizer.from_file(str(self.tokenizer))
