@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from late_rerank.ranking.wanted import Wanted
 
 
+_MODEL_HELP = '"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """Make the type of an option that is a whole number of at least `least`."""
 
@@ -75,10 +78,12 @@ def add_path(command: argparse.ArgumentParser) -> None:
 
 def add_folders(command: argparse.ArgumentParser, text: str) -> None:
     """Add --folder, once for each; `text` says what for."""
-    command.add_argument("--folder", action=_Folders, default=[], type=_folder, metavar="NAME=PATH", help=text)
+    command.add_argument("--folder", action=_Named, default=[], type=_folder, metavar="NAME=PATH", help=text)
 
 
-class _Folders(argparse.Action):
+class _Named(argparse.Action):
+    """Collects (name, value) pairs, each with another name."""
+
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None) -> None:  # noqa: ARG002
         given = getattr(namespace, self.dest)
         if values[0] in dict(given):
@@ -207,9 +212,36 @@ CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.c
 
 def add_model(command: argparse.ArgumentParser) -> None:
     """Add --model, --backend, --codec and --pooling."""
+    command.add_argument("--model", default="minilm", help=_MODEL_HELP)
+    add_packing(command)
+
+
+def add_models(command: argparse.ArgumentParser) -> None:
+    """Add --model, once for each of several, --backend, --codec and --pooling."""
     command.add_argument(
-        "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
+        "--model",
+        action=_Named,
+        default=[],
+        type=_named_model,
+        metavar="[NAME=]MODEL",
+        help=f'{_MODEL_HELP}; given several times, a request\'s "model" picks one by NAME, and others get the first',
     )
+    add_packing(command)
+
+
+def _named_model(text: str) -> tuple[str, str]:
+    name, equals, model = text.partition("=")
+    if Path(text).exists():  # a path may hold a "="
+        return Path(text).resolve().name, text
+    if not equals:
+        return text, text
+    if not name.strip() or not model.strip():
+        raise argparse.ArgumentTypeError(f"must be NAME=MODEL or MODEL, got {text!r}")
+    return name.strip(), model
+
+
+def add_packing(command: argparse.ArgumentParser) -> None:
+    """Add --backend, --codec and --pooling."""
     add_backend(command)
     command.add_argument(
         "--codec",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from late_rerank.cli.options import above_zero, add_folders, add_language, add_model, add_store, at_least, at_least_one
+from late_rerank.cli.environment import TOLD, add_environment, read_environment
+from late_rerank.cli.options import above_zero, add_folders, add_language, add_models, add_store, at_least, at_least_one
 
 
 def register(commands: Any) -> None:
@@ -13,8 +14,9 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "serve",
         help="a rerank API that clients of Cohere, Jina, TEI and vLLM speak, and a page to try it on",
-        description="Serve /rerank, /v1/rerank and /v2/rerank, /v1/index, /context, a page at /, its description at /docs, and "
-        "/health, /ready, /info, /metrics. API keys come from --api-keys and from LATE_RERANK_API_KEYS, with commas between.",
+        description="Serve /rerank, /v1/rerank and /v2/rerank, /score, /v1/models, /v1/index, /context, a page at /, its "
+        "description at /docs, and /health, /ready, /info, /metrics. API keys come from --api-keys and from "
+        f"LATE_RERANK_API_KEYS, with commas between. {TOLD}",
     )
     command.add_argument("--host", default="127.0.0.1", help="what it listens on (default: 127.0.0.1, this machine alone)")
     command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (default: 8000)")
@@ -26,9 +28,18 @@ def register(commands: Any) -> None:
         help="processes; with ONNX Runtime on Linux they share one model (default: 1)",
     )
     add_store(command)
-    add_model(command)
+    add_models(command)
     command.add_argument(
-        "--calibration", metavar="FILE", help='what makes relevance of scores; "minilm" is ours for that model'
+        "--max-models",
+        type=at_least_one,
+        default=4,
+        metavar="N",
+        help="loaded at a time; the least recently used go (default: 4)",
+    )
+    command.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help='what makes relevance of scores, of the first model; "minilm" is ours for that model',
     )
     command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
     add_folders(command, "documents that the page can search")
@@ -42,12 +53,23 @@ def register(commands: Any) -> None:
         "--max-requests", type=at_least_one, default=256, metavar="N", help="at once, of a process (default: 256)"
     )
     command.add_argument(
-        "--allowed-host", action="append", default=[], metavar="NAME", help="a further name under which this machine is asked"
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name under which this machine is asked, host.docker.internal for one",
     )
     command.add_argument(
         "--cors-origin", action="append", default=[], metavar="URL", help="a site whose pages may ask (default: none)"
     )
+    command.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="what is logged (default: info)"
+    )
+    command.add_argument(
+        "--log-format", default="text", choices=["text", "json"], help="of the log, a line a request (default: text)"
+    )
     command.set_defaults(run=run)
+    add_environment(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,29 +78,33 @@ def run(options: argparse.Namespace) -> None:
 
     from late_rerank.errors import MissingDependencyError
 
+    read_environment(options)
+
     try:
         from late_rerank.serve.running import Options, serve
     except ImportError as error:
         raise MissingDependencyError("the server", str(error.name), "server") from error
-    from late_rerank.cli.opening import reranker_arguments
     from late_rerank.encode.loading import check_model
     from late_rerank.serve.access import ApiKeys, is_loopback
     from late_rerank.serve.limits import Limits
     from late_rerank.stores import open_store
 
-    check_model(options.model, backend=options.backend, pooling=options.pooling)
+    models = dict(options.model) or {"minilm": "minilm"}
+    for model in models.values():
+        check_model(model, backend=options.backend, pooling=options.pooling)
     if options.store is not None:
         open_store(options.store).close()
     if not is_loopback(options.host) and not ApiKeys.read(options.api_keys):
         print(f"warning: anybody who reaches {options.host}:{options.port} may ask: see --api-keys", file=sys.stderr)
     serve(
         Options(
-            reranker=reranker_arguments(options),
+            rerankers={name: _arguments(options, name, models) for name in models},
             limits=Limits(
                 n_documents=options.max_documents,
                 in_flight=options.max_requests,
                 timeout_s=options.timeout_s,
                 deadline_s=options.deadline_s,
+                models=options.max_models,
             ),
             keys_file=options.api_keys,
             host=options.host,
@@ -87,9 +113,18 @@ def run(options: argparse.Namespace) -> None:
             folders=dict(options.folder),
             language=options.language,
             n_workers=options.workers,
+            log_level=options.log_level,
+            log_format=options.log_format,
         ),
         options.port,
     )
+
+
+def _arguments(options: argparse.Namespace, name: str, models: dict[str, str]) -> dict[str, Any]:
+    from late_rerank.cli.opening import reranker_arguments
+
+    arguments = reranker_arguments(options) | {"model": models[name]}
+    return arguments if name == next(iter(models)) else arguments | {"calibration": None}  # a calibration is one model's
 
 
 def _port(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,10 +35,10 @@ def span(name: str, attributes: Mapping[str, Any] | None = None, **options: Any)
     Yields:
         The span; None where the program doesn't trace, or samples this one out.
     """
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or _is_silent.get():
+    if not traces():
         yield None
         return
+    trace = sys.modules["opentelemetry.trace"]
     # An error's message may quote a document: only its kind is told.
     with trace.get_tracer(_NAME).start_as_current_span(
         name, attributes=attributes, record_exception=False, set_status_on_exception=False, **options
@@ -45,8 +46,39 @@ def span(name: str, attributes: Mapping[str, Any] | None = None, **options: Any)
         try:
             yield opened if opened.is_recording() else None
         except BaseException as error:
-            opened.set_status(trace.Status(trace.StatusCode.ERROR, type(error).__name__))
+            fail(opened, type(error).__name__)
             raise
+
+
+def traces() -> bool:
+    """Tell whether the program has loaded OpenTelemetry."""
+    return "opentelemetry.trace" in sys.modules and not _is_silent.get()
+
+
+@contextmanager
+def request_span(name: str, headers: Mapping[str, str], attributes: Mapping[str, Any]) -> Iterator[Any | None]:
+    """Open the span of a request that a server answers, below the client's span if its headers name one.
+
+    Args:
+        name: The method and the route.
+        headers: The request's, in lower case; `traceparent` names the client's span.
+        attributes: Known from the start.
+
+    Yields:
+        As `span`.
+    """
+    if not traces():
+        yield None
+        return
+    client = importlib.import_module("opentelemetry.propagate").extract(headers)
+    with span(name, attributes, context=client, kind=sys.modules["opentelemetry.trace"].SpanKind.SERVER) as opened:
+        yield opened
+
+
+def fail(opened: Any, reason: str) -> None:
+    """Mark a span as failed."""
+    trace = sys.modules["opentelemetry.trace"]
+    opened.set_status(trace.Status(trace.StatusCode.ERROR, reason))
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from late_rerank.observing.tracing import numbered, shows_content, span
+from late_rerank.observing.timing import TOTAL
+from late_rerank.observing.tracing import numbered, shows_content, span, tell_stages
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import RankedDocument, Ranking
 
@@ -50,7 +51,7 @@ class RerankSpan:
         """Tell what came in and out; texts only where they were asked for.
 
         Args:
-            candidates: For each query, in the order given.
+            candidates: For each query its documents, in the order given.
             rankings: One a query.
         """
         if self.opened is None:
@@ -67,6 +68,18 @@ class RerankSpan:
             "late_rerank.n_unscored": sum(ranking.n_unscored for ranking in rankings),
         }
         self.opened.set_attributes(told)
+
+    def tell_stages(self, began_ns: int, rankings: Sequence[Ranking]) -> None:
+        """Add spans of the stages, for rankings that were made elsewhere.
+
+        Args:
+            began_ns: When they were asked for, of `time.time_ns()`.
+            rankings: Whose times are shared: `timing.share`.
+        """
+        if self.opened is None or not rankings:
+            return
+        stages = [name for name in rankings[0].timings_ms if name != TOTAL]
+        tell_stages(self.opened, began_ns, {name: sum(each.timings_ms.get(name, 0.0) for each in rankings) for name in stages})
 
 
 def _documents(candidates: Sequence[RankedDocument], ranking: Ranking) -> dict[str, Any]:

@@ -65,12 +65,14 @@ class ApiKeys:
         return bool(self._digests)
 
     def admits(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request brings a key: `Authorization: Bearer KEY`, the key alone there, or `X-API-Key: KEY`."""
+        """Tell whether a request brings a key: `Authorization: Bearer KEY`, the key alone there, `X-API-Key` or `Api-Key`."""
         if not self._digests:
             return True
         authorization = headers.get("authorization", "")
         scheme, _, rest = authorization.partition(" ")
-        given = rest.strip() if scheme.lower() == "bearer" else authorization.strip() or headers.get("x-api-key", "")
+        # Azure's and Pinecone's clients send `Api-Key`.
+        alone = headers.get("x-api-key") or headers.get("api-key", "")
+        given = rest.strip() if scheme.lower() == "bearer" else authorization.strip() or alone
         digest = self._digest(given)
         return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0  # all are compared
 

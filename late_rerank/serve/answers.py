@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from late_rerank.serve.questions import Question
 from late_rerank.types import RankedDocument, Ranking
 
-Shown = Callable[[RankedDocument], dict[str, Any]]
+Shown = Callable[[RankedDocument], Any]
 
 
 @dataclass(frozen=True)
@@ -20,20 +21,25 @@ class About:
         request_id: The request's.
         model: The model's name, as clients are told it.
         version: Of Cohere's API: "1" or "2".
+        ignored: Names in the request that would have changed the answer of another server.
     """
 
     request_id: str
     model: str
     version: str
+    ignored: Sequence[str] = ()
 
 
-def envelope(ranking: Ranking, results: Iterable[dict[str, Any]], about: About) -> dict[str, Any]:
+def envelope(
+    ranking: Ranking, results: Iterable[dict[str, Any]], about: About, *, question: Question | None = None
+) -> dict[str, Any]:
     """Put results into the envelope that clients of Cohere, Jina, vLLM and Infinity read.
 
     Args:
         ranking: The whole ranking, for its counts and times.
         results: The results that are shown, best first.
         about: What the answer says beside them.
+        question: What was asked; None where nothing can have been left out.
     """
     return {
         "id": about.request_id,
@@ -41,9 +47,34 @@ def envelope(ranking: Ranking, results: Iterable[dict[str, Any]], about: About) 
         "created": int(time.time()),
         "model": about.model,
         "results": list(results),
-        "usage": {"prompt_tokens": ranking.n_tokens, "total_tokens": ranking.n_tokens},
-        "meta": {"api_version": {"version": about.version}, "billed_units": {"search_units": 0}, **meta(ranking)},
+        "usage": usage([ranking]),
+        "meta": _head([ranking], about) | meta(ranking, question),
     }
+
+
+def several(
+    rankings: Sequence[Ranking], results: Iterable[list[dict[str, Any]]], questions: Sequence[Question], about: About
+) -> dict[str, Any]:
+    """Put the results of several queries into a list, in the order of the queries.
+
+    Args:
+        rankings: One for each query.
+        results: The results that are shown, a list for each query.
+        questions: What was asked.
+        about: What the answer says beside them.
+    """
+    answers = [
+        {"index": i, "object": "rerank", "results": shown, "usage": usage([ranking]), "meta": meta(ranking, question)}
+        for i, (ranking, shown, question) in enumerate(zip(rankings, results, questions, strict=True))
+    ]
+    told = {"id": about.request_id, "object": "list", "created": int(time.time()), "model": about.model, "data": answers}
+    return told | {"usage": usage(rankings), "meta": meta_of_all(rankings, about)}
+
+
+def usage(rankings: Sequence[Ranking]) -> dict[str, int]:
+    """Count the token vectors that were compared."""
+    n_tokens = sum(ranking.n_tokens for ranking in rankings)
+    return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
 
 
 def result(document: RankedDocument, *, raw: bool = False, shown: Shown | None = None) -> dict[str, Any]:
@@ -68,12 +99,34 @@ def score_of(document: RankedDocument, *, raw: bool) -> float:
     return float((document.score if raw else document.relevance) or 0.0)
 
 
-def meta(ranking: Ranking) -> dict[str, Any]:
+def meta(ranking: Ranking, question: Question | None = None) -> dict[str, Any]:
     """Tell whether the ranking is complete, what the store held for it, and where its time went."""
-    return {
+    told = {
         "degraded": bool(ranking.n_unscored),
         "n_unscored": ranking.n_unscored,
         "query_truncated": ranking.query_truncated,
         "cache": {"hits": ranking.n_hits, "misses": ranking.n_misses},
         "timings_ms": {name: round(ms, 3) for name, ms in ranking.timings_ms.items()},
     }
+    if question is not None and question.wanted.min_relevance is not None:
+        told["n_below_min_relevance"] = len(question.candidates) - len(ranking) - _n_left_out_unscored(ranking)
+    return told
+
+
+def meta_of_all(rankings: Sequence[Ranking], about: About) -> dict[str, Any]:
+    """Tell the same of several rankings together."""
+    n_unscored = sum(ranking.n_unscored for ranking in rankings)
+    n_hits, n_misses = (sum(counts) for counts in zip(*((each.n_hits, each.n_misses) for each in rankings), strict=True))
+    told = {"degraded": bool(n_unscored), "n_unscored": n_unscored, "cache": {"hits": n_hits, "misses": n_misses}}
+    return _head(rankings, about) | told
+
+
+def _head(rankings: Sequence[Ranking], about: About) -> dict[str, Any]:
+    """Write what clients of Cohere, SiliconFlow and Xinference read of `meta`, and what was ignored."""
+    tokens = {"input_tokens": sum(ranking.n_tokens for ranking in rankings), "output_tokens": 0}
+    told = {"api_version": {"version": about.version}, "billed_units": {"search_units": 0}, "tokens": tokens}
+    return told | ({"ignored": list(about.ignored)} if about.ignored else {})
+
+
+def _n_left_out_unscored(ranking: Ranking) -> int:
+    return ranking.n_unscored - sum(document.score is None for document in ranking)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,23 +20,38 @@ from late_rerank.context import pack_context
 from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import explain
 from late_rerank.observing import timing
+from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
-from late_rerank.serve import bodies, json_text
+from late_rerank.serve import bodies, json_text, models
 from late_rerank.serve.access import ApiKeys
 from late_rerank.serve.answers import About, envelope, meta, result, with_id
-from late_rerank.serve.dialects import dialect_of
+from late_rerank.serve.clients.choosing import dialect_of
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.gate import Gate
+from late_rerank.serve.ignored import in_header
 from late_rerank.serve.limits import Limits
-from late_rerank.serve.loading import LoadedModel, ModelLoader
+from late_rerank.serve.loading import LoadedModel, MakeReranker
+from late_rerank.serve.logs import Ranked
 from late_rerank.serve.metrics import CONTENT_TYPE, Metrics
 from late_rerank.serve.openapi import description
 from late_rerank.serve.pages import page_routes
 from late_rerank.serve.parsing import parsed
-from late_rerank.serve.questions import Question, candidates_of, check_documents, check_query, check_question
+from late_rerank.serve.paths import (
+    CLUSTER_PATH,
+    INFERENCE_PATH,
+    INFINITY_PATH,
+    MODEL_PATH,
+    MODELS_PATH,
+    RERANK_PATHS,
+    SCORE_PATH,
+    Paths,
+)
+from late_rerank.serve.questions import Question, candidates_of, check_documents, check_queries, check_questions
 from late_rerank.serve.reading import BodyReader
+from late_rerank.serve.several import Models
+from late_rerank.serve.traced import Traced
 from late_rerank.types import Ranking
 
 Result = TypeVar("Result")
@@ -66,16 +81,17 @@ class Settings:
     load_first: bool = False
 
 
-def create_app(make_reranker: Callable[[], Reranker], settings: Settings | None = None) -> ASGIApp:
+def create_app(make_reranker: MakeReranker | Mapping[str, MakeReranker], settings: Settings | None = None) -> ASGIApp:
     """Make a server.
 
     Args:
         make_reranker: Makes the Reranker, in a thread, when the server has begun to listen. It is called again if it fails; the
-            Reranker is closed at the end.
+            Reranker is closed at the end. For several models, name -> what makes the Reranker; the first is for requests that
+            name no model of these.
         settings: None for the defaults.
     """
     settings = settings or Settings()
-    server = _Server(make_reranker, settings)
+    server = _Server(make_reranker if isinstance(make_reranker, Mapping) else {"": make_reranker}, settings)
     # Without a Starlette application around it, which would answer errors in words of its own.
     routes = list(server.routes())
     router = Router(routes, lifespan=server.lifespan, redirect_slashes=False)
@@ -84,11 +100,12 @@ def create_app(make_reranker: Callable[[], Reranker], settings: Settings | None 
         limits=settings.limits,
         keys=settings.keys,
         metrics=server.metrics,
-        paths=[route.path for route in routes],
+        paths=Paths(route.path for route in routes),
         hosts=settings.hosts,
     )
+    app = Traced(app)
     if settings.cors_origins:
-        exposed = ["x-request-id", "retry-after", "x-late-rerank-unscored"]
+        exposed = ["x-request-id", "retry-after", "x-late-rerank-unscored", "x-late-rerank-ignored"]
         app = CORSMiddleware(
             app,
             allow_origins=settings.cors_origins,
@@ -102,18 +119,17 @@ def create_app(make_reranker: Callable[[], Reranker], settings: Settings | None 
 class _Server:
     """The endpoints of one process."""
 
-    def __init__(self, make_reranker: Callable[[], Reranker], settings: Settings) -> None:
+    def __init__(self, makers: Mapping[str, MakeReranker], settings: Settings) -> None:
         self._settings = settings
         self._limits = settings.limits
-        self._loader = ModelLoader(make_reranker, settings.limits)
+        self._models = Models(makers, settings.limits)
         self._reader = BodyReader(settings.limits)
+        self._created = int(time.time())
         self.metrics = Metrics()
 
     def routes(self) -> Iterator[Route]:
         posts: dict[str, Endpoint] = {
-            "/rerank": self.rerank,
-            "/v1/rerank": self.rerank,
-            "/v2/rerank": self.rerank,
+            **dict.fromkeys((*RERANK_PATHS, INFINITY_PATH, SCORE_PATH, INFERENCE_PATH), self.rerank),
             "/v1/index": self.index,
             "/context": self.context,
             "/v1/explain": self.explain,
@@ -125,6 +141,9 @@ class _Server:
             "/health": self.health,
             "/ready": self.ready,
             "/info": self.info,
+            MODELS_PATH: self.models,
+            MODEL_PATH: self.model,
+            CLUSTER_PATH: self.cluster,
             "/metrics": self.metrics_text,
             "/openapi.json": self.openapi,
         }
@@ -135,21 +154,28 @@ class _Server:
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:  # noqa: ARG002 - Starlette passes it
         """Load the model; at the end, finish what runs."""
-        self._loader.begin(gives_up=self._settings.load_first)
+        self._models.begin(gives_up=self._settings.load_first)
         try:
             if self._settings.load_first:
-                await self._loader.loaded()
+                await self._models.loaded()
             yield
         finally:
-            await self._loader.close()
+            await self._models.close()
 
     async def rerank(self, model: LoadedModel, request: Request, body: bytes) -> Response:
-        dialect = dialect_of(body)
-        question, asked = dialect.question(body, self._limits)
-        ranking = await self._rank(model, question)
-        answer = _json(dialect.answer(ranking, asked, _about(model, request)))
-        if ranking.n_unscored:  # the answer of `texts` clients has no place for it
-            answer.headers["x-late-rerank-unscored"] = str(ranking.n_unscored)
+        dialect = dialect_of(request.url.path, request.headers, body)
+        asked = dialect.asked(body, self._limits)
+        ignored = asked.body.ignored
+        if not models.is_served(asked.body.model, model.name):
+            ignored.append("model")
+        rankings = await self._rank(model, request, asked.questions)
+        answer = _json(dialect.answer(rankings, asked, _about(model, request, ignored)))
+        # Not every client's answer has a place for these.
+        n_unscored = sum(ranking.n_unscored for ranking in rankings)
+        if n_unscored:
+            answer.headers["x-late-rerank-unscored"] = str(n_unscored)
+        if ignored:
+            answer.headers["x-late-rerank-ignored"] = in_header(ignored)
         return answer
 
     async def index(self, model: LoadedModel, request: Request, body: bytes) -> Response:
@@ -160,8 +186,9 @@ class _Server:
     async def context(self, model: LoadedModel, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ContextBody, body)
         documents = candidates_of(asked.documents)
-        check_question(asked.query, documents, self._limits, "documents")
-        ranking = await self._rank(model, Question(asked.query, documents, Wanted(min_relevance=asked.min_relevance)))
+        check_questions([asked.query], documents, self._limits, "documents")
+        question = Question(asked.query, documents, Wanted(min_relevance=asked.min_relevance))
+        (ranking,) = await self._rank(model, request, [question])
         pack = partial(
             pack_context,
             asked.query,
@@ -176,11 +203,11 @@ class _Server:
         packed = (await _work(model, request, pack)).to_dict()
         for part in (*packed["parts"], *packed["dropped"]):
             part["id"] = bodies.id_of(asked.documents[part["index"]])  # a Candidate's is a str, whatever was sent
-        return _json({"model": model.name, **packed, "meta": meta(ranking)})
+        return _json({"model": model.name, **packed, "meta": meta(ranking, question)})
 
     async def explain(self, model: LoadedModel, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
-        check_question(asked.query, [asked.text], self._limits, "documents")
+        check_questions([asked.query], [asked.text], self._limits, "documents")
         return _json(await _work(model, request, partial(_explained, model.reranker, asked)))
 
     async def search(self, model: LoadedModel, request: Request, body: bytes) -> Response:
@@ -189,11 +216,11 @@ class _Server:
         if retriever is None:
             known = ", ".join(self._settings.folders) or "none"
             raise RequestError(404, f"there is no such folder here; known: {known}")
-        check_query(asked.query, self._limits)
+        check_queries([asked.query], self._limits)
         started = time.perf_counter()
         candidates = await _work(model, request, partial(retriever.retrieve, asked.query, asked.k))
         first_stage_ms = (time.perf_counter() - started) * 1000
-        ranking = await self._rank(model, Question(asked.query, list(candidates)))
+        (ranking,) = await self._rank(model, request, [Question(asked.query, list(candidates))])
         timing.add_first_stage(ranking, first_stage_ms)
         results = (result(document, shown=with_id) for document in ranking[: asked.top_n])
         return _json(envelope(ranking, results, _about(model, request)))
@@ -202,11 +229,24 @@ class _Server:
         return _json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json({"status": "ready", "model": self._loader.ready.name})
+        return _json({"status": "ready", "model": self._models.ready.name})
 
     async def info(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
         limits = {"max_client_batch_size": self._limits.n_documents, "limits": asdict(self._limits)}
-        return _json(self._loader.ready.about | limits | {"folders": list(self._settings.folders)})
+        several = {"models": self._models.names, "models_loaded": self._models.loaded_names}
+        return _json(self._models.ready.about | limits | several | {"folders": list(self._settings.folders)})
+
+    async def models(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
+        return _json(models.listed(self._models.names, self._created))
+
+    async def model(self, request: Request) -> Response:
+        for name in self._models.names:
+            if models.is_served(request.path_params["name"], name):
+                return _json(models.described(name, self._created))
+        raise RequestError(404, f"there is no such model here; known: {', '.join(self._models.names)}")
+
+    async def cluster(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
+        return _json({"auth": bool(self._settings.keys)})  # Xinference's clients ask before they send their key
 
     async def metrics_text(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
         return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
@@ -214,22 +254,42 @@ class _Server:
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
         return _json(description(self._limits))  # made anew, since few ask, and pydantic keeps 4 MB once it has made one
 
-    async def _rank(self, model: LoadedModel, question: Question) -> Ranking:
+    async def _rank(self, model: LoadedModel, request: Request, questions: list[Question]) -> list[Ranking]:
         # Counted as it changes, not when /metrics is asked: the worker that is asked knows of the others only what they wrote.
         with self.metrics.waiting.track_inprogress():
-            ranking = await model.gatherer.rank(question)
-        timing.set_total(ranking, (time.monotonic() - question.arrived) * 1000)
-        self.metrics.count(ranking)
-        return ranking
+            rankings = await _traced(model, questions)
+        for ranking in rankings:
+            timing.set_total(ranking, (time.monotonic() - questions[0].arrived) * 1000)
+            self.metrics.count(ranking, model.name)
+        request.state.ranked = Ranked.of(rankings)
+        return rankings
+
+    def _asked_model(self, request: Request, body: bytes) -> str | None:
+        """Give the model that a request names, in its path or its body. One model alone isn't looked for."""
+        if len(self._models.names) == 1:
+            return None
+        in_path = request.path_params.get("name")
+        return in_path if isinstance(in_path, str) else parsed(bodies.ModelBody, body).model
 
     def _with_body(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
-            model = self._loader.ready  # before the body is read: without a model it is read for nothing
+            _ = self._models.ready  # before the body is read: without a model it is read for nothing
             async with self._reader.body(request) as body:
                 request.state.arrived = time.monotonic()
-                return await endpoint(model, request, body)
+                async with self._models.using(self._asked_model(request, body)) as model:
+                    return await endpoint(model, request, body)
 
         return answered
+
+
+async def _traced(model: LoadedModel, questions: Sequence[Question]) -> list[Ranking]:
+    """Rank questions within a span of their own; the threads rank those of several requests at once."""
+    began = time.time_ns()
+    with rerank_span([question.query for question in questions], questions[0].wanted, model.name) as told:
+        rankings = await model.gatherer.rank(questions)
+        told.tell([sorted(ranking, key=lambda document: document.index) for ranking in rankings], rankings)
+        told.tell_stages(began, rankings)
+    return rankings
 
 
 async def _work(model: LoadedModel, request: Request, call: Callable[[], Result]) -> Result:
@@ -239,9 +299,9 @@ async def _work(model: LoadedModel, request: Request, call: Callable[[], Result]
         raise RequestError(422, str(error)) from None
 
 
-def _about(model: LoadedModel, request: Request) -> About:
+def _about(model: LoadedModel, request: Request, ignored: Sequence[str] = ()) -> About:
     version = "1" if "/v1/" in request.url.path else "2"  # of Cohere's API
-    return About(request.state.request_id, model.name, version)
+    return About(request.state.request_id, model.name, version, ignored)
 
 
 def _explained(reranker: Reranker, asked: bodies.ExplainBody) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""The gate that each request passes first: host, API key, number of requests. It counts requests and answers errors."""
+"""The gate that each request passes first: path, host, API key, number of requests. It counts, logs, and answers errors."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,17 +15,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from late_rerank.errors import raised_at
 from late_rerank.serve.access import ApiKeys, host_of, is_loopback, request_id
-from late_rerank.serve.dialects import dialect_of
+from late_rerank.serve.clients.choosing import dialect_of
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.logs import Answered, log_answer, log_failure
 from late_rerank.serve.metrics import Metrics
-
-logger = logging.getLogger("late_rerank.serve")
+from late_rerank.serve.paths import CLUSTER_PATH, Paths
 
 # Open without a key: a browser and a watchdog ask for them, and they tell nothing of documents.
-_OPEN = ("/health", "/ready", "/", "/docs", "/openapi.json")
+_OPEN = ("/health", "/ready", "/", "/docs", "/openapi.json", CLUSTER_PATH)
 _OPEN_FOLDER = "/page/"
 # How long to wait for the beginning of a body, which tells the client's language.
 _BEGINNING_S = 1.0
@@ -40,7 +38,7 @@ class Gate:
         limits: How many requests at once.
         keys: If there are any, a request must bring one.
         metrics: Counts the requests.
-        paths: Are counted one by one; all other paths together, since there is no end of them.
+        paths: What is known. These are counted one by one; all other paths together, since there is no end of them.
         hosts: Names under which the server may be asked; None for any. A page in a browser on this machine can make another
             site's name point to this machine, but the browser still sends that name.
     """
@@ -52,14 +50,14 @@ class Gate:
         limits: Limits,
         keys: ApiKeys,
         metrics: Metrics,
-        paths: Iterable[str],
+        paths: Paths,
         hosts: Iterable[str] | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
         self._keys = keys
         self._metrics = metrics
-        self._paths = frozenset(paths)
+        self._paths = paths
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
         self._n = 0
 
@@ -67,33 +65,43 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("app", self)  # then the router raises a 404 to us, instead of answering it
+        asked = scope["path"]
+        # With an "app" the router raises a 404 to us, instead of answering it.
+        scope = {"app": self, **scope, "path": self._paths.canonical(asked)}
         request = _Request(scope, receive, send)
         started = time.perf_counter()
+        reason = ""
         try:
             self._check(scope, request)
             with self._admitted():
                 await self._app(scope, request.receive, request.send)
         except ClientDisconnect:
-            request.status = 499
+            request.status, reason = 499, "the client went away"
         except RequestError as error:
-            self._metrics.rejected.labels(str(error.status)).inc()
-            await request.refuse(error)
+            reason = error.message
+            await self._refuse(request, error)
         except HTTPException as error:
-            refused = RequestError(error.status_code, f"{error.detail}: see /docs for what there is")
-            await request.refuse(refused, error.headers)
+            reason = f"{error.detail}: see /docs for what there is"
+            await self._refuse(request, RequestError(error.status_code, reason), error.headers)
         except Exception as error:  # noqa: BLE001 - the client is told no more; the log names the place, no text
-            _log(error, request.id)
+            log_failure(error, request.id)
+            reason = type(error).__name__
             await request.refuse(RequestError(500, f"the server failed; its log has more under {request.id}"))
         finally:
-            endpoint = scope["path"] if scope["path"] in self._paths else "other"
+            endpoint = self._paths.label(scope["path"])
+            seconds = time.perf_counter() - started
             self._metrics.requests.labels(endpoint, request.status).inc()
-            self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
+            self._metrics.seconds.labels(endpoint).observe(seconds)
+            log_answer(Answered(scope, asked, request.status, seconds, reason, request.id))
+
+    async def _refuse(self, request: _Request, error: RequestError, headers: Mapping[str, str] | None = None) -> None:
+        self._metrics.rejected.labels(str(error.status)).inc()
+        await request.refuse(error, headers)
 
     def _check(self, scope: Scope, request: _Request) -> None:
         host = host_of(request.headers.get("host", "")).lower()
         if self._hosts is not None and host not in self._hosts and not is_loopback(host):
-            raise RequestError(421, f"unknown Host {host[:80]!r}; allow it with --allowed-host")
+            raise RequestError(421, f"unknown Host {host[:80]!r}; allow it with --allowed-host {_shown_host(host)}")
         path = scope["path"]
         if path in _OPEN or path.startswith(_OPEN_FOLDER):
             return
@@ -145,7 +153,8 @@ class _Request:
         if self._begun is None and self._scope["method"] == "POST":
             with suppress(asyncio.TimeoutError):  # the beginning of the body tells the language; no more of it is read
                 await asyncio.wait_for(self.receive(), _BEGINNING_S)
-        answer: dict[str, Any] = dialect_of(self._begun or b"").error(error, self.id)
+        dialect = dialect_of(self._scope["path"], self.headers, self._begun or b"")
+        answer: dict[str, Any] = dialect.error(error, self.id)
         headers = dict(more_headers or {})
         if error.retry_after_s is not None:
             headers["retry-after"] = str(error.retry_after_s)
@@ -157,6 +166,6 @@ class _Request:
         await response(self._scope, self._receive, self.send)
 
 
-def _log(error: Exception, request_id: str) -> None:
-    # Messages may quote documents, so none is logged.
-    logger.error("request %s: %s at %s", request_id, type(error).__name__, raised_at(error))
+def _shown_host(host: str) -> str:
+    """Give the name for the option that allows it; NAME for what is no name."""
+    return host[:80] if host and all(character.isalnum() or character in ".-_:" for character in host) else "NAME"

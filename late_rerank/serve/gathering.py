@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from late_rerank.reranker import Reranker
@@ -14,7 +15,7 @@ from late_rerank.serve.errors import RequestError
 from late_rerank.serve.indexing import Indexer
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.questions import Question
-from late_rerank.serve.ranking import rank_in_time, rank_stored
+from late_rerank.serve.ranking import Answer, rank_in_time, rank_stored
 from late_rerank.types import Candidate, Ranking
 from late_rerank.vectors.indexing import IndexReport
 
@@ -41,36 +42,39 @@ class Gatherer:
         self._reranker = reranker
         self._limits = limits
         self._indexer = Indexer(reranker, limits.timeout_s)
-        self._asked: list[tuple[Question, asyncio.Future[Ranking]]] = []
+        self._asked: list[tuple[Sequence[Question], asyncio.Future[list[Ranking]]]] = []
         self._is_ranking = False
         self._ranks = ThreadPoolExecutor(1, "late-rerank ranks")
         self._encodes = _Crew("waits", limits.waiting_encoders, limits.waiting_encoders)
         self._works = _Crew("works", _WORKERS, limits.working)
 
-    async def rank(self, question: Question) -> Ranking:
-        """Rank a question.
+    async def rank(self, questions: Sequence[Question]) -> list[Ranking]:
+        """Rank the questions of one request, in one call.
+
+        Args:
+            questions: At least one; all with the same `wanted` and `arrived`.
 
         Returns:
-            Its whole ranking, best first.
+            The whole ranking of each, best first.
 
         Raises:
             RequestError: If too many wait for documents (429), or the time is up (503).
-            Exception: If ranking this question fails: the error.
+            Exception: If ranking one of them fails: the error.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Ranking] = loop.create_future()
-        self._asked.append((question, future))
+        future: asyncio.Future[list[Ranking]] = loop.create_future()
+        self._asked.append((questions, future))
         if not self._is_ranking:
             self._is_ranking = True
             loop.create_task(self._rank_all()).add_done_callback(_checked)
         try:
-            ranking = await self._in_time(question.arrived, future)
+            rankings = await self._in_time(questions[0].arrived, future)
         finally:
             future.cancel()  # nobody waits for it any more
-        if not ranking.n_unscored or self._reranker.on_missing != "encode":
-            return ranking
+        if not any(ranking.n_unscored for ranking in rankings) or self._reranker.on_missing != "encode":
+            return rankings
         # Not within `_in_time`: rank_in_time keeps the time, since a partial ranking may be the answer.
-        return await self._encodes.do(partial(rank_in_time, self._reranker, question, ranking, self._limits))
+        return await self._encodes.do(partial(rank_in_time, self._reranker, questions, rankings, self._limits))
 
     async def index(self, documents: Sequence[str | Candidate], arrived: float) -> IndexReport:
         """Index documents, by `Indexer.index`.
@@ -109,19 +113,34 @@ class Gatherer:
         loop = asyncio.get_running_loop()
         try:
             while self._asked:
-                batch, self._asked = self._asked[:_TOGETHER], self._asked[_TOGETHER:]
-                batch = [(question, future) for question, future in batch if not future.done()]
-                questions = [question for question, _ in batch]
-                answers = await loop.run_in_executor(self._ranks, rank_stored, self._reranker, questions)
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    if future.done():
-                        continue
-                    if isinstance(answer, Exception):
-                        future.set_exception(answer)
-                    else:
-                        future.set_result(answer)
+                batch = self._next_batch()
+                questions = [question for mine, _ in batch for question in mine]
+                answers = iter(await loop.run_in_executor(self._ranks, rank_stored, self._reranker, questions))
+                for mine, future in batch:
+                    _answer(future, list(islice(answers, len(mine))))
         finally:
             self._is_ranking = False
+
+    def _next_batch(self) -> list[tuple[Sequence[Question], asyncio.Future[list[Ranking]]]]:
+        """Take the next requests, as many as have about 16 questions together."""
+        batch, n = [], 0
+        while self._asked and n < _TOGETHER:
+            questions, future = self._asked.pop(0)
+            if not future.done():
+                batch.append((questions, future))
+                n += len(questions)
+        return batch
+
+
+def _answer(future: asyncio.Future[list[Ranking]], answers: Sequence[Answer]) -> None:
+    """Give a request its rankings, or the first error among them."""
+    if future.done():
+        return
+    rankings = [answer for answer in answers if isinstance(answer, Ranking)]
+    if len(rankings) == len(answers):
+        future.set_result(rankings)
+    else:
+        future.set_exception(next(answer for answer in answers if isinstance(answer, Exception)))
 
 
 class _Crew:

@@ -16,11 +16,14 @@ class Limits:
         n_documents: Of one request; more are 413.
         document_chars: Of one document; a longer one is 413.
         query_chars: Of a query; a longer one is 413.
+        n_queries: Of one request; more are 413.
+        n_pairs: Of one request with several queries, queries times documents; more are 413.
         in_flight: Requests that are worked on or wait; a further one is 429.
         in_flight_bytes: Of all bodies together; a further one is 429.
         waiting_encoders: Requests at a time that wait for documents to be encoded; a further one is 429. Requests whose
             documents are all stored don't count.
         working: Requests at a time that pack, explain or search, or wait for it; a further one is 429.
+        models: That are loaded at a time, of a server with several; the least recently used go.
         timeout_s: Of a request, from when its body is there; then 503. Its documents are encoded all the same, and are stored
             when the client asks again.
         deadline_s: After so many seconds a request is answered with the documents scored until then; None for `timeout_s`
@@ -35,10 +38,13 @@ class Limits:
     n_documents: int = MAX_DOCUMENTS
     document_chars: int = MAX_DOCUMENT_CHARS
     query_chars: int = MAX_QUERY_CHARS
+    n_queries: int = 64
+    n_pairs: int = 10_000
     in_flight: int = 256
     in_flight_bytes: int = 256 * 2**20
     waiting_encoders: int = 64
     working: int = 64
+    models: int = 4
     timeout_s: float = 60.0
     deadline_s: float | None = None
     body_timeout_s: float = 30.0

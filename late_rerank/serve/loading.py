@@ -22,6 +22,8 @@ from late_rerank.serve.limits import Limits
 
 logger = logging.getLogger("late_rerank.serve")
 
+MakeReranker = Callable[[], Reranker]
+
 # Between tries: a store may be away for a while.
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 # The engine that survives a fork, and whose memory children share.
@@ -59,10 +61,12 @@ class ModelLoader:
     Args:
         make_reranker: Makes the Reranker, in a thread.
         limits: Of the server.
+        name: What clients call the model; empty for the model's own name.
     """
 
-    def __init__(self, make_reranker: Callable[[], Reranker], limits: Limits) -> None:
+    def __init__(self, make_reranker: MakeReranker, limits: Limits, name: str = "") -> None:
         self._make_reranker = make_reranker
+        self._name = name
         self._limits = limits
         self._loader = Loader(self._load, warm=lambda model: model.reranker.encoder.encode_query(["warm"]), tell=_log)
 
@@ -74,6 +78,15 @@ class ModelLoader:
                 they listen.
         """
         self._loader.begin(_RETRY_S if gives_up else chain(_RETRY_S, repeat(_RETRY_S[-1])))
+
+    def begin_once(self) -> None:
+        """Begin to load the model, with one try."""
+        self._loader.begin()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is loaded."""
+        return self._loader.made is not None
 
     @property
     def ready(self) -> LoadedModel:
@@ -106,7 +119,7 @@ class ModelLoader:
     def _load(self) -> LoadedModel:
         reranker = self._make_reranker()
         try:
-            return LoadedModel(reranker, Gatherer(reranker, self._limits), _about(reranker))
+            return LoadedModel(reranker, Gatherer(reranker, self._limits), _about(reranker, self._name))
         except BaseException:
             reranker.close()
             raise
@@ -144,10 +157,10 @@ def _log(error: Exception) -> None:
     logger.error("the model can't be loaded", exc_info=error)
 
 
-def _about(reranker: Reranker) -> dict[str, Any]:
+def _about(reranker: Reranker, name: str) -> dict[str, Any]:
     stats = reranker.stats()
     about = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
     # A model's folder on this machine is nobody else's business.
-    name = Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name
+    name = name or (Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name)
     about |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
     return about | {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__}

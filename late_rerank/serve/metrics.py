@@ -47,11 +47,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.stages = Histogram("late_rerank_stage_seconds", "Of a ranking.", ["stage"], buckets=_SECONDS, registry=registry)
+        self.stages = Histogram(
+            "late_rerank_stage_seconds", "Of a ranking.", ["stage", "model"], buckets=_SECONDS, registry=registry
+        )
         self.documents = Counter(
             "late_rerank_documents",
             "Ranked: vectors were stored, were not, or weren't there in time.",
-            ["vectors"],
+            ["vectors", "model"],
             registry=registry,
         )
         self.rejected = Counter("late_rerank_rejected", "Requests that were refused.", ["reason"], registry=registry)
@@ -59,14 +61,14 @@ class Metrics:
         self.in_flight = gauge("late_rerank_requests_in_flight", "Worked on, or waiting.")
         self.waiting = gauge("late_rerank_requests_waiting", "That are being ranked, or wait for documents to be encoded.")
 
-    def count(self, ranking: Ranking) -> None:
+    def count(self, ranking: Ranking, model: str) -> None:
         """Count a ranking: its time by stage, and its hits, misses and unscored documents."""
         for stage, ms in ranking.timings_ms.items():
             if stage != "total":
-                self.stages.labels(stage).observe(ms / 1000)
+                self.stages.labels(stage, model).observe(ms / 1000)
         found: Mapping[str, int] = {"hit": ranking.n_hits, "miss": ranking.n_misses, "unscored": ranking.n_unscored}
         for vectors, n in found.items():
-            self.documents.labels(vectors).inc(n)
+            self.documents.labels(vectors, model).inc(n)
 
     def text(self) -> bytes:
         """Write all metrics as Prometheus reads them."""

@@ -44,33 +44,46 @@ def candidates_of(documents: Sequence[str | DocumentBody], rank_fields: list[str
     ]
 
 
-def check_question(query: str, documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:
+def check_questions(queries: Sequence[str], documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:
     """Check that there is something to rank, and not too much.
 
     Args:
-        query: As asked.
+        queries: As asked: each is asked of all documents.
         documents: As asked.
         limits: The server's.
         name: What the client calls its documents.
 
     Raises:
-        RequestError: If the query is blank or there are no documents (400), or if one of them is too long or there are too many
-            documents (413).
+        RequestError: If a query is blank or there are no documents (400), or if one of them is too long or there are too many
+            (413).
     """
-    check_query(query, limits)
+    check_queries(queries, limits)
     check_documents(documents, limits, name)
+    n_pairs = len(queries) * len(documents)
+    if len(queries) > 1 and n_pairs > limits.n_pairs:
+        raise RequestError(
+            413,
+            f"{len(queries)} queries of {len(documents)} {name} are {n_pairs:,} pairs: at most {limits.n_pairs:,} are taken; "
+            "send fewer at once",
+        )
 
 
-def check_query(query: str, limits: Limits) -> None:
-    """Check a query alone, as in `check_question`."""
-    if is_blank(query):
-        raise NothingToRankError("query is blank: it needs at least one word")
-    if len(query) > limits.query_chars:
-        raise RequestError(413, f"query has {len(query):,} characters: at most {limits.query_chars:,} are taken; shorten it")
+def check_queries(queries: Sequence[str], limits: Limits) -> None:
+    """Check queries alone, as in `check_questions`."""
+    if len(queries) > limits.n_queries:
+        raise RequestError(413, f"{len(queries)} queries: at most {limits.n_queries} are taken in one request; send fewer")
+    for i, query in enumerate(queries):
+        name = "query" if len(queries) == 1 else f"queries[{i}]"
+        if is_blank(query):
+            raise NothingToRankError(f"{name} is blank: it needs at least one word")
+        if len(query) > limits.query_chars:
+            raise RequestError(
+                413, f"{name} has {len(query):,} characters: at most {limits.query_chars:,} are taken; shorten it"
+            )
 
 
 def check_documents(documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:
-    """Check documents alone, as in `check_question`."""
+    """Check documents alone, as in `check_questions`."""
     if not documents:
         raise NothingToRankError(f"{name} is empty: give at least one")
     if len(documents) > limits.n_documents:

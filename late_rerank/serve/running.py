@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from logging.config import dictConfig
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp
 
 from late_rerank.encode import Encoder
 from late_rerank.reranker import Reranker
-from late_rerank.serve import memory
+from late_rerank.serve import logs, memory
 from late_rerank.serve.access import ApiKeys, is_loopback
 from late_rerank.serve.app import Settings, create_app
 from late_rerank.serve.connections import TimedHttp
@@ -34,7 +35,8 @@ class Options:
     """Options of a server. They are pickled for spawned workers; each worker reads the API keys anew.
 
     Attributes:
-        reranker: Arguments of a Reranker.
+        rerankers: Name -> arguments of a Reranker. The first is for requests that name no model of these; without a name it is
+            called as its model calls itself.
         limits: Of one process.
         keys_file: A file of API keys; None for those of the environment alone.
         host: The address that the server listens on.
@@ -43,9 +45,11 @@ class Options:
         folders: Name -> path, for /v1/search.
         language: Of the folders' documents, as BM25Retriever takes it.
         n_workers: Processes that share the port.
+        log_level: One of logs.LEVELS.
+        log_format: One of logs.FORMATS.
     """
 
-    reranker: Mapping[str, Any] = field(default_factory=dict)
+    rerankers: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
     limits: Limits = field(default_factory=Limits)
     keys_file: str | None = None
     host: str = "127.0.0.1"
@@ -54,6 +58,8 @@ class Options:
     folders: Mapping[str, str] = field(default_factory=dict)
     language: str | None = "english"
     n_workers: int = 1
+    log_level: str = "info"
+    log_format: str = "text"
 
 
 def serve(options: Options, port: int) -> None:
@@ -71,6 +77,8 @@ def serve(options: Options, port: int) -> None:
         SystemExit: If a process couldn't begin, with 1.
     """
     memory.bound()
+    log_config = logs.config(options.log_level, options.log_format)
+    dictConfig(log_config)  # what fails before uvicorn begins is logged in the same way
     ApiKeys.read(options.keys_file)  # wrong keys are told before anything runs
     check_free(options.host, port)
     given: dict[str, Any] = {
@@ -80,8 +88,9 @@ def serve(options: Options, port: int) -> None:
         "host": options.host,
         "port": port,
         "workers": options.n_workers,  # else uvicorn takes $WEB_CONCURRENCY
-        "log_level": "info",
-        "access_log": False,  # /metrics has the counts; a line a request costs a tenth of a small request
+        "log_config": log_config,
+        "log_level": options.log_level,
+        "access_log": False,  # ours knows documents, hits and the reason
         "server_header": False,
         "timeout_graceful_shutdown": math.ceil(options.limits.timeout_s) + _SENDING_S,
         "timeout_keep_alive": 30,
@@ -91,7 +100,7 @@ def serve(options: Options, port: int) -> None:
         return
     for path in options.folders.values():
         _retriever(path, options.language)  # a worker that can't read it would be restarted again and again
-    encoder = shared_encoder(options.reranker)
+    encoder = shared_encoder(next(iter(options.rerankers.values())))
     with counts_in_files():
         run_workers(uvicorn.Config(partial(app, options, encoder), **given), forks=encoder is not None)
 
@@ -101,7 +110,7 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
 
     Args:
         options: The server's.
-        encoder: What forked workers share; None where the process loads its own.
+        encoder: The first model's, which forked workers share; None where the process loads its own.
     """
     memory.give_back_often()
     # The warning quotes the query, which belongs to the client. The answer's meta tells the client.
@@ -120,7 +129,12 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
     )
     # An encoder pools by itself.
     shared = {} if encoder is None else {"model": encoder, "pooling": 1}
-    return create_app(lambda: Reranker(**{**options.reranker, **shared}), settings)
+    first = next(iter(options.rerankers))
+    makers = {
+        name: partial(Reranker, **{**arguments, **(shared if name == first else {})})
+        for name, arguments in options.rerankers.items()
+    }
+    return create_app(makers, settings)
 
 
 def _retriever(path: str, language: str | None) -> Any:

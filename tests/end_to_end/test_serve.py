@@ -43,6 +43,14 @@ def posted(url, value):
     return httpx.post(url, content=json.dumps(value), headers={"content-type": "application/json"})
 
 
+def lifespan_of(app):
+    """The lifespan of the router, which lies within other apps."""
+    inner = app
+    while not hasattr(inner, "lifespan_context"):
+        inner = inner._app
+    return inner.lifespan_context(app)
+
+
 class TestOddText:
     """Half emoji as JavaScript sends them, NUL, NaN and marks: one odd document never refuses a request."""
 
@@ -464,9 +472,9 @@ class TestOtherEndpoints:
         found = counts(url)
         assert found['late_rerank_requests_total{endpoint="/rerank",status="200"}'] == 3
         assert found['late_rerank_requests_total{endpoint="/rerank",status="422"}'] == 1
-        assert found['late_rerank_documents_total{vectors="miss"}'] == 3
-        assert found['late_rerank_documents_total{vectors="hit"}'] == 6
-        assert found['late_rerank_stage_seconds_count{stage="maxsim"}'] == 3
+        assert found['late_rerank_documents_total{model="FakeEncoder",vectors="miss"}'] == 3
+        assert found['late_rerank_documents_total{model="FakeEncoder",vectors="hit"}'] == 6
+        assert found['late_rerank_stage_seconds_count{model="FakeEncoder",stage="maxsim"}'] == 3
         assert found["late_rerank_requests_in_flight"] == 1
 
     def test_it_is_alive_before_it_is_ready(self):
@@ -479,7 +487,7 @@ class TestOtherEndpoints:
 
             app = create_app(made)
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-                lifespan = app._app.lifespan_context(app)
+                lifespan = lifespan_of(app)
                 await lifespan.__aenter__()
                 before = [(await client.get(path)).status_code for path in ("/health", "/ready")]
                 refused = await client.post("/rerank", json=QUESTION)
@@ -504,7 +512,7 @@ class TestOtherEndpoints:
             transport = httpx.ASGITransport(app)
             async with (
                 httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
-                app._app.lifespan_context(app),
+                lifespan_of(app),
             ):
                 while "being loaded" in (await client.get("/ready")).text:
                     await asyncio.sleep(0.01)
@@ -535,7 +543,7 @@ class TestOtherEndpoints:
                 raise ModelError("no such model")
 
             app = create_app(made, Settings(load_first=True))
-            async with app._app.lifespan_context(app):
+            async with lifespan_of(app):
                 pass
 
         with pytest.raises(RuntimeError, match="can't be loaded"):

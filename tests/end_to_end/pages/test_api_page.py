@@ -18,7 +18,7 @@ def test_the_api_is_described_as_programs_read_it(opened, url):
     context = "#post-context .fields:not(.answers)"
     assert page.texts(f"{context} dt code") == list(description["components"]["schemas"]["ContextBody"]["properties"])
     fields = {text.split()[0]: text for text in page.texts(f"{context} dt")}
-    assert fields["query"].split() == ["query", "string", "required"]
+    assert fields["query"].split() == ["query", "string", "or", "object", "required"]
     assert fields["budget_tokens"].split() == ["budget_tokens", "integer,", "from", "0", "default", "2000"]
     assert '"coverage" or "relevance" or "mmr"' in fields["strategy"]
     page.find("#post-context summary").click()

@@ -1,0 +1,139 @@
+"""The models of a server: the first is loaded at once, each other when it is asked for first; those not asked for go again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from late_rerank.serve.errors import RequestError
+from late_rerank.serve.limits import Limits
+from late_rerank.serve.loading import LoadedModel, MakeReranker, ModelLoader
+from late_rerank.serve.models import is_served
+
+
+class _Slot:
+    """A model that is loaded, or being loaded, and how many requests use it."""
+
+    def __init__(self, loader: ModelLoader) -> None:
+        self.loader = loader
+        self.n_users = 0
+
+
+class Models:
+    """A server's models. Its methods are called on one event loop.
+
+    Args:
+        makers: Name -> what makes its Reranker, in a thread. The first is the one for requests that name no model of these.
+            One without a name is called as the model calls itself.
+        limits: Of the server. `models` are kept loaded, the first among them; more only while requests use them.
+    """
+
+    def __init__(self, makers: Mapping[str, MakeReranker], limits: Limits) -> None:
+        self._keys = tuple(makers)
+        self._makers = makers
+        self._limits = limits
+        self._most = limits.models
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()  # the least recently used first
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def begin(self, *, gives_up: bool) -> None:
+        """Begin to load the first model: see `ModelLoader.begin`."""
+        self._first = self._opened(self._keys[0])
+        self._first.loader.begin(gives_up=gives_up)
+
+    @property
+    def ready(self) -> LoadedModel:
+        """The first model.
+
+        Raises:
+            RequestError: If it isn't loaded yet (503).
+        """
+        return self._first.loader.ready
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all models, the first one first.
+
+        Raises:
+            RequestError: If the first model, which has no other name than its own, isn't loaded yet (503).
+        """
+        return [key or self.ready.name for key in self._keys]
+
+    @property
+    def loaded_names(self) -> list[str]:
+        """The names of the models that are loaded now."""
+        slots = ((key, self._slots.get(key)) for key in self._keys)
+        return [key or slot.loader.ready.name for key, slot in slots if slot is not None and slot.loader.is_ready]
+
+    async def loaded(self) -> None:
+        """Wait for the first model.
+
+        Raises:
+            RuntimeError: If no try is left.
+        """
+        await self._first.loader.loaded()
+
+    def named(self, asked: str | None) -> str:
+        """Give the key of the model that a request means: the first where it names none of these."""
+        return next((key for key in self._keys if key and is_served(asked, key)), self._keys[0])
+
+    @asynccontextmanager
+    async def using(self, asked: str | None) -> AsyncIterator[LoadedModel]:
+        """Give the model that a request means. It is loaded if it isn't, and stays as long as it is used.
+
+        Args:
+            asked: The request's `model`.
+
+        Raises:
+            RequestError: If it can't be loaded, or not within `timeout_s` (503).
+        """
+        name = self.named(asked)
+        slot = self._slots.get(name)
+        if slot is None:
+            self._make_room(self._most - 1)
+            slot = self._opened(name)
+            slot.loader.begin_once()
+        self._slots.move_to_end(name)
+        slot.n_users += 1
+        try:
+            yield slot.loader.ready if slot is self._first else await self._waited(name, slot)
+        finally:
+            slot.n_users -= 1
+            self._make_room(self._most)
+
+    async def close(self) -> None:
+        """Try no more, finish what runs, then close all models."""
+        slots, self._slots = list(self._slots.values()), OrderedDict()
+        await asyncio.gather(*(slot.loader.close() for slot in slots), *self._closing)
+
+    def _opened(self, name: str) -> _Slot:
+        slot = self._slots[name] = _Slot(ModelLoader(self._makers[name], self._limits, name))
+        return slot
+
+    async def _waited(self, name: str, slot: _Slot) -> LoadedModel:
+        try:
+            await asyncio.wait_for(slot.loader.loaded(), self._limits.timeout_s)
+        except asyncio.TimeoutError:  # not TimeoutError itself before Python 3.11
+            raise RequestError(503, f"the model {name} is being loaded; try again", retry_after_s=2) from None
+        except RuntimeError:  # the next request tries again
+            if self._slots.get(name) is slot:
+                del self._slots[name]
+                self._close(slot)
+            raise RequestError(503, f"the model {name} can't be loaded: see the server's log", retry_after_s=10) from None
+        return slot.loader.ready
+
+    def _make_room(self, most: int) -> None:
+        """Close the least recently used models that nobody uses, until so many are left; never the first."""
+        for name, slot in list(self._slots.items()):
+            if len(self._slots) <= most:
+                return
+            if not slot.n_users and slot is not self._first:
+                del self._slots[name]
+                self._close(slot)
+
+    def _close(self, slot: _Slot) -> None:
+        task = asyncio.get_running_loop().create_task(slot.loader.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

@@ -1,0 +1,157 @@
+"""Several models in one server: loaded when asked for, the least recently used closed, none while it is used."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from late_rerank import Reranker
+from late_rerank.serve.errors import RequestError
+from late_rerank.serve.limits import Limits
+from late_rerank.serve.several import Models
+from late_rerank.testing.fakes import FakeEncoder
+
+
+class Made:
+    """Counts what is made and what is open."""
+
+    def __init__(self, *names, fails=()):
+        self.fails = set(fails)
+        self.begun = []
+        self.open = []
+        self.makers = {name: lambda name=name: self.make(name) for name in names}
+
+    def make(self, name):
+        self.begun.append(name)
+        if name in self.fails:
+            raise OSError("no such file")
+        reranker, close = Reranker(FakeEncoder()), Reranker.close
+        self.open.append(name)
+
+        def closed():
+            self.open.remove(name)
+            close(reranker)
+
+        reranker.close = closed
+        return reranker
+
+
+def run(made, most, does, **limits):
+    async def ran():
+        models = Models(made.makers, Limits(models=most, **limits))
+        models.begin(gives_up=True)
+        await models.loaded()
+        try:
+            return await does(models)
+        finally:
+            await models.close()
+
+    try:
+        return asyncio.run(ran())
+    finally:
+        assert made.open == []
+
+
+async def use(models, *names):
+    for name in names:
+        async with models.using(name) as model:
+            assert await asyncio.to_thread(model.reranker.rerank, "cats", ["cats"])
+
+
+def test_a_model_is_loaded_when_it_is_asked_for_and_once():
+    made = Made("a", "b", "c")
+
+    async def does(models):
+        assert (made.begun, models.loaded_names) == (["a"], ["a"])
+        await asyncio.gather(*(use(models, "b", "a") for _ in range(5)))
+        assert (made.begun, models.loaded_names) == (["a", "b"], ["a", "b"])
+
+    run(made, 3, does)
+
+
+def test_the_least_recently_used_goes_and_never_the_first():
+    made = Made("a", "b", "c", "d")
+
+    async def does(models):
+        await use(models, "b", "c", "b", "d")
+        await asyncio.sleep(0)
+        assert models.loaded_names == ["a", "b", "d"]
+        await use(models, "c")
+        assert models.loaded_names == ["a", "c", "d"]
+        assert made.begun == ["a", "b", "c", "d", "c"]
+
+    run(made, 3, does)
+
+
+def test_one_that_is_used_stays_until_it_is_not():
+    made = Made("a", "b", "c")
+
+    async def does(models):
+        async with models.using("b") as b:
+            await use(models, "c")
+            assert set(models.loaded_names) >= {"a", "b"}
+            assert await asyncio.to_thread(b.reranker.rerank, "cats", ["cats"])
+        await use(models, "c")
+        assert models.loaded_names == ["a", "c"]
+
+    run(made, 2, does)
+
+
+@pytest.mark.parametrize("asked", [None, "", "default", "rerank-v3.5"])
+def test_a_request_that_names_none_of_them_gets_the_first(asked):
+    made = Made("a", "b")
+
+    async def does(models):
+        return models.named(asked), models.named("b"), models.named("owner/b")
+
+    assert run(made, 2, does) == ("a", "b", "b")
+
+
+def test_one_that_cannot_be_loaded_is_told_and_tried_again_at_the_next_request():
+    made = Made("a", "b", fails=["b"])
+
+    async def does(models):
+        for _ in range(2):
+            with pytest.raises(RequestError, match="the model b can't be loaded") as told:
+                await use(models, "b")
+            assert told.value.status == 503
+        made.fails.clear()
+        await use(models, "b")
+        assert made.begun == ["a", "b", "b", "b"]
+
+    run(made, 2, does)
+
+
+def test_one_that_takes_too_long_is_told_and_goes_on_loading():
+    made = Made("a", "b")
+    may_end = asyncio.Event()
+    slow, make = made.makers["b"], []
+
+    def waits():
+        asyncio.run_coroutine_threadsafe(may_end.wait(), make[0]).result()
+        return slow()
+
+    made.makers["b"] = waits
+
+    async def does(models):
+        make.append(asyncio.get_running_loop())
+        with pytest.raises(RequestError, match="the model b is being loaded; try again"):
+            await use(models, "b")
+        may_end.set()
+        while "b" not in models.loaded_names:
+            await asyncio.sleep(0.001)
+        await use(models, "b")
+        assert made.begun == ["a", "b"]
+
+    run(made, 2, does, timeout_s=0.05)
+
+
+def test_at_the_end_all_are_closed_even_when_used():
+    made = Made("a", "b", "c")
+
+    async def does(models):
+        stack = AsyncExitStack()
+        for name in "abc":
+            await stack.enter_async_context(models.using(name))
+
+    run(made, 1, does)
