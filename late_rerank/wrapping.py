@@ -24,7 +24,7 @@ from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.stores import Store
 from late_rerank.text.words import is_blank
-from late_rerank.types import Candidate, FirstStageWeight, RankedDocument, Ranking
+from late_rerank.types import NO_TOKENS_SCORE, Candidate, FirstStageWeight, RankedDocument, Ranking
 
 __all__ = [
     "Calibration",
@@ -37,9 +37,12 @@ __all__ = [
     "MissingDependencyError",
     "Order",
     "Store",
+    "asks_nothing",
     "choose",
     "finite",
+    "maxsim_of",
     "reranker_from",
+    "unscored",
     "whole_number",
 ]
 
@@ -116,12 +119,13 @@ def choose(
 ) -> list[Chosen]:
     """Rank what was found, and choose: each document once, however many retrievers found it.
 
-    Two candidates are the same document if they have one id and one text; or, where one has no id, one text and the same
-    metadata but for scores. The better ranked of them stands for both; the first, where they are ranked alike.
+    Two candidates are the same document if they have one id and one content; or, where one has no id, one content and the same
+    metadata but for scores. The id alone is not enough: two stores that number their documents use the same ids. The better
+    ranked of the two stands for both; the first, where they are ranked alike.
 
     Args:
         reranker: Ranks, and packs where there is a budget. Both block: in async code call this in a thread.
-        query: Not blank.
+        query: What was asked. A blank one finds nothing: an agent that sends "" gets an empty answer.
         candidates: What was found; pieces of a file say their place in their metadata, as `pack_context` reads it.
         choice: How many, how relevant, and in which budget.
         contents: Of each candidate what its text holds beside something put before or after it, as a title; None where texts
@@ -129,18 +133,21 @@ def choose(
 
     Returns:
         Best first, or in the order of the context. With a budget without those that say the same as another, and without
-        unscored ones. Empty where none is relevant enough, or nothing fits.
+        unscored ones. Empty where the query is blank, none is relevant enough, or nothing fits.
 
     Raises:
-        ValueError: As in `Reranker.rerank`.
+        ValueError: As in `Reranker.rerank`, but for a blank query.
         MissingDocumentsError: As in `Reranker.rerank`.
     """
+    if asks_nothing(query):
+        return []
+    own = [candidate.text for candidate in candidates] if contents is None else contents
     candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
-    may_repeat = len({candidate.text for candidate in candidates}) < len(candidates)
+    may_repeat = len(set(own)) < len(own)
     top_k = choice.top_k if choice.budget_tokens is None and not may_repeat else None
     ranking = reranker.rank([query], [candidates], replace(choice, top_k=top_k))[0]
     if may_repeat:
-        _leave_out_repeated(ranking)
+        _leave_out_repeated(ranking, own)
     if choice.budget_tokens is None:
         return [Chosen(document) for document in ranking[: choice.top_k]]
     context = pack_context(
@@ -209,33 +216,47 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     return reranker
 
 
+def asks_nothing(query: object) -> bool:
+    """Tell whether a query is a text that shows nothing, which no document answers."""
+    return isinstance(query, str) and is_blank(query)
+
+
+def maxsim_of(document: RankedDocument) -> float | None:
+    """Give the MaxSim that a wrapper may show; None where the document wasn't scored, or has no tokens to score."""
+    return None if document.score is None or document.score == NO_TOKENS_SCORE else float(document.score)
+
+
+def unscored(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a document's metadata without what retrievers and rerankers wrote for one query: its scores."""
+    return {name: value for name, value in metadata.items() if name not in _SCORES}
+
+
 def _blank_without(candidate: Candidate, content: str) -> Candidate:
     return replace(candidate, text="") if is_blank(content) else candidate
 
 
-def _leave_out_repeated(ranking: Ranking) -> None:
+def _leave_out_repeated(ranking: Ranking, contents: Sequence[str]) -> None:
     """Keep the best ranked of equal documents, and number the ranks anew."""
-    times = Counter(document.text for document in ranking)
+    times = Counter(contents)
     seen: set[tuple[Any, ...]] = set()
-    kept = [document for document in ranking if times[document.text] == 1 or not _is_known(document, seen)]
+    kept = []
+    for document in ranking:
+        content = contents[document.index]
+        if times[content] == 1 or not _is_known(document, content, seen):
+            kept.append(document)
     for rank, document in enumerate(kept, start=1):
         document.rank = rank
     ranking[:] = kept
 
 
-def _is_known(document: RankedDocument, seen: set[tuple[Any, ...]]) -> bool:
+def _is_known(document: RankedDocument, content: str, seen: set[tuple[Any, ...]]) -> bool:
     """Tell whether a document was seen before, with or without its id; remember it."""
-    said = (document.text, _said(document.metadata))
+    said = (content, frozenset((repr(name), repr(value)) for name, value in unscored(document.metadata).items()))
     name: object = document.id if isinstance(document.id, str) else repr(document.id)  # some ids can't be hashed
-    own = ("no id", *said) if document.id is None else ("id", document.text, name)
+    own = ("no id", *said) if document.id is None else ("id", content, name)
     is_known = own in seen or ("no id", *said) in seen or (document.id is None and ("any id", *said) in seen)
     seen |= {own, ("any id", *said)}
     return is_known
-
-
-def _said(metadata: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """Make metadata, without scores, comparable."""
-    return frozenset((repr(name), repr(value)) for name, value in metadata.items() if name not in _SCORES)
 
 
 def _counting(document: RankedDocument, content: str) -> RankedDocument:

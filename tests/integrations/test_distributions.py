@@ -21,6 +21,7 @@ WRAPPERS = {
     "langchain": ("langchain_late_rerank", "LateRerankRetriever LateRerankCompressor"),
     "llama-index": ("llama_index.postprocessor.late_rerank", "LateRerank LateRerankRetriever"),
     "haystack": ("haystack_integrations.components.rankers.late_rerank", "LateRerankRanker"),
+    "lancedb": ("late_rerank_lancedb", "LateRerankReranker"),
 }
 
 pytest.importorskip("hatchling", reason="building wheels needs hatchling: pip install hatchling")
@@ -78,7 +79,7 @@ def test_a_wheel_works_outside_the_repository(wheel, tmp_path):
     assert found == str(names)
 
 
-def test_all_five_distributions_are_of_one_version():
+def test_all_six_distributions_are_of_one_version():
     """The root's is read from late_rerank/__init__.py when it is built; `make version VERSION=...` writes all."""
     root = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r'^provider = "scikit_build_core.metadata.regex"\ninput = "late_rerank/__init__.py"$', root, re.MULTILINE)
@@ -86,7 +87,7 @@ def test_all_five_distributions_are_of_one_version():
     others = [
         (folder / "pyproject.toml").read_text(encoding="utf-8") for folder in (*(ROOT / name for name in WRAPPERS), WEIGHTS)
     ]
-    assert [re.findall('^version = "(.+)"$', text, re.MULTILINE) for text in others] == [[late_rerank.__version__]] * 4
+    assert [re.findall('^version = "(.+)"$', text, re.MULTILINE) for text in others] == [[late_rerank.__version__]] * 5
 
 
 def test_the_roots_extras_name_the_distributions():

@@ -33,6 +33,18 @@ def test_it_was_run_whole_and_without_an_error(notebook):
     assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
 
 
+def test_the_first_result_is_in_the_third_cell_of_code_at_the_latest(notebook):
+    code = [cell for cell in jupytext.read(notebook).cells if cell.cell_type == "code"]
+    assert [output.output_type for cell in code[:3] for output in cell.outputs] != []
+
+
+def test_it_shows_more_than_text(notebook):
+    shown = {
+        kind for cell in jupytext.read(notebook).cells for output in cell.get("outputs", ()) for kind in output.get("data", ())
+    }
+    assert shown & {"image/png", "text/html"}
+
+
 def test_it_shows_no_folder_of_whoever_ran_it(notebook):
     text = notebook.read_text(encoding="utf-8")
     assert [word for word in ("site-packages", str(FOLDER.parent), str(Path.home()) + "/") if word in text] == []

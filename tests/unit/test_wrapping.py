@@ -5,7 +5,8 @@ import pytest
 
 from late_rerank import Candidate, Reranker, pack_context
 from late_rerank.testing.fakes import FakeEncoder
-from late_rerank.wrapping import Choice, choose, reranker_from
+from late_rerank.types import NO_TOKENS_SCORE, RankedDocument
+from late_rerank.wrapping import Choice, asks_nothing, choose, maxsim_of, reranker_from, unscored
 
 
 def test_a_ready_reranker_is_taken_as_it_is():
@@ -256,3 +257,40 @@ def test_without_an_own_text_a_candidate_comes_last_whatever_stands_beside_its_c
         == sorted(kept(candidates, Choice(budget_tokens=100), contents))
         == [2, 4]
     )
+
+
+@pytest.mark.parametrize("query", ["", " \n", "\u200b", "\u00ad"])
+def test_a_blank_query_finds_nothing_and_encodes_nothing(query):
+    encoder = FakeEncoder()
+    assert choose(Reranker(encoder), query, [Candidate(BEST)], Choice(budget_tokens=100)) == []
+    assert (encoder.n_queries, encoder.n_documents) == (0, 0)
+    assert asks_nothing(query)
+    assert not asks_nothing("?")
+    with pytest.raises(TypeError, match="query"):
+        choose(Reranker(encoder), None, [Candidate(BEST)], Choice())
+
+
+def test_one_content_with_different_texts_beside_it_is_one_document_where_id_or_metadata_say_so():
+    def two(*names):
+        return [Candidate(f"found by {i}\n{BEST}", name) for i, name in enumerate(names)]
+
+    contents = [BEST, BEST]
+    assert len(kept(two("a", "a"), contents=contents)) == 1
+    assert len(kept(two(None, "a"), contents=contents)) == 1
+    assert kept(two("a", "b"), contents=contents) == [0, 1]
+    pieces = [Candidate(text, "a") for text in TEXTS]
+    assert len(kept(pieces, contents=TEXTS)) == len(TEXTS)
+
+
+def test_scores_are_told_apart_from_other_metadata():
+    scores = {"score": 1, "retrieval_score": 2, "relevance_score": 3, "late_rerank_score": 4}
+    assert unscored({"page": 5, **scores}) == {"page": 5}
+
+
+@pytest.mark.parametrize(("score", "shown"), [(None, None), (NO_TOKENS_SCORE, None), (np.float32(2.5), 2.5), (0.0, 0.0)])
+def test_a_document_without_tokens_shows_no_maxsim(score, shown):
+    document = RankedDocument(
+        BEST, id=None, score=score, relevance=0.0, rank=1, index=0, candidate_score=None, truncated=False, metadata={}
+    )
+    assert maxsim_of(document) == shown
+    assert shown is None or type(maxsim_of(document)) is float

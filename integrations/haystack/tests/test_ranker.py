@@ -8,8 +8,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
+import haystack_integrations.components.rankers.late_rerank
 import numpy as np
 import pytest
 from haystack import Document, Pipeline
@@ -17,6 +19,7 @@ from haystack.components.builders import PromptBuilder
 from haystack.components.joiners import DocumentJoiner
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.tools import PipelineTool
 from haystack.utils import ComponentDevice
 from haystack_integrations.components.rankers.late_rerank import LateRerankRanker
 
@@ -142,6 +145,7 @@ def test_what_stands_beside_no_content_outranks_no_passage(content, more):
 def test_a_document_without_content_comes_last_with_score_0(ranker):
     ranked = ranker.run(QUERY, [Document(content=None, meta={"a": 1}), *documents()], top_k=6)["documents"]
     assert (ranked[-1].content, ranked[-1].score) == (None, 0.0)
+    assert ranked[-1].meta == {"a": 1}  # no MaxSim
 
 
 def test_a_document_that_the_reranker_skips_follows_with_score_0():
@@ -176,9 +180,36 @@ def test_top_k_below_1_is_refused(ranker, wrong):
         ranker.run(QUERY, documents(), top_k=wrong)
 
 
-def test_a_blank_query_is_refused(ranker):
-    with pytest.raises(ValueError, match="needs at least one word"):
-        ranker.run(" ", documents())
+@pytest.mark.parametrize("query", ["", " \n", "\u200b"])
+async def test_a_blank_query_gives_no_documents_and_loads_no_model(query):
+    ranker = LateRerankRanker()
+    assert ranker.run(query, documents()) == {"documents": []}
+    assert await ranker.run_async(query, documents()) == {"documents": []}
+    assert ranker.reranker is None
+    with pytest.raises(ValueError, match="top_k must be at least 1"):
+        ranker.run(query, documents(), top_k=0)
+
+
+def test_a_query_that_is_no_text_is_refused(ranker):
+    with pytest.raises(TypeError, match="query"):
+        ranker.run(None, documents())
+
+
+@pytest.mark.parametrize(("query", "n_found"), [(QUERY, 3), (" ", 0)])
+def test_an_agents_tool_that_asks_nothing_gets_an_empty_answer(query, n_found, ranker):
+    store = filled_store()
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", InMemoryBM25Retriever(store, top_k=5))
+    pipeline.add_component("ranker", ranker)
+    pipeline.connect("retriever", "ranker")
+    tool = PipelineTool(
+        pipeline=pipeline,
+        input_mapping={"query": ["retriever.query", "ranker.query"]},
+        output_mapping={"ranker.documents": "documents"},
+        name="search_docs",
+        description="Searches the docs.",
+    )
+    assert len(tool.invoke(query=query)["documents"]) == n_found
 
 
 @pytest.mark.parametrize(
@@ -368,3 +399,7 @@ def test_the_readmes_examples_run(tmp_path, monkeypatch, capsys):
     assert printed[0].endswith(TEXTS[2])
     assert printed[-2].startswith(f"['{TEXTS[2]}'")
     assert printed[-1] == "[]"
+
+
+def test_it_says_its_version():
+    assert haystack_integrations.components.rankers.late_rerank.__version__ == version("late-rerank-haystack")

@@ -1,5 +1,7 @@
 """Late-interaction reranking for LangChain: a retriever that reranks what another one finds, and a document compressor."""
 
+from importlib.metadata import version
+
 from late_rerank.wrapping import MissingDependencyError
 
 try:
@@ -12,4 +14,6 @@ except ModuleNotFoundError as error:
 from langchain_late_rerank.document_compressors import LateRerankCompressor, RerankResult
 from langchain_late_rerank.retrievers import LateRerankRetriever
 
-__all__ = ["LateRerankCompressor", "LateRerankRetriever", "RerankResult"]
+__all__ = ["LateRerankCompressor", "LateRerankRetriever", "RerankResult", "__version__"]
+
+__version__ = version("langchain-late-rerank")

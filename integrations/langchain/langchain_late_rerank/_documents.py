@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from langchain_core.documents import Document
 
-from late_rerank import Candidate, RankedDocument
-from late_rerank.wrapping import Chosen, finite
+from late_rerank import Candidate, RankedDocument, Reranker
+from late_rerank.wrapping import Choice, Chosen, choose, finite, maxsim_of, unscored
+
+# What is ranked of a document: what a function makes of it, or fields of its metadata and its content. None: the content.
+TextOf: TypeAlias = Callable[[Document], str] | Sequence[str] | None
 
 # What other rerankers and retrievers write; where there are both, a reranker came last.
 _SCORE_KEYS = ("retrieval_score", "relevance_score", "score")
@@ -35,17 +38,79 @@ def checked(documents: object, whose: str, *, texts: bool = False) -> list[Docum
     return found
 
 
-def candidates(documents: Sequence[Document]) -> list[Candidate]:
-    """Documents as the reranker takes them, in the same order."""
-    return [Candidate(d.page_content, d.id, retrieval_score(d.metadata), d.metadata) for d in documents]
+class RankedMetadata(dict[str, Any]):
+    """A ranked document's metadata. Two of them are equal if they differ in scores alone.
+
+    A score is of one query. `MultiQueryRetriever` asks several, and takes documents for different ones unless they are equal.
+    Compared with any other dict, all entries count. Pickled or copied it is a plain dict.
+    """
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RankedMetadata):
+            return unscored(self) == unscored(other)
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
 
 
-def chosen_documents(documents: Sequence[Document], chosen: Iterable[Chosen]) -> list[Document]:
+def check_text(text: object) -> None:
+    """See to it that `text` is what says which text is ranked.
+
+    Raises:
+        TypeError: If it is neither a function, nor a list of names, nor None.
+    """
+    # Of a str each letter would be taken for a field.
+    listed = isinstance(text, (list, tuple)) and all(isinstance(name, str) for name in text)
+    if text is not None and not listed and not callable(text):
+        raise TypeError(
+            "text must be a function from a Document to a str, a list of names of metadata fields, or None, "
+            f"got {type(text).__name__}: {text!r:.60}"
+        )
+
+
+def text_of(document: Document, text: TextOf) -> str:
+    """Give the text of a document that is ranked.
+
+    Raises:
+        TypeError: If `text` is a function and gave something else than a str.
+    """
+    if text is None:
+        return document.page_content
+    if not callable(text):
+        fields = [str(document.metadata[name]) for name in text if document.metadata.get(name) is not None]
+        return "\n".join([*fields, document.page_content])
+    given = text(document)
+    if not isinstance(given, str):
+        raise TypeError(
+            f"text must give a str, but gave {type(given).__name__} for the document {document.id!r:.60}: {given!r:.60}"
+        )
+    return given
+
+
+def chosen_of(documents: Sequence[Document], query: str, choice: Choice, reranker: Reranker, text: TextOf) -> list[Chosen]:
+    """Rank documents and choose from them; `index` of each is its place in `documents`."""
+    texts = [text_of(document, text) for document in documents]
+    candidates = [
+        Candidate(ranked, document.id, retrieval_score(document.metadata), document.metadata)
+        for ranked, document in zip(texts, documents, strict=True)
+    ]
+    contents = None if text is None else [_content(*each, text) for each in zip(texts, documents, strict=True)]
+    return choose(reranker, query, candidates, choice, contents)
+
+
+def chosen_documents(documents: Sequence[Document], chosen: Iterable[Chosen], *, scores: bool = True) -> list[Document]:
     """New documents, in the order of `chosen`, which was chosen from their candidates.
 
     They differ from the given ones in their metadata, and in their text where a budget had it cut or joined with neighbours.
+    Without `scores` only a budget changes a document's metadata.
     """
-    return [_ranked(documents[each.document.index], each) for each in chosen]
+    return [_ranked(documents[each.document.index], each, scores) for each in chosen]
 
 
 def relevance(result: RankedDocument) -> float:
@@ -62,19 +127,33 @@ def retrieval_score(metadata: dict[str, Any]) -> float | None:
     return None
 
 
-def _ranked(document: Document, chosen: Chosen) -> Document:
-    result = chosen.document
-    metadata = dict(document.metadata)
-    if "retrieval_score" not in metadata and result.candidate_score is not None:
-        metadata["retrieval_score"] = result.candidate_score
-    metadata["relevance_score"] = relevance(result)
-    metadata.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
-    if result.score is not None:
-        metadata["late_rerank_score"] = float(result.score)
-    changes: dict[str, Any] = {"metadata": metadata}
+def _content(ranked: str, document: Document, text: TextOf) -> str:
+    """Give the part of a ranked text that is the document's content, which a budget may cut; all of it where the two differ."""
+    content = document.page_content
+    if not callable(text):
+        return content
+    return content if content.strip() and content in ranked else ranked
+
+
+def _ranked(document: Document, chosen: Chosen, scores: bool) -> Document:  # noqa: FBT001 - passed on
+    changes: dict[str, Any] = {}
+    metadata = _scored(document.metadata, chosen.document) if scores else dict(document.metadata)
     if chosen.content is not None:
         changes["page_content"] = chosen.content
         if chosen.start is not None:
             metadata |= {"start": chosen.start, "end": chosen.end}
+    changes["metadata"] = RankedMetadata(metadata) if scores else metadata
     # Not Document(...): that would lose the id and the fields of a subclass.
     return document.model_copy(update=changes)
+
+
+def _scored(given: dict[str, Any], result: RankedDocument) -> dict[str, Any]:
+    metadata = dict(given)
+    if "retrieval_score" not in metadata and result.candidate_score is not None:
+        metadata["retrieval_score"] = result.candidate_score
+    metadata["relevance_score"] = relevance(result)
+    metadata.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
+    score = maxsim_of(result)
+    if score is not None:
+        metadata["late_rerank_score"] = score
+    return metadata

@@ -11,7 +11,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from pydantic import ConfigDict, Field
 
-from langchain_late_rerank._documents import candidates, checked, chosen_documents, relevance
+from langchain_late_rerank._documents import TextOf, check_text, checked, chosen_documents, chosen_of, relevance, text_of
 from late_rerank import Reranker
 from late_rerank.wrapping import (
     Choice,
@@ -21,7 +21,7 @@ from late_rerank.wrapping import (
     FirstStageWeight,
     Order,
     Store,
-    choose,
+    asks_nothing,
     reranker_from,
     whole_number,
 )
@@ -72,7 +72,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
         ```
 
     Returned documents are copies with the given ids, and with scores in their metadata: "relevance_score" in [0, 1],
-    "late_rerank_score" (MaxSim), and "retrieval_score" where they came with a score. In a trace it is the run "LateRerank".
+    "late_rerank_score" (MaxSim), and "retrieval_score" where they came with a score. Two copies of one document are equal,
+    whatever their scores. A blank query gives no documents. In a trace it is the run "LateRerank".
 
     Args:
         top_n: How many documents to return at most; None for 3 without a budget, for as many as fit with one.
@@ -91,6 +92,11 @@ class LateRerankCompressor(BaseDocumentCompressor):
         first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
             default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
             must have one, in its metadata as "retrieval_score", "relevance_score" or "score".
+        text: Which text of a document is ranked: a list of names of metadata fields, ["title"] say, which are put before the
+            content, where a document has them; or a function from a Document to a str. None for the content. The returned
+            documents are the same whichever text was ranked.
+        keep_scores: Whether metadata says the scores. False for code that compares documents as text, such as unions of
+            several queries' documents by `dumps(document)`.
 
     Raises:
         ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
@@ -107,6 +113,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
     order: Order | None = None
     count_tokens: Any = Field(default=None, repr=False)
     first_stage_weight: FirstStageWeight = 0.0
+    text: Any = Field(default=None, repr=False)
+    keep_scores: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -123,6 +131,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        text: TextOf = None,
+        keep_scores: bool = True,
     ) -> None:
         # Before a model is loaded: wrong numbers are refused here.
         choice = Choice(
@@ -133,9 +143,12 @@ class LateRerankCompressor(BaseDocumentCompressor):
             order=order,
             count_tokens=count_tokens,
         ).resolved(_TOP_N)
+        check_text(text)
         fields: dict[str, Any] = {  # typed as Any: the parent's own __init__ takes anything
             **choice.options(type(self).model_fields),
             "top_n": choice.top_k,
+            "text": text,
+            "keep_scores": keep_scores,
             "reranker": reranker_from(reranker, model=model, store=store, codec=codec),
         }
         super().__init__(**fields)
@@ -147,42 +160,45 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
         Args:
             documents: Never changed.
-            query: Not blank, unless there are no documents.
+            query: What was asked.
             callbacks: Where the run "LateRerank" is reported.
 
         Returns:
-            At most `top_n` new documents; empty for no documents, without touching the model, and where none is relevant
-            enough. With a budget in its `order`.
+            At most `top_n` new documents; empty for no documents or a blank query, without touching the model, and where none
+            is relevant enough. With a budget in its `order`.
 
         Raises:
-            ValueError: The query is blank.
             TypeError: A document isn't a Document.
             MissingDocumentsError: The reranker has `on_missing="raise"`.
         """
         found = checked(documents, "documents")
-        return self._run().invoke({"query": query, "documents": found}, _config(callbacks)) if found else []
+        if not found or asks_nothing(query):
+            return []
+        return self._run().invoke({"query": query, "documents": found}, _config(callbacks))
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """`compress_documents`, scored in a thread, so that the event loop is never blocked."""
         found = checked(documents, "documents")
-        return await self._run().ainvoke({"query": query, "documents": found}, _config(callbacks)) if found else []
+        if not found or asks_nothing(query):
+            return []
+        return await self._run().ainvoke({"query": query, "documents": found}, _config(callbacks))
 
     def rerank(self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None) -> list[RerankResult]:
         """Places and relevances instead of documents; not traced.
 
         Args:
             documents: Texts or Documents, mixed.
-            query: Not blank, unless there are no documents.
+            query: What was asked.
             top_n: At most so many results; None for the compressor's own.
 
         Returns:
             Those of the documents that `compress_documents` gives, in its order; of neighbours that it joins the best ranked
-            one's place. Empty for no documents, without touching the model.
+            one's place. Empty for no documents or a blank query, without touching the model.
 
         Raises:
-            ValueError: The query is blank, or `top_n` below 1.
+            ValueError: `top_n` is below 1.
             TypeError: A document is neither a str nor a Document.
         """
         whole_number("top_n", top_n, or_none="for the compressor's own")
@@ -192,6 +208,10 @@ class LateRerankCompressor(BaseDocumentCompressor):
         found = self._chosen(given, query, top_n)
         return [{"index": each.document.index, "relevance_score": relevance(each.document)} for each in found]
 
+    def text_of(self, document: Document) -> str:
+        """Give the text of a document that is ranked: what to index ahead, with `reranker.index`."""
+        return text_of(document, self.text)
+
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         yield "top_n", self.top_n
         yield "model", self.reranker.model_name
@@ -199,7 +219,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     def _chosen(self, documents: Sequence[Document], query: str, top_n: int | None = None) -> list[Chosen]:
         choice = Choice.of(self, top_k=top_n or self.top_n).resolved(_TOP_N)
-        return choose(self.reranker, query, candidates(documents), choice)
+        return chosen_of(documents, query, choice, self.reranker, self.text)
 
     def _run(self) -> Runnable[_Call, list[Document]]:
         """What is traced. Callbacks that a compressor is given are nobody's unless a Runnable gets them."""
@@ -207,7 +227,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     def _compress(self, call: _Call) -> list[Document]:
         documents = call["documents"]
-        return chosen_documents(documents, self._chosen(documents, call["query"]))
+        return chosen_documents(documents, self._chosen(documents, call["query"]), scores=self.keep_scores)
 
     async def _acompress(self, call: _Call) -> list[Document]:
         return await self.reranker.in_thread(self._compress, call)

@@ -14,7 +14,7 @@ from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import ConfigDict, Field
 
-from langchain_late_rerank._documents import candidates, checked, chosen_documents
+from langchain_late_rerank._documents import TextOf, check_text, checked, chosen_documents, chosen_of, text_of
 from late_rerank import Reranker
 from late_rerank.wrapping import (
     Choice,
@@ -23,7 +23,7 @@ from late_rerank.wrapping import (
     FirstStageWeight,
     Order,
     Store,
-    choose,
+    asks_nothing,
     reranker_from,
     whole_number,
 )
@@ -68,7 +68,9 @@ class LateRerankRetriever(BaseRetriever):
 
     Returned documents are copies with the given ids, and with scores in their metadata: "relevance_score" in [0, 1],
     "late_rerank_score" (MaxSim), and "retrieval_score" where the base retriever left a score there. Documents that the
-    reranker leaves unscored (`on_missing="skip"`) follow, with relevance_score 0 and without late_rerank_score.
+    reranker leaves unscored (`on_missing="skip"`) follow, with relevance_score 0 and without late_rerank_score, as do blank
+    ones. Two copies of one document are equal, whatever their scores: so `MultiQueryRetriever` returns each document once. A
+    blank query gives no documents, and the base retriever isn't asked.
 
     Args:
         base_retriever: What finds the documents: any retriever, or another Runnable from a str to a list of Documents.
@@ -91,6 +93,11 @@ class LateRerankRetriever(BaseRetriever):
         first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
             default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
             must have one, in its metadata as "retrieval_score", "relevance_score" or "score".
+        text: Which text of a document is ranked: a list of names of metadata fields, ["title"] say, which are put before the
+            content, where a document has them; or a function from a Document to a str. None for the content. The returned
+            documents are the same whichever text was ranked.
+        keep_scores: Whether metadata says the scores. False for code that compares documents as text, such as unions of
+            several queries' documents by `dumps(document)`.
         name: LangChain's: the name in traces.
         tags: LangChain's.
         metadata: LangChain's; "late_rerank_model" is added.
@@ -111,12 +118,14 @@ class LateRerankRetriever(BaseRetriever):
     order: Order | None = None
     count_tokens: Any = Field(default=None, repr=False)
     first_stage_weight: FirstStageWeight = 0.0
+    text: Any = Field(default=None, repr=False)
+    keep_scores: bool = True
     # A field, not a private attribute: configurable_fields makes the retriever anew from its fields for every configured call.
     reranker: Reranker = Field(repr=False)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(  # noqa: PLR0913 - its own twelve, and LangChain's three
+    def __init__(  # noqa: PLR0913 - its own fourteen, and LangChain's three
         self,
         *,
         base_retriever: RetrieverLike,
@@ -131,6 +140,8 @@ class LateRerankRetriever(BaseRetriever):
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        text: TextOf = None,
+        keep_scores: bool = True,
         name: str | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -146,6 +157,7 @@ class LateRerankRetriever(BaseRetriever):
         ).resolved(_K)
         fetch_k = whole_number("fetch_k", fetch_k, or_none="for the base retriever's own number")
         _check_enough(choice.top_k, fetch_k)
+        check_text(text)
         _warn_of_few(base_retriever, fetch_k)
         reranker = reranker_from(reranker, model=model, store=store, codec=codec)
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
@@ -155,9 +167,15 @@ class LateRerankRetriever(BaseRetriever):
             "base_retriever": base_retriever,
             "k": choice.top_k,
             "fetch_k": fetch_k,
+            "text": text,
+            "keep_scores": keep_scores,
             "reranker": reranker,
         }
         super().__init__(**fields, name=name, tags=tags, metadata=metadata)
+
+    def text_of(self, document: Document) -> str:
+        """Give the text of a document that is ranked: what to index ahead, with `reranker.index`."""
+        return text_of(document, self.text)
 
     # A named k and no **kwargs: LangChain drops arguments silently where the signature has none, and a wrong name must raise.
     def _get_relevant_documents(
@@ -165,6 +183,8 @@ class LateRerankRetriever(BaseRetriever):
     ) -> list[Document]:
         _check_query(query)
         choice = self._choice(k)
+        if asks_nothing(query):
+            return []
         found = self.base_retriever.invoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
         return self._best(found, query, choice)
 
@@ -174,6 +194,8 @@ class LateRerankRetriever(BaseRetriever):
     ) -> list[Document]:
         _check_query(query)
         choice = self._choice(k)
+        if asks_nothing(query):
+            return []
         found = await self.base_retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **self._asked())
         return await self.reranker.in_thread(self._best, found, query, choice)
 
@@ -196,7 +218,8 @@ class LateRerankRetriever(BaseRetriever):
         documents = checked(found, "the base retriever's result")
         if not documents:
             return []
-        return chosen_documents(documents, choose(self.reranker, query, candidates(documents), choice))
+        chosen = chosen_of(documents, query, choice, self.reranker, self.text)
+        return chosen_documents(documents, chosen, scores=self.keep_scores)
 
     def _asked(self) -> dict[str, int]:
         return {} if self.fetch_k is None else {"k": self.fetch_k}

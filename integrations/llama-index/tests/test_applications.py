@@ -170,6 +170,10 @@ class TestAgents:
     async def test_a_retriever_tool_awaited(self, tool):
         assert_the_best_reached_the_prompt((await tool.acall(QUERY)).content)
 
+    async def test_a_tool_called_with_blanks_finds_nothing(self, tool):
+        for output in (tool.call(""), tool.call(" "), await tool.acall("")):
+            assert (output.content, output.raw_output, output.is_error) == ("", [], False)
+
     @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # the agent looks at all its attributes
     async def test_a_function_agent_reads_the_reranked_nodes(self, tool):
         seen = []

@@ -58,7 +58,8 @@ def test_the_namespace_has_no_init_of_ours():
 def test_the_public_names():
     import llama_index.postprocessor.late_rerank as module
 
-    assert module.__all__ == ["LateRerank", "LateRerankRetriever"]
+    assert module.__all__ == ["LateRerank", "LateRerankRetriever", "__version__"]
+    assert module.__version__ == metadata.version("llama-index-postprocessor-late-rerank")
 
 
 def test_an_sdist_holds_the_tests_too(tmp_path):
@@ -89,4 +90,4 @@ def test_the_hubs_table_names_every_public_class():
 
     table = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["llamahub"]
     assert table["import_path"] == module.__name__
-    assert table["class_authors"] == dict.fromkeys(module.__all__, "late-rerank")
+    assert table["class_authors"] == dict.fromkeys(["LateRerank", "LateRerankRetriever"], "late-rerank")

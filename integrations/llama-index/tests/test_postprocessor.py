@@ -95,9 +95,12 @@ class TestRanking:
         assert rerank.postprocess_nodes([], BUNDLE) == []
         assert encoder.n_queries == encoder.n_documents == 0
 
-    def test_a_blank_query_is_a_value_error(self, rerank, nodes):
-        with pytest.raises(ValueError, match="at least one word"):
-            rerank.postprocess_nodes(nodes, QueryBundle(" "))
+    @pytest.mark.parametrize("query", ["", " \n", "\u200b"])
+    async def test_a_blank_query_gives_no_nodes_without_touching_the_model(self, rerank, nodes, encoder, recorder, query):
+        assert rerank.postprocess_nodes(nodes, QueryBundle(query)) == []
+        assert await rerank.apostprocess_nodes(nodes, QueryBundle(query)) == []
+        assert encoder.n_queries == encoder.n_documents == 0
+        assert [name for name in recorder.names if name.startswith("ReRank")] == []
 
     def test_the_text_is_what_an_embedding_model_reads(self, rerank, nodes):
         seen = []
@@ -105,6 +108,46 @@ class TestRanking:
         rerank.postprocess_nodes(nodes, BUNDLE)
 
         assert sorted(seen) == sorted(f"n: {i}\n\n{text}" for i, text in enumerate(TEXTS))  # and no "secret"
+
+    def test_a_mode_says_which_metadata_are_ranked_and_nodes_stay_as_they_were(self, nodes):
+        before = [given.model_dump() for given in nodes]
+        for mode, head in {
+            "none": "",
+            "embed": "n: {i}\n\n",
+            "llm": "n: {i}\nsecret: x\n\n",
+            MetadataMode.ALL: "n: {i}\nsecret: x\n\n",
+        }.items():
+            seen = []
+            rerank = LateRerank(2, model=FakeEncoder(before_document=seen.extend), metadata_mode=mode)
+            found = rerank.postprocess_nodes(nodes, BUNDLE)
+            assert sorted(seen) == sorted(head.format(i=i) + text for i, text in enumerate(TEXTS))
+            assert texts(found) == [TEXTS[i] for i in BEST]
+            assert all(node.node is nodes[int(node.node.node_id[1:])].node for node in found)
+        assert [given.model_dump() for given in nodes] == before
+
+    def test_without_metadata_a_file_name_does_not_decide(self, encoder):
+        named = TextNode(text="a report", metadata={"file": "how cats sleep.txt"}, id_="named")
+        plain = TextNode(text="cats sleep", metadata={"file": "f0.txt"}, id_="plain")
+        given = [NodeWithScore(node=node) for node in (named, plain)]
+
+        assert ids(LateRerank(model=encoder).postprocess_nodes(given, BUNDLE)) == ["named", "plain"]
+        assert ids(LateRerank(model=encoder, metadata_mode="none").postprocess_nodes(given, BUNDLE)) == ["plain", "named"]
+
+    def test_a_mode_that_the_framework_lacks_is_a_value_error(self, encoder):
+        with pytest.raises(ValueError, match="metadata_mode must be one of all, embed, llm, none, got 'title'"):
+            LateRerank(model=encoder, metadata_mode="title")
+
+    def test_one_node_that_two_retrievers_gave_different_metadata_takes_one_place(self, encoder, nodes):
+        tagged = [given.node.model_copy(update={"metadata": {"found_by": "bm25"}}) for given in nodes]
+        found = LateRerank(14, model=encoder).postprocess_nodes(
+            [*nodes, *(NodeWithScore(node=node) for node in tagged)], BUNDLE
+        )
+        assert sorted(ids(found)) == sorted(ids(nodes))
+
+    def test_a_node_without_content_has_no_maxsim(self, encoder):
+        given = [NodeWithScore(node=TextNode(text=text, metadata={"late_rerank_score": 9.0})) for text in ("", "cats sleep")]
+        found = LateRerank(2, model=encoder, keep_late_rerank_score=True).postprocess_nodes(given, BUNDLE)
+        assert [("late_rerank_score" in node.node.metadata, node.score > 0) for node in found] == [(True, True), (False, False)]
 
     def test_metadata_can_decide(self, encoder):
         plain = TextNode(text="a report", id_="plain")

@@ -202,6 +202,13 @@ def test_a_vector_index_over_the_real_model(minilm):
     assert [node.text for node in retriever.retrieve("When do felines rest?")] == ["cats sleep all day"]
 
 
+@pytest.mark.parametrize("query", ["", " \n", "\u200b"])
+async def test_a_blank_query_gives_no_nodes_and_the_other_retriever_is_not_asked(retriever, base, encoder, query):
+    assert retriever.retrieve(query) == []
+    assert await retriever.aretrieve(QueryBundle(query)) == []
+    assert (base.queries, encoder.n_queries) == ([], 0)
+
+
 class Merged(BaseRetriever):
     """All that several retrievers find, as hybrid retrievers in many applications give it."""
 

@@ -32,6 +32,7 @@ SETTINGS = {
     "order": "edges",
     "count_tokens": len,
     "first_stage_weight": "auto",
+    "metadata_mode": "none",
 }
 
 
@@ -63,6 +64,7 @@ class TestDicts:
             "order": None,
             "count_tokens": None,
             "first_stage_weight": 0.0,
+            "metadata_mode": "embed",
             "model": "minilm",
             "store": str(tmp_path / "vectors"),
             "codec": "int4",
@@ -137,7 +139,7 @@ class TestPickling:
 
     def test_what_comes_from_the_reranker_is_pickled_once_within_it(self, rerank):
         """Else `__init__` would refuse both, and the framework would go round it without a word."""
-        kept = {"top_n", "keep_retrieval_score", "keep_late_rerank_score", "reranker", "callback_manager"}
+        kept = {"top_n", "metadata_mode", "keep_retrieval_score", "keep_late_rerank_score", "reranker", "callback_manager"}
         choice = Choice().options(LateRerank.model_fields)
 
         assert len(choice) == 5

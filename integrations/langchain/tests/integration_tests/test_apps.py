@@ -4,10 +4,11 @@ import pytest
 from langchain.agents import create_agent
 from langchain_classic.chains import create_retrieval_chain
 from langchain_classic.chains.combine_documents import create_stuff_documents_chain
-from langchain_classic.retrievers import ContextualCompressionRetriever, EnsembleRetriever, MergerRetriever
+from langchain_classic.retrievers import ContextualCompressionRetriever, EnsembleRetriever, MergerRetriever, MultiQueryRetriever
 from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.language_models import FakeListChatModel
+from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -109,9 +110,9 @@ async def test_create_retrieval_chain_puts_the_best_first_into_the_context(retri
         assert len(found["context"]) == 2
 
 
-def agent(retriever):
+def agent(retriever, query=QUERY):
     tool = create_retriever_tool(retriever, "search_docs", "Searches the docs.", response_format="content_and_artifact")
-    call = {"name": "search_docs", "args": {"query": QUERY}, "id": "c1"}
+    call = {"name": "search_docs", "args": {"query": query}, "id": "c1"}
     return create_agent(ToolModel(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("done")])), [tool])
 
 
@@ -227,6 +228,49 @@ def test_it_takes_other_runnables_additions(retriever, reranker):
     assert len(retriever.bind(k=1).invoke(QUERY)) == 1
     assert retriever.get_graph().nodes
     assert retriever.get_input_jsonschema()["type"] == "string"
+
+
+class TestMultiQuery:
+    QUERIES = (QUERY, "the sea", "bread and salt")
+
+    def asking(self, retriever):
+        return MultiQueryRetriever.from_llm(retriever, FakeListChatModel(responses=["\n".join(self.QUERIES)]))
+
+    async def test_around_ours_gives_each_document_once(self, reranker):
+        late = LateRerankRetriever(base_retriever=base(), reranker=reranker, k=4)
+        each = [document.id for query in self.QUERIES for document in late.invoke(query)]
+        assert len(set(each)) < len(each)  # else this test shows nothing
+        several = self.asking(late)
+        for found in (several.invoke(QUERY), await several.ainvoke(QUERY)):
+            assert sorted(document.id for document in found) == sorted(set(each))
+            assert all("relevance_score" in document.metadata for document in found)
+
+    async def test_around_a_compressor_gives_each_document_once(self, reranker):
+        compressor = LateRerankCompressor(reranker=reranker, top_n=4)
+        several = self.asking(ContextualCompressionRetriever(base_compressor=compressor, base_retriever=base()))
+        for found in (several.invoke(QUERY), await several.ainvoke(QUERY)):
+            assert len(found) > 4
+            assert len({document.id for document in found}) == len(found)
+
+    async def test_below_ours_gives_the_best_of_all_queries(self, reranker):
+        late = LateRerankRetriever(base_retriever=self.asking(base(4)), reranker=reranker, k=2)
+        for found in (late.invoke(QUERY), await late.ainvoke(QUERY)):
+            assert found[0].page_content == BEST
+            assert len(found) == 2
+
+    def test_a_union_by_text_gives_each_document_once_without_scores(self, reranker):
+        late = LateRerankRetriever(base_retriever=base(), reranker=reranker, k=4, keep_scores=False)
+        found = [document for query in self.QUERIES for document in late.invoke(query)]
+        assert len({dumps(document) for document in found}) == len({document.id for document in found}) < len(found)
+
+
+@pytest.mark.parametrize("query", ["", "  "])
+async def test_an_agent_that_asks_nothing_gets_an_empty_answer(query, retriever):
+    given = {"messages": [HumanMessage(QUERY)]}
+    for found in (agent(retriever, query).invoke(given), await agent(retriever, query).ainvoke(given)):
+        message = tool_message(found["messages"])
+        assert (message.content, message.artifact, message.status) == ("", [], "success")
+        assert found["messages"][-1].content == "done"
 
 
 @pytest.mark.parametrize("merging", [MergerRetriever, EnsembleRetriever])

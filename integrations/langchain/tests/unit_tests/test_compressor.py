@@ -110,9 +110,9 @@ def test_type_checkers_see_the_arguments():
     choice = Choice().options(LateRerankCompressor.model_fields)
     assert len(choice) == 5
     assert list(parameters)[:5] == ["top_n", "reranker", "model", "store", "codec"]
-    assert set(list(parameters)[5:]) == set(choice)
+    assert set(list(parameters)[5:]) == {*choice, "text", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
-    assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", *choice}
+    assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "keep_scores", *choice}
 
 
 def test_rerank_gives_places_and_relevances_of_texts_and_documents(compressor):
@@ -138,9 +138,17 @@ def test_what_is_no_list_of_documents_is_refused_by_its_place(compressor):
             compressor.rerank(one, QUERY)
 
 
-def test_a_blank_query_is_refused(compressor):
-    with pytest.raises(ValueError, match="a query needs at least one word"):
-        compressor.compress_documents(documents(), " ")
+@pytest.mark.parametrize("query", ["", " \n", "\u200b", "\u2060\u00ad"])
+async def test_a_blank_query_finds_nothing_and_touches_no_model(query, compressor, encoder):
+    assert compressor.compress_documents(documents(), query) == []
+    assert await compressor.acompress_documents(documents(), query) == []
+    assert compressor.rerank(TEXTS, query) == []
+    assert (encoder.n_queries, encoder.n_documents) == (0, 0)
+
+
+def test_a_query_that_is_no_text_is_refused(compressor):
+    with pytest.raises(TypeError, match="query"):
+        compressor.compress_documents(documents(), None)
 
 
 def test_it_can_be_pickled_and_answers_the_same(compressor):

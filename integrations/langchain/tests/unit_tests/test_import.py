@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from importlib import resources
+from importlib import metadata, resources
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "langchain_classic", "langchain_community", "langchain", "langgraph")
 
@@ -57,7 +57,8 @@ def test_it_is_typed_and_names_what_is_public():
     import langchain_late_rerank
 
     assert (resources.files(langchain_late_rerank) / "py.typed").is_file()
-    assert set(langchain_late_rerank.__all__) == {"LateRerankCompressor", "LateRerankRetriever", "RerankResult"}
+    assert set(langchain_late_rerank.__all__) == {"LateRerankCompressor", "LateRerankRetriever", "RerankResult", "__version__"}
+    assert langchain_late_rerank.__version__ == metadata.version("langchain-late-rerank")
 
 
 def test_the_core_knows_nothing_of_langchain():

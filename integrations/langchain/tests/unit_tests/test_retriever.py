@@ -99,7 +99,7 @@ def test_type_checkers_see_the_arguments():
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
     choice = Choice().options(LateRerankRetriever.model_fields)
     assert len(choice) == 5
-    assert own == {"base_retriever", "k", "fetch_k", "reranker", *choice}
+    assert own == {"base_retriever", "k", "fetch_k", "reranker", "text", "keep_scores", *choice}
 
 
 def test_too_few_documents_to_rerank_are_warned_of_at_the_callers_line(reranker):
@@ -128,6 +128,17 @@ async def test_a_query_that_is_no_text_is_refused_before_the_base_is_asked(query
     with pytest.raises(TypeError, match=message):
         await retriever.ainvoke(query)
     assert asked == []
+
+
+@pytest.mark.parametrize("query", ["", " \n", "\u200b"])
+async def test_a_blank_query_finds_nothing_and_the_base_is_not_asked(query, reranker, encoder):
+    asked = []
+    retriever = LateRerankRetriever(base_retriever=RunnableLambda(asked.append), reranker=reranker)
+    assert retriever.invoke(query) == []
+    assert await retriever.ainvoke(query) == []
+    assert (asked, encoder.n_queries) == ([], 0)
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        retriever.invoke(query, k=0)
 
 
 async def test_a_base_that_gives_no_documents_is_named(reranker):

@@ -1,5 +1,7 @@
 """Late-interaction reranking for LlamaIndex: a node postprocessor, and a retriever for where none are taken."""
 
+from importlib.metadata import version
+
 from late_rerank.wrapping import MissingDependencyError
 
 try:
@@ -12,4 +14,6 @@ except ModuleNotFoundError as error:
 from llama_index.postprocessor.late_rerank.base import LateRerank
 from llama_index.postprocessor.late_rerank.retriever import LateRerankRetriever
 
-__all__ = ["LateRerank", "LateRerankRetriever"]
+__all__ = ["LateRerank", "LateRerankRetriever", "__version__"]
+
+__version__ = version("llama-index-postprocessor-late-rerank")

@@ -12,8 +12,8 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.postprocessor.late_rerank.nodes import candidate, content_of, with_content, with_scores
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.postprocessor.late_rerank.nodes import candidate, content_of, mode_of, with_content, with_scores
 
 from late_rerank import Reranker
 from late_rerank.wrapping import (
@@ -26,8 +26,10 @@ from late_rerank.wrapping import (
     Kernel,
     Order,
     Store,
+    asks_nothing,
     choose,
     finite,
+    maxsim_of,
     reranker_from,
     whole_number,
 )
@@ -48,8 +50,9 @@ _Counter = Annotated[Any, WithJsonSchema({})]
 class LateRerank(BaseNodePostprocessor):
     """Keeps the `top_n` best nodes by late interaction; nodes' token vectors are kept in a store, so each is encoded once.
 
-    A node's text is what an embedding model would read: its content, and the metadata that it doesn't exclude. It gives new
-    `NodeWithScore` objects; those that it was given are never changed. Only a budget gives nodes another content, as copies.
+    A node's text is what an embedding model would read: its content, and the metadata that it doesn't exclude; `metadata_mode`
+    says otherwise. It gives new `NodeWithScore` objects; those that it was given are never changed. Only a budget gives nodes
+    another content, as copies. A blank query gives no nodes.
 
     `score` is the relevance, in [0, 1], as cutoffs (`SimilarityPostprocessor`) and evaluators expect it; the MaxSim, a sum over
     the query's tokens, is none of their business. Nodes that the reranker left unscored (`on_missing="skip"`) follow with 0.0.
@@ -84,6 +87,8 @@ class LateRerank(BaseNodePostprocessor):
         first_stage_weight: How much the scores that nodes came with count for their order, higher ones being better: 0, the
             default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each node must
             have one.
+        metadata_mode: Which metadata are ranked with a node's content, by LlamaIndex's rules: "embed" what an embedding model
+            reads, "llm" what an LLM reads, "all", or "none".
         callback_manager: LlamaIndex's; engines put theirs in its place.
 
     Raises:
@@ -102,6 +107,7 @@ class LateRerank(BaseNodePostprocessor):
     order: Order | None = Field(description="How nodes are ordered within a budget.")
     count_tokens: _Counter = Field(repr=False, description="What counts the budget's tokens; None for an estimate.")
     first_stage_weight: FirstStageWeight = Field(description="How much the scores that nodes came with count for their order.")
+    metadata_mode: MetadataMode = Field(description="Which metadata are ranked with a node's content.")
     # Frozen: the reranker is made from them once. They always say what runs, whichever way it was given.
     model: _Model = Field(frozen=True, description="A name, a folder, or an Encoder.")
     # Not shown: a Redis URL may hold a password, and reprs end up in logs.
@@ -137,6 +143,7 @@ class LateRerank(BaseNodePostprocessor):
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        metadata_mode: MetadataMode | str = MetadataMode.EMBED,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         # Before a model is loaded: wrong numbers are refused here.
@@ -148,6 +155,7 @@ class LateRerank(BaseNodePostprocessor):
             order=order,
             count_tokens=count_tokens,
         ).resolved(_TOP_N)
+        mode = mode_of(metadata_mode)
         ready = reranker_from(
             reranker,
             model=model,
@@ -166,6 +174,7 @@ class LateRerank(BaseNodePostprocessor):
             "calibration": _as_text(ready.arguments["calibration"]),
             **choice.options(type(self).model_fields),
             "top_n": choice.top_k,
+            "metadata_mode": mode,
             "keep_retrieval_score": keep_retrieval_score,
             "keep_late_rerank_score": keep_late_rerank_score,
             "reranker": ready,
@@ -181,7 +190,7 @@ class LateRerank(BaseNodePostprocessor):
         if query_bundle is None:
             raise ValueError("Missing query bundle in extra info.")
         nodes = list(nodes or [])  # a generator would be read up by the start event
-        if not nodes:
+        if not nodes or asks_nothing(query_bundle.query_str):
             return []
         choice = Choice.of(self, top_k=self.top_n).resolved(_TOP_N)
         name = self.reranker.model_name
@@ -202,7 +211,7 @@ class LateRerank(BaseNodePostprocessor):
         return reranked
 
     def _rerank(self, nodes: list[NodeWithScore], query: str, choice: Choice) -> list[NodeWithScore]:
-        candidates = [candidate(given) for given in nodes]
+        candidates = [candidate(given, self.metadata_mode) for given in nodes]
         found = choose(self.reranker, query, candidates, choice, [content_of(given.node) for given in nodes])
         return [self._ranked(nodes[each.document.index], each) for each in found]
 
@@ -213,7 +222,7 @@ class LateRerank(BaseNodePostprocessor):
         if self.keep_retrieval_score and retrieved is not None:
             scores["retrieval_score"] = retrieved
         if self.keep_late_rerank_score:
-            scores["late_rerank_score"] = None if document.score is None else float(document.score)
+            scores["late_rerank_score"] = maxsim_of(document)
         return NodeWithScore(node=with_scores(with_content(given.node, found), scores), score=float(document.relevance or 0.0))
 
     def __getstate__(self) -> dict[str, Any]:

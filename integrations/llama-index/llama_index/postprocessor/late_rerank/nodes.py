@@ -12,10 +12,23 @@ from late_rerank.wrapping import Chosen
 _PLACE = ("path", "start", "end")
 
 
-def candidate(given: NodeWithScore) -> Candidate:
-    """A node as the reranker takes it: what an embedding model would read, and its place in its document."""
+def mode_of(given: MetadataMode | str) -> MetadataMode:
+    """Give the metadata mode of that name.
+
+    Raises:
+        ValueError: If LlamaIndex has none of that name.
+    """
+    try:
+        return MetadataMode(given)
+    except ValueError:
+        names = ", ".join(mode.value for mode in MetadataMode)
+        raise ValueError(f"metadata_mode must be one of {names}, got {given!r:.60}") from None
+
+
+def candidate(given: NodeWithScore, mode: MetadataMode) -> Candidate:
+    """A node as the reranker takes it: its content with the metadata that `mode` adds, and its place in its document."""
     node = given.node
-    return Candidate(node.get_content(metadata_mode=MetadataMode.EMBED), node.node_id, given.score, _place(node))
+    return Candidate(node.get_content(metadata_mode=mode), node.node_id, given.score, _place(node))
 
 
 def content_of(node: BaseNode) -> str:

@@ -10,13 +10,15 @@ from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 from llama_index.postprocessor.late_rerank.base import LateRerank
 
+from late_rerank.wrapping import asks_nothing
+
 
 class LateRerankRetriever(BaseRetriever):
     """Gives the `top_n` best of the nodes that another retriever finds, by late interaction.
 
     For whatever takes a retriever but no postprocessors. The other retriever gets the query bundle as it is, custom embedding
     strings included; nodes are ranked by `query_str`. Give it depth, `index.as_retriever(similarity_top_k=50)`: its default is
-    2 nodes.
+    2 nodes. A blank query gives no nodes, and the other retriever isn't asked.
 
     Args:
         retriever: Finds the candidates.
@@ -53,11 +55,15 @@ class LateRerankRetriever(BaseRetriever):
         super().__init__(callback_manager or getattr(retriever, "callback_manager", None), object_map, objects, verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        if asks_nothing(query_bundle.query_str):
+            return []
         nodes = self.retriever.retrieve(query_bundle)
         return self._reranking().postprocess_nodes(nodes, query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         # The framework's default would call _retrieve on the event loop.
+        if asks_nothing(query_bundle.query_str):
+            return []
         nodes = await self.retriever.aretrieve(query_bundle)
         return await self._reranking().apostprocess_nodes(nodes, query_bundle)
 

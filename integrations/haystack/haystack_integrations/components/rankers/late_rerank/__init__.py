@@ -1,5 +1,7 @@
 """Late-interaction reranking as a Haystack component."""
 
+from importlib.metadata import version
+
 from late_rerank.wrapping import MissingDependencyError
 
 try:
@@ -11,4 +13,6 @@ except ModuleNotFoundError as error:
 
 from haystack_integrations.components.rankers.late_rerank.ranker import LateRerankRanker
 
-__all__ = ["LateRerankRanker"]
+__all__ = ["LateRerankRanker", "__version__"]
+
+__version__ = version("late-rerank-haystack")

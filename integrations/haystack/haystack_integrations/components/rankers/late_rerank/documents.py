@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from haystack import Document
 
-from late_rerank.wrapping import Chosen, finite
+from late_rerank.wrapping import Chosen, finite, maxsim_of
 
 
 def checked(documents: object) -> list[Document]:
@@ -40,8 +40,9 @@ def chosen_document(document: Document, chosen: Chosen) -> Document:
     if score is not None:
         meta["retrieval_score"] = score
     meta.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
-    if result.score is not None:
-        meta["late_rerank_score"] = float(result.score)
+    maxsim = maxsim_of(result)
+    if maxsim is not None:
+        meta["late_rerank_score"] = maxsim
     if chosen.content is not None and chosen.start is not None:
         meta |= {"start": chosen.start, "end": chosen.end}
     content = document.content if chosen.content is None else chosen.content

@@ -27,6 +27,7 @@ from late_rerank.wrapping import (
     FirstStageWeight,
     Order,
     Store,
+    asks_nothing,
     choose,
     reranker_from,
     whole_number,
@@ -48,7 +49,7 @@ class LateRerankRanker:
 
     The returned documents are new. Their `score` is the relevance, from 0 to 1; `meta` says the MaxSim score as
     "late_rerank_score" and the score that they came with, if any, as "retrieval_score". Documents that the reranker left
-    unscored (`on_missing="skip"`) follow with score 0.
+    unscored (`on_missing="skip"`) follow with score 0, and blank ones too. A blank query gives no documents.
 
     Args:
         model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
@@ -160,7 +161,7 @@ class LateRerankRanker:
         """Rank documents.
 
         Args:
-            query: Not blank, unless there are no documents.
+            query: What was asked.
             documents: Of several with one id the best scored counts. Never changed.
             top_k: Instead of the component's own.
             score_threshold: Instead of the component's own.
@@ -168,10 +169,10 @@ class LateRerankRanker:
             budget_tokens: Instead of the component's own.
 
         Returns:
-            "documents", best first, or with a budget in its `order`; empty where none is relevant enough.
+            "documents", best first, or with a budget in its `order`; empty where the query is blank or none is relevant enough.
 
         Raises:
-            ValueError: The query is blank, or a number is out of its range.
+            ValueError: A number is out of its range.
             TypeError: An argument is of the wrong type, or a document isn't a Document; names it.
         """
         whole_number("top_k", top_k, or_none="for the component's own")
@@ -179,7 +180,7 @@ class LateRerankRanker:
         threshold = self.score_threshold if score_threshold is None else score_threshold
         choice = self._choice(top_k, threshold, min_relevance, budget_tokens)
         given = unique(checked(documents or []))
-        if not given:
+        if not given or asks_nothing(query):
             return {"documents": []}
         self.warm_up()
         contents = [document.content or "" for document in given]
