@@ -14,16 +14,16 @@
 # ---
 
 # %% [markdown]
-# # Quick start: search, rerank, and what it gains
+# # Quick start: search, rerank, and see what changed
 #
-# A chatbot about Python's standard library reads a few docstrings before it answers. Which ones? BM25 finds documents that
-# share *words* with the question. late-rerank puts those first that *mean* what was asked, in milliseconds, since documents'
-# token vectors are computed once and kept.
+# A chatbot about Python's standard library reads a few docstrings before it answers. BM25 finds docstrings that share *words*
+# with the question. late-rerank reads those again and puts the best *matches in meaning* first. A search takes milliseconds:
+# the documents' token vectors are computed once and kept.
 #
 # Everything here runs offline, on a processor, with the built-in model.
 
 # %% tags=["skip-execution"]
-# %pip install -qU "late-rerank[offline]"
+# %pip install -qU "late-rerank[offline,plot]"
 
 # %%
 from late_rerank import Reranker, Searcher
@@ -31,53 +31,54 @@ from late_rerank.corpus.standard_library import read_standard_library
 from late_rerank.retrieve import BM25Retriever
 
 documents = read_standard_library()
-bm25 = BM25Retriever(documents)
-print(f"{len(documents):,} docstrings; one of them:\n\n{documents[0].text[:200]} ...")
-
-# %% [markdown]
-# ## Search
-#
-# A `Searcher` asks the first stage for `k` candidates and reranks them. Any object with `retrieve(query, k)` may be the first
-# stage.
+searcher = Searcher(BM25Retriever(documents), Reranker(), k=50)
 
 # %%
-reranker = Reranker()
-searcher = Searcher(bm25, reranker, k=50)
-question = "stop a program if it takes too long"
-
+question = "a queue that gives the smallest item first"
 ranking = searcher.search(question, top_k=None)
-for document in ranking[:5]:
-    print(f"{document.rank}. relevance {document.relevance:.2f}, was {document.index + 1:2} of BM25's: {document.id}")
+ranking[:5]
 
 # %% [markdown]
+# The `Searcher` asked BM25 for 50 candidates and reranked them. Any object with `retrieve(query, k)` can take BM25's place.
+#
 # ## Before and after
 #
-# What BM25 would have put before the model, and what late-rerank puts there.
+# Each line is a candidate: on the left its place in BM25's order, on the right its place after reranking.
 
 # %%
-first_stage = sorted(ranking, key=lambda document: document.index)
-print(f"{'BM25':50}   reranked")
-for before, after in zip(first_stage[:5], ranking[:5], strict=True):
-    print(f"{before.id:50}   {after.id}")
+from matplotlib import pyplot
+
+figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+for document in reversed(ranking):
+    before, after = document.index + 1, document.rank
+    colour = "#0072B2" if after <= 3 else "#D55E00" if before == 1 else "#cccccc"
+    axes.plot([0, 1], [before, after], color=colour, linewidth=0.8 if colour == "#cccccc" else 2.5)
+    if before <= 3:
+        axes.annotate(document.id, (-0.02, before), va="center", ha="right", color=colour if before == 1 else "#666666")
+    if after <= 3:
+        axes.annotate(document.id, (1.02, after), va="center", color=colour)
+axes.set(xticks=[0, 1], xticklabels=["BM25", "reranked"], xlim=(-0.6, 1.6), yscale="log", yticks=[])
+axes.minorticks_off()
+axes.invert_yaxis()
+axes.spines[:].set_visible(False)
+pyplot.show()
 
 # %% [markdown]
 # ## Why it moved
 #
-# MaxSim takes for each token of the query its best match among the document's tokens, and adds them up. `token_maxima` gives
-# these best matches: one row a document, one column a token of the query. A document that shares a word, but not the matter,
-# has a few high columns; the right one matches throughout.
+# MaxSim finds for each token of the question its best match among the document's tokens. The score is the sum of these matches.
+# `explain` shows them word by word. Here "smallest" finds "lowest", a word that BM25 doesn't look for. In a running notebook,
+# point at a word to see its match.
 
 # %%
-winner, loser = ranking[0], first_stage[0]
-maxima = reranker.token_maxima(question, [winner.text, loser.text])
-for document, row in zip((winner, loser), maxima, strict=True):
-    print(f"{document.id}: MaxSim {row.sum():.2f} over {len(row)} tokens of the query, the weakest match {row.min():.2f}")
-    print("   " + " ".join(f"{value:.2f}" for value in row))
+from late_rerank import explain
+
+explain(searcher.reranker, question, ranking[0].text)
 
 # %% [markdown]
 # ## What it costs
 #
-# The first search encoded its candidates. The second finds their vectors in the store: it encodes the query and nothing else.
+# The first search encoded its candidates. The second search finds their vectors in the store and encodes only the question.
 
 # %%
 again = searcher.search(question, top_k=None)
@@ -87,22 +88,42 @@ for stage in ranking.timings_ms:
 print(f"found in the store: {ranking.n_hits} of {len(ranking)}, then {again.n_hits} of {len(again)}")
 
 # %% [markdown]
+# ## What the chatbot reads
+#
+# `context` chooses passages that fit a budget of tokens and together cover the question. Each part has a number, to be cited.
+
+# %%
+context = searcher.context(question, budget_tokens=250, compress=True)
+print(context)
+
+# %% [markdown]
+# How well does this context match the question? A low bar is a word that the context may not answer.
+
+# %%
+coverage = context.coverage
+words = [i for i, token in enumerate(coverage.tokens) if not token.startswith("[")]  # without the model's own [CLS] and [SEP]
+colours = ["#0072B2" if i in coverage.well else "#56B4E9" if i in coverage.weakly else "#D55E00" for i in words]
+figure, axes = pyplot.subplots(figsize=(9, 2.4), layout="constrained")
+axes.bar([coverage.tokens[i] for i in words], coverage.matches[words], color=colours)
+axes.set(ylim=(0, 1), ylabel="best match", title="matched well (dark blue), weakly (light blue), not at all (orange)")
+axes.spines[["top", "right"]].set_visible(False)
+pyplot.show()
+
+# %% [markdown]
 # ## Keep the vectors
 #
-# Without a store, vectors live as long as the process. With a folder they last, and any number of processes share them;
-# `index` encodes ahead of queries, and nothing twice.
+# Without a store, vectors live as long as the process. With a folder they stay on disk, and several processes share them.
+# `index` encodes ahead of queries, and encodes no document twice.
 
 # %%
 import tempfile
 
 with tempfile.TemporaryDirectory() as folder:
-    with Reranker(store=folder) as kept:
-        report = kept.index([document.text for document in documents[:100]])
-        print(f"encoded {report.n_encoded} documents of {report.n_tokens:,} tokens: {report.size_bytes / 1e6:.1f} MB")
-    with Reranker(store=folder) as opened:
-        report = opened.index([document.text for document in documents[:100]])
-        print(f"and in the next process {report.n_encoded}, {report.n_cached} were there")
+    for turn in ("first", "second"):
+        with Reranker(store=folder) as reranker:
+            report = reranker.index([document.text for document in documents[:100]])
+        print(f"{turn} process: {report.n_encoded} encoded, {report.n_cached} were there, {report.size_bytes / 1e6:.1f} MB")
 
 # %% [markdown]
-# `store="redis://..."` shares them between machines. Does reranking help on *your* documents? `late-rerank eval FOLDER` says
-# so, given a few judged queries in BEIR format.
+# `store="redis://..."` shares vectors between machines. Does reranking help on *your* documents? `late-rerank eval FOLDER`
+# measures it, given a few judged questions in BEIR's format; `04_quality.ipynb` shows how.

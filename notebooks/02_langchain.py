@@ -16,11 +16,11 @@
 # %% [markdown]
 # # LangChain: one line in a chain, and an agent's search tool
 #
-# `LateRerankRetriever` wraps the retriever that you have. It asks that one for many documents, reranks them by late
-# interaction, and returns the best `k`, in every way that LangChain calls a retriever: `invoke`, `ainvoke`, `batch`, `stream`,
-# traced, with the first stage nested below it.
+# `LateRerankRetriever` wraps the retriever that you have. It asks your retriever for many documents, reranks them by late
+# interaction, and returns the best `k`. It works with `invoke`, `ainvoke`, `batch` and `stream`, and traces show your retriever
+# below it.
 #
-# LangChain's fake chat models stand in for a real one, so this runs offline.
+# LangChain's fake chat models stand in for a real one, so this notebook runs offline.
 
 # %% tags=["skip-execution"]
 # %pip install -qU "late-rerank[offline,langchain]" langchain
@@ -45,32 +45,37 @@ def search(query: str) -> list[Document]:
 
 first_stage = RunnableLambda(search)
 retriever = LateRerankRetriever(base_retriever=first_stage, k=3)
-retriever
-
-# %% [markdown]
-# ## A chatbot's context, before and after
 
 # %%
+from IPython.display import Markdown
+
 question = "How do I stop a program if it takes too long?"
+before, after = first_stage.invoke(question)[:3], retriever.invoke(question)
 
 
-def show(title: str, documents: list[Document]) -> None:
-    print(title)
-    for document in documents:
-        summary = " ".join(document.page_content.split())[:95]
-        print(f"   {document.metadata.get('relevance_score', float('nan')):.2f}  {summary}")
+def shown(document: Document) -> str:
+    name, _, text = document.page_content.partition(": ")
+    return f"**{name}** {' '.join(text.split())[:90]} ...".replace("|", " ")
 
 
-show("the first stage's three best", first_stage.invoke(question)[:3])
-show("the three best of its fifty, reranked", retriever.invoke(question))
+rows = [f"| {shown(left)} | {shown(right)} |" for left, right in zip(before, after, strict=True)]
+Markdown("\n".join(["| BM25's three best | the three best of BM25's fifty, reranked |", "|---|---|", *rows]))
 
 # %% [markdown]
-# Documents come back as new objects with their ids. `metadata` says the `relevance_score` from 0 to 1, the `late_rerank_score`
-# (MaxSim), and what the first stage thought, as `retrieval_score`.
+# Documents come back as new objects with their ids. Their `metadata` hold the `relevance_score` from 0 to 1, the
+# `late_rerank_score` (MaxSim), and the first stage's score as `retrieval_score`.
 
 # %%
-best = retriever.invoke(question)[0]
+best = after[0]
 best.id, best.metadata
+
+# %% [markdown]
+# Why is this one the best? `explain` marks the words of the document that match a word of the question.
+
+# %%
+from late_rerank import explain
+
+explain(retriever.reranker, question, best.page_content[:800])
 
 # %% [markdown]
 # ## Within a chain
@@ -101,7 +106,7 @@ print(chain.invoke(question))
 print((context | prompt).invoke(question).to_string()[:1200])
 
 # %% [markdown]
-# Streamed, and async for three questions at once; the event loop is never blocked.
+# The chain streams. It is async too: here it answers three questions at once, and never blocks the event loop.
 
 # %%
 for piece in chain.stream(question):
@@ -113,7 +118,7 @@ len(answers)
 # %% [markdown]
 # ## Within an agent
 #
-# With `response_format="content_and_artifact"` the tool's message carries the reranked documents themselves, with their scores.
+# With `response_format="content_and_artifact"` the tool's message also carries the reranked documents with their scores.
 
 # %%
 from langchain.agents import create_agent
@@ -136,14 +141,16 @@ agent = create_agent(FakeModelWithTools(messages=answers), [tool])
 result = agent.invoke({"messages": [("human", "How do I ask for a password?")]})
 for message in result["messages"]:
     print(f"{message.type:6}", " ".join(str(message.content).split())[:110])
-show("\nthe tool's artifact", result["messages"][2].artifact)
+print("\nthe tool's documents")
+for document in result["messages"][2].artifact:
+    print(f"   {document.metadata['relevance_score']:.2f}  {document.id}")
 
 # %% [markdown]
 # ## Keep the vectors
 #
-# `LateRerankRetriever(..., store="folder")` or `store="redis://..."` keeps token vectors between runs, so that no document is
-# encoded twice; several retrievers share a model as `reranker=`:
+# `LateRerankRetriever(..., store="folder")` or `store="redis://..."` keeps token vectors between runs. No document is encoded
+# twice. Several retrievers share a model as `reranker=`:
 
 # %%
 another = LateRerankRetriever(base_retriever=first_stage, k=1, reranker=retriever.reranker)
-show("one best", another.invoke("wait until several threads have all reached the same point"))
+another.invoke("a queue that gives the smallest item first")[0].id

@@ -16,10 +16,10 @@
 # %% [markdown]
 # # LlamaIndex: a node postprocessor for query engines and chat engines
 #
-# `LateRerank` is one entry in `node_postprocessors`. It reranks what the retriever found by late interaction, with the model's
-# projection, markers and lengths as they were trained, and keeps documents' token vectors, so that nothing is encoded twice.
+# `LateRerank` is one entry in `node_postprocessors`. It reranks the retriever's nodes by late interaction. It keeps the
+# documents' token vectors, so no document is encoded twice.
 #
-# LlamaIndex's `MockLLM` stands in for a real one: it repeats its prompt, which shows just what a model would have read.
+# LlamaIndex's `MockLLM` stands in for a real one. It repeats its prompt, so you see what a model would read.
 
 # %% tags=["skip-execution"]
 # %pip install -qU "late-rerank[offline,llama-index]"
@@ -46,26 +46,32 @@ class FirstStage(BaseRetriever):
 first_stage = FirstStage()
 rerank = LateRerank(top_n=3)
 
+# %%
+from IPython.display import Markdown
+
+question = "How do I stop a program if it takes too long?"
+found = first_stage.retrieve(question)
+reranked = rerank.postprocess_nodes(found, query_str=question)
+
+
+def shown(node: NodeWithScore) -> str:
+    name, _, text = node.text.partition(": ")
+    return f"**{name}** {' '.join(text.split())[:90]} ...".replace("|", " ")
+
+
+rows = [f"| {shown(left)} | {shown(right)} |" for left, right in zip(found[:3], reranked, strict=True)]
+Markdown("\n".join(["| BM25's three best | the three best of BM25's fifty, reranked |", "|---|---|", *rows]))
+
 # %% [markdown]
-# ## A chatbot's context, before and after
+# `LateRerank` doesn't change the nodes that it gets. `keep_retrieval_score=True` keeps the first stage's score in a copy's
+# metadata, hidden from the text that models read.
+#
+# Why is the first one the best? `explain` marks the words of the node that match a word of the question.
 
 # %%
-question = "How do I stop a program if it takes too long?"
+from late_rerank import explain
 
-
-def show(title: str, nodes: list[NodeWithScore]) -> None:
-    print(title)
-    for node in nodes:
-        print(f"   {node.score:6.2f}  {' '.join(node.text.split())[:95]}")
-
-
-found = first_stage.retrieve(question)
-show("the first stage's three best", found[:3])
-show("the three best of its fifty, reranked", rerank.postprocess_nodes(found, query_str=question))
-
-# %% [markdown]
-# The nodes that were given are unchanged. `keep_retrieval_score=True` keeps the first stage's score in a copy's metadata,
-# hidden from the text that models read.
+explain(rerank.reranker, question, reranked[0].text[:800])
 
 # %% [markdown]
 # ## Within a query engine
@@ -74,6 +80,13 @@ show("the three best of its fifty, reranked", rerank.postprocess_nodes(found, qu
 from llama_index.core import Settings
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
+
+
+def show(title: str, nodes: list[NodeWithScore]) -> None:
+    print(title)
+    for node in nodes:
+        print(f"   {node.score:6.2f}  {' '.join(node.text.split())[:95]}")
+
 
 Settings.llm = MockLLM()
 engine = RetrieverQueryEngine.from_args(first_stage, node_postprocessors=[rerank])
@@ -106,7 +119,7 @@ show("and the next turn's", answer.source_nodes)
 # %% [markdown]
 # ## What it costs
 #
-# Vectors are kept: the same question again costs the encoding of the query. `LateRerank(store="folder")` keeps them between
+# The vectors are kept, so the same question again costs only its own encoding. `LateRerank(store="folder")` keeps them between
 # runs, `store="redis://..."` between machines.
 
 # %%

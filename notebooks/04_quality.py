@@ -16,12 +16,14 @@
 # %% [markdown]
 # # Does reranking help on my documents, at what cost, and can it help more?
 #
-# Three questions, in this order: *evaluate* what a reranker adds on questions whose answers are known; *tune* how deep it goes,
-# how small its vectors may be and how much the first stage counts; *adapt* the model to your own documents. To measure
-# anything takes judged questions: a hundred are better than none.
+# 1. *Evaluate*: measure what a reranker adds, on questions whose answers are known.
+# 2. *Tune*: choose how many candidates are reranked, how small their vectors are, and how much the first stage counts.
+# 3. *Adapt*: train the model on your own documents.
 #
-# This notebook makes its own from what every machine has, the docstrings of Python's standard library: a docstring's first
-# line says what a function does, so it becomes the question, and the rest of the docstring, without that line, the answer.
+# Each step needs judged questions: questions with known answers. A hundred are enough to begin with.
+#
+# This notebook makes judged questions from the docstrings of Python's standard library, which every machine has. The first line
+# of a docstring says what a function does: it becomes the question. The rest of the docstring becomes the answer.
 
 # %% tags=["skip-execution"]
 # %pip install -qU "late-rerank[offline,openvino,bm25s,train,plot]"
@@ -29,8 +31,8 @@
 # %% [markdown]
 # ## A collection of judged questions
 #
-# Your own would come from support tickets, a search log with what was clicked, or an afternoon of two people. In files it is a
-# BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
+# Your own questions come from support tickets, from a search log with clicks, or from two people and an afternoon. As files
+# they are a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`.
 
 # %%
 import random
@@ -63,8 +65,8 @@ print(f"\n{queries[name]}\n   {answer.id}: {' '.join(answer.text.split())[:200]}
 # %% [markdown]
 # ## Evaluate
 #
-# BM25 finds a hundred candidates for each question; the reranker puts them in order. What that adds comes with a range: other
-# questions of the same kind would give something within it in 95 of 100 cases.
+# BM25 finds a hundred candidates for each question, and the reranker orders them. The range behind each difference holds for
+# other questions of the same kind, in 95 of 100 cases.
 
 # %%
 from late_rerank import Reranker
@@ -94,12 +96,26 @@ print(f"a question takes {result.latency_ms['p50']:.1f} ms")
 # %% [markdown]
 # ### Where it helped, and where it didn't
 #
-# A mean hides that. Look at the questions that lost: often the judgement is at fault, sometimes the document, sometimes the
-# model.
+# The mean hides single questions. Each bar is one question: its nDCG@10 after reranking, minus that before.
 
 # %%
+from matplotlib import pyplot
+
 before, after = (result.by_query[run]["nDCG@10"] for run in ("first_stage", "reranked"))
 order = sorted(test, key=lambda name: after[name] - before[name])
+changes = [after[name] - before[name] for name in order]
+better, worse = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
+
+figure, axes = pyplot.subplots(figsize=(10, 3), layout="constrained")
+axes.bar(range(len(changes)), changes, width=1, color=["#0072B2" if change > 0 else "#D55E00" for change in changes])
+axes.set(xlabel="questions, sorted", ylabel="change of nDCG@10", title=f"{better} questions better, {worse} worse")
+axes.spines[["top", "right"]].set_visible(False)
+pyplot.show()
+
+# %% [markdown]
+# Read the questions that lost. Often the judgement is wrong, sometimes the document, sometimes the model.
+
+# %%
 for title, some in (("lost most", order[:3]), ("gained most", order[-3:])):
     print(title)
     for name in some:
@@ -108,8 +124,8 @@ for title, some in (("lost most", order[:3]), ("gained most", order[-3:])):
 # %% [markdown]
 # ### At what cost
 #
-# Bytes a token and depth are what you pay with. `compare` measures each setup against the first; a bar that holds the ringed
-# point's height can't be told from it.
+# Bytes per token and the number of candidates are the cost. `compare` measures each setup against the first one, which has a
+# ring. A setup whose bar reaches the height of the ring can't be told from the first one.
 
 # %%
 import tempfile
@@ -130,9 +146,9 @@ Image(picture, width=1000)
 # %% [markdown]
 # ## Tune
 #
-# Which of those is the cheapest that is as good as the best? Not a question to be answered on the questions that one measures
-# on: the best of many is partly luck. `tune` takes other questions, picks on one half of them and reports on the other. That
-# reranking doesn't help at all is one of its answers.
+# Which is the cheapest setup that is as good as the best one? Other questions must decide: the best of many setups is partly
+# luck. `tune` picks a setup on one half of its questions and reports on the other half. One of its answers is that reranking
+# doesn't help.
 
 # %%
 from late_rerank.evaluate.tuning import tune
@@ -146,9 +162,9 @@ print("reranking helps here" if tuned.helps else "reranking doesn't help here, a
 # %% [markdown]
 # ## Adapt
 #
-# The model was never trained on docstrings. `adapt` shows it questions with their answers, beside hard negatives: documents
-# that the model itself ranks high and that don't answer. Small matrices beside the weights are trained (LoRA), with
-# sentence-transformers' trainer. Without judged questions, `unlabelled_examples(documents)` makes some from the documents.
+# The model was never trained on docstrings. `adapt` shows it questions with their answers and with hard negatives: documents
+# that the model ranks high although they don't answer. It trains small matrices beside the weights (LoRA), with
+# sentence-transformers' trainer. `unlabelled_examples(documents)` makes examples from documents without judged questions.
 
 # %%
 from late_rerank.train import HeldOut, Recipe, adapt, judged_examples
@@ -160,8 +176,6 @@ report = adapt(bm25, examples, folder / "adapted", recipe=recipe, held_out=held_
 print(f"{report.n_pairs} pairs; trained in {report.seconds['training'] / 60:.1f} minutes on the {report.device}")
 
 # %%
-from matplotlib import pyplot
-
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
 left.plot(range(5, 5 * len(report.losses) + 1, 5), report.losses, color="#0072B2", marker="o", markersize=4)
 left.set(xlabel="step", ylabel="loss", title="what training saw")
@@ -189,8 +203,8 @@ print(f"adapted against minilm: {added.mean:+.3f} nDCG@10 ({added.low:+.3f} to {
 # %% [markdown]
 # ## Use it
 #
-# The folder is a model like any other. Its fingerprint is a new one, so that no vector of the model before it is ever served;
-# its card says what it was trained on and what it was measured on.
+# The folder is a model like any other. It has a fingerprint of its own, so a store never mixes its vectors with those of the
+# model before. Its card says what it was trained on and what it was measured on.
 
 # %%
 adapted = Reranker(str(folder / "adapted"))

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from late_rerank.cli.options import add_json
+
 if TYPE_CHECKING:
-    from late_rerank import Ranking
+    import rich.console
+    from rich.text import Text
+
+    from late_rerank import RankedDocument, Ranking, Reranker
+    from late_rerank.cli.excerpts import MarkedText
 
 QUESTIONS = (
-    "remember results of a slow function so it is not computed twice",
-    "make a temporary file that deletes itself",
+    "how do I copy a whole folder with everything inside it",
     "stop a program if it takes too long",
-    "wait until several threads have all reached the same point",
-    "how to ask for a password without showing it on screen",
+    "a queue that gives the smallest item first",
+    "escape text for a web page",
+    "sort a list so that it stays sorted when I add something",
 )
-_SHOWN = 4
+_K = 50
+_IN_JSON = 5
+
+# Lines above the first width are hard to read; those below the second hold too little of a passage.
+_WIDEST, _NARROWEST = 100, 40
+_INDENT = 12
+# Characters of the best passage, lines of them at most, and the least room for some of the other passage.
+_EXCERPT, _MOST_LINES, _LEAST_ROOM = 136, 3, 16
+_NEXT = (
+    ('late-rerank search FOLDER "QUESTION" --store vectors', "keeps the vectors"),
+    ("late-rerank eval BEIR_FOLDER", "does it help there?"),
+    ("late-rerank serve --store vectors", "for other programs"),
+)
 
 
 def register(commands: Any) -> None:
@@ -24,74 +43,152 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "demo",
         help="five questions about Python, answered from its own documentation",
-        description="Search the docstrings of Python's standard library: BM25's order, the reranked one, and what it cost.",
+        description="Search the docstrings of Python's standard library. For each question, show the best passage after "
+        "reranking with its matching words marked, and BM25's first; then what it cost. The questions are chosen: they use "
+        "other words than the docstrings, which is where reranking helps most.",
     )
+    add_json(command)
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:  # noqa: ARG001 - every command has this shape
+def run(options: argparse.Namespace) -> None:
     """Search twice: with an empty store, then with a full one."""
     from late_rerank import Reranker, Searcher
+    from late_rerank.cli.results import print_json
     from late_rerank.cli.terminal import shown_console
     from late_rerank.corpus.standard_library import read_standard_library
     from late_rerank.retrieve import BM25Retriever
 
     console = shown_console(highlight=False)
+    console.quiet = options.json
     started = time.perf_counter()
-    documents = read_standard_library()
-    retriever = BM25Retriever(documents)
-    console.print(f"{len(documents):,} docstrings of Python's standard library, indexed by BM25 in {_since(started)}")
-    started = time.perf_counter()
+    retriever = BM25Retriever(read_standard_library())
+    console.print(_beginning(console, len(retriever.documents), time.perf_counter() - started))
     with Reranker() as reranker:
-        console.print(f"model {reranker.encoder.name}, kernel {reranker.kernel.name}, loaded in {_since(started)}\n")  # type: ignore[attr-defined]
-        searcher = Searcher(retriever, reranker, k=100)
+        searcher = Searcher(retriever, reranker, k=_K)
         cold = []
         for number, question in enumerate(QUESTIONS, start=1):
-            with console.status(f"question {number} of {len(QUESTIONS)}: encoding its candidates for the first time"):
+            with console.status(f"question {number} of {len(QUESTIONS)}: encoding {_K} passages"):
                 cold.append(searcher.search(question, top_k=None))
-            console.print(_orders(question, cold[-1]))
+            console.print(_answer(console, reranker, question, cold[-1]))
         warm = [searcher.search(question, top_k=None) for question in QUESTIONS]
-        console.print(_timings(cold, warm))
         stats = reranker.stats()
-    console.print(
-        f"The store holds {stats['n_documents']} passages in {stats['size_bytes'] / 1e6:.0f} MB. With "
-        f"vectors stored a search took {_median(warm, 'total'):.0f} ms, without {_median(cold, 'total'):,.0f} ms (medians)."
+    console.print(_end(console, cold, warm, stats))
+    if options.json:
+        print_json(_json(len(retriever.documents), cold, warm, stats))
+
+
+def _beginning(console: rich.console.Console, n_documents: int, seconds: float) -> Text:
+    from rich.text import Text
+
+    from late_rerank.cli.excerpts import STYLES
+
+    marked = ("marked", STYLES["well"]) if console.color_system else "in [brackets]"
+    return Text.assemble(
+        f"{n_documents:,} docstrings of Python's standard library, indexed by BM25 in {seconds:.1f} s.\n"
+        f"late-rerank reorders the {_K} that BM25 finds. Words that match are ",
+        marked,
+        ".\n",
     )
 
 
-def _orders(question: str, ranking: Ranking) -> Any:
-    from rich.table import Table
+def _answer(console: rich.console.Console, reranker: Reranker, question: str, ranking: Ranking) -> Text:
+    """Show a question, the best passage after reranking, and below it the passage that BM25 had first."""
     from rich.text import Text
 
-    first_stage = sorted(ranking, key=lambda document: document.index)
-    table = Table(title=Text(question, style="bold"), title_justify="left")
-    for heading in ("BM25", "reranked"):
-        table.add_column(heading, overflow="fold", ratio=1)
-    for heading in ("was", "relevance"):
-        table.add_column(heading, justify="right")
-    for before, after in zip(first_stage[:_SHOWN], ranking[:_SHOWN], strict=False):
-        table.add_row(before.id, after.id, str(after.index + 1), f"{after.relevance:.2f}")
-    return table
+    best, before = ranking[0], min(ranking, key=lambda document: document.index)
+    width = max(min(console.width, _WIDEST), _NARROWEST) - _INDENT
+    first, *more = _best(console, reranker, question, best, width)
+    below = [] if best is before else [_in_a_line(console, reranker, question, before, width)]
+    lines = [
+        Text(question, style="bold"),
+        Text.assemble((f"  {'reranked':{_INDENT - 2}}", "dim"), first),
+        *(Text(" " * _INDENT).append_text(line) for line in more),
+        *(Text.assemble((f"  {'BM25':{_INDENT - 2}}", "dim"), line) for line in below),
+    ]
+    return Text("\n").join([*lines, Text()])
 
 
-def _timings(cold: list[Ranking], warm: list[Ranking]) -> Any:
-    from rich.table import Table
+def _best(console: rich.console.Console, reranker: Reranker, question: str, document: RankedDocument, width: int) -> list[Text]:
+    """Show a passage's name and BM25's place for it, and below them the part that matches best."""
+    from late_rerank.cli.excerpts import excerpt
+
+    name, text = _parts(reranker, question, document)
+    place = f"  up from BM25's no. {document.index + 1}" if document.index else "  BM25's first too"
+    if len(name.text) + len(place) > width:
+        place = f"  was {document.index + 1}"
+    heading = _name(console, name, width - len(place), "bold").append(place, "dim")
+    return [heading, *excerpt(console, text, width=width, n_lines=min(-(-_EXCERPT // width), _MOST_LINES))]
+
+
+def _in_a_line(console: rich.console.Console, reranker: Reranker, question: str, document: RankedDocument, width: int) -> Text:
+    """Show a passage's name, and behind it what has room of the part that matches best."""
+    from late_rerank.cli.excerpts import excerpt
+
+    name, text = _parts(reranker, question, document)
+    line = _name(console, name, width, "dim")
+    room = width - len(line) - 2
+    found = excerpt(console, text, width=room, n_lines=1, style="dim") if room >= _LEAST_ROOM else []
+    return line.append(": ", "dim").append_text(found[0]) if found else line
+
+
+def _parts(reranker: Reranker, question: str, document: RankedDocument) -> tuple[MarkedText, MarkedText]:
+    """Give a passage's name and the rest of its text: each docstring has its name before it."""
+    from late_rerank import explain
+    from late_rerank.cli.excerpts import marked_text
+
+    return marked_text(explain(reranker, question, document.text)).split(len(f"{document.id}:"))
+
+
+def _name(console: rich.console.Console, name: MarkedText, width: int, style: str) -> Text:
+    from late_rerank.cli.excerpts import styled
+
+    line = styled(console, name, style)
+    line.right_crop(1)  # its colon
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _end(console: rich.console.Console, cold: Sequence[Ranking], warm: Sequence[Ranking], stats: dict[str, Any]) -> Text:
+    """Show what a search cost, and what to type next."""
     from rich.text import Text
 
-    table = Table("stage, median ms", title=Text("what it cost", style="bold"), title_justify="left")
-    for heading in ("empty store", "full store"):
-        table.add_column(heading, justify="right")
-    for stage in cold[0].timings_ms:
-        table.add_row(stage, f"{_median(cold, stage):,.1f}", f"{_median(warm, stage):,.1f}")
-    hits = [sum(ranking.n_hits for ranking in rankings) for rankings in (cold, warm)]
-    total = sum(ranking.n_hits + ranking.n_misses for ranking in cold)
-    table.add_row("found in the store", f"{hits[0]} of {total}", f"{hits[1]} of {total}")
-    return table
+    cost = (
+        f"A search: {_median(cold):,.0f} ms at first, {_median(warm):,.0f} ms with vectors stored "
+        f"({stats['n_documents']} passages, {stats['size_bytes'] / 1e6:.1f} MB)."
+    )
+    widest = max(len(command) for command, _ in _NEXT) + 2
+    is_wide = console.width >= 2 + widest + max(len(why) for _, why in _NEXT)
+    commands = (
+        Text.assemble("  ", (f"{command:{widest}}", "bold"), (why, "dim")) if is_wide else Text(f"  {command}", style="bold")
+        for command, why in _NEXT
+    )
+    return Text("\n").join([Text(cost), Text(), Text("Next, with files of your own:"), *commands])
 
 
-def _median(rankings: list[Ranking], stage: str) -> float:
-    return sorted(ranking.timings_ms[stage] for ranking in rankings)[len(rankings) // 2]
+def _median(rankings: Sequence[Ranking]) -> float:
+    return sorted(ranking.timings_ms["total"] for ranking in rankings)[len(rankings) // 2]
 
 
-def _since(started: float) -> str:
-    return f"{time.perf_counter() - started:.1f} s"
+def _json(n_documents: int, cold: Sequence[Ranking], warm: Sequence[Ranking], stats: dict[str, Any]) -> dict[str, Any]:
+    """Give for each question the JSON of `search` with an empty store, and the place and the costs that the text shows."""
+    from late_rerank.cli.results import ranking_json
+
+    questions = []
+    for question, first, again in zip(QUESTIONS, cold, warm, strict=True):
+        found = ranking_json(question, stats["model"], _K, first[:_IN_JSON])
+        bm25 = sorted(first, key=lambda document: document.index)[:_IN_JSON]
+        repeated = ranking_json(question, stats["model"], _K, again)
+        questions.append(
+            {
+                **found,
+                "first_stage": [document.id for document in bm25],
+                "again": {key: repeated[key] for key in ("timings_ms", "store")},
+            }
+        )
+    return {
+        "n_documents": n_documents,
+        "kernel": stats["kernel"],
+        "questions": questions,
+        "store": {"n_documents": stats["n_documents"], "size_bytes": stats["size_bytes"]},
+    }

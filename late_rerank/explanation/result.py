@@ -12,8 +12,10 @@ from late_rerank.explanation.words import Word, words
 from late_rerank.ranking.relevance import MATCHED_WEAKLY
 from late_rerank.types import F32, NO_TOKENS_SCORE
 
+_SHOWN_WORDS = 12
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """How a text matches a query, token by token. A notebook shows it as a heat map.
 
@@ -41,6 +43,12 @@ class Explanation:
     pooled: bool = False
     query_truncated: bool = False
     document_truncated: bool = False
+
+    def __repr__(self) -> str:
+        """Short: the matrix of a long document has thousands of numbers."""
+        pairs = ", ".join(f"{match.word.text}: {match.similarity:.2f}" for match in self.words[:_SHOWN_WORDS])
+        more = len(self.words) - _SHOWN_WORDS
+        return f"Explanation(score={self.score:.4f}, words={{{pairs}{f', ... {more} more' if more > 0 else ''}}})"
 
     @cached_property
     def score(self) -> float:

@@ -1,6 +1,7 @@
 """Commands as they are installed, each to its end."""
 
 import json
+import os
 
 import pytest
 
@@ -8,9 +9,11 @@ QUERY = "how does a stream get to the sea"
 
 
 def test_the_demo_answers(run):
-    done = run("demo")
-    assert "functools.lru_cache" in done.stdout
-    assert "500 of 500" in done.stdout
+    done = run("demo", env={**os.environ, "COLUMNS": "80"})
+    best = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  reranked ")]
+    assert best == ["shutil.copytree", "subprocess.run", "queue.PriorityQueue", "[html].[escape]", "bisect.insort_right"]
+    assert "the process [takes] [too] [long]" in done.stdout
+    assert "\x1b" not in done.stdout
     assert done.stderr == ""
 
 

@@ -269,3 +269,12 @@ def test_two_explanations_on_one_page_have_their_own_names():
 
     assert first.split('id="')[1].split('"')[0] != second.split('id="')[1].split('"')[0]
     assert "<html" not in first
+
+
+def test_an_explanation_is_printed_short():
+    explanation = explain(RERANKER, "cats sleep " * 20, "A cat sleeps. " * 500)
+    assert repr(explanation).startswith("Explanation(score=")
+    assert "words={cats: " in repr(explanation)
+    assert "... 28 more" in repr(explanation)
+    assert len(repr(explanation)) < 300
+    assert repr(explain(RERANKER, "cats", "cats")) == "Explanation(score=1.0000, words={cats: 1.00})"
