@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-WRAPPERS := integrations/langchain integrations/llama-index integrations/haystack
+WRAPPERS := integrations/langchain integrations/llama-index integrations/haystack integrations/lancedb
 WRAPPER_TESTS := $(WRAPPERS:%=test-%)
 WEIGHTS := weights/minilm
 # The wheel with the built-in model's weights, made here, since an index has it after a release only.
@@ -21,7 +21,7 @@ NBMAKE = $(PYTEST) -q -o addopts= -o filterwarnings= -o pythonpath= --nbmake --n
 # Parts that don't disturb one another. Each part's output is printed whole when it ends; one that fails stops no other.
 SIDE_BY_SIDE = $(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target
 
-.PHONY: version wheels install demo quick test test-all test-package test-wrappers test-notebooks check format hooks bench sanitize crash oldest light notebooks $(WRAPPER_TESTS)
+.PHONY: version wheels install demo quick test test-all test-package test-wrappers test-notebooks check format docs hooks bench sanitize crash oldest light notebooks $(WRAPPER_TESTS)
 
 install: .venv/installed
 
@@ -85,7 +85,7 @@ notebooks: install
 # Without filterwarnings: old versions use what is deprecated since.
 oldest: $(WEIGHTS_WHEEL)
 	$(PYTHON) -m venv .venv-oldest
-	grep -Ev '^(haystack|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
+	grep -Ev '^(haystack|lancedb|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
 	.venv-oldest/bin/python $(INSTALL) -c constraints-oldest.txt -C "build-dir=build/oldest/{wheel_tag}" \
 		-c .venv-oldest/constraints.txt -e ".[offline,torch,server]" httpx $(WRAPPERS:%=-e "%[test]")
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
@@ -102,15 +102,20 @@ light: $(WEIGHTS_WHEEL)
 	@! .venv-light/bin/python -c "import torch" 2>/dev/null || { echo "a wrapper or the server brings torch" >&2; exit 1; }
 	HF_HUB_OFFLINE=1 .venv-light/bin/pytest -q --confcutdir=tests/light tests/light
 
+# Writes what pages show from scripts: tables of figures, the reference of the command line, the picture.
+docs: install
+	PYTHONPATH=tests HF_HUB_OFFLINE=1 $(BIN)/python -m readmes.write
+
 # Format, lint and types of each commit's files, before it is made.
 hooks: install
 	install -m 755 .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
 
-# One version for all five distributions: make version VERSION=0.2.0
+# One version for all six distributions, and for the entry in the MCP registry: make version VERSION=0.2.0
 version:
 	sed -i.bak 's/^__version__ = .*/__version__ = "$(VERSION)"/' late_rerank/__init__.py
 	sed -i.bak 's/^version = .*/version = "$(VERSION)"/' $(WRAPPERS:%=%/pyproject.toml) $(WEIGHTS)/pyproject.toml
-	rm late_rerank/__init__.py.bak $(WRAPPERS:%=%/pyproject.toml.bak) $(WEIGHTS)/pyproject.toml.bak
+	sed -i.bak -e 's/"version": "[^"]*"/"version": "$(VERSION)"/' -e 's/mcp]==[^"]*/mcp]==$(VERSION)/' server.json
+	rm server.json.bak late_rerank/__init__.py.bak $(WRAPPERS:%=%/pyproject.toml.bak) $(WEIGHTS)/pyproject.toml.bak
 
 format: install
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""The README's ranking quality: four collections in BEIR format. Writes JSON as it goes; takes an hour or more.
+"""Ranking quality: four collections in BEIR format. Writes JSON as it goes; takes an hour or more.
 
     python tests/benchmarks/quality.py FOLDER_WITH_THE_COLLECTIONS [--out quality.json] [--work FOLDER]
 

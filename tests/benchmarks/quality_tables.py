@@ -1,4 +1,4 @@
-"""The README's tables of ranking quality, from what quality.py and training.py wrote. Prints Markdown.
+"""The tables of ranking quality in README.md beside this file, from what quality.py and training.py wrote. Prints Markdown.
 
 python tests/benchmarks/quality_tables.py [quality.json]
 """

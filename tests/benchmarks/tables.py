@@ -1,6 +1,8 @@
-"""The README's tables of time, of codecs and of stores, from the JSON committed beside this file. Prints Markdown.
+"""The tables of README.md beside this file, from the committed JSON: time, codecs, stores, contexts, starts. Prints Markdown.
 
 python tests/benchmarks/tables.py
+
+`make docs` writes them into the pages.
 """
 
 import json
@@ -14,6 +16,9 @@ CONTEXT = Path(__file__).parent / "context.json"
 ENCODING = Path(__file__).parent / "encoding.json"
 COMPRESSION = Path(__file__).parent / "compression.json"
 SERVER = Path(__file__).parent / "server.json"
+START = Path(__file__).parent / "start.json"
+CALIBRATION = Path(__file__).parent / "calibration.json"
+BARS = ("0.1", "0.2", "0.3", "0.5", "0.6", "0.7", "0.8")
 
 DIMS = (128, 384)
 K = 100
@@ -27,6 +32,19 @@ STORE_PHASES = {
 COLD_COLUMNS = ("disk", "lmdb", "lmdb-random", "sqlite")
 CONTEXT_KINDS = {"single": "one part", "both": "two parts", "joined": "two parts, candidates for the joined question"}
 NAMES = {"scifact": "SciFact", "nfcorpus": "NFCorpus", "cranfield": "Cranfield"}
+STARTS = {
+    "search": "`late-rerank search`",
+    "Reranker": "`Reranker()` and a first rerank, from a store",
+    "Reranker without a store": "`Reranker()` and a first rerank, without a store",
+    "serve": "`late-rerank serve`, until it is ready",
+    "mcp": "`late-rerank mcp`, until the first result",
+}
+START_PEERS = {
+    "flashrank": "FlashRank",
+    "fastembed": "FastEmbed, late interaction",
+    "sentence-transformers CrossEncoder": "sentence-transformers, `CrossEncoder`",
+    "sentence-transformers MultiVectorEncoder": "sentence-transformers, `MultiVectorEncoder`",
+}
 PEERS = ("numpy", "torch", "sentence-transformers", "maxsim-cpu", "numkong")
 
 
@@ -181,6 +199,38 @@ def server_memory(report):
     )
 
 
+def bar_rows(report):
+    """Per cent at each bar of relevance: answers kept and near misses left out, without and with calibration; other topics."""
+    overall = report["results"]["overall"]
+    rows = []
+    for bar in BARS:
+        shares = [overall[way][what][bar] for way in ("clipped_mean", "calibrated") for what in ("kept", "abstained")]
+        shares.append(overall["off_topic_abstained"][bar])
+        rows.append(f"| {bar.lstrip('0')} | {' | '.join(f'{100 * share:.0f} %' for share in shares)} |")
+    return rows
+
+
+def start_rows(report):
+    """What a start takes with each engine, and what it takes in others: seconds, processor seconds, MB."""
+    figures = report["figures"]
+    named = {
+        f"{name}, {backend}": (said, backend) for name, said in STARTS.items() for backend in ("onnx", "openvino", "torch")
+    }
+    named |= {name: (said, "-") for name, said in START_PEERS.items()}
+    return [f"| {said} | {backend} | {_start(figures[name])} |" for name, (said, backend) in named.items() if name in figures]
+
+
+def _start(figure):
+    memory = figure.get("pss_mb_after_answer", figure.get("peak_mb"))
+    cpu = figure.get("cpu_s_after_answer", figure["cpu_s"])
+    return f"{figure['seconds']:.2f} s | {cpu:.2f} s | {memory:,.0f} MB"
+
+
+def size_rows(report):
+    """MB of installed packages."""
+    return [f"| `{name}` | {sizes['mb']:,} MB |" for name, sizes in report["site_packages"].items()]
+
+
 def main():
     result, codecs = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULT, CODECS))
     stores, scale = (json.loads(path.read_text(encoding="utf-8")) for path in (STORES, STORE_SCALE))
@@ -192,7 +242,10 @@ def main():
     print(*context_rows(context), "", *compression_rows(compression), "", sep="\n")
     print(*scale_rows(scale), "", *ten_million_rows(scale), "", sep="\n")
     server = json.loads(SERVER.read_text(encoding="utf-8"))
-    print(*server_rows(server), "", server_memory(server), sep="\n")
+    print(*server_rows(server), "", server_memory(server), "", sep="\n")
+    start = json.loads(START.read_text(encoding="utf-8"))
+    print(*start_rows(start), "", *size_rows(start), "", sep="\n")
+    print(*bar_rows(json.loads(CALIBRATION.read_text(encoding="utf-8"))), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,95 +1,109 @@
-"""The README's code runs, its commands exist, its figures are the committed ones."""
+"""What a newcomer types from the pages works: sessions in a terminal, lines for frameworks, the picture, other rerankers."""
 
-import json
+import ast
 import re
-from pathlib import Path
+import subprocess
+import sys
+from unittest.mock import MagicMock
 
 import pytest
-from benchmarks.quality_tables import QUALITY, backend_rows, depth_rows, small_rows, stage_rows
-from benchmarks.tables import (
-    COMPRESSION,
-    CONTEXT,
-    ENCODING,
-    RESULT,
-    SERVER,
-    STORE_SCALE,
-    STORES,
-    bulk_rows,
-    cold_store_rows,
-    compression_rows,
-    context_rows,
-    encoding_rows,
-    kernel_rows,
-    rerank_row,
-    scale_rows,
-    server_memory,
-    server_rows,
-    store_rows,
-    ten_million_rows,
-)
+from readmes import picture
+from readmes.pages import ROOT, blocks, name_of, pages
+from readmes.sessions import fits, steps, typed
 
-from late_rerank.cli.main import parser
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE = (ROOT / "late_rerank" / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FRONT = (ROOT / "README.md").read_text(encoding="utf-8")
+SESSIONS = [
+    pytest.param(block.text, id=f"{name_of(page)}-{i}")
+    for page in pages()
+    for i, block in enumerate(block for block in blocks(page.read_text(encoding="utf-8")) if block.language == "console")
+]
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_its_code_runs(snippet, minilm, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "README.md", "exec"), {})
+class TestSessions:
+    @pytest.mark.parametrize("block", SESSIONS)
+    def test_a_session_prints_what_the_page_says(self, block, minilm, tmp_path):
+        for command, printed, said in typed(block, tmp_path):
+            assert fits(printed, said), f"$ {command}\n{printed}"
+
+    def test_the_front_page_searches_a_folder_and_asks_a_server(self):
+        commands = [command for block in blocks(FRONT) if block.language == "console" for command, _ in steps(block.text)]
+        for name in ("late-rerank search", "late-rerank serve", "curl"):
+            assert any(command.startswith(name) for command in commands)
+
+    def test_dots_stand_for_anything_and_nothing_else_does(self):
+        assert fits('{"id":"x","results":[1]}\n', '{...,"results":[1]}\n')
+        assert fits("a\nb\nc\n", "a\n...\n")
+        assert not fits("a\nb\n", "a\n")
+        assert not fits("a1", "a.")
 
 
-def test_its_first_code_prints_the_answer_first(minilm, capsys):
-    exec(compile(SNIPPETS[0], "README.md", "exec"), {})
+class TestTheLinesForFrameworks:
+    @pytest.fixture
+    def lines(self):
+        return [re.search(rf"{name}: `(.*)`", FRONT)[1] for name in ("LlamaIndex", "Haystack")]
 
-    assert re.match(r"1 0\.\d+ A barrier makes threads wait", capsys.readouterr().out)
+    def test_llama_index_takes_the_postprocessor(self, lines, minilm):
+        module = pytest.importorskip("llama_index.postprocessor.late_rerank")
+        index = MagicMock()
+        exec(lines[0], {"index": index, "LateRerank": module.LateRerank})
+        (given,) = index.as_query_engine.call_args.kwargs["node_postprocessors"]
+        assert given.top_n == 5
 
+    def test_haystack_takes_the_ranker(self, lines, minilm):
+        module = pytest.importorskip("haystack_integrations.components.rankers.late_rerank")
+        pytest.importorskip("haystack")
+        from haystack import Pipeline
 
-def test_it_lists_every_command_and_no_other():
-    actions = parser()._subparsers._group_actions[0].choices
-    section = README.split("## Command line")[1].split("```")[1]
-
-    assert re.findall(r"^late-rerank (\S+)", section, re.MULTILINE) == list(actions)
-
-
-def test_its_figures_of_time_are_the_committed_ones():
-    result = json.loads(RESULT.read_text())
-    # After a new measurement, tests/benchmarks/tables.py prints the rows.
-    bulk = json.loads(ENCODING.read_text())
-    for row in (rerank_row(result), *encoding_rows(result), *bulk_rows(bulk), *kernel_rows(result)):
-        assert row in README
-
-
-def test_its_figures_of_stores_are_the_committed_ones():
-    stores, scale = (json.loads(path.read_text()) for path in (STORES, STORE_SCALE))
-    for row in (*store_rows(stores), *cold_store_rows(stores), *scale_rows(scale), *ten_million_rows(scale)):
-        assert row in README
+        pipeline = Pipeline()
+        exec(lines[1], {"pipeline": pipeline, "LateRerankRanker": module.LateRerankRanker})
+        assert pipeline.get_component("ranker").top_k == 5
 
 
-def test_its_figures_of_contexts_are_the_committed_ones():
-    for row in context_rows(json.loads(CONTEXT.read_text())):
-        assert row in README
-    for row in compression_rows(json.loads(COMPRESSION.read_text())):
-        assert row in README
+class TestThePicture:
+    def test_is_what_the_model_finds(self, minilm):
+        # After a change: make docs
+        assert {scheme: path.read_text(encoding="utf-8") for scheme, path in picture.paths().items()} == picture.pictures()
+
+    def test_puts_the_answer_first_where_bm25_does_not(self):
+        drawn = picture.paths()["light"].read_text(encoding="utf-8")
+        assert "the answer is number 1<" in drawn
+        assert int(re.search(r"BM25 looks for the same words: the answer is number (\d+)", drawn)[1]) > 1
+
+    @pytest.mark.parametrize("scheme", picture.SCHEMES)
+    def test_stands_on_the_front_page(self, scheme):
+        assert picture.paths()[scheme].relative_to(ROOT).as_posix() in FRONT
 
 
-def test_its_quality_figures_are_the_committed_ones():
-    results = json.loads(QUALITY.read_text())["results"]
-    # After a new measurement, tests/benchmarks/quality_tables.py prints the rows.
-    for row in (*stage_rows(results), *small_rows(results), *depth_rows(results), *backend_rows(results)):
-        assert row in README
+class TestMigrating:
+    """Their lines run too, where their library is here; its models are tiny, in folders with the names of theirs."""
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def theirs(cls):
+        text = (ROOT / "late_rerank" / "MIGRATING.md").read_text(encoding="utf-8")
+        return [block.text for block in blocks(text) if block.language == "py"]
 
-def test_its_figures_of_the_server_are_the_committed_ones():
-    server = json.loads(SERVER.read_text())
-    for row in (*server_rows(server), server_memory(server)):
-        assert row in README
+    def test_each_of_their_blocks_is_python(self, theirs):
+        assert [ast.parse(block).body[0].module for block in theirs] == [
+            "sentence_transformers",
+            "flashrank",
+            "rerankers",
+            "ragatouille",
+        ]
 
+    def test_a_cross_encoders_lines_give_what_ours_give(self, theirs, tmp_path):
+        pytest.importorskip("sentence_transformers")
+        from checkpoints import backbone
+        from transformers import BertForSequenceClassification
 
-def test_links_lead_somewhere():
-    for text, folder in ((README, ROOT), (ARCHITECTURE, ROOT / "late_rerank")):
-        for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-            assert (folder / link).exists(), link
+        folder = tmp_path / "cross-encoder" / "ms-marco-MiniLM-L6-v2"
+        config = backbone(folder).config
+        config.num_labels = 1
+        BertForSequenceClassification(config).save_pretrained(folder)
+        code = (
+            "query, documents = 'when', ['a b', 'c', 'd']\n"
+            f"{theirs[0]}\n"
+            "assert set(hits[0]) == {'corpus_id', 'score', 'text'} and len(hits) == 2 and len(scores) == 3"
+        )
+        run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr

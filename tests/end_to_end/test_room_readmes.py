@@ -1,32 +1,62 @@
-"""The example of each room's README prints what the README says."""
+"""The examples of each page print what the page says."""
 
+import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from readmes.pages import ROOT, blocks, name_of, pages, printed_by
+from readmes.sessions import fits
 
-PACKAGE = Path(__file__).parents[2] / "late_rerank"
+# The wrappers' pages are tested with their frameworks, block after block.
+PAGES = [page for page in pages() if not page.is_relative_to(ROOT / "integrations")]
 EXAMPLES = [
-    pytest.param(code, id=f"{readme.parent.name}-{i}")
-    for readme in sorted(PACKAGE.glob("*/README.md"))
-    for i, code in enumerate(re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL))
+    pytest.param(block.text, id=f"{name_of(page)}-{i}")
+    for page in PAGES
+    for i, block in enumerate(block for block in blocks(page.read_text(encoding="utf-8")) if block.language == "python")
 ]
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_an_example_prints_what_its_comments_say(code, tmp_path):
-    printed = [
-        line[2:] for line in code.splitlines() if line == "#" or line.startswith("# ")
-    ]  # a comment on code stands beside it
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
 
     assert run.returncode == 0, run.stderr
-    assert run.stdout.rstrip("\n").splitlines() == printed
+    assert run.stdout.rstrip("\n").splitlines() == printed_by(code)
 
 
-@pytest.mark.parametrize("readme", sorted(PACKAGE.glob("*/README.md")), ids=lambda readme: readme.parent.name)
-def test_its_links_lead_somewhere(readme):
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme.read_text(encoding="utf-8")):
-        assert (readme.parent / link).exists(), link
+@pytest.mark.slow("trains the real model for an epoch, 75 s")
+def test_the_example_of_training_prints_what_its_comments_say(minilm, tmp_path):
+    pytest.importorskip("peft", reason='pip install "late-rerank[train]"')
+    (code,) = (block.text for block in blocks(page_of("train")) if block.language == "python needs a BEIR folder")
+    beir = tmp_path / "beir"
+    (beir / "qrels").mkdir(parents=True)
+    texts = {f"d{i}": f"Machine {i} of the mill makes part {i * 7} from steel number {i % 5}." for i in range(40)}
+    queries = {f"q{i}": f"which machine makes part {i * 7}" for i in range(40)}
+    for name, rows in (("corpus", texts), ("queries", queries)):
+        lines = (json.dumps({"_id": key, "text": text}) + "\n" for key, text in rows.items())
+        (beir / f"{name}.jsonl").write_text("".join(lines))
+    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(40))
+    (beir / "qrels" / "train.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == printed_by(code)
+
+
+def test_the_example_of_a_broken_retriever_fails_as_its_page_says(tmp_path):
+    code, session = (block.text for block in blocks(page_of("testing"))[:2])
+    command, said = session.split("\n", 1)
+    (tmp_path / command.split()[-1]).write_text(code)
+    arguments = [*command.removeprefix("$ pytest ").split(), "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert fits(run.stdout, re.sub(r"in [\d.]+s", "in ...s", said)), run.stdout
+
+
+def page_of(room):
+    return (ROOT / "late_rerank" / room / "README.md").read_text(encoding="utf-8")

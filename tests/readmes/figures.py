@@ -1,0 +1,112 @@
+"""Each part of a page that shows figures, from the JSON in tests/benchmarks/: the whole table, or the whole sentence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import quality_tables as quality
+from benchmarks import tables
+
+SCIFACT = "scifact/small"  # its first setup is the default: BM25's best 100, int8
+# What README.md shows of the stages; one loses.
+FRONT_STAGES = ("SciFact, BM25", "NFCorpus, BM25", "TREC DL 2019, its stored BM25", "Cranfield, BM25", "Cranfield, hybrid")
+
+
+def parts() -> dict[str, str]:
+    """Name of a part -> what stands there."""
+    results = _read(quality.QUALITY)["results"]
+    made: dict[str, Callable[[], str]] = {
+        "headline": lambda: _headline(results),
+        "front stages": lambda: _front_stages(results),
+        "stages": lambda: _table(
+            "| | first stage | bi-encoder | MaxSim | adds | time, p50 / p99 |", quality.stage_rows(results)
+        ),
+        "depth": lambda: _table("| candidates | SciFact | NFCorpus | Cranfield |", quality.depth_rows(results)),
+        "packing": lambda: _table(
+            "| codec | bytes a token | SciFact | NFCorpus | Cranfield | TREC DL 2019 |", quality.small_rows(results)
+        ),
+        "rerank": lambda: _table(
+            "| encoding the query | MaxSim | everything else | total | passages encoded again | cross-encoder |",
+            [tables.rerank_row(_read(tables.RESULT))],
+        ),
+        "engines": lambda: _table(
+            "| engine | query | torch's time over it | 100 passages | sentence-transformers' time over it "
+            "| least cosine to torch on some text |",
+            tables.encoding_rows(_read(tables.RESULT)),
+        ),
+        "bulk": lambda: _table(
+            "| | time | share of sentence-transformers' time | memory, with model and libraries |",
+            tables.bulk_rows(_read(tables.ENCODING)),
+        ),
+        "kernel": lambda: _table(
+            "| codec | dim | time | of the instruction's peak | NumPy | torch | sentence-transformers | maxsim-cpu | numkong |",
+            tables.kernel_rows(_read(tables.RESULT)),
+        ),
+        "start": lambda: _table(
+            "| until the first answer | engine | time | processor time | memory |", tables.start_rows(_read(tables.START))
+        ),
+        "sizes": lambda: _table("| installed | |", tables.size_rows(_read(tables.START))),
+        "stores": lambda: _table(
+            "| documents | DiskStore | LMDB raw | LMDB ready | SQLite raw | SQLite ready | MemoryStore |",
+            tables.store_rows(_read(tables.STORES)),
+        ),
+        "stores, cold": lambda: _table(
+            "| | DiskStore | LMDB | LMDB without readahead | SQLite |", tables.cold_store_rows(_read(tables.STORES))
+        ),
+        "stores, put": lambda: _table("| DiskStore | LMDB | SQLite | MemoryStore |", [tables.put_row(_read(tables.STORES))]),
+        "store growth": lambda: _table(
+            "| documents | memory of the indexing process | bytes a document on disk | opening | first fetch |",
+            tables.scale_rows(_read(tables.STORE_SCALE)),
+        ),
+        "ten million": lambda: _table("| codec | 384 dims | 128 dims |", tables.ten_million_rows(_read(tables.STORE_SCALE))),
+        "contexts": lambda: _table(
+            "| questions | best ranked | by coverage | difference | best ranked, of answerable | by coverage, of answerable |",
+            tables.context_rows(_read(tables.CONTEXT)),
+        ),
+        "compression": lambda: _table(
+            "| | `compress=True` | cut at the end | best sentences by BM25 | BM25 with neighbours |",
+            tables.compression_rows(_read(tables.COMPRESSION)),
+        ),
+        "server": lambda: _table(
+            "| workers | clients | requests a second | p50 / p99 | answers per processor second, of a `Reranker` alone |",
+            tables.server_rows(_read(tables.SERVER)),
+        ),
+        "bars": lambda: _table(
+            "| bar | answers kept | near misses left out | answers kept, calibrated | near misses left out, calibrated "
+            "| other topics left out, calibrated |",
+            tables.bar_rows(_read(tables.CALIBRATION)),
+        ),
+        "server memory": lambda: tables.server_memory(_read(tables.SERVER)),
+    }
+    return {name: make() for name, make in made.items()}
+
+
+def _headline(results: dict[str, Any]) -> str:
+    measures = results[SCIFACT]["measures"]
+    before, after = (f"{measures[run]['nDCG@10']:.3f}".lstrip("0") for run in ("first_stage", "reranked"))
+    times = _read(tables.RESULT)["end_to_end"]
+    start = _read(tables.START)["figures"]["search, onnx"]
+    return (
+        "**late-rerank puts the right passages first in your RAG app, on your own CPU.** "
+        f"It lifts BM25 on SciFact from {before} to {after} nDCG@10, reranks {times['k']} stored passages in "
+        f"{times['cached_ms']:.1f} ms on one core, and a cold `search` answers in {start['seconds']:.1f} s."
+    )
+
+
+def _front_stages(results: dict[str, Any]) -> str:
+    rows = []
+    for row in quality.stage_rows(results):
+        name, before, _, after, added, _ = (cell.strip() for cell in row.strip("|").split("|"))
+        if name in FRONT_STAGES:
+            mean, spread = added.split(" ", 1)
+            rows.append((FRONT_STAGES.index(name), f"| {name} | {before} | {after} | {mean} {spread} |"))
+    return _table("| collection, first stage | alone | reranked | adds, with 95 % range |", [row for _, row in sorted(rows)])
+
+
+def _table(header: str, rows: list[str]) -> str:
+    return "\n".join([header, "|---" * (header.count("|") - 1) + "|", *rows])
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
