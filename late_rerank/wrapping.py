@@ -115,7 +115,13 @@ class Chosen(NamedTuple):
 
 
 def choose(
-    reranker: Reranker, query: str, candidates: Sequence[Candidate], choice: Choice, contents: Sequence[str] | None = None
+    reranker: Reranker,
+    query: str,
+    candidates: Sequence[Candidate],
+    choice: Choice,
+    contents: Sequence[str] | None = None,
+    *,
+    own: Sequence[str] | None = None,
 ) -> list[Chosen]:
     """Rank what was found, and choose: each document once, however many retrievers found it.
 
@@ -130,6 +136,7 @@ def choose(
         choice: How many, how relevant, and in which budget.
         contents: Of each candidate what its text holds beside something put before or after it, as a title; None where texts
             are contents. A candidate of blank content counts as blank: a title alone must not outrank passages.
+        own: What tells documents from each other, where it isn't `contents`: two may be ranked by one text.
 
     Returns:
         Best first, or in the order of the context. With a budget without those that say the same as another, and without
@@ -141,7 +148,7 @@ def choose(
     """
     if asks_nothing(query):
         return []
-    own = [candidate.text for candidate in candidates] if contents is None else contents
+    own = own or contents or [candidate.text for candidate in candidates]
     candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
     may_repeat = len(set(own)) < len(own)
     top_k = choice.top_k if choice.budget_tokens is None and not may_repeat else None

@@ -35,7 +35,9 @@ def add_environment(command: argparse.ArgumentParser) -> None:
     for action in _options(command):
         variable = _variable(action)
         text = os.environ.get(variable, "")
-        if text.strip():  # compose files hand on variables that aren't set as empty ones
+        # Compose files hand on variables that aren't set as empty ones. Kubernetes writes an address into LATE_RERANK_PORT for
+        # a Service that is called late-rerank.
+        if text.strip() and not text.startswith(("tcp://", "udp://")):
             action.default = _Unread(variable, text)
     command.set_defaults(command_parser=command)
 
@@ -71,6 +73,8 @@ def _read(command: argparse.ArgumentParser, action: argparse.Action, text: str) 
 
 def _one(action: argparse.Action, text: str) -> Any:
     value = action.type(text) if callable(action.type) else text
+    if action.choices is not None and text.lower() in action.choices:  # INFO is usual in the environment
+        value = text.lower()
     if action.choices is not None and value not in action.choices:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(map(str, action.choices))}; got {text!r}")
     return value

@@ -34,7 +34,7 @@ def register(commands: Any) -> None:
         type=at_least_one,
         default=4,
         metavar="N",
-        help="loaded at a time; the least recently used go (default: 4)",
+        help="that stay loaded, at least 2; the least recently used go (default: 4)",
     )
     command.add_argument(
         "--calibration",

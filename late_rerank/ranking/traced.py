@@ -69,6 +69,17 @@ class RerankSpan:
         }
         self.opened.set_attributes(told)
 
+    def tell_ranked(self, rankings: Sequence[Ranking], n_candidates: int) -> None:
+        """Tell of rankings that were made elsewhere. Documents that they left out are counted alone.
+
+        Args:
+            rankings: One a query.
+            n_candidates: Of all queries.
+        """
+        if self.opened is not None:
+            self.tell([sorted(ranking, key=lambda document: document.index) for ranking in rankings], rankings)
+            self.opened.set_attribute("late_rerank.n_candidates", n_candidates)
+
     def tell_stages(self, began_ns: int, rankings: Sequence[Ranking]) -> None:
         """Add spans of the stages, for rankings that were made elsewhere.
 
@@ -94,7 +105,9 @@ def _given(document: RankedDocument) -> dict[str, Any]:
 
 
 def _ranked(document: RankedDocument, *, shows: bool) -> dict[str, Any]:
-    return {"id": _name(document), "score": document.relevance} | ({"content": document.text} if shows else {})
+    if not shows:  # some ids are sentences or addresses
+        return {"id": str(document.index), "score": document.relevance}
+    return {"id": _name(document), "score": document.relevance, "content": document.text}
 
 
 def _name(document: RankedDocument) -> str:

@@ -70,11 +70,11 @@ class ApiKeys:
             return True
         authorization = headers.get("authorization", "")
         scheme, _, rest = authorization.partition(" ")
-        # Azure's and Pinecone's clients send `Api-Key`.
-        alone = headers.get("x-api-key") or headers.get("api-key", "")
-        given = rest.strip() if scheme.lower() == "bearer" else authorization.strip() or alone
-        digest = self._digest(given)
-        return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0  # all are compared
+        bearer = rest.strip() if scheme.lower() == "bearer" else authorization.strip()
+        # Azure's and Pinecone's clients send `Api-Key`. A proxy may have an Authorization of its own.
+        given = [key for key in (bearer, headers.get("x-api-key"), headers.get("api-key")) if key] or [""]
+        digests = [self._digest(key) for key in given]
+        return sum(hmac.compare_digest(digest, known) for digest in digests for known in self._digests) > 0  # all are compared
 
     def _digest(self, key: str) -> bytes:
         return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=self._salt, digest_size=32).digest()
@@ -98,4 +98,5 @@ def is_loopback(host: str) -> bool:
 
 def host_of(header: str) -> str:
     """Give the name in a Host header, without its port."""
-    return header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
+    address, _, rest = header[1:].partition("]")
+    return address if header.startswith("[") and rest[:1] in ("", ":") else header.partition(":")[0]

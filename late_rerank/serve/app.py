@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -95,15 +95,16 @@ def create_app(make_reranker: MakeReranker | Mapping[str, MakeReranker], setting
     # Without a Starlette application around it, which would answer errors in words of its own.
     routes = list(server.routes())
     router = Router(routes, lifespan=server.lifespan, redirect_slashes=False)
+    paths = Paths(route.path for route in routes)
     app: ASGIApp = Gate(
         router,
         limits=settings.limits,
         keys=settings.keys,
         metrics=server.metrics,
-        paths=Paths(route.path for route in routes),
+        paths=paths,
         hosts=settings.hosts,
     )
-    app = Traced(app)
+    app = Traced(app, paths)
     if settings.cors_origins:
         exposed = ["x-request-id", "retry-after", "x-late-rerank-unscored", "x-late-rerank-ignored"]
         app = CORSMiddleware(
@@ -163,10 +164,10 @@ class _Server:
             await self._models.close()
 
     async def rerank(self, model: LoadedModel, request: Request, body: bytes) -> Response:
-        dialect = dialect_of(request.url.path, request.headers, body)
+        dialect = dialect_of(request.scope["path"], request.headers, body)
         asked = dialect.asked(body, self._limits)
         ignored = asked.body.ignored
-        if not models.is_served(asked.body.model, model.name):
+        if not models.is_served(request.path_params.get("name") or asked.body.model, model.name):
             ignored.append("model")
         rankings = await self._rank(model, request, asked.questions)
         answer = _json(dialect.answer(rankings, asked, _about(model, request, ignored)))
@@ -240,8 +241,9 @@ class _Server:
         return _json(models.listed(self._models.names, self._created))
 
     async def model(self, request: Request) -> Response:
-        for name in self._models.names:
-            if models.is_served(request.path_params["name"], name):
+        asked = request.path_params["name"]
+        for name in sorted(self._models.names, key=lambda name: name != asked):  # one of just this name first
+            if models.is_served(asked, name):
                 return _json(models.described(name, self._created))
         raise RequestError(404, f"there is no such model here; known: {', '.join(self._models.names)}")
 
@@ -256,6 +258,7 @@ class _Server:
 
     async def _rank(self, model: LoadedModel, request: Request, questions: list[Question]) -> list[Ranking]:
         # Counted as it changes, not when /metrics is asked: the worker that is asked knows of the others only what they wrote.
+        questions = [replace(question, arrived=request.state.arrived) for question in questions]  # a model may load since
         with self.metrics.waiting.track_inprogress():
             rankings = await _traced(model, questions)
         for ranking in rankings:
@@ -287,7 +290,7 @@ async def _traced(model: LoadedModel, questions: Sequence[Question]) -> list[Ran
     began = time.time_ns()
     with rerank_span([question.query for question in questions], questions[0].wanted, model.name) as told:
         rankings = await model.gatherer.rank(questions)
-        told.tell([sorted(ranking, key=lambda document: document.index) for ranking in rankings], rankings)
+        told.tell_ranked(rankings, n_candidates=sum(len(question.candidates) for question in questions))
         told.tell_stages(began, rankings)
     return rankings
 
@@ -300,7 +303,7 @@ async def _work(model: LoadedModel, request: Request, call: Callable[[], Result]
 
 
 def _about(model: LoadedModel, request: Request, ignored: Sequence[str] = ()) -> About:
-    version = "1" if "/v1/" in request.url.path else "2"  # of Cohere's API
+    version = "1" if "/v1/" in request.scope["path"] else "2"  # of Cohere's API
     return About(request.state.request_id, model.name, version, ignored)
 
 

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ class ModelLoader:
         self._make_reranker = make_reranker
         self._name = name
         self._limits = limits
-        self._loader = Loader(self._load, warm=lambda model: model.reranker.encoder.encode_query(["warm"]), tell=_log)
+        self._loader = Loader(
+            self._load, warm=lambda model: model.reranker.encoder.encode_query(["warm"]), tell=partial(_log, name)
+        )
 
     def begin(self, *, gives_up: bool) -> None:
         """Begin to load the model, and try again where that fails.
@@ -153,8 +156,8 @@ def _may_survive(backend: str) -> bool:
     return engines[:1] == [_SURVIVES] and torch_device(None, backend) is None
 
 
-def _log(error: Exception) -> None:
-    logger.error("the model can't be loaded", exc_info=error)
+def _log(name: str, error: Exception) -> None:
+    logger.error("the model%s can't be loaded", f" {name}" if name else "", exc_info=error)
 
 
 def _about(reranker: Reranker, name: str) -> dict[str, Any]:

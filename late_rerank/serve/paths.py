@@ -39,16 +39,18 @@ class Paths:
         words = [word for word in path.split("/") if word]
         if len(words) > _MOST_WORDS:
             return path
-        if words and words[-1] in _RERANK_WORDS:
+        names_rerank = bool(words) and words[-1] in _RERANK_WORDS
+        if names_rerank and "models" not in words:  # behind it a model's name may be any
             return _rerank_path(words)
-        for i, word in enumerate(words):
-            rest = "/" + "/".join(words[i:])
-            if rest in self._known:
-                return rest
+        ends = ["/" + "/".join(words[i:]) for i in range(len(words))]
+        for end in ends:
+            if end in self._known and not names_rerank:
+                return end
+        for word, end in zip(words, ends, strict=True):
             if word == "models":
-                return MODELS_PATH + rest.removeprefix("/models")
-            if word == "inference" and words[i + 1 :]:
-                return rest
+                return MODELS_PATH + end.removeprefix("/models")
+            if word == "inference" and end != "/inference":
+                return end
         return "/" + "/".join(words)
 
     def label(self, canonical: str) -> str:

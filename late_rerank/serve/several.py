@@ -14,11 +14,12 @@ from late_rerank.serve.models import is_served
 
 
 class _Slot:
-    """A model that is loaded, or being loaded, and how many requests use it."""
+    """A model that is loaded, being loaded, or waiting for that, and how many requests use it."""
 
     def __init__(self, loader: ModelLoader) -> None:
         self.loader = loader
         self.n_users = 0
+        self.loading: asyncio.Task[None] | None = None  # the first model loads by itself
 
 
 class Models:
@@ -27,14 +28,16 @@ class Models:
     Args:
         makers: Name -> what makes its Reranker, in a thread. The first is the one for requests that name no model of these.
             One without a name is called as the model calls itself.
-        limits: Of the server. `models` are kept loaded, the first among them; more only while requests use them.
+        limits: Of the server. `models` are kept loaded, the first among them and at least one more; further ones only while
+            requests use them. They are loaded one after the other.
     """
 
     def __init__(self, makers: Mapping[str, MakeReranker], limits: Limits) -> None:
         self._keys = tuple(makers)
         self._makers = makers
         self._limits = limits
-        self._most = limits.models
+        self._most = max(limits.models, 2)
+        self._loads = asyncio.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()  # the least recently used first
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -77,6 +80,8 @@ class Models:
 
     def named(self, asked: str | None) -> str:
         """Give the key of the model that a request means: the first where it names none of these."""
+        if asked in self._keys:
+            return str(asked)
         return next((key for key in self._keys if key and is_served(asked, key)), self._keys[0])
 
     @asynccontextmanager
@@ -92,9 +97,8 @@ class Models:
         name = self.named(asked)
         slot = self._slots.get(name)
         if slot is None:
-            self._make_room(self._most - 1)
             slot = self._opened(name)
-            slot.loader.begin_once()
+            slot.loading = asyncio.get_running_loop().create_task(self._load(slot))
         self._slots.move_to_end(name)
         slot.n_users += 1
         try:
@@ -106,15 +110,26 @@ class Models:
     async def close(self) -> None:
         """Try no more, finish what runs, then close all models."""
         slots, self._slots = list(self._slots.values()), OrderedDict()
-        await asyncio.gather(*(slot.loader.close() for slot in slots), *self._closing)
+        for slot in slots:
+            self._close(slot)
+        await asyncio.gather(*self._closing)
 
     def _opened(self, name: str) -> _Slot:
         slot = self._slots[name] = _Slot(ModelLoader(self._makers[name], self._limits, name))
         return slot
 
+    async def _load(self, slot: _Slot) -> None:
+        async with self._loads:
+            self._make_room(self._most - 1)
+            await asyncio.gather(*self._closing)  # its memory is needed
+            slot.loader.begin_once()
+            await slot.loader.loaded()
+
     async def _waited(self, name: str, slot: _Slot) -> LoadedModel:
+        if slot.loading is None:
+            raise RuntimeError(f"nothing loads the model {name}")
         try:
-            await asyncio.wait_for(slot.loader.loaded(), self._limits.timeout_s)
+            await asyncio.wait_for(asyncio.shield(slot.loading), self._limits.timeout_s)
         except asyncio.TimeoutError:  # not TimeoutError itself before Python 3.11
             raise RequestError(503, f"the model {name} is being loaded; try again", retry_after_s=2) from None
         except RuntimeError:  # the next request tries again
@@ -125,15 +140,20 @@ class Models:
         return slot.loader.ready
 
     def _make_room(self, most: int) -> None:
-        """Close the least recently used models that nobody uses, until so many are left; never the first."""
-        for name, slot in list(self._slots.items()):
-            if len(self._slots) <= most:
-                return
-            if not slot.n_users and slot is not self._first:
-                del self._slots[name]
-                self._close(slot)
+        """Close the least recently used models that nobody uses, until so many are loaded; never the first."""
+        loaded = [name for name, slot in self._slots.items() if slot.loader.is_ready]
+        idle = [name for name in loaded if not self._slots[name].n_users and self._slots[name] is not self._first]
+        for name in idle[: max(0, len(loaded) - most)]:
+            self._close(self._slots.pop(name))
 
     def _close(self, slot: _Slot) -> None:
-        task = asyncio.get_running_loop().create_task(slot.loader.close())
+        task = asyncio.get_running_loop().create_task(_closed(slot))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+async def _closed(slot: _Slot) -> None:
+    await slot.loader.close()
+    if slot.loading is not None:
+        slot.loading.cancel()  # where it still waits to begin
+        await asyncio.gather(slot.loading, return_exceptions=True)

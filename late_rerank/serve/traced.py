@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from late_rerank.observing.tracing import fail, request_span, traces
+from late_rerank.serve.paths import Paths
 
 # Watchdogs ask for them every few seconds.
 _UNTRACED = ("/health", "/ready", "/metrics")
@@ -16,17 +17,20 @@ class Traced:
 
     Args:
         app: Answers the requests.
+        paths: Of the server. There is no end of unknown paths, so that a span is called by the one that is meant.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, paths: Paths) -> None:
         self._app = app
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _UNTRACED or not traces():
+        route = self._paths.label(self._paths.canonical(scope["path"])) if scope["type"] == "http" and traces() else ""
+        if not route or route in _UNTRACED:
             await self._app(scope, receive, send)
             return
-        attributes = {"http.request.method": scope["method"], "url.path": scope["path"]}
-        with request_span(f"{scope['method']} {scope['path']}", Headers(scope=scope), attributes) as opened:
+        attributes = {"http.request.method": scope["method"], "http.route": route, "url.path": scope["path"]}
+        with request_span(f"{scope['method']} {route}", Headers(scope=scope), attributes) as opened:
 
             async def sent(message: Message) -> None:
                 if opened is not None and message["type"] == "http.response.start":

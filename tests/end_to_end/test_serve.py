@@ -329,7 +329,13 @@ class TestKeys:
         return served(keys=ApiKeys([KEY, "another-key"]))
 
     @pytest.mark.parametrize(
-        "headers", [{"authorization": f"Bearer {KEY}"}, {"authorization": KEY}, {"x-api-key": "another-key"}]
+        "headers",
+        [
+            {"authorization": f"Bearer {KEY}"},
+            {"authorization": KEY},
+            {"x-api-key": "another-key"},
+            {"authorization": "Basic a:b", "x-api-key": KEY},
+        ],
     )
     def test_each_way_to_bring_one_will_do(self, locked, headers):
         assert httpx.post(f"{locked}/rerank", json=QUESTION, headers=headers).status_code == 200

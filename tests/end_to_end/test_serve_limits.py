@@ -140,8 +140,10 @@ class TestLimits:
                 "at most 100000 items",
             ),
             (b'{"query": "a", "texts": [' + b"1," * 10**6 + b"1]}", "texts[0]"),
+            (b'{"documents": ["a"], "queries": [' + b"{}," * 10**6 + b"{}]}", "queries"),
+            (b'{"input": "a", "query": [' + b"{}," * 10**6 + b"{}]}", "query"),
         ],
-        ids=["numbers", "empty objects", "a million fields", "65 fields", "64 fields of 100,001", "texts"],
+        ids=["numbers", "objects", "a million fields", "65 fields", "64 fields of 100,001", "texts", "queries", "parts"],
     )
     def test_the_first_mistake_of_a_million_is_the_last_that_is_looked_at(self, served, body, told):
         answer = httpx.post(f"{served()}/rerank", content=body, headers={"content-type": "application/json"}, timeout=90)
@@ -149,6 +151,14 @@ class TestLimits:
         assert answer.status_code == 422
         assert told in message
         assert " more" not in message  # it counts all mistakes that were found
+
+    @pytest.mark.parametrize("name", ["text_1", "text_2"])
+    def test_so_it_is_in_pairs(self, served, name):
+        other = {"text_1": b"text_2", "text_2": b"text_1"}[name]
+        body = b'{"' + other + b'": "a", "' + name.encode() + b'": [' + b"{}," * 10**6 + b"{}]}"
+        answer = httpx.post(f"{served()}/score", content=body, headers={"content-type": "application/json"}, timeout=90)
+        assert answer.status_code == 422
+        assert " more" not in answer.json()["message"]
 
     @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"n_documents": -1}, {"deadline_s": float("inf")}])
     def test_bounds_that_are_none_are_refused(self, wrong):

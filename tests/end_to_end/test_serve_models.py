@@ -144,6 +144,7 @@ class TestTraces:
         assert request.kind == trace.SpanKind.SERVER
         assert dict(request.attributes) == {
             "http.request.method": "POST",
+            "http.route": "/v1/rerank",
             "url.path": "/v1/rerank",
             "http.response.status_code": 200,
         }
@@ -169,6 +170,15 @@ class TestTraces:
         assert spans(json={"query": " "})["POST /v1/rerank"].attributes["http.response.status_code"] in (400, 422)
 
     def test_watchdogs_leave_no_spans(self, exporter, url):
-        for path in ("/health", "/ready", "/metrics"):
+        for path in ("/health", "/ready", "/metrics", "//health/"):
             httpx.get(url + path)
         assert not exporter.get_finished_spans()
+
+    def test_unknown_paths_are_one_span_name(self, exporter, url):
+        for path in ("/wp-login.php", "/a/b/c"):
+            httpx.get(url + path)
+        until(lambda: len(exporter.get_finished_spans()) == 2, "the spans don't end")
+        assert {span.name for span in exporter.get_finished_spans()} == {"GET other"}
+
+    def test_documents_below_the_bar_are_counted(self, spans):
+        assert spans(json=ASKED | {"min_relevance": 0.99})["rerank"].attributes["late_rerank.n_candidates"] == 2

@@ -122,6 +122,22 @@ class TestPaths:
     def test_other_paths_may_have_something_before_them_too(self, url, path):
         assert httpx.get(url + path).status_code == 200
 
+    @pytest.mark.parametrize("path", ["/inference/v1/models", "/inference/health", "/models/health", "/inference/v1/rerank"])
+    def test_words_of_other_paths_may_stand_before_too(self, url, path):
+        is_rerank = path.endswith("rerank")
+        answer = post(url, path, QUESTION) if is_rerank else httpx.get(url + path)
+        assert answer.status_code == 200
+
+    def test_a_model_may_be_called_as_a_path_is(self, url):
+        assert "no such model" in httpx.get(f"{url}/v1/models/rerank").text
+
+    @pytest.mark.parametrize("host", ["localhost:8000[", "localhost:8000/score?", "[::1].example.com"])
+    def test_the_host_header_chooses_nothing(self, host):
+        with running(create_app(lambda: Reranker(FakeEncoder()))) as url:
+            answer = httpx.post(f"{url}/v1/rerank", json=QUESTION, headers={"host": host})
+        assert answer.status_code == 200
+        assert results(answer) == ranked()
+
     @pytest.mark.parametrize(
         "path", ["/v1", "/api", "/v1/embeddings", "/embed", "/rerank/x", "/v1/chat/completions", "/page/x.js"]
     )
@@ -297,6 +313,13 @@ class TestSeveralQueries:
         assert answer.status_code == status
         assert words in answer.json()["message"]
 
+    def test_documents_that_would_come_back_once_a_query_have_a_bound(self, served):
+        url = served(limits=Limits(body_bytes=20_000))
+        body = {"queries": ["cats"] * 4, "documents": ["b" * 9_000], "return_documents": True}
+        answer = post(url, "/rerank", body)
+        assert (answer.status_code, "once for each query" in answer.json()["message"]) == (413, True)
+        assert post(url, "/rerank", body | {"return_documents": False}).status_code == 200
+
 
 class TestPairs:
     """/score, as vLLM has it."""
@@ -348,6 +371,10 @@ class TestPairs:
 
 
 class TestModels:
+    def test_one_that_a_path_names_is_told_if_it_is_another(self, url):
+        answer = post(url, "/v1/inference/BAAI/bge-reranker-large", {"queries": ["cats"], "documents": ["cats"]})
+        assert answer.headers["x-late-rerank-ignored"] == "model"
+
     @pytest.mark.parametrize("path", ["/v1/models", "/models"])
     def test_they_are_listed_as_openai_does(self, url, path):
         told = httpx.get(url + path).json()

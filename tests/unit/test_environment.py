@@ -96,6 +96,14 @@ def test_an_empty_variable_is_none(given):
     assert given({"PORT": "", "FOLDER": " "})["port"] == 8000
 
 
+def test_an_address_that_kubernetes_writes_for_a_service_of_our_name_is_none(given):
+    assert given({"PORT": "tcp://10.0.0.1:8000"})["port"] == 8000
+
+
+def test_capital_letters_of_a_level_do_not_matter(given):
+    assert given({"LOG_LEVEL": "INFO"})["log_level"] == "info"
+
+
 def test_without_any_the_defaults_hold(given):
     options = given({})
     assert (options["host"], options["port"], options["folder"], options["log_format"]) == ("127.0.0.1", 8000, [], "text")

@@ -1,6 +1,7 @@
 """Several models in one server: loaded when asked for, the least recently used closed, none while it is used."""
 
 import asyncio
+import threading
 from contextlib import AsyncExitStack
 
 import pytest
@@ -97,6 +98,50 @@ def test_one_that_is_used_stays_until_it_is_not():
     run(made, 2, does)
 
 
+def test_many_that_are_asked_for_at_once_are_loaded_one_after_the_other():
+    made = Made(*"abcdefg")
+    most = []
+
+    async def does(models):
+        async def ask(name):
+            async with models.using(name) as model:
+                most.append(len(made.open))
+                assert model.name == name
+
+        await asyncio.gather(*map(ask, "bcdefg"))
+
+    run(made, 2, does)
+    assert max(most) <= 3  # one that has just answered may not be closed yet
+
+
+def test_a_slow_one_is_not_closed_while_it_loads_and_served_in_the_end():
+    made = Made("a", "b")
+    may_end = threading.Event()
+    make = made.makers["b"]
+    made.makers["b"] = lambda: may_end.wait() and make()
+
+    async def does(models):
+        for _ in range(3):
+            with pytest.raises(RequestError, match="is being loaded"):
+                await use(models, "b")
+        may_end.set()
+        while "b" not in models.loaded_names:
+            await asyncio.sleep(0.001)
+        await use(models, "b")
+        assert made.begun == ["a", "b"]
+
+    run(made, 1, does, timeout_s=0.02)
+
+
+def test_a_model_of_just_the_name_comes_before_one_that_ends_so():
+    made = Made("bge", "BAAI/bge")
+
+    async def does(models):
+        return models.named("BAAI/bge"), models.named("bge"), models.named("other/bge")
+
+    assert run(made, 2, does) == ("BAAI/bge", "bge", "bge")
+
+
 @pytest.mark.parametrize("asked", [None, "", "default", "rerank-v3.5"])
 def test_a_request_that_names_none_of_them_gets_the_first(asked):
     made = Made("a", "b")
@@ -120,30 +165,6 @@ def test_one_that_cannot_be_loaded_is_told_and_tried_again_at_the_next_request()
         assert made.begun == ["a", "b", "b", "b"]
 
     run(made, 2, does)
-
-
-def test_one_that_takes_too_long_is_told_and_goes_on_loading():
-    made = Made("a", "b")
-    may_end = asyncio.Event()
-    slow, make = made.makers["b"], []
-
-    def waits():
-        asyncio.run_coroutine_threadsafe(may_end.wait(), make[0]).result()
-        return slow()
-
-    made.makers["b"] = waits
-
-    async def does(models):
-        make.append(asyncio.get_running_loop())
-        with pytest.raises(RequestError, match="the model b is being loaded; try again"):
-            await use(models, "b")
-        may_end.set()
-        while "b" not in models.loaded_names:
-            await asyncio.sleep(0.001)
-        await use(models, "b")
-        assert made.begun == ["a", "b"]
-
-    run(made, 2, does, timeout_s=0.05)
 
 
 def test_at_the_end_all_are_closed_even_when_used():

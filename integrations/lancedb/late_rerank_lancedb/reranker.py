@@ -17,7 +17,7 @@ class LateRerankReranker(LanceReranker):
     """Orders the rows of a vector, full-text or hybrid search by late interaction.
 
     Rows' token vectors are kept in a store, so that a text is encoded once, not once a query. All rows come back, best first;
-    "_relevance_score" says the relevance, from 0 to 1. Rows without text come last, with 0. A blank query gives no rows.
+    "_relevance_score" says the relevance, from 0 to 1. Rows without text come last, with 0. Only a blank query gives no rows.
 
     Args:
         column: The column that is ranked.
@@ -66,6 +66,8 @@ class LateRerankReranker(LanceReranker):
         ranking = [] if asks_nothing(query) else self.reranker.rerank(query, texts)
         ranked = rows.take(pa.array([document.index for document in ranking], pa.int64()))
         relevance = pa.array([document.relevance or 0.0 for document in ranking], pa.float32())
+        if _RELEVANCE in ranked.column_names:  # of an earlier reranking
+            ranked = ranked.drop_columns([_RELEVANCE])
         if self.score == "relevance":
             ranked = ranked.drop_columns([name for name in _OTHERS if name in ranked.column_names])
         return ranked.append_column(_RELEVANCE, relevance)

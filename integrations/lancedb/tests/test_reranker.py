@@ -158,3 +158,10 @@ def test_the_readmes_code_runs_and_finds_the_answer(tmp_path, monkeypatch, capsy
         exec(compile(block, str(README), "exec"), {})
     (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     assert capsys.readouterr().out == shown
+
+
+def test_a_ranked_table_can_be_ranked_again(table, late):
+    found = by_vector(table, late)
+    again = late.rerank_vector(QUERY, found)
+    assert again.column_names.count("_relevance_score") == 1
+    assert ids(again) == ids(found)

@@ -101,7 +101,7 @@ def chosen_of(documents: Sequence[Document], query: str, choice: Choice, reranke
         for ranked, document in zip(texts, documents, strict=True)
     ]
     contents = None if text is None else [_content(*each, text) for each in zip(texts, documents, strict=True)]
-    return choose(reranker, query, candidates, choice, contents)
+    return choose(reranker, query, candidates, choice, contents, own=[document.page_content for document in documents])
 
 
 def chosen_documents(documents: Sequence[Document], chosen: Iterable[Chosen], *, scores: bool = True) -> list[Document]:

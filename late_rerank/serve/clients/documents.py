@@ -11,6 +11,7 @@ from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, envelope, result, several
 from late_rerank.serve.bodies import AskingForBest, DocumentBody, Documents, text_of
 from late_rerank.serve.clients.dialect import Asked, Dialect
+from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.numbers import Boolean, Positive
 from late_rerank.serve.parsing import parsed
@@ -27,15 +28,15 @@ class RerankBody(AskingForBest):
     """Cohere's, Jina's, vLLM's, Infinity's and Voyage's request in one."""
 
     query: Query | None = None
-    queries: Annotated[list[Query], Field(min_length=1, max_length=1000)] | None = Field(
+    queries: Annotated[list[Query], Field(min_length=1, max_length=1000, fail_fast=True)] | None = Field(
         None, description="Several queries instead of one: the answer is a list, with one ranking a query."
     )
     documents: Documents
     return_documents: Boolean | None = Field(None, description="With each document, as it was sent; of a text as its `text`.")
     use_activation: Boolean | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
     max_tokens_per_doc: Positive | None = Field(None, description="Only the first so many stored token vectors count.")
-    rank_fields: list[str] | None = Field(
-        None, max_length=64, description="Which fields of object documents are read, where they have no text."
+    rank_fields: Annotated[list[str], Field(max_length=64, fail_fast=True)] | None = Field(
+        None, description="Which fields of object documents are read, where they have no text."
     )
     truncation: Boolean | None = Field(None, description="Voyage's. Nothing is too long for this server.")
 
@@ -87,6 +88,11 @@ class DocumentsDialect(Dialect):
         asked = parsed(RerankBody, body)
         candidates = candidates_of(asked.documents, asked.rank_fields)
         check_questions(asked.asked_queries, candidates, limits, "documents")
+        if asked.return_documents and len(body) * len(asked.asked_queries) > limits.body_bytes:
+            # Each document would be written once a query.
+            raise RequestError(
+                413, "return_documents: these documents, once for each query, are too much; read them by `index`"
+            )
         wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance, max_tokens=asked.max_tokens_per_doc)
         first = Question(asked.asked_queries[0], candidates, wanted)
         others = (Question(query, candidates, wanted, first.arrived) for query in asked.asked_queries[1:])

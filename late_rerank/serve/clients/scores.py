@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, FailFast, Field, model_validator
 
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, meta_of_all, score_of, usage
@@ -26,7 +26,7 @@ def _listed(sent: Any) -> Any:
     return sent if isinstance(sent, list) else [sent]
 
 
-_Texts = Annotated[list[Query], BeforeValidator(_listed), Field(max_length=MOST)]
+_Texts = Annotated[list[Query], Field(max_length=MOST), FailFast(), BeforeValidator(_listed)]
 
 
 class ScoreBody(Asking):

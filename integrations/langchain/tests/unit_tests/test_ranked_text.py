@@ -114,3 +114,9 @@ def test_what_names_no_text_is_refused_before_a_model_is_loaded(text, loads):
 def test_a_function_that_gives_no_text_is_refused_with_the_document():
     with pytest.raises(TypeError, match="text must give a str, but gave NoneType for the document 'd0': None"):
         compressor(text=lambda document: document.metadata.get("title")).compress_documents(titled(), QUERY)
+
+
+def test_two_contents_that_are_ranked_by_one_text_are_two():
+    found = [Document(content, metadata={"title": TITLE}) for content in CONTENTS[:2]]
+    ranked = compressor(text=lambda document: document.metadata["title"]).compress_documents(found, QUERY)
+    assert [document.page_content for document in ranked] == CONTENTS[:2]
