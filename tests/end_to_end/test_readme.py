@@ -39,7 +39,8 @@ class TestSessions:
 
 class TestTheLinesForFrameworks:
     @pytest.fixture
-    def lines(self):
+    def lines(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # where the lines make their store
         return [re.search(rf"{name}: `(.*)`", FRONT)[1] for name in ("LlamaIndex", "Haystack")]
 
     def test_llama_index_takes_the_postprocessor(self, lines, minilm):
