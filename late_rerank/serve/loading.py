@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def shared_encoder(arguments: Mapping[str, Any]) -> Encoder | None:
         encoder = as_encoder(arguments.get("model", "minilm"), backend, None, arguments.get("pooling", 1))
         with Reranker(encoder) as reranker:
             reranker.rerank("warm", ["warm"])  # what the first call makes is shared as well
+        import_module("late_rerank.stores.disk")  # each worker that imported it would need 2 MB for itself
     except Exception:  # whatever it is, each worker meets it too, and tries again
         logger.exception("the model can't be loaded before the workers begin: each worker will load its own")
         return None

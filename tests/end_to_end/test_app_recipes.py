@@ -93,8 +93,9 @@ class TestHaystack:
 
     def test_its_cohere_ranker(self, url, expected):
         cohere = pytest.importorskip("cohere")
-        client = cohere.ClientV2(api_key=KEY, base_url=url, client_name="haystack")
-        answer = client.rerank(model="minilm", query=QUERY, documents=DOCUMENTS, max_tokens_per_doc=4096, top_n=2)
+        with httpx.Client() as http:  # its own is left to the garbage collector
+            client = cohere.ClientV2(api_key=KEY, base_url=url, client_name="haystack", httpx_client=http)
+            answer = client.rerank(model="minilm", query=QUERY, documents=DOCUMENTS, max_tokens_per_doc=4096, top_n=2)
         assert [(each.index, each.relevance_score) for each in answer.results] == expected[:2]
 
 
