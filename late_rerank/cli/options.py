@@ -213,7 +213,7 @@ CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.c
 def add_model(command: argparse.ArgumentParser) -> None:
     """Add --model, --backend, --codec and --pooling."""
     command.add_argument("--model", default="minilm", help=_MODEL_HELP)
-    add_packing(command)
+    _add_backend_and_packing(command)
 
 
 def add_models(command: argparse.ArgumentParser) -> None:
@@ -226,7 +226,7 @@ def add_models(command: argparse.ArgumentParser) -> None:
         metavar="[NAME=]MODEL",
         help=f'{_MODEL_HELP}; given several times, a request\'s "model" picks one by NAME, and others get the first',
     )
-    add_packing(command)
+    _add_backend_and_packing(command)
 
 
 def _named_model(text: str) -> tuple[str, str]:
@@ -240,7 +240,7 @@ def _named_model(text: str) -> tuple[str, str]:
     return name.strip(), model
 
 
-def add_packing(command: argparse.ArgumentParser) -> None:
+def _add_backend_and_packing(command: argparse.ArgumentParser) -> None:
     """Add --backend, --codec and --pooling."""
     add_backend(command)
     command.add_argument(

@@ -84,6 +84,17 @@ class Asking(Body):
         return ignored_names(self.model_extra)
 
 
+class AskingAsVllm(Asking):
+    """What requests may say that vLLM's clients send too."""
+
+    use_activation: Boolean | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether scores are MaxSim."""
+        return super().is_raw or self.use_activation is False
+
+
 class AskingForBest(Asking):
     """What every request for the best documents may say."""
 

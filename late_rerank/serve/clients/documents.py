@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, envelope, result, several
-from late_rerank.serve.bodies import AskingForBest, DocumentBody, Documents, text_of
+from late_rerank.serve.bodies import AskingAsVllm, AskingForBest, DocumentBody, Documents, text_of
 from late_rerank.serve.clients.dialect import Asked, Dialect
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
@@ -24,7 +24,7 @@ _OF_OTHERS = frozenset({"top_n", "rank_fields", "max_tokens_per_doc", "use_activ
 _OF_VOYAGE = frozenset({"top_k", "truncation"})
 
 
-class RerankBody(AskingForBest):
+class RerankBody(AskingForBest, AskingAsVllm):
     """Cohere's, Jina's, vLLM's, Infinity's and Voyage's request in one."""
 
     query: Query | None = None
@@ -33,17 +33,11 @@ class RerankBody(AskingForBest):
     )
     documents: Documents
     return_documents: Boolean | None = Field(None, description="With each document, as it was sent; of a text as its `text`.")
-    use_activation: Boolean | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
     max_tokens_per_doc: Positive | None = Field(None, description="Only the first so many stored token vectors count.")
     rank_fields: Annotated[list[str], Field(max_length=64, fail_fast=True)] | None = Field(
         None, description="Which fields of object documents are read, where they have no text."
     )
     truncation: Boolean | None = Field(None, description="Voyage's. Nothing is too long for this server.")
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether scores are MaxSim."""
-        return bool(self.raw_scores) or self.use_activation is False
 
     @property
     def may_be_voyages(self) -> bool:

@@ -11,11 +11,10 @@ from pydantic import AliasChoices, BeforeValidator, FailFast, Field, model_valid
 
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, meta_of_all, score_of, usage
-from late_rerank.serve.bodies import MOST, Asking
+from late_rerank.serve.bodies import MOST, AskingAsVllm
 from late_rerank.serve.clients.dialect import Asked, Dialect
 from late_rerank.serve.errors import NothingToRankError
 from late_rerank.serve.limits import Limits
-from late_rerank.serve.numbers import Boolean
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.parts import Query
 from late_rerank.serve.questions import Question, check_documents, check_queries
@@ -29,19 +28,13 @@ def _listed(sent: Any) -> Any:
 _Texts = Annotated[list[Query], Field(max_length=MOST), FailFast(), BeforeValidator(_listed)]
 
 
-class ScoreBody(Asking):
+class ScoreBody(AskingAsVllm):
     """vLLM's request, and DeepInfra's: one text beside each of many, or two lists of one length."""
 
     text_1: _Texts = Field(validation_alias=AliasChoices("text_1", "queries", "data_1"), description="A query, or one a pair.")
     text_2: _Texts = Field(
         validation_alias=AliasChoices("text_2", "documents", "items", "data_2"), description="A document, or several."
     )
-    use_activation: Boolean | None = Field(None, description="vLLM's name for the opposite of raw_scores.")
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether scores are MaxSim."""
-        return bool(self.raw_scores) or self.use_activation is False
 
     @property
     def places(self) -> dict[str, list[int]]:
