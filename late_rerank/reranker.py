@@ -34,45 +34,53 @@ _T = TypeVar("_T")
 
 
 class Reranker:
-    """Reorders candidates by late interaction. Safe to share between threads; a context manager.
+    """Reorders candidates by late interaction.
 
-    It works in forked children too (gunicorn --preload, Celery, multiprocessing on Linux) and keeps the vectors in memory. On a
-    processor each child loads the model again when it needs it, and runs it on one thread. On an accelerator a child raises
-    ForkError.
+    Threads can share a Reranker. A Reranker is also a context manager, which closes it at the end.
+
+    A Reranker works in forked child processes too (gunicorn --preload, Celery, multiprocessing on Linux). Each child keeps the
+    vectors that are in memory. On a CPU, each child loads the model again when it needs it, and runs it on one thread. On an
+    accelerator, a child raises ForkError.
 
     Args:
-        model: "minilm" or "minilm-late" (built in; the second was trained for late interaction), a hub name, a folder (native,
-            PyLate or Stanford ColBERT format; "~" is your home), or an Encoder.
-        store: Keeps token vectors: None or ":memory:" for this process's memory, a folder, a Redis server ("redis://...",
-            "rediss://...", "unix://..."), or a Store, which stays yours to close. A store that can't keep new vectors (disk
-            full, read-only) costs one warning; queries are answered.
-        codec: Packs token vectors: "int8", "int4", "binary", "float16" or "float32", or a Codec.
-        backend: Runs a model given by name: "torch", "openvino", "onnx", or "auto" for the fastest installed one whose token
-            vectors have a cosine of at least .999 to torch's.
-        device: A torch device; None for the fastest there is.
-        kernel: Computes MaxSim: "auto", "native", "numpy", "torch", or a Kernel.
-        on_missing: What to do with candidates whose vectors aren't in the store: "encode" and store them, "skip" (they
-            follow the scored ones, unscored), or "raise" MissingDocumentsError.
-        calibration: Turns scores into `relevance`: a Calibration, the file of one (`late-rerank calibrate` fits them), or
-            "minilm", ours for that model; None for the mean MaxSim per query token, clipped to [0, 1].
-        pooling: Merge similar token vectors of a document, so many into one: 2 halves the stored bytes. 1, the default,
-            keeps all. For a model given by name or folder; its vectors are a space of their own in the store.
+        model: Turns texts into token vectors. "minilm" and "minilm-late" are built in; "minilm-late" was trained for late
+            interaction. You can also give a hub name, a folder or an Encoder. A folder holds a model in native, PyLate or
+            Stanford ColBERT format; "~" is your home.
+        store: Keeps token vectors. None or ":memory:" is this process's memory. You can also give a folder, a Store, or the URL
+            of a Redis server: "redis://...", "rediss://...", "unix://...". A Store that you give stays yours to close. A full
+            disk or a read-only store costs one warning; queries are still answered.
+        codec: Packs token vectors: "int8", "int4", "binary", "float16", "float32" or a Codec.
+        backend: Runs a model given by name: "torch", "openvino", "onnx" or "auto". "auto" takes the fastest installed backend
+            whose token vectors have a cosine of at least .999 to torch's.
+        device: A torch device. None takes the fastest device of this machine.
+        kernel: Computes MaxSim: "auto", "native", "numpy", "torch" or a Kernel.
+        on_missing: What to do with candidates whose vectors aren't in the store. "encode" encodes and stores them. "skip"
+            leaves them unscored, after the scored ones. "raise" raises MissingDocumentsError.
+        calibration: Turns scores into `relevance`. Give a Calibration, or the path of a file that `late-rerank calibrate`
+            wrote. "minilm" is our own calibration for that model. None takes the mean MaxSim per query token, clipped to
+            [0, 1].
+        pooling: How many similar token vectors of a document are merged into one. 2 halves the stored bytes. 1, the default,
+            keeps all vectors. Pooling needs a model given by name or folder. Pooled vectors have a space of their own in the
+            store.
 
     Attributes:
         calibration: The Calibration in use, or None.
         encoder: The Encoder in use.
         codec: The Codec in use.
         store: The Store in use.
-        kernel: The Kernel in use: `kernel.name` says which.
+        kernel: The Kernel in use. `kernel.name` gives its name.
         arguments: The constructor's arguments, by name.
 
     Raises:
-        ModelError: If the model can't be found, or can't be what it says.
+        ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
         StoreError: If the store can't be opened.
-        IncompatibleError: If the calibration was fitted to another model, or the model pools already and `pooling` is above 1.
-        ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1, or above
-            it with an Encoder.
-        TypeError: If an argument is of none of these kinds.
+        IncompatibleError: If the calibration was fitted to another model. Also if `pooling` is above 1 and the model pools
+            already.
+        MissingDependencyError: If a package that the backend, the device, the kernel or the store needs isn't installed.
+        FileNotFoundError: If the calibration's file isn't there.
+        ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1. Also if
+            `pooling` is above 1 with an Encoder.
+        TypeError: If an argument has a wrong type.
     """
 
     def __init__(
@@ -140,28 +148,31 @@ class Reranker:
         """Rank candidates by MaxSim, or by MaxSim and the first stage's scores together.
 
         Args:
-            query: Not blank.
-            candidates: Texts or Candidates, mixed; never changed.
-            top_k: At most so many results, at least 1; None for all.
-            min_relevance: From 0 to 1: documents of lower `relevance` are left out; unscored ones count as 0. None for all.
-            first_stage_weight: How much the candidates' own scores count for the order, from 0 (not at all) up; 1 for as much
-                as MaxSim. The order is by z(MaxSim) + weight * z(candidate_score), where z is the distance from the query's
-                mean in standard deviations. "auto" chooses for each query: a tenth of the skewness of the candidates' scores,
-                from 0 to 0.15, since a confident first stage sets a few far above the rest. `score` stays MaxSim.
-            deadline_s: Seconds, 0 or more, to wait for documents; None to wait for all. Stored documents are scored first. The
-                others are encoded in the candidates' order; those that seem too long for the time left come last. Documents
-                that aren't ready in time follow unscored. They are encoded in the background, for the next query.
-            max_tokens: At least 1: only the first so many stored token vectors of each document count; None for all.
+            query: Must not be blank.
+            candidates: Texts or Candidates, mixed. They are never changed.
+            top_k: The most results to return, at least 1. None returns all.
+            min_relevance: From 0 to 1. Documents of lower `relevance` are left out; unscored documents count as 0. None keeps
+                all.
+            first_stage_weight: How much the candidates' own scores count for the order, 0 or more. With 0 they don't count;
+                with 1 they count as much as MaxSim. The order is by z(MaxSim) + weight * z(candidate_score). z is the distance
+                from the query's mean, in standard deviations. "auto" chooses a weight for each query: a tenth of the skewness
+                of the candidates' scores, from 0 to 0.15. The reason: a confident first stage scores a few candidates far above
+                the rest. `score` stays MaxSim.
+            deadline_s: Seconds to wait for documents, 0 or more. None waits for all. Stored documents are scored first. The
+                others are encoded in the candidates' order. Documents that seem too long for the time left come last. Documents
+                that aren't ready in time stay unscored. They are encoded in the background, for the next query.
+            max_tokens: Counts only the first `max_tokens` stored token vectors of each document, at least 1. None counts all.
 
         Returns:
-            Best first; equal scores keep the candidates' order. Blank candidates come last with score -1e9 and
-            relevance 0. After them come documents left unscored by `on_missing="skip"` or the deadline. Empty for no
-            candidates, and where none is relevant enough.
+            The best document first. Equal scores keep the candidates' order. Blank candidates follow the scored ones, with
+            score -1e9 and relevance 0. Unscored documents come last (`on_missing="skip"`, or the deadline passed). The Ranking
+            is empty if there are no candidates, or if none is relevant enough.
 
         Raises:
-            ValueError: If the query is blank, an option is out of its range, the encoder gave NaN, or the candidates' scores
-                count and one has no finite score; names it.
-            TypeError: If the query is no str, or a candidate is neither a str nor a Candidate; names it.
+            ValueError: If the query is blank, an option is out of its range, or the encoder gives NaN or infinity. Also if the
+                candidates' scores count and one has no finite score. The message names the candidate.
+            TypeError: If the query isn't a str, or a candidate is neither a str nor a Candidate. The message names the
+                candidate.
             MissingDocumentsError: If `on_missing` is "raise" and the store lacks a candidate.
         """
         wanted = Wanted(
@@ -184,14 +195,14 @@ class Reranker:
         deadline_s: float | None = None,
         max_tokens: int | None = None,
     ) -> list[Ranking]:
-        """Rank several queries' candidates, as `rerank` does: queries and documents are fetched and encoded together.
+        """Rank the candidates of several queries, as `rerank` does. Queries and documents are fetched and encoded together.
 
         Returns:
-            One Ranking a query, in order, each equal to `rerank`'s. "maxsim" in its timings is its own; the other stages are
-            the batch's.
+            One Ranking for each query, in order, equal to the Ranking that `rerank` gives. In `timings_ms`, "maxsim" is the
+            query's own. The other stages are the whole batch's.
 
         Raises:
-            ValueError: As in `rerank`, or if the two lists differ in length.
+            ValueError: As in `rerank`. Also if the two lists differ in length.
             TypeError: As in `rerank`.
             MissingDocumentsError: As in `rerank`.
         """
@@ -215,16 +226,17 @@ class Reranker:
         *,
         query_vectors: Sequence[QueryVectors | None] | None = None,
     ) -> list[Ranking]:
-        """Do what `rerank_batch` does, with its options in one object: for code that passes options on.
+        """Rank as `rerank_batch` does, with its options in one object. For code that passes options on.
 
         Args:
-            queries: None blank.
-            candidate_lists: One a query.
+            queries: Queries, none blank.
+            candidate_lists: One list of candidates for each query.
             wanted: The options.
-            query_vectors: For each query the `query_vectors` of an earlier Ranking of it, or None: they aren't encoded again.
+            query_vectors: For each query, None or the `query_vectors` of an earlier Ranking of it. Given vectors aren't
+                computed again.
 
         Raises:
-            ValueError: As in `rerank`, or if the two lists differ in length.
+            ValueError: As in `rerank`. Also if the two lists differ in length.
             TypeError: As in `rerank`.
             MissingDocumentsError: As in `rerank`.
         """
@@ -276,10 +288,10 @@ class Reranker:
         deadline_s: float | None = None,
         max_tokens: int | None = None,
     ) -> Ranking:
-        """Rank candidates, as `rerank` does, in a thread of this Reranker's own: the event loop is never blocked.
+        """Rank candidates, as `rerank` does, in a thread of this Reranker's own. The event loop is never blocked.
 
-        The loop's default threads stay free, which asyncio needs to look up host names. A call that is cancelled while it waits
-        for a thread never begins. One that runs goes on to its end, and its documents are stored.
+        The loop's default threads stay free; asyncio needs them to look up host names. If a call is cancelled while it waits
+        for a thread, it never begins. If it runs already, it goes on to its end, and its documents are stored.
         """
         wanted = Wanted(
             top_k=top_k,
@@ -291,9 +303,10 @@ class Reranker:
         return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
 
     async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call a function in one of `arerank`'s threads: as many as asyncio would have, started when they are needed.
+        """Call a function in one of `arerank`'s threads.
 
-        Context variables are the caller's. The end of the process doesn't wait for these threads.
+        There are at most as many threads as asyncio would have. They start when they are needed. The function sees the caller's
+        context variables. The end of the process doesn't wait for these threads.
         """
         with self._counts_lock:
             if self._threads is None:
@@ -302,11 +315,11 @@ class Reranker:
         return await in_thread(threads, call, *args, **kwargs)
 
     def query_vectors(self, query: str, ranked: Sequence[RankedDocument] = ()) -> QueryVectors:
-        """Give a query's token vectors: those that came with a Ranking of it, or encoded now.
+        """Give a query's token vectors. They come with a Ranking of the query, or are encoded now.
 
         Args:
-            query: Not blank.
-            ranked: A Ranking, or any list.
+            query: Must not be blank.
+            ranked: A Ranking, or any list. Only a Ranking of this query saves encoding it.
 
         Raises:
             ValueError: If the query is blank.
@@ -318,16 +331,16 @@ class Reranker:
         """Give the best match of each query token in each text. Texts that aren't stored are encoded and stored.
 
         Args:
-            query: Not blank.
-            texts: Any; blank ones match nothing.
-            query_vectors: Of this query, if they are known: `Reranker.query_vectors`.
+            query: Must not be blank.
+            texts: Any texts. Blank texts match nothing.
+            query_vectors: The query's vectors, if `Reranker.query_vectors` gave them already.
 
         Returns:
-            (n_texts, n_query_tokens) float32, in the order of `texts`; row sums are MaxSim scores.
+            (n_texts, n_query_tokens) float32, in the order of `texts`. The sum of a row is a MaxSim score.
 
         Raises:
             ValueError: If the query is blank.
-            TypeError: If a text is no str.
+            TypeError: If a text isn't a str.
         """
         check_queries([query], [texts])
         return self._matcher.in_texts(self._queries.encode([query], [query_vectors])[0].vectors, texts)
@@ -340,21 +353,21 @@ class Reranker:
         *,
         query_vectors: QueryVectors | None = None,
     ) -> list[F32]:
-        """Give `token_maxima` of parts of texts, such as sentences, from the vectors of the whole texts.
+        """Give `token_maxima` of parts of texts, such as sentences. The vectors are those of the whole texts.
 
         Args:
-            query: Not blank.
-            texts: Those that aren't stored are encoded and stored.
-            spans: For each text the (start, end) of its parts in code points, in order and without overlap.
+            query: Must not be blank.
+            texts: The texts. Texts that aren't stored are encoded and stored.
+            spans: For each text, its parts as (start, end) in code points, in order and without overlap.
             query_vectors: As in `token_maxima`.
 
         Returns:
             For each text (n_spans, n_query_tokens) float32. A part without tokens of its own has no score: its row sums to
-            -1e9. Parts beyond the place where a text was cut are such.
+            -1e9. A part beyond the place where its text was cut has none either.
 
         Raises:
-            ValueError: If the query is blank, or there isn't one list of spans a text.
-            IncompatibleError: If the encoder can't tell its tokens' places, or pools them.
+            ValueError: If the query is blank, or the number of span lists isn't the number of texts.
+            IncompatibleError: If the encoder can't tell its tokens' places, or pools its tokens.
         """
         check_queries([query], [texts])
         check_places(self.encoder, "asked for parts of a text")
@@ -363,21 +376,22 @@ class Reranker:
         return self._matcher.in_spans(self._queries.encode([query], [query_vectors])[0].vectors, texts, spans)
 
     def similarity(self, text: str, others: Sequence[str], *, spans: Sequence[Span] | None = None) -> F32:
-        """Measure how much of a document's content each of the others repeats. Texts that aren't stored are encoded and stored.
+        """Measure how much of a document's content each other text repeats. Texts that aren't stored are encoded and stored.
 
         Args:
             text: The document.
-            others: To compare with.
-            spans: Parts of the document to ask for one by one, (start, end) in code points, in order and without overlap.
+            others: The texts to compare with the document.
+            spans: Parts of the document to measure one by one, as (start, end) in code points, in order and without overlap.
 
         Returns:
-            (n_others,) float32, in the order of `others`: the mean over the document's tokens of their best match. 1 for the
-            same text, up to the codec's rounding; 0 where one is blank. It isn't symmetric: a piece of a text is in the text.
-            With `spans` (n_others, n_spans), over each part's tokens; 1 for a part without tokens.
+            (n_others,) float32, in the order of `others`: the mean over the document's tokens of their best match. The same
+            text gives 1, up to the codec's rounding. If one of the two texts is blank, the result is 0. The measure isn't
+            symmetric: a text repeats all of its piece, but the piece doesn't repeat all of the text. With `spans` the shape is
+            (n_others, n_spans), and each mean is over a part's tokens. A part without tokens gives 1.
 
         Raises:
-            TypeError: If one of them is no str.
-            IncompatibleError: If, with `spans`, the encoder can't tell its tokens' places, or pools them.
+            TypeError: If a text isn't a str.
+            IncompatibleError: If `spans` are given and the encoder can't tell its tokens' places, or pools its tokens.
         """
         if spans is not None:
             check_places(self.encoder, "asked for parts of a text")
@@ -386,26 +400,27 @@ class Reranker:
     def index(
         self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False
     ) -> IndexReport:
-        """Encode and store documents ahead of queries. Those in the store already cost nothing.
+        """Encode and store documents ahead of queries. Documents that are in the store already cost nothing.
 
         Args:
-            documents: Texts or Candidates, mixed; read once, so a generator will do.
-            batch_size: Documents encoded between two puts; scores don't depend on it.
-            progress: Show a bar on stderr, if that is a terminal.
+            documents: Texts or Candidates, mixed. They are read once, so you can give a generator.
+            batch_size: Documents encoded between two puts, at least 1. Scores don't depend on it.
+            progress: Show a bar on stderr, if stderr is a terminal.
 
         Raises:
-            TypeError: If a document is neither a str nor a Candidate; names it. Earlier batches are stored.
-            StoreError: If the store can't keep them. Earlier batches are stored.
-            ValueError: If `batch_size` is below 1, or the encoder gave NaN.
+            TypeError: If a document is neither a str nor a Candidate. The message names the document. Earlier batches are
+                stored.
+            StoreError: If the store can't keep the documents. Earlier batches are stored.
+            ValueError: If `batch_size` is below 1, or the encoder gives NaN or infinity.
         """
         with background_work():
             return self._vectors.index(documents, batch_size, progress=progress)
 
     def stats(self) -> dict[str, Any]:
-        """Give counts since this Reranker was made, the store's size, and the names of its parts. JSON values.
+        """Give counts since this Reranker was made, the store's size, and the names of its parts. All are JSON values.
 
-        "n_not_stored" counts documents that were encoded for a query but could not be stored; "n_waiting" those that are being
-        encoded now or wait for it.
+        "n_not_stored" counts documents that were encoded for a query but could not be stored. "n_waiting" counts documents that
+        are being encoded now or wait for it.
         """
         with self._counts_lock:
             counts = dict(self._counts)
@@ -426,14 +441,14 @@ class Reranker:
 
     @property
     def model_name(self) -> str:
-        """The model's name as it was given, or the encoder's class."""
+        """The model's name as it was given, or the class of the Encoder."""
         return described(self.encoder).name
 
     def close(self) -> None:
-        """Stop encoding in the background, and close the store if this Reranker opened it.
+        """Stop encoding in the background. Close the store if this Reranker opened it.
 
-        A batch that is being encoded isn't waited for. It ends with its windows and isn't stored. The end of the process waits
-        for that batch; for an encoder of your own, half a second.
+        `close` doesn't wait for a batch that is being encoded. That batch stops after its current windows, and isn't stored.
+        The end of the process waits for these windows. For an encoder of your own, it waits half a second.
         """
         self._vectors.close()
         with self._counts_lock:
@@ -453,11 +468,14 @@ class Reranker:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its arguments: another process loads the model anew. With `store=None` it begins with an empty memory."""
+        """Pickle the Reranker as its arguments. Another process loads the model anew.
+
+        With `store=None` the memory of the other process begins empty.
+        """
         return _made_again, (self.arguments,)
 
     def __copy__(self) -> Reranker:
-        """Itself: it is shared, and frameworks copy whatever holds it."""
+        """Give the Reranker itself. Frameworks copy the objects that hold a Reranker, and all copies share it."""
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Reranker:

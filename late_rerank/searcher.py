@@ -24,13 +24,13 @@ class Searcher:
     Args:
         retriever: Any object with `retrieve(query, k) -> list[Candidate]`.
         reranker: A Reranker.
-        k: The first stage's depth: candidates that the reranker sees.
-        first_stage_weight: How much the retriever's scores count for the order, as `Reranker.rerank` takes it: 0 for not at
-            all, "auto" to decide by each query's scores.
+        k: The first stage's depth: how many candidates the reranker sees.
+        first_stage_weight: How much the retriever's scores count for the order, as in `Reranker.rerank`. With 0 they don't
+            count. "auto" decides by each query's scores.
 
     Raises:
-        TypeError: If `retriever` has no `retrieve`, or a number is of another type.
-        ValueError: If one is out of its range.
+        TypeError: If `retriever` has no `retrieve`, `reranker` isn't a Reranker, or a number has a wrong type.
+        ValueError: If a number is out of its range.
     """
 
     def __init__(
@@ -54,21 +54,21 @@ class Searcher:
         deadline_s: float | None = None,
         max_tokens: int | None = None,
     ) -> Ranking:
-        """Find and rank.
+        """Find candidates and rank them.
 
         Args:
-            query: Not blank.
-            top_k: At most so many results; None for all `k`.
-            min_relevance: As in `Reranker.rerank`, as are the other two. Without a good document the result is empty.
-            deadline_s: For the reranker alone: the retriever's time isn't counted.
-            max_tokens: Of each document only so many stored token vectors count.
+            query: Must not be blank.
+            top_k: The most results to return. None returns all `k`.
+            min_relevance: As in `Reranker.rerank`. If no document is good enough, the result is empty.
+            deadline_s: As in `Reranker.rerank`, and for the reranker alone. The retriever's time doesn't count.
+            max_tokens: As in `Reranker.rerank`: only so many stored token vectors of each document count.
 
         Returns:
-            Best first. `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
+            The best document first. `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
 
         Raises:
-            ValueError: If the query is blank, a number is out of its range, or the first stage's scores count and a candidate
-                has none that is finite.
+            ValueError: If the query is blank, or a number is out of its range. Also if the first stage's scores count and a
+                candidate has no finite score.
         """
         wanted = Wanted.of(self, top_k=top_k, min_relevance=min_relevance, deadline_s=deadline_s, max_tokens=max_tokens)
         started = time.perf_counter()
@@ -92,27 +92,27 @@ class Searcher:
         compress: bool = False,
         neighbours: Iterable[str | Candidate] | bool | None = None,
     ) -> Context:
-        """Find, rank, and choose what goes before the LLM.
+        """Find candidates, rank them, and choose the passages that go before the LLM.
 
-        The first stage counts as in `search` where documents are taken by rank (`strategy="relevance"`) and in the order in
-        which they are read; "coverage" chooses by matches alone.
+        The first stage's scores count where rank counts: with `strategy="relevance"`, and in the order in which the parts are
+        read. "coverage" chooses by matches alone.
 
         Args:
-            query: Not blank.
-            budget_tokens: Of the whole text.
-            min_relevance: As in `search`: without a good document the context is empty, and the chatbot can say so.
-            top_k: As `pack_context` takes it, as are all others.
+            query: Must not be blank.
+            budget_tokens: The most tokens of the whole text.
+            min_relevance: As in `search`. If no document is good enough, the context is empty, and the chatbot can say so.
+            top_k: As in `pack_context`, like all other arguments.
             strategy: How documents are chosen.
-            order: How the parts are read.
+            order: How the parts are ordered.
             count_tokens: The reader's tokenizer.
-            oversize: What is done where no document fits whole.
-            compress: Whether some documents are taken by their best sentences.
-            neighbours: Where to look for the pieces before and after those that were taken; True for the retriever's own
+            oversize: What to do if no document fits whole.
+            compress: Whether to take some documents by their best sentences.
+            neighbours: Where to look for the pieces before and after the taken ones. True looks in the retriever's own
                 `documents`.
 
         Raises:
             ValueError: As in `search` and `pack_context`.
-            TypeError: As in `pack_context`, or if `neighbours` is True and the retriever has no `documents`.
+            TypeError: As in `pack_context`. Also if `neighbours` is True and the retriever has no `documents`.
         """
         beside = self._documents() if neighbours is True else neighbours or None
         ranking = self.search(query, top_k=None, min_relevance=min_relevance)

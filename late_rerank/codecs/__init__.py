@@ -43,11 +43,11 @@ def codec(name: str) -> Codec:
 
 
 def as_codec(given: str | Codec) -> Codec:
-    """Find a codec by its name; a Codec as it is.
+    """Make the codec of that name, or give a Codec as it is.
 
     Raises:
         ValueError: If no codec has that name.
-        TypeError: If it is neither.
+        TypeError: If `given` is neither a name nor a Codec.
     """
     if isinstance(given, Codec):
         return given

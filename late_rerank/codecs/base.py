@@ -17,14 +17,14 @@ class Codec(ABC):
     """Packs token vectors into fewer bytes. Each document is packed on its own: no training, no shared tables.
 
     Attributes:
-        name: Registered name; every store keeps it. Bytes of one name and config never change their meaning.
+        name: The registered name. Every store keeps it. Bytes of one name and config never change their meaning.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def spec(self, dim: int) -> CodecSpec:
-        """Say how vectors of `dim` components are laid out. Equal specs mean exchangeable bytes."""
+        """Say how vectors of `dim` components are laid out. Equal specs mean that bytes can be exchanged."""
 
     @abstractmethod
     def encode_columns(self, values: F32) -> Mapping[str, NDArray[np.generic]]:
@@ -34,24 +34,24 @@ class Codec(ABC):
             values: (n_tokens, dim) float32.
 
         Returns:
-            For each column of the spec an array of n_tokens rows, of any dtype, C-contiguous.
+            For each column of the spec an array of n_tokens rows. Any dtype; C-contiguous.
         """
 
     @abstractmethod
     def unpack(self, columns: Mapping[str, Bytes], dim: int) -> tuple[NDArray[Any], F32 | None]:
-        """Unpack rows as far as kernels need: to numbers that are neither scaled nor rotated back.
+        """Unpack rows as far as kernels need them: to numbers that are neither scaled nor rotated back.
 
         Args:
             columns: For each column of the spec its bytes, 1-d uint8.
             dim: Components of one token vector.
 
         Returns:
-            (n_tokens, dim) numbers, and the (n_tokens,) float32 scales of the rows, or None where the rows need no scale. The
-            rows are rotated if the codec rotates.
+            (n_tokens, dim) numbers, and the (n_tokens,) float32 scales of the rows. The scales are None if the rows need no
+            scale. The rows are rotated if the codec rotates.
         """
 
     def rotate(self, values: F32) -> F32:
-        """Rotate vectors (n, dim) float32, so that a query matches rows of `unpack`. Most codecs return them as they are."""
+        """Rotate vectors (n, dim) float32, so that a query matches rows of `unpack`. Most codecs don't rotate."""
         return values
 
     def rotate_back(self, values: F32) -> F32:
@@ -62,7 +62,7 @@ class Codec(ABC):
         """Pack documents into one new buffer, column after column.
 
         Returns:
-            The same documents in the same order; shares no memory with `vectors`.
+            The same documents in the same order. They share no memory with `vectors`.
         """
         spec = self.spec(vectors.dim)
         columns = self.encode_columns(vectors.values)

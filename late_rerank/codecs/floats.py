@@ -33,7 +33,10 @@ class Float32Codec(_FloatCodec):
 
 
 class Float16Codec(_FloatCodec):
-    """2 bytes a component; relative error at most 2**-11 above 6e-5, absolute at most 3e-8 below. Up to 65,504."""
+    """2 bytes a component, up to 65,504.
+
+    The relative error is at most 2**-11 above 6e-5. Below 6e-5 the absolute error is at most 3e-8.
+    """
 
     name = "float16"
     dtype = np.float16
@@ -42,7 +45,7 @@ class Float16Codec(_FloatCodec):
         """As in Codec.
 
         Raises:
-            ValueError: If a component is beyond float16's range; components of normalised vectors never are.
+            ValueError: If a component is beyond float16's range. Components of normalised vectors never are.
         """
         if values.size and np.abs(values).max() > np.finfo(np.float16).max:
             raise ValueError("float16 holds components up to 65,504; normalise the token vectors or use 'float32'")

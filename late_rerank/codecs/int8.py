@@ -13,10 +13,10 @@ from late_rerank.types import F32, Bytes, CodecSpec
 
 
 class Int8Codec(Codec):
-    """Components divided by the token's scale (largest magnitude / 127) and rounded to even.
+    """Divides components by the token's scale (largest magnitude / 127) and rounds them to even.
 
-    Each token has a scale of its own, so a token's error depends on that token alone. With one scale a matrix, a document's
-    bytes would depend on its neighbours in the batch.
+    Each token has a scale of its own, so a token's error depends on that token alone. With one scale for a whole matrix, a
+    document's bytes would depend on its neighbours in the batch.
     """
 
     name = "int8"

@@ -21,11 +21,11 @@ _CHUNK = 1024
 
 
 class RotatedCodec(Codec):
-    """Rotates each vector, rounds its components to small odd integers, and scales them so that dot products are unbiased.
+    """Rotates each vector, rounds its components to small odd integers, and scales them. Dot products are unbiased.
 
-    A token v with integers c has the scale v.v / v.c. Then (scale c).v = v.v: a token's match with itself is exact, and other
-    products are unbiased. The scale v.c / c.c would give the nearest vector, but shrink every product, binary's by a third:
-    MaxSim of MiniLM vectors would be .13 a query token too low; with v.v / v.c it is .02 too high.
+    A token v with integers c has the scale v.v / v.c. Then (scale c).v = v.v, so a token's match with itself is exact. Other
+    products are unbiased. The scale v.c / c.c would give the nearest vector, but it would shrink every product, binary's by a
+    third. MaxSim of MiniLM vectors would be .13 a query token too low. With v.v / v.c it is .02 too high.
 
     Source: Gao and Long 2024 (RaBitQ), equation 12, for the estimator.
     """
@@ -47,7 +47,7 @@ class RotatedCodec(Codec):
         """As in Codec.
 
         Raises:
-            ValueError: If a component is so large that the rotation's sums overflow; normalised vectors are far from it.
+            ValueError: If a component is so large that the rotation's sums overflow. Normalised vectors are far from it.
         """
         if values.size and not np.abs(values).max() <= _LARGEST:
             raise ValueError(f"{self.name} takes components up to {_LARGEST:g}; normalise the token vectors")
@@ -85,7 +85,7 @@ class Int4Codec(RotatedCodec):
     """Sixteen levels a component: -15, -13, ... 15 times the token's scale. An eighth of float32's bytes.
 
     Let half be dim / 2, rounded up. Byte i of a token holds component i in its low four bits, and component i + half in its
-    high four bits. If dim is odd, the high four bits of the last byte are 0. Four bits hold (level + 15) / 2.
+    high four bits. If dim is odd, the high four bits of the last byte are 0. The four bits hold (level + 15) / 2.
     """
 
     name = "int4"
@@ -111,9 +111,10 @@ class Int4Codec(RotatedCodec):
 
 
 class BinaryCodec(RotatedCodec):
-    """The sign of each component. A thirtieth of float32's bytes; for large stores, or to choose documents to score again.
+    """The sign of each component. A thirtieth of float32's bytes.
 
-    Bit i % 8 (from the lowest) of byte i / 8 is set if component i isn't negative. Bits beyond dim are 0.
+    For large stores, or to choose documents to score again. Bit i % 8 (from the lowest) of byte i / 8 is set if component i
+    isn't negative. Bits beyond dim are 0.
     """
 
     name = "binary"

@@ -38,34 +38,40 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
 ) -> Context:
     """Choose the passages that go before the LLM, within a budget of tokens.
 
-    Near-duplicates are left out: the same text but for case, white space, typography and spelling, or a piece of a longer text.
-    No other document is left out while there is room. Neighbouring pieces of a file become one part, if `start` and `end` in
-    their metadata count the characters of their texts.
+    Documents are taken while there is room. Blank and unscored documents are left out, and so are near-duplicates. A
+    near-duplicate is a piece of a longer text, or equals another text but for case, white space, typography and spelling.
+    Neighbouring pieces of a file become one part, if `start` and `end` in their metadata count the characters of their texts.
 
     Args:
-        query: Not blank.
-        ranked: From `Reranker.rerank` or `Searcher.search`; never changed. A Ranking of this query saves encoding it again.
-        reranker: The Reranker that ranked them: it knows their token vectors.
-        budget_tokens: For the whole text, numbers and separators included; 0 or more.
-        top_k: The most documents, at least 1; None for as many as fit.
-        strategy: "coverage" takes the document that adds most to the best match of each query token, for its length;
-            "relevance" the best ranked that still fits; "mmr" trades relevance against likeness to the taken ones.
-        order: Reading order: "relevance", best first; "edges", the best first and last; "source", as in their files.
-        count_tokens: The reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number of tokens; None
-            for an estimate.
-        oversize: Where no document fits whole: "cut" the best ranked at a sentence, with a mark, or "drop" all.
-        compress: Where no further document fits whole, take some by the sentences that carry nearly all their matches, with a
-            mark for each gap. Needs an encoder that can tell its tokens' places.
-        neighbours: Documents, most often the retriever's, among which to look for the pieces before and after a taken one in
-            its file. They join it while there is room; those that the store doesn't hold are encoded.
+        query: Must not be blank.
+        ranked: The documents, as `Reranker.rerank` or `Searcher.search` gives them. They are never changed. A Ranking of this
+            query saves encoding the query again.
+        reranker: The Reranker that ranked the documents. It knows their token vectors.
+        budget_tokens: The most tokens of the whole text, numbers and separators included. 0 or more.
+        top_k: The most documents, at least 1. None takes as many as fit.
+        strategy: Decides which document to take next. "coverage" takes the one that adds most to the best match of each query
+            token, for its length. "relevance" takes the best ranked one that still fits. "mmr" weighs a document's relevance
+            against how much it is like the taken ones.
+        order: The order of reading. "relevance" puts the best first. "edges" puts the best first and last. "source" keeps the
+            order in the files.
+        count_tokens: Counts tokens as the LLM does: its tokenizer (Hugging Face, tiktoken), or a function from a text to its
+            number of tokens. None estimates the number.
+        oversize: What to do if no document fits whole. "cut" cuts the best ranked one at a sentence, and adds a mark. "drop"
+            drops all.
+        compress: Once no further document fits whole, take some by their best sentences. These carry nearly all matches of the
+            document. A mark stands for each gap. The encoder must be able to tell its tokens' places.
+        neighbours: Where to look for the pieces before and after a taken piece of a file; most often the retriever's documents.
+            Found pieces join the taken piece while there is room. Pieces that the store doesn't hold are encoded.
 
     Returns:
-        The context, and what was left out, with reasons; empty for no documents or a budget of 0.
+        The context, with the documents that were left out and the reasons. It is empty if there are no documents, or the budget
+        is 0.
 
     Raises:
-        ValueError: If the query is blank, the budget below 0, `top_k` below 1, or a name isn't known.
-        IncompatibleError: If, with `compress`, the encoder can't tell its tokens' places, or pools them.
-        TypeError: If `ranked` holds something else than RankedDocuments, or `count_tokens` can't count.
+        ValueError: If the query is blank, the budget is below 0, `top_k` is below 1, or a name is unknown.
+        IncompatibleError: If `compress` is true and the encoder can't tell its tokens' places, or pools its tokens.
+        TypeError: If `reranker` isn't a Reranker, `ranked` holds anything but RankedDocuments, or `count_tokens` can't count.
+            Also if `neighbours` isn't a list of documents.
     """
     documents = _checked(ranked, reranker)
     _check_names(strategy, order, oversize)

@@ -23,23 +23,23 @@ class Dropped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ContextPart:
-    """One numbered part of the context; part i is cited as [i + 1].
+    """One numbered part of the context. Part i is cited as [i + 1].
 
     Attributes:
-        id: The document's id; of merged pieces, the id of the best ranked.
+        id: The document's id. For joined pieces, it is the id of the best ranked one.
         text: The text in the context, without its number.
         rank: The document's rank, from 1.
         index: The document's position among the candidates, from 0.
         path: The document's file, if the metadata tell it.
-        start: Where the part begins in the file, in characters; None where unknown. White space between joined pieces may
-            differ from the file's.
-        end: Where the part ends in the file. A shortened document goes from its first shown sentence to its last, if the
-            metadata count its characters.
-        n_tokens: By `count_tokens`, its number and separator included.
-        covers: Positions of the query's tokens that this part matches best of all parts, well or not. Of equal parts the best
-            ranked covers the token.
-        merged: Indexes of further candidates whose text is in this part: neighbours in the file.
-        spans: (start, end) of each shown piece of the document's text; None where all of it is shown.
+        start: Where the part begins in the file, in characters. None if unknown. White space between joined pieces may differ
+            from the file's.
+        end: Where the part ends in the file, in characters. None if unknown. A shortened document goes from its first shown
+            sentence to its last, if the metadata count its characters.
+        n_tokens: The tokens of the part by `count_tokens`, its number and separator included.
+        covers: Positions of the query tokens that this part matches best of all parts, well or not. Of equal parts, the best
+            ranked one covers the token.
+        merged: Indexes of further candidates whose text is in this part. They are neighbours in the file.
+        spans: (start, end) of each shown piece of the document's text. None if all of the text is shown.
     """
 
     id: str | None
@@ -60,8 +60,8 @@ class Coverage:
     """How well the context matches each token of the query.
 
     Attributes:
-        matches: (n_query_tokens,) float32, each token's best match in the context; 0 for an empty context.
-        tokens: The query's tokens, where the encoder can name them.
+        matches: (n_query_tokens,) float32: each token's best match in the context. All are 0 for an empty context.
+        tokens: The query's tokens. None if the encoder can't name them.
     """
 
     matches: F32
@@ -69,35 +69,35 @@ class Coverage:
 
     @property
     def well(self) -> list[int]:
-        """Positions of tokens that are matched well."""
+        """Positions of the query tokens that are matched well."""
         return _positions(self.matches >= MATCHED_WELL)
 
     @property
     def weakly(self) -> list[int]:
-        """Positions of tokens that are matched, but not well."""
+        """Positions of the query tokens that are matched, but not well."""
         return _positions((self.matches >= MATCHED_WEAKLY) & (self.matches < MATCHED_WELL))
 
     @property
     def missing(self) -> list[int]:
-        """Positions of tokens that are not matched at all: the context may not answer this part of the question."""
+        """Positions of the query tokens that aren't matched. The context may not answer this part of the question."""
         return _positions(self.matches < MATCHED_WEAKLY)
 
     def words(self, positions: Sequence[int]) -> list[str]:
-        """Name tokens by their positions; give the positions as text where the encoder can't name tokens."""
+        """Name tokens by their positions. If the encoder can't name tokens, give the positions as text."""
         return [str(position) if self.tokens is None else self.tokens[position] for position in positions]
 
 
 @dataclass(frozen=True)
 class Context:
-    """The text that goes before the LLM, and where it comes from.
+    """The text that goes before the LLM, and the documents that it comes from.
 
     Attributes:
-        text: The parts, each with its number in brackets; empty where nothing fits or nothing was ranked.
-        parts: In the order of the text.
-        n_tokens: Tokens of the whole text, by `count_tokens`; never above the budget.
+        text: The parts, each with its number in brackets. Empty if nothing fits or nothing was ranked.
+        parts: The parts, in the order of the text.
+        n_tokens: The tokens of the whole text by `count_tokens`. Never above the budget.
         dropped: The ranked documents that were left out, in the order of the ranking, each with the reason.
         coverage: How well the context matches the query.
-        is_estimate: Whether n_tokens is an estimate: no tokenizer was given.
+        is_estimate: Whether `n_tokens` is an estimate, because no tokenizer was given.
     """
 
     text: str
@@ -111,7 +111,7 @@ class Context:
         return self.text
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the context as JSON values; parts with their numbers."""
+        """Give the context as JSON values. Each part has its number."""
         parts = []
         for number, part in enumerate(self.parts, start=1):
             columns = {name: getattr(part, name) for name in _PART}

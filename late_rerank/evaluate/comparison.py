@@ -26,7 +26,7 @@ COMPARED_BY = "nDCG@10"
 
 @dataclass(frozen=True)
 class Setup(Setting):
-    """One way of reranking: a setting, and a model.
+    """One way of reranking: a setting and a model.
 
     Attributes:
         model: A name or a folder, as `Reranker` takes it.
@@ -45,9 +45,10 @@ class Compared:
 
     Attributes:
         setup: The setup.
-        evaluation: Its measures beside those of the first stage, cut to its depth.
-        difference: Its nDCG@10 less the first setup's, query by query; None for the first.
-        bytes_per_token: Bytes of a document's token in the store: a vector's, shared by the tokens that pooling merges into it.
+        evaluation: The setup's measures beside those of the first stage, cut to the setup's depth.
+        difference: The setup's nDCG@10 less that of the first setup, query by query. None for the first setup.
+        bytes_per_token: Bytes of a document's token in the store. With pooling, the merged tokens share the bytes of one
+            vector.
         backend: The backend that ran the model.
     """
 
@@ -72,7 +73,9 @@ class Compared:
 
 
 def crossed(**axes: Sequence[Any]) -> list[Setup]:
-    """Combine the given values in every way, the first of each first. An axis that isn't given has Setup's default.
+    """Combine the given values in every way. The first value of each axis comes first.
+
+    An axis that isn't given has Setup's default.
 
     Args:
         axes: Values, by the name of a field of Setup.
@@ -102,20 +105,22 @@ def compare(
     load: Callable[[str, int], Encoder] = load_encoder,
     progress: bool = False,
 ) -> list[Compared]:
-    """Rerank a run in each way, and measure each. Load a model, and encode a document, once for all codecs and depths.
+    """Rerank a run with each setup, and measure each.
+
+    For all codecs and depths together, a model is loaded once, and a document is encoded once.
 
     Args:
-        setups: Neighbours that share model and pooling share what was loaded, as `crossed` orders them.
-        judged: The run. A setup takes its candidates down to its own depth.
-        store: Where token vectors are kept, and left; None for memory, one model's at a time.
-        load: Model and pooling -> an Encoder.
-        progress: Show bars on stderr, if that is a terminal.
+        setups: The setups. Neighbours with the same model and pooling share the loaded model; `crossed` orders setups so.
+        judged: The run. Each setup takes the candidates down to its own depth.
+        store: Keeps token vectors, also after the call. None keeps them in memory, one model's at a time.
+        load: Takes a model and a pooling, and gives an Encoder.
+        progress: Show bars on stderr, if stderr is a terminal.
 
     Returns:
-        In the order of `setups`.
+        One result for each setup, in the order of `setups`.
 
     Raises:
-        ValueError: As in `evaluate`, or if there are no setups.
+        ValueError: As in `evaluate`. Also if there are no setups.
         MissingDependencyError: As in `check_measures`.
     """
     check_measures()

@@ -39,13 +39,13 @@ class Evaluation:
     """Measures of a run before and after reranking.
 
     Attributes:
-        n_queries: Judged queries; one without candidates counts as 0.
-        measures: "first_stage" and "reranked" -> measure -> mean over queries. nDCG has linear gain; unjudged documents
-            count as not relevant.
-        latency_ms: "p50" and "p99" of `rerank` with all vectors stored.
-        differences: Measure -> what reranking adds, with its range and how likely it is by chance.
+        n_queries: The judged queries. A query without candidates counts as 0.
+        measures: "first_stage" and "reranked" -> measure -> mean over queries. nDCG has linear gain. Unjudged documents count
+            as not relevant.
+        latency_ms: "p50" and "p99" of `rerank`, with all vectors stored.
+        differences: Measure -> what reranking adds, with its range, and how likely it is by chance.
         by_query: "first_stage" and "reranked" -> measure -> query id -> figure.
-        ranked: Query id -> document ids with their MaxSim, best first, each id once.
+        ranked: Query id -> document ids with their MaxSim, best first. Each id stands once.
         n_own_documents_left_out: Candidates that had their query's id.
     """
 
@@ -71,18 +71,19 @@ def evaluate(
     """Rerank a run and measure it.
 
     Args:
-        reranker: A Reranker or a SingleVectorReranker. Its store should hold all candidates of the run; they are indexed first.
+        reranker: A Reranker or a SingleVectorReranker. All candidates of the run are indexed first, so its store should hold
+            them all.
         run: Query id -> candidates with ids, best first.
         queries: Query id -> text, for each judged query.
-        qrels: Query id -> document id -> judgement; other queries of the run are left out.
-        first_stage_weight: How much the run's scores count for the order, as `Reranker.rerank` takes it.
-        ignore_identical_ids: Leave out candidates that have their query's id before anything is ranked, as BEIR does. False
-            where queries and documents are numbered apart, so that equal ids mean nothing.
-        progress: Show bars on stderr, if that is a terminal.
+        qrels: Query id -> document id -> judgement. The run's other queries are left out.
+        first_stage_weight: How much the run's scores count for the order, as in `Reranker.rerank`.
+        ignore_identical_ids: Leave out candidates that have their query's id, before the ranking, as BEIR does. Give False if
+            queries and documents are numbered apart, so that equal ids mean nothing.
+        progress: Show bars on stderr, if stderr is a terminal.
 
     Raises:
-        ValueError: If a candidate has no id, or with a weight no score; a judged query has no text; nothing is judged; or
-            every relevant document would be left out.
+        ValueError: If a candidate has no id, or a judged query has no text. Also if a candidate has no score, and a weight is
+            given. Also if nothing is judged, no judged query has a candidate, or every relevant document would be left out.
         MissingDependencyError: As in `check_measures`.
     """
     judged = Judged(run, queries, qrels, ignore_identical_ids)

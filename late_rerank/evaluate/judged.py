@@ -14,7 +14,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Judged:
-    """What setups are measured on.
+    """A run with its judgements. Setups are measured on it.
 
     Attributes:
         run: Query id -> candidates with ids, best first, as many as the deepest setup takes.
@@ -29,7 +29,7 @@ class Judged:
     ignore_identical_ids: bool = True
 
     def cut(self, k: int) -> Judged:
-        """Keep the judged queries, and of each the best `k` candidates that count."""
+        """Keep the judged queries, and for each query the best `k` candidates that count."""
         if not self.ignore_identical_ids:
             return replace(self, run={name: self.run.get(name, [])[:k] for name in self.qrels})
         return replace(self, run={name: best(name, self.run.get(name, []), k) for name in self.qrels})

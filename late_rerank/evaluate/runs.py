@@ -34,14 +34,16 @@ def retrieve_run(
     """Retrieve candidates for each query.
 
     Args:
-        retriever: Its candidates must have ids.
+        retriever: A retriever whose candidates have ids.
         queries: Query id -> text.
-        k: Candidates a query.
-        ignore_identical_ids: Ask for one more where a candidate has the query's id: it is left out when the run is measured.
-        progress: Show a bar on stderr, if that is a terminal.
+        k: Candidates for each query.
+        ignore_identical_ids: If a candidate has the query's id, ask for one more. That candidate is left out when the run is
+            measured.
+        progress: Show a bar on stderr, if stderr is a terminal.
 
     Returns:
-        `k` candidates a query, not counting the one with the query's id; fewer where the retriever has no more.
+        `k` candidates for each query. A candidate with the query's id doesn't count. There are fewer if the retriever has no
+        more.
     """
     names = progress_bar(queries, unit=" queries", desc="First stage", progress=progress)
     if not ignore_identical_ids:
@@ -70,22 +72,25 @@ def read_run(
 ) -> Run:
     """Read a stored first stage, as trec_eval reads it.
 
-    The scores decide, as 32-bit floats. In four columns, which trec_eval doesn't know, equal scores are ordered by rank; in six
-    columns by id, the last first. Where a query has a document twice, the better place counts.
+    The scores decide the order, as 32-bit floats. In six columns, equal scores are ordered by id, the last id first. In four
+    columns, which trec_eval doesn't know, equal scores are ordered by rank. If a query has a document twice, the better place
+    counts.
 
     Args:
-        path: Lines of query id, document id, rank, score, separated by tabs (a heading is ignored), or TREC's six columns
-            (query id, Q0, document id, rank, score, tag). Blank lines and comments are ignored; gzip is unpacked.
+        path: A file with four or six columns. Four are query id, document id, rank and score, separated by tabs; a heading is
+            ignored. Six are TREC's: query id, Q0, document id, rank, score, tag. Blank lines and comments are ignored. gzip is
+            unpacked.
         documents: Document id -> document.
-        k: Candidates a query, not counting the one with the query's id; later ranks are left out.
-        ignore_identical_ids: Don't count that candidate: it is left out when the run is measured.
-        tell: Takes a sentence where ranks contradict scores, and one where a query has a document twice.
+        k: Candidates for each query. A candidate with the query's id doesn't count. Later ranks are left out.
+        ignore_identical_ids: Don't count a candidate with the query's id. It is left out when the run is measured.
+        tell: Takes a sentence if ranks contradict scores, and one if a query has a document twice.
 
     Returns:
         Each query's candidates, best first.
 
     Raises:
-        ValueError: If a line has other columns, a score isn't a number, or a document isn't there; names the line.
+        ValueError: If a line has other columns, a score isn't a number, or a document is unknown. The message names the line.
+            Also if the file holds no candidates.
 
     Source: trec_eval's get_trec_results.c and form_res_rels.c; BEIR's save_runfile, which writes ids with spaces.
     """
@@ -105,16 +110,16 @@ def read_run(
 def write_run(path: Path, ranked: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> None:
     """Write rankings as TREC's six columns, for trec_eval, ir_measures and other tools.
 
-    Other tools sort by score, and equal scores by id. So a score that isn't below the one before it is written a little lower.
-    They refuse a repeated document. So it is written once, at its better place, as the measures count it.
+    Other tools sort by score, and equal scores by id. So a score that isn't below the score before it is written a little
+    lower. Other tools refuse a repeated document. So it is written once, at its better place, as the measures count it.
 
     Args:
-        path: The file; its folder must be there.
+        path: The file. Its folder must be there.
         ranked: Query id -> document ids with scores, best first.
         tag: The name of the run.
 
     Raises:
-        ValueError: If an id or the tag holds white space or is empty, since white space separates the columns.
+        ValueError: If an id or the tag is empty or holds white space. White space separates the columns.
     """
     for name in {tag, *ranked, *(document for found in ranked.values() for document, _ in found)}:
         if len(name.split()) != 1 or name != name.strip():

@@ -19,10 +19,10 @@ class Difference:
     """A measure of one ranking less that of another, over the same queries.
 
     Attributes:
-        mean: Over queries.
+        mean: The mean over queries.
         low: The lower end of the mean's 95 % range, by bootstrap over queries.
-        high: The upper end.
-        p: How often a difference as large would come by chance if the two were equally good (paired randomisation, two-sided).
+        high: The upper end of that range.
+        p: How often chance gives a difference as large, if the two are equally good (paired randomisation, two-sided).
     """
 
     mean: float
@@ -36,14 +36,16 @@ class Difference:
 
 
 def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Difference:
-    """Measure what the second ranking adds to the first. The samples are always the same, so equal figures give equal results.
+    """Measure how much the second ranking adds to the first.
+
+    The samples are always the same, so equal figures give equal results.
 
     Args:
         before: Query id -> measure.
-        after: Of the same queries.
+        after: Query id -> measure, for the same queries.
 
     Raises:
-        ValueError: If there are no queries, or not the same ones.
+        ValueError: If there are no queries, or the queries differ.
         MissingDependencyError: If scipy isn't installed.
 
     Source: Smucker, Allan and Carterette 2007, "A comparison of statistical significance tests for information retrieval

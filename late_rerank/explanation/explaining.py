@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 def explain(reranker: Reranker, query: str, text: str) -> Explanation:
-    """Explain a text's score: for each token of the query, its best match in the text and where that match stands.
+    """Explain a text's score: each query token's best match in the text, and the place of that match.
 
     Query and text are encoded again, in float32 and without the store, because stored vectors have lost their places. So the
-    score is the ranking's up to the codec's rounding. If the model pools its tokens, the explanation shows the same model
-    before pooling, and its score is not the ranking's (`Explanation.pooled`).
+    score is the ranking's score up to the codec's rounding. If the model pools its tokens, the explanation shows the same model
+    before pooling. Then its score isn't the ranking's (`Explanation.pooled`).
 
     Args:
-        reranker: Its encoder encodes both; its store is neither read nor written.
-        query: Not blank.
+        reranker: A Reranker. Its encoder encodes both; its store is neither read nor written.
+        query: Must not be blank.
         text: A document's text, of any length.
 
     Raises:
-        ValueError: If the query is blank, or the encoder gives NaN.
-        TypeError: If query or text is no str.
-        IncompatibleError: If the encoder can't tell its tokens' places, or doesn't give one for each vector.
+        ValueError: If the query is blank, or the encoder gives NaN or infinity.
+        TypeError: If the query or the text isn't a str.
+        IncompatibleError: If the encoder can't tell its tokens' places, or doesn't tell one for each vector.
     """
     _check_texts(query, text)
     encoder = reranker.encoder

@@ -13,9 +13,9 @@ Matched = Literal["well", "weakly", "not at all"]
 
 
 class Token(NamedTuple):
-    """A token as the vocabulary names it, and its place in its text, in code points.
+    """A token by its name in the vocabulary, and its place in its text, in code points.
 
-    A token that the model adds is in no text and has start == end: [CLS], [SEP], [MASK], a prefix.
+    A token that the model adds ([CLS], [SEP], [MASK], a prefix) is in no text: its start equals its end.
     """
 
     token: str
@@ -24,7 +24,7 @@ class Token(NamedTuple):
 
     @property
     def is_marker(self) -> bool:
-        """Whether the model added it."""
+        """Whether the model added the token."""
         return self.start == self.end
 
 
@@ -33,10 +33,10 @@ class Match(NamedTuple):
 
     Attributes:
         query_token: Position among the query's tokens.
-        document_token: Position of the best token among the document's tokens; the first of equals.
+        document_token: Position of the best token among the document's tokens. Of equal tokens, the first.
         similarity: Cosine of the two tokens' vectors.
         start: Where the document's token starts in the text, in code points.
-        end: Where it ends; equal to `start` for a marker.
+        end: Where the token ends. Equal to `start` for a marker.
     """
 
     query_token: int
@@ -53,10 +53,10 @@ class WordMatch:
     Attributes:
         number: From 1, in the order of the query.
         word: The word, its place in the query and its tokens.
-        similarity: Mean of its tokens' best matches; 0 if the document has no tokens.
-        contribution: Sum of its tokens' best matches: the word's part of the score.
+        similarity: The mean of its tokens' best matches. 0 if the document has no tokens.
+        contribution: The sum of its tokens' best matches: the word's part of the score.
         matched: "well" from .6, "weakly" from .45, else "not at all".
-        place: The document's word that matches most of it; None if that is a marker.
+        place: The document's word that gives most of the match. None if a marker does.
     """
 
     number: int

@@ -21,13 +21,14 @@ class Explanation:
 
     Attributes:
         query_tokens: The query's tokens as scored, markers included.
-        document_tokens: The text's tokens; none for a blank text.
+        document_tokens: The text's tokens. Empty for a blank text.
         similarity: (n_query_tokens, n_document_tokens) float32 cosines. The row maxima sum to the score.
-        matches: One for each query token, in order; none if the document has no tokens.
-        query: As given.
-        text: As given.
+        matches: One match for each query token, in order. Empty if the document has no tokens.
+        query: The query as given.
+        text: The text as given.
         model: The encoder's name.
-        pooled: Whether the model pools its tokens. If so, this is the model before pooling, and the score isn't the ranking's.
+        pooled: Whether the model pools its tokens. If so, the explanation is of the model before pooling, and its score isn't
+            the ranking's.
         query_truncated: Whether the query was cut at the model's limit.
         document_truncated: Whether the text was cut at the model's limit.
     """
@@ -45,14 +46,14 @@ class Explanation:
     document_truncated: bool = False
 
     def __repr__(self) -> str:
-        """Short: the matrix of a long document has thousands of numbers."""
+        """Show the score and the first words: the matrix of a long document has thousands of numbers."""
         pairs = ", ".join(f"{match.word.text}: {match.similarity:.2f}" for match in self.words[:_SHOWN_WORDS])
         more = len(self.words) - _SHOWN_WORDS
         return f"Explanation(score={self.score:.4f}, words={{{pairs}{f', ... {more} more' if more > 0 else ''}}})"
 
     @cached_property
     def score(self) -> float:
-        """MaxSim: the sum of the matches' similarities; -1e9 for a document without tokens."""
+        """MaxSim: the sum of the matches' similarities. A document without tokens scores -1e9."""
         return float(self.similarity.max(axis=1).sum()) if self.document_tokens else NO_TOKENS_SCORE
 
     @cached_property
@@ -73,10 +74,10 @@ class Explanation:
 
     @cached_property
     def spans(self) -> list[Span]:
-        """The text's words that are matches, in the order of the text, without overlap.
+        """The text's words that match, in the order of the text, without overlap.
 
-        MaxSim counts only the best match of each query token. So a word that the text repeats is here once or twice. Matches
-        of the query's punctuation are left out.
+        MaxSim counts only the best match of each query token. So a word that the text repeats is here once or twice. Matches of
+        the query's punctuation are left out.
         """
         numbers: defaultdict[int, set[int]] = defaultdict(set)
         best: defaultdict[int, float] = defaultdict(float)
@@ -94,7 +95,8 @@ class Explanation:
         """Give everything as JSON values.
 
         Args:
-            similarity: Whether to include the whole matrix, to 6 decimals. It is most of the bytes of a long document.
+            similarity: Whether to include the whole matrix, to 6 decimals. For a long document, the matrix takes most of the
+                bytes.
         """
         found: dict[str, Any] = {
             "query": self.query,
@@ -116,7 +118,10 @@ class Explanation:
         return found
 
     def to_html(self) -> str:
-        """Give a page in one piece: no script, no fetching, all text escaped, light or dark as the reader prefers."""
+        """Give an HTML page that stands alone. It has no script and fetches nothing.
+
+        All text is escaped. The page is light or dark, as the reader prefers.
+        """
         from late_rerank.explanation.page import page  # noqa: PLC0415 - only who shows an Explanation needs the page
 
         return page(self)

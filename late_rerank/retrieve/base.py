@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 
 @runtime_checkable
 class Retriever(Protocol):
-    """A first stage. Its law is `late_rerank.testing.RetrieverTests`."""
+    """A first stage. `late_rerank.testing.RetrieverTests` says what it must do."""
 
     def retrieve(self, query: str, k: int) -> list[Candidate]:
         """Give at most `k` candidates, best first, each with its score."""

@@ -17,17 +17,17 @@ from late_rerank.types import Candidate
 
 
 class DenseRetriever:
-    """Finds documents by the cosine of one vector a document, exactly, in float32.
+    """Finds documents by the cosine of one vector for each document. The search is exact, in float32.
 
     Args:
-        documents: Texts or Candidates, mixed; encoded here.
-        model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that
-            sentence-transformers' SentenceTransformer loads. All but "minilm" need the extra `torch`.
-        device: A torch device; None for the fastest available.
-        progress: Show a bar on stderr, if that is a terminal.
+        documents: Texts or Candidates, mixed. They are encoded when the retriever is made.
+        model: "minilm" is built in: all-MiniLM-L6-v2 with mean pooling. You can also give a folder or a hub name that
+            sentence-transformers' SentenceTransformer loads; that needs the extra `torch`.
+        device: A torch device. None takes the fastest one.
+        progress: Show a bar on stderr, if stderr is a terminal.
 
     Raises:
-        TypeError: If a document is neither a str nor a Candidate; the message names it.
+        TypeError: If a document is neither a str nor a Candidate. The message names the document.
         ModelError: If the model can't be found.
     """
 
@@ -45,10 +45,10 @@ class DenseRetriever:
         self._vectors = self._model.encode_document([document.text for document in self.documents], progress=progress)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
-        """Give the `k` documents of highest cosine, best first; equal scores keep the documents' order.
+        """Give the `k` documents of highest cosine, best first. Equal scores keep the documents' order.
 
         Raises:
-            TypeError: If the query is no str, or `k` is no int.
+            TypeError: If the query isn't a str, or `k` isn't an int.
             ValueError: If `k` is below 1.
         """
         check_query(query, k)
@@ -57,11 +57,13 @@ class DenseRetriever:
         return best(self.documents, self._vectors @ self._model.encode_query([query])[0], k)
 
     def save(self, path: str | Path) -> None:
-        """Write documents and vectors into a folder: a new or empty one, or one that holds a saved retriever.
+        """Write documents and vectors into a folder.
+
+        The folder must be new or empty, or hold a saved retriever, which is replaced.
 
         Raises:
             FileExistsError: If the folder holds something else.
-            TypeError: If a document's metadata is no JSON.
+            TypeError: If a document's metadata can't be JSON.
         """
         with saving(Path(path)) as folder:
             save_documents(folder, self.documents, "dense", {"model": self._model_name})
@@ -73,7 +75,7 @@ class DenseRetriever:
 
         Raises:
             FileNotFoundError: If the folder holds no saved retriever.
-            SavedRetrieverError: If the saved retriever is of another kind or version, or damaged.
+            SavedRetrieverError: If the saved retriever has another kind or version, or is damaged.
             ModelError: If its model can't be found.
         """
         documents, settings = load_documents(Path(path), "dense")

@@ -10,14 +10,15 @@ from late_rerank.types import Candidate
 
 
 class HybridRetriever:
-    """Asks several retrievers and fuses their orders: a document's score is the sum of 1 / (60 + rank).
+    """Asks several retrievers and fuses their orders. A document's score is the sum of 1 / (60 + rank).
 
-    Documents of two lists are the same if their ids are equal, or, without ids, their texts. Within one list a document
-    counts once. A score of exactly 0 adds nothing: lexical retrievers fill up with documents that share no word with the query.
+    Two lists have the same document if the ids are equal. Documents without ids are the same if their texts are equal. Within
+    one list a document counts once. A score of exactly 0 adds nothing: lexical retrievers fill up with documents that share no
+    word with the query.
 
     Args:
         retrievers: At least one.
-        rank_constant: The 60; larger values flatten the difference between ranks.
+        rank_constant: The 60 in the sum. A larger value makes ranks differ less.
 
     Raises:
         ValueError: If there are no retrievers, or `rank_constant` is below 0.
@@ -35,7 +36,7 @@ class HybridRetriever:
 
     @property
     def documents(self) -> list[Candidate] | None:
-        """The documents of the first retriever that tells its own; None if none does."""
+        """The documents of the first retriever that has `documents`. None if no retriever has them."""
         return next((found for each in self.retrievers if (found := getattr(each, "documents", None)) is not None), None)
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:

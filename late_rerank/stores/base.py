@@ -13,11 +13,11 @@ KEY_BYTES = 16
 
 
 class Space(ABC):
-    """The vectors of one encoder (by fingerprint) under one codec.
+    """The vectors of one encoder, known by its fingerprint, under one codec.
 
     Attributes:
-        fingerprint: The encoder's.
-        codec: How every document here is packed.
+        fingerprint: The encoder's fingerprint.
+        codec: How every document in the space is packed.
     """
 
     def __init__(self, fingerprint: str, codec: CodecSpec) -> None:
@@ -25,15 +25,15 @@ class Space(ABC):
         self.codec = codec
 
     def put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
-        """Keep documents under their keys; a key that is there already is replaced.
+        """Keep documents under their keys. A document whose key is there already is replaced.
 
         Args:
-            keys: One 16-byte digest a document.
-            packed: The documents, in the order of `keys`; copied, so the caller may reuse the memory.
+            keys: One 16-byte digest for each document.
+            packed: The documents, in the order of `keys`. They are copied, so the caller may use the memory again.
 
         Raises:
-            IncompatibleError: If `packed` is of another codec or dim than this space.
-            ValueError: If there isn't one key a document, or a key isn't 16 bytes.
+            IncompatibleError: If `packed` has another codec or dim than this space.
+            ValueError: If the number of keys isn't the number of documents, or a key isn't 16 bytes.
         """
         if packed.codec != self.codec:
             raise IncompatibleError(f"this space holds {self.codec}, but the documents are packed as {packed.codec}")
@@ -53,30 +53,30 @@ class Space(ABC):
         """Find documents, in one round trip.
 
         Args:
-            keys: In any order; a key asked for twice is found twice.
+            keys: In any order. A key that is asked for twice is found twice.
 
         Returns:
-            The documents that are here, in the order of `keys`, and the positions of the missing ones. The vectors stay valid
-            and unchanged while the caller holds them, whatever is put or deleted meanwhile.
+            The found documents, in the order of `keys`, and the positions of the missing ones. The vectors stay valid and
+            unchanged while the caller holds them, whatever is put or deleted meanwhile.
         """
 
     def missing(self, keys: Sequence[bytes]) -> I64:
-        """Find out which documents are missing, without fetching the others. Counts as a use of the others, like `get`.
+        """Find out which documents are missing, without fetching the others. Like `get`, this counts as a use of the others.
 
-        This calls `get`; a store that can tell for less overrides it. Indexing asks this.
+        Indexing calls `missing`. By default it calls `get`. A store that can tell with less work overrides it.
 
         Args:
-            keys: In any order; a key that is asked for twice and isn't here is missing twice.
+            keys: In any order. A missing key that is asked for twice is missing twice.
 
         Returns:
-            (n_missing,) int64, ascending positions in `keys`: `get(keys).missing`. Where only the vectors would tell that a
-            document is damaged, it may count as here.
+            (n_missing,) int64, ascending positions in `keys`: the same as `get(keys).missing`. A damaged document may count as
+            present, if only its vectors would show the damage.
         """
         return self.get(keys).missing
 
     @abstractmethod
     def delete(self, keys: Sequence[bytes]) -> int:
-        """Forget documents; keys that aren't here are passed over. Returns how many were here."""
+        """Forget documents. Unknown keys are passed over. Return how many documents were here."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class Space(ABC):
 
 
 class Store(ABC):
-    """Spaces side by side: another model or codec opens another space, so old vectors can't be served by mistake.
+    """Keeps spaces side by side. Each model and codec has a space of its own, so old vectors can't be served by mistake.
 
     Attributes:
         read_only: Whether `put`, `delete` and `drop` are refused, with a StoreError.
@@ -97,25 +97,25 @@ class Store(ABC):
 
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
-        """Open the space of that encoder and codec; a new space is empty."""
+        """Open the space of that encoder and codec. A new space is empty."""
 
     @abstractmethod
     def spaces(self) -> list[Space]:
-        """List every space that something was put into, oldest first; a store may list spaces that were only opened too."""
+        """List every space that anything was put into, oldest first. A store may also list spaces that were only opened."""
 
     @abstractmethod
     def drop(self, fingerprint: str) -> int:
-        """Forget every space of that encoder. Returns how many documents they held."""
+        """Forget every space of that encoder. Return how many documents they held."""
 
     @abstractmethod
     def stats(self) -> dict[str, Any]:
-        """Count at least n_documents and size_bytes, over all spaces."""
+        """Count over all spaces. Give at least n_documents and size_bytes."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files, connections, memory; fetched documents stay valid.
+        """Let go of files, connections and memory. Fetched documents stay valid.
 
-        A store is not used after. A later use is a StoreError, or finds none of its documents.
+        Don't use a store after this. A later use raises StoreError, or finds no documents.
         """
 
     def __enter__(self) -> Store:

@@ -121,11 +121,11 @@ class _Documents:
 
 
 class MemoryStore(Store):
-    """Token vectors in memory, gone with the process. Safe to share between threads.
+    """Token vectors in memory, until the process ends. Safe to share between threads.
 
     Args:
-        max_bytes: What the documents of all spaces together may take; None for no bound. A document that is larger
-            than the bound by itself is not kept.
+        max_bytes: The most bytes that the documents of all spaces may take together. None sets no bound. A document that is
+            larger than the bound isn't kept.
 
     Raises:
         ValueError: If `max_bytes` is below 0.

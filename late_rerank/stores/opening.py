@@ -18,17 +18,17 @@ _MEMORY = ":memory:"
 
 
 def open_store(where: str | os.PathLike[str]) -> Store:
-    """Open the store at a place; whoever opens it closes it.
+    """Open the store at a place. The caller closes it.
 
     Args:
-        where: "redis://...", "rediss://..." or "unix://..." for a Redis server; ":memory:" for this process's memory; anything
-            else is a folder, made where there is none, with "~" for the user's home.
+        where: The place. "redis://...", "rediss://..." or "unix://..." is a Redis server. ":memory:" is this process's memory.
+            Anything else is a folder; it is made if it isn't there. "~" is the user's home.
 
     Returns:
-        For a folder a DiskStore, or a PublishedStore, which only reads, where a published store lies there.
+        A MemoryStore, a RedisStore or a DiskStore. A folder with a published store gives a PublishedStore, which only reads.
 
     Raises:
-        ValueError: If `where` is a URL of another kind, blank, or "~name" of an unknown user.
+        ValueError: If `where` is another kind of URL, blank, or "~name" of an unknown user.
         StoreError: If the store can't be opened, reached or read.
         MissingDependencyError: If Redis's client isn't installed.
     """
@@ -45,11 +45,13 @@ def open_store(where: str | os.PathLike[str]) -> Store:
 
 
 def as_store(given: str | os.PathLike[str] | Store | None) -> Store:
-    """Open a store at a place; a Store as it is; None for this process's memory. Close what this opened.
+    """Open the store at a place, or give a Store as it is.
+
+    None is this process's memory. Close only a store that this function opened.
 
     Raises:
-        TypeError: If it is of none of these kinds.
-        ValueError: If it is a URL of an unknown kind.
+        TypeError: If `given` is none of these kinds.
+        ValueError: If `given` is another kind of URL, or blank.
         StoreError: If the store can't be opened.
     """
     if given is None:

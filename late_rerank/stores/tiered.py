@@ -54,20 +54,22 @@ class _Guard:
 
 
 class TieredStore(Store):
-    """Asks `near` first, `far` for the rest, and copies documents from `far` into `near`. Safe to share if both are.
+    """Two stores as one. `near` is asked first, and `far` for the rest.
 
-    Documents are put into both. `near` is a copy of a part of `far`: where it fails, queries go on without it, with
-    one RuntimeWarning, and `stats` counts. A failure of `far` is raised, or not, as `far` does it. A document that somebody
-    else deletes from `far` stays in `near` until it is deleted here. Where `far` is read-only (a PublishedStore), documents
-    are put into `near` alone.
+    Documents that are found in `far` are copied into `near`. New documents are put into both. If `far` is read-only (a
+    PublishedStore), new documents are put into `near` alone. Threads may share a TieredStore if they may share both stores.
+
+    `near` is a copy of a part of `far`. If `near` fails, queries go on without it, with one RuntimeWarning, and `stats` counts
+    the failures. If `far` fails, the call does as `far` does: it raises, or not. A document that is deleted from `far`
+    elsewhere stays in `near` until it is deleted here.
 
     Args:
-        near: A MemoryStore or DiskStore, say.
-        far: A RedisStore, say.
+        near: The fast store: a MemoryStore or a DiskStore, for example.
+        far: The store that holds everything: a RedisStore, for example.
 
     Raises:
-        TypeError: If one is no Store.
-        ValueError: If both are the same.
+        TypeError: If `near` or `far` isn't a Store.
+        ValueError: If both are the same store.
     """
 
     def __init__(self, near: Store, far: Store) -> None:
@@ -83,7 +85,7 @@ class TieredStore(Store):
 
     @property
     def read_only(self) -> bool:
-        """Whether neither store takes changes. Where `far` alone takes none, `near` keeps what is put."""
+        """Whether neither store takes changes. If only `far` takes none, `near` keeps new documents."""
         return self.near.read_only and self.far.read_only
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
@@ -96,20 +98,20 @@ class TieredStore(Store):
             return self._spaces[described]
 
     def spaces(self) -> list[Space]:
-        """List the spaces of `far`, oldest first, then the spaces that only `near` knows."""
+        """List the spaces of `far`, oldest first, then the spaces that only `near` has."""
         self._guard.refuse_if_closed()
         both = [*self.far.spaces(), *self.near.spaces()]
         return list(dict.fromkeys(self.space(space.fingerprint, space.codec) for space in both))
 
     def drop(self, fingerprint: str) -> int:
-        """Forget every space of that encoder in both. Returns the larger of the two numbers of documents they held."""
+        """Forget every space of that encoder in both stores. Return the larger of the two numbers of documents."""
         self._guard.refuse_if_closed()
         with self._lock:
             self._spaces = {key: space for key, space in self._spaces.items() if space.fingerprint != fingerprint}
         return max(self.near.drop(fingerprint), self.far.drop(fingerprint))
 
     def stats(self) -> dict[str, Any]:
-        """Give n_documents and size_bytes of `far`, n_near_errors, and each store's own counts as "near" and "far"."""
+        """Give n_documents and size_bytes of `far`, and n_near_errors. "near" and "far" hold each store's own counts."""
         self._guard.refuse_if_closed()
         near, far = self.near.stats(), self.far.stats()
         return {
@@ -121,7 +123,7 @@ class TieredStore(Store):
         }
 
     def close(self) -> None:
-        """Close both: they are most often made for this store only."""
+        """Close both stores: most often they were made for this store only."""
         self._guard.is_closed = True
         try:
             self.near.close()
@@ -160,9 +162,9 @@ class _TieredSpace(Space):
         return _joined(near, far)
 
     def missing(self, keys: Sequence[bytes]) -> I64:
-        """Find the documents that the far store lacks: an index is made for all who share it, whatever the near one has.
+        """Find the documents that the far store lacks, whatever the near store has.
 
-        Where `far` is read-only: the documents that both lack.
+        An index is made for all who share the far store. If `far` is read-only, find the documents that both stores lack.
         """
         self._guard.refuse_if_closed()
         if self._far_writes:
@@ -173,7 +175,7 @@ class _TieredSpace(Space):
         return near[self._far.missing([keys[i] for i in near.tolist()])]
 
     def delete(self, keys: Sequence[bytes]) -> int:
-        """Forget documents in both. Returns the larger of the two numbers that were there."""
+        """Forget documents in both stores. Return the larger of the two numbers of documents."""
         self._guard.refuse_if_closed()
         return max(self._near.delete(keys), self._far.delete(keys))
 

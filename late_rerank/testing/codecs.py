@@ -18,7 +18,7 @@ DIMS = [1, 3, 48, 128, 384]
 
 
 class CodecTests:
-    """Inherit, override `make_codec` and state `max_error`."""
+    """Tests of a codec. Inherit, override `make_codec` and state `max_error`."""
 
     max_error: float
     """Largest error (L2 norm) of a random token vector, as a share of its length."""
@@ -65,7 +65,7 @@ class CodecTests:
             assert same_documents(codec.encode(vectors.one(i)), together.take(np.array([i])))
 
     def test_rotated_queries_match_unpacked_rows(self, codec: Codec) -> None:
-        """Kernels rely on it: with the query rotated, documents need not be rotated back."""
+        """Kernels rely on this. They rotate the query, so documents need not be rotated back."""
         vectors, query = random_vectors([9], 48), random_vectors([5], 48, seed=1).values
         packed = codec.encode(vectors)
         rows, scales = codec.unpack({name: packed.column(name, 0) for name in packed.codec.columns}, 48)

@@ -26,14 +26,14 @@ PLAIN_TEXTS = ["Late interaction keeps one vector per token.", "A short one"]
 
 
 class EncoderTests:
-    """Inherit and give `make_encoder`. One encoder serves all tests of a class."""
+    """Tests of an encoder. Inherit and override `make_encoder`. One encoder serves all tests of a class."""
 
     tolerance = 1e-5
     """Largest difference of a component between two encodings of one text: float32's rounding."""
 
     @classmethod
     def make_encoder(cls) -> Encoder:
-        """The encoder under test."""
+        """Make the encoder under test."""
         raise NotImplementedError
 
     @pytest.fixture(scope="class")

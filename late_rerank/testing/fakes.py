@@ -24,9 +24,9 @@ class FakeEncoder:
 
     Args:
         dim: Components of one token vector.
-        max_words: Cap on a text's words. A longer text is cut, and `truncated` says so.
-        before_query: Called with the texts of each `encode_query`, in its thread, before they are encoded. A test counts or
-            raises in it, or gives a `Gate`, at which the thread waits.
+        max_words: The most words of a text. A longer text is cut, and `truncated` says so.
+        before_query: A function that is called with the texts of each `encode_query`, in its thread, before they are encoded. A
+            test can count or raise in it. With a `Gate`, the thread waits.
         before_document: The same for `encode_document`.
 
     Attributes:
@@ -69,7 +69,7 @@ class FakeEncoder:
         return self._encode(texts)
 
     def tokens(self, text: str, kind: str) -> list[tuple[str, int, int]]:
-        """Give each word with its place in the text, row for row with the vectors; queries and documents alike.
+        """Give each word with its place in the text, row for row with the vectors. Queries and documents are alike.
 
         Raises:
             ValueError: If `kind` is neither "query" nor "document".
@@ -94,16 +94,16 @@ class FakeEncoder:
 
 
 class Gate:
-    """A place at which threads wait until it is opened. A test acts meanwhile, and no clock decides what it sees.
+    """A place where threads wait until it is opened. A test acts meanwhile, so no clock decides the result.
 
-    A gate is a function that takes anything: a hook of `FakeEncoder`, or a line of any function that a test replaces.
+    A gate is a function that takes anything. Use it as a hook of `FakeEncoder`, or in a function that a test replaces.
 
         gate = Gate()
         reranker = Reranker(FakeEncoder(before_query=gate))
         ranking = await gate.opened_during(reranker.arerank("cats", texts))  # fails if the call blocks the event loop
 
     Args:
-        timeout_s: The longest wait at the gate, and for somebody to come to it.
+        timeout_s: The longest wait in seconds: at the gate, and for a thread to come to it.
 
     Attributes:
         threads: Names of the threads that came to the gate, in the order of their arrival.
@@ -119,7 +119,7 @@ class Gate:
         """Wait until the gate is open.
 
         Raises:
-            TimeoutError: If nobody opens it in time.
+            TimeoutError: If nobody opens the gate in time.
         """
         self.threads.append(threading.current_thread().name)
         self._reached.set()
@@ -139,14 +139,14 @@ class Gate:
             raise TimeoutError(f"no thread came to the gate within {self.timeout_s:g} s: is it called where work is done?")
 
     def open(self) -> None:
-        """Let everybody through, from now on."""
+        """Let every thread through, from now on."""
         self._opened.set()
 
     async def reached(self, work: asyncio.Future[T]) -> None:
         """Wait until the work, a task or future, has come to the gate in another thread.
 
         Raises:
-            RuntimeError: If the work ends without it. If the work fails, its own exception is raised.
+            RuntimeError: If the work ends without coming to the gate. If the work fails, its own exception is raised.
         """
         while not self._reached.is_set():
             if work.done():
@@ -154,10 +154,10 @@ class Gate:
             await asyncio.sleep(0.001)
 
     async def opened_during(self, work: Awaitable[T]) -> T:
-        """Await work that comes to the gate in another thread; open the gate from the event loop.
+        """Await work that comes to the gate in another thread. Open the gate from the event loop.
 
-        Work that comes to the gate in the event loop's own thread blocks the loop, which then can't open the gate: the
-        work fails with the gate's TimeoutError.
+        If the work comes to the gate in the event loop's own thread, it blocks the loop. Then the loop can't open the gate, and
+        the work fails with the gate's TimeoutError.
 
         Raises:
             RuntimeError: If the work ends without coming to the gate.

@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 
 
 class KernelTests:
-    """Inherit and override `make_kernel`."""
+    """Tests of a kernel. Inherit and override `make_kernel`."""
 
     def make_kernel(self) -> Kernel:
         """Make the kernel under test."""
@@ -105,7 +105,7 @@ class KernelTests:
                 np.testing.assert_allclose(scores, alone, atol=9 * TOLERANCE)
 
     def test_damaged_bytes_are_refused(self, kernel: Kernel) -> None:
-        """NaN or infinity in a scale, or in a component if the codec has no scales: max would drop it, or all after it."""
+        """NaN or infinity is in a scale, or in a component if there are no scales. A maximum would drop it, or all after it."""
         query = random_vectors([9], 48, seed=1)
         for name in sorted(kernel.codecs):
             for value, token in itertools.product((np.nan, np.inf, -np.inf), (0, 150, LENGTHS[3] - 1)):
@@ -118,7 +118,7 @@ class KernelTests:
                     kernel.token_maxima(query, packed)
 
     def test_bytes_laid_out_in_another_way_are_refused(self, kernel: Kernel) -> None:
-        """A codec of the same name with other columns or config: scoring its bytes would give wrong scores."""
+        """The codec has the same name, but other columns or config. Its bytes would give wrong scores."""
         for name in sorted(kernel.codecs):
             packed = codec(name).encode(random_vectors(LENGTHS, 48))
             columns = {column: 2 * width for column, width in packed.codec.columns.items()}

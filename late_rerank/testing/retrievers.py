@@ -21,7 +21,7 @@ DOCUMENTS = [
 
 
 class RetrieverTests:
-    """Inherit and override `make_retriever`."""
+    """Tests of a retriever. Inherit and override `make_retriever`."""
 
     def make_retriever(self, documents: Sequence[Candidate | str]) -> Retriever:
         """Make the retriever under test over these documents."""

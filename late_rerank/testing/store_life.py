@@ -24,7 +24,7 @@ def keys(n: int, salt: int = 0) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
-    """One document as it lies in the place that a store keeps it in, read without the store.
+    """One document as the store's files or server hold it, read without the store.
 
     Attributes:
         columns: Each column's bytes, without padding.
@@ -64,7 +64,8 @@ USES: Mapping[str, Callable[[Store, Space], object]] = {
 class StoreLifeTests:
     """A part of StoreTests. `reopened`, `raw_documents` and `read_only` bypass the store under test.
 
-    Else a store that only remembers, and keeps nothing, would pass. A suite without them skips their laws.
+    Without them, a store that only remembers and keeps nothing would pass. If a suite doesn't override them, their tests are
+    skipped.
     """
 
     def make_store(self) -> Store:
@@ -72,15 +73,15 @@ class StoreLifeTests:
         raise NotImplementedError
 
     def raw_documents(self, store: Store, space: Space) -> Mapping[bytes, RawDocument]:  # noqa: ARG002 - a hook
-        """Read the documents of a space where they lie, by key, without any method of the store."""
+        """Read the documents of a space in their place, by key, without any method of the store."""
         pytest.skip("override raw_documents, so that documents are looked for where the store keeps them")
 
     def reopened(self, store: Store) -> Store | None:  # noqa: ARG002
-        """Open the same place again, as another process would; None where documents end with their store."""
+        """Open the same place again, as another process would. Give None if documents end with their store."""
         pytest.skip("override reopened, so that documents are looked for by another store; give None where none can find them")
 
     def read_only(self, store: Store) -> Store | None:  # noqa: ARG002
-        """Open the documents of `store` read-only; None where there is no such form."""
+        """Open the documents of `store` read-only. Give None if this kind of store can't be read-only."""
         pytest.skip("override read_only, so that a store that is only read is tried; give None where there is no such form")
 
     def test_put_documents_lie_byte_for_byte_where_the_store_keeps_them(self, store: Store) -> None:

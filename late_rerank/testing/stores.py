@@ -17,9 +17,10 @@ __all__ = ["LENGTHS", "SPEC", "RawDocument", "StoreTests", "keys"]
 
 
 class StoreTests(StoreLifeTests):
-    """Inherit and override `make_store`; `raw_documents`, `reopened` and `read_only` too, or their laws are skipped.
+    """Tests of a store. Inherit and override `make_store`.
 
-    A store that bounds its size must hold a few hundred kilobytes for this.
+    Override `raw_documents`, `reopened` and `read_only` too, or their tests are skipped. A store that bounds its size must hold
+    a few hundred kilobytes for this suite.
     """
 
     @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any, Literal, SupportsIndex, overload
 from late_rerank.types.vectors import QueryVectors
 
 FirstStageWeight = float | Literal["auto"]
-"""How much a first stage's own scores count for the order: 0 for not at all, 1 for as much as MaxSim."""
+"""How much a first stage's own scores count for the order: 0 not at all, 1 as much as MaxSim."""
 
 NO_TOKENS_SCORE = -1e9
 """The score of a document without tokens. Source: sentence-transformers 6.2, `maxsim`."""
@@ -22,16 +22,16 @@ _ROW_CHARS, _SHOWN_ROWS = 200, 20
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A document as a first stage gives it, or as a corpus holds it.
+    """A document that a first stage found, or that a corpus holds.
 
     Attributes:
-        text: What is encoded, and what the LLM will read.
-        id: The caller's own name for it; never needed, always carried along, of its own type where it is no str.
-        score: The first stage's score, if it has one; higher is better.
-        metadata: The caller's own; carried along untouched. None stands for none.
+        text: The text to encode. The LLM reads the same text.
+        id: The caller's own name for the document. No id is needed, but a given id is kept; it may have another type than str.
+        score: The first stage's score, if there is one. Higher is better.
+        metadata: The caller's own data, kept untouched. None means no metadata.
 
     Raises:
-        TypeError: If the text is no str, or metadata is no mapping.
+        TypeError: If the text isn't a str, or the metadata aren't a mapping.
     """
 
     text: str
@@ -56,12 +56,15 @@ class RankedDocument:
     """A candidate with its place in the ranking.
 
     Attributes:
-        score: MaxSim; None where the document was not scored (`on_missing="skip"`, or `deadline_s` had passed).
-        relevance: In [0, 1]; None where `score` is.
-        rank: From 1.
-        index: Position in the candidates as given, from 0.
+        text: The candidate's text.
+        id: The candidate's id, or None.
+        score: MaxSim. None if the document wasn't scored (`on_missing="skip"`, or `deadline_s` had passed).
+        relevance: From 0 to 1. None if `score` is None.
+        rank: The place in the ranking, from 1.
+        index: The position in the given candidates, from 0.
         candidate_score: The first stage's score, if it gave one.
-        truncated: Whether tokens of the document were cut before encoding.
+        truncated: Whether tokens of the document were cut, before encoding or by `max_tokens`.
+        metadata: The candidate's metadata.
     """
 
     text: str
@@ -75,7 +78,7 @@ class RankedDocument:
     metadata: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        """Short: a text may have 100,000 characters."""
+        """Show the document briefly: a text may have 100,000 characters."""
         score, relevance = (None if value is None else round(value, 4) for value in (self.score, self.relevance))
         named = "" if self.id is None else f"id={self.id!r:.60}, "
         text = repr(self.text if len(self.text) <= _SHOWN_CHARS else f"{self.text[:_SHOWN_CHARS]}...")
@@ -83,18 +86,18 @@ class RankedDocument:
 
 
 class Ranking(list[RankedDocument]):
-    """Ranked documents, best first, with what the ranking cost. A slice of it is a Ranking too.
+    """Ranked documents, best first, with the ranking's timings and counts. A slice of a Ranking is a Ranking too.
 
     Attributes:
-        timings_ms: Milliseconds by stage: "encode_query", "fetch", "encode_missing", "maxsim", "total", and
-            "first_stage" where a Searcher made the ranking.
+        timings_ms: Milliseconds of each stage: "encode_query", "fetch", "encode_missing", "maxsim", "total". A Searcher adds
+            "first_stage".
         n_hits: Candidates whose vectors the store held.
-        n_misses: Candidates whose vectors it did not hold. Blank candidates are neither.
-        n_unscored: Candidates that were left unscored: by `on_missing="skip"`, or since `deadline_s` had passed.
-        n_tokens: Token vectors that were compared: the query's, and those of all scored candidates.
+        n_misses: Candidates whose vectors the store didn't hold. Blank candidates are neither hits nor misses.
+        n_unscored: Candidates that were left unscored, by `on_missing="skip"` or because `deadline_s` had passed.
+        n_tokens: Token vectors that were compared: those of the query and of all scored candidates.
         query_truncated: Whether the query was longer than the model takes, and was cut.
-        query_vectors: The query's token vectors, for whatever is done with the ranking next; None where they aren't known. They
-            are left out of pickles and of equality.
+        query_vectors: The query's token vectors, to use them again. None if they aren't known. Pickles and comparisons leave
+            them out.
     """
 
     query_vectors: QueryVectors | None = None
@@ -121,7 +124,7 @@ class Ranking(list[RankedDocument]):
         self.query_vectors = query_vectors
 
     def with_documents(self, documents: Iterable[RankedDocument]) -> Ranking:
-        """Give the same ranking, timings and counts included, with other documents."""
+        """Give the same ranking, with its timings and counts, but other documents."""
         other = Ranking(documents)
         vars(other).update(vars(self) | {"timings_ms": dict(self.timings_ms)})
         return other
@@ -138,7 +141,7 @@ class Ranking(list[RankedDocument]):
         return super().__getitem__(index)
 
     def __repr__(self) -> str:
-        """Short: the best documents, and how many there are."""
+        """Show the best documents, and how many more there are."""
         shown = ", ".join(map(repr, list(self)[:_SHOWN_DOCUMENTS]))
         more = len(self) - _SHOWN_DOCUMENTS
         return f"Ranking([{shown}{f', ... {more} more' if more > 0 else ''}])"

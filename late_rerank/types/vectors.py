@@ -14,15 +14,15 @@ from late_rerank.types.arrays import F32, I64, Bytes
 
 @dataclass(frozen=True, slots=True)
 class TokenVectors:
-    """The token vectors of several texts, end to end: ragged, so there is no padding and no mask.
+    """The token vectors of several texts, one text after the other. There is no padding and no mask.
 
     Attributes:
-        values: (n_tokens, dim) float32, L2-normalised by every encoder of ours.
-        offsets: (n_texts + 1,) int64, from 0 to n_tokens; text i owns rows offsets[i] to offsets[i + 1].
-        truncated: (n_texts,) bool, whether tokens of text i were cut. All False where left out.
+        values: (n_tokens, dim) float32. Every encoder of ours L2-normalises the rows.
+        offsets: (n_texts + 1,) int64, from 0 to n_tokens. Text i owns the rows offsets[i] to offsets[i + 1].
+        truncated: (n_texts,) bool: whether tokens of text i were cut. If it is left out, all are False.
 
     Raises:
-        ValueError: If shapes or dtypes are not these, or offsets decrease or don't span the rows.
+        ValueError: If a shape or dtype is wrong. Also if the offsets decrease or don't span the rows.
     """
 
     values: F32
@@ -44,7 +44,7 @@ class TokenVectors:
 
     @classmethod
     def from_arrays(cls, arrays: Sequence[F32], dim: int, truncated: Sequence[bool] | None = None) -> TokenVectors:
-        """Join one (n_tokens, dim) array a text. `dim` says the width when there are none."""
+        """Join (n_tokens, dim) arrays, one for each text. `dim` gives the width if there are no arrays."""
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty((0, dim), dtype=np.float32)
@@ -55,20 +55,20 @@ class TokenVectors:
 
     @property
     def dim(self) -> int:
-        """Components of one token vector."""
+        """The number of components of one token vector."""
         return int(self.values.shape[1])
 
     @property
     def lengths(self) -> I64:
-        """(n_texts,) int64, in tokens."""
+        """The tokens of each text: (n_texts,) int64."""
         return np.diff(self.offsets)
 
     def rows(self, index: int) -> F32:
-        """Give the rows of text `index`, (n_tokens, dim) float32, a view."""
+        """Give the rows of text `index` as a view: (n_tokens, dim) float32."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def one(self, index: int) -> TokenVectors:
-        """Give text `index` alone, a view."""
+        """Give text `index` alone, as a view."""
         if len(self) == 1 and index == 0:
             return self
         rows = self.rows(index)
@@ -77,12 +77,12 @@ class TokenVectors:
 
 @dataclass(frozen=True, slots=True)
 class QueryVectors:
-    """The token vectors of one query, with what they were made of: they can be used again for it.
+    """The token vectors of one query, with the query and its encoder's fingerprint. They can be used again for that query.
 
     Attributes:
         query: The query.
-        fingerprint: Of the encoder that made them.
-        vectors: One text.
+        fingerprint: The fingerprint of the encoder that made them.
+        vectors: The token vectors of one text, the query.
     """
 
     query: str
@@ -92,13 +92,15 @@ class QueryVectors:
 
 @dataclass(frozen=True)
 class CodecSpec:
-    """How a codec lays out its bytes: all that a store keeps of it, and all that JSON needs to find it again.
+    """How a codec lays out its bytes. It is all that a store keeps of a codec.
+
+    The spec is enough to find the codec again, also after JSON.
 
     Attributes:
         name: The codec's registered name.
         dim: Components of one token vector before packing.
-        columns: Bytes per token of each column, in the order in which a stored document holds them.
-        config: What else the bytes depend on (a seed, say). JSON values only.
+        columns: Bytes per token of each column, in the order in which a stored document holds the columns.
+        config: Anything else that the bytes depend on, such as a seed. JSON values only.
     """
 
     name: str
@@ -108,22 +110,22 @@ class CodecSpec:
 
     @property
     def bytes_per_token(self) -> int:
-        """Over all columns, without alignment."""
+        """Bytes of one token in all columns, without alignment."""
         return sum(self.columns.values())
 
 
 @dataclass(frozen=True, slots=True)
 class PackedVectors:
-    """Packed documents where they lie: in a codec's output, a store's arena or a mapped file. Nothing is copied.
+    """Packed documents in place: in a codec's output, a store's memory or a mapped file. No bytes are copied.
 
     Attributes:
         codec: How to read the bytes.
-        buffers: 1-d uint8 arrays, kept alive by this object.
-        buffer: (n_documents,) int32, which buffer holds document i.
-        starts: For each column of the codec, (n_documents,) int64: byte offset in that buffer. A column of document i
-            is lengths[i] * codec.columns[column] bytes, contiguous.
-        lengths: (n_documents,) int64, in tokens.
-        truncated: (n_documents,) bool.
+        buffers: 1-d uint8 arrays. This object keeps them alive.
+        buffer: (n_documents,) int32: which buffer holds document i.
+        starts: For each column of the codec, (n_documents,) int64: the byte offset in that buffer. A column of document i is
+            lengths[i] * codec.columns[column] bytes in a row.
+        lengths: (n_documents,) int64: the tokens of each document.
+        truncated: (n_documents,) bool: whether tokens of document i were cut.
     """
 
     codec: CodecSpec
@@ -138,16 +140,16 @@ class PackedVectors:
 
     @property
     def n_tokens(self) -> int:
-        """Over all documents."""
+        """The tokens of all documents."""
         return int(self.lengths.sum())
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the documents' columns, without alignment."""
+        """The bytes of all documents' columns, without alignment."""
         return self.n_tokens * self.codec.bytes_per_token
 
     def column(self, name: str, index: int) -> Bytes:
-        """One column of document `index`: (lengths[index] * bytes per token,) uint8, a view."""
+        """Give one column of document `index` as a view: (lengths[index] * bytes per token,) uint8."""
         buffer: Bytes = self.buffers[self.buffer[index]]
         start = self.starts[name][index]
         return buffer[start : start + self.lengths[index] * self.codec.columns[name]]
@@ -162,17 +164,17 @@ class PackedVectors:
         """Give the first tokens of each document, over the same buffers.
 
         Args:
-            n_tokens: At most so many of each document.
+            n_tokens: The most tokens of each document.
         """
         return replace(self, lengths=np.minimum(self.lengths, n_tokens), truncated=self.truncated | (self.lengths > n_tokens))
 
     def runs(self, documents: I64, first: I64, lengths: I64) -> PackedVectors:
-        """Make runs of tokens documents of their own, over the same buffers.
+        """Make each run of tokens a document of its own, over the same buffers.
 
         Args:
-            documents: (n_runs,) int64, whose tokens.
-            first: (n_runs,) int64, each run's first token in its document.
-            lengths: (n_runs,) int64, in tokens; a run lies within its document.
+            documents: (n_runs,) int64: the document of each run.
+            first: (n_runs,) int64: each run's first token in its document.
+            lengths: (n_runs,) int64: the tokens of each run. A run lies within its document.
         """
         starts = {name: self.starts[name][documents] + first * width for name, width in self.codec.columns.items()}
         return PackedVectors(self.codec, self.buffers, self.buffer[documents], starts, lengths, self.truncated[documents])
@@ -180,12 +182,12 @@ class PackedVectors:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a space held of the keys that it was asked for.
+    """The answer of a space to the keys that it was asked for.
 
     Attributes:
-        found: The documents it held, in the order of the keys.
-        positions: (len(found),) int64, ascending: which of the asked keys each one is.
-        missing: int64, ascending: positions of the asked keys that it did not hold.
+        found: The documents that the space held, in the order of the keys.
+        positions: (len(found),) int64, ascending: the position of each found document among the asked keys.
+        missing: int64, ascending: the positions of the asked keys that the space didn't hold.
     """
 
     found: PackedVectors

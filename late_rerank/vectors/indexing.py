@@ -24,11 +24,11 @@ class IndexReport:
     """Counts of an indexing.
 
     Attributes:
-        n_documents: Documents given.
-        n_encoded: Of those, encoded and stored now.
-        n_cached: Of those, in the store already, or given before in the same call. The rest are blank.
-        n_tokens: Token vectors of the encoded ones.
-        size_bytes: What those take packed.
+        n_documents: Documents that were given.
+        n_encoded: Documents that were encoded and stored now.
+        n_cached: Documents that were in the store already, or stood earlier in the same call. The rest are blank.
+        n_tokens: Token vectors of the encoded documents.
+        size_bytes: The packed bytes of the encoded documents.
         seconds: Wall time.
     """
 

@@ -16,20 +16,20 @@ _RELEVANCE, _OTHERS = "_relevance_score", ("_distance", "_score")
 class LateRerankReranker(LanceReranker):
     """Orders the rows of a vector, full-text or hybrid search by late interaction.
 
-    Rows' token vectors are kept in a store, so that a text is encoded once, not once a query. All rows come back, best first;
-    "_relevance_score" says the relevance, from 0 to 1. Rows without text come last, with 0. Only a blank query gives no rows.
+    A store keeps the rows' token vectors, so each text is encoded once, not once a query. All rows come back, best first.
+    "_relevance_score" holds the relevance, from 0 to 1. Rows without text come last, with 0. Only a blank query gives no rows.
 
     Args:
-        column: The column that is ranked.
-        return_score: "relevance", or "all" to keep "_distance" and "_score" too, with what LanceDB gives there.
+        column: The column to rank.
+        return_score: "relevance", or "all" to keep "_distance" and "_score" too, as LanceDB gives them.
         reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
-        model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
-        store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
-        codec: How they are packed: "int8" and others, or a Codec; None for "int8".
+        model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
+        codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
 
     Raises:
-        ValueError: `return_score` isn't known, or both a reranker and a model, store or codec are given.
-        ModelError: The model can't be found, or can't be what it says.
+        ValueError: If `return_score` is unknown. Also if a reranker is given together with a model, store or codec.
+        ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class LateRerankReranker(LanceReranker):
         self.reranker = reranker_from(reranker, model=model, store=store, codec=codec)
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
-        """Order what a vector search found. Such a search has no text: give it as `rerank(..., query_string=...)`."""
+        """Order the rows of a vector search. Such a search has no text: give one as `rerank(..., query_string=...)`."""
         return self._ranked(query, vector_results)
 
     def rerank_fts(self, query: str, fts_results: pa.Table) -> pa.Table:
-        """Order what a full-text search found."""
+        """Order the rows of a full-text search."""
         return self._ranked(query, fts_results)
 
     def rerank_hybrid(self, query: str, vector_results: pa.Table, fts_results: pa.Table) -> pa.Table:
-        """Order what both searches found, each row once."""
+        """Order the rows of both searches, each row once."""
         return self._ranked(query, self.merge_results(vector_results, fts_results))
 
     def _ranked(self, query: str, rows: pa.Table) -> pa.Table:

@@ -45,10 +45,10 @@ class _Call(TypedDict):
 
 
 class LateRerankCompressor(BaseDocumentCompressor):
-    """The `top_n` best of retrieved documents, by late interaction.
+    """Keeps the `top_n` best of retrieved documents, by late interaction.
 
-    `LateRerankRetriever` does the same without `langchain-classic`; this is for what takes compressors:
-    `ContextualCompressionRetriever`, `DocumentCompressorPipeline`.
+    `LateRerankRetriever` does the same without `langchain-classic`. Use the compressor where compressors are taken: in
+    `ContextualCompressionRetriever` and `DocumentCompressorPipeline`.
 
     Setup:
         `pip install langchain-late-rerank "late-rerank[offline]"`. No key, no server.
@@ -71,39 +71,40 @@ class LateRerankCompressor(BaseDocumentCompressor):
         retriever.invoke("how do threads wait for each other?")
         ```
 
-    Returned documents are copies with the given ids, and with scores in their metadata: "relevance_score" in [0, 1],
-    "late_rerank_score" (MaxSim), and "retrieval_score" where they came with a score. Two copies of one document are equal,
-    whatever their scores. A blank query gives no documents. In a trace it is the run "LateRerank".
+    Returned documents are copies with the given ids. Their metadata hold the scores: "relevance_score" in [0, 1] and
+    "late_rerank_score" (MaxSim). If a document came with a score, it is "retrieval_score". Two copies of one document are
+    equal, whatever their scores. A blank query gives no documents. In a trace, the compressor is the run "LateRerank".
 
     Args:
-        top_n: How many documents to return at most; None for 3 without a budget, for as many as fit with one.
+        top_n: The most documents to return. None returns 3 without a budget, and with a budget as many as fit.
         reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
-        model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
-        store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
-        codec: How they are packed: "int8" and others, or a Codec; None for "int8".
-        min_relevance: From 0 to 1: documents of lower relevance_score are left out, perhaps all; None for none.
-        budget_tokens: All that the documents may take of a prompt, in tokens. They are then chosen by what they add to each
-            other, without repetitions and without unscored ones; neighbouring pieces of a file become one document; where
-            not even one fits, the best is cut at a sentence. None for no budget.
-        order: Given a budget, how documents are ordered: "relevance", best first, which None stands for; "edges", the best
-            first and last; "source", as in their files, by metadata path, start and end.
-        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
-            of tokens; None for an estimate.
-        first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
-            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
-            must have one, in its metadata as "retrieval_score", "relevance_score" or "score".
-        text: Which text of a document is ranked: a list of names of metadata fields, ["title"] say, which are put before the
-            content, where a document has them; or a function from a Document to a str. None for the content. The returned
-            documents are the same whichever text was ranked.
-        keep_scores: Whether metadata says the scores. False for code that compares documents as text, such as unions of
-            several queries' documents by `dumps(document)`.
+        model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
+        codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
+        min_relevance: From 0 to 1. Documents of lower relevance_score are left out, perhaps all. None keeps all.
+        budget_tokens: The most tokens that the documents may take of a prompt. Documents are then chosen by what they add to
+            each other. Repetitions and unscored documents are left out. Neighbouring pieces of a file become one document. If
+            no document fits whole, the best is cut at a sentence. None sets no budget.
+        order: The order of the documents within a budget. "relevance" puts the best first; None stands for it. "edges" puts the
+            best first and last. "source" keeps the order in their files, by path, start and end in the metadata.
+        count_tokens: Counts the budget's tokens: the LLM's tokenizer (Hugging Face, tiktoken), or a function from a text to its
+            number of tokens. None estimates the number.
+        first_stage_weight: How much the scores that documents came with count for their order. Higher scores are better. With
+            0, the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the
+            scores themselves decide how much. With a weight, each document must have a score in its metadata:
+            "retrieval_score", "relevance_score" or "score".
+        text: Which text of a document is ranked. None takes the content. A list of metadata fields, such as ["title"], puts
+            these before the content, if a document has them. A function takes a Document and gives a str. The returned
+            documents are the same, whichever text was ranked.
+        keep_scores: Whether to write the scores into the metadata. Give False for code that compares documents as text, such as
+            a union of several queries' documents by `dumps(document)`.
 
     Raises:
-        ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
-            model, store or codec.
-        TypeError: An argument is of the wrong type.
-        ModelError: The model can't be found, or can't be what it says.
-        StoreError: The store can't be opened.
+        ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
+            reranker is given together with a model, store or codec.
+        TypeError: If an argument has a wrong type.
+        ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
+        StoreError: If the store can't be opened.
     """
 
     top_n: int | None = 3  # None: as many as fit the budget
@@ -156,20 +157,21 @@ class LateRerankCompressor(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """The best documents, best first.
+        """Give the best documents, best first.
 
         Args:
-            documents: Never changed.
-            query: What was asked.
+            documents: The documents. They are never changed.
+            query: The question.
             callbacks: Where the run "LateRerank" is reported.
 
         Returns:
-            At most `top_n` new documents; empty for no documents or a blank query, without touching the model, and where none
-            is relevant enough. With a budget in its `order`.
+            At most `top_n` new documents; with a budget, in its `order`. Empty if none is relevant enough. Also empty for no
+            documents or a blank query; then the model isn't used.
 
         Raises:
-            TypeError: A document isn't a Document.
-            MissingDocumentsError: The reranker has `on_missing="raise"`.
+            ValueError: If a first-stage weight is set and a document has no finite score.
+            TypeError: If a document isn't a Document.
+            MissingDocumentsError: If the reranker has `on_missing="raise"`, and the store lacks a document.
         """
         found = checked(documents, "documents")
         if not found or asks_nothing(query):
@@ -179,27 +181,27 @@ class LateRerankCompressor(BaseDocumentCompressor):
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """`compress_documents`, scored in a thread, so that the event loop is never blocked."""
+        """Do what `compress_documents` does, in a thread. The event loop is never blocked."""
         found = checked(documents, "documents")
         if not found or asks_nothing(query):
             return []
         return await self._run().ainvoke({"query": query, "documents": found}, _config(callbacks))
 
     def rerank(self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None) -> list[RerankResult]:
-        """Places and relevances instead of documents; not traced.
+        """Give places and relevances instead of documents. This call isn't traced.
 
         Args:
             documents: Texts or Documents, mixed.
-            query: What was asked.
-            top_n: At most so many results; None for the compressor's own.
+            query: The question.
+            top_n: The most results to return. None takes the compressor's own.
 
         Returns:
-            Those of the documents that `compress_documents` gives, in its order; of neighbours that it joins the best ranked
-            one's place. Empty for no documents or a blank query, without touching the model.
+            The places of the documents that `compress_documents` gives, in its order. For neighbours that are joined, the place
+            of the best ranked one. Empty for no documents or a blank query; then the model isn't used.
 
         Raises:
-            ValueError: `top_n` is below 1.
-            TypeError: A document is neither a str nor a Document.
+            ValueError: If `top_n` is below 1.
+            TypeError: If a document is neither a str nor a Document.
         """
         whole_number("top_n", top_n, or_none="for the compressor's own")
         given = checked(documents, "documents", texts=True)
@@ -209,7 +211,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         return [{"index": each.document.index, "relevance_score": relevance(each.document)} for each in found]
 
     def text_of(self, document: Document) -> str:
-        """Give the text of a document that is ranked: what to index ahead, with `reranker.index`."""
+        """Give the text of a document that is ranked. To index ahead, give this text to `reranker.index`."""
         return text_of(document, self.text)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

@@ -33,10 +33,10 @@ _K_NONE = f"for {_K}, or for as many as fit a budget"
 
 
 class LateRerankRetriever(BaseRetriever):
-    """The `k` best of what another retriever finds, by late interaction.
+    """Gives the `k` best documents that another retriever finds, by late interaction.
 
-    For each word of the query the best match in a document counts, and these are summed. Documents' token vectors are kept in
-    a store, so that a document is encoded once, not once a query: then reranking 100 of them takes milliseconds.
+    For each word of the query, the best match in a document counts, and these matches are summed. A store keeps the documents'
+    token vectors, so each document is encoded once, not once a query. Then reranking 100 documents takes milliseconds.
 
     Setup:
         `pip install langchain-late-rerank "late-rerank[offline]"`. No key, no server.
@@ -66,48 +66,50 @@ class LateRerankRetriever(BaseRetriever):
         chain.invoke("how do threads wait for each other?")
         ```
 
-    Returned documents are copies with the given ids, and with scores in their metadata: "relevance_score" in [0, 1],
-    "late_rerank_score" (MaxSim), and "retrieval_score" where the base retriever left a score there. Documents that the
-    reranker leaves unscored (`on_missing="skip"`) follow, with relevance_score 0 and without late_rerank_score, as do blank
-    ones. Two copies of one document are equal, whatever their scores: so `MultiQueryRetriever` returns each document once. A
-    blank query gives no documents, and the base retriever isn't asked.
+    Returned documents are copies with the given ids. Their metadata hold the scores: "relevance_score" in [0, 1] and
+    "late_rerank_score" (MaxSim). If the base retriever left a score, it is "retrieval_score". Unscored documents
+    (`on_missing="skip"`) and blank ones follow, with relevance_score 0 and without late_rerank_score. Two copies of one
+    document are equal, whatever their scores. So `MultiQueryRetriever` returns each document once. A blank query gives no
+    documents, and the base retriever isn't asked.
 
     Args:
-        base_retriever: What finds the documents: any retriever, or another Runnable from a str to a list of Documents.
-        k: How many documents to return at most; None for 3 without a budget, for as many as fit with one.
-            `invoke(query, k=...)` for one call.
-        fetch_k: How many the base retriever is asked for: its `invoke` is given `k=fetch_k`, which retrievers of vector stores
-            take. None to leave that to the base retriever; it must be None where that takes no `k` (a RunnableLambda).
+        base_retriever: Finds the documents: any retriever, or another Runnable from a str to a list of Documents.
+        k: The most documents to return. None returns 3 without a budget, and with a budget as many as fit. `invoke(query,
+            k=...)` sets it for one call.
+        fetch_k: How many documents to ask of the base retriever. Its `invoke` is given `k=fetch_k`, which retrievers of vector
+            stores take. None leaves the number to the base retriever. Leave it None if the base retriever takes no `k` (a
+            RunnableLambda).
         reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
-        model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
-        store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
-        codec: How they are packed: "int8" and others, or a Codec; None for "int8".
-        min_relevance: From 0 to 1: documents of lower relevance_score are left out, perhaps all; None for none.
-        budget_tokens: All that the documents may take of a prompt, in tokens. They are then chosen by what they add to each
-            other, without repetitions and without unscored ones; neighbouring pieces of a file become one document; where
-            not even one fits, the best is cut at a sentence. None for no budget.
-        order: Given a budget, how documents are ordered: "relevance", best first, which None stands for; "edges", the best
-            first and last; "source", as in their files, by metadata path, start and end.
-        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
-            of tokens; None for an estimate.
-        first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
-            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
-            must have one, in its metadata as "retrieval_score", "relevance_score" or "score".
-        text: Which text of a document is ranked: a list of names of metadata fields, ["title"] say, which are put before the
-            content, where a document has them; or a function from a Document to a str. None for the content. The returned
-            documents are the same whichever text was ranked.
-        keep_scores: Whether metadata says the scores. False for code that compares documents as text, such as unions of
-            several queries' documents by `dumps(document)`.
+        model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
+        codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
+        min_relevance: From 0 to 1. Documents of lower relevance_score are left out, perhaps all. None keeps all.
+        budget_tokens: The most tokens that the documents may take of a prompt. Documents are then chosen by what they add to
+            each other. Repetitions and unscored documents are left out. Neighbouring pieces of a file become one document. If
+            no document fits whole, the best is cut at a sentence. None sets no budget.
+        order: The order of the documents within a budget. "relevance" puts the best first; None stands for it. "edges" puts the
+            best first and last. "source" keeps the order in their files, by path, start and end in the metadata.
+        count_tokens: Counts the budget's tokens: the LLM's tokenizer (Hugging Face, tiktoken), or a function from a text to its
+            number of tokens. None estimates the number.
+        first_stage_weight: How much the scores that documents came with count for their order. Higher scores are better. With
+            0, the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the
+            scores themselves decide how much. With a weight, each document must have a score in its metadata:
+            "retrieval_score", "relevance_score" or "score".
+        text: Which text of a document is ranked. None takes the content. A list of metadata fields, such as ["title"], puts
+            these before the content, if a document has them. A function takes a Document and gives a str. The returned
+            documents are the same, whichever text was ranked.
+        keep_scores: Whether to write the scores into the metadata. Give False for code that compares documents as text, such as
+            a union of several queries' documents by `dumps(document)`.
         name: LangChain's: the name in traces.
         tags: LangChain's.
-        metadata: LangChain's; "late_rerank_model" is added.
+        metadata: LangChain's. "late_rerank_model" is added.
 
     Raises:
-        ValueError: A number is out of its range, `fetch_k` is below `k`, order or count_tokens are given without a budget, or
-            both a reranker and a model, store or codec.
-        TypeError: An argument is of the wrong type.
-        ModelError: The model can't be found, or can't be what it says.
-        StoreError: The store can't be opened.
+        ValueError: If a number is out of its range, or `fetch_k` is below `k`. Also if `order` or `count_tokens` is given
+            without a budget. Also if a reranker is given together with a model, store or codec.
+        TypeError: If an argument has a wrong type.
+        ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
+        StoreError: If the store can't be opened.
     """
 
     base_retriever: RetrieverLike
@@ -174,7 +176,7 @@ class LateRerankRetriever(BaseRetriever):
         super().__init__(**fields, name=name, tags=tags, metadata=metadata)
 
     def text_of(self, document: Document) -> str:
-        """Give the text of a document that is ranked: what to index ahead, with `reranker.index`."""
+        """Give the text of a document that is ranked. To index ahead, give this text to `reranker.index`."""
         return text_of(document, self.text)
 
     # A named k and no **kwargs: LangChain drops arguments silently where the signature has none, and a wrong name must raise.

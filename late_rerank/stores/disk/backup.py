@@ -26,13 +26,13 @@ _CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What was copied.
+    """Counts of a copy.
 
     Attributes:
         n_documents: Documents that the copy finds.
-        n_segments: Segments.
-        size_bytes: Of segments and index.
-        n_damaged: Places where a record was damaged already; they were copied as they are.
+        n_segments: Segments in the copy.
+        size_bytes: Bytes of segments and index.
+        n_damaged: Places where a record was damaged already. These were copied as they are.
     """
 
     n_documents: int

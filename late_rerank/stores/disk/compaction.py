@@ -23,13 +23,13 @@ _CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """A compaction, before and after.
+    """Counts of a compaction, before and after.
 
     Attributes:
         n_segments_before, n_segments_after: Segment files.
-        size_bytes_before, size_bytes_after: Of these files.
-        n_damaged: Documents left out since their records are damaged.
-        n_expired: Documents left out since their time to live is over.
+        size_bytes_before, size_bytes_after: Bytes of these files.
+        n_damaged: Documents that were left out because their records are damaged.
+        n_expired: Documents that were left out because their time to live is over.
     """
 
     n_segments_before: int

@@ -59,15 +59,15 @@ class _Shared:
 
 
 class PublishedStore(Store):
-    """A store that was published: read-only, and opened without writing a byte, so also on a read-only file system.
+    """A published store. It is read-only, and opens without writing a byte, so a read-only file system will do.
 
     Args:
         path: The folder that `DiskStore.publish` wrote.
-        check: Whether `get` computes each record's checksum; a damaged document then is a miss.
+        check: Whether `get` computes each record's checksum. Then a damaged document is a miss.
 
     Raises:
         FileNotFoundError: If there is no store.
-        StoreFormatError: If it isn't a published one, is of another version, or damaged.
+        StoreFormatError: If the store isn't a published one, has another version, or is damaged.
     """
 
     read_only = True
@@ -91,9 +91,9 @@ class PublishedStore(Store):
         self._shared.refuse_change()
 
     def stats(self) -> dict[str, Any]:
-        """Count documents and bytes, over all spaces and of each, as a DiskStore does. JSON values.
+        """Count documents and bytes, over all spaces and of each space, as a DiskStore does. All are JSON values.
 
-        "size_bytes" are the segments' and the keys files'; "index_bytes" are the latter alone.
+        "size_bytes" counts segments and key files. "index_bytes" counts the key files alone.
         """
         self._shared.refuse_if_closed()
         spaces: list[dict[str, Any]] = []
@@ -132,10 +132,10 @@ class PublishedStore(Store):
         return 0
 
     def verify(self, *, progress: bool = False) -> VerifyReport:
-        """Read every byte and compare it with its checksum, and the keys with the segments.
+        """Check every byte against its checksum, and the keys against the segments.
 
         Args:
-            progress: Show a bar on stderr, if that is a terminal.
+            progress: Show a bar on stderr, if stderr is a terminal.
         """
         self._shared.refuse_if_closed()
         check = _Check()

@@ -28,7 +28,13 @@ _CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What was written."""
+    """Counts of a published store.
+
+    Attributes:
+        n_documents: Documents that were written.
+        n_segments: Segments that were written.
+        size_bytes: Bytes of segments and key files.
+    """
 
     n_documents: int
     n_segments: int

@@ -31,7 +31,7 @@ class DiskSpace(Space):
     """A space of a DiskStore.
 
     Attributes:
-        name: `space_json`, as the index and the segments have it.
+        name: The space's name in the index and the segments, made by `space_json`.
     """
 
     def __init__(self, shared: Shared, name: str, fingerprint: str, codec: CodecSpec) -> None:

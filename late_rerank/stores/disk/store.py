@@ -29,22 +29,23 @@ _ROWS_AT_ONCE = 5000
 class DiskStore(Store):
     """Token vectors in a folder on a local disk. Safe to share between threads and processes, and after a fork.
 
-    When `put` returns, the documents are durable: also if the process is killed or the machine loses power. Fetched documents
-    lie in mapped files: nothing is copied. POSIX only; not for network file systems.
+    When `put` returns, the documents are durable, even if the process is killed or the machine loses power. Fetched documents
+    lie in mapped files; no bytes are copied. A DiskStore needs POSIX, and doesn't work on network file systems.
 
     Args:
-        path: The folder, "~" for the user's home; made if it isn't there. Any number of processes may open it.
-        max_bytes: What the documents of all spaces may take, at least 1 MiB; None for no bound. The least recently used
-            segments (an eighth of the bound each) go first. Other processes keep to the bound that they were given.
-        ttl_s: After how many seconds a stored document is a miss; None for never.
-        check: Whether `get` computes each record's checksum; a damaged document then is a miss. Costs 1 ms for 2 MB.
+        path: The folder. It is made if it isn't there. "~" is the user's home. Any number of processes may open it.
+        max_bytes: The most bytes that the documents of all spaces may take, at least 1 MiB. None sets no bound. The least
+            recently used segments go first; each takes at most an eighth of the bound. Other processes keep to their own
+            bounds.
+        ttl_s: Seconds after which a stored document is a miss. None means never.
+        check: Whether `get` computes each record's checksum. Then a damaged document is a miss. The check costs 1 ms for 2 MB.
 
     Attributes:
         path: The folder, absolute.
 
     Raises:
-        ValueError: If a bound or time is out of range, or the folder holds other files.
-        StoreFormatError: If the store is of another version, or damaged.
+        ValueError: If a bound or time is out of its range, or the folder holds other files.
+        StoreFormatError: If the store has another version, or is damaged.
         StoreError: If the folder can't be used.
     """
 
@@ -64,7 +65,7 @@ class DiskStore(Store):
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be written to the folder, now. Stored documents are found all the same."""
+        """Whether the folder can't be written to now. Stored documents are found all the same."""
         return unwritable(self.path) is not None
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
@@ -72,7 +73,7 @@ class DiskStore(Store):
         return DiskSpace(self._shared, space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
-        """List every space that something was put into, oldest first."""
+        """List every space that anything was put into, oldest first."""
         return [DiskSpace(self._shared, name, *parse_space(name)) for _, name in self._parts.index.spaces()]
 
     def drop(self, fingerprint: str) -> int:
@@ -92,10 +93,10 @@ class DiskStore(Store):
         return n_documents
 
     def stats(self) -> dict[str, Any]:
-        """Count documents and bytes, over all spaces and of each. JSON values.
+        """Count documents and bytes, over all spaces and of each space. All are JSON values.
 
-        "size_bytes" are the segments' and the index's, "dead_bytes" those of documents that were replaced or deleted (`compact`
-        frees them), "n_damaged" and "n_evicted" count since this object was made.
+        "size_bytes" counts segments and index. "dead_bytes" counts documents that were replaced or deleted; `compact` frees
+        these bytes. "n_damaged" and "n_evicted" count since this object was made.
         """
         spaces: list[dict[str, Any]] = []
         for name, n_documents, live_bytes, size_bytes, n_segments in self._parts.index.totals():
@@ -127,10 +128,10 @@ class DiskStore(Store):
         }
 
     def verify(self, *, progress: bool = False) -> VerifyReport:
-        """Read every byte and compare it with its checksum, and the index with the segments. Changes no document.
+        """Check every byte against its checksum, and the index against the segments. No document changes.
 
         Args:
-            progress: Show a bar on stderr, if that is a terminal.
+            progress: Show a bar on stderr, if stderr is a terminal.
         """
         with os_errors_as_store_errors(self.path):
             report = verify(self.path, self._parts.index, progress=progress)
@@ -141,16 +142,16 @@ class DiskStore(Store):
             return report
 
     def compact(self, *, min_live: float = 0.9, progress: bool = False) -> CompactReport:
-        """Rewrite segments of which less than `min_live` is alive; leave out damaged and expired documents.
+        """Rewrite the segments of which less than `min_live` is alive. Leave out damaged and expired documents.
 
         Others may read and write meanwhile. Segments that another process appends to are passed over.
 
         Args:
-            min_live: Share of bytes, 0 to 1. With 1 every dead byte goes.
-            progress: Show a bar on stderr, if that is a terminal.
+            min_live: A share of bytes, from 0 to 1. With 1 every dead byte goes.
+            progress: Show a bar on stderr, if stderr is a terminal.
 
         Raises:
-            StoreError: If the disk is full, or failed; nothing is lost.
+            StoreError: If the disk is full, or fails. Nothing is lost.
         """
         with self._shared.writing_alone():
             self._parts.writing.seal_all()
@@ -162,15 +163,15 @@ class DiskStore(Store):
         return report
 
     def publish(self, folder: str | os.PathLike[str], *, progress: bool = False) -> PublishReport:
-        """Write the store as it is now to another folder, in the form that opens on a read-only file system.
+        """Write the store as it is now to another folder, in a form that opens on a read-only file system.
 
         Args:
-            folder: Must not be there yet, or be empty.
-            progress: Show a bar on stderr, if that is a terminal.
+            folder: A new or empty folder.
+            progress: Show a bar on stderr, if stderr is a terminal.
 
         Raises:
-            ValueError: If the folder holds something.
-            StoreError: If the disk is full, or failed.
+            ValueError: If the folder isn't empty.
+            StoreError: If the disk is full, or fails.
         """
         self._shared.refuse_if_closed()
         target = folder_at(folder)
@@ -178,18 +179,18 @@ class DiskStore(Store):
             return publish(self._parts, target, self._shared.bounds.newer_than(), progress=progress)
 
     def backup(self, folder: str | os.PathLike[str], *, progress: bool = False) -> BackupReport:
-        """Copy the store as it is now to another folder, which can be used in its place; others may write meanwhile.
+        """Copy the store as it is now to another folder, which can be used in its place. Others may write meanwhile.
 
         Args:
-            folder: Must not be there yet, or be empty. It appears when the whole copy is durable.
-            progress: Show a bar on stderr, if that is a terminal.
+            folder: A new or empty folder. It appears when the whole copy is durable.
+            progress: Show a bar on stderr, if stderr is a terminal.
 
         Returns:
-            What was copied. It includes all that was acknowledged before the call.
+            Counts of the copy. The copy includes every document that was acknowledged before the call.
 
         Raises:
-            ValueError: If the folder holds something, or lies within the store.
-            StoreError: If the disk is full, or failed, or another process copies to that folder.
+            ValueError: If the folder isn't empty, or lies within the store.
+            StoreError: If the disk is full, or fails. Also if another process copies to that folder.
         """
         self._shared.refuse_if_closed()
         target = folder_at(folder)

@@ -38,12 +38,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a verification read.
+    """Counts of a verification, and what it found wrong.
 
     Attributes:
-        n_segments: Segments read.
-        n_records: Undamaged records in them, those that were replaced or deleted included.
-        n_documents: Documents that the index finds, undamaged.
+        n_segments: Segments that were read.
+        n_records: Undamaged records in the segments. Replaced and deleted documents count too.
+        n_documents: Undamaged documents that the index finds.
         problems: Empty if all is well.
     """
 

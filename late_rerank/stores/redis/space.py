@@ -78,7 +78,10 @@ class Shared:
 
 
 class RedisSpace(Space):
-    """Values named <prefix>:<digest of the space>:<key>, in hexadecimal. Without hash tags, so a cluster spreads them."""
+    """Values named <prefix>:<digest of the space>:<key>, in hexadecimal.
+
+    The names have no hash tags, so a cluster spreads them.
+    """
 
     def __init__(self, shared: Shared, prefix: str, described: str, fingerprint: str, codec: CodecSpec) -> None:
         super().__init__(fingerprint, codec)
@@ -121,7 +124,7 @@ class RedisSpace(Space):
         return fetched
 
     def missing(self, keys: Sequence[bytes]) -> I64:
-        """Find out which documents are missing. Nothing is fetched: a damaged value counts as here until a query meets it."""
+        """Find out which documents are missing, without fetching. A damaged value counts as present until a query meets it."""
         self._shared.refuse_if_closed()
         # TOUCH, not EXISTS: with allkeys-lru a document that is indexed again must outlive one that nobody asked for.
         replies = self._shared.servers.each([("TOUCH", name) for name in self._names(keys)])
@@ -134,13 +137,13 @@ class RedisSpace(Space):
         return self._shared.unlink(self._names(keys))
 
     def clear(self) -> int:
-        """Forget every document, and the space itself. Returns how many it held."""
+        """Forget every document, and the space itself. Return how many documents it held."""
         n = sum(self._shared.unlink(names) for batches in self._walk() for names in batches)
         self._shared.command("ZREM", self._shared.registry, self.described)
         return n
 
     def __len__(self) -> int:
-        """Count the documents here, by walking over all names in Redis: a second or so for a million."""
+        """Count the documents here, by walking over all names in Redis. This takes about a second for a million names."""
         self._shared.refuse_if_closed()
         return sum(len(names) for batches in self._walk() for names in batches)
 

@@ -25,28 +25,29 @@ _DOCUMENT = re.compile(rb"[0-9a-f]{16}:[0-9a-f]{32}")
 class RedisStore(Store):
     """Token vectors in Redis or a Redis Cluster, shared between processes and machines. Safe to share between threads.
 
-    It is a cache: a document that Redis lost, or can't give in time, counts as missing and is encoded again. It sends GET,
-    MGET, SET, TOUCH, ZADD, ZRANGE, EXISTS, CLUSTER SLOTS; for counts and deletions SCAN, STRLEN, UNLINK, ZREM. Pickled it
-    takes its arguments along, the password included, and connects anew.
+    A RedisStore is a cache. A document that Redis lost, or can't give in time, counts as missing and is encoded again. The
+    store sends GET, MGET, SET, TOUCH, ZADD, ZRANGE, EXISTS and CLUSTER SLOTS. For counts and deletions it sends SCAN, STRLEN,
+    UNLINK and ZREM. A pickled store takes its arguments along, the password included, and connects anew.
 
     Args:
-        url: "redis://user:password@host:port/db", "rediss://..." (TLS), "unix:///path"; of a cluster any one server.
-            redis-py's options may follow, "?ssl_ca_certs=...".
-        prefix: What every name begins with: letters, digits and "_.:-".
-        ttl_s: Seconds that a document is kept after it was put; None for as long as Redis keeps it.
-        timeout_s: How long to wait for a connection, and for the server to go on with a reply.
-        retries: How often a broken connection is tried again, after 25 to 50 ms and twice that each time. A timeout
-            isn't.
-        pause_s: How long a server that failed is left alone; twice as long each time, up to 30 s. Other servers of
-            the cluster are used meanwhile.
-        on_error: "miss": documents count as missing, with one RuntimeWarning, and `stats` counts; or "raise".
-        check: Compare each document's checksum, 0.7 ms for 100. Its key and size always are.
-        cluster: Whether it is a cluster; None to ask the server.
+        url: "redis://user:password@host:port/db", "rediss://..." (TLS) or "unix:///path". For a cluster, give any one server.
+            redis-py's options may follow: "?ssl_ca_certs=...".
+        prefix: The beginning of every name in Redis: letters, digits and "_.:-".
+        ttl_s: Seconds for which a document is kept after it was put. None keeps it as long as Redis does.
+        timeout_s: Seconds to wait for a connection, and for the server to go on with a reply.
+        retries: How often a broken connection is tried again. The first try waits 25 to 50 ms, each further one twice as long.
+            A timeout isn't tried again.
+        pause_s: Seconds for which a server that failed is left alone. Each further failure doubles them, up to 30 s. Other
+            servers of the cluster are used meanwhile.
+        on_error: "miss" counts documents as missing, with one RuntimeWarning, and `stats` counts the failures. "raise" raises
+            the error.
+        check: Compare each document's checksum. This costs 0.7 ms for 100 documents. Key and size are always compared.
+        cluster: Whether the server is part of a cluster. None asks the server.
 
     Raises:
         ValueError: If an argument is wrong.
-        MissingDependencyError: If redis is not installed.
-        StoreConnectionError: If the server can't be reached, with `on_error="raise"`; every method may raise it then.
+        MissingDependencyError: If redis isn't installed.
+        StoreConnectionError: If the server can't be reached and `on_error` is "raise". Then every method may raise it.
     """
 
     def __init__(
@@ -97,11 +98,11 @@ class RedisStore(Store):
         return self._space(space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
-        """List every space that any process put documents into, oldest first; then spaces that were only opened here."""
+        """List every space that any process put documents into, oldest first. Spaces that were only opened here follow."""
         return list(self._every_space())
 
     def drop(self, fingerprint: str) -> int:
-        """Forget every space of that encoder, by walking over all names in Redis. Returns how many documents they held."""
+        """Forget every space of that encoder, by walking over all names in Redis. Return how many documents they held."""
         n = 0
         for space in self._every_space():
             if space.fingerprint == fingerprint:
@@ -113,10 +114,15 @@ class RedisStore(Store):
     def stats(self) -> dict[str, Any]:
         """Count documents and bytes of all spaces of this prefix, and failures in this process.
 
-        n_documents, size_bytes (values and names) and spaces walk over all names in Redis: a second or so for a million.
-        Sizes are looked up for 100,000 documents a server; more count as long as those are, and "estimated" says so.
-        n_errors counts calls that met an error, n_unreachable documents asked for in vain, n_not_stored documents that
-        could not be put, n_damaged values that were no record of their key; last_error is a text or None.
+        For n_documents, size_bytes (values and names) and spaces, the store walks over all names in Redis. This takes about a
+        second for a million names. The store looks up the sizes of 100,000 documents of each server. Further documents count as
+        equally long, and "estimated" is true.
+
+        - n_errors counts calls that met an error.
+        - n_unreachable counts documents that were asked for in vain.
+        - n_not_stored counts documents that could not be put.
+        - n_damaged counts values that aren't a record of their key.
+        - last_error is a text or None.
         """
         self._shared.refuse_if_closed()
         n_documents = size_bytes = 0

@@ -48,55 +48,55 @@ _Counter = Annotated[Any, WithJsonSchema({})]
 
 
 class LateRerank(BaseNodePostprocessor):
-    """Keeps the `top_n` best nodes by late interaction; nodes' token vectors are kept in a store, so each is encoded once.
+    """Keeps the `top_n` best nodes by late interaction. A store keeps their token vectors, so each node is encoded once.
 
-    A node's text is what an embedding model would read: its content, and the metadata that it doesn't exclude; `metadata_mode`
-    says otherwise. It gives new `NodeWithScore` objects; those that it was given are never changed. Only a budget gives nodes
-    another content, as copies. A blank query gives no nodes.
+    The ranked text of a node is the text that an embedding model would read: its content, and the metadata that the node
+    doesn't exclude. `metadata_mode` changes this. The given `NodeWithScore` objects are never changed; the result holds new
+    ones. Only a budget changes a node's content, in a copy. A blank query gives no nodes.
 
-    `score` is the relevance, in [0, 1], as cutoffs (`SimilarityPostprocessor`) and evaluators expect it; the MaxSim, a sum over
-    the query's tokens, is none of their business. Nodes that the reranker left unscored (`on_missing="skip"`) follow with 0.0.
+    `score` is the relevance, in [0, 1], as cutoffs (`SimilarityPostprocessor`) and evaluators expect. It isn't the MaxSim,
+    which is a sum over the query's tokens. Nodes that the reranker left unscored (`on_missing="skip"`) follow with 0.0.
 
     Safe to share between threads. Async calls run in a thread, so the event loop is never blocked. The model is loaded when the
     postprocessor is made.
 
     Args:
-        top_n: At most so many nodes, at least 1; None for 3 without a budget, for as many as fit with one.
-        model: "minilm" (built in), a hub name, a folder, or an Encoder, as `late_rerank.Reranker` takes it; None for its
-            default, as with the eight that follow.
-        store: Where token vectors are kept: a folder, a Redis server, a Store; by default this process's memory.
-        codec: How they are packed.
-        device: What the model runs on.
-        backend: What runs it.
-        kernel: What computes MaxSim.
-        on_missing: "encode" nodes that the store doesn't hold, "skip" them, or "raise".
-        calibration: What makes relevance of scores.
-        pooling: How many token vectors of a document become one; 1 keeps all.
-        reranker: A ready Reranker, to be shared; then none of the nine above may be given.
+        top_n: The most nodes to keep, at least 1. None keeps 3 without a budget, and with a budget as many as fit.
+        model: "minilm" (built in), a hub name, a folder or an Encoder, as `late_rerank.Reranker` takes it. None takes the
+            Reranker's default. This holds for the next eight arguments too.
+        store: Keeps token vectors: a folder, a Redis server or a Store. By default, this process's memory.
+        codec: Packs token vectors.
+        device: The device that the model runs on.
+        backend: The engine that runs the model.
+        kernel: Computes MaxSim.
+        on_missing: What to do with nodes that the store doesn't hold: "encode", "skip" or "raise".
+        calibration: Turns scores into relevance.
+        pooling: How many token vectors of a document are merged into one. 1 keeps all.
+        reranker: A ready Reranker, to be shared. Then none of the nine arguments above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
-        keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both are written into a copy of the
-            node, in place of an entry of that name, and excluded from the texts that embedding models and LLMs read.
-        min_relevance: From 0 to 1: nodes of lower score are left out, perhaps all; None for none.
-        budget_tokens: All that the nodes' texts may take of a prompt, in tokens. They are then chosen by what they add to each
-            other, without repetitions and without unscored ones; neighbouring pieces of a document become one node; where not
-            even one fits, the best is cut at a sentence. None for no budget.
-        order: Given a budget, how nodes are ordered: "relevance", best first, which None stands for; "edges", the best first
-            and last; "source", as in their documents.
-        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
-            of tokens; None for an estimate.
-        first_stage_weight: How much the scores that nodes came with count for their order, higher ones being better: 0, the
-            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each node must
-            have one.
-        metadata_mode: Which metadata are ranked with a node's content, by LlamaIndex's rules: "embed" what an embedding model
-            reads, "llm" what an LLM reads, "all", or "none".
-        callback_manager: LlamaIndex's; engines put theirs in its place.
+        keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both scores go into a copy of the
+            node, and replace entries of these names. Embedding models and LLMs don't read them.
+        min_relevance: From 0 to 1. Nodes of lower score are left out, perhaps all. None keeps all.
+        budget_tokens: The most tokens that the nodes' texts may take of a prompt. Nodes are then chosen by what they add to
+            each other. Repetitions and unscored nodes are left out. Neighbouring pieces of a document become one node. If no
+            node fits whole, the best is cut at a sentence. None sets no budget.
+        order: The order of the nodes within a budget. "relevance" puts the best first; None stands for it. "edges" puts the
+            best first and last. "source" keeps the order in their documents.
+        count_tokens: Counts the budget's tokens: the LLM's tokenizer (Hugging Face, tiktoken), or a function from a text to its
+            number of tokens. None estimates the number.
+        first_stage_weight: How much the scores that nodes came with count for their order. Higher scores are better. With 0,
+            the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the scores
+            themselves decide how much. With a weight, each node must have a score.
+        metadata_mode: Which metadata are ranked with a node's content, by LlamaIndex's rules. "embed" is what an embedding
+            model reads, "llm" what an LLM reads. "all" is all metadata, "none" is none.
+        callback_manager: LlamaIndex's. Engines put theirs in its place.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of its range, a name isn't known, order or count_tokens are given without a budget, or both
-            a ready reranker and arguments for a new one.
-        ModelError: The model can't be found, or can't be what it says.
-        StoreError: The store can't be opened.
+        TypeError: If an argument has a wrong type.
+        ValueError: If a number is out of its range, or a name is unknown. Also if `order` or `count_tokens` is given without a
+            budget. Also if a ready reranker is given together with arguments for a new one.
+        ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
+        StoreError: If the store can't be opened.
     """
 
     top_n: int | None = Field(description="At most so many nodes are kept; None for as many as fit the budget.")
@@ -226,10 +226,10 @@ class LateRerank(BaseNodePostprocessor):
         return NodeWithScore(node=with_scores(with_content(given.node, found), scores), score=float(document.relevance or 0.0))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The reranker, which is pickled as its arguments, and what doesn't come from it.
+        """Give the reranker, which is pickled as its arguments, and the fields that don't come from it.
 
         Raises:
-            TypeError: A part can't be pickled. The framework would leave it out, and go on with another one.
+            TypeError: If a part can't be pickled. The framework would leave it out, and go on with another one.
         """
         for name, part in self.reranker.arguments.items():
             _check_picklable(name, part, "it as a name or a path")
@@ -239,7 +239,7 @@ class LateRerank(BaseNodePostprocessor):
         return state
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LateRerank:
-        """A copy that shares the reranker: models and stores may hold locks, which can't be copied."""
+        """Make a copy that shares the reranker. Models and stores may hold locks, which can't be copied."""
         return self.model_copy()
 
 

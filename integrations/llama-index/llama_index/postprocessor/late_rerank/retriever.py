@@ -14,28 +14,29 @@ from late_rerank.wrapping import asks_nothing
 
 
 class LateRerankRetriever(BaseRetriever):
-    """Gives the `top_n` best of the nodes that another retriever finds, by late interaction.
+    """Gives the `top_n` best nodes that another retriever finds, by late interaction.
 
-    For whatever takes a retriever but no postprocessors. The other retriever gets the query bundle as it is, custom embedding
-    strings included; nodes are ranked by `query_str`. Give it depth, `index.as_retriever(similarity_top_k=50)`: its default is
-    2 nodes. A blank query gives no nodes, and the other retriever isn't asked.
+    Use it if an engine takes a retriever but no postprocessors. The other retriever gets the query bundle as it is, custom
+    embedding strings included. Nodes are ranked by `query_str`. Let the other retriever give many nodes:
+    `index.as_retriever(similarity_top_k=50)`. Its default is 2 nodes. A blank query gives no nodes, and the other retriever
+    isn't asked.
 
     Args:
         retriever: Finds the candidates.
-        top_n: At most so many nodes, at least 1; None for 3 without a budget, for as many as fit with one.
-        callback_manager: LlamaIndex's; by default the other retriever's.
-        object_map: What IndexNodes stand for, by `index_id`, as every retriever takes it.
-        objects: The same, as IndexNodes that hold their objects.
+        top_n: The most nodes to return, at least 1. None returns 3 without a budget, and with a budget as many as fit.
+        callback_manager: LlamaIndex's. By default, the other retriever's.
+        object_map: The objects that IndexNodes stand for, by `index_id`, as every retriever takes them.
+        objects: The same objects, as IndexNodes that hold them.
         verbose: Whether the framework prints which object a retrieval enters.
-        arguments: All others of `LateRerank`: model, store, codec, device, reranker, min_relevance, budget_tokens, ...
+        arguments: All other arguments of `LateRerank`: model, store, codec, device, reranker, min_relevance, budget_tokens, ...
 
     Attributes:
-        retriever: As given.
+        retriever: The retriever as given.
         postprocessor: The LateRerank that does the work.
 
     Raises:
-        TypeError: `retriever` is no LlamaIndex retriever, or as `LateRerank`.
-        ValueError: As `LateRerank`.
+        TypeError: If `retriever` isn't a LlamaIndex retriever. Also as in `LateRerank`.
+        ValueError: As in `LateRerank`.
     """
 
     def __init__(

@@ -38,46 +38,46 @@ _TOP_K = 10
 
 @component
 class LateRerankRanker:
-    """Ranks documents by late interaction: for each word of the query its best match in the document, summed.
+    """Ranks documents by late interaction: the best match of each word of the query in the document, summed.
 
-    Documents' token vectors are kept in a store, so that a document is encoded once, not once a query. Put it behind one or
+    A store keeps the documents' token vectors, so each document is encoded once, not once a query. Put the ranker behind one or
     more retrievers that give it 50 to 100 documents:
 
         pipeline.add_component("retriever", InMemoryBM25Retriever(store, top_k=100))
         pipeline.add_component("ranker", LateRerankRanker(top_k=5, store="vectors"))
         pipeline.connect("retriever", "ranker")
 
-    The returned documents are new. Their `score` is the relevance, from 0 to 1; `meta` says the MaxSim score as
-    "late_rerank_score" and the score that they came with, if any, as "retrieval_score". Documents that the reranker left
-    unscored (`on_missing="skip"`) follow with score 0, and blank ones too. A blank query gives no documents.
+    The returned documents are new. Their `score` is the relevance, from 0 to 1. In `meta`, "late_rerank_score" is the MaxSim.
+    "retrieval_score" is the score that the document came with, if it had one. Unscored documents (`on_missing="skip"`) and
+    blank ones follow, with score 0. A blank query gives no documents.
 
     Args:
-        model: "minilm" (built in), a hub name, a folder, or an Encoder; None for "minilm".
-        top_k: How many documents to return at most; None for 10 without a budget, for as many as fit with one.
-        store: Where token vectors are kept: a folder, "redis://...", a Store; None for this process's memory.
-        codec: How they are packed: "int8" and others, or a Codec; None for "int8".
-        device: What the model runs on; None for the fastest there is.
-        meta_fields_to_embed: Fields of `meta` that are read before the content, where a document has them.
-        embedding_separator: What stands between them.
-        score_threshold: Documents below it are left out.
-        reranker: A ready one, to be shared, instead of model, store, codec and device.
-        min_relevance: From 0 to 1: documents of lower score are left out, perhaps all; None for none.
-        budget_tokens: All that the documents may take of a prompt, in tokens, fields of `meta` that are read with them
-            included. They are then chosen by what they add to each other, without repetitions and without unscored ones;
-            neighbouring pieces of a file become one document; where not even one fits, the best is cut at a sentence. None for
-            no budget.
-        order: Given a budget, how documents are ordered: "relevance", best first, which None stands for; "edges", the best
-            first and last; "source", as in their files, by "path", "start" and "end" in `meta`.
-        count_tokens: Given a budget, the reader's tokenizer (Hugging Face, tiktoken), or a function from a text to its number
-            of tokens; None for an estimate. A file of a pipeline can only name a function.
-        first_stage_weight: How much the scores that documents came with count for their order, higher ones being better: 0, the
-            default, not at all; "auto" a little, as those scores themselves ask for; 1 as much as MaxSim. Then each document
-            must have one.
+        model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        top_k: The most documents to return. None returns 10 without a budget, and with a budget as many as fit.
+        store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
+        codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
+        device: The device that the model runs on. None takes the fastest one.
+        meta_fields_to_embed: Fields of `meta` that are read before the content, if a document has them.
+        embedding_separator: The text between these fields and the content.
+        score_threshold: Documents of lower score are left out.
+        reranker: A ready Reranker, to be shared, instead of model, store, codec and device.
+        min_relevance: From 0 to 1. Documents of lower score are left out, perhaps all. None keeps all.
+        budget_tokens: The most tokens that the documents may take of a prompt. Fields of `meta` that are read with them count
+            too. Documents are then chosen by what they add to each other. Repetitions and unscored documents are left out.
+            Neighbouring pieces of a file become one document. If no document fits whole, the best is cut at a sentence. None
+            sets no budget.
+        order: The order of the documents within a budget. "relevance" puts the best first; None stands for it. "edges" puts the
+            best first and last. "source" keeps the order in their files, by "path", "start" and "end" in `meta`.
+        count_tokens: Counts the budget's tokens: the LLM's tokenizer (Hugging Face, tiktoken), or a function from a text to its
+            number of tokens. None estimates the number. The file of a pipeline can only name a function.
+        first_stage_weight: How much the scores that documents came with count for their order. Higher scores are better. With
+            0, the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the
+            scores themselves decide how much. With a weight, each document must have a score.
 
     Raises:
-        ValueError: A number is out of its range, order or count_tokens are given without a budget, or both a reranker and a
-            model, store, codec or device.
-        TypeError: An argument is of the wrong type; of model, store and codec `warm_up` says so.
+        ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
+            reranker is given together with a model, store, codec or device.
+        TypeError: If an argument has a wrong type. For model, store and codec, `warm_up` raises it.
     """
 
     def __init__(  # noqa: PLR0913 - a component's arguments
@@ -130,7 +130,7 @@ class LateRerankRanker:
         self._loading = Lock()
 
     def warm_up(self) -> None:
-        """Load the model and open the store. `run` does so itself where nobody did."""
+        """Load the model and open the store. If nobody calls this, `run` does."""
         with self._loading:
             if self.reranker is None:
                 self.reranker = reranker_from(
@@ -138,7 +138,7 @@ class LateRerankRanker:
                 )
 
     async def warm_up_async(self) -> None:
-        """`warm_up` in a thread: where this is missing, a pipeline's `run_async` loads the model on the event loop."""
+        """Call `warm_up` in a thread. Without this method, a pipeline's `run_async` would load the model on the event loop."""
         await asyncio.to_thread(self.warm_up)
 
     def close(self) -> None:
@@ -161,19 +161,19 @@ class LateRerankRanker:
         """Rank documents.
 
         Args:
-            query: What was asked.
-            documents: Of several with one id the best scored counts. Never changed.
-            top_k: Instead of the component's own.
-            score_threshold: Instead of the component's own.
-            min_relevance: Instead of the component's own.
-            budget_tokens: Instead of the component's own.
+            query: The question.
+            documents: The documents. If several have one id, the best scored one counts. They are never changed.
+            top_k: Replaces the component's own.
+            score_threshold: Replaces the component's own.
+            min_relevance: Replaces the component's own.
+            budget_tokens: Replaces the component's own.
 
         Returns:
-            "documents", best first, or with a budget in its `order`; empty where the query is blank or none is relevant enough.
+            "documents", best first; with a budget, in `order`. Empty if the query is blank or none is relevant enough.
 
         Raises:
-            ValueError: A number is out of its range.
-            TypeError: An argument is of the wrong type, or a document isn't a Document; names it.
+            ValueError: If a number is out of its range. Also if a first-stage weight is set and a document has no finite score.
+            TypeError: If an argument has a wrong type, or a document isn't a Document. The message names the document.
         """
         whole_number("top_k", top_k, or_none="for the component's own")
         _check_threshold(score_threshold)
@@ -198,17 +198,17 @@ class LateRerankRanker:
         min_relevance: float | None = None,
         budget_tokens: int | None = None,
     ) -> dict[str, list[Document]]:
-        """`run`, its work in a thread, so that the event loop is never blocked."""
+        """Do what `run` does, in a thread. The event loop is never blocked."""
         in_thread = asyncio.to_thread if self.reranker is None else self.reranker.in_thread
         return await in_thread(self.run, query, documents, top_k, score_threshold, min_relevance, budget_tokens)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its arguments, and those of a ready reranker. A store's address is written as it was given, with its password.
+        """Give the component's arguments, with those of a ready reranker. A store's address keeps its password.
 
         Raises:
-            ValueError: It was given an object where a file takes names only, or a ready reranker with an argument that the
-                component doesn't have.
-            SerializationError: `count_tokens` is a function without a name of its own.
+            ValueError: If an argument is an object, and a file takes only names. Also if a ready reranker has an argument that
+                the component doesn't have.
+            SerializationError: If `count_tokens` is a function without a name of its own.
         """
         parts: dict[str, object] = {"model": self.model, "store": self.store, "codec": self.codec}
         device = self.device
@@ -231,7 +231,7 @@ class LateRerankRanker:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LateRerankRanker:
-        """A component from what `to_dict` gave."""
+        """Make a component from the result of `to_dict`."""
         arguments = dict(data.get("init_parameters", {}))
         if arguments.get("device") is not None:
             arguments["device"] = ComponentDevice.from_dict(arguments["device"])
@@ -244,7 +244,7 @@ class LateRerankRanker:
         return {"model": self.model if isinstance(self.model, str) else None}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the lock, which can't be copied, and what it loaded: a copy loads its own, so that each may be closed."""
+        """Leave out the lock, which can't be copied, and a loaded reranker: each copy loads and closes its own."""
         state = {**self.__dict__, "reranker": None if self._is_ours else self.reranker}
         del state["_loading"]
         return state
