@@ -1,4 +1,4 @@
-"""Servers on loopback, for tests: in a thread of this process, or in processes of their own."""
+"""Servers on loopback, for tests: in a thread of this process, or in processes of their own; and what clients ask them."""
 
 import os
 import re
@@ -13,6 +13,12 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+
+# What most tests ask: the answer stands in the middle. `expected` in end_to_end/conftest.py is what a FakeEncoder makes of it.
+QUERY = "when do cats sleep"
+DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
+# Of servers that have keys.
+KEY = "a-key-of-ours"
 
 
 @contextmanager

@@ -6,7 +6,15 @@ import argparse
 from typing import Any
 
 from late_rerank.cli.environment import TOLD, add_environment, read_environment
-from late_rerank.cli.options import above_zero, add_folders, add_language, add_models, add_store, at_least, at_least_one
+from late_rerank.cli.options import (
+    above_zero,
+    add_folders,
+    add_language,
+    add_models,
+    add_store,
+    at_least,
+    at_least_one,
+)
 
 
 def register(commands: Any) -> None:
@@ -18,6 +26,19 @@ def register(commands: Any) -> None:
         "description at /docs, and /health, /ready, /info, /metrics. API keys come from --api-keys and from "
         f"LATE_RERANK_API_KEYS, with commas between. {TOLD}",
     )
+    _add_processes(command)
+    _add_store_and_models(command)
+    command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
+    add_folders(command, "documents that the page can search")
+    add_language(command, "the folders' language, whose endings BM25 leaves off (default: english)")
+    _add_limits(command)
+    _add_names(command)
+    _add_log(command)
+    command.set_defaults(run=run)
+    add_environment(command)
+
+
+def _add_processes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", default="127.0.0.1", help="what it listens on (default: 127.0.0.1, this machine alone)")
     command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (default: 8000)")
     command.add_argument(
@@ -27,6 +48,9 @@ def register(commands: Any) -> None:
         metavar="N",
         help="processes; with ONNX Runtime on Linux they share one model (default: 1)",
     )
+
+
+def _add_store_and_models(command: argparse.ArgumentParser) -> None:
     add_store(command)
     add_models(command)
     command.add_argument(
@@ -41,9 +65,9 @@ def register(commands: Any) -> None:
         metavar="FILE",
         help='what makes relevance of scores, of the first model; "minilm" is ours for that model',
     )
-    command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
-    add_folders(command, "documents that the page can search")
-    add_language(command, "the folders' language, whose endings BM25 leaves off (default: english)")
+
+
+def _add_limits(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deadline-s", type=above_zero, metavar="S", help="answer after so many seconds with what is scored by then"
     )
@@ -52,6 +76,9 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--max-requests", type=at_least_one, default=256, metavar="N", help="at once, of a process (default: 256)"
     )
+
+
+def _add_names(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--allowed-host",
         action="append",
@@ -62,14 +89,15 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--cors-origin", action="append", default=[], metavar="URL", help="a site whose pages may ask (default: none)"
     )
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="what is logged (default: info)"
     )
     command.add_argument(
         "--log-format", default="text", choices=["text", "json"], help="of the log, a line a request (default: text)"
     )
-    command.set_defaults(run=run)
-    add_environment(command)
 
 
 def run(options: argparse.Namespace) -> None:

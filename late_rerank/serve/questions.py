@@ -21,14 +21,17 @@ class Question:
     Attributes:
         query: Not blank.
         candidates: At least one.
-        wanted: The options of the rerank; `deadline_s` counts from `arrived`.
+        wanted: The options of the rerank; `deadline_s` counts from `arrived`. All candidates are ranked, so that it has no
+            `top_k`: the answer's counts and tokens are of all.
         arrived: When the request's body was there, of `time.monotonic()`.
+        top_k: At most so many results are in the answer; None for all.
     """
 
     query: str
     candidates: list[str | Candidate]
     wanted: Wanted = field(default_factory=Wanted)
     arrived: float = field(default_factory=time.monotonic)
+    top_k: int | None = None
 
 
 def candidates_of(documents: Sequence[str | DocumentBody], rank_fields: list[str] | None = None) -> list[str | Candidate]:

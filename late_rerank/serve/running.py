@@ -18,12 +18,13 @@ from late_rerank.encode import Encoder
 from late_rerank.reranker import Reranker
 from late_rerank.serve import logs, memory
 from late_rerank.serve.access import ApiKeys, is_loopback
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
 from late_rerank.serve.connections import TimedHttp
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.loading import shared_encoder
 from late_rerank.serve.metrics import counts_in_files
 from late_rerank.serve.port import check_free
+from late_rerank.serve.settings import Settings
 from late_rerank.serve.workers import run_workers
 
 # After SIGTERM requests have their time to finish, and so many seconds more to be sent.

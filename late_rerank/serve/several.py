@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.loading import LoadedModel, MakeReranker, ModelLoader
 from late_rerank.serve.models import is_served
+
+# How long a model that couldn't be loaded is left alone. A try takes seconds, and keeps other models from being loaded.
+_LEFT_ALONE_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A failed try to load a model.
+
+    Attributes:
+        kind: The error's class. The error itself isn't kept: it holds what its frames held, half a model for one.
+        again_at: From when the model may be tried again, by the server's clock.
+    """
+
+    kind: str
+    again_at: float
 
 
 class _Slot:
@@ -20,6 +39,7 @@ class _Slot:
         self.loader = loader
         self.n_users = 0
         self.loading: asyncio.Task[None] | None = None  # the first model loads by itself
+        self.failure: _Failure | None = None  # of that task
 
 
 class Models:
@@ -30,12 +50,17 @@ class Models:
             One without a name is called as the model calls itself.
         limits: Of the server. `models` are kept loaded, the first among them and at least one more; further ones only while
             requests use them. They are loaded one after the other.
+        clock: Gives seconds.
     """
 
-    def __init__(self, makers: Mapping[str, MakeReranker], limits: Limits) -> None:
+    def __init__(
+        self, makers: Mapping[str, MakeReranker], limits: Limits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._keys = tuple(makers)
         self._makers = makers
         self._limits = limits
+        self._clock = clock
+        self._failures: dict[str, _Failure] = {}
         self._most = max(limits.models, 2)
         self._loads = asyncio.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()  # the least recently used first
@@ -92,13 +117,14 @@ class Models:
             asked: The request's `model`.
 
         Raises:
-            RequestError: If it can't be loaded, or not within `timeout_s` (503).
+            RequestError: If it can't be loaded, couldn't be a short while ago, or isn't within `timeout_s` (503).
         """
         name = self.named(asked)
         slot = self._slots.get(name)
         if slot is None:
+            self._check_may_be_tried(name)
             slot = self._opened(name)
-            slot.loading = asyncio.get_running_loop().create_task(self._load(slot))
+            slot.loading = asyncio.get_running_loop().create_task(self._load(name, slot))
         self._slots.move_to_end(name)
         slot.n_users += 1
         try:
@@ -118,12 +144,18 @@ class Models:
         slot = self._slots[name] = _Slot(ModelLoader(self._makers[name], self._limits, name))
         return slot
 
-    async def _load(self, slot: _Slot) -> None:
+    async def _load(self, name: str, slot: _Slot) -> None:
         async with self._loads:
             self._make_room(self._most - 1)
             await asyncio.gather(*self._closing)  # its memory is needed
             slot.loader.begin_once()
-            await slot.loader.loaded()
+            try:
+                await slot.loader.loaded()
+            except RuntimeError as error:
+                slot.failure = _Failure(type(error.__cause__ or error).__name__, self._clock() + _LEFT_ALONE_S)
+                self._failures[name] = slot.failure
+                if self._slots.get(name) is slot:  # else the server ends
+                    del self._slots[name]
 
     async def _waited(self, name: str, slot: _Slot) -> LoadedModel:
         if slot.loading is None:
@@ -132,12 +164,20 @@ class Models:
             await asyncio.wait_for(asyncio.shield(slot.loading), self._limits.timeout_s)
         except asyncio.TimeoutError:  # not TimeoutError itself before Python 3.11
             raise RequestError(503, f"the model {name} is being loaded; try again", retry_after_s=2) from None
-        except RuntimeError:  # the next request tries again
-            if self._slots.get(name) is slot:
-                del self._slots[name]
-                self._close(slot)
-            raise RequestError(503, f"the model {name} can't be loaded: see the server's log", retry_after_s=10) from None
+        if slot.failure is not None:
+            raise self._refused(name, slot.failure)
         return slot.loader.ready
+
+    def _check_may_be_tried(self, name: str) -> None:
+        failure = self._failures.get(name)
+        if failure is not None and self._clock() < failure.again_at:
+            raise self._refused(name, failure)
+
+    def _refused(self, name: str, failure: _Failure) -> RequestError:
+        # The error's own message may name a folder of this machine: that is for the log.
+        wait_s = max(1, math.ceil(failure.again_at - self._clock()))
+        told = f"the model {name} can't be loaded ({failure.kind}: see the server's log); it is tried again in {wait_s} s"
+        return RequestError(503, told, retry_after_s=wait_s)
 
     def _make_room(self, most: int) -> None:
         """Close the least recently used models that nobody uses, until so many are loaded; never the first."""

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from late_rerank.observing.tracing import fail, request_span, traces
-from late_rerank.serve.paths import Paths
+from late_rerank.serve.paths import Paths, path_asked
 
 # Watchdogs ask for them every few seconds.
 _UNTRACED = ("/health", "/ready", "/metrics")
@@ -16,7 +16,7 @@ class Traced:
     """An ASGI app around another: each request has a span, below the client's own if `traceparent` names it.
 
     Args:
-        app: Answers the requests.
+        app: Answers the requests, whose paths are known ones.
         paths: Of the server. There is no end of unknown paths, so that a span is called by the one that is meant.
     """
 
@@ -25,11 +25,11 @@ class Traced:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._paths.label(self._paths.canonical(scope["path"])) if scope["type"] == "http" and traces() else ""
+        route = self._paths.label(scope["path"]) if scope["type"] == "http" and traces() else ""
         if not route or route in _UNTRACED:
             await self._app(scope, receive, send)
             return
-        attributes = {"http.request.method": scope["method"], "http.route": route, "url.path": scope["path"]}
+        attributes = {"http.request.method": scope["method"], "http.route": route, "url.path": path_asked(scope)}
         with request_span(f"{scope['method']} {route}", Headers(scope=scope), attributes) as opened:
 
             async def sent(message: Message) -> None:

@@ -40,13 +40,25 @@ def opened():
         store.close()
 
 
+@pytest.fixture(scope="session")
+def expected():
+    """QUERY's ranking of DOCUMENTS by a FakeEncoder: index and relevance, best first."""
+    from serving import DOCUMENTS, QUERY
+
+    from late_rerank import Reranker
+    from late_rerank.testing.fakes import FakeEncoder
+
+    return [(document.index, document.relevance) for document in Reranker(FakeEncoder()).rerank(QUERY, DOCUMENTS)]
+
+
 @pytest.fixture
 def served():
     """Serves a Reranker in a thread: with an encoder (FakeEncoder unless given), and with settings; gives the URL."""
     from serving import running
 
     from late_rerank import Reranker
-    from late_rerank.serve.app import Settings, create_app
+    from late_rerank.serve.app import create_app
+    from late_rerank.serve.settings import Settings
     from late_rerank.testing.fakes import FakeEncoder
 
     with ExitStack() as stack:

@@ -8,19 +8,17 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from readmes.pages import ROOT, blocks
-from serving import running
+from serving import DOCUMENTS, KEY, QUERY, running
 
 from late_rerank import Reranker
 from late_rerank.serve.access import ApiKeys
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
 SERVE = ROOT / "late_rerank" / "serve"
 APPS = (SERVE / "README.md").read_text(encoding="utf-8").split("\n## Apps\n")[1]
 COMPOSE = SERVE / "docker" / "compose.ollama.yaml"
-QUERY = "when do cats sleep"
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
-KEY = "a-key-of-ours"
 # Onyx has no setting any more.
 WITHOUT_A_TEST = {"Onyx"}
 
@@ -29,11 +27,6 @@ WITHOUT_A_TEST = {"Onyx"}
 def url():
     with running(create_app(lambda: Reranker(FakeEncoder()), Settings(keys=ApiKeys([KEY])))) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def expected():
-    return [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(QUERY, DOCUMENTS)]
 
 
 def apps():
@@ -105,6 +98,17 @@ class TestContinuesConfiguration:
         (text,) = (block.text for block in blocks(APPS) if block.language == "yaml" and "roles" in block.text)
         (model,) = yaml.safe_load(text)["models"]
         assert (model["provider"], model["roles"]) == ("cohere", ["rerank"])
+
+
+class TestLibreChatsConfiguration:
+    """LibreChat adcb532: a private address is refused unless its host and port are allowed."""
+
+    def test_the_address_of_the_recipe_is_allowed(self):
+        yaml = pytest.importorskip("yaml")
+        (text,) = (block.text for block in blocks(APPS) if block.language == "yaml" and "webSearch" in block.text)
+        configured = yaml.safe_load(text)["webSearch"]
+        (address,) = re.findall(r"^JINA_API_URL=(\S+)$", APPS, re.MULTILINE)
+        assert (configured["rerankerType"], configured["allowedAddresses"]) == ("jina", [urlsplit(address).netloc])
 
 
 class TestBesideOllama:

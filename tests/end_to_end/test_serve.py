@@ -10,21 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from serving import counts, running, until
+from serving import DOCUMENTS, KEY, QUERY, counts, running, until
 
 from late_rerank import Reranker
 from late_rerank.errors import ModelError, StoreConnectionError
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.serve import loading
 from late_rerank.serve.access import ApiKeys
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
-QUESTION = {"query": "when do cats sleep", "documents": DOCUMENTS}
-TEXTS = {"query": "when do cats sleep", "texts": DOCUMENTS}
-KEY = "a-key-of-ours"
+QUESTION = {"query": QUERY, "documents": DOCUMENTS}
+TEXTS = {"query": QUERY, "texts": DOCUMENTS}
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,15 @@ A test is named by the client, and by the version or commit whose code was read.
 
 import httpx
 import pytest
-from serving import running
+from serving import DOCUMENTS, KEY, QUERY, running
 
 from late_rerank import Reranker
 from late_rerank.serve.access import ApiKeys
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
-QUERY = "when do cats sleep"
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
 MODEL = "FakeEncoder"
-KEY = "a-key-of-ours"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 PINECONE = {"Api-Key": KEY, "X-Pinecone-API-Version": "2025-10"}
 
@@ -24,11 +22,6 @@ PINECONE = {"Api-Key": KEY, "X-Pinecone-API-Version": "2025-10"}
 def url():
     with running(create_app(lambda: Reranker(FakeEncoder()), Settings(keys=ApiKeys([KEY])))) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def expected():
-    return [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(QUERY, DOCUMENTS)]
 
 
 def posted(url, body, headers=BEARER):
@@ -129,10 +122,11 @@ class TestRagflow:
 
 
 class TestLibreChat:
-    """danny-avila/agents 28eab85, JINA_API_URL."""
+    """danny-avila/agents 44d265f, JINA_API_URL."""
 
     def test_it_reads_documents(self, url, expected):
-        body = {"model": "jina-reranker-v2", "query": QUERY, "top_n": 2, "documents": DOCUMENTS, "return_documents": True}
+        model = "jina-reranker-v2-base-multilingual"
+        body = {"model": model, "query": QUERY, "top_n": 2, "documents": DOCUMENTS, "return_documents": True}
         told = posted(f"{url}/v1/rerank", body)
         assert [(r["document"]["text"], r["relevance_score"]) for r in told["results"]] == [
             (DOCUMENTS[i], s) for i, s in expected[:2]
@@ -141,7 +135,10 @@ class TestLibreChat:
 
 
 class TestContinue:
-    """continuedev/continue d0a3c0b."""
+    """continuedev/continue 16b4895; its adapters 023111d, vllm 040f21c, huggingface-tei 26952c4.
+
+    It puts a slash behind `apiBase`, and `rerank` behind that.
+    """
 
     @pytest.mark.parametrize("client", ["openai", "voyage"])
     def test_openai_and_voyage_read_data(self, url, expected, client):
@@ -150,8 +147,19 @@ class TestContinue:
         told = posted(f"{url}/v1/rerank", body, {**BEARER, "x-api-key": KEY})
         assert read(told["data"]) == expected
 
-    def test_cohere_and_siliconflow_read_results(self, url, expected):
-        assert read(posted(f"{url}/v1/rerank", {"model": "m", "query": QUERY, "documents": DOCUMENTS})["results"]) == expected
+    @pytest.mark.parametrize("more", [{}, {"x-api-key": KEY}], ids=["cohere and siliconflow", "jina and vllm"])
+    def test_the_others_read_results(self, url, expected, more):
+        told = posted(f"{url}/v1/rerank", {"model": "m", "query": QUERY, "documents": DOCUMENTS}, {**BEARER, **more})
+        assert read(told["results"]) == expected
+
+    def test_huggingface_tei(self, url, expected):
+        """It asks for /info first, and goes on where that is refused: it sends no key then."""
+        assert httpx.get(f"{url}/v1/info").status_code == 401
+        told = httpx.get(f"{url}/v1/info", headers=BEARER).json()
+        assert (told["model_id"], told["max_client_batch_size"]) == (MODEL, 1000)
+        body = {"query": QUERY, "return_text": False, "raw_scores": False, "texts": DOCUMENTS}
+        found = posted(f"{url}/v1/rerank", {**body, "truncation_direction": "Right", "truncate": True})
+        assert read(found, "score") == expected
 
     def test_vllm_lists_models_at_the_start(self, url):
         assert [each["id"] for each in httpx.get(f"{url}/v1/models", headers=BEARER).json()["data"]] == [MODEL]

@@ -8,20 +8,17 @@ import subprocess
 import warnings
 
 import pytest
-from serving import running
+from serving import DOCUMENTS, KEY, QUERY, running
 
 from late_rerank import Reranker
 from late_rerank.serve.access import ApiKeys
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
 # Clients that leave their connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-QUERY = "when do cats sleep"
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
-KEY = "a-key-of-ours"
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +32,6 @@ def url():
     settings = Settings(keys=ApiKeys([KEY]), limits=Limits(n_documents=50))
     with running(create_app(lambda: Reranker(FakeEncoder()), settings)) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def expected():
-    return [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(QUERY, DOCUMENTS)]
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from serving import counts, running
 
 from late_rerank import Reranker
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
 GOOD = b'{"query": "cats", "documents": ["cats sleep", {"text": "dogs", "id": "d"}], "top_n": 1, "deadline_s": 2.5}'

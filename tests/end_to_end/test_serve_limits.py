@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from serving import counts, until
+from serving import DOCUMENTS, QUERY, counts, until
 
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.serve.limits import Limits
 from late_rerank.testing.fakes import FakeEncoder, Gate
 
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
-QUESTION = {"query": "when do cats sleep", "documents": DOCUMENTS}
+QUESTION = {"query": QUERY, "documents": DOCUMENTS}
 
 
 class Held:
@@ -182,6 +181,12 @@ class TestDeadlines:
         again = {**QUESTION, "documents": documents, "deadline_s": 0.01}
         until(lambda: not post(url, "/rerank", again).json()["meta"]["degraded"], "they aren't encoded in the background")
         assert set(held.texts) == set(documents)
+
+    @pytest.mark.parametrize("bar", [0, -1.0, "-0.5"])
+    def test_a_bar_that_is_none_keeps_unscored_documents(self, served, held, bar):
+        url = served(FakeEncoder(before_document=held), limits=Limits(deadline_s=0.2))
+        told = post(url, "/rerank", {**QUESTION, "documents": new(20), "score_threshold": bar}).json()
+        assert (len(told["results"]), told["meta"]["n_unscored"]) == (20, 20)
 
     def test_without_one_it_is_told_when_the_time_is_up(self, served, held):
         url = served(FakeEncoder(before_document=held), limits=Limits(timeout_s=0.3))

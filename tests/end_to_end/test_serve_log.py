@@ -6,17 +6,17 @@ import sys
 
 import httpx
 import pytest
-from serving import counts, running, serving, until
+from serving import KEY, counts, running, serving, until
 
 from late_rerank import Reranker
 from late_rerank.serve import logs
 from late_rerank.serve.access import ApiKeys
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
 DOCUMENTS = ["secret rivers run", "secret cats sleep all day", ""]
 QUESTION = {"query": "secret cats", "documents": DOCUMENTS}
-KEY = "a-key-of-ours"
 ONNX = ("--model", "minilm", "--backend", "onnx")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 

@@ -11,8 +11,12 @@ from serving import counts, running, serving, until
 from late_rerank import Reranker
 from late_rerank.cli import main
 from late_rerank.observing import tracing
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.serve import parsing, several
+from late_rerank.serve.app import create_app
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.paths import Paths
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
 ASKED = {"query": "when do cats sleep", "documents": ["rivers run to the sea", "cats sleep all day"]}
@@ -25,6 +29,10 @@ def url():
     makers = {"small": lambda: Reranker(FakeEncoder(dim=16)), "large": lambda: Reranker(FakeEncoder(dim=32))}
     with running(create_app(makers, Settings(limits=Limits(models=2)))) as url:
         yield url
+
+
+def lost():
+    raise OSError("no folder secret")
 
 
 def ask(url, model=None, path="/v1/rerank", **more):
@@ -76,13 +84,56 @@ class TestSeveralModels:
         assert found['late_rerank_stage_seconds_count{model="large",stage="maxsim"}'] == 2
 
     def test_one_that_cannot_be_loaded_costs_the_others_nothing(self):
-        def missing():
-            raise OSError("no such file")
-
-        with running(create_app({"small": lambda: Reranker(FakeEncoder()), "lost": missing})) as url:
+        with running(create_app({"small": lambda: Reranker(FakeEncoder()), "lost": lost})) as url:
             refused = httpx.post(f"{url}/rerank", json=ASKED | {"model": "lost"})
             assert (refused.status_code, "the model lost can't be loaded" in refused.text) == (503, True)
             assert ask(url).json()["model"] == "small"
+
+    def test_one_that_cannot_be_loaded_is_left_alone_for_a_while(self, caplog, monkeypatch):
+        monkeypatch.setattr(several, "_LEFT_ALONE_S", 3600.0)
+        tries = []
+
+        def failing():
+            tries.append("lost")
+            lost()
+
+        with running(create_app({"small": lambda: Reranker(FakeEncoder()), "lost": failing})) as url:
+            refused = [httpx.post(f"{url}/rerank", json=ASKED | {"model": "lost"}) for _ in range(3)]
+        assert tries == ["lost"]
+        assert [answer.status_code for answer in refused] == [503] * 3
+        assert all(0 < int(answer.headers["retry-after"]) <= 3600 for answer in refused)
+        assert all("OSError" in answer.text and "secret" not in answer.text for answer in refused)
+        logged = [record for record in caplog.records if "can't be loaded" in record.getMessage() and record.exc_info]
+        assert [record.getMessage() for record in logged] == ["the model lost can't be loaded"]
+        assert "no folder secret" in str(logged[0].exc_info[1])
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status"),
+        [
+            ("/rerank", {"query": " ", "documents": ["a"]}, 400),
+            ("/rerank", {"query": "a"}, 422),
+            ("/rerank", {"query": "a", "documents": ["a"], "model": 5}, 422),
+            ("/v1/index", {"documents": []}, 400),
+            ("/context", {"query": "a", "documents": [], "model": "large"}, 400),
+            ("/v1/explain", {"query": "a"}, 422),
+            ("/v1/search", {"query": "a", "folder": "none"}, 404),
+        ],
+    )
+    def test_a_wrong_request_loads_none(self, url, path, body, status):
+        assert httpx.post(url + path, json={"model": "large"} | body).status_code == status
+        assert httpx.get(f"{url}/info").json()["models_loaded"] == ["small"]
+
+    @pytest.mark.parametrize("path", ["/rerank", "/v1/index", "/context"])
+    def test_a_body_is_parsed_once(self, url, path, monkeypatch):
+        bodies, validated = [], parsing._validated
+        monkeypatch.setattr(parsing, "_validated", lambda kind, body: bodies.append(body) or validated(kind, body))
+        httpx.post(url + path, json=ASKED | {"model": "large"}).raise_for_status()
+        assert len(bodies) == 1
+
+    def test_a_path_names_one_before_the_body_does(self, url):
+        body = {"queries": ["cats"], "documents": ["cats"], "model": "small"}
+        httpx.post(f"{url}/v1/inference/large", json=body).raise_for_status()
+        assert httpx.get(f"{url}/info").json()["models_loaded"] == ["small", "large"]
 
     def test_a_body_that_is_no_json_is_refused_as_ever(self, url):
         refused = httpx.post(f"{url}/rerank", content="{", headers={"content-type": "application/json"})
@@ -179,6 +230,48 @@ class TestTraces:
             httpx.get(url + path)
         until(lambda: len(exporter.get_finished_spans()) == 2, "the spans don't end")
         assert {span.name for span in exporter.get_finished_spans()} == {"GET other"}
+
+    @pytest.mark.parametrize("asked", [{"top_n": 1}, {"top_k": "1"}])
+    def test_how_many_are_asked_for_and_came_out(self, spans, asked):
+        told = spans(json=ASKED | asked)["rerank"].attributes
+        assert (told["reranker.top_k"], told["late_rerank.n_candidates"]) == (1, 2)
+        assert told["reranker.output_documents.0.document.id"] == "1"
+        assert "reranker.output_documents.1.document.id" not in told
+        told = spans()["rerank"].attributes
+        assert "reranker.top_k" not in told
+        assert "reranker.output_documents.1.document.id" in told
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/rerank", {"texts": ASKED["documents"], "top_n": 1}),
+            ("/rerank", {"queries": ["cats", "rivers"], "documents": ASKED["documents"], "top_n": 1}),
+            ("/v1/reranking", {"input": ASKED["documents"], "top_k": 1}),
+            ("/v1/ranking", {"passages": [{"text": "cats"}], "top_n": 1}),
+            ("/text-rerank", {"input": ASKED, "parameters": {"top_n": 1}}),
+            ("/context", ASKED | {"top_n": 1}),
+            ("/v1/search", {"folder": "animals", "top_n": 1}),
+        ],
+    )
+    def test_how_many_whatever_the_client(self, exporter, path, body):
+        settings = Settings(folders={"animals": BM25Retriever(["cats sleep", "rivers run"])})
+        with running(create_app(lambda: Reranker(FakeEncoder()), settings)) as url:
+            query = {} if "queries" in body or path == "/text-rerank" else {"query": "cats"}
+            httpx.post(url + path, json=query | body).raise_for_status()
+        (rerank,) = (span for span in exporter.get_finished_spans() if span.name == "rerank")
+        assert rerank.attributes["reranker.top_k"] == 1
+
+    def test_a_requests_path_is_looked_up_once(self, spans, monkeypatch):
+        asked, canonical = [], Paths.canonical
+        monkeypatch.setattr(Paths, "canonical", lambda self, path: asked.append(path) or canonical(self, path))
+        assert spans()["POST /v1/rerank"].attributes["url.path"] == "/v1/rerank"
+        assert asked == ["/v1/rerank"]
+
+    def test_the_path_is_told_as_the_client_wrote_it(self, exporter, url):
+        httpx.post(f"{url}/proxy//v1/rerank/", json=ASKED)
+        until(lambda: [span for span in exporter.get_finished_spans() if span.kind == trace.SpanKind.SERVER], "no span ends")
+        (request,) = (span for span in exporter.get_finished_spans() if span.kind == trace.SpanKind.SERVER)
+        assert (request.name, request.attributes["url.path"]) == ("POST /v1/rerank", "/proxy//v1/rerank/")
 
     def test_documents_below_the_bar_are_counted(self, spans):
         assert spans(json=ASKED | {"min_relevance": 0.99})["rerank"].attributes["late_rerank.n_candidates"] == 2

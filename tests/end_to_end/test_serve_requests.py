@@ -4,16 +4,15 @@ import math
 
 import httpx
 import pytest
-from serving import counts, running
+from serving import DOCUMENTS, QUERY, counts, running
 
 from late_rerank import Reranker
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
 from late_rerank.serve.limits import Limits
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
-QUERY = "when do cats sleep"
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
 QUESTION = {"query": QUERY, "documents": DOCUMENTS}
 
 
@@ -68,6 +67,9 @@ class TestNumbersAndBooleans:
             ("top_n", True, "Input should be a number, not a boolean"),
             ("top_n", "-1", "top_n: Input should be greater than or equal to 0"),
             ("min_relevance", 1.5, "min_relevance: Input should be less than or equal to 1"),
+            ("score_threshold", 80, "score_threshold: Input should be less than or equal to 1"),
+            ("score_threshold", "high", "score_threshold: Input should be a valid number"),
+            ("score_threshold", True, "score_threshold: Value error, Input should be a number, not a boolean"),
             ("min_relevance", "nan", "min_relevance: Input should be a finite number"),
             ("deadline_s", "soon", "deadline_s: Input should be a valid number"),
         ],
@@ -214,6 +216,14 @@ class TestMinRelevance:
         assert answer.json()["meta"]["n_below_min_relevance"] == 2
         assert "ignored" not in answer.json()["meta"]
 
+    @pytest.mark.parametrize("bar", [0, -0.0, -1, -1e9, "-1"])
+    @pytest.mark.parametrize("name", ["min_relevance", "score_threshold"])
+    def test_zero_and_less_keep_all(self, url, name, bar):
+        answer = post(url, "/rerank", {**QUESTION, name: bar})
+        assert results(answer) == ranked()
+        assert answer.json()["meta"]["n_below_min_relevance"] == 0
+        assert [part["index"] for part in post(url, "/context", {**QUESTION, "min_relevance": bar}).json()["parts"]]
+
     def test_it_goes_before_top_n(self, url):
         told = post(url, "/rerank", {**QUESTION, "min_relevance": ranked()[1][1], "top_n": 1})
         assert results(told) == ranked()[:1]
@@ -241,6 +251,32 @@ class TestIgnored:
         answer = post(url, "/rerank", {**QUESTION, **nothing})
         assert "ignored" not in answer.json()["meta"]
         assert "x-late-rerank-ignored" not in answer.headers
+
+    @pytest.mark.parametrize(
+        ("path", "name"), [("/rerank", "documents"), ("/v1/reranking", "input"), ("/v1/ranking", "passages")]
+    )
+    def test_an_image_beside_a_text_is_named_once(self, url, path, name):
+        images = [{"image": "data:secret"}, {"image_url": {"url": "secret"}, "image": "data:secret"}, {"image": None}]
+        documents = [{"text": text, **image} for text, image in zip(DOCUMENTS, images, strict=True)]
+        answer = post(url, path, {"query": QUERY, name: documents, "instruction": "x"})
+        assert answer.json()["meta"]["ignored"] == ["instruction", "image", "image_url"]
+        assert answer.headers["x-late-rerank-ignored"] == "instruction, image, image_url"
+        texts = post(url, path, {"query": QUERY, name: [{"text": text} for text in DOCUMENTS]})
+        assert "ignored" not in texts.json()["meta"]
+        scores = {"documents": "results", "input": "data", "passages": "rankings"}[name]
+        assert answer.json()[scores] == texts.json()[scores]
+
+    def test_an_image_is_no_part_of_named_fields(self, url):
+        documents = [{"text": text, "image": "u"} for text in DOCUMENTS]
+        answer = post(url, "/rerank", {"query": QUERY, "documents": documents, "rank_fields": ["text"]})
+        assert "ignored" not in answer.json()["meta"]
+
+    @pytest.mark.parametrize(
+        ("path", "name", "called"), [("/v1/reranking", "input", "input"), ("/ranking", "passages", "passage")]
+    )
+    def test_an_image_without_a_text_is_refused_by_its_place(self, url, path, name, called):
+        answer = post(url, path, {"query": QUERY, name: ["a", {"image": "data:secret"}]})
+        assert (answer.status_code, f"{called} 1 has an image" in answer.text, "secret" in answer.text) == (422, True, False)
 
     def test_texts_clients_are_told_in_a_header(self, url):
         answer = post(url, "/rerank", {"query": QUERY, "texts": DOCUMENTS, "instruction": "x", "naïve, name": 1})

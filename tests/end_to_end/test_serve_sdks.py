@@ -4,11 +4,12 @@ import gc
 import warnings
 
 import pytest
-from serving import running
+from serving import DOCUMENTS, KEY, QUERY, running
 
 from late_rerank import Reranker
 from late_rerank.serve.access import ApiKeys
-from late_rerank.serve.app import Settings, create_app
+from late_rerank.serve.app import create_app
+from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
 # Clients that leave their connections to the garbage collector, and warn of what they use.
@@ -16,10 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"),
 ]
-
-QUERY = "when do cats sleep"
-DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
-KEY = "a-key-of-ours"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,11 +29,6 @@ def no_connections_left():
 def url():
     with running(create_app(lambda: Reranker(FakeEncoder()), Settings(keys=ApiKeys([KEY])))) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def expected():
-    return [(d.index, d.relevance) for d in Reranker(FakeEncoder()).rerank(QUERY, DOCUMENTS)]
 
 
 def imported(name):

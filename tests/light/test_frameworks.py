@@ -1,4 +1,4 @@
-"""The three wrappers in their frameworks: a first stage that has the answer last, and the answer comes first."""
+"""The four wrappers in their frameworks: a first stage that has the answer last, and the answer comes first."""
 
 import pytest
 
@@ -64,3 +64,20 @@ def test_a_haystack_ranker():
     pipeline.connect("retriever", "ranker")
     found = pipeline.run({"retriever": {"query": QUESTION}, "ranker": {"query": QUESTION}})["ranker"]["documents"]
     assert [document.content for document in found] == [ANSWER]
+
+
+def test_a_lancedb_reranker(reranker):
+    import lancedb
+    from lancedb.index import FTS
+    from late_rerank_lancedb import LateRerankReranker
+
+    rows = [{"text": text, "vector": [float(i)]} for i, text in enumerate(TEXTS)]
+    table = lancedb.connect("database").create_table("texts", rows)
+    table.create_index("text", config=FTS())
+    assert table.search([0.0]).limit(50).to_list()[-1]["text"] == ANSWER
+    found = table.search([0.0]).limit(50).rerank(LateRerankReranker(store="vectors"), query_string=QUESTION).to_list()
+    assert found[0]["text"] == ANSWER
+    hybrid = table.search(query_type="hybrid").vector([0.0]).text(QUESTION).limit(50)
+    best = hybrid.rerank(LateRerankReranker(reranker=reranker)).to_list()[0]
+    assert best["text"] == ANSWER
+    assert 0 < best["_relevance_score"] < 1

@@ -1,7 +1,6 @@
 """Each part of a page that shows figures, from the JSON in tests/benchmarks/: the whole table, or the whole sentence."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +14,91 @@ FRONT_STAGES = ("SciFact, BM25", "NFCorpus, BM25", "TREC DL 2019, its stored BM2
 
 def parts() -> dict[str, str]:
     """Name of a part -> what stands there."""
+    return _quality() | _times() | _stores() | _contexts() | _server()
+
+
+def _quality() -> dict[str, str]:
     results = _read(quality.QUALITY)["results"]
-    made: dict[str, Callable[[], str]] = {
-        "headline": lambda: _headline(results),
-        "front stages": lambda: _front_stages(results),
-        "stages": lambda: _table(
-            "| | first stage | bi-encoder | MaxSim | adds | time, p50 / p99 |", quality.stage_rows(results)
-        ),
-        "depth": lambda: _table("| candidates | SciFact | NFCorpus | Cranfield |", quality.depth_rows(results)),
-        "packing": lambda: _table(
+    return {
+        "headline": _headline(results),
+        "front stages": _front_stages(results),
+        "stages": _table("| | first stage | bi-encoder | MaxSim | adds | time, p50 / p99 |", quality.stage_rows(results)),
+        "depth": _table("| candidates | SciFact | NFCorpus | Cranfield |", quality.depth_rows(results)),
+        "packing": _table(
             "| codec | bytes a token | SciFact | NFCorpus | Cranfield | TREC DL 2019 |", quality.small_rows(results)
         ),
-        "rerank": lambda: _table(
+    }
+
+
+def _times() -> dict[str, str]:
+    result, start = _read(tables.RESULT), _read(tables.START)
+    return {
+        "rerank": _table(
             "| encoding the query | MaxSim | everything else | total | passages encoded again | cross-encoder |",
-            [tables.rerank_row(_read(tables.RESULT))],
+            [tables.rerank_row(result)],
         ),
-        "engines": lambda: _table(
+        "engines": _table(
             "| engine | query | torch's time over it | 100 passages | sentence-transformers' time over it "
             "| least cosine to torch on some text |",
-            tables.encoding_rows(_read(tables.RESULT)),
+            tables.encoding_rows(result),
         ),
-        "bulk": lambda: _table(
+        "bulk": _table(
             "| | time | share of sentence-transformers' time | memory, with model and libraries |",
             tables.bulk_rows(_read(tables.ENCODING)),
         ),
-        "kernel": lambda: _table(
+        "kernel": _table(
             "| codec | dim | time | of the instruction's peak | NumPy | torch | sentence-transformers | maxsim-cpu | numkong |",
-            tables.kernel_rows(_read(tables.RESULT)),
+            tables.kernel_rows(result),
         ),
-        "start": lambda: _table(
-            "| until the first answer | engine | time | processor time | memory |", tables.start_rows(_read(tables.START))
-        ),
-        "sizes": lambda: _table("| installed | |", tables.size_rows(_read(tables.START))),
-        "stores": lambda: _table(
+        "start": _table("| until the first answer | engine | time | processor time | memory |", tables.start_rows(start)),
+        "sizes": _table("| installed | |", tables.size_rows(start)),
+    }
+
+
+def _stores() -> dict[str, str]:
+    stores, scale = _read(tables.STORES), _read(tables.STORE_SCALE)
+    return {
+        "stores": _table(
             "| documents | DiskStore | LMDB raw | LMDB ready | SQLite raw | SQLite ready | MemoryStore |",
-            tables.store_rows(_read(tables.STORES)),
+            tables.store_rows(stores),
         ),
-        "stores, cold": lambda: _table(
-            "| | DiskStore | LMDB | LMDB without readahead | SQLite |", tables.cold_store_rows(_read(tables.STORES))
-        ),
-        "stores, put": lambda: _table("| DiskStore | LMDB | SQLite | MemoryStore |", [tables.put_row(_read(tables.STORES))]),
-        "store growth": lambda: _table(
+        "stores, cold": _table("| | DiskStore | LMDB | LMDB without readahead | SQLite |", tables.cold_store_rows(stores)),
+        "stores, put": _table("| DiskStore | LMDB | SQLite | MemoryStore |", [tables.put_row(stores)]),
+        "store growth": _table(
             "| documents | memory of the indexing process | bytes a document on disk | opening | first fetch |",
-            tables.scale_rows(_read(tables.STORE_SCALE)),
+            tables.scale_rows(scale),
         ),
-        "ten million": lambda: _table("| codec | 384 dims | 128 dims |", tables.ten_million_rows(_read(tables.STORE_SCALE))),
-        "contexts": lambda: _table(
+        "ten million": _table("| codec | 384 dims | 128 dims |", tables.ten_million_rows(scale)),
+    }
+
+
+def _contexts() -> dict[str, str]:
+    return {
+        "contexts": _table(
             "| questions | best ranked | by coverage | difference | best ranked, of answerable | by coverage, of answerable |",
             tables.context_rows(_read(tables.CONTEXT)),
         ),
-        "compression": lambda: _table(
+        "compression": _table(
             "| | `compress=True` | cut at the end | best sentences by BM25 | BM25 with neighbours |",
             tables.compression_rows(_read(tables.COMPRESSION)),
         ),
-        "server": lambda: _table(
+    }
+
+
+def _server() -> dict[str, str]:
+    server = _read(tables.SERVER)
+    return {
+        "server": _table(
             "| workers | clients | requests a second | p50 / p99 | answers per processor second, of a `Reranker` alone |",
-            tables.server_rows(_read(tables.SERVER)),
+            tables.server_rows(server),
         ),
-        "bars": lambda: _table(
+        "server memory": tables.server_memory(server),
+        "bars": _table(
             "| bar | answers kept | near misses left out | answers kept, calibrated | near misses left out, calibrated "
             "| other topics left out, calibrated |",
             tables.bar_rows(_read(tables.CALIBRATION)),
         ),
-        "server memory": lambda: tables.server_memory(_read(tables.SERVER)),
     }
-    return {name: make() for name, make in made.items()}
 
 
 def _headline(results: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Several models in one server: loaded when asked for, the least recently used closed, none while it is used."""
 
 import asyncio
+import logging
 import threading
 from contextlib import AsyncExitStack
 
@@ -37,9 +38,18 @@ class Made:
         return reranker
 
 
-def run(made, most, does, **limits):
+class Clock:
+    """Stands still until it is put forward."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def run(made, most, does, clock=None, **limits):
     async def ran():
-        models = Models(made.makers, Limits(models=most, **limits))
+        models = Models(made.makers, Limits(models=most, **limits), clock=clock or Clock())
         models.begin(gives_up=True)
         await models.loaded()
         try:
@@ -152,19 +162,55 @@ def test_a_request_that_names_none_of_them_gets_the_first(asked):
     assert run(made, 2, does) == ("a", "b", "b")
 
 
-def test_one_that_cannot_be_loaded_is_told_and_tried_again_at_the_next_request():
-    made = Made("a", "b", fails=["b"])
+def test_one_that_cannot_be_loaded_is_told_and_left_alone_for_half_a_minute(caplog):
+    made, clock = Made("a", "b", fails=["b"]), Clock()
 
     async def does(models):
-        for _ in range(2):
-            with pytest.raises(RequestError, match="the model b can't be loaded") as told:
+        for passed, n_tries, retry_after_s in ((0, 1, 30), (0.5, 1, 30), (29, 1, 1), (0.5, 2, 30), (0, 2, 30)):
+            clock.now += passed
+            with pytest.raises(RequestError, match=r"the model b can't be loaded \(OSError: see the server's log\)") as told:
                 await use(models, "b")
-            assert told.value.status == 503
+            assert (told.value.status, told.value.retry_after_s) == (503, retry_after_s)
+            assert made.begun.count("b") == n_tries
+            await use(models, "a")
         made.fails.clear()
+        clock.now += 30
         await use(models, "b")
         assert made.begun == ["a", "b", "b", "b"]
 
+    with caplog.at_level(logging.ERROR, "late_rerank.serve"):
+        run(made, 2, does, clock)
+    assert [record.getMessage() for record in caplog.records] == ["the model b can't be loaded"] * 2
+
+
+def test_all_that_wait_for_one_that_cannot_be_loaded_are_told_of_one_try():
+    made = Made("a", "b", fails=["b"])
+
+    async def does(models):
+        told = await asyncio.gather(*(use(models, "b") for _ in range(5)), return_exceptions=True)
+        assert [(type(each), each.retry_after_s) for each in told] == [(RequestError, 30)] * 5
+        assert made.begun == ["a", "b"]
+
     run(made, 2, does)
+
+
+def test_a_try_that_fails_when_nobody_waits_any_more_is_remembered():
+    made, clock = Made("a", "b", fails=["b"]), Clock()
+    may_end = threading.Event()
+    make = made.makers["b"]
+    made.makers["b"] = lambda: may_end.wait() and make()
+
+    async def does(models):
+        with pytest.raises(RequestError, match="is being loaded"):
+            await use(models, "b")
+        may_end.set()
+        while "b" in models._slots:
+            await asyncio.sleep(0.001)
+        with pytest.raises(RequestError, match="can't be loaded"):
+            await use(models, "b")
+        assert made.begun == ["a", "b"]
+
+    run(made, 2, does, clock, timeout_s=0.02)
 
 
 def test_at_the_end_all_are_closed_even_when_used():

@@ -56,7 +56,7 @@ class DashScopeDialect(Dialect):
         check_questions([query], texts, limits, "documents")
         deadline_s = asked.deadline_s or parameters.deadline_s
         wanted = Wanted(deadline_s=deadline_s, min_relevance=parameters.min_relevance)
-        return Asked([Question(query, list(texts), wanted)], asked)
+        return Asked([Question(query, list(texts), wanted, top_k=parameters.n_best)], asked)
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> dict[str, Any]:
         body: DashScopeBody = asked.body  # type: ignore[assignment] # what `asked` made

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About
-from late_rerank.serve.bodies import Asking
+from late_rerank.serve.bodies import Asking, AskingForBest
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
-from late_rerank.serve.questions import Question
-from late_rerank.types import Ranking
+from late_rerank.serve.questions import Question, check_questions
+from late_rerank.types import Candidate, Ranking
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,24 @@ class Asked:
 
     questions: list[Question]
     body: Asking
+
+
+def asked_once(body: AskingForBest, query: str, candidates: Sequence[str | Candidate], limits: Limits, *, name: str) -> Asked:
+    """Check a request of one query, and make its question.
+
+    Args:
+        body: The request, which says what is wanted.
+        query: Its query.
+        candidates: Its documents.
+        limits: The server's.
+        name: What the client calls its documents.
+
+    Raises:
+        RequestError: As `check_questions` does.
+    """
+    check_questions([query], candidates, limits, name)
+    wanted = Wanted(deadline_s=body.deadline_s, min_relevance=body.min_relevance)
+    return Asked([Question(query, list(candidates), wanted, top_k=body.n_best)], body)
 
 
 class Dialect(ABC):

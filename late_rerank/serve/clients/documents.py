@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, envelope, result, several
-from late_rerank.serve.bodies import AskingAsVllm, AskingForBest, DocumentBody, Documents, text_of
+from late_rerank.serve.bodies import AskingAsVllm, AskingOfObjects, DocumentBody, Documents
 from late_rerank.serve.clients.dialect import Asked, Dialect
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
@@ -24,7 +25,7 @@ _OF_OTHERS = frozenset({"top_n", "rank_fields", "max_tokens_per_doc", "use_activ
 _OF_VOYAGE = frozenset({"top_k", "truncation"})
 
 
-class RerankBody(AskingForBest, AskingAsVllm):
+class RerankBody(AskingOfObjects, AskingAsVllm):
     """Cohere's, Jina's, vLLM's, Infinity's and Voyage's request in one."""
 
     query: Query | None = None
@@ -45,6 +46,16 @@ class RerankBody(AskingForBest, AskingAsVllm):
         return bool(self.model_fields_set & _OF_VOYAGE) or not self.model_fields_set & _OF_OTHERS
 
     @property
+    def sent_documents(self) -> list[str | DocumentBody]:
+        """The documents, as sent."""
+        return self.documents
+
+    @property
+    def fields_read(self) -> list[str] | None:
+        """The fields whose text is ranked; None for a document's own text."""
+        return self.rank_fields
+
+    @property
     def asked_queries(self) -> list[str]:
         """All queries."""
         return self.queries or [self.query or ""]
@@ -54,20 +65,6 @@ class RerankBody(AskingForBest, AskingAsVllm):
         if (self.query is None) == (self.queries is None):
             raise ValueError("give either query, a text, or queries, a list of texts")
         return self
-
-    @model_validator(mode="after")
-    def _documents_have_text(self) -> RerankBody:
-        for i, document in enumerate(self.documents):
-            if isinstance(document, DocumentBody) and self._text_of(i, document) is None:
-                read = "its rank_fields" if self.rank_fields else '"text", and no rank_fields are named'
-                raise ValueError(f"document {i} has no text: there is nothing in {read}")
-        return self
-
-    def _text_of(self, i: int, document: DocumentBody) -> str | None:
-        try:
-            return text_of(document, self.rank_fields)
-        except ValueError as error:
-            raise ValueError(f"document {i} {error}") from None
 
     def as_sent(self, document: RankedDocument) -> dict[str, Any]:
         """Give a document as it was sent, as Cohere and Jina do: each field, of its own type."""
@@ -88,9 +85,8 @@ class DocumentsDialect(Dialect):
                 413, "return_documents: these documents, once for each query, are too much; read them by `index`"
             )
         wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance, max_tokens=asked.max_tokens_per_doc)
-        first = Question(asked.asked_queries[0], candidates, wanted)
-        others = (Question(query, candidates, wanted, first.arrived) for query in asked.asked_queries[1:])
-        return Asked([first, *others], asked)
+        first = Question(asked.asked_queries[0], candidates, wanted, top_k=asked.n_best)
+        return Asked([first, *(replace(first, query=query) for query in asked.asked_queries[1:])], asked)
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> dict[str, Any]:
         body: RerankBody = asked.body  # type: ignore[assignment] # what `asked` made

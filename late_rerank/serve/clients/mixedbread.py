@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, envelope, score_of
-from late_rerank.serve.bodies import AskingForBest, DocumentBody, Documents, text_of
-from late_rerank.serve.clients.dialect import Asked, Dialect
+from late_rerank.serve.bodies import AskingOfObjects, DocumentBody, Documents
+from late_rerank.serve.clients.dialect import Asked, Dialect, asked_once
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.numbers import Boolean
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.parts import Query
-from late_rerank.serve.questions import Question, candidates_of, check_questions
+from late_rerank.serve.questions import candidates_of
 from late_rerank.types import RankedDocument, Ranking
 
 
-class InputBody(AskingForBest):
+class InputBody(AskingOfObjects):
     """mixedbread's request."""
+
+    called: ClassVar[str] = "input"
 
     query: Query
     input: Documents
     rank_fields: list[str] | None = Field(None, max_length=64)
     return_input: Boolean | None = None
 
-    @model_validator(mode="after")
-    def _input_has_text(self) -> InputBody:
-        for i, document in enumerate(self.input):
-            if isinstance(document, DocumentBody) and text_of(document, self.rank_fields) is None:
-                raise ValueError(f'input {i} has no text: there is nothing in its rank_fields or "text"')
-        return self
+    @property
+    def sent_documents(self) -> list[str | DocumentBody]:
+        """The documents, as sent."""
+        return self.input
+
+    @property
+    def fields_read(self) -> list[str] | None:
+        """The fields whose text is ranked; None for a document's own text."""
+        return self.rank_fields
 
 
 class MixedbreadDialect(Dialect):
@@ -40,10 +44,7 @@ class MixedbreadDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(InputBody, body)
-        candidates = candidates_of(asked.input, asked.rank_fields)
-        check_questions([asked.query], candidates, limits, "input")
-        wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance)
-        return Asked([Question(asked.query, candidates, wanted)], asked)
+        return asked_once(asked, asked.query, candidates_of(asked.input, asked.rank_fields), limits, name="input")
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> dict[str, Any]:
         body: InputBody = asked.body  # type: ignore[assignment] # what `asked` made

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import model_validator
-
-from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, envelope, score_of
-from late_rerank.serve.bodies import AskingForBest, DocumentBody, Documents, text_of
-from late_rerank.serve.clients.dialect import Asked, Dialect
+from late_rerank.serve.bodies import AskingOfObjects, DocumentBody, Documents
+from late_rerank.serve.clients.dialect import Asked, Dialect, asked_once
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.parts import Query
-from late_rerank.serve.questions import Question, candidates_of, check_questions
+from late_rerank.serve.questions import candidates_of
 from late_rerank.types import RankedDocument, Ranking
 
 # Relevance of 0 and 1 has no finite logit.
 _LEAST, _MOST = 1e-6, 1 - 1e-6
 
 
-class PassagesBody(AskingForBest):
+class PassagesBody(AskingOfObjects):
     """NVIDIA's request."""
+
+    called: ClassVar[str] = "passage"
+    looked_in: ClassVar[str] = '"text"'
 
     query: Query
     passages: Documents
 
-    @model_validator(mode="after")
-    def _passages_have_text(self) -> PassagesBody:
-        for i, passage in enumerate(self.passages):
-            if isinstance(passage, DocumentBody) and text_of(passage) is None:
-                raise ValueError(f'passage {i} has no "text"')
-        return self
+    @property
+    def sent_documents(self) -> list[str | DocumentBody]:
+        """The documents, as sent."""
+        return self.passages
 
 
 class NvidiaDialect(Dialect):
@@ -41,10 +39,7 @@ class NvidiaDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(PassagesBody, body)
-        candidates = candidates_of(asked.passages)
-        check_questions([asked.query], candidates, limits, "passages")
-        wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance)
-        return Asked([Question(asked.query, candidates, wanted)], asked)
+        return asked_once(asked, asked.query, candidates_of(asked.passages), limits, name="passages")
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> dict[str, Any]:
         body: PassagesBody = asked.body  # type: ignore[assignment] # what `asked` made

@@ -7,16 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, score_of
 from late_rerank.serve.bodies import AskingForBest, Texts
-from late_rerank.serve.clients.dialect import Asked, Dialect
+from late_rerank.serve.clients.dialect import Asked, Dialect, asked_once
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.numbers import Boolean
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.parts import Query
-from late_rerank.serve.questions import Question, check_questions
 from late_rerank.types import Ranking
 
 
@@ -35,9 +33,7 @@ class TextsDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(TextsBody, body)
-        check_questions([asked.query], asked.texts, limits, "texts")
-        wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance)
-        return Asked([Question(asked.query, list(asked.texts), wanted)], asked)
+        return asked_once(asked, asked.query, asked.texts, limits, name="texts")
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> list[dict[str, Any]]:  # noqa: ARG002 - no place
         body: TextsBody = asked.body  # type: ignore[assignment] # what `asked` made

@@ -1,0 +1,32 @@
+"""How a server answers, whatever its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from late_rerank.retrieve import Retriever
+from late_rerank.serve.access import ApiKeys
+from late_rerank.serve.limits import Limits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server answers, whatever its model.
+
+    Attributes:
+        limits: How much it takes on, and for how long.
+        keys: API keys; without any, everybody who reaches the server may ask.
+        hosts: Names under which it may be asked, beside this machine's own; None for any.
+        cors_origins: Sites whose pages may ask.
+        folders: Name -> retriever of that folder, for /v1/search.
+        load_first: Whether the server accepts connections only when the model is loaded. Right where other processes accept
+            them meanwhile; otherwise the server answers from the start that it is alive, and not ready.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    keys: ApiKeys = field(default_factory=ApiKeys)
+    hosts: tuple[str, ...] | None = None
+    cors_origins: tuple[str, ...] = ()
+    folders: Mapping[str, Retriever] = field(default_factory=dict)
+    load_first: bool = False
