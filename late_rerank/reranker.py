@@ -12,7 +12,7 @@ from late_rerank import codecs, maxsim
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
 from late_rerank.encode.describe import described
-from late_rerank.encode.places import Span, check_places
+from late_rerank.encode.places import Span, check_order, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import background_work, guarded
@@ -62,6 +62,10 @@ class Reranker:
         pooling: How many similar token vectors of a document are merged into one. 2 halves the stored bytes. 1, the default,
             keeps all vectors. Pooling needs a model given by name or folder. Pooled vectors have a space of their own in the
             store.
+        scoring: How the best matches of a query's tokens become a score: a name or a Scoring. "maxsim" takes each token's best
+            match anywhere in the document. "proximity" takes the mean MaxSim of the best 24, 144 and 288 consecutive tokens, so
+            that words matched near each other count more. It ranks long documents better, and tells the best passage
+            (`RankedDocument.best_span`). The store is the same for both.
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -69,13 +73,14 @@ class Reranker:
         codec: The Codec in use.
         store: The Store in use.
         kernel: The Kernel in use. `kernel.name` gives its name.
+        scoring: The Scoring in use.
         arguments: The constructor's arguments, by name.
 
     Raises:
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
         StoreError: If the store can't be opened.
-        IncompatibleError: If the calibration was fitted to another model. Also if `pooling` is above 1 and the model pools
-            already.
+        IncompatibleError: If the calibration was fitted to another model or scoring. Also if `pooling` is above 1 and the model
+            pools already, or if the scoring has windows and the model pools.
         MissingDependencyError: If a package that the backend, the device, the kernel or the store needs isn't installed.
         FileNotFoundError: If the calibration's file isn't there.
         ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1. Also if
@@ -95,6 +100,7 @@ class Reranker:
         on_missing: OnMissing = "encode",
         calibration: Calibration | str | os.PathLike[str] | None = None,
         pooling: int = 1,
+        scoring: str | maxsim.Scoring = "maxsim",
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
@@ -109,10 +115,12 @@ class Reranker:
             "on_missing": on_missing,
             "calibration": calibration,
             "pooling": pooling,
+            "scoring": scoring,
         }
         # Cheap checks come before the model is loaded.
         self.codec = codecs.as_codec(codec)
         self.kernel = maxsim.as_kernel(kernel, device)
+        self.scoring = maxsim.as_scoring(scoring)
         self.calibration = resolve_calibration(calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
@@ -122,7 +130,9 @@ class Reranker:
         self.on_missing = on_missing
         try:
             self.encoder = as_encoder(model, backend, device, pooling)
-            check_calibration(self.calibration, self.encoder.fingerprint)
+            check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name)
+            if self.scoring.window_tokens:
+                check_order(self.encoder, f"scoring={self.scoring.name!r}")
             space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
             self._close_store()
@@ -246,9 +256,9 @@ class Reranker:
         until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
         timer = Timer()
         with background_work(), rerank_span(queries, wanted, self.model_name) as opened, timer.stage("total"):
-            pools = [CandidatePool(candidates, wanted) for candidates in candidate_lists]
+            pools = [CandidatePool(candidates, wanted, self.scoring) for candidates in candidate_lists]
             missing = self._score(queries, pools, timer, until, query_vectors) if any(map(len, pools)) else frozenset()
-            rankings = [pool.ranking(missing, self.calibration) for pool in pools]
+            rankings = [pool.ranking(missing, self.encoder, self.calibration) for pool in pools]
             opened.tell([pool.documents for pool in pools], rankings)
         for ranking in rankings:
             ranking.timings_ms = timer.ms | ranking.timings_ms
@@ -436,6 +446,7 @@ class Reranker:
             "backend": described(self.encoder).backend.name,
             "codec": self.codec.name,
             "pooling": described(self.encoder).pooling,
+            "scoring": self.scoring.name,
             "fingerprint": self.encoder.fingerprint,
         }
 

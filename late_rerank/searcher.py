@@ -78,7 +78,7 @@ class Searcher:
         add_first_stage(ranking, first_stage_ms)
         return ranking
 
-    def context(  # noqa: PLR0913 - all of `pack_context`
+    def context(
         self,
         query: str,
         budget_tokens: int = 2000,

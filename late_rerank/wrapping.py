@@ -15,10 +15,11 @@ from late_rerank.context import ContextPart, pack_context
 from late_rerank.context.counting import counter
 from late_rerank.context.file_spans import N_CHARACTERS
 from late_rerank.context.layout import ORDERS, Order
-from late_rerank.context.sentences import CUT_MARK
+from late_rerank.context.sentences import CUT_MARK, opened
 from late_rerank.encode import Encoder
+from late_rerank.encode.places import Span
 from late_rerank.errors import MissingDependencyError
-from late_rerank.maxsim import Kernel
+from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
@@ -36,18 +37,20 @@ __all__ = [
     "Kernel",
     "MissingDependencyError",
     "Order",
+    "Scoring",
     "Store",
     "asks_nothing",
     "choose",
     "finite",
     "maxsim_of",
+    "read_scoring",
     "reranker_from",
     "unscored",
     "whole_number",
 ]
 
 # What retrievers and rerankers write into metadata: two that found the same document differ in these.
-_SCORES = frozenset(("retrieval_score", "relevance_score", "late_rerank_score", "score"))
+_OF_ONE_QUERY = frozenset(("retrieval_score", "relevance_score", "late_rerank_score", "score", "best_span"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,17 @@ class Choice(Wanted):
                 yield field.name, value
 
 
+class _Place(NamedTuple):
+    """Where a content stands in the text that was ranked, in code points.
+
+    `shift` added to a place there gives the place in the content.
+    """
+
+    start: int
+    end: int
+    shift: int
+
+
 class Chosen(NamedTuple):
     """A document that was chosen.
 
@@ -106,12 +120,27 @@ class Chosen(NamedTuple):
             stays as it is.
         start: Where the content begins in its file, where a budget was given and that is known.
         end: Where it ends there.
+        place: Where the content stands in the text that was ranked.
     """
 
     document: RankedDocument
     content: str | None = None
     start: int | None = None
     end: int | None = None
+    place: _Place | None = None
+
+    @property
+    def best_span(self) -> list[int] | None:
+        """Where the document's best passage stands in the content: start and end in code points.
+
+        A title that was ranked with the content, and what a budget cut off, are no part of it. None if nothing of the passage
+        is in the content, or the ranking knows no best passages. The first look takes a tokenizer for a long document.
+        """
+        span = None if self.place is None else self.document.best_span
+        if self.place is None or span is None:
+            return None
+        start, end = max(span[0], self.place.start), min(span[1], self.place.end)
+        return [start + self.place.shift, end + self.place.shift] if start < end else None
 
 
 def choose(
@@ -156,10 +185,10 @@ def choose(
     if may_repeat:
         _leave_out_repeated(ranking, own)
     if choice.budget_tokens is None:
-        return [Chosen(document) for document in ranking[: choice.top_k]]
+        return [_chosen(document, own[document.index]) for document in ranking[: choice.top_k]]
     context = pack_context(
         query,
-        ranking if contents is None else ranking.with_documents(_counting(each, contents[each.index]) for each in ranking),
+        ranking.with_documents(_to_pack(each, contents) for each in ranking),
         reranker=reranker,
         budget_tokens=int(choice.budget_tokens),
         top_k=choice.top_k,
@@ -167,7 +196,7 @@ def choose(
         count_tokens=choice.count_tokens,
     )
     documents = {document.index: document for document in ranking}
-    found = [Chosen(documents[part.index], _content(part, documents, contents), part.start, part.end) for part in context.parts]
+    found = [_packed(part, documents, contents, own[part.index]) for part in context.parts]
     return [each for each in found if each.content is None or each.content.strip()]
 
 
@@ -183,6 +212,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     on_missing: str | None = None,
     calibration: Calibration | str | os.PathLike[str] | None = None,
     pooling: int | None = None,
+    scoring: str | Scoring | None = None,
 ) -> Reranker:
     """Give a ready reranker as it is, or make one from the other arguments.
 
@@ -197,6 +227,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
         on_missing: What is done with documents that the store doesn't hold.
         calibration: What makes relevance of scores.
         pooling: How many token vectors of a document become one.
+        scoring: How the matches of a query's tokens become a score.
 
     Raises:
         TypeError: If `reranker` is no Reranker.
@@ -212,6 +243,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
         "on_missing": on_missing,
         "calibration": calibration,
         "pooling": pooling,
+        "scoring": scoring,
     }
     given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
     if reranker is None:
@@ -221,6 +253,19 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     if given:
         raise ValueError(f"give either a ready reranker or {', '.join(given)}, not both: the reranker has its own")
     return reranker
+
+
+def read_scoring(given: str | Scoring | Mapping[str, Any] | None) -> str | Scoring | None:
+    """Give the Scoring that a wrapper's dict or file holds as a mapping of its name and window_tokens; all else as it is.
+
+    Raises:
+        ValueError: If the mapping holds something else.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    if set(given) != {"name", "window_tokens"}:
+        raise ValueError(f"a scoring that is read back must hold name and window_tokens, got {dict(given)!r:.60}")
+    return Scoring(given["name"], tuple(given["window_tokens"]))
 
 
 def asks_nothing(query: object) -> bool:
@@ -234,8 +279,8 @@ def maxsim_of(document: RankedDocument) -> float | None:
 
 
 def unscored(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a document's metadata without what retrievers and rerankers wrote for one query: its scores."""
-    return {name: value for name, value in metadata.items() if name not in _SCORES}
+    """Give a document's metadata without what retrievers and rerankers wrote for one query: its scores and its best span."""
+    return {name: value for name, value in metadata.items() if name not in _OF_ONE_QUERY}
 
 
 def _blank_without(candidate: Candidate, content: str) -> Candidate:
@@ -266,30 +311,57 @@ def _is_known(document: RankedDocument, content: str, seen: set[tuple[Any, ...]]
     return is_known
 
 
-def _counting(document: RankedDocument, content: str) -> RankedDocument:
-    """Write into the document how many characters its place counts."""
-    return replace(document, metadata={**document.metadata, N_CHARACTERS: len(content)})
+def _to_pack(document: RankedDocument, contents: Sequence[str] | None) -> RankedDocument:
+    """Say how many characters the document's place counts. Leave out what earlier queries wrote: it would part neighbours."""
+    counted = {} if contents is None else {N_CHARACTERS: len(contents[document.index])}
+    return replace(document, metadata=unscored(document.metadata) | counted)
 
 
-def _content(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None) -> str | None:
-    """Give the new content of the part's document; None where it keeps its own, blank where none of it is in the part."""
-    text = documents[part.index].text
-    if part.text == text:
-        return None
-    if contents is None:
-        return part.text
-    if not part.merged:
-        return _without_head(part.text, text, contents[part.index].strip())
+def _chosen(document: RankedDocument, content: str) -> Chosen:
+    """Choose a document with the content that it has."""
+    if document.passage is None:
+        return Chosen(document)
+    return Chosen(document, place=_place(_within(content, document.text), document.text, content))
+
+
+def _packed(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None, own: str) -> Chosen:
+    """Choose the part's document, with a new content where the budget changed it: a blank one where none of it is left."""
+    document = documents[part.index]
+    span = whole = _within(document.text if contents is None else contents[part.index], document.text)
+    if part.spans is not None:
+        span = max(part.spans[0][0], whole[0]), min(part.spans[-1][1], whole[1])
+    if span == whole and not part.merged:
+        return _chosen(document, own)
+    content = _joined(part, documents, contents) if part.merged else _cut(document.text, span, whole)
+    return Chosen(document, content, part.start, part.end, _place(span, document.text, content))
+
+
+def _joined(part: ContextPart, documents: dict[int, RankedDocument], contents: Sequence[str] | None) -> str:
+    """Give the contents of neighbours as one."""
     joined = part.text
+    if contents is None:
+        return joined
     for index in (part.index, *part.merged):
         joined = joined.replace(documents[index].text, contents[index], 1)
     return joined
 
 
-def _without_head(cut: str, text: str, content: str) -> str | None:
-    """Give the content that is left in a text that was cut; None for all of it."""
-    start = text.rfind(content) if content else len(text)
-    kept = len(cut.removesuffix(CUT_MARK)) - start
-    if kept <= 0:
+def _cut(text: str, span: Span, whole: Span) -> str:
+    """Give the span of a text that a budget left of the whole, with marks for what it left out; blank where that is all."""
+    if span[0] >= span[1]:
         return ""
-    return cut[start:] if kept < len(content) else None
+    left = text[slice(*span)] + (CUT_MARK if span[1] < whole[1] else "")
+    return opened(left) if span[0] > whole[0] else left
+
+
+def _within(content: str, text: str) -> Span:
+    """Find where a content stands in the text that was ranked, without white space around it; (0, 0) if it isn't there."""
+    inner = content.strip()
+    start = text.rfind(inner) if inner else -1  # the last one: what stands before the content may say the same
+    return (0, 0) if start < 0 else (start, start + len(inner))
+
+
+def _place(span: Span, text: str, content: str) -> _Place | None:
+    """Find a span of the ranked text in a content; None if it isn't there."""
+    piece = text[slice(*span)]
+    return _Place(*span, content.index(piece) - span[0]) if piece and piece in content else None

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_bm25, add_identical_ids, add_json, add_model, add_store, at_least_one
+from late_rerank.cli.options import add_bm25, add_identical_ids, add_json, add_model, add_scoring, add_store, at_least_one
 
 if TYPE_CHECKING:
     from late_rerank.evaluate.calibration import LabelledQuery
@@ -18,7 +18,8 @@ def register(commands: Any) -> None:
         "calibrate",
         help="fit a model's relevance to judged queries, so that min_relevance means something",
         description="Fit what relevance, 0 to 1, a model's scores mean, to judged queries in BEIR folders. The table is of "
-        "a fifth of the queries, held out; the calibration is then fitted to all. Use it as Reranker(model, calibration=FILE).",
+        "a fifth of the queries, held out; the calibration is then fitted to all. Use it as Reranker(model, calibration=FILE), "
+        "with the same --scoring.",
     )
     command.add_argument("folders", metavar="BEIR_FOLDER", nargs="+", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--out", metavar="FILE", help="where the calibration is written, as JSON (default: nowhere)")
@@ -31,6 +32,7 @@ def register(commands: Any) -> None:
     add_identical_ids(command)
     add_store(command)
     add_model(command)
+    add_scoring(command)
     add_json(command)
     command.set_defaults(run=run)
 
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     labelled = [query for folder in options.folders for query in _labelled(Path(folder), options)]
     with opened_reranker(options) as reranker:
         scored = score_queries(reranker, labelled, progress=True)
-        measured = calibrate(scored, reranker.encoder.fingerprint)
+        measured = calibrate(scored, reranker.encoder.fingerprint, reranker.scoring.name)
     if options.out is not None:
         measured.calibration.save(options.out)
     report = {
@@ -58,6 +60,7 @@ def run(options: argparse.Namespace) -> None:
         "k": options.k,
         "model": options.model,
         "codec": options.codec,
+        "scoring": options.scoring,
         "calibration": vars(measured.calibration),
         "held_out": {"clipped_mean": vars(measured.clipped_mean), "calibrated": vars(measured.calibrated)},
         "out": options.out,
@@ -112,6 +115,7 @@ def _print_table(report: dict[str, Any]) -> None:
     if (line := left_out_text(report["n_own_documents_left_out"])) is not None:
         console.print(line, highlight=False, soft_wrap=True)
     if report["out"] is not None:
+        scoring = "" if report["scoring"] == "maxsim" else f", scoring={report['scoring']!r}"
         console.print(
-            f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r})", soft_wrap=True
+            f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r}{scoring})", soft_wrap=True
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import at_least_one, blank_refused, codec_name, weight_or_auto
+from late_rerank.cli.options import at_least_one, blank_refused, codec_name, scoring_name, weight_or_auto
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Setup
@@ -25,6 +26,7 @@ _AXES: dict[str, tuple[Callable[[str], Any], str]] = {
     "model": (blank_refused, "{}"),
     "pooling": (at_least_one, "pooling {}"),
     "codec": (codec_name, "{}"),
+    "scoring": (scoring_name, "{}"),
     "k": (at_least_one, "k={}"),
     "first_stage_weight": (weight_or_auto, "weight {}"),
 }
@@ -39,7 +41,7 @@ def add_compare(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="AXIS=VALUE,...",
         help="measure every combination of these, against the first: codec=int8,binary k=20,50,100 pooling=1,2 "
-        "model=minilm,FOLDER first_stage_weight=0,auto",
+        "scoring=maxsim,proximity model=minilm,FOLDER first_stage_weight=0,auto",
     )
 
 
@@ -59,6 +61,17 @@ def setups_of(options: argparse.Namespace) -> list[Setup]:
 
     single = {name: [getattr(options, name)] for name in _AXES}
     return crossed(**{**single, **dict(options.compare)})
+
+
+def tell_of_left_out(options: argparse.Namespace, setups: Sequence[Setup]) -> None:
+    """Report combinations that can't be made: there are fewer setups than the axes have."""
+    from late_rerank.cli.judged import tell
+    from late_rerank.cli.results import counted
+    from late_rerank.evaluate.settings import NO_ORDER
+
+    n_left_out = prod(len(values) for _, values in options.compare) - len(setups)
+    if n_left_out:
+        tell(f"left out {counted(n_left_out, 'combination')} of pooling with a scoring of windows: {NO_ORDER}")
 
 
 def check_axes(options: argparse.Namespace) -> None:

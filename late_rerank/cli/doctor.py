@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank import maxsim
     from late_rerank.cli.results import print_json
     from late_rerank.encode import TextEncoder
+    from late_rerank.maxsim import SCORINGS
 
     encoder = TextEncoder(options.model, backend=options.backend)
     versions = {}
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
     report = {
         "kernel": maxsim.kernel().name,
         "native_kernel": maxsim.describe_native(),
+        "scoring": maxsim.MAXSIM.name,
+        "known_scorings": {name: list(scoring.window_tokens) for name, scoring in SCORINGS.items()},
         **encoder.describe(),
         "versions": versions,
     }
@@ -53,6 +56,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items())
+        return ", ".join(f"{name} {_windows(item) if isinstance(item, list) else item}" for name, item in value.items())
     # Quotes show a prefix that is empty or ends in a space.
     return repr(value) if isinstance(value, str) and (not value or value.strip() != value) else str(value)
+
+
+def _windows(n_tokens: list[int]) -> str:
+    """Say in a few words what a scoring looks at, by the lengths of its windows."""
+    return f"(best windows of {', '.join(map(str, n_tokens))} tokens)" if n_tokens else "(whole document)"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of
+from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of, tell_of_left_out
 from late_rerank.cli.options import (
     FIRST_STAGES,
     add_first_stage,
@@ -15,6 +15,7 @@ from late_rerank.cli.options import (
     add_identical_ids,
     add_json,
     add_model,
+    add_scoring,
     add_store,
     rank_options,
     wanted_of,
@@ -45,6 +46,7 @@ def register(commands: Any) -> None:
     )
     add_store(command)
     add_model(command)
+    add_scoring(command)
     add_compare(command)
     add_plot(command)
     command.add_argument("--write-run", metavar="FILE", type=Path, help="write the reranked run, as TREC's six columns")
@@ -60,6 +62,8 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
+    if setups:
+        tell_of_left_out(options, setups)
     _check_models({setup.model for setup in setups})
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
@@ -98,6 +102,7 @@ def _check(options: argparse.Namespace) -> None:
     elif options.rerank_with == "single-vector":
         given = {"--store": options.store is not None, "--pooling": options.pooling != 1}
         given |= {"--codec": options.codec != "int8", "--backend": options.backend != "auto"}
+        given |= {"--scoring": options.scoring != "maxsim"}
         if unheard := [name for name in given if given[name]]:
             options.wrong_use(f"{' and '.join(unheard)} is about token vectors: leave it out with --rerank-with single-vector")
 
@@ -135,7 +140,7 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, di
     with opened_reranker(options, otherwise=unbounded) as reranker:
         result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
         size, backend = bytes_per_token(reranker, options.pooling), reranker.stats()["backend"]
-    chosen = {"k": options.k, "model": options.model, "pooling": options.pooling, "codec": options.codec}
+    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec", "scoring")}
     return result, _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
 
 
@@ -146,7 +151,7 @@ def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluat
     reranker = SingleVectorReranker(options.model)
     result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
     size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
-    chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32"}
+    chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32", "scoring": None}
     return result, _report(options, result, {**chosen, **size, "backend": reranker.encoder.backend})
 
 
@@ -162,7 +167,7 @@ def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
     with opened_store(options) as store:
         found = compare(setups_of(options), judged, store=store, load=load, progress=True)
     rows = [each.to_dict() for each in found]
-    own = ("k", "model", "pooling", "codec", *rank_options(options), "bytes_per_token", "backend")
+    own = ("k", "model", "pooling", "codec", "scoring", *rank_options(options), "bytes_per_token", "backend")
     report = {**_report(options, found[0].evaluation, {name: rows[0][name] for name in own}), "compared": rows}
     if options.plot is not None:
         _plot(options.plot, found, report)
@@ -196,7 +201,8 @@ def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, A
 def _write(options: argparse.Namespace, result: Evaluation) -> None:
     from late_rerank.evaluate import write_run
 
-    how = options.codec if options.rerank_with == "maxsim" else options.rerank_with
+    windows = "" if options.scoring == "maxsim" else f"-{options.scoring}"
+    how = f"{options.codec}{windows}" if options.rerank_with == "maxsim" else options.rerank_with
     write_run(options.write_run, result.ranked, f"late-rerank-{how}")
 
 
@@ -205,7 +211,8 @@ def _print_table(report: dict[str, Any]) -> None:
     from late_rerank.cli.results import changes_table
     from late_rerank.cli.terminal import shown_console
 
-    title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}"
+    scoring = "" if report["scoring"] in (None, "maxsim") else f", {report['scoring']}"
+    title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}{scoring}"
     heads = {"first_stage": report["first_stage"], "reranked": f"reranked by {report['model']}"}
     columns = [(head, report["measures"][run]) for run, head in heads.items()]
     console = shown_console()

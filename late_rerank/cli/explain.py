@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, blank_refused
+from late_rerank.cli.options import add_json, add_scoring, blank_refused
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,6 +18,8 @@ _STYLES = {"well": "bold reverse", "weakly": "underline", "not at all": "dim ita
 # Of a longer text only the parts around matches are shown.
 _WHOLE = 2000
 _AROUND = 120
+# Of the best passage only so much of both ends is shown.
+_ENDS = 60
 
 
 def register(commands: Any) -> None:
@@ -35,6 +37,7 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
     )
+    add_scoring(command)
     add_json(command)
     command.set_defaults(run=run)
 
@@ -45,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import print_json
 
     text = options.text if options.file is None else _read(options.file)
-    with Reranker(options.model) as reranker:
+    with Reranker(options.model, scoring=options.scoring) as reranker:
         explanation = explain(reranker, options.query, text)
     if options.html is not None:
         Path(options.html).write_text(explanation.to_html(), encoding="utf-8", newline="\n")
@@ -78,6 +81,8 @@ def _print(explanation: Explanation) -> None:
     console = shown_console(highlight=False)
     console.print(Text.assemble(("query     ", "dim"), _query(explanation)))
     console.print(Text.assemble(("score     ", "dim"), f"{explanation.score:.2f}"))
+    if explanation.best_span is not None:
+        console.print(Text.assemble(("passage   ", "dim"), _passage(explanation.text, *explanation.best_span)))
     console.print(Text.assemble(("unmatched ", "dim"), shown(", ".join(explanation.unmatched)) or "none"), "")
     console.print(_document(explanation), "")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -99,6 +104,18 @@ def _query(explanation: Explanation) -> Text:
     """Show the query, each word numbered and styled by how well it is matched."""
     pieces = [(m.word.start, m.word.end, _STYLES[m.matched], f"[{m.number}]") for m in explanation.words]
     return _marked(explanation.query, pieces, whole=True)
+
+
+def _passage(text: str, start: int, end: int) -> str:
+    """Name the best passage: its place, its first words and its last words."""
+    from late_rerank.text.shown import around, one_line
+
+    if (start, end) == (0, len(text)):
+        return "the whole text"
+    passage = one_line(text[start:end]).strip()
+    if len(passage) > 2 * _ENDS:
+        passage = around(passage, 0, 0, _ENDS)[2] + around(passage, len(passage), len(passage), _ENDS)[0].removeprefix("…")
+    return f"{start} to {end}: {passage}"
 
 
 def _document(explanation: Explanation) -> Text:
@@ -134,6 +151,10 @@ def _shortened(gap: str, *, whole: bool, first: bool) -> str:
 
 def _notes(explanation: Explanation) -> list[str]:
     notes = ["encoded anew for this view: the ranking's score may differ by the codec's rounding"]
+    if explanation.windows:
+        notes.append(
+            f"scoring {explanation.scoring}: the score counts matches in the best windows; similarities are of the whole text"
+        )
     if explanation.pooled:
         notes[0] = "the model pools its tokens; this is the same model before pooling, so the score is not the ranking's"
     if explanation.query_truncated:

@@ -12,6 +12,7 @@ from late_rerank.cli.options import (
     add_fusion,
     add_model,
     add_relevance,
+    add_scoring,
     add_store,
 )
 
@@ -29,6 +30,7 @@ def register(commands: Any) -> None:
     add_fusion(command)
     add_store(command)
     add_model(command)
+    add_scoring(command)
     add_relevance(command)
     command.set_defaults(run=run)
 

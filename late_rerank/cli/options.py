@@ -184,13 +184,14 @@ def add_fusion(command: argparse.ArgumentParser) -> None:
 
 
 def add_searching(command: argparse.ArgumentParser) -> None:
-    """Add the options of a search: PATH, QUERY, the first stage and its weight, --store, the model, relevance, --json."""
+    """Add the options of a search: PATH, QUERY, the first stage, --store, the model, --scoring, relevance, --json."""
     add_path(command)
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     add_first_stage(command, files=False)
     add_fusion(command)
     add_store(command)
     add_model(command)
+    add_scoring(command)
     add_relevance(command)
     add_json(command)
 
@@ -205,6 +206,25 @@ def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> No
         help="where token vectors are kept: a folder, made where there is none, or redis://HOST:PORT/0"
         + ("" if required else " (default: nowhere, they are made anew each time)"),
     )
+
+
+SCORINGS = ("maxsim", "proximity")  # as in late_rerank.maxsim, which would load NumPy for --help
+
+
+def add_scoring(command: argparse.ArgumentParser) -> None:
+    """Add --scoring."""
+    command.add_argument(
+        "--scoring",
+        default="maxsim",
+        choices=SCORINGS,
+        help="what makes a score of token vectors: maxsim, of the whole document, or proximity, of its best windows, which "
+        "suits long documents and finds their best passages (default: maxsim)",
+    )
+
+
+def scoring_name(text: str) -> str:
+    """Take one of SCORINGS."""
+    return _one_of(SCORINGS, text)
 
 
 CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.codecs, which would load NumPy for --help
@@ -260,8 +280,12 @@ def _add_backend_and_packing(command: argparse.ArgumentParser) -> None:
 
 def codec_name(text: str) -> str:
     """Take one of CODECS."""
-    if text not in CODECS:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(CODECS)}, got {text!r}")
+    return _one_of(CODECS, text)
+
+
+def _one_of(names: tuple[str, ...], text: str) -> str:
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(names)}, got {text!r}")
     return text
 
 

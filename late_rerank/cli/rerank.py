@@ -12,6 +12,7 @@ from late_rerank.cli.options import (
     add_json,
     add_model,
     add_relevance,
+    add_scoring,
     add_store,
     at_least_one,
     blank_refused,
@@ -32,6 +33,7 @@ def register(commands: Any) -> None:
     add_fusion(command)
     add_store(command)
     add_model(command)
+    add_scoring(command)
     add_relevance(command)
     add_json(command)
     command.set_defaults(run=run)

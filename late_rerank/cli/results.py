@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,11 @@ from late_rerank.text.shown import escaped_json, one_line
 from late_rerank.types import RankedDocument, Ranking
 
 _EXCERPT = 300
+# A best passage has up to 144 tokens, of which nearly all are shorter than this.
+_PASSAGE = 900
+# A passage begins and ends with a token, which may be a piece of a word.
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"\w*$"), re.compile(r"\w*")
+_LONGEST_WORD = 24
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -36,14 +42,14 @@ def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, 
 
 
 def print_ranking(ranking: Ranking) -> None:
-    """Print rank, score, the first stage's place, and the beginning of each document."""
+    """Print rank, score, the first stage's place, and each document's best passage where it is known, else its beginning."""
     if not ranking:
         print("no documents")
     for document in ranking:
         score = "unscored" if document.score is None else f"score {document.score:.2f}  relevance {document.relevance:.2f}"
         name = None if document.id is None else one_line(str(document.id))
         print("  ".join(filter(None, (f"{document.rank:>3}.", name, score, f"(was {document.index + 1})"))))
-        print(f"     {excerpt(document.text)}\n")
+        print(f"     {quoted(document)}\n")
     ms = ranking.timings_ms
     stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")
     print(f"{ms['total']:.1f} ms: {stages}; {ranking.n_hits} hits, {ranking.n_misses} misses")
@@ -89,7 +95,28 @@ def excerpt(text: str, length: int = _EXCERPT) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
+def quoted(document: RankedDocument) -> str:
+    """Give a long document's best passage on one line; the beginning of other documents. "…" stands where text is left out."""
+    text, span = document.text, document.best_span
+    if span is None or span == (0, len(text)):
+        return excerpt(text)
+    start, end = _whole_words(text, *span)
+    passage = excerpt(text[start:end], _PASSAGE)
+    before, after = "… " if start else "", " …" if end < len(text) and not passage.endswith("…") else ""
+    return f"{before}{passage}{after}"
+
+
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """Widen a span to the ends of its first and its last word. A language without spaces gets some characters more."""
+    if text[start].isalnum() and (before := _WORD_BEFORE.search(text[max(start - _LONGEST_WORD, 0) : start])):
+        start -= len(before[0])
+    if text[end - 1].isalnum() and (after := _WORD_AFTER.match(text[end : end + _LONGEST_WORD])):
+        end += len(after[0])
+    return start, end
+
+
 def _document_json(document: RankedDocument) -> dict[str, Any]:
+    span = {} if document.passage is None else {"best_span": None if document.best_span is None else list(document.best_span)}
     return {
         "rank": document.rank,
         "index": document.index,
@@ -98,6 +125,7 @@ def _document_json(document: RankedDocument) -> dict[str, Any]:
         "relevance": document.relevance,
         "candidate_score": finite(document.candidate_score),
         "truncated": document.truncated,
+        **span,
         "text": document.text,
         "metadata": finite_within(document.metadata),
     }

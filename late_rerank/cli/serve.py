@@ -11,6 +11,7 @@ from late_rerank.cli.options import (
     add_folders,
     add_language,
     add_models,
+    add_scoring,
     add_store,
     at_least,
     at_least_one,
@@ -53,6 +54,7 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
 def _add_store_and_models(command: argparse.ArgumentParser) -> None:
     add_store(command)
     add_models(command)
+    add_scoring(command)
     command.add_argument(
         "--max-models",
         type=at_least_one,

@@ -19,6 +19,7 @@ from late_rerank.cli.options import (
     at_least,
     at_least_one,
     codec_name,
+    scoring_name,
     weight_or_auto,
 )
 
@@ -33,10 +34,10 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "tune",
-        help="pick depth, first-stage weight, codec and pooling on judged queries",
-        description="Try combinations of depth, first-stage weight, codec and pooling on a random half of the judged queries, "
-        "pick the cheapest that is as good as the best (at most .01 nDCG@10 below it, and not significantly), and measure it "
-        "on the other half. That reranking doesn't help is an answer too.",
+        help="pick depth, first-stage weight, codec, pooling and scoring on judged queries",
+        description="Try combinations of depth, first-stage weight, codec, pooling and scoring on a random half of the judged "
+        "queries, pick the cheapest that is as good as the best (at most .01 nDCG@10 below it, and not significantly), and "
+        "measure it on the other half. That reranking doesn't help is an answer too.",
     )
     command.add_argument(
         "folder", metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv; with --log any PATH"
@@ -174,7 +175,8 @@ def _python(options: argparse.Namespace, picked: Setting) -> str:
         "hybrid": f"HybridRetriever([BM25Retriever(documents{engine}), DenseRetriever(documents)])",
     }
     pooling = "" if picked.pooling == 1 else f", pooling={picked.pooling}"
-    reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling})'
+    scoring = "" if picked.scoring == "maxsim" else f', scoring="{picked.scoring}"'
+    reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling}{scoring})'
     weight = ", ".join(["", *(f"{name}={value!r}" for name, value in _rank_options(picked).items())])
     return f"Searcher({stages[options.first_stage]}, {reranker}, k={picked.k}{weight})"
 
@@ -187,6 +189,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
     words += [] if options.language == "english" else ["--language", options.language or "none"]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
+    words += [] if picked.scoring == "maxsim" else ["--scoring", picked.scoring]
     for name, value in _rank_options(picked).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     words += [] if options.store is None else ["--store", options.store]
@@ -228,7 +231,8 @@ def _setting_text(picked: dict[str, Any] | None) -> str:
     if picked is None:
         return "no reranking"
     weight = picked["first_stage_weight"]
-    more = ["" if picked["pooling"] == 1 else f"pooling {picked['pooling']}", "" if weight == 0 else f"weight {weight}"]
+    more = ["" if picked["pooling"] == 1 else f"pooling {picked['pooling']}"]
+    more += ["" if picked["scoring"] == "maxsim" else picked["scoring"], "" if weight == 0 else f"weight {weight}"]
     return ", ".join(filter(None, [picked["codec"], f"k={picked['k']}", *more]))
 
 
@@ -239,6 +243,7 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
         ("--first-stage-weight", weight_or_auto, "0,auto,0.1,0.2,0.5,1", "how much the first stage's scores count"),
         ("--codec", codec_name, "binary,int4,int8", "how token vectors are packed"),
         ("--pooling", at_least_one, "1,2", "one of N token vectors is kept"),
+        ("--scoring", scoring_name, "maxsim,proximity", "what makes a score of token vectors; proximity not with pooling"),
     ]
     for name, of_one, default, what in lists:
         command.add_argument(

@@ -12,7 +12,7 @@ from late_rerank.context.budget import Budget
 from late_rerank.context.compression import Extract, Said, extracts
 from late_rerank.context.layout import Passage, passage_of
 from late_rerank.context.query import QueryMatches
-from late_rerank.context.sentences import CUT_MARK, cut_to
+from late_rerank.context.sentences import CUT_MARK, cut_from, cut_to, opened, sentences
 from late_rerank.encode.places import Span
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import F32, RankedDocument
@@ -105,7 +105,8 @@ def fitted_alone(offers: Sequence[Offer], matches: QueryMatches, budget: Budget,
         offers: By rank.
         matches: Finds the query's best matches in a cut text.
         budget: What the passage must fit into.
-        cut: Whether a document may be cut after a sentence, or after a word, where its sentences can't be chosen.
+        cut: Whether a document may be cut after a sentence, or after a word, where its sentences can't be chosen. If its best
+            passage is known, the shown piece begins there; else at the beginning.
 
     Returns:
         None if no sentence of any document fits; with `cut`, if no word fits.
@@ -117,11 +118,30 @@ def fitted_alone(offers: Sequence[Offer], matches: QueryMatches, budget: Budget,
             fitting = offer.extract.shrunk(budget.fits_alone)
             if fitting.kept:
                 return replace(offer, extract=fitting).passage()
-        text = cut_to(offer.document.text, budget.fits_alone) if cut else None
-        if text is not None:
-            spans = [(0, len(text) - len(CUT_MARK))]
-            return passage_of(offer.position, offer.document, _matches_in(offer, spans, matches), text, spans)
+        if cut and (piece := _cut(offer.document, matches, budget)) is not None:
+            text, span = piece
+            return passage_of(offer.position, offer.document, _matches_in(offer, [span], matches), text, [span])
     return None
+
+
+def _cut(document: RankedDocument, matches: QueryMatches, budget: Budget) -> tuple[str, Span] | None:
+    """Cut a document: give the shown piece, and where it stands."""
+    if document.best_span is not None:
+        place = _beginning(document.text, document.best_span, matches, budget)
+        if (piece := cut_from(document.text, place, budget.fits_alone)) is not None:
+            return piece
+    text = cut_to(document.text, budget.fits_alone)
+    return None if text is None else (text, (0, len(text) - len(CUT_MARK)))
+
+
+def _beginning(text: str, passage: Span, matches: QueryMatches, budget: Budget) -> int:
+    """Find where the shown piece begins: with the passage, or, if that is too large, with the passage's best sentence."""
+    start, end = passage
+    inside = [span for span in sentences(text) if start <= span[0] and span[1] <= end]
+    if not inside or budget.fits_alone(opened(text[start:end]) + CUT_MARK):
+        return start
+    best = np.maximum(matches.in_spans([text], [inside])[0], 0).sum(axis=1).argmax()
+    return inside[int(best)][0]
 
 
 def _matches_in(offer: Offer, spans: Sequence[Span], matches: QueryMatches) -> F32:

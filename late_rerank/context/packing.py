@@ -56,8 +56,8 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
             order in the files.
         count_tokens: Counts tokens as the LLM does: its tokenizer (Hugging Face, tiktoken), or a function from a text to its
             number of tokens. None estimates the number.
-        oversize: What to do if no document fits whole. "cut" cuts the best ranked one at a sentence, and adds a mark. "drop"
-            drops all.
+        oversize: What to do if no document fits whole. "cut" cuts the best ranked one at a sentence, and adds a mark. If its
+            best passage is known (`RankedDocument.best_span`), the part shown begins there. "drop" drops all.
         compress: Once no further document fits whole, take some by their best sentences. These carry nearly all matches of the
             document. A mark stands for each gap. The encoder must be able to tell its tokens' places.
         neighbours: Where to look for the pieces before and after a taken piece of a file; most often the retriever's documents.

@@ -18,6 +18,10 @@ class QueryMatches:
         reranker: Knows the token vectors of texts, or encodes them.
         ranked: A Ranking of this query carries the query's vectors; for any other list the query is encoded, once.
 
+    Attributes:
+        n_tokens: The number of the query's tokens.
+        has_windows: Whether the Reranker's scores are those of windows. If so, best matches don't sum to scores.
+
     Raises:
         ValueError: If the query is blank.
     """
@@ -27,6 +31,7 @@ class QueryMatches:
         self._reranker = reranker
         self._vectors = reranker.query_vectors(query, ranked)
         self.n_tokens = len(self._vectors.vectors.values)
+        self.has_windows = bool(reranker.scoring.window_tokens)
 
     def in_texts(self, texts: Sequence[str]) -> F32:
         """(n_texts, n_query_tokens) float32: each query token's best match in each text."""

@@ -16,7 +16,7 @@ from late_rerank.context.query import QueryMatches
 from late_rerank.context.strategies import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
 from late_rerank.context.twins import Twins
 from late_rerank.context.worth import worth
-from late_rerank.types import I64, RankedDocument
+from late_rerank.types import F32, I64, RankedDocument
 
 StrategyName = Literal["coverage", "relevance", "mmr"]
 STRATEGIES = ("coverage", "relevance", "mmr")
@@ -126,7 +126,15 @@ class Selector:
         if self._strategy == "relevance":
             return ByRelevance()
         return ByMarginalRelevance(
-            self._maxima.sum(axis=1) / max(self._maxima.shape[1], 1),
+            self._relevance(),
             lambda i: self._matches.likeness(self._texts[i], self._texts),
             _DIVERSITY,
         )
+
+    def _relevance(self) -> F32:
+        """(n_documents,) float32: each document's score, divided by the number of query tokens."""
+        scores = self._maxima.sum(axis=1)
+        if self._matches.has_windows:  # only the ranking knows the best windows
+            scores = np.array([document.score for document in self._documents.values()], dtype=np.float32)
+        mean: F32 = scores / max(self._maxima.shape[1], 1)
+        return mean

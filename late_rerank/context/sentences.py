@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 import regex
@@ -57,6 +58,51 @@ def cut_to(text: str, fits: Callable[[str], bool]) -> str | None:
         None if not even one character and the mark fit.
     """
     return next((cut for ends in _places_to_cut(text) if (cut := _longest(text, ends, fits))), None)
+
+
+def cut_from(text: str, place: int, fits: Callable[[str], bool]) -> tuple[str, Span] | None:
+    """Give the longest piece of a text that fits and begins with the sentence at a place, with marks for what is left out.
+
+    If the piece reaches the end of the text and there is room left, the piece begins earlier.
+
+    Args:
+        text: Too long to fit.
+        place: A place in the text, in code points.
+        fits: As in `cut_to`.
+
+    Returns:
+        The shown piece with its marks, and where it stands in the text. None if not even one character and the marks fit.
+    """
+    start = _beginning(text, place)
+    if not text[:start].strip():
+        cut = cut_to(text, fits)
+        return None if cut is None else (cut, (0, len(cut) - len(CUT_MARK)))
+    whole = len(text.rstrip())
+    if fits(opened(text[start:whole])):
+        start = _earliest(text, start, lambda earlier: fits(opened(text[earlier:whole])))
+        return opened(text[start:whole]), (start, whole)
+    cut = cut_to(text[start:], lambda shorter: fits(opened(shorter)))
+    return None if cut is None else (opened(cut), (start, start + len(cut) - len(CUT_MARK)))
+
+
+def opened(text: str) -> str:
+    """Put the mark for a gap before a text."""
+    return f"{CUT_MARK.lstrip()} {text}"
+
+
+def _beginning(text: str, place: int) -> int:
+    """Find where the sentence at a place begins. If that is far before it, find the beginning of its word, or its character."""
+    begins = [start for start, _ in sentences(text) if start <= place]
+    near = [start for start in begins[-1:] if place - start <= _LONG]
+    near = near or [match.end() for match in _WORD_ENDS.finditer(text) if place - _LONG <= match.end() <= place]
+    near = near or [0, *(end for end in character_ends(text) if end <= place)]
+    return near[-1]
+
+
+def _earliest(text: str, start: int, fits: Callable[[int], bool]) -> int:
+    """Find the earliest sentence, up to `start`, from which on the text fits; it fits from `start` on."""
+    begins = [*(begin for begin, _ in sentences(text)[1:] if begin < start), start]
+    return begins[bisect_left(begins, True, hi=len(begins) - 1, key=fits)]  # noqa: FBT003 - from False to True
 
 
 def _places_to_cut(text: str) -> Iterator[Iterable[int]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from late_rerank.encode.base import Encoder, Kind, TellsTokens, Token
+from late_rerank.encode.describe import described
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import I64
 
@@ -30,6 +31,24 @@ def check_places(encoder: Encoder, what: str) -> None:
         raise IncompatibleError(
             f"the encoder {type(encoder).__name__} can't be {what}: it has no method {_NEEDED}. Add it "
             "(late_rerank.testing.EncoderTests is its law), or use an encoder that has it, TextEncoder for one"
+        )
+
+
+def check_order(encoder: Encoder, what: str) -> None:
+    """Refuse an encoder whose vectors have lost their order, since it pools them.
+
+    Args:
+        encoder: Any.
+        what: What needs the order, for the error: "scoring='proximity'".
+
+    Raises:
+        IncompatibleError: If it pools the tokens of documents.
+    """
+    pooling = described(encoder).pooling
+    if pooling > 1:
+        raise IncompatibleError(
+            f"{what} needs a document's token vectors in their order, but pooling={pooling} merges vectors from all over it. "
+            "Use pooling=1, or scoring='maxsim'"
         )
 
 
@@ -80,3 +99,25 @@ def runs(tokens: Sequence[Token], spans: Sequence[Span]) -> tuple[I64, I64]:
     # A span's tokens are consecutive rows: tokens outside the text stand before or after all tokens inside.
     starts = np.where(lengths > 0, np.append(rows, 0)[first], 0)
     return starts, lengths
+
+
+def span_of(encoder: Encoder, text: str, n_vectors: int, first: int, n_tokens: int) -> Span | None:
+    """Find where a run of a text's tokens stands: the other way round than `runs`.
+
+    Args:
+        encoder: Any.
+        text: As it was encoded.
+        n_vectors: How many vectors the text has.
+        first: The run's first token.
+        n_tokens: The tokens of a full run. The run ends earlier where the text does.
+
+    Returns:
+        (start, end) in code points; all of a text of up to `n_tokens` tokens. None if the encoder can't tell, or if none of the
+        tokens is in the text.
+    """
+    if n_vectors <= n_tokens:
+        return 0, len(text)
+    if not isinstance(encoder, TellsTokens):
+        return None
+    inside = [token for token in encoder.tokens(text, "document")[first : first + n_tokens] if token[2] > token[1]]
+    return (inside[0][1], inside[-1][2]) if inside else None

@@ -49,8 +49,8 @@ class ScoredQuery:
 
     Attributes:
         n_query_tokens: The number of the query's token vectors.
-        relevant: (n_relevant,) float32 MaxSim.
-        others: (n_others,) float32 MaxSim, in the first stage's order.
+        relevant: (n_relevant,) float32 scores.
+        others: (n_others,) float32 scores, in the first stage's order.
     """
 
     n_query_tokens: int
@@ -123,7 +123,7 @@ def label_queries(
 
 
 def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, progress: bool = False) -> list[ScoredQuery]:
-    """Score each query's candidates by MaxSim; candidates that the store lacks are encoded and stored.
+    """Score each query's candidates; candidates that the store lacks are encoded and stored.
 
     Args:
         reranker: Its model is calibrated.
@@ -133,13 +133,16 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
     scored = []
     for query in progress_bar(labelled, unit=" queries", desc="Scoring", progress=progress):
         candidates = [*query.relevant, *query.others]
-        maxima = reranker.token_maxima(query.text, [candidate.text for candidate in candidates])
-        scores: F32 = maxima.sum(axis=1, dtype=np.float32)
-        scored.append(ScoredQuery(maxima.shape[1], scores[: len(query.relevant)], scores[len(query.relevant) :]))
+        ranking = reranker.rerank(query.text, candidates)
+        scores = np.empty(len(candidates), dtype=np.float32)
+        for document in ranking:
+            scores[document.index] = document.score
+        n_query_tokens = len(reranker.query_vectors(query.text, ranking).vectors.values)
+        scored.append(ScoredQuery(n_query_tokens, scores[: len(query.relevant)], scores[len(query.relevant) :]))
     return scored
 
 
-def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str) -> Calibration:
+def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str = "maxsim") -> Calibration:
     """Fit a logistic curve through best candidates: is the document that comes first relevant?
 
     Each query counts twice, with its relevant candidates and without, since some questions have no answer. Only the first
@@ -148,6 +151,7 @@ def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str) -> Calibrat
     Args:
         scored: At least 20 queries.
         fingerprint: Of the encoder that scored them.
+        scoring: The name of the scoring that made the scores.
 
     Raises:
         ValueError: If there are too few queries, or relevant documents don't score above others.
@@ -162,7 +166,7 @@ def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str) -> Calibrat
             f"among {len(scored)} queries relevant documents don't score above others: are the judgements of this corpus, and "
             "is the model one for retrieval?"
         )
-    return Calibration(fingerprint, intercept, mean_weight, length_weight)
+    return Calibration(fingerprint, intercept, mean_weight, length_weight, scoring)
 
 
 def best_candidates(scored: Sequence[ScoredQuery]) -> tuple[F64, F64, F64]:

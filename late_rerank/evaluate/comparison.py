@@ -1,4 +1,4 @@
-"""Several ways of reranking one run, each against the first: models, poolings, codecs, depths, first-stage weights."""
+"""Several ways of reranking one run, each against the first: models, poolings, codecs, scorings, depths, weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from late_rerank.encode.describe import described
 from late_rerank.evaluate.evaluation import Evaluation, check_measures, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
-from late_rerank.evaluate.settings import Setting
+from late_rerank.evaluate.settings import NO_ORDER, Setting, can_score
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.observing.progress import progress_bar
 from late_rerank.reranker import Reranker
@@ -35,7 +35,7 @@ class Setup(Setting):
     model: str = "minilm"
 
 
-AXES = ("model", "pooling", "codec", "k", "first_stage_weight")
+AXES = ("model", "pooling", "codec", "scoring", "k", "first_stage_weight")
 """What setups differ in, the slowest to change first."""
 
 
@@ -75,19 +75,24 @@ class Compared:
 def crossed(**axes: Sequence[Any]) -> list[Setup]:
     """Combine the given values in every way. The first value of each axis comes first.
 
-    An axis that isn't given has Setup's default.
+    An axis that isn't given has Setup's default. A pooling above 1 isn't combined with a scoring that has windows.
 
     Args:
         axes: Values, by the name of a field of Setup.
 
     Raises:
-        ValueError: If Setup has no such field, or an axis has no values.
+        ValueError: If Setup has no such field, or an axis has no values. Also if each pooling is above 1 and each scoring has
+            windows.
     """
     unknown = [name for name in axes if name not in AXES]
     if unknown or not all(axes.values()):
         raise ValueError(f"expected values for some of {', '.join(AXES)}, got {axes}")
     names = [name for name in AXES if name in axes]
-    return [Setup(**dict(zip(names, values, strict=True))) for values in product(*(axes[name] for name in names))]
+    combined = [dict(zip(names, values, strict=True)) for values in product(*(axes[name] for name in names))]
+    setups = [Setup(**each) for each in combined if can_score(each.get("scoring", Setup.scoring), each.get("pooling", 1))]
+    if not setups:
+        raise ValueError(f"scoring {', '.join(axes['scoring'])} can't be combined with pooling above 1: {NO_ORDER}")
+    return setups
 
 
 def load_encoder(model: str, pooling: int) -> Encoder:
@@ -107,7 +112,7 @@ def compare(
 ) -> list[Compared]:
     """Rerank a run with each setup, and measure each.
 
-    For all codecs and depths together, a model is loaded once, and a document is encoded once.
+    For all codecs, scorings and depths together, a model is loaded once, and a document is encoded once.
 
     Args:
         setups: The setups. Neighbours with the same model and pooling share the loaded model; `crossed` orders setups so.
@@ -131,10 +136,14 @@ def compare(
         group = list(alike)
         encoder = Remembering(load(model, pooling))
         with kept_in(store) as vectors:
-            rerankers = {setup.codec: Reranker(encoder, store=vectors, codec=setup.codec) for setup in group}
-            index_all(list(rerankers.values()), judged.cut(max(setup.k for setup in group)).run, progress=progress)
+            rerankers = {
+                (setup.codec, setup.scoring): Reranker(encoder, store=vectors, codec=setup.codec, scoring=setup.scoring)
+                for setup in group
+            }
+            packing = {codec: reranker for (codec, _), reranker in rerankers.items()}  # all scorings read the same vectors
+            index_all(list(packing.values()), judged.cut(max(setup.k for setup in group)).run, progress=progress)
             for setup in group:
-                reranker = rerankers[setup.codec]
+                reranker = rerankers[setup.codec, setup.scoring]
                 result = evaluate_judged(reranker, judged.cut(setup.k), setup.wanted, progress=progress)
                 added = difference(_by_query(found[0].evaluation), _by_query(result)) if found else None
                 size, backend = bytes_per_token(reranker, setup.pooling), reranker.stats()["backend"]

@@ -91,7 +91,7 @@ class _Point(NamedTuple):
 
 
 class _Styles:
-    """Colours of models and poolings, markers of codecs: the same in both panels.
+    """Colours of all that differs but codecs, markers of codecs: the same in both panels.
 
     Args:
         compared: All setups.
@@ -153,7 +153,8 @@ def _draw_sizes(panel: Axes, compared: Sequence[Compared], varied: Sequence[str]
     lines: dict[str, list[Compared]] = {}
     for each in shown:
         lines.setdefault(_name(each, [name for name in varied if name != along]), []).append(each)
-    crowded = along == "codec" and len(lines) > 1
+    # Scorings stand one above the other, since their bytes are equal: labels would overlap.
+    crowded = len(lines) > 1 and (along == "codec" or "scoring" in varied)
     for line in lines.values():
         points = [styles.point(each, each.bytes_per_token, _name(each, varied or ["codec"])) for each in line]
         _draw_line(panel, points)
@@ -226,6 +227,7 @@ def _name(each: Compared, names: Sequence[str]) -> str:
         "model": Path(setup.model).name,
         "pooling": f"pooling {setup.pooling}" if setup.pooling > 1 else "no pooling",
         "codec": setup.codec,
+        "scoring": setup.scoring,
         "first_stage_weight": f"first-stage weight {setup.first_stage_weight}",
     }
     return ", ".join(words[name] for name in names)

@@ -1,4 +1,4 @@
-"""Judged queries -> the cheapest way of reranking that is as good as any: depth, first stage's weight, codec, pooling."""
+"""Judged queries -> the cheapest way of reranking that is as good as any: depth, weight, codec, pooling, scoring."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ def tune(
 
     Picked is the cheapest setting whose nDCG@10 on the tuning half is at most 0.01 below the best one's, and not significantly
     below (paired randomisation, p < .05). The first stage alone is the cheapest of all; then fewer bytes a token are cheaper,
-    then fewer candidates, then no weight, "auto" before numbers, and small ones before large ones.
+    then fewer candidates, then a scoring without windows, then no weight, "auto" before numbers, and small ones before large
+    ones.
 
     Args:
         judged: The first stage's run, deep enough for the grid and for the default setting.

@@ -9,8 +9,9 @@ from late_rerank.encode.base import Kind
 from late_rerank.encode.places import check_places, tokens_of
 from late_rerank.explanation.matches import Match, Token
 from late_rerank.explanation.result import Explanation
+from late_rerank.explanation.windows import best_windows
 from late_rerank.text.words import is_blank
-from late_rerank.types import F32
+from late_rerank.types import F32, TokenVectors
 from late_rerank.vectors.encoding import check_vectors
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ def explain(reranker: Reranker, query: str, text: str) -> Explanation:
     score is the ranking's score up to the codec's rounding. If the model pools its tokens, the explanation shows the same model
     before pooling. Then its score isn't the ranking's (`Explanation.pooled`).
 
+    If the Reranker's scoring has windows, the explanation tells the best window of each scale. A query token then adds the mean
+    of its best matches in these windows. The matches shown are the best ones in the whole text.
+
     Args:
-        reranker: A Reranker. Its encoder encodes both; its store is neither read nor written.
+        reranker: A Reranker. Its encoder encodes both, and its scoring is explained; its store is neither read nor written.
         query: Must not be blank.
         text: A document's text, of any length.
 
@@ -40,7 +44,9 @@ def explain(reranker: Reranker, query: str, text: str) -> Explanation:
     check_places(plain, "explained")
     query_vectors, query_tokens, query_truncated = _encoded(plain, query, "query")
     vectors, tokens, truncated = _encoded(plain, text, "document")
-    similarity: F32 = query_vectors @ vectors.T
+    similarity: F32 = query_vectors.values @ vectors.values.T
+    scoring = reranker.scoring
+    windows = best_windows(scoring, query_vectors, vectors, tokens, len(text))
     return Explanation(
         query_tokens,
         tokens,
@@ -52,6 +58,9 @@ def explain(reranker: Reranker, query: str, text: str) -> Explanation:
         pooled=plain is not encoder,
         query_truncated=query_truncated,
         document_truncated=truncated,
+        scoring=scoring.name,
+        windows=windows,
+        best_span=windows[scoring.passage_scale].span if windows else None,
     )
 
 
@@ -64,14 +73,14 @@ def _check_texts(query: Any, text: Any) -> None:
         raise ValueError(f"query is {query!r}: a query needs at least one word")
 
 
-def _encoded(encoder: Encoder, text: str, kind: Kind) -> tuple[F32, tuple[Token, ...], bool]:
+def _encoded(encoder: Encoder, text: str, kind: Kind) -> tuple[TokenVectors, tuple[Token, ...], bool]:
     """Give a text's vectors, its tokens, and whether it was cut. A blank text has no vectors, as in a ranking."""
     encode = encoder.encode_query if kind == "query" else encoder.encode_document
     texts = [] if is_blank(text) else [text]
     vectors = encode(texts)
     check_vectors(vectors, texts, encoder.dim, kind)
     tokens = tuple(Token(*token) for token in tokens_of(encoder, text, kind, len(vectors.values)))
-    return vectors.values, tokens, bool(vectors.truncated.any())
+    return vectors, tokens, bool(vectors.truncated.any())
 
 
 def _matches(similarity: F32, tokens: tuple[Token, ...]) -> tuple[Match, ...]:

@@ -46,6 +46,27 @@ class Match(NamedTuple):
     end: int
 
 
+class Window(NamedTuple):
+    """The best window of the text at one scale of the scoring.
+
+    Attributes:
+        first_token: The position of its first token among the document's tokens.
+        stop_token: The position after its last token.
+        start: Where it starts in the text, in code points. A window with all tokens of the text is the whole text.
+        end: Where it ends.
+    """
+
+    first_token: int
+    stop_token: int
+    start: int
+    end: int
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The start and the end in code points; None if all of its tokens are markers."""
+        return (self.start, self.end) if self.start < self.end else None
+
+
 @dataclass(frozen=True, slots=True)
 class WordMatch:
     """The best match of one word of the query.
@@ -54,7 +75,7 @@ class WordMatch:
         number: From 1, in the order of the query.
         word: The word, its place in the query and its tokens.
         similarity: The mean of its tokens' best matches. 0 if the document has no tokens.
-        contribution: The sum of its tokens' best matches: the word's part of the score.
+        contribution: The sum of its tokens' `Explanation.contributions`: the word's part of the score.
         matched: "well" from .6, "weakly" from .45, else "not at all".
         place: The document's word that gives most of the match. None if a marker does.
     """

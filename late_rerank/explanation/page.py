@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Protocol
 
-from late_rerank.explanation.matches import Match, Span, Token, WordMatch
-from late_rerank.explanation.style import FRAGMENT, PAGE, hover_rules
+from late_rerank.explanation.matches import Match, Span, Token, Window, WordMatch
+from late_rerank.explanation.passage import SAMPLE, in_words, link_to, opening_tag, within_windows
+from late_rerank.explanation.style import FRAGMENT, PAGE, PASSAGE, hover_rules
 from late_rerank.explanation.words import Word
 from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.text.shown import around, shown
@@ -52,6 +53,12 @@ class Explained(Protocol):
     def unmatched(self) -> Sequence[str]: ...
     @property
     def spans(self) -> Sequence[Span]: ...
+    @property
+    def scoring(self) -> str: ...
+    @property
+    def windows(self) -> Sequence[Window]: ...
+    @property
+    def best_span(self) -> tuple[int, int] | None: ...
 
 
 def page(explanation: Explained) -> str:
@@ -70,15 +77,16 @@ def fragment(explanation: Explained) -> str:
     seed = repr((explanation.query, explanation.text, explanation.model)).encode("utf-8", "backslashreplace")
     scope = f"lr-{hashlib.blake2b(seed, digest_size=6).hexdigest()}"
     numbers = [match.number for match in explanation.words]
+    passage = in_words(explanation.best_span, explanation.text, explanation.document_words)
     parts = (
-        f"<style>{FRAGMENT}{hover_rules(scope, numbers)}</style>",
-        _heading(explanation),
+        f"<style>{FRAGMENT}{PASSAGE if passage else ''}{hover_rules(scope, numbers)}</style>",
+        _heading(explanation) + (link_to(passage, scope) if passage else ""),
         "<h2>Query</h2>",
         f'<div class="lr-text lr-box lr-query" dir="auto">{_query(explanation, scope)}</div>',
         _unmatched(explanation),
         "<h2>Document</h2>",
-        f'<div class="lr-text lr-box lr-document" dir="auto">{_document(explanation, scope)}</div>',
-        _legend(),
+        f'<div class="lr-text lr-box lr-document" dir="auto">{_document(explanation, scope, passage)}</div>',
+        _legend(has_passage=passage is not None),
         "<h2>Word by word</h2>",
         _word_table(explanation),
         _token_table(explanation),
@@ -93,9 +101,10 @@ def _heading(explanation: Explained) -> str:
         return f"<h1>Nothing to match: the document is blank</h1><p>Score {explanation.score:.0f}.</p>"
     n, found = len(explanation.query_tokens), [match.matched for match in explanation.words]
     counts = ", ".join(f"{found.count(level)} {level}" for level in ("well", "weakly", "not at all") if level in found)
+    where = within_windows(explanation.windows, len(explanation.document_tokens))
     return (
         f"<h1>Words of the query matched: {counts or 'it has none'}</h1>"
-        f"<p>Score <strong>{explanation.score:.2f}</strong>: the best matches of {n} query tokens, "
+        f"<p>Score <strong>{explanation.score:.2f}</strong>: the best matches of {n} query tokens{where}, "
         f"{explanation.score / max(n, 1):.2f} each on average. Model {_isolated(explanation.model)}.</p>"
     )
 
@@ -116,14 +125,18 @@ def _query(explanation: Explained, scope: str) -> str:
     return _marked(explanation.query, marked)
 
 
-def _document(explanation: Explained, scope: str) -> str:
-    """Mark and number the matches in the document's text; the part that was cut off is faint."""
+def _document(explanation: Explained, scope: str, passage: tuple[int, int] | None) -> str:
+    """Mark and number the matches in the document's text, and mark the best passage; the part that was cut off is faint."""
     marked = {(span.start, span.end): (_mark(span, explanation.words, scope), "</mark>") for span in explanation.spans}
     whole = len(explanation.text)
     cut = max((word.end for word in explanation.document_words), default=whole)
     if explanation.document_truncated and cut < whole:
         marked[cut, whole] = ('<span class="lr-cut">', "</span>")
-    return _marked(explanation.text, marked)
+    if passage is None:
+        return _marked(explanation.text, marked)
+    bounds = ((0, passage[0]), passage, (passage[1], whole))
+    before, inside, after = (_marked(explanation.text, marked, *each) for each in bounds)
+    return f"{before}{opening_tag(scope)}{inside}</span>{after}"
 
 
 def _mark(span: Span, words: Sequence[WordMatch], scope: str) -> str:
@@ -135,13 +148,14 @@ def _mark(span: Span, words: Sequence[WordMatch], scope: str) -> str:
     )
 
 
-def _marked(text: str, marked: dict[tuple[int, int], tuple[str, str]]) -> str:
-    """Escape a text, and put tags around pieces that don't overlap: (start, end) -> (opening, closing)."""
-    parts, last = [], 0
-    for (start, end), (opening, closing) in sorted(marked.items()):
-        parts += [_safe(text[last:start]), opening, _safe(text[start:end]), closing]
-        last = end
-    return "".join([*parts, _safe(text[last:])])
+def _marked(text: str, marked: dict[tuple[int, int], tuple[str, str]], first: int = 0, stop: int | None = None) -> str:
+    """Escape text[first:stop], and put tags around pieces that don't overlap: (start, end) -> (before, after)."""
+    parts, last, stop = [], first, len(text) if stop is None else stop
+    for (start, end), (before, after) in sorted(marked.items()):
+        if first <= start < stop:
+            parts += [_safe(text[last:start]), before, _safe(text[start:end]), after]
+            last = end
+    return "".join([*parts, _safe(text[last:stop])])
 
 
 def _unmatched(explanation: Explained) -> str:
@@ -151,7 +165,7 @@ def _unmatched(explanation: Explained) -> str:
     return f'<p class="lr-unmatched">Not matched: <strong>{listed}</strong></p>'
 
 
-def _legend() -> str:
+def _legend(*, has_passage: bool) -> str:
     shown_levels = (
         (4, f"strongly, from {_STRONG:.2f}"),
         (3, f"well, from {MATCHED_WELL:.2f}"),
@@ -159,7 +173,9 @@ def _legend() -> str:
         (1, "not at all (query only)"),
     )
     items = "".join(f'<span><span class="lr-word lr-{level}">word</span> {said}</span>' for level, said in shown_levels)
-    return f'<p class="lr-quiet lr-legend">{items}<span>small numbers: which words of the query</span></p>'
+    items += "<span>small numbers: which words of the query</span>"
+    items += SAMPLE if has_passage else ""
+    return f'<p class="lr-quiet lr-legend">{items}</p>'
 
 
 def _word_table(explanation: Explained) -> str:
@@ -229,6 +245,11 @@ def _notes(explanation: Explained) -> Iterable[str]:
         yield (
             "<strong>This model pools its tokens.</strong> Pooled vectors stand for several tokens and have no place in the "
             "text, so this is the same model before pooling, and the score differs from the ranking's."
+        )
+    if where := within_windows(explanation.windows, len(explanation.document_tokens)):
+        yield (
+            f"The scoring is {_safe(explanation.scoring)}. A query token adds the mean of its best matches{where}. Marks show "
+            "its best match in the whole text, so a word may add less than its similarity."
         )
     if explanation.query_truncated:
         yield "The query is longer than the model takes; what was cut is not marked."

@@ -7,7 +7,9 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from late_rerank.explanation.matches import Match, Span, Token, WordMatch, matched
+import numpy as np
+
+from late_rerank.explanation.matches import Match, Span, Token, Window, WordMatch, matched
 from late_rerank.explanation.words import Word, words
 from late_rerank.ranking.relevance import MATCHED_WEAKLY
 from late_rerank.types import F32, NO_TOKENS_SCORE
@@ -22,7 +24,7 @@ class Explanation:
     Attributes:
         query_tokens: The query's tokens as scored, markers included.
         document_tokens: The text's tokens. Empty for a blank text.
-        similarity: (n_query_tokens, n_document_tokens) float32 cosines. The row maxima sum to the score.
+        similarity: (n_query_tokens, n_document_tokens) float32 cosines. With scoring="maxsim", the row maxima sum to the score.
         matches: One match for each query token, in order. Empty if the document has no tokens.
         query: The query as given.
         text: The text as given.
@@ -31,6 +33,10 @@ class Explanation:
             the ranking's.
         query_truncated: Whether the query was cut at the model's limit.
         document_truncated: Whether the text was cut at the model's limit.
+        scoring: The name of the Reranker's scoring.
+        windows: The best window of each scale of the scoring, in the scales' order. Empty if the scoring has no windows, or the
+            text has no tokens.
+        best_span: Where the best passage stands, as in `RankedDocument.best_span`. None without windows.
     """
 
     query_tokens: tuple[Token, ...]
@@ -44,6 +50,9 @@ class Explanation:
     pooled: bool = False
     query_truncated: bool = False
     document_truncated: bool = False
+    scoring: str = "maxsim"
+    windows: tuple[Window, ...] = ()
+    best_span: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         """Show the score and the first words: the matrix of a long document has thousands of numbers."""
@@ -53,8 +62,21 @@ class Explanation:
 
     @cached_property
     def score(self) -> float:
-        """MaxSim: the sum of the matches' similarities. A document without tokens scores -1e9."""
-        return float(self.similarity.max(axis=1).sum()) if self.document_tokens else NO_TOKENS_SCORE
+        """The score that ranks: the sum of the contributions. A document without tokens scores -1e9."""
+        return float(self.contributions.sum()) if self.document_tokens else NO_TOKENS_SCORE
+
+    @cached_property
+    def contributions(self) -> F32:
+        """(n_query_tokens,) float32: what each query token adds to the score. All are 0 if the document has no tokens.
+
+        A token adds its best match in the text. With windows it adds the mean, over the scales, of its best match in that
+        scale's best window.
+        """
+        if not self.document_tokens:
+            return np.zeros(len(self.query_tokens), dtype=np.float32)
+        places = [(window.first_token, window.stop_token) for window in self.windows] or [(0, len(self.document_tokens))]
+        best: F32 = np.mean([self.similarity[:, first:stop].max(axis=1) for first, stop in places], axis=0, dtype=np.float32)
+        return best
 
     @cached_property
     def document_words(self) -> list[Word]:
@@ -106,6 +128,8 @@ class Explanation:
             "pooled": self.pooled,
             "query_truncated": self.query_truncated,
             "document_truncated": self.document_truncated,
+            "scoring": self.scoring,
+            **self._windows_json(),
             "words": [_word_json(match) for match in self.words],
             "unmatched": list(self.unmatched),
             "spans": [{**asdict(span), "words": list(span.words)} for span in self.spans],
@@ -131,6 +155,15 @@ class Explanation:
 
         return fragment(self)
 
+    def _windows_json(self) -> dict[str, Any]:
+        if not self.windows:
+            return {}
+        return {
+            "windows": [window._asdict() for window in self.windows],
+            "best_span": None if self.best_span is None else list(self.best_span),
+            "contributions": [round(value, 6) for value in self.contributions.tolist()],
+        }
+
     @cached_property
     def _word_of_token(self) -> dict[int, int]:
         """Position of a document's token -> position of its word. Markers are left out."""
@@ -145,13 +178,13 @@ class Explanation:
 
     def _word_match(self, number: int, word: Word) -> WordMatch:
         places = self._places(word)
-        total = sum(similarity for similarity, _ in places)
-        mean = total / max(len(places), 1)
+        mean = sum(similarity for similarity, _ in places) / max(len(places), 1)
+        added = sum(self.contributions[list(word.tokens)].tolist()) if places else 0
         votes: defaultdict[int | None, float] = defaultdict(float)
         for similarity, place in places:
             votes[place] += similarity
         most = max(votes, key=lambda place: votes[place], default=None)
-        return WordMatch(number, word, mean, total, matched(mean), None if most is None else self.document_words[most])
+        return WordMatch(number, word, mean, added, matched(mean), None if most is None else self.document_words[most])
 
 
 def _word_json(match: WordMatch) -> dict[str, Any]:

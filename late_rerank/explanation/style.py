@@ -53,6 +53,14 @@ FRAGMENT = """
 @media print { .lr-explanation * { print-color-adjust: exact; } }
 """
 
+# Grey, since the hue belongs to matches; the lines at both ends tell the passage to those who can't see the grey.
+PASSAGE = """
+.lr-explanation .lr-passage { background: rgba(128, 128, 128, .16); border: 0 solid rgba(128, 128, 128, .9);
+  border-inline-width: 4px; padding: .2em .25em; border-radius: .2rem; }
+.lr-explanation .lr-passage:target { outline: 3px solid rgb(var(--hue)); outline-offset: 2px; }
+.lr-explanation .lr-to-passage { color: inherit; }
+"""
+
 
 def hover_rules(scope: str, numbers: Iterable[int]) -> str:
     """Make rules that show a word's matches, and a match's words, while the reader points at them. They hold numbers only."""

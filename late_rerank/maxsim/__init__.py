@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from late_rerank.codecs import Codec, Float32Codec
 from late_rerank.errors import check_installed
 from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
-from late_rerank.types import F32, PackedVectors, TokenVectors
+from late_rerank.maxsim.packed import token_maxima
+from late_rerank.maxsim.scoring import MAXSIM, PROXIMITY, SCORINGS, Scoring, as_scoring, scored
 
-__all__ = ["Kernel", "NumpyKernel", "as_kernel", "describe_native", "kernel", "score", "token_maxima", "why_not_native"]
+__all__ = [
+    "MAXSIM",
+    "PROXIMITY",
+    "SCORINGS",
+    "Kernel",
+    "NumpyKernel",
+    "Scoring",
+    "as_kernel",
+    "as_scoring",
+    "describe_native",
+    "kernel",
+    "scored",
+    "token_maxima",
+    "why_not_native",
+]
 
 
 def kernel(name: str = "auto", device: str | None = None) -> Kernel:
@@ -82,27 +96,3 @@ def describe_native() -> str:
     from late_rerank.maxsim.native_kernel import levels  # noqa: PLC0415 - there may be none
 
     return f"available: {', '.join(levels())}"
-
-
-def score(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVectors) -> F32:
-    """Score documents by a kernel; decode them first if the kernel can't read this packing.
-
-    Returns:
-        (n_documents,) float32, in the order of `documents`.
-    """
-    return kernel.score(query, _scorable(kernel, codec, documents))
-
-
-def token_maxima(kernel: Kernel, codec: Codec, query: TokenVectors, documents: PackedVectors) -> F32:
-    """Find the token maxima of documents by a kernel; decode them first if the kernel can't read this packing.
-
-    Returns:
-        (n_documents, n_query_tokens) float32, in the order of `documents`.
-    """
-    return kernel.token_maxima(query, _scorable(kernel, codec, documents))
-
-
-def _scorable(kernel: Kernel, codec: Codec, documents: PackedVectors) -> PackedVectors:
-    if documents.codec.name in kernel.codecs:
-        return documents
-    return Float32Codec().encode(codec.decode(documents))

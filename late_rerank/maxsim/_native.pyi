@@ -30,5 +30,9 @@ def score_into(
     scores: F32 | None,
     maxima: F32 | None,
     n_threads: int,
+    windows: tuple[I64, F32, I64] | None,
 ) -> None:
-    """Write scores (n_queries, n_documents) and maxima (n_documents, n_query_tokens) of documents where they lie."""
+    """Write scores (n_queries, n_documents) and maxima (n_documents, n_query_tokens) of documents where they lie.
+
+    `windows` are strides (n_scales,), and what is written for one query: best and first (n_scales, n_documents).
+    """

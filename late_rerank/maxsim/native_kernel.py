@@ -10,7 +10,8 @@ from late_rerank.codecs import from_spec
 from late_rerank.codecs.rotation import Rotation, rotation
 from late_rerank.maxsim import _native
 from late_rerank.maxsim.base import check_one_query, check_scorable
-from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
+from late_rerank.maxsim.windows import WindowScores
+from late_rerank.types import F32, I64, CodecSpec, PackedVectors, TokenVectors
 
 
 class NativeKernel:
@@ -60,17 +61,33 @@ class NativeKernel:
             ValueError: As in `score`.
         """
         scores = np.empty((len(queries), len(documents)), dtype=np.float32)
-        self._into(queries, documents, scores, None)
+        self._into(queries, documents, scores=scores)
         return scores
+
+    def window_scores(self, query: TokenVectors, documents: PackedVectors, strides: I64) -> WindowScores:
+        """As in ScoresWindows."""
+        check_one_query(query)
+        best = np.empty((len(strides), len(documents)), dtype=np.float32)
+        first = np.empty((len(strides), len(documents)), dtype=np.int64)
+        self._into(query, documents, windows=(strides, best, first))
+        return WindowScores(best, first)
 
     def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""
         check_one_query(query)
         maxima = np.empty((len(documents), len(query.values)), dtype=np.float32)
-        self._into(query, documents, None, maxima)
+        self._into(query, documents, maxima=maxima)
         return maxima
 
-    def _into(self, queries: TokenVectors, documents: PackedVectors, scores: F32 | None, maxima: F32 | None) -> None:
+    def _into(
+        self,
+        queries: TokenVectors,
+        documents: PackedVectors,
+        *,
+        scores: F32 | None = None,
+        maxima: F32 | None = None,
+        windows: tuple[I64, F32, I64] | None = None,
+    ) -> None:
         check_scorable(self, queries, documents)
         spec = documents.codec
         turned = _rotation(spec)
@@ -89,6 +106,7 @@ class NativeKernel:
                 scores,
                 maxima,
                 self.n_threads,
+                windows,
             )
         except TypeError:
             raise TypeError(_unfit(documents)) from None

@@ -28,6 +28,24 @@ def token_maxima(query: NDArray[np.floating], document: NDArray[np.floating]) ->
     return [float((d @ q_i).max()) for q_i in q]
 
 
+def best_window(query: NDArray[np.floating], document: NDArray[np.floating], window_tokens: int) -> tuple[float, int]:
+    """Compute MaxSim of the document's best window of that many tokens, and find the window's first token.
+
+    A window starts at each multiple of half its length. The last one ends with the document, and has no other window around it.
+    Of equal windows the earliest is found.
+    """
+    stride = window_tokens // 2
+    starts = range(0, max(len(document) - stride, 1), stride)
+    scores = [maxsim(query, document[start : start + window_tokens]) for start in starts]
+    best = int(np.argmax(scores))
+    return scores[best], starts[best]
+
+
+def proximity(query: NDArray[np.floating], document: NDArray[np.floating], window_tokens: Sequence[int]) -> float:
+    """Compute the mean over scales of the best window's MaxSim."""
+    return float(np.mean([best_window(query, document, each)[0] for each in window_tokens]))
+
+
 def score(query: NDArray[np.floating], documents: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     """Compute MaxSim of one query and each document: (n_documents,) float64."""
     return np.array([maxsim(query, document) for document in documents], dtype=np.float64)

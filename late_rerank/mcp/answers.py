@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+from typing_extensions import NotRequired, TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from late_rerank.arguments.given import finite
 from late_rerank.types import RankedDocument, Ranking
@@ -43,6 +43,7 @@ class FoundPassage(TypedDict):
     path: Annotated[str | None, Field(description="its file, seen from the folder; null where it is from no text file")]
     start: Annotated[int | None, Field(description="where it begins in the file, in characters from 0")]
     end: Annotated[int | None, Field(description="where it ends in the file: the character after its last one")]
+    best_passage: NotRequired[Annotated[str, Field(description="the part of a long `text` that answers best: quote this")]]
 
 
 class SearchAnswer(TypedDict):
@@ -80,7 +81,7 @@ def sendable(text: str) -> str:
 
 
 def _passage(document: RankedDocument) -> FoundPassage:
-    return {
+    found: FoundPassage = {
         "rank": document.rank,
         "relevance": document.relevance,
         "score": document.score,
@@ -90,6 +91,10 @@ def _passage(document: RankedDocument) -> FoundPassage:
         "start": _offset(document.metadata.get("start")),
         "end": _offset(document.metadata.get("end")),
     }
+    span = document.best_span
+    if span is not None and span != (0, len(document.text)):
+        found["best_passage"] = sendable(document.text[slice(*span)])
+    return found
 
 
 def _id(name: object) -> str | int | float | None:

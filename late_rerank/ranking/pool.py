@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from late_rerank import codecs, maxsim
 from late_rerank.arguments.given import as_candidate, as_many
+from late_rerank.encode import Encoder
+from late_rerank.encode.places import span_of
 from late_rerank.observing.tracing import span
 from late_rerank.ranking.fusion import falling, first_stage_scores, fused_order
 from late_rerank.ranking.relevance import Calibration, relevance
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Candidate, QueryVectors, RankedDocument, Ranking
+from late_rerank.types.documents import PassagePlace
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.keys import KeyedTexts
 
@@ -29,6 +33,7 @@ class CandidatePool:
     Args:
         candidates: Texts or Candidates, mixed.
         wanted: The options of the rerank.
+        scoring: How token maxima become a score.
 
     Attributes:
         texts: The candidates' texts with their keys.
@@ -39,12 +44,13 @@ class CandidatePool:
         ValueError: If, with a weight, a candidate has no finite score; names it.
     """
 
-    def __init__(self, candidates: Iterable[str | Candidate], wanted: Wanted) -> None:
+    def __init__(self, candidates: Iterable[str | Candidate], wanted: Wanted, scoring: maxsim.Scoring = maxsim.MAXSIM) -> None:
         # Made before the query is encoded: that empties the processor's caches, and each text, id and metadata touched after
         # it is fetched from memory again. 100 documents take 70 us here, and took 180 afterwards.
         self._documents = list(_unranked(candidates))
         self.texts = KeyedTexts([document.text for document in self._documents])
         self._wanted = wanted
+        self._scoring = scoring
         scores = (document.candidate_score for document in self._documents)
         self._weight = wanted.first_stage_weight
         self._first_stage = first_stage_scores(scores) if self._weight else None
@@ -53,8 +59,9 @@ class CandidatePool:
         self._scores = np.full(len(keys), _UNSCORED, dtype=np.float32)
         self._scores[[key is None for key in keys]] = NO_TOKENS_SCORE
         self._truncated = np.zeros(len(keys), dtype=np.bool_)
+        self._first = np.zeros(len(keys), dtype=np.int64)
+        self._lengths = np.zeros(len(keys), dtype=np.int64)
         self._maxsim_ms = 0.0
-        self._n_tokens = 0
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -73,16 +80,20 @@ class CandidatePool:
             chosen = chosen.first(self._wanted.max_tokens)
         started = time.perf_counter()
         with span("maxsim"):
-            self._scores[positions] = maxsim.score(kernel, codec, self.query.vectors, chosen)[which]
+            scores, first = maxsim.scored(kernel, codec, self._scoring, self.query.vectors, chosen)
         self._maxsim_ms += (time.perf_counter() - started) * 1000
+        self._scores[positions] = scores[which]
         self._truncated[positions] = chosen.truncated[which]
-        self._n_tokens += int(chosen.lengths[which].sum())
+        self._lengths[positions] = chosen.lengths[which]
+        if first is not None:
+            self._first[positions] = first[which]
 
-    def ranking(self, missing: Collection[bytes], calibration: Calibration | None = None) -> Ranking:
+    def ranking(self, missing: Collection[bytes], encoder: Encoder, calibration: Calibration | None = None) -> Ranking:
         """Order the candidates, best first.
 
         Args:
             missing: Keys that the store didn't hold.
+            encoder: Tells where best passages stand, when they are asked for.
             calibration: Of the encoder; None for the clipped mean.
 
         Returns:
@@ -104,6 +115,7 @@ class CandidatePool:
             document.rank, document.truncated = rank, truncated
             if score != _UNSCORED:
                 document.score, document.relevance = score, relevant
+                document.passage = self._passage(index, encoder)
             ranked.append(document)
         return Ranking(
             ranked,
@@ -111,10 +123,17 @@ class CandidatePool:
             n_hits=len(keys) - keys.count(None) - n_misses,
             n_misses=n_misses,
             n_unscored=int((self._scores == _UNSCORED).sum()),
-            n_tokens=n_query_tokens + self._n_tokens,
+            n_tokens=n_query_tokens + int(self._lengths.sum()),
             query_truncated=self.query is not None and bool(self.query.vectors.truncated[0]),
             query_vectors=self.query,
         )
+
+    def _passage(self, index: int, encoder: Encoder) -> PassagePlace | None:
+        if not self._scoring.window_tokens:
+            return None
+        n_tokens = self._scoring.window_tokens[self._scoring.passage_scale]
+        found = (int(self._lengths[index]), int(self._first[index]))
+        return PassagePlace(partial(span_of, encoder, self._documents[index].text, *found, n_tokens))
 
     def _ordered(self, n_query_tokens: int) -> tuple[I64, F32]:
         """Give positions and their scores, best first; equal ones in the candidates' order; unscored ones, -inf, last."""

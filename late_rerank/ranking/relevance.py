@@ -39,6 +39,7 @@ class Calibration:
         intercept: The logit at a mean of 0 and a query of one token.
         mean_weight: Per mean MaxSim; above 0, so that relevance never contradicts the order by score.
         length_weight: Per log of the query's token vectors: a long query is seldom matched as closely in each of its words.
+        scoring: The name of the scoring that made those scores.
 
     Raises:
         ValueError: If a number isn't finite, or `mean_weight` isn't above 0.
@@ -48,6 +49,7 @@ class Calibration:
     intercept: float
     mean_weight: float
     length_weight: float
+    scoring: str = "maxsim"
 
     def __post_init__(self) -> None:
         for name in ("intercept", "mean_weight", "length_weight"):
@@ -60,6 +62,8 @@ class Calibration:
             )
         if not isinstance(self.fingerprint, str) or not self.fingerprint:
             raise ValueError(f"fingerprint must be the encoder's, a str, got {self.fingerprint!r:.60}")
+        if not isinstance(self.scoring, str) or not self.scoring:
+            raise ValueError(f"scoring must be the name of a scoring, a str, got {self.scoring!r:.60}")
 
     def relevance(self, scores: F32, n_query_tokens: int) -> F32:
         """Compute what the function `relevance` computes."""
@@ -74,7 +78,10 @@ class Calibration:
         """Write it as JSON, for `Reranker(calibration=path)`. A file that is there is replaced whole."""
         target = Path(path)
         beside = target.with_name(f"{target.name}.new")
-        beside.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n", encoding="utf-8")
+        held = asdict(self)
+        if self.scoring == "maxsim":
+            del held["scoring"]  # earlier releases read no such name, and know this scoring alone
+        beside.write_text(json.dumps({"format": FORMAT, **held}, indent=1) + "\n", encoding="utf-8")
         beside.replace(target)
 
     @classmethod
@@ -122,16 +129,23 @@ def resolve_calibration(given: Calibration | str | os.PathLike[str] | None) -> C
     )
 
 
-def check_calibration(given: Calibration | None, fingerprint: str) -> None:
-    """Check that a calibration was fitted to the scores of an encoder with that fingerprint.
+def check_calibration(given: Calibration | None, fingerprint: str, scoring: str = "maxsim") -> None:
+    """Check that a calibration was fitted to the scores of an encoder with that fingerprint, by that scoring.
 
     Raises:
-        IncompatibleError: If it was fitted to another encoder.
+        IncompatibleError: If it was fitted to another encoder or another scoring.
     """
-    if given is not None and given.fingerprint != fingerprint:
+    if given is None:
+        return
+    if given.fingerprint != fingerprint:
         raise IncompatibleError(
             f"the calibration was fitted to the encoder {given.fingerprint}, this one is {fingerprint}: their scores differ. "
             "Fit one for it: late-rerank calibrate BEIR_FOLDER --model MODEL --out FILE"
+        )
+    if given.scoring != scoring:
+        raise IncompatibleError(
+            f"the calibration was fitted to scoring={given.scoring!r}, this Reranker has scoring={scoring!r}: their scores "
+            f"differ. Use scoring={given.scoring!r}, or fit a new one by `late-rerank calibrate --scoring {scoring}`"
         )
 
 

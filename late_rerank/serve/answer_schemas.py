@@ -22,7 +22,8 @@ def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]
 
 
 _DOCUMENT = {"anyOf": [_object(text=STRING, id={}), STRING]}  # as it was sent; a string where the client reads one
-_RESULT = _object(("index", "relevance_score"), index=INTEGER, relevance_score=NUMBER, document=_DOCUMENT)
+_SPAN = {"anyOf": [{**_array(INTEGER), "minItems": 2, "maxItems": 2}, {"type": "null"}]}  # start and end, in code points
+_RESULT = _object(("index", "relevance_score"), index=INTEGER, relevance_score=NUMBER, best_span=_SPAN, document=_DOCUMENT)
 _META = _object(
     degraded=BOOLEAN,
     n_unscored=INTEGER,
@@ -44,13 +45,14 @@ _SEVERAL = _object(
 )
 _SCORES = _array(_object(("index", "score"), index=INTEGER, score=NUMBER, text=STRING))
 _RANKINGS = _object(("rankings",), **_HEAD, rankings=_array(_object(("index", "logit"), index=INTEGER, logit=NUMBER)))
-_SCORED_DATA = _array(_object(("index", "score"), index=INTEGER, score=NUMBER))
+_SCORED_DATA = _array(_object(("index", "score"), index=INTEGER, score=NUMBER, best_span=_SPAN))
 # Pinecone's with `document`, mixedbread's with `input`, vLLM's with `object`.
 SCORED = _object(("model", "data"), **_HEAD, data=_SCORED_DATA)
 _OUTPUT = _object(("output",), **_HEAD, output=_object(("results",), results=_array(_RESULT)), request_id=STRING)
 # In the order in which the endpoint's bodies are described.
 RERANKED = [RESULTS, _SEVERAL, _SCORES, _RANKINGS, SCORED, _OUTPUT]
 INFERRED = _object(("scores",), scores=_array(NUMBER), input_tokens=INTEGER, request_id=STRING)
+EXPLAINED = _object(("score", "unmatched", "html"), score=NUMBER, unmatched=_array(STRING), html=STRING, best_span=_SPAN)
 INDEXED = _object(n_documents=INTEGER, n_encoded=INTEGER, n_cached=INTEGER, n_tokens=INTEGER, size_bytes=INTEGER)
 MODEL = _object(("id", "object"), id=STRING, object=STRING, created=INTEGER, owned_by=STRING, model_type=STRING)
 MODELS = _object(("object", "data"), object=STRING, data=_array(MODEL))

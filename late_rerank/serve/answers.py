@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from late_rerank.serve.passages import SpanOf, span_json
 from late_rerank.serve.questions import Question
 from late_rerank.types import RankedDocument, Ranking
 
@@ -77,15 +78,20 @@ def usage(rankings: Sequence[Ranking]) -> dict[str, int]:
     return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
 
 
-def result(document: RankedDocument, *, raw: bool = False, shown: Shown | None = None) -> dict[str, Any]:
+def result(
+    document: RankedDocument, *, raw: bool = False, shown: Shown | None = None, span_of: SpanOf | None = None
+) -> dict[str, Any]:
     """Write one result of an envelope.
 
     Args:
         document: The ranked document.
         raw: Whether its score is MaxSim instead of relevance.
         shown: What writes the document itself; None to leave it out.
+        span_of: What tells where its best passage stands; None to leave it out.
     """
     written: dict[str, Any] = {"index": document.index, "relevance_score": score_of(document, raw=raw)}
+    if span_of is not None:
+        written["best_span"] = span_json(document, span_of)
     return written if shown is None else written | {"document": shown(document)}
 
 

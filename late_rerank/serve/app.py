@@ -34,6 +34,7 @@ from late_rerank.serve.metrics import Metrics
 from late_rerank.serve.models import is_served
 from late_rerank.serve.pages import page_routes
 from late_rerank.serve.parsing import parsed
+from late_rerank.serve.passages import SpanOf, find_spans
 from late_rerank.serve.paths import INFERENCE_PATH, INFINITY_PATH, RERANK_PATHS, SCORE_PATH, Paths, Routed
 from late_rerank.serve.questions import Question, candidates_of, check_documents, check_queries, check_questions
 from late_rerank.serve.reading import BodyReader
@@ -125,6 +126,7 @@ class _Server:
         async with self._models.using(named) as model:
             ignored = asked.body.ignored + ([] if is_served(named, model.name) else ["model"])
             rankings = await self._rank(model, request, asked.questions)
+            await self._find_spans(model, request, asked.body.span_of, asked.questions, rankings)
             answer = json_text.response(dialect.answer(rankings, asked, _about(model, request, ignored)))
         # Not every client's answer has a place for these.
         n_unscored = sum(ranking.n_unscored for ranking in rankings)
@@ -183,8 +185,9 @@ class _Server:
             first_stage_ms = (time.perf_counter() - started) * 1000
             question = Question(asked.query, list(candidates), top_k=asked.top_n)
             (ranking,) = await self._rank(model, request, [question])
+            await self._find_spans(model, request, asked.span_of, [question], [ranking])
         timing.add_first_stage(ranking, first_stage_ms)
-        results = (result(document, shown=with_id) for document in ranking[: asked.top_n])
+        results = (result(document, shown=with_id, span_of=asked.span_of) for document in ranking[: asked.top_n])
         return json_text.response(envelope(ranking, results, _about(model, request)))
 
     async def _rank(self, model: LoadedModel, request: Request, questions: list[Question]) -> list[Ranking]:
@@ -197,6 +200,22 @@ class _Server:
             self.metrics.count(ranking, model.name)
         request.state.ranked = Ranked.of(rankings)
         return rankings
+
+    async def _find_spans(
+        self,
+        model: LoadedModel,
+        request: Request,
+        span_of: SpanOf | None,
+        questions: Sequence[Question],
+        rankings: Sequence[Ranking],
+    ) -> None:
+        """Find the best passages of the results that are shown, if the request asks for them and the scoring looks for some."""
+        if span_of is None or not model.reranker.scoring.window_tokens:
+            return
+        asked = zip(rankings, questions, strict=True)
+        shown = [document for ranking, question in asked for document in list(ranking)[: question.top_k]]
+        until = request.state.arrived + self._limits.timeout_s
+        pass
 
     def _with_body(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
@@ -233,4 +252,7 @@ def _about(model: LoadedModel, request: Request, ignored: Sequence[str] = ()) ->
 
 def _explained(reranker: Reranker, asked: bodies.ExplainBody) -> dict[str, Any]:
     found = explain(reranker, asked.query, asked.text)
-    return {"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()}
+    told = {"score": found.score, "unmatched": list(found.unmatched), "html": found.to_html()}
+    if found.windows:
+        told["best_span"] = None if found.best_span is None else list(found.best_span)
+    return told

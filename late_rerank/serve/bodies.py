@@ -19,6 +19,7 @@ from pydantic import (
 from late_rerank.serve.ignored import ignored_images, ignored_names
 from late_rerank.serve.numbers import Boolean, Count, Hits, Positive, Seconds, Share, Tokens
 from late_rerank.serve.parts import Query, text_in
+from late_rerank.serve.passages import SpanOf
 from late_rerank.text.words import is_blank
 from late_rerank.types import RankedDocument, Ranking
 
@@ -27,6 +28,13 @@ from late_rerank.types import RankedDocument, Ranking
 MOST = 100_000
 
 ModelName = Annotated[str | None, Field(description="One of the server's. Another gets the first.")]
+BestSpan = Annotated[
+    Boolean | None,
+    Field(
+        description="With each result, where the document's best passage stands: [start, end] in code points of the text as "
+        "sent. null where it isn't known, and where the server's scoring, which /info tells, looks for none."
+    ),
+]
 DeadlineS = Annotated[Seconds | None, Field(description="Answer after so many seconds with what is scored by then.")]
 
 
@@ -78,6 +86,11 @@ class Asking(Body):
     def is_raw(self) -> bool:
         """Whether scores are MaxSim."""
         return bool(self.raw_scores)
+
+    @property
+    def span_of(self) -> SpanOf | None:
+        """Tells where a result's best passage stands; None if the request doesn't ask for that."""
+        return None
 
     @property
     def ignored(self) -> list[str]:
@@ -191,7 +204,13 @@ class SearchBody(Body):
     folder: str
     k: Hits = 100
     top_n: Hits = 10
+    best_span: BestSpan = None
     model: ModelName = None
+
+    @property
+    def span_of(self) -> SpanOf | None:
+        """Tells where a result's best passage stands; None if the request doesn't ask for that."""
+        return (lambda document: document.best_span) if self.best_span else None
 
 
 def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) -> str | None:

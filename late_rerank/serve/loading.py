@@ -165,6 +165,7 @@ def _log(name: str, error: Exception) -> None:
 def _about(reranker: Reranker, name: str) -> dict[str, Any]:
     stats = reranker.stats()
     about = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
+    about |= {"scoring": stats["scoring"], "window_tokens": list(reranker.scoring.window_tokens)}
     # A model's folder on this machine is nobody else's business.
     name = name or (Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name)
     about |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}

@@ -86,7 +86,7 @@ def _paths() -> dict[str, Any]:
             "Pack a context", "Passages within a budget of tokens, cited [1], [2].", reference("ContextBody"), OBJECT
         ),
         "/v1/explain": _post(
-            "Explain a match", "Which words of a document the query matches.", reference("ExplainBody"), OBJECT
+            "Explain a match", "Which words of a document the query matches.", reference("ExplainBody"), schemas.EXPLAINED
         ),
         "/v1/search": _post(
             "Search a folder", "One of those that the server was started with.", reference("SearchBody"), schemas.RESULTS, "404"

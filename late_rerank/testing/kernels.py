@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from late_rerank.codecs import Codec, codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import Kernel, reference
+from late_rerank.maxsim.windows import window_scores
 from late_rerank.testing.vectors import random_packed, random_vectors, scattered, unpacked
 from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
 
@@ -117,6 +119,35 @@ class KernelTests:
                 with pytest.raises(ValueError, match="document 3"):
                     kernel.token_maxima(query, packed)
 
+    @pytest.mark.parametrize("strides", [(12, 72, 144), (1,), (5, 10)])
+    def test_best_windows_are_the_references(self, kernel: Kernel, strides: tuple[int, ...]) -> None:
+        for n_query_tokens in (2, 40):
+            query = random_vectors([n_query_tokens], 48, seed=1)
+            for name in sorted(kernel.codecs):
+                packed = codec(name).encode(random_vectors(LENGTHS, 48))
+                self.assert_windows_equal_reference(kernel, query, packed, strides)
+
+    def test_a_document_of_two_strides_is_one_window(self, kernel: Kernel) -> None:
+        query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors([24, 1, 0, 13], 48))
+        found = window_scores(kernel, query, packed, np.array([12]))
+        np.testing.assert_allclose(found.best[0], kernel.score(query, packed), rtol=1e-6, atol=9 * TOLERANCE)
+        assert found.first.tolist() == [[0, 0, 0, 0]]
+
+    def test_damaged_bytes_are_refused_in_windows(self, kernel: Kernel) -> None:
+        query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors(LENGTHS, 48))
+        packed.column("values", 3).view(np.float32)[-1] = np.nan
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            window_scores(kernel, query, packed, np.array([12, 72]))
+
+    @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
+    def test_windows_of_no_documents_and_of_documents_without_tokens(self, kernel: Kernel, lengths: list[int]) -> None:
+        for n_query_tokens in (0, 1, 11):
+            query = random_vectors([n_query_tokens], 48)
+            found = window_scores(kernel, query, codec("float32").encode(random_vectors(lengths, 48)), np.array([12, 72]))
+            assert found.best.dtype == np.float32
+            assert found.best.tolist() == [[-1e9] * len(lengths)] * 2
+            assert found.first.tolist() == [[0] * len(lengths)] * 2
+
     def test_bytes_laid_out_in_another_way_are_refused(self, kernel: Kernel) -> None:
         """The codec has the same name, but other columns or config. Its bytes would give wrong scores."""
         for name in sorted(kernel.codecs):
@@ -125,6 +156,24 @@ class KernelTests:
             for spec in (CodecSpec(name, 48, packed.codec.columns, {"offset": 1}), CodecSpec(name, 48, columns)):
                 with pytest.raises(ValueError, match="bytes of"):
                     kernel.score(random_vectors([3], 48), replace(packed, codec=spec))
+
+    def assert_windows_equal_reference(
+        self, kernel: Kernel, query: TokenVectors, packed: PackedVectors, strides: tuple[int, ...]
+    ) -> None:
+        """Compare the best windows at each scale with float64 arithmetic on the packed values."""
+        scored = self.scored_query(query.values, codec(packed.codec.name))
+        found = window_scores(kernel, query, packed, np.array(strides, dtype=np.int64))
+        assert found.best.dtype == np.float32
+        assert found.first.dtype == np.int64
+        near = partial(np.testing.assert_allclose, rtol=1e-6, atol=TOLERANCE * max(len(query.values), 1))
+        for scale, stride in enumerate(strides):
+            for i, document in enumerate(unpacked(packed)):
+                best, _ = reference.best_window(scored, document, 2 * stride)
+                near(found.best[scale, i], best)
+                # Two windows may be equal but for rounding, so the window that was found is scored anew.
+                first = int(found.first[scale, i])
+                assert first % stride == 0
+                near(reference.maxsim(scored, document[first : first + 2 * stride]), best)
 
     def assert_equals_reference(self, kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
         """Compare both calls of the kernel with float64 arithmetic on the packed values."""

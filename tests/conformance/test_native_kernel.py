@@ -69,6 +69,43 @@ def test_it_equals_the_reference_on_every_shape(level, name, dim, n_query_tokens
 
 
 @pytest.mark.parametrize("level", levels())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
+@given(
+    name=st.sampled_from(CODECS),
+    dim=st.sampled_from([1, 5, 48, 127]),
+    n_query_tokens=st.integers(0, 70),
+    lengths=st.lists(st.integers(0, 300), max_size=6),
+    strides=st.sampled_from([(1,), (3, 6, 48), (12, 72, 144), (25, 100)]),
+    seed=st.integers(0, 2**32),
+)
+def test_windows_equal_the_reference_on_every_shape(level, name, dim, n_query_tokens, lengths, strides, seed):
+    packed = scattered(codec(name).encode(random_vectors(lengths, dim, seed)))
+    query = random_vectors([n_query_tokens], dim, seed + 1)
+    suite = TestNativeKernel()
+    suite.level = level
+    suite.assert_windows_equal_reference(NativeKernel(level), query, packed, strides)
+
+
+@pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("name", CODECS)
+def test_windows_are_the_same_to_the_last_bit_on_any_number_of_threads(level, name):
+    lengths = np.random.default_rng(0).integers(0, 700, 60).tolist()
+    packed, query = codec(name).encode(random_vectors(lengths, 48)), random_vectors([20], 48, seed=1)
+    strides = np.array([12, 72, 144])
+    alone = NativeKernel(level).window_scores(query, packed, strides)
+    shared = NativeKernel(level, n_threads=3).window_scores(query, packed, strides)
+    assert alone.best.tobytes() == shared.best.tobytes()
+    assert alone.first.tobytes() == shared.first.tobytes()
+
+
+def test_strides_that_make_no_windows_are_refused():
+    packed, query = codec("int8").encode(random_vectors([40], 48)), random_vectors([3], 48)
+    for strides in ([0], [-1], [12, 12], [24, 12], [12, 30], []):
+        with pytest.raises(ValueError, match="stride"):
+            NativeKernel().window_scores(query, packed, np.array(strides, dtype=np.int64))
+
+
+@pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("name", CODECS)
 def test_ten_thousand_documents_in_as_many_buffers(level, name):
     lengths = np.random.default_rng(0).integers(0, 6, 10_000).tolist()
@@ -392,8 +429,11 @@ numbers = st.one_of(st.integers(0, 6), st.integers(-3, 300), st.sampled_from([-(
     offsets=st.tuples(st.lists(st.integers(-1, 41), max_size=4), st.sampled_from([0, 0, 0, 1, -1])),
     n_threads=st.integers(-1, 3),
     content=st.integers(0, 255),
+    strides=st.one_of(st.just([]), st.lists(numbers, max_size=3), st.sampled_from([[1], [3, 6], [2**62, 2**63 - 2]])),
 )
-def test_no_numbers_make_it_read_out_of_bounds(level, name, dim, n_query_tokens, sizes, documents, offsets, n_threads, content):
+def test_no_numbers_make_it_read_out_of_bounds(
+    level, name, dim, n_query_tokens, sizes, documents, offsets, n_threads, content, strides
+):
     rng = np.random.default_rng(content)
     buffers = tuple(rng.integers(0, content + 1, size, dtype=np.uint8) for size in sizes)
     query = rng.standard_normal((n_query_tokens, dim)).astype(np.float32)
@@ -408,10 +448,17 @@ def test_no_numbers_make_it_read_out_of_bounds(level, name, dim, n_query_tokens,
         rotation = (turned.signs, turned.permutation, turned.blocks)
     scores = np.full((len(offsets) - 1, n), 7, np.float32)
     maxima = np.full((n, n_query_tokens), 7, np.float32)
+    windows = None
+    if strides:
+        windows = (
+            np.array(strides, dtype=np.int64),
+            np.full((len(strides), n), 7, np.float32),
+            np.full((len(strides), n), 7, np.int64),
+        )
     try:
         _native.score_into(
             level, name, query, offsets, buffers, buffer.astype(np.int32), codes, scales if name in WITH_SCALES else None,
-            lengths, rotation, scores, maxima, n_threads,
+            lengths, rotation, scores, maxima, n_threads, windows,
         )  # fmt: skip
     except ValueError:
         return
@@ -421,6 +468,10 @@ def test_no_numbers_make_it_read_out_of_bounds(level, name, dim, n_query_tokens,
     assert ((buffer >= 0) & (buffer < len(buffers)) & (lengths >= 0)).all()
     assert np.isfinite(scores).all()
     assert np.isfinite(maxima).all()
+    if windows:
+        assert np.isfinite(windows[1]).all()
+        assert (windows[2] >= 0).all()
+        assert (windows[2] <= np.maximum(lengths - 1, 0)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -439,7 +490,7 @@ def test_a_rotation_that_is_none_is_refused(signs, permutation, blocks):
     fits = signs == (rows, dim) and ((moves >= 0) & (moves < dim)).all() and sum(blocks) == dim
     fits = fits and all(block > 0 and block & (block - 1) == 0 for block in blocks)
     call = (levels()[0], "int4", query.values, query.offsets, packed.buffers, packed.buffer, packed.starts["codes"],
-            packed.starts["scales"], packed.lengths, arguments, scores, None, 1)  # fmt: skip
+            packed.starts["scales"], packed.lengths, arguments, scores, None, 1, None)  # fmt: skip
     if fits:
         _native.score_into(*call)
     else:
@@ -454,7 +505,25 @@ def test_scores_are_never_written_to_a_copy():
         with pytest.raises((TypeError, ValueError)):
             _native.score_into(
                 levels()[0], "float32", query.values, query.offsets, packed.buffers, packed.buffer, packed.starts["values"],
-                None, packed.lengths, None, scores, None, 1,
+                None, packed.lengths, None, scores, None, 1, None,
+            )  # fmt: skip
+
+
+def test_windows_are_never_written_to_a_copy():
+    query, packed, strides = random_vectors([3], 48), _packed("float32"), np.array([12])
+    best, first = np.empty((1, 3), np.float32), np.empty((1, 3), np.int64)
+    wrong = [
+        (best.astype(np.float64), first),
+        (best, first.astype(np.int32)),
+        (np.empty((1, 6), np.float32)[:, ::2], first),
+        (np.empty((2, 3), np.float32), first),
+        (best, np.empty((1, 4), np.int64)),
+    ]
+    for best, first in wrong:
+        with pytest.raises((TypeError, ValueError)):
+            _native.score_into(
+                levels()[0], "float32", query.values, query.offsets, packed.buffers, packed.buffer, packed.starts["values"],
+                None, packed.lengths, None, None, None, 1, (strides, best, first),
             )  # fmt: skip
 
 

@@ -83,7 +83,10 @@ def built(compiler, options_by_level, *link_options):
 
 
 def compile_into(folder, compiler, options_by_level, link_options):
-    sources = {PROGRAM: ["-O2"], **{KERNEL / name: ["-O2"] for name in ("score.cpp", "pool.cpp", "processor.cpp")}}
+    sources = {
+        PROGRAM: ["-O2"],
+        **{KERNEL / name: ["-O2"] for name in ("score.cpp", "windows.cpp", "pool.cpp", "processor.cpp")},
+    }
     sources |= {KERNEL / name: options for name, options in options_by_level.items()}
     for source, options in sources.items():
         command = [compiler, "-std=c++17", *options, f"-I{KERNEL}", "-c", source]

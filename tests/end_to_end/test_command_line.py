@@ -1,4 +1,5 @@
 import fcntl
+import inspect
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from commands import n_stored, start, wait_until
 
+from late_rerank import Reranker
 from late_rerank.cli import main
 
 CANDIDATES = [
@@ -69,6 +71,26 @@ def test_search_prints_json_and_nothing_else(folder, capsys):
     assert (first["rank"], first["id"], first["metadata"]["path"]) == (1, "cats.md#0", "cats.md")
 
 
+def test_search_by_proximity_shows_the_best_passage_of_a_long_document(tmp_path, capsys):
+    filler = "The committee met on Tuesday and spoke about the budget for roads and schools. " * 25
+    text = f"{filler}A kitten sleeps for up to twenty hours a day. {filler}"
+    path = tmp_path / "documents.jsonl"
+    path.write_text("\n".join(json.dumps({"text": each}) for each in (text, "Bread keeps longer in a stone jar.")))
+    search = ["search", str(path), "how long does a young cat sleep", "--scoring", "proximity", "--top-k", "1"]
+    assert main([*search, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert main(search) == 0
+    printed = capsys.readouterr().out
+    assert main(search[:3]) == 0
+    plain = capsys.readouterr().out
+
+    start, end = found["best_span"]
+    assert "kitten sleeps" in text[start:end]
+    assert end - start < 900
+    assert "A kitten sleeps" in printed
+    assert "kitten" not in plain
+
+
 def test_rerank_reads_a_file_or_stdin(candidates, capsys, monkeypatch):
     assert main(["rerank", "kitten", candidates, "--json"]) == 0
     from_file = json.loads(capsys.readouterr().out)
@@ -120,8 +142,12 @@ def test_doctor_tells_what_runs(capsys):
     assert report["kernel"].startswith("native:")
     assert report["native_kernel"].startswith("available: ")
     assert (report["query_tokens"], report["window_tokens"], report["overlap_tokens"]) == (64, 300, 50)
+    assert report["scoring"] == inspect.signature(Reranker).parameters["scoring"].default
+    assert report["known_scorings"] == {"maxsim": [], "proximity": [24, 144, 288]}
     assert main(["doctor"]) == 0
-    assert "kernel" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "kernel" in printed
+    assert "maxsim (whole document), proximity (best windows of 24, 144, 288 tokens)" in printed
 
 
 def test_doctor_describes_a_checkpoint_and_refuses_a_wrong_one(tmp_path, capsys):
@@ -156,6 +182,7 @@ def test_doctor_describes_a_checkpoint_and_refuses_a_wrong_one(tmp_path, capsys)
         ["search", ".", "q", "--top-k", "0"],
         ["search", ".", "q", "--k", "many"],
         ["rerank", "q", "--codec", "int3"],
+        *([*words, "--scoring", "best"] for words in (["search", ".", "q"], ["rerank", "q"], ["eval", "."], ["tune", "."])),
         ["search", ".", "q", "--first-stage", "magic"],
         ["search", "", "q"],
         ["eval", ".", "--first-stage", "nothing.tsv"],
@@ -178,11 +205,13 @@ def test_wrong_use_exits_with_2(arguments, capsys):
         (["eval", "{folder}"], "no corpus.jsonl"),
         (["doctor", "{folder}/empty"], "no model checkpoint"),
         (["search", "{folder}", "q", "--model", "/nowhere"], "neither a folder"),
+        (["rerank", "q", "{candidates}", "--scoring", "proximity", "--pooling", "2"], "but --pooling 2 merges vectors"),
+        (["rerank", "q", "{candidates}", "--scoring", "proximity", "--calibration", "minilm"], "fitted to scoring='maxsim'"),
     ],
 )
-def test_failing_work_exits_with_1_and_one_line(arguments, complaint, folder, capsys):
+def test_failing_work_exits_with_1_and_one_line(arguments, complaint, folder, candidates, capsys):
     (folder / "empty").mkdir()
-    assert main([argument.format(folder=folder) for argument in arguments]) == 1
+    assert main([argument.format(folder=folder, candidates=candidates) for argument in arguments]) == 1
     out, err = capsys.readouterr()
 
     assert out == ""

@@ -13,7 +13,7 @@ QUERIES = {"q1": "the cat", "q2": "one vector", "q3": "what is the mat"}
 QRELS = {"q1": {"0": 2, "2": 1}, "q2": {"1": 1}, "q3": {"2": 1}}
 PLAIN = {
     *("dataset", "split", "n_queries", "k", "first_stage", "measures", "differences", "latency_ms", "bytes_per_token", "model"),
-    *("codec", "backend", "pooling", "rerank_with", "first_stage_weight", "n_own_documents_left_out"),
+    *("codec", "backend", "pooling", "scoring", "rerank_with", "first_stage_weight", "n_own_documents_left_out"),
 }
 
 
@@ -76,6 +76,33 @@ def test_a_row_is_what_eval_gives_for_it_alone(evaluated, tmp_path):
     assert row["measures"] == alone["measures"]["reranked"]
     assert row["first_stage"] == alone["measures"]["first_stage"]
     assert (row["bytes_per_token"], row["backend"]) == (alone["bytes_per_token"], alone["backend"])
+
+
+def test_scorings_are_compared_and_one_is_chosen(evaluated, folder, model, tmp_path, capsys):
+    rows = evaluated("--compare", "scoring=maxsim,proximity", "--first-stage-weight", "0")["compared"]
+    assert [row["scoring"] for row in rows] == ["maxsim", "proximity"]
+    for row in rows:
+        alone = evaluated("--scoring", row["scoring"], "--write-run", str(tmp_path / row["scoring"]))
+        assert (alone["scoring"], alone["measures"]["reranked"]) == (row["scoring"], row["measures"])
+    runs = [(tmp_path / row["scoring"]).read_text() for row in rows]
+    assert runs[0].split()[-1] == "late-rerank-int8"
+    assert runs[1].split()[-1] == "late-rerank-int8-proximity"
+    assert main(["eval", str(folder), "--model", model, "--scoring", "proximity"]) == 0
+    assert "k=100, proximity" in capsys.readouterr().out
+
+
+def test_pooling_is_not_compared_with_windows(evaluated, folder, model, capsys):
+    compared = ["eval", str(folder), "--model", model, "--compare", "scoring=maxsim,proximity", "pooling=1,2"]
+    assert main([*compared, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [(row["pooling"], row["scoring"]) for row in json.loads(out)["compared"]] == [
+        (1, "maxsim"),
+        (1, "proximity"),
+        (2, "maxsim"),
+    ]
+    assert "note: left out 1 combination of pooling with a scoring of windows" in err
+    assert main(["eval", str(folder), "--model", model, "--compare", "scoring=proximity", "--pooling", "2"]) == 1
+    assert "can't be combined with pooling above 1" in capsys.readouterr().err
 
 
 def test_models_are_compared_and_their_vectors_kept(evaluated, model, minilm, tmp_path):
@@ -144,9 +171,10 @@ def test_what_keeps_a_picture_from_being_drawn_is_told_before_the_work(folder, t
     ("options", "complaint"),
     [
         (["--compare"], "expected at least one argument"),
-        (["--compare", "depth=1"], "AXIS one of model, pooling, codec, k, first_stage_weight; got 'depth=1'"),
+        (["--compare", "depth=1"], "AXIS one of model, pooling, codec, scoring, k, first_stage_weight; got 'depth=1'"),
         (["--compare", "codec"], "expected AXIS=VALUE"),
         (["--compare", "codec=int3"], "codec must be one of float32"),
+        (["--compare", "scoring=maxsim,best"], "scoring must be one of maxsim, proximity, got 'best'"),
         (["--compare", "k=10,0"], "k must be a whole number of at least 1, got '0'"),
         (["--compare", "pooling="], "pooling must be a whole number"),
         (["--compare", "k=10,10"], "k names 10 twice"),
@@ -183,7 +211,10 @@ def test_a_run_that_can_not_be_written_is_told_before_the_work_or_after_the_figu
     assert json.loads(printed.out)["n_queries"] == len(QUERIES)
 
 
-@pytest.mark.parametrize("unheard", [["--codec", "binary"], ["--backend", "torch"], ["--pooling", "2"], ["--store", "there"]])
+@pytest.mark.parametrize(
+    "unheard",
+    [["--codec", "binary"], ["--backend", "torch"], ["--pooling", "2"], ["--store", "there"], ["--scoring", "proximity"]],
+)
 def test_single_vectors_take_no_option_of_token_vectors(folder, unheard, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["eval", str(folder), "--rerank-with", "single-vector", *unheard])

@@ -54,6 +54,43 @@ def test_a_long_document_is_explained_over_all_its_windows(minilm):
     assert all(len(text[s:e]) > 0 for token, s, e in explanation.document_tokens[1:-1])
 
 
+LONG = "Rivers carry water to the sea. " * 60 + "🙂 Penguins live in Antarctica. " + "Cats sleep most of the day. " * 60
+
+
+@pytest.mark.parametrize("scoring", ["maxsim", "proximity"])
+@pytest.mark.parametrize(("codec", "rounding"), [("float32", 1e-4), ("float16", 1e-3)])
+def test_contributions_sum_to_the_rankings_score_under_every_scoring(minilm, scoring, codec, rounding):
+    reranker = Reranker(minilm, codec=codec, scoring=scoring)
+    explanation = explain(reranker, "where do penguins live", LONG)
+    ranked = reranker.rerank("where do penguins live", [LONG])[0]
+
+    assert len(explanation.document_tokens) > 600
+    assert explanation.score == pytest.approx(ranked.score, abs=rounding)
+    assert float(explanation.contributions.sum()) == explanation.score
+    assert explanation.best_span == ranked.best_span
+    if scoring == "proximity":
+        assert "Penguins live in Antarctica" in LONG[slice(*explanation.best_span)]
+        assert explanation.score < explain(Reranker(minilm), "where do penguins live", LONG).score
+
+
+def test_the_command_names_the_best_passage(minilm, tmp_path, capsys):
+    (tmp_path / "long.txt").write_text(LONG, encoding="utf-8")
+    arguments = ["explain", "where do penguins live", "--file", str(tmp_path / "long.txt")]
+    assert main([*arguments, "--scoring", "proximity", "--json"]) == 0
+    start, end = json.loads(capsys.readouterr().out)["best_span"]
+    assert main([*arguments, "--scoring", "proximity"]) == 0
+    windowed = capsys.readouterr().out
+    assert main(arguments) == 0
+    plain = capsys.readouterr().out
+
+    assert "Penguins live in Antarctica" in LONG[start:end]
+    assert f"passage   {start} to {end}: {LONG[start : start + 20]}" in windowed
+    assert "scoring proximity" in windowed
+    assert "passage   " not in plain
+    assert main(["explain", "cats", "--text", "Cats sleep.", "--scoring", "proximity"]) == 0
+    assert "passage   the whole text" in capsys.readouterr().out
+
+
 HARD = ["\x00", "a\x00b", "\ud800 lone", "e\u0301a\u0308", "שלום עולם", "👩\u200d👩\u200d👧", "\u0130ß \ufb01", "日本語"]
 
 

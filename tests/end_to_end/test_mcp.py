@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from commands import start, wait_until
@@ -102,6 +103,17 @@ class TestTools:
             **place,
         }
         assert [second[name] for name in ("rank", "id", "path", "start", "end")] == [2, None, None, None, None]
+
+    def test_the_best_passage_of_a_long_document_is_named_where_the_scoring_finds_one(self):
+        filler = " ".join(f"filler{i}" for i in range(300))
+        folders = {"notes": BM25Retriever([f"{filler} cats sleep all day {filler}", DOCUMENTS[1]])}
+        for scoring, named in (("maxsim", [False, False]), ("proximity", [True, False])):
+            make = partial(Reranker, FakeEncoder(), scoring=scoring)
+            (answer,) = asked(create_server(make, folders, k=100), ("search", {"query": QUERY}))
+            found = sorted(results(answer), key=lambda passage: -len(passage["text"]))
+            assert ["best_passage" in passage for passage in found] == named
+        assert "cats sleep all day" in found[0]["best_passage"]
+        assert len(found[0]["best_passage"].split()) == 144
 
     def test_metadata_of_other_kinds_is_no_place(self):
         folder = [Candidate("cats", "1", None, {"path": 5, "start": "a", "end": True})]
@@ -457,6 +469,9 @@ class TestCommandLine:
             (["--folder", "a=empty", "--folder", "a=elsewhere"], 2, "two are called 'a'"),
             (["--k", "0"], 2, "at least 1"),
             (["--min-relevance", "7"], 2, "from 0 to 1"),
+            (["--scoring", "best"], 2, "choose from"),
+            (["--scoring", "proximity", "--pooling", "2"], 1, "use --pooling 1"),
+            (["--scoring", "proximity", "--calibration", "minilm"], 1, "fitted to scoring='maxsim'"),
             (["--first-stage", "none"], 2, "bm25, dense, hybrid"),
             (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
             (["--folder", "a=empty"], 1, "empty holds no documents"),

@@ -19,13 +19,16 @@ from late_rerank.serve.limits import Limits
 from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder
 
-GOOD = b'{"query": "cats", "documents": ["cats sleep", {"text": "dogs", "id": "d"}], "top_n": 1, "deadline_s": 2.5}'
+GOOD = (
+    b'{"query": "cats", "documents": ["cats sleep", {"text": "dogs", "id": "d"}], "top_n": 1, "deadline_s": 2.5, '
+    b'"best_span": true}'
+)
 
 
 @pytest.fixture(scope="module")
 def url():
     settings = Settings(folders={"animals": BM25Retriever(["cats sleep", "dogs bark"])}, limits=Limits(body_timeout_s=2))
-    with running(create_app(lambda: Reranker(FakeEncoder()), settings)) as url:
+    with running(create_app(lambda: Reranker(FakeEncoder(), scoring="proximity"), settings)) as url:
         yield url
 
 

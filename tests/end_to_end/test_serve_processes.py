@@ -443,6 +443,13 @@ class TestCommandLine:
             (["--folder", "a=empty", "--folder", "a=elsewhere"], 2, "two are called 'a'"),
             (["--timeout-s", "-1"], 2, "above 0"),
             (["--model", "no/such-model"], 1, "no/such-model"),
+            (["--scoring", "nearest"], 2, "maxsim"),
+            (
+                ["--scoring", "proximity", "--pooling", "2"],
+                1,
+                "--scoring proximity needs a document's token vectors in their order",
+            ),
+            (["--scoring", "proximity", "--calibration", "minilm"], 1, "the calibration was fitted to scoring='maxsim'"),
             (["--api-keys", "no-such-file"], 1, "no-such-file: No such file"),
             (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
             pytest.param(

@@ -42,10 +42,11 @@ def test_that_reranking_does_not_help_is_an_answer(beir, capsys):
     assert report["verdict"].startswith("Reranking does not help here")
     assert not report["helps"]
     assert report["nDCG@10"]["first_stage"] == report["nDCG@10"]["picked"] == 1.0
-    assert (report["n_tuning"], report["n_reporting"], report["n_settings"]) == (20, 20, 5)
+    assert (report["n_tuning"], report["n_reporting"], report["n_settings"]) == (20, 20, 9)
 
 
-def test_what_it_prints_can_be_used(beir, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("scoring", ["maxsim", "proximity"])
+def test_what_it_prints_can_be_used(beir, tmp_path, capsys, scoring):
     """A log in words that the documents don't have: BM25 finds nothing, the model does."""
     asked = {"cats": "kittens", "rivers": "streams", "bread": "loaves", "trains": "railways", "stars": "suns"}
     rows = [json.loads(line) for line in (beir / "corpus.jsonl").read_text().splitlines()]
@@ -60,8 +61,8 @@ def test_what_it_prints_can_be_used(beir, tmp_path, capsys, monkeypatch):
     log.write_text(
         "".join(json.dumps(row) + "\n" for row in [*chosen, *[{**row, "query": row["query"] + " old"} for row in chosen]])
     )
-    store = str(tmp_path / "store")
-    assert main(["tune", str(beir / "corpus.jsonl"), "--log", str(log), "--store", store, *QUICK, "--json"]) == 0
+    store, quick = str(tmp_path / "store"), [*QUICK, "--scoring", scoring]
+    assert main(["tune", str(beir / "corpus.jsonl"), "--log", str(log), "--store", store, *quick, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
 
     assert (report["log"], report["split"], report["helps"]) == (str(log), None, True)
@@ -71,14 +72,17 @@ def test_what_it_prints_can_be_used(beir, tmp_path, capsys, monkeypatch):
     searcher = eval(report["python"], {"Searcher": Searcher, "Reranker": Reranker, "documents": documents, **names})
     assert (searcher.k, searcher.first_stage_weight) == (report["picked"]["k"], report["picked"]["first_stage_weight"])
     assert isinstance(searcher.retriever, BM25Retriever)
+    assert searcher.reranker.scoring.name == report["picked"]["scoring"] == scoring
     words = shlex.split(report["command"])
+    assert ("--scoring" in words) is (scoring == "proximity")
     assert words[0] == "late-rerank"
     assert main([word if word != "QUERY" else "kittens" for word in words[1:]]) == 0
     assert "cats" in capsys.readouterr().out
-    assert main(["tune", str(beir / "corpus.jsonl"), "--log", str(log), "--store", store, *QUICK]) == 0
+    assert main(["tune", str(beir / "corpus.jsonl"), "--log", str(log), "--store", store, *quick]) == 0
     printed = capsys.readouterr().out
     assert report["python"] in printed
     assert report["command"] in printed
+    assert ("proximity" in printed) is (scoring == "proximity")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,7 @@ def test_what_is_wrong_is_said(beir, tmp_path, capsys, arguments, message):
         ["--codec", "int3"],
         ["--first-stage-weight", "some"],
         ["--pooling", ""],
+        ["--scoring", "maxsim,best"],
         ["--n-queries", "19"],
         ["--log", "log.jsonl", "--split", "dev"],
     ],

@@ -163,6 +163,10 @@ class TestCalibrate:
         assert found.clipped_mean == measure_calibration(held_out, None)
         assert found.calibrated == measure_calibration(held_out, fit_calibration(others, "f"))
 
+    def test_it_keeps_the_scoring(self):
+        assert calibrate(drawn(60), "f", "proximity").calibration == fit_calibration(drawn(60), "f", "proximity")
+        assert calibrate(drawn(60), "f").calibration.scoring == "maxsim"
+
     def test_what_is_left_to_fit_to_must_be_enough(self):
         with pytest.raises(ValueError, match="got 19 judged queries with candidates; a calibration needs at least 20"):
             calibrate(drawn(24), "f")
@@ -205,6 +209,19 @@ class TestCommand:
         assert "12 queries held out of 60" in out
         assert "expected calibration error" in out
         assert f"calibration={str(tmp_path / 'c.json')!r}" in out
+
+    def test_it_is_fitted_to_the_scoring_that_is_named_and_refused_with_another(self, beir, tmp_path, capsys):
+        out, documents = tmp_path / "c.json", str(beir / "corpus.jsonl")
+        assert main(["calibrate", str(beir), "--scoring", "proximity", "--out", str(out)]) == 0
+        assert f"calibration={str(out)!r}, scoring='proximity')" in capsys.readouterr().out
+        assert Calibration.load(out).scoring == "proximity"
+        assert main(["search", documents, "alpha1", "--calibration", str(out), "--scoring", "proximity"]) == 0
+        capsys.readouterr()
+        for command in (["search", documents, "alpha1"], ["rerank", "alpha1", documents], ["mcp"], ["serve"]):
+            assert main([*command, "--calibration", str(out)]) == 1
+            told = capsys.readouterr().err
+            assert "the calibration was fitted to scoring='proximity', this Reranker has scoring='maxsim'" in told
+            assert told.count("\n") == 1
 
     def test_a_byte_order_mark_costs_no_query_and_a_query_without_a_text_is_told_as_by_eval(self, beir, capsys):
         qrels = beir / "qrels" / "train.tsv"

@@ -1,4 +1,4 @@
-"""What commands write of documents: ids as they came, numbers that JSON has."""
+"""What commands write of documents: ids as they came, numbers that JSON has, the best passage of a long text."""
 
 import json
 from contextlib import nullcontext
@@ -7,7 +7,7 @@ import pytest
 
 from late_rerank import Candidate, Reranker
 from late_rerank.cli import main, opening
-from late_rerank.cli.results import ranking_json
+from late_rerank.cli.results import print_ranking, ranking_json
 from late_rerank.testing.fakes import FakeEncoder
 
 
@@ -44,3 +44,57 @@ def test_a_score_that_is_no_number_is_null(score):
     told = ranking_json("cats", "m", 1, ranking)
     json.dumps(told, allow_nan=False)
     assert told["results"][0]["candidate_score"] is None
+
+
+LONG = " ".join([*(f"b{i}" for i in range(300)), "kittens", "sleep", *(f"a{i}" for i in range(300))])
+
+
+@pytest.mark.parametrize("scoring", ["maxsim", "proximity"])
+def test_the_best_passage_is_told_where_the_scoring_finds_one(scoring):
+    ranking = Reranker(FakeEncoder(), scoring=scoring).rerank("kittens sleep", [LONG, "kittens", " "])
+    rows = ranking_json("kittens sleep", "m", 3, ranking)["results"]
+    if scoring == "maxsim":
+        assert all("best_span" not in row for row in rows)
+        return
+    spans = {row["text"]: row["best_span"] for row in rows}
+    assert spans["kittens"] == [0, 7]
+    start, end = spans[LONG]
+    assert "kittens sleep" in LONG[start:end]
+    assert len(LONG[start:end].split()) == 144
+    assert json.loads(json.dumps(rows))[0]["best_span"] == rows[0]["best_span"]
+
+
+@pytest.mark.parametrize("scoring", ["maxsim", "proximity"])
+def test_a_long_document_is_shown_by_its_best_passage_where_that_is_known(scoring, capsys):
+    print_ranking(Reranker(FakeEncoder(), scoring=scoring).rerank("kittens sleep", [LONG, "kittens \n are small"]))
+    first, second = (line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("     "))
+    assert second == "kittens are small"
+    if scoring == "maxsim":
+        assert first.startswith("b0 ")
+        assert "kittens" not in first
+    else:
+        assert first.startswith("… b216 ")
+        assert "kittens sleep a0" in first
+        assert first.endswith(" …")
+
+
+class Pieces(FakeEncoder):
+    """Cuts long words in two, as tokenizers do, so that windows may begin within a word."""
+
+    def encode_document(self, texts):
+        return super().encode_document([" ".join(f"{word[:2]} {word[2:]}" for word in text.split()) for text in texts])
+
+    def tokens(self, text, kind):
+        pieces = [piece for _, start, end in super().tokens(text, kind) for piece in ((start, start + 2), (start + 2, end))]
+        return [(text[start:end], start, end) for start, end in pieces if end > start]
+
+
+def test_a_passage_is_shown_with_whole_words(capsys):
+    text = " ".join(["it", *(f"b{i}" for i in range(10, 300)), "kittens", *(f"a{i}" for i in range(10, 300))])
+    (document,) = ranking = Reranker(Pieces(), scoring="proximity").rerank("ttens", [text])
+    start, end = document.best_span
+    assert text[start - 1].isalnum() or text[end].isalnum()
+    print_ranking(ranking)
+    shown = next(line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("     "))
+    assert "kittens" in shown
+    assert set(shown.split()) - {"…"} <= set(text.split())

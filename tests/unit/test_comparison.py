@@ -58,7 +58,7 @@ def test_axes_are_crossed_with_the_model_slowest():
     assert found[4:5] == [Setup(pooling=2, k=20)]
     assert len(found) == len(set(found)) == 8
     assert crossed() == [Setup()]
-    with pytest.raises(ValueError, match=r"some of model, pooling, codec, k, first_stage_weight, got \{'depth'"):
+    with pytest.raises(ValueError, match=r"some of model, pooling, codec, scoring, k, first_stage_weight, got \{'depth'"):
         crossed(depth=[1])
     with pytest.raises(ValueError, match="expected values"):
         crossed(k=[])
@@ -76,6 +76,43 @@ def test_each_setup_is_what_evaluating_it_alone_gives(load):
         assert each.evaluation.measures == alone.measures
         assert each.evaluation.ranked == alone.ranked
     assert found[0].evaluation.measures != found[1].evaluation.measures  # the depths do differ
+
+
+# For q0 to q5 a document with the words at its ends, then one in which they are neighbours: MaxSim can't tell them apart.
+_FILLER = " ".join(f"filler{i}" for i in range(320))
+FAR_AND_NEAR = [
+    Candidate(text, f"{i}-{kind}")
+    for i, word in enumerate(WORDS)
+    for kind, text in (("far", f"{word} {_FILLER} {i}"), ("near", f"{_FILLER} {word} {i}"))
+]
+FAR_BEFORE_NEAR = Judged(
+    {f"q{i}": FAR_AND_NEAR[2 * i : 2 * i + 2] for i in range(6)}, QUERIES, {f"q{i}": {f"{i}-near": 1} for i in range(6)}
+)
+
+
+def test_scorings_are_compared_on_the_same_vectors(load):
+    setups = crossed(codec=["int8", "binary"], scoring=["maxsim", "proximity"], k=[2])
+    found = compare(setups, FAR_BEFORE_NEAR, load=load)
+
+    assert [(each.setup.codec, each.setup.scoring) for each in found] == [
+        (codec, scoring) for codec in ("int8", "binary") for scoring in ("maxsim", "proximity")
+    ]
+    assert [each.evaluation.measures["reranked"]["RR@10"] for each in found] == [0.5, 1.0, 0.5, 1.0]
+    assert load.loaded[0][2].n_documents == len(FAR_AND_NEAR)
+    alone = Reranker(FakeEncoder(), scoring="proximity").rerank(QUERIES["q3"], FAR_AND_NEAR[6:8])
+    assert found[1].evaluation.ranked["q3"] == [(document.id, document.score) for document in alone]
+
+
+def test_a_scoring_with_windows_is_not_combined_with_pooling():
+    found = crossed(pooling=[1, 2], scoring=["maxsim", "proximity"])
+
+    assert [(each.pooling, each.scoring) for each in found] == [(1, "maxsim"), (1, "proximity"), (2, "maxsim")]
+    with pytest.raises(ValueError, match="scoring proximity can't be combined with pooling above 1: windows need"):
+        crossed(pooling=[2, 4], scoring=["proximity"])
+    with pytest.raises(ValueError, match="scoring='proximity' can't be combined with pooling=2"):
+        Setup(pooling=2, scoring="proximity")
+    with pytest.raises(ValueError, match="scoring='best' is not known"):
+        crossed(scoring=["best"])
 
 
 def test_differences_are_to_the_first_and_paired(load):
@@ -148,7 +185,7 @@ def test_an_encoder_that_remembers_encodes_a_batch_once():
 def test_a_row_of_a_report_holds_the_setup_and_its_figures(load):
     first, second = (each.to_dict() for each in compare(crossed(k=[5, 30]), JUDGED, load=load))
 
-    assert list(first)[:5] == ["model", "pooling", "codec", "k", "first_stage_weight"]
+    assert list(first)[:6] == ["model", "pooling", "codec", "scoring", "k", "first_stage_weight"]
     assert (first["difference"], second["difference"].keys()) == (None, {"mean", "low", "high", "p"})
     assert json.loads(json.dumps(second)) == second
 

@@ -1,6 +1,7 @@
 # ruff: noqa: RUF001 - letters of other scripts are among what is tested
 
 import json
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -13,12 +14,20 @@ from late_rerank import Reranker, explain
 from late_rerank.codecs import Float32Codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.explanation.words import words
+from late_rerank.maxsim import PROXIMITY, Scoring
+from late_rerank.maxsim.reference import best_window
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.text.shown import around, shown
 from late_rerank.text.words import character_ends, is_blank
 from late_rerank.types import NO_TOKENS_SCORE
 
 RERANKER = Reranker(FakeEncoder(), codec=Float32Codec())
+SMALL = Scoring("small", (2, 6))
+SCORINGS = {
+    "maxsim": RERANKER,
+    "proximity": Reranker(FakeEncoder(), codec=Float32Codec(), scoring="proximity"),
+    "small": Reranker(FakeEncoder(), codec=Float32Codec(), scoring=SMALL),
+}
 
 HARD_CHARACTERS = (
     "aB é_9.,<>&\"'\x00\x1b\n\r\t\x85\u0301\u05d0\u0634\u0130ß日本🙂🇩🇪🏽\u0939\u093f\u094d\u0926\u0e19\u0e49\u0e33\u1112\u1161"
@@ -67,6 +76,113 @@ def test_the_row_maxima_sum_to_the_score_of_a_ranking(query, text):
     assert explanation.similarity.dtype == np.float32
     if explanation.document_tokens:
         assert sum(match.similarity for match in explanation.matches) == pytest.approx(ranked.score, abs=1e-4)
+
+
+VOCABULARY = ["cats", "dogs", "sleep", "bark", "in", "at", "the", "all,", "day.", "night!", "re-do\n"]
+# Words that stand in rows, so that matches are in windows far apart.
+ROWS = st.tuples(st.sampled_from(VOCABULARY), st.sampled_from([1, 1, 2, 20, 100]))
+LONG_TEXTS = st.lists(ROWS, max_size=12).map(lambda rows: " ".join(" ".join([word] * n) for word, n in rows))
+
+
+@pytest.mark.parametrize("name", SCORINGS)
+@given(text=LONG_TEXTS)
+@example(text="cats " + "dogs bark. " * 150 + "sleep " + "dogs bark. " * 150 + "all night")
+def test_contributions_sum_to_the_score_of_a_ranking_under_every_scoring(name, text):
+    reranker = SCORINGS[name]
+    explanation = explain(reranker, "do cats sleep all night", text)
+    ranked = reranker.rerank("do cats sleep all night", [text])[0]
+
+    assert explanation.scoring == name
+    assert explanation.score == pytest.approx(ranked.score, abs=1e-4)
+    assert explanation.contributions.shape == (len(explanation.query_tokens),)
+    assert explanation.contributions.dtype == np.float32
+    added = [explanation.contributions[list(match.word.tokens)].sum() for match in explanation.words]
+    assert [match.contribution for match in explanation.words] == pytest.approx(added, abs=1e-5)
+    if explanation.document_tokens:
+        assert float(explanation.contributions.sum()) == explanation.score
+        assert explanation.best_span == ranked.best_span
+    assert [match.similarity for match in explanation.matches] == [row.max() for row in explanation.similarity if row.size]
+
+
+@given(LONG_TEXTS.filter(bool))
+def test_windows_are_those_of_the_reference(text):
+    explanation = explain(SCORINGS["small"], "do cats sleep all night", text)
+    n_query, n_document = explanation.similarity.shape
+    expected = [best_window(np.eye(n_query), explanation.similarity.T, n) for n in SMALL.window_tokens]
+
+    for window, (score, _), n in zip(explanation.windows, expected, SMALL.window_tokens, strict=True):
+        matches = explanation.similarity[:, window.first_token : window.stop_token].max(axis=1)
+        inside = explanation.document_tokens[window.first_token : window.stop_token]
+        whole = len(inside) == n_document
+        assert matches.sum() == pytest.approx(score, abs=1e-5)
+        assert window.first_token % (n // 2) == 0
+        assert window.stop_token == min(window.first_token + n, n_document)
+        assert (window.start, window.end) == ((0, len(text)) if whole else (inside[0].start, inside[-1].end))
+
+
+def test_maxsim_tells_no_windows_and_other_scorings_tell_them_in_json():
+    text = "dogs bark. " * 100 + "cats sleep. " + "dogs bark. " * 100
+    plain, windowed = (
+        explain(SCORINGS[name], "cats sleep", text).to_dict(similarity=False) for name in ("maxsim", "proximity")
+    )
+
+    assert plain["scoring"] == "maxsim"
+    assert set(windowed) - set(plain) == {"windows", "best_span", "contributions"}
+    assert [window["stop_token"] - window["first_token"] for window in windowed["windows"]] == list(PROXIMITY.window_tokens)
+    assert "cats sleep" in text[slice(*windowed["best_span"])]
+    assert windowed["best_span"] == [windowed["windows"][1][name] for name in ("start", "end")]
+    assert sum(windowed["contributions"]) == pytest.approx(windowed["score"], abs=1e-5)
+    assert [word["similarity"] for word in windowed["words"]] == pytest.approx([1, 1])
+    json.dumps(windowed, allow_nan=False)
+
+
+def test_the_page_marks_the_best_passage_in_whole_words_and_its_table_adds_up():
+    text = "dogs bark. " * 100 + "cats sleep, <b>" + "dogs bark. " * 100
+    html = explain(SCORINGS["proximity"], "cats sleep", text).to_html()
+    read = Read(html)
+    start, end = explain(SCORINGS["proximity"], "cats sleep", text).best_span
+
+    assert read.text["lr-document"] == text
+    assert read.text["lr-passage"].startswith(text[start:end])
+    assert ("id", re.search(r'href="#(lr-\w+-passage)"', html).group(1)) in read.attributes
+    assert "within the best 24, 144 and 288 tokens in a row" in html
+    assert set(read.tags) <= PAGE_TAGS
+
+
+@pytest.mark.parametrize("name", ["proximity", "small"])
+@given(text=TEXTS)
+def test_a_page_with_a_passage_shows_the_text_as_it_is(name, text):
+    read = Read(explain(SCORINGS[name], "a b", text).to_html().encode("utf-8").decode("utf-8"))
+
+    assert read.text.get("lr-document", "") == shown(text)
+    assert set(read.tags) <= PAGE_TAGS
+
+
+def test_a_short_text_is_one_passage_and_its_page_marks_none():
+    text = "cats sleep all day"
+    explanation = explain(SCORINGS["proximity"], "cats sleep", text)
+
+    assert explanation.best_span == (0, len(text))
+    assert "lr-passage" not in explanation.to_html()
+    assert "in a row" not in explanation.to_html()
+
+
+class Pieces(FakeEncoder):
+    """Its tokens are single letters, as a vocabulary's pieces within words."""
+
+    def tokens(self, text, kind):
+        return [(letter, i, i + 1) for i, letter in enumerate(text) if letter.isalpha()]
+
+    def _encode(self, texts):
+        return super()._encode([" ".join(letter for letter in text if letter.isalpha()) for text in texts])
+
+
+def test_a_window_that_begins_within_a_word_is_marked_from_the_words_beginning():
+    text = "abcde fghij klmno pqrst"
+    explanation = explain(Reranker(Pieces(), scoring=Scoring("six", (6,))), "ij", text)
+
+    assert explanation.best_span == (text.index("g"), text.index("l") + 1)
+    assert Read(explanation.to_html()).text["lr-passage"].startswith("fghij klmno")
 
 
 @given(QUERIES, TEXTS)

@@ -115,6 +115,11 @@ def test_several_models_are_named_without_their_folders(drawn):
     assert words(panel)[0][:2] == ["minilm", "tuned"]
 
 
+def test_scorings_of_equal_bytes_are_named_in_a_legend(drawn):
+    (panel,) = drawn(compared(scoring=["maxsim", "proximity"]))
+    assert words(panel) == (["first stage alone, .676"], ["maxsim", "proximity"])
+
+
 def test_a_single_setup_can_be_drawn(drawn):
     (panel,) = drawn(compared())
     assert len(points(panel)) == 1

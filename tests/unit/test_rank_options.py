@@ -1,6 +1,7 @@
 """Every door passes the rank options that it offers: a table of doors and fields, checked against `Wanted` itself."""
 
 import asyncio
+import inspect
 import json
 from dataclasses import fields
 from unittest.mock import patch
@@ -8,7 +9,9 @@ from unittest.mock import patch
 import pytest
 
 from late_rerank import Candidate, Reranker, Searcher
-from late_rerank.cli.main import main
+from late_rerank.cli import options as shared_options
+from late_rerank.cli.main import main, parser
+from late_rerank.maxsim import MAXSIM, PROXIMITY, SCORINGS
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
@@ -145,6 +148,17 @@ COMMANDS = {
 }
 
 
+_WITH_SCORING = {
+    "search": ["search", ".", "q"],
+    "rerank": ["rerank", "q"],
+    "context": ["context", ".", "q"],
+    "eval": ["eval", "."],
+    "calibrate": ["calibrate", "."],
+    "mcp": ["mcp"],
+    "serve": ["serve"],
+}
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What `Reranker.rank` was asked for, call by call."""
@@ -188,6 +202,24 @@ def test_a_command_passes_every_option_that_it_offers(name, arguments, command, 
     command(name, arguments, {each: VALUES[each] for each in offered})
 
     assert passed(asked, offered) == offered
+
+
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS, ids=lambda given: given if isinstance(given, str) else "")
+def test_a_command_scores_as_it_is_told(name, arguments, command, monkeypatch, capsys):
+    made = []
+    close = Reranker.close
+    monkeypatch.setattr(Reranker, "close", lambda self: made.append(self.scoring) or close(self))
+    command(name, arguments, {"scoring": "proximity"})
+    command(name, arguments, {})
+
+    assert made == [PROXIMITY, MAXSIM]
+
+
+def test_the_command_line_knows_all_scorings_and_the_rerankers_default():
+    assert set(shared_options.SCORINGS) == set(SCORINGS)
+    default = inspect.signature(Reranker).parameters["scoring"].default
+    typed = {name: parser().parse_args([*words]) for name, words in _WITH_SCORING.items()}
+    assert {name: given.scoring for name, given in typed.items()} == dict.fromkeys(_WITH_SCORING, default)
 
 
 class TestWanted:

@@ -18,7 +18,7 @@ from late_rerank.stores import DiskStore
 from late_rerank.testing.fakes import FakeEncoder
 
 N = 40
-SMALL = Grid(k=(20, 30), first_stage_weight=(0.0, 1.0), codec=("int4", "int8"), pooling=(1,))
+SMALL = Grid(k=(20, 30), first_stage_weight=(0.0, 1.0), codec=("int4", "int8"), pooling=(1,), scoring=("maxsim",))
 
 
 class Loader:
@@ -101,6 +101,35 @@ def test_a_weight_that_is_needed_is_picked():
     assert result.measured == {"first_stage": 0.6309, "default": 0.6309, "picked": 1.0}
 
 
+def test_a_scoring_that_is_needed_is_picked_and_else_the_cheaper_one():
+    """The words stand side by side in the relevant document; in the one before it they stand far apart."""
+    judged, grid = world(2), replace(SMALL, scoring=("proximity", "maxsim"))
+    assert tune(judged, grid, load=Loader()).picked == Setting(k=20, codec="int4")
+    filler = " ".join(f"filler{i}" for i in range(60))
+    for i, candidates in enumerate(judged.run.values()):
+        candidates[0] = replace(candidates[0], text=f"alpha{i} {filler} beta{i}")
+        candidates[2] = replace(candidates[2], text=f"{filler} alpha{i} beta{i}")
+    load = Loader()
+    result = tune(judged, grid, load=load)
+
+    assert result.picked == Setting(k=20, codec="int4", scoring="proximity")
+    assert result.measured == {"first_stage": 0.5, "default": 0.6309, "picked": 1.0}
+    assert result.n_settings == 17
+    assert load.encoders["minilm", 1].n_documents == N * 40  # for both scorings together
+
+
+def test_windows_are_not_tried_with_pooling():
+    found = Grid(k=(20,), first_stage_weight=(0.0,), codec=("int8",)).settings()
+
+    assert {(each.pooling, each.scoring) for each in found} == {(1, "maxsim"), (1, "proximity"), (2, "maxsim")}
+    assert Grid(codec=("int4",)).packings == [
+        (1, "int4", "maxsim"),
+        (1, "int4", "proximity"),
+        (1, "int8", "maxsim"),
+        (2, "int4", "maxsim"),
+    ]
+
+
 def test_where_reranking_does_not_help_it_says_so():
     result = tune(world(0, says_so=False), SMALL, load=Loader())
 
@@ -145,17 +174,20 @@ def test_a_small_loss_that_may_be_chance_is_accepted_for_less_work():
     assert result.picked.k == 20
 
 
-@pytest.mark.parametrize("setting", [Setting(20, "auto", "int8"), Setting(30, 0.7, "int4"), Setting(30, 0.0, "float32")])
+@pytest.mark.parametrize(
+    "setting", [Setting(20, "auto", "int8"), Setting(30, 0.7, "int4"), Setting(30, 0.0, "float32", scoring="proximity")]
+)
 def test_settings_are_measured_as_a_reranker_ranks(setting):
     judged = world(15)
     for i, candidates in enumerate(judged.run.values()):  # some hard ones, with scores of all kinds
         candidates[3] = replace(candidates[3], text=f"alpha{i} noise1", score=500.0)
+        candidates[5] = replace(candidates[5], text=f"alpha{i} {' '.join(f'filler{n}' for n in range(60))} beta{i}")
         candidates[7] = replace(candidates[7], text="")
         if i % 3 == 0:
             candidates[9] = replace(candidates[9], text=f"beta{i} alpha{i}", score=700.0)
-    grid = Grid((setting.k,), (setting.first_stage_weight,), (setting.codec,), (1,))
+    grid = Grid((setting.k,), (setting.first_stage_weight,), (setting.codec,), (1,), (setting.scoring,))
     result = tune(judged, grid, load=Loader())
-    reranker = Reranker(FakeEncoder(), codec=setting.codec)
+    reranker = Reranker(FakeEncoder(), codec=setting.codec, scoring=setting.scoring)
     ranked = {
         name: [
             document.id
@@ -304,7 +336,13 @@ class TestWrongInput:
 
     @pytest.mark.parametrize(
         ("grid", "message"),
-        [({"k": (5,)}, "at least 10"), ({"codec": ()}, "codec has no values"), ({"first_stage_weight": (-1.0,)}, "0 or more")],
+        [
+            ({"k": (5,)}, "at least 10"),
+            ({"codec": ()}, "codec has no values"),
+            ({"first_stage_weight": (-1.0,)}, "0 or more"),
+            ({"scoring": ("best",)}, "'best' is not known"),
+            ({"scoring": ("proximity",), "pooling": (2, 4)}, "proximity can't be combined with pooling above 1"),
+        ],
     )
     def test_grids(self, grid, message):
         with pytest.raises(ValueError, match=message):

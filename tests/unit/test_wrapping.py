@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from late_rerank import Candidate, Reranker, pack_context
+from late_rerank.maxsim import MAXSIM, PROXIMITY, Scoring
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE, RankedDocument
-from late_rerank.wrapping import Choice, asks_nothing, choose, maxsim_of, reranker_from, unscored
+from late_rerank.wrapping import Choice, asks_nothing, choose, maxsim_of, read_scoring, reranker_from, unscored
 
 
 def test_a_ready_reranker_is_taken_as_it_is():
@@ -17,9 +18,23 @@ def test_a_ready_reranker_is_taken_as_it_is():
 def test_arguments_that_are_none_are_left_to_the_reranker():
     made = reranker_from(None, model=FakeEncoder(), store=None, codec="int4", on_missing=None)
     assert (made.codec.name, made.on_missing, made.arguments["store"]) == ("int4", "encode", None)
+    assert made.scoring is MAXSIM
 
 
-@pytest.mark.parametrize("more", [{"model": "minilm"}, {"store": "x"}, {"codec": "int8"}, {"device": "cpu"}])
+def test_a_scoring_is_taken_by_name_as_an_object_and_read_back_from_a_mapping():
+    own = Scoring("near", (8, 16))
+    assert reranker_from(None, model=FakeEncoder(), scoring="proximity").scoring is PROXIMITY
+    assert reranker_from(None, model=FakeEncoder(), scoring=own).scoring is own
+    assert read_scoring({"name": "near", "window_tokens": [8, 16]}) == own
+    assert [read_scoring(given) for given in ("proximity", own, None)] == ["proximity", own, None]
+    for wrong in ({"name": "near"}, {"name": "near", "window_tokens": [8], "length": 1}):
+        with pytest.raises(ValueError, match="must hold name and window_tokens"):
+            read_scoring(wrong)
+
+
+@pytest.mark.parametrize(
+    "more", [{"model": "minilm"}, {"store": "x"}, {"codec": "int8"}, {"device": "cpu"}, {"scoring": "maxsim"}]
+)
 def test_a_ready_reranker_and_arguments_for_another_are_refused(more):
     with pytest.raises(ValueError, match=f"either a ready reranker or {next(iter(more))}, not both"):
         reranker_from(Reranker(FakeEncoder()), **more)
@@ -52,7 +67,7 @@ def test_without_a_budget_the_best_ranked_are_chosen_as_they_are():
     ranking = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=2)
     given = found(Choice(top_k=2))
     assert [each.document.text for each in given] == [document.text for document in ranking]
-    assert {each[1:] for each in given} == {(None, None, None)}
+    assert {each[1:] for each in given} == {(None,) * 4}
     assert len(found(Choice())) == len(TEXTS)
 
 
@@ -282,8 +297,8 @@ def test_one_content_with_different_texts_beside_it_is_one_document_where_id_or_
     assert len(kept(pieces, contents=TEXTS)) == len(TEXTS)
 
 
-def test_scores_are_told_apart_from_other_metadata():
-    scores = {"score": 1, "retrieval_score": 2, "relevance_score": 3, "late_rerank_score": 4}
+def test_scores_and_the_best_span_are_told_apart_from_other_metadata():
+    scores = {"score": 1, "retrieval_score": 2, "relevance_score": 3, "late_rerank_score": 4, "best_span": [5, 6]}
     assert unscored({"page": 5, **scores}) == {"page": 5}
 
 
@@ -294,3 +309,121 @@ def test_a_document_without_tokens_shows_no_maxsim(score, shown):
     )
     assert maxsim_of(document) == shown
     assert shown is None or type(maxsim_of(document)) is float
+
+
+NEEDLE = "How do cats sleep in winter?"
+LONG = "The harbour is old. " * 60 + NEEDLE + " The sea is calm today." * 60
+
+
+class Counting(FakeEncoder):
+    """Counts how often it is asked where a text's tokens stand."""
+
+    n_places = 0
+
+    def tokens(self, text, kind):
+        self.n_places += 1
+        return super().tokens(text, kind)
+
+
+def near(encoder=None):
+    return Reranker(encoder or FakeEncoder(), scoring="proximity")
+
+
+def passage(content, span):
+    return content[slice(*span)]
+
+
+def test_the_best_passage_of_a_long_document_is_known_with_windows_and_short_ones_are_one_passage():
+    long, short = found(Choice(top_k=2), [LONG, TEXTS[2], TEXTS[0]], reranker=near())
+    assert NEEDLE in passage(LONG, long.best_span)
+    assert len(passage(LONG, long.best_span).split()) == 144
+    assert short.best_span == [0, len(TEXTS[2])]
+    assert [each.best_span for each in found(Choice(top_k=2), [LONG, TEXTS[2]])] == [None, None]
+
+
+def test_places_are_looked_up_for_long_documents_that_are_asked_about_alone():
+    encoder = Counting()
+    texts = [f"{i} {LONG}" for i in range(9)]
+    chosen = found(Choice(top_k=3), texts, reranker=near(encoder))
+    assert encoder.n_places == 0
+    assert [each.best_span is None for each in chosen + chosen] == [False] * 6
+    assert found(Choice(), TEXTS, reranker=near(encoder))[0].best_span == [0, len(TEXTS[2])]
+    assert encoder.n_places == 3
+    plain = Counting()
+    assert [each.best_span for each in found(Choice(top_k=2), texts, reranker=Reranker(plain))] == [None, None]
+    assert plain.n_places == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "after"),
+    [
+        ("", LONG, ""),
+        ("title: cats\n\n", LONG, ""),
+        ("", LONG, "\n\nFiled under cats."),
+        ("title: cats\n\n", f"  {LONG}\n ", ""),
+        ("The sea is calm today.\n", "The sea is calm today." * 9 + LONG, ""),
+    ],
+)
+def test_the_best_span_counts_the_contents_characters_whatever_was_ranked_beside_it(before, content, after):
+    texts = [before + content + after, (before + content + after).strip()]  # some frameworks strip what they join
+    for text in texts:
+        (best,) = found(Choice(), [text], [content], reranker=near())
+        assert passage(content, best.best_span) in passage(text, best.document.best_span)
+        assert NEEDLE in passage(content, best.best_span)
+
+
+def test_of_a_passage_that_begins_before_the_content_the_part_in_the_content_is_told():
+    head, content = "How do cats sleep? ", "They sleep all day. " + "The sea is calm today. " * 90
+    (best,) = found(Choice(), [head + content], [content], reranker=near())
+    assert best.document.best_span[0] == 0
+    assert best.best_span == [0, best.document.best_span[1] - len(head)]
+
+
+def test_a_passage_that_stands_beside_the_content_is_not_told():
+    content = "The sea is calm today. " * 90
+    (beside,) = found(Choice(), [f"{LONG}\n{content}"], [content], reranker=near())
+    assert NEEDLE in passage(beside.document.text, beside.document.best_span)
+    assert beside.best_span is None
+    candidates = [Candidate(LONG), Candidate("")]
+    other, blank = choose(near(), QUERY, candidates, Choice(), None, own=["Something else.", ""])
+    assert (other.best_span, blank.best_span) == (None, None)
+    assert choose(near(), QUERY, candidates, Choice(), [LONG, ""])[1].best_span is None
+
+
+@pytest.mark.parametrize("head", ["", "title: cats\n\n"])
+@pytest.mark.parametrize("budget", [12, 40, 400])
+def test_the_best_span_counts_the_characters_of_a_content_that_was_cut_from_the_passage_on(head, budget):
+    (best,) = found(Choice(budget_tokens=budget, count_tokens=words), [head + LONG], [LONG], reranker=near())
+    assert words(f"[1] {best.content}") <= budget
+    assert NEEDLE in passage(best.content, best.best_span)
+    assert "[...]" not in passage(best.content, best.best_span)
+    assert passage(best.content, best.best_span) in passage(head + LONG, best.document.best_span)
+    assert head == "" or head not in best.content
+    inside = best.content.removeprefix("[...] ").removesuffix(" [...]")
+    assert inside in LONG
+    assert best.content.startswith("[...] ") != LONG.startswith(inside)
+    assert best.content.endswith(" [...]") != LONG.endswith(inside)
+
+
+@pytest.mark.parametrize("heads", [("", ""), ("title: cats\n\n", "title: cats\n\n")])
+def test_the_best_span_of_joined_neighbours_counts_the_characters_of_the_joined_content(heads):
+    contents = ["The harbour is old. " * 90 + "End.", LONG]
+    texts = [head + content for head, content in zip(heads, contents, strict=True)]
+    starts = [0, len(contents[0]) + 1]
+    places = [{"path": "a", "start": start, "end": start + len(text)} for start, text in zip(starts, contents, strict=True)]
+    (both,) = found(Choice(budget_tokens=5000, count_tokens=words), texts, contents, places, reranker=near())
+    assert both.content == " ".join(contents)
+    assert both.best_span[0] > len(contents[0])
+    assert NEEDLE in passage(both.content, both.best_span)
+
+
+def test_what_earlier_queries_wrote_keeps_no_neighbours_apart_and_makes_no_other_document():
+    texts = ["Cats sleep all day.", "How they do it, nobody knows."]
+    places = [
+        {"path": "a.txt", "start": 10, "end": 29, "best_span": [0, 19], "relevance_score": 0.9},
+        {"path": "a.txt", "start": 30, "end": 59, "best_span": [0, 29], "relevance_score": 0.3},
+    ]
+    (both,) = found(Choice(budget_tokens=100), texts, places=places)
+    assert both.content == " ".join(texts)
+    assert both.document.metadata in places
+    assert kept([Candidate(BEST, metadata={"best_span": [0, 9]}), Candidate(BEST, metadata={"best_span": [1, 9]})]) == [0]

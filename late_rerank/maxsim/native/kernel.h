@@ -42,12 +42,22 @@ struct Level {
   size_t (*pack_bytes)(const Shape&);
   size_t (*scratch_bytes)(const Shape&);
 
+  // Floats of a row of maxima: the query's tokens, up to whole registers.
+  size_t (*row_floats)(const Shape&);
+
   // Packs the query (n_query_tokens, dim). False if a component isn't finite, rotated: then nothing may be scored with it.
   bool (*pack)(const Shape&, const float* query, const Rotation&, uint8_t* packed, uint8_t* workspace);
 
-  // The best match of each query token in one document of at least one token; `next` is fetched into the cache meanwhile.
+  // The best match of each query token in each block of `block_tokens` tokens of one document, (n_blocks, row_floats). What is in a
+  // row behind the query's tokens means nothing. The last block may be shorter. The document has at least one token; `next` is fetched
+  // into the cache meanwhile.
   // False if a scale, a product or a maximum isn't finite.
-  bool (*maxima)(const Shape&, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch, float* maxima);
+  bool (*maxima)(const Shape&, const uint8_t* packed, const Document& document, const Document& next, size_t block_tokens,
+                 uint8_t* scratch, float* maxima);
+
+  // On rows of `row_floats` floats: the sum of the larger ones of two rows; and a row that keeps the larger ones of itself and another.
+  float (*sum_of_larger)(const float* one, const float* other, size_t n);
+  void (*keep_larger)(float* kept, const float* row, size_t n);
 
   // Runs the instruction that this codec is scored with, n times on registers alone; returns multiply-adds done.
   double (*peak)(Codec, uint64_t n);

@@ -66,6 +66,8 @@ ALWAYS_INLINE bool are_finite(const void* floats, size_t n) {
 
 ALWAYS_INLINE size_t group_bytes(const Shape& shape) { return (2 + n_steps(shape)) * group_tokens(shape) * 4; }
 
+size_t row_floats(const Shape& shape) { return n_groups(shape) * group_tokens(shape); }
+
 size_t query_bytes(const Shape& shape) { return n_groups(shape) * group_bytes(shape); }
 
 size_t pack_bytes(const Shape& shape) { return 2 * shape.dim * group_tokens(shape) * sizeof(float); }
@@ -408,47 +410,87 @@ void all_tokens(Pass& pass) {
 }
 
 template <class Products, class Rows, size_t kVectors, size_t kTokens>
-bool scored_in_groups(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
-                      float* out) {
+bool scored_in_groups(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next,
+                      size_t block_tokens, uint8_t* scratch, float* out) {
   constexpr size_t kGroup = kLanes * kVectors;
   uint8_t* const maxima = scratch;
-  Pass pass = {shape, packed, document, next, scratch + n_groups(shape) * kGroup * sizeof(float), maxima, Floats{}};
   const Floats lowest = Floats{} - 3.402823466e38f;
-  for (size_t i = 0; i < n_groups(shape) * kVectors; i++) __builtin_memcpy(maxima + i * sizeof(Floats), &lowest, sizeof(Floats));
-  all_tokens<Products, Rows, kVectors, kTokens>(pass);
-  for (size_t first = 0; first < shape.n_query_tokens; first += kGroup) {
-    const uint8_t* const scales = packed + first / kGroup * group_bytes(shape);
-    float scaled[kGroup];
-    for (size_t lane = 0; lane < kGroup; lane++) scaled[lane] = load<float>(maxima + 4 * (first + lane)) * load<float>(scales + 4 * lane);
-    const size_t n = shape.n_query_tokens - first < kGroup ? shape.n_query_tokens - first : kGroup;
-    for (size_t lane = 0; lane < n; lane++) out[first + lane] = scaled[lane];
+  const size_t row_bytes = Rows::row_bytes(shape);
+  Document here = document, after = next;
+  Floats wrong{};
+  for (size_t from = 0; from < document.n_tokens; from += block_tokens, out += row_floats(shape)) {
+    const size_t n_rest = document.n_tokens - from;
+    if (n_rest > block_tokens) {
+      here.n_tokens = block_tokens;
+      after.codes = here.codes + block_tokens * row_bytes;
+    } else {
+      here.n_tokens = n_rest;
+      after.codes = next.codes;
+    }
+    Pass pass = {shape, packed, here, after, scratch + n_groups(shape) * kGroup * sizeof(float), maxima, wrong};
+    for (size_t i = 0; i < n_groups(shape) * kVectors; i++) __builtin_memcpy(maxima + i * sizeof(Floats), &lowest, sizeof(Floats));
+    all_tokens<Products, Rows, kVectors, kTokens>(pass);
+    wrong = pass.wrong;
+    for (size_t group = 0; group < n_groups(shape); group++) {
+      UNROLL for (size_t j = 0; j < kVectors; j++) {
+        const size_t at = (group * kVectors + j) * sizeof(Floats);
+        const Floats scaled = load<Floats>(maxima + at) * load<Floats>(packed + group * group_bytes(shape) + j * sizeof(Floats));
+        wrong += scaled * 0.0f;  // a sum of integers times two finite scales can overflow
+        __builtin_memcpy(reinterpret_cast<uint8_t*>(out) + at, &scaled, sizeof(Floats));
+      }
+    }
+    here.codes += here.n_tokens * row_bytes;
+    here.scales += 4 * here.n_tokens;
   }
   for (size_t lane = 0; lane < kLanes; lane++)
-    if (!(pass.wrong[lane] == 0.0f)) return false;
-  return are_finite(out, shape.n_query_tokens);  // a sum of integers times two finite scales can overflow
+    if (!(wrong[lane] == 0.0f)) return false;
+  return true;
 }
 
 template <class Products, class Rows>
-bool scored(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch,
-            float* out) {
+bool scored(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, size_t block_tokens,
+            uint8_t* scratch, float* out) {
   if (!Products::kCheckValues && !are_finite(document.scales, document.n_tokens)) return false;
   if (n_vectors(shape) == 1)
-    return scored_in_groups<Products, Rows, 1, Isa::kTokensAlone>(shape, packed, document, next, scratch, out);
-  return scored_in_groups<Products, Rows, Isa::kVectors, Isa::kTokens>(shape, packed, document, next, scratch, out);
+    return scored_in_groups<Products, Rows, 1, Isa::kTokensAlone>(shape, packed, document, next, block_tokens, scratch, out);
+  return scored_in_groups<Products, Rows, Isa::kVectors, Isa::kTokens>(shape, packed, document, next, block_tokens, scratch, out);
 }
 
-bool maxima(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, uint8_t* scratch, float* out) {
+bool maxima(const Shape& shape, const uint8_t* packed, const Document& document, const Document& next, size_t block_tokens,
+            uint8_t* scratch, float* out) {
   constexpr bool kFlip = true;
+  const auto by = [&](auto scored_by) { return scored_by(shape, packed, document, next, block_tokens, scratch, out); };
   switch (shape.codec) {
-    case Codec::float32: return scored<FloatProducts, InPlace>(shape, packed, document, next, scratch, out);
-    case Codec::float16: return scored<FloatProducts, Unpacked<Float16Rows>>(shape, packed, document, next, scratch, out);
+    case Codec::float32: return by(scored<FloatProducts, InPlace>);
+    case Codec::float16: return by(scored<FloatProducts, Unpacked<Float16Rows>>);
     case Codec::int8:
-      return shape.dim % 4 ? scored<IntProducts<kFlip>, Unpacked<OddInt8Rows>>(shape, packed, document, next, scratch, out)
-                           : scored<IntProducts<kFlip>, InPlace>(shape, packed, document, next, scratch, out);
-    case Codec::int4: return scored<IntProducts<!kFlip>, Unpacked<Int4Rows>>(shape, packed, document, next, scratch, out);
-    case Codec::binary: return scored<IntProducts<!kFlip>, Unpacked<BinaryRows>>(shape, packed, document, next, scratch, out);
+      return shape.dim % 4 ? by(scored<IntProducts<kFlip>, Unpacked<OddInt8Rows>>) : by(scored<IntProducts<kFlip>, InPlace>);
+    case Codec::int4: return by(scored<IntProducts<!kFlip>, Unpacked<Int4Rows>>);
+    case Codec::binary: return by(scored<IntProducts<!kFlip>, Unpacked<BinaryRows>>);
   }
   return false;
+}
+
+// ---- Rows of maxima.
+
+// In a fixed order: the same to the last bit wherever the rows come from. Lanes are folded, since sixteen additions one after the
+// other take as long as a third of a block's products.
+float sum_of_larger(const float* one, const float* other, size_t n) {
+  Floats folded{};
+  for (size_t i = 0; i < n; i += kLanes) folded += Isa::larger(load<Floats>(one + i), load<Floats>(other + i));
+  float sums[kLanes];
+  __builtin_memcpy(sums, &folded, sizeof folded);
+  UNROLL for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    UNROLL for (size_t lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
+  }
+  return sums[0];
+}
+
+void keep_larger(float* kept, const float* row, size_t n) {
+  for (size_t i = 0; i < n; i += kLanes) {
+    const Floats larger = Isa::larger(load<Floats>(kept + i), load<Floats>(row + i));
+    __builtin_memcpy(kept + i, &larger, sizeof larger);
+  }
 }
 
 // ---- The limit.
@@ -480,6 +522,7 @@ double peak(Codec codec, uint64_t n) {
 
 #define LATE_RERANK_LEVEL(name, supported) \
   extern const Level name;                 \
-  const Level name = {#name, supported, query_bytes, pack_bytes, scratch_bytes, pack, maxima, peak, Isa::kQueryLimit};
+  const Level name = {#name, supported, query_bytes, pack_bytes, scratch_bytes, row_floats, pack, maxima, sum_of_larger, keep_larger, peak, \
+                      Isa::kQueryLimit};
 
 }  // namespace late_rerank

@@ -14,6 +14,7 @@
 
 #include "kernel.h"
 #include "score.h"
+#include "windows.h"
 
 namespace nb = nanobind;
 
@@ -43,17 +44,6 @@ Codec codec_named(const std::string& name) {
   if (name == "int4") return Codec::int4;
   if (name == "binary") return Codec::binary;
   refuse("the kernel has no codec '" + name + "'");
-}
-
-size_t bytes_per_token(Codec codec, size_t dim) {
-  switch (codec) {
-    case Codec::float32: return 4 * dim;
-    case Codec::float16: return 2 * dim;
-    case Codec::int8: return dim;
-    case Codec::int4: return (dim + 1) / 2;
-    case Codec::binary: return (dim + 7) / 8;
-  }
-  return 0;
 }
 
 // Memory that Python lends, for as long as this lives. To be made and destroyed with the GIL held.
@@ -172,11 +162,33 @@ std::vector<size_t> checked_offsets(const Array<const int64_t, 1>& offsets, size
   return checked;
 }
 
+using WindowArrays = std::tuple<Array<const int64_t, 1>, Array<float, 2>, Array<int64_t, 2>>;
+
+std::vector<size_t> checked_strides(const WindowArrays& windows, size_t n_queries, size_t n_documents) {
+  const auto& [strides, best, first] = windows;
+  check_aligned(strides, "strides");
+  check_aligned(best, "best");
+  check_aligned(first, "first");
+  if (n_queries != 1) refuse("windows are scored for one query a call, got " + std::to_string(n_queries));
+  const size_t n_scales = strides.shape(0);
+  if (n_scales < 1 || n_scales > kMaxScales) refuse("windows need 1 to " + std::to_string(kMaxScales) + " strides, got " + std::to_string(n_scales));
+  if (best.shape(0) != n_scales || first.shape(0) != n_scales || best.shape(1) != n_documents || first.shape(1) != n_documents)
+    refuse("best and first must be (n_scales, n_documents)");
+  std::vector<size_t> checked(n_scales);
+  for (size_t i = 0; i < n_scales; i++) {
+    const int64_t stride = strides.data()[i];
+    if (stride < 1 || (i && (stride <= strides.data()[i - 1] || stride % strides.data()[i - 1])))
+      refuse("strides must be at least 1, ascending, and each a multiple of the one before");
+    checked[i] = static_cast<size_t>(stride);
+  }
+  return checked;
+}
+
 void score_into(const std::string& level, const std::string& codec_name, Array<const float, 2> query,
                 Array<const int64_t, 1> query_offsets, nb::tuple buffers, Array<const int32_t, 1> buffer,
                 Array<const int64_t, 1> codes, std::optional<Array<const int64_t, 1>> scales, Array<const int64_t, 1> lengths,
                 std::optional<RotationArrays> rotation, std::optional<Array<float, 2>> scores,
-                std::optional<Array<float, 2>> maxima, int n_threads) {
+                std::optional<Array<float, 2>> maxima, int n_threads, std::optional<WindowArrays> windows) {
   const Codec codec = codec_named(codec_name);
   const size_t n = lengths.shape(0), n_query_tokens = query.shape(0), dim = query.shape(1);
   const bool has_scales = codec == Codec::int8 || codec == Codec::int4 || codec == Codec::binary;
@@ -200,11 +212,13 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
   if (scores && (scores->shape(0) != n_queries || scores->shape(1) != n)) refuse("scores must be (n_queries, n_documents)");
   if (maxima && (maxima->shape(0) != n || maxima->shape(1) != n_query_tokens))
     refuse("maxima must be (n_documents, n_query_tokens)");
+  if (windows && (scores || maxima)) refuse("scores and maxima are of whole documents: ask for them, or for windows");
+  const std::vector<size_t> strides = windows ? checked_strides(*windows, n_queries, n) : std::vector<size_t>{};
   const OwnedRotation owned = rotation ? checked(*rotation, dim) : OwnedRotation{};
 
   const Borrowed borrowed(buffers);
   std::vector<Document> documents(n);
-  const size_t width = bytes_per_token(codec, dim);
+  const size_t width = code_bytes(codec, dim);
   for (size_t i = 0; i < n; i++) {
     const int32_t which = buffer.data()[i];
     const int64_t length = lengths.data()[i];
@@ -219,7 +233,9 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
 
   const Call call = {&level_named(level), {codec, n_query_tokens, dim}, query.data(), offsets.data(), n_queries, owned.view(),
                      documents.data(), n, scores ? scores->data() : nullptr, maxima ? maxima->data() : nullptr,
-                     static_cast<size_t>(n_threads)};
+                     static_cast<size_t>(n_threads),
+                     {strides.data(), strides.size(), windows ? std::get<1>(*windows).data() : nullptr,
+                      windows ? std::get<2>(*windows).data() : nullptr}};
   int64_t wrong;
   {
     const Released released;
@@ -259,7 +275,7 @@ NB_MODULE(_native, module) {
   module.def("score_into", &score_into, arg("level"), arg("codec"), arg("query").noconvert(), arg("query_offsets").noconvert(),
              arg("buffers"), arg("buffer").noconvert(), arg("codes").noconvert(), arg("scales").noconvert().none(),
              arg("lengths").noconvert(), arg("rotation").noconvert().none(), arg("scores").noconvert().none(),
-             arg("maxima").noconvert().none(), arg("n_threads"));
+             arg("maxima").noconvert().none(), arg("n_threads"), arg("windows").noconvert().none());
 }
 
 }  // namespace late_rerank

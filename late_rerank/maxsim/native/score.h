@@ -8,6 +8,15 @@
 
 namespace late_rerank {
 
+// The best windows of each document at several scales. A window starts at each multiple of the scale's stride and holds up to two
+// strides of tokens; the last one ends with the document. A document of up to two strides is one window.
+struct Windows {
+  const size_t* strides;  // (n_scales,) in tokens, ascending, each a multiple of the one before; nullptr where `n_scales` is 0
+  size_t n_scales;
+  float* best;     // (n_scales, n_documents): the score of the best window
+  int64_t* first;  // (n_scales, n_documents): its first token, the earliest of equals
+};
+
 struct Call {
   const Level* level;
   Shape shape;
@@ -20,7 +29,11 @@ struct Call {
   float* scores;                    // (n_queries, n_documents), or nullptr
   float* maxima;                    // (n_documents, n_query_tokens), or nullptr
   size_t n_threads;
+  Windows windows;                  // of one query only
 };
+
+// Bytes of a token's codes, without its scale.
+size_t code_bytes(Codec codec, size_t dim);
 
 constexpr int64_t kFine = -1, kQueryNotFinite = -2;
 

@@ -8,15 +8,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from late_rerank.encode.places import Span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, envelope, result, several
-from late_rerank.serve.bodies import AskingAsVllm, AskingOfObjects, DocumentBody, Documents
+from late_rerank.serve.bodies import AskingAsVllm, AskingOfObjects, BestSpan, DocumentBody, Documents
 from late_rerank.serve.clients.dialect import Asked, Dialect
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.numbers import Boolean, Positive
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.parts import Query
+from late_rerank.serve.passages import SpanOf
 from late_rerank.serve.questions import Question, candidates_of, check_questions
 from late_rerank.types import RankedDocument, Ranking
 
@@ -34,6 +36,7 @@ class RerankBody(AskingOfObjects, AskingAsVllm):
     )
     documents: Documents
     return_documents: Boolean | None = Field(None, description="With each document, as it was sent; of a text as its `text`.")
+    best_span: BestSpan = None
     max_tokens_per_doc: Positive | None = Field(None, description="Only the first so many stored token vectors count.")
     rank_fields: Annotated[list[str], Field(max_length=64, fail_fast=True)] | None = Field(
         None, description="Which fields of object documents are read, where they have no text."
@@ -56,6 +59,14 @@ class RerankBody(AskingOfObjects, AskingAsVllm):
         return self.rank_fields
 
     @property
+    def span_of(self) -> SpanOf | None:
+        """Tells where a result's best passage stands in its document's text as sent; None if the request doesn't ask for that.
+
+        Nothing is known of a text that was put together of fields or parts.
+        """
+        return self._span_as_sent if self.best_span else None
+
+    @property
     def asked_queries(self) -> list[str]:
         """All queries."""
         return self.queries or [self.query or ""]
@@ -71,6 +82,11 @@ class RerankBody(AskingOfObjects, AskingAsVllm):
         sent = self.documents[document.index]
         return {"text": sent} if isinstance(sent, str) else sent.sent
 
+    def _span_as_sent(self, document: RankedDocument) -> Span | None:
+        sent = self.documents[document.index]
+        text = sent if isinstance(sent, str) else sent.text
+        return document.best_span if document.text == text else None
+
 
 class DocumentsDialect(Dialect):
     """Answers with `results`, and with `data` where that may be what the client reads."""
@@ -79,11 +95,11 @@ class DocumentsDialect(Dialect):
         asked = parsed(RerankBody, body)
         candidates = candidates_of(asked.documents, asked.rank_fields)
         check_questions(asked.asked_queries, candidates, limits, "documents")
-        if asked.return_documents and len(body) * len(asked.asked_queries) > limits.body_bytes:
-            # Each document would be written once a query.
-            raise RequestError(
-                413, "return_documents: these documents, once for each query, are too much; read them by `index`"
-            )
+        if len(body) * len(asked.asked_queries) > limits.body_bytes:
+            # Each document would be written once a query, or its tokens looked up.
+            for name, otherwise in (("return_documents", "read them by `index`"), ("best_span", "send fewer queries at once")):
+                if getattr(asked, name):
+                    raise RequestError(413, f"{name}: these documents, once for each query, are too much; {otherwise}")
         wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance, max_tokens=asked.max_tokens_per_doc)
         first = Question(asked.asked_queries[0], candidates, wanted, top_k=asked.n_best)
         return Asked([first, *(replace(first, query=query) for query in asked.asked_queries[1:])], asked)
@@ -104,11 +120,11 @@ class DocumentsDialect(Dialect):
 
     def _results(self, ranking: Ranking, body: RerankBody) -> list[dict[str, Any]]:
         shown = (lambda document: self.shown(document, body)) if body.return_documents else None
-        return [result(document, raw=body.is_raw, shown=shown) for document in body.best(ranking)]
+        return [result(document, raw=body.is_raw, shown=shown, span_of=body.span_of) for document in body.best(ranking)]
 
     def _data(self, ranking: Ranking, body: RerankBody) -> list[dict[str, Any]]:
         shown = (lambda document: document.text) if body.return_documents else None
-        return [result(document, raw=body.is_raw, shown=shown) for document in body.best(ranking)]
+        return [result(document, raw=body.is_raw, shown=shown, span_of=body.span_of) for document in body.best(ranking)]
 
 
 class InfinityDialect(DocumentsDialect):
@@ -127,10 +143,10 @@ class PineconeDialect(DocumentsDialect):
         if body.queries is not None:
             return told
         results = told.pop("results")
-        told["data"] = [{"index": each["index"], "score": each["relevance_score"], **_document(each)} for each in results]
+        told["data"] = [{"index": each["index"], "score": each["relevance_score"], **_further(each)} for each in results]
         told["usage"]["rerank_units"] = 1
         return told
 
 
-def _document(written: dict[str, Any]) -> dict[str, Any]:
-    return {"document": written["document"]} if "document" in written else {}
+def _further(written: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in written.items() if name in ("best_span", "document")}

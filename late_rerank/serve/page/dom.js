@@ -60,22 +60,33 @@ export function beginning(text, longest) {
   return text.slice(0, length);
 }
 
-// A paragraph, and for a long text a button that shows all of it.
-export function readable(text, label) {
-  const paragraph = element("p", { class: "text", dir: "auto" }, text);
-  const first = beginning(text, LONGEST);
+// A paragraph with the best passage marked, and for a long text a button that shows all of it. If the passage is further down,
+// the short form begins with it. passage: [start, end] in units of the text, or undefined.
+export function readable(text, label, passage) {
+  const paragraph = element("p", { class: "text", dir: "auto" }, ...marked(text, passage));
+  const from = passage && passage[1] > LONGEST ? passage[0] : 0;
+  const first = beginning(text.slice(from), from ? Math.min(Math.max(passage[1] - from, LONGEST), 2 * LONGEST) : LONGEST);
   if (first.length === text.length) return { paragraph };
-  const short = `${first.trimEnd()} …`;
-  paragraph.textContent = short;
+  const inside = passage?.map((place) => Math.min(place - from, first.length));
+  const isEnd = from + first.length === text.length;
+  const short = [from ? "… " : "", ...marked(isEnd ? first : first.trimEnd(), inside), isEnd ? "" : " …"];
+  paragraph.replaceChildren(...short);
   const said = element("span", {}, "Whole text");
   const toggle = () => {
     const isWhole = button.getAttribute("aria-expanded") === "true";
     button.setAttribute("aria-expanded", String(!isWhole));
     said.textContent = isWhole ? "Whole text" : "Less text";
-    paragraph.textContent = isWhole ? short : text;
+    paragraph.replaceChildren(...(isWhole ? short : marked(text, passage)));
   };
   const button = smallButton(toggle, { "aria-expanded": "false" }, said, unseen(` of ${label}`));
   return { paragraph, button };
+}
+
+function marked(text, passage) {
+  if (!passage) return [text];
+  const [start, end] = passage;
+  const mark = element("mark", { title: "the best passage" }, text.slice(start, end));
+  return [text.slice(0, start), mark, text.slice(end)];
 }
 
 const grouped = new Intl.NumberFormat("en");

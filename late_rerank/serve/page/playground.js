@@ -54,14 +54,25 @@ async function searched(query, signal) {
 function rankingOf(query, answer, document, wasSearched) {
   const meta = answer.meta ?? { timings_ms: answer.timings_ms };
   const nScored = answer.results.length - (meta.n_unscored ?? 0); // what isn't scored stands behind all that is
-  const documents = answer.results.map((result, i) => ({
-    ...document(result),
-    before: result.index + 1,
-    after: i + 1,
-    relevance: result.relevance_score,
-    isScored: i < nScored,
-  }));
+  const documents = answer.results.map((result, i) => {
+    const found = document(result);
+    return {
+      ...found,
+      before: result.index + 1,
+      after: i + 1,
+      relevance: result.relevance_score,
+      passage: passageOf(found.text, result.best_span ?? result.document?.best_span),
+      isScored: i < nScored,
+    };
+  });
   return { query, documents, wasSearched, meta, usage: answer.usage, model: answer.model };
+}
+
+// The best passage in units of the text, as the server tells it in code points; undefined where it tells none, or all of the text.
+function passageOf(text, span) {
+  if (!Array.isArray(span)) return undefined;
+  const [start, end] = span.map((place) => Array.from(text).slice(0, place).join("").length);
+  return start < end && end - start < text.length ? [start, end] : undefined;
 }
 
 // The focus stays in the form, where the next question is typed; the results are at most brought into sight.

@@ -3,7 +3,7 @@
 import { bar, beginning, byId, counted, element, fill, milliseconds, number, readable, unseen } from "./dom.js";
 import { whyButton } from "./why.js";
 
-// ranking: { query, documents: [{ label, text, before, after, relevance, isScored }] best first, wasSearched, meta, model }
+// ranking: { query, documents: [{ label, text, before, after, relevance, passage, isScored }] best first, wasSearched, meta, model }
 export function showRanking(ranking) {
   byId("results").hidden = false;
   byId("before-heading").textContent = ranking.wasSearched ? "Before: places in the first stage" : "Before: as given";
@@ -49,7 +49,7 @@ function beforeItem(document) {
 }
 
 function afterItem(document, query) {
-  const { paragraph, button } = readable(document.text, document.label);
+  const { paragraph, button } = readable(document.text, document.label, document.passage);
   const label = element("span", { class: "label" }, document.label);
   const head = element("div", { class: "head" }, place(document.after), movement(document), label, relevance(document));
   const actions = element("div", { class: "actions" }, ...(button ? [button] : []));

@@ -21,9 +21,10 @@ EMOJI = "🙂 family 👩\u200d👩\u200d👧 flag 🇩🇪 cafe\u0301"
 def opened(browser, tmp_path):
     """Opens the page of an explanation."""
 
-    def opens(query, text, scheme="light", encoder=None):
+    def opens(query, text, scheme="light", encoder=None, scoring="maxsim"):
         path = tmp_path / "page.html"
-        path.write_text(explain(Reranker(encoder or FakeEncoder()), query, text).to_html(), encoding="utf-8")
+        reranker = Reranker(encoder or FakeEncoder(), scoring=scoring)
+        path.write_text(explain(reranker, query, text).to_html(), encoding="utf-8")
         as_seen_in(browser, scheme)
         browser.get(path.as_uri())
         return Page(browser)
@@ -161,3 +162,27 @@ class GradedEncoder(FakeEncoder):
             angle = turns.get(name, 0) if word.endswith("1") else 0
             row[axis : axis + 2] = np.cos(angle), np.sin(angle)
         return vectors
+
+
+@pytest.mark.parametrize("width", [390, 1000])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_best_passage_is_marked_and_found_by_its_link(opened, scheme, width):
+    page = opened("do cats sleep", f"{'dogs bark. ' * 200}cats sleep. {'dogs bark. ' * 200}", scheme, scoring="proximity")
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        passage = page.find(".lr-document .lr-passage")
+        page.find(".lr-to-passage").click()
+        adds = [float(text) for text in page.texts(".lr-words tbody td:last-child")]
+        rest, score = (float(text) for text in page.texts(".lr-words tfoot td:last-child"))
+
+        assert page.all("#" + passage.get_attribute("id") + ":target") != []
+        assert passage.get_attribute("aria-label") == "the best passage"
+        assert [mark.text for mark in passage.find_elements("css selector", "mark")] == ["cats", "sleep"]
+        assert passage.value_of_css_property("border-left-width") == "4px"
+        assert sum(adds) + rest == pytest.approx(score, abs=0.02)
+        assert [each for each in page.contrasts("body *") if each["contrast"] < 4.5] == []
+        assert page.run("return document.documentElement.scrollWidth") <= width
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -79,6 +79,49 @@ def test_a_long_text_is_shortened_until_all_of_it_is_asked_for(opened):
     assert whole.get_attribute("aria-expanded") == "true"
 
 
+TELLS_A_PASSAGE = """
+const [index, span] = arguments, real = window.fetch;
+window.fetch = async (path, options) => {
+  const answer = await real(path, options);
+  if (path !== "rerank") return answer;
+  const body = await answer.json();
+  for (const result of body.results) if (result.index === index) result.best_span = span;
+  return new Response(JSON.stringify(body), answer);
+};
+"""
+
+
+@pytest.mark.parametrize("seen", ["light", "dark"])
+def test_the_best_passage_is_marked_where_the_server_tells_it(opened, seen):
+    page = opened(seen=seen)
+    passage = "cats sleep all day"
+    smiles = "\U0001f642" * 500
+    text = f"{smiles} rivers run. {passage} and rivers run. {smiles}"
+    start = text.index(passage)  # in code points
+    page.run(TELLS_A_PASSAGE, 0, [start, start + len(passage)])
+    page.ranked(documents=[text, "rivers run to the sea"])
+    mark = page.find("#after .text mark")
+    short = mark.find_element("xpath", "..").text
+
+    assert (mark.text, len(page.all("mark"))) == (passage, 1)
+    assert short.startswith(f"… {passage} and rivers run. \U0001f642")
+    assert short.endswith("\U0001f642 …")
+    assert [each["contrast"] for each in page.contrasts("#after mark") if each["contrast"] < 4.5] == []
+    page.find("#after .actions button[aria-expanded]:not([aria-controls])").click()
+    assert page.find("#after .text mark").text == passage
+    assert text in page.whole_texts("#after .text")
+
+
+@pytest.mark.parametrize("span", [None, "0", [0], [5, 2], ["a", "b"], [0, 18], [0, 1000]])
+def test_a_passage_that_is_the_whole_text_or_none_is_not_marked(opened, span):
+    page = opened()
+    page.run(TELLS_A_PASSAGE, 0, span)
+    page.ranked(documents=["cats sleep all day", "rivers run to the sea"])
+
+    assert "cats sleep all day" in page.texts("#after .text")
+    assert page.all("mark") == []
+
+
 def test_a_long_list_is_shown_in_pieces(opened):
     page = opened()
     page.ranked(documents=[f"cats {i}" for i in range(120)])

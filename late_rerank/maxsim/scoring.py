@@ -1,0 +1,122 @@
+"""How a document's token maxima become the score that ranks: MaxSim of the whole document, or of its best windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from late_rerank.codecs import Codec
+from late_rerank.maxsim.base import Kernel
+from late_rerank.maxsim.packed import scorable
+from late_rerank.maxsim.windows import window_scores
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The rule that makes one score of a query and a document. README.md beside this file defines both built-in rules.
+
+    Attributes:
+        name: Shown by `doctor` and `Reranker.stats()`, and kept in calibrations.
+        window_tokens: Lengths of windows, in tokens, one for each scale. They are even and ascending, and each is a multiple of
+            the one before. The score is the mean over the scales of the best window's MaxSim. Empty for MaxSim of the whole
+            document.
+
+    Raises:
+        ValueError: If the lengths aren't as described.
+        TypeError: If the name isn't a str, or a length isn't an int.
+    """
+
+    name: str
+    window_tokens: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"a Scoring's name must be a str that isn't empty, got {self.name!r:.60}")
+        lengths = self.window_tokens
+        if not isinstance(lengths, tuple) or any(isinstance(each, bool) or not isinstance(each, int) for each in lengths):
+            raise TypeError(f"window_tokens must be a tuple of ints, got {lengths!r:.60}")
+        if any(each < 2 or each % 2 for each in lengths) or any(b <= a or b % a for a, b in pairwise(lengths)):
+            raise ValueError(
+                f"window_tokens must be even, ascending, and each a multiple of the one before, as (24, 144), got {lengths}"
+            )
+
+    @cached_property
+    def strides(self) -> I64:
+        """(n_scales,) int64: how many tokens each scale's windows are apart."""
+        return np.array(self.window_tokens, dtype=np.int64) // 2
+
+    @property
+    def passage_scale(self) -> int:
+        """The scale whose best window is quoted as the best passage: the middle one."""
+        return len(self.window_tokens) // 2
+
+
+MAXSIM = Scoring("maxsim")
+"""MaxSim of the whole document, as ColBERT defines it."""
+
+PROXIMITY = Scoring("proximity", (24, 144, 288))
+"""The mean MaxSim of the best 24, 144 and 288 consecutive tokens: words that are matched near each other count more."""
+
+SCORINGS = {scoring.name: scoring for scoring in (MAXSIM, PROXIMITY)}
+
+
+class Scores(NamedTuple):
+    """The scores of one query's documents.
+
+    Attributes:
+        scores: (n_documents,) float32. -1e9 for a document without tokens.
+        first: (n_documents,) int64, the first token of each document's best passage; None without windows.
+    """
+
+    scores: F32
+    first: I64 | None = None
+
+
+def as_scoring(given: str | Scoring) -> Scoring:
+    """Find a scoring by its name; a Scoring as it is.
+
+    Raises:
+        ValueError: If no scoring has that name.
+        TypeError: If it is neither.
+    """
+    if isinstance(given, Scoring):
+        return given
+    if not isinstance(given, str):
+        raise TypeError(f"scoring must be a name or a Scoring, got {type(given).__name__}: {given!r:.60}")
+    if given not in SCORINGS:
+        raise ValueError(f"scoring={given!r:.60} is not known; choose {' or '.join(map(repr, SCORINGS))}, or pass a Scoring")
+    return SCORINGS[given]
+
+
+def scored(kernel: Kernel, codec: Codec, scoring: Scoring, query: TokenVectors, documents: PackedVectors) -> Scores:
+    """Score documents by a kernel. Decode them first if the kernel can't read this packing.
+
+    Args:
+        kernel: Computes token maxima.
+        codec: Packed the documents.
+        scoring: The rule.
+        query: One query; values (n_query_tokens, dim) float32.
+        documents: In any order.
+
+    Returns:
+        In the order of `documents`.
+
+    Raises:
+        IncompatibleError: As in `Kernel.score`.
+        ValueError: As in `Kernel.score`.
+    """
+    readable = scorable(kernel, codec, documents)
+    if not scoring.window_tokens:
+        return Scores(kernel.score(query, readable))
+    found = window_scores(kernel, query, readable, scoring.strides)
+    # Scale after scale, so that a score doesn't depend on how many documents are scored with it.
+    scores: F32 = found.best.sum(axis=0)
+    scores /= np.float32(len(found.best))
+    if not readable.lengths.all():
+        scores[readable.lengths == 0] = NO_TOKENS_SCORE
+    return Scores(scores, found.first[scoring.passage_scale])
