@@ -9,6 +9,7 @@ from pathlib import Path
 
 QUALITY = Path(__file__).parent / "quality.json"
 TRAINING = Path(__file__).parent / "training.json"
+SCORING = Path(__file__).parent / "scoring.json"
 
 COLLECTIONS = {
     "scifact": "SciFact",
@@ -63,6 +64,26 @@ def depth_rows(results):
         for row in results.get(f"{collection}/depth", {"compared": []})["compared"]:
             rows.setdefault(row["k"], [str(row["k"])]).append(_short(row["measures"][MEASURE]))
     return [f"| {' | '.join(cells)} |" for cells in rows.values()]
+
+
+def scoring_rows(report):
+    """Both scorings over BM25's candidates, by each built-in model, and what windows add, with its range."""
+    return [
+        f"| {COLLECTIONS[collection]}, `{model}` | {_short(row['maxsim'])} | {_short(row['proximity'])} | {_spread(row['adds'])} |"
+        for model, found in report["models"].items()
+        for collection, row in found["collections"].items()
+    ] + [
+        f"| mean of the four, `{model}` | {_short(found['mean']['maxsim'])} | {_short(found['mean']['proximity'])} | |"
+        for model, found in report["models"].items()
+    ]
+
+
+def scoring_time_rows(report):
+    """What windows cost in the kernel."""
+    return [
+        f"| {row['dim']} | {row['maxsim_ms']:.2f} ms | {row['proximity_ms']:.2f} ms | {row['ratio']:.2f} |"
+        for row in report["kernel"]
+    ]
 
 
 def backend_rows(results):

@@ -18,12 +18,16 @@ def parts() -> dict[str, str]:
 
 
 def _quality() -> dict[str, str]:
-    results = _read(quality.QUALITY)["results"]
+    results, scoring = _read(quality.QUALITY)["results"], _read(quality.SCORING)
     return {
         "headline": _headline(results),
         "front stages": _front_stages(results),
         "stages": _table("| | first stage | bi-encoder | MaxSim | adds | time, p50 / p99 |", quality.stage_rows(results)),
         "depth": _table("| candidates | SciFact | NFCorpus | Cranfield |", quality.depth_rows(results)),
+        "scoring": _table(
+            '| | `scoring="maxsim"` | `scoring="proximity"` | adds, with 95 % range |', quality.scoring_rows(scoring)
+        ),
+        "scoring time": _table("| dim | maxsim | proximity | ratio |", quality.scoring_time_rows(scoring)),
         "packing": _table(
             "| codec | bytes a token | SciFact | NFCorpus | Cranfield | TREC DL 2019 |", quality.small_rows(results)
         ),
