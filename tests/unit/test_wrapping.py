@@ -405,6 +405,22 @@ def test_the_best_span_counts_the_characters_of_a_content_that_was_cut_from_the_
     assert best.content.endswith(" [...]") != LONG.endswith(inside)
 
 
+@pytest.mark.parametrize("after", ["", " Filed under cats. And under harbours."])
+def test_a_content_that_was_cut_and_is_kept_to_its_end_has_no_mark_there(after):
+    content = "The harbour is old. " * 90 + f"{NEEDLE} They do."
+    (best,) = found(Choice(budget_tokens=11, count_tokens=words), [content + after], [content], reranker=near())
+    assert best.content == f"[...] {NEEDLE} They do."
+    assert NEEDLE in passage(best.content, best.best_span)
+
+
+def test_what_stands_before_the_content_and_says_the_same_is_not_taken_for_it():
+    head = f"{BEST} A title of many words that do not end. "
+    assert found(Choice(budget_tokens=14, count_tokens=words), [head + BEST], [BEST]) == []
+    (whole,) = found(Choice(), [head + BEST], [BEST], reranker=near())
+    assert whole.place.start == len(head)
+    assert whole.best_span == [0, len(BEST)]
+
+
 @pytest.mark.parametrize("heads", [("", ""), ("title: cats\n\n", "title: cats\n\n")])
 def test_the_best_span_of_joined_neighbours_counts_the_characters_of_the_joined_content(heads):
     contents = ["The harbour is old. " * 90 + "End.", LONG]

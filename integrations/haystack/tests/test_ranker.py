@@ -24,6 +24,7 @@ from haystack.utils import ComponentDevice
 from haystack_integrations.components.rankers.late_rerank import LateRerankRanker
 
 from late_rerank import Reranker
+from late_rerank.maxsim import PROXIMITY, Scoring
 from late_rerank.testing.fakes import FakeEncoder, Gate
 from late_rerank.wrapping import reranker_from
 
@@ -71,6 +72,36 @@ def test_the_retrievers_scores_count_where_they_are_asked_to():
         ranker.run(QUERY, [Document(content="cats"), *given])
     written = LateRerankRanker(first_stage_weight="auto").to_dict()
     assert LateRerankRanker.from_dict(written).to_dict() == written
+
+
+LONG = "The harbour is old. " * 60 + f"{TEXTS[2]} " + "The sea is calm today. " * 60
+
+
+@pytest.mark.parametrize("fields", [[], ["title"]])
+def test_the_best_span_of_a_long_document_counts_the_contents_characters(fields):
+    ranker = LateRerankRanker(reranker=Reranker(FakeEncoder(), scoring="proximity"), meta_fields_to_embed=fields)
+    given = Document(content=LONG, meta={"title": "About harbours", "best_span": [1, 2]})
+    (found,) = ranker.run(QUERY, [given])["documents"]
+    start, end = found.meta["best_span"]
+    assert TEXTS[2] in LONG[start:end]
+    assert end - start < len(LONG) / 2
+    assert given.meta["best_span"] == [1, 2]
+    assert Document.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_a_passage_outside_the_content_and_maxsim_tell_no_best_span(ranker):
+    by_title = LateRerankRanker(reranker=Reranker(FakeEncoder(), scoring="proximity"), meta_fields_to_embed=["title"])
+    given = Document(content="The sea is calm today. " * 60, meta={"title": LONG, "best_span": [1, 2]})
+    assert "best_span" not in by_title.run(QUERY, [given])["documents"][0].meta
+    for each in (given, Document(content=LONG, meta={"best_span": [1, 2]})):
+        assert "best_span" not in ranker.run(QUERY, [each])["documents"][0].meta
+
+
+def test_the_best_span_of_a_document_that_a_budget_cut_counts_what_is_left():
+    ranker = LateRerankRanker(reranker=Reranker(FakeEncoder(), scoring="proximity"), budget_tokens=60)
+    (found,) = ranker.run(QUERY, [Document(content=LONG)])["documents"]
+    assert len(found.content) < 500
+    assert TEXTS[2] in found.content[slice(*found.meta["best_span"])]
 
 
 def test_scores_are_floats_and_the_retrievers_score_is_kept(ranker):
@@ -213,7 +244,14 @@ def test_an_agents_tool_that_asks_nothing_gets_an_empty_answer(query, n_found, r
 
 
 @pytest.mark.parametrize(
-    "more", [{"model": "minilm"}, {"store": "x"}, {"codec": "int4"}, {"device": ComponentDevice.from_str("cpu")}]
+    "more",
+    [
+        {"model": "minilm"},
+        {"store": "x"},
+        {"codec": "int4"},
+        {"scoring": "proximity"},
+        {"device": ComponentDevice.from_str("cpu")},
+    ],
 )
 def test_a_ready_reranker_and_arguments_for_a_new_one_are_refused(more):
     with pytest.raises(ValueError, match="not both"):
@@ -328,6 +366,7 @@ def test_a_pipeline_survives_yaml(tmp_path):
         2,
         store=str(tmp_path / "v"),
         codec="int4",
+        scoring="proximity",
         device=ComponentDevice.from_str("cpu"),
         meta_fields_to_embed=["t"],
         score_threshold=0.1,
@@ -337,13 +376,33 @@ def test_a_pipeline_survives_yaml(tmp_path):
     assert again.to_dict()["components"] == Pipeline.loads(again.dumps()).to_dict()["components"]
     assert again.get_component("ranker").reranker is None
     loaded = again.get_component("ranker")
-    assert (loaded.top_k, loaded.codec, loaded.device, loaded.meta_fields_to_embed) == (
+    assert (loaded.top_k, loaded.codec, loaded.scoring, loaded.device, loaded.meta_fields_to_embed) == (
         2,
         "int4",
+        "proximity",
         ComponentDevice.from_str("cpu"),
         ["t"],
     )
     assert again.run(INPUTS)["prompt"]["prompt"].startswith(f"[{TEXTS[2]}]")
+    assert loaded.reranker.scoring is PROXIMITY
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_scoring_of_ones_own_survives_yaml(ready):
+    own = Scoring("near", (8, 16))
+    ranker = LateRerankRanker(reranker=Reranker("minilm", scoring=own)) if ready else LateRerankRanker(scoring=own)
+    assert ranker.to_dict()["init_parameters"]["scoring"] == {"name": "near", "window_tokens": [8, 16]}
+    again = Pipeline.loads(pipeline_of(ranker).dumps())
+    assert again.get_component("ranker").scoring == own
+    again.warm_up()
+    assert again.get_component("ranker").reranker.scoring == own
+
+
+def test_what_was_written_before_there_were_scorings_is_read():
+    written = LateRerankRanker("minilm").to_dict()
+    del written["init_parameters"]["scoring"]
+    assert LateRerankRanker.from_dict(written).scoring is None
 
 
 @pytest.mark.usefixtures("fake_model")

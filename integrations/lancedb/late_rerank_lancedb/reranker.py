@@ -8,7 +8,7 @@ import pyarrow as pa
 from lancedb.rerankers import Reranker as LanceReranker
 
 from late_rerank import Reranker
-from late_rerank.wrapping import Codec, Encoder, Store, asks_nothing, reranker_from
+from late_rerank.wrapping import Codec, Encoder, Scoring, Store, asks_nothing, reranker_from
 
 _RELEVANCE, _OTHERS = "_relevance_score", ("_distance", "_score")
 
@@ -22,13 +22,16 @@ class LateRerankReranker(LanceReranker):
     Args:
         column: The column to rank.
         return_score: "relevance", or "all" to keep "_distance" and "_score" too, as LanceDB gives them.
-        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
+        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
+        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
+            text. "proximity" counts words more that are matched near each other. None takes "maxsim". A
+            late_rerank.maxsim.Scoring is taken too.
 
     Raises:
-        ValueError: If `return_score` is unknown. Also if a reranker is given together with a model, store or codec.
+        ValueError: If `return_score` is unknown. Also if a reranker is given together with a model, store, codec or scoring.
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
     """
 
@@ -41,10 +44,11 @@ class LateRerankReranker(LanceReranker):
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
+        scoring: str | Scoring | None = None,
     ) -> None:
         super().__init__(return_score)
         self.column = column
-        self.reranker = reranker_from(reranker, model=model, store=store, codec=codec)
+        self.reranker = reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
         """Order the rows of a vector search. Such a search has no text: give one as `rerank(..., query_string=...)`."""

@@ -143,8 +143,8 @@ def test_rows_already_encoded_are_not_encoded_again(table, late, encoder):
 def test_a_ready_reranker_excludes_arguments_for_a_new_one(encoder):
     with pytest.raises(ValueError, match="either a ready reranker or codec, not both"):
         LateRerankReranker(reranker=Reranker(encoder), codec="int4")
-    made = LateRerankReranker(model=encoder, codec="int4").reranker
-    assert (made.encoder, made.codec.name) == (encoder, "int4")
+    made = LateRerankReranker(model=encoder, codec="int4", scoring="proximity").reranker
+    assert (made.encoder, made.codec.name, made.scoring.name) == (encoder, "int4", "proximity")
 
 
 def test_it_says_its_version():

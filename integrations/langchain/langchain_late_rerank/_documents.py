@@ -39,9 +39,9 @@ def checked(documents: object, whose: str, *, texts: bool = False) -> list[Docum
 
 
 class RankedMetadata(dict[str, Any]):
-    """A ranked document's metadata. Two of them are equal if they differ in scores alone.
+    """A ranked document's metadata. Two of them are equal if they differ in scores or "best_span" alone.
 
-    A score is of one query. `MultiQueryRetriever` asks several, and takes documents for different ones unless they are equal.
+    These are of one query. `MultiQueryRetriever` asks several, and takes documents for different ones unless they are equal.
     Compared with any other dict, all entries count. Pickled or copied it is a plain dict.
     """
 
@@ -137,9 +137,11 @@ def _content(ranked: str, document: Document, text: TextOf) -> str:
 
 def _ranked(document: Document, chosen: Chosen, scores: bool) -> Document:  # noqa: FBT001 - passed on
     changes: dict[str, Any] = {}
-    metadata = _scored(document.metadata, chosen.document) if scores else dict(document.metadata)
+    metadata = _scored(document.metadata, chosen) if scores else dict(document.metadata)
     if chosen.content is not None:
         changes["page_content"] = chosen.content
+        if not scores:
+            metadata.pop("best_span", None)  # an earlier reranking's: it counts characters of another text
         if chosen.start is not None:
             metadata |= {"start": chosen.start, "end": chosen.end}
     changes["metadata"] = RankedMetadata(metadata) if scores else metadata
@@ -147,13 +149,13 @@ def _ranked(document: Document, chosen: Chosen, scores: bool) -> Document:  # no
     return document.model_copy(update=changes)
 
 
-def _scored(given: dict[str, Any], result: RankedDocument) -> dict[str, Any]:
-    metadata = dict(given)
+def _scored(given: dict[str, Any], chosen: Chosen) -> dict[str, Any]:
+    metadata, result = dict(given), chosen.document
     if "retrieval_score" not in metadata and result.candidate_score is not None:
         metadata["retrieval_score"] = result.candidate_score
     metadata["relevance_score"] = relevance(result)
-    metadata.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
-    score = maxsim_of(result)
-    if score is not None:
-        metadata["late_rerank_score"] = score
+    for name, value in (("late_rerank_score", maxsim_of(result)), ("best_span", chosen.best_span)):
+        metadata.pop(name, None)  # an earlier reranking's, where this one gives none
+        if value is not None:
+            metadata[name] = value
     return metadata

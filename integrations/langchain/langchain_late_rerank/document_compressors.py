@@ -20,6 +20,7 @@ from late_rerank.wrapping import (
     Encoder,
     FirstStageWeight,
     Order,
+    Scoring,
     Store,
     asks_nothing,
     reranker_from,
@@ -77,10 +78,13 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     Args:
         top_n: The most documents to return. None returns 3 without a budget, and with a budget as many as fit.
-        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store and codec.
+        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
+        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
+            document. "proximity" counts words more that are matched near each other, and tells the best passage of a long
+            document: "best_span". None takes "maxsim". A late_rerank.maxsim.Scoring is taken too.
         min_relevance: From 0 to 1. Documents of lower relevance_score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the documents may take of a prompt. Documents are then chosen by what they add to
             each other. Repetitions and unscored documents are left out. Neighbouring pieces of a file become one document. If
@@ -96,12 +100,12 @@ class LateRerankCompressor(BaseDocumentCompressor):
         text: Which text of a document is ranked. None takes the content. A list of metadata fields, such as ["title"], puts
             these before the content, if a document has them. A function takes a Document and gives a str. The returned
             documents are the same, whichever text was ranked.
-        keep_scores: Whether to write the scores into the metadata. Give False for code that compares documents as text, such as
-            a union of several queries' documents by `dumps(document)`.
+        keep_scores: Whether to write the scores and "best_span" into the metadata. Give False for code that compares documents
+            as text, such as a union of several queries' documents by `dumps(document)`.
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
-            reranker is given together with a model, store or codec.
+            reranker is given together with a model, store, codec or scoring.
         TypeError: If an argument has a wrong type.
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
         StoreError: If the store can't be opened.
@@ -127,6 +131,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
+        scoring: str | Scoring | None = None,
         min_relevance: float | None = None,
         budget_tokens: int | None = None,
         order: Order | None = None,
@@ -150,7 +155,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
             "top_n": choice.top_k,
             "text": text,
             "keep_scores": keep_scores,
-            "reranker": reranker_from(reranker, model=model, store=store, codec=codec),
+            "reranker": reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring),
         }
         super().__init__(**fields)
 

@@ -390,7 +390,7 @@ class TestArguments:
         assert named.reranker.kernel.name == "numpy"
 
     def test_what_the_reranker_was_made_with_cannot_be_assigned(self, rerank, encoder):
-        for name in ("model", "store", "codec", "device", "backend", "kernel", "on_missing", "pooling", "reranker"):
+        for name in ("model", "store", "codec", "device", "backend", "kernel", "on_missing", "pooling", "scoring", "reranker"):
             with pytest.raises(ValueError, match="frozen"):
                 setattr(rerank, name, encoder)
         rerank.top_n = 5

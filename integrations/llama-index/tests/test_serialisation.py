@@ -14,6 +14,7 @@ from llama_index.postprocessor.late_rerank import LateRerank
 from late_rerank import Reranker
 from late_rerank.codecs import codec
 from late_rerank.errors import ModelError
+from late_rerank.maxsim import Scoring
 from late_rerank.stores import DiskStore, MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice
@@ -33,6 +34,7 @@ SETTINGS = {
     "count_tokens": len,
     "first_stage_weight": "auto",
     "metadata_mode": "none",
+    "scoring": "proximity",
 }
 
 
@@ -74,6 +76,7 @@ class TestDicts:
             "on_missing": "encode",
             "calibration": None,
             "pooling": 1,
+            "scoring": "maxsim",
         }
         assert rerank.dict() == rerank.model_dump() == rerank.to_dict()
 
@@ -105,6 +108,25 @@ class TestDicts:
         with pytest.raises(TypeError, match="FakeEncoder is not JSON serializable"):
             rerank.to_json()
 
+    def test_a_scoring_of_ones_own_comes_back_from_a_dict_and_from_json(self, encoder):
+        own = Scoring("near", (8, 16))
+        rerank = LateRerank(model=encoder, scoring=own)
+        written = rerank.to_dict()
+        read = json.loads(json.dumps({**written, "model": None}))
+
+        assert rerank.scoring is own
+        assert written["scoring"] == {"name": "near", "window_tokens": (8, 16)}
+        assert LateRerank.from_dict(written).reranker.scoring == own
+        assert LateRerank.from_dict({**read, "model": encoder}).scoring == own
+        assert pickle.loads(pickle.dumps(rerank)).scoring == own
+        with pytest.raises(ValueError, match=r"must hold name and window_tokens, got \{'name': 'near'\}"):
+            LateRerank.from_dict({**written, "scoring": {"name": "near"}})
+
+    def test_what_was_written_before_there_were_scorings_is_read(self, rerank):
+        written = rerank.to_dict()
+        del written["scoring"]
+        assert LateRerank.from_dict(written).scoring == "maxsim"
+
     def test_the_loaded_reranker_is_never_in_it(self, rerank):
         assert "reranker" not in rerank.to_dict()
         assert "reranker" not in repr(rerank)
@@ -123,7 +145,9 @@ class TestPickling:
     @pytest.mark.parametrize("ready", [False, True])
     def test_it_survives_with_every_setting(self, ready, tmp_path, nodes):
         parts = {"model": FakeEncoder(), "store": tmp_path / "vectors"}
-        rest = {name: value for name, value in SETTINGS.items() if name not in ("codec", "device", "backend", "kernel")}
+        rest = {
+            name: value for name, value in SETTINGS.items() if name not in ("codec", "device", "backend", "kernel", "scoring")
+        }
         rest = {**rest, "on_missing": "encode"}
         if ready:
             keep = {name: value for name, value in rest.items() if name != "on_missing"}

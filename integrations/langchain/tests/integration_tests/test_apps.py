@@ -19,6 +19,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
 from support import BEST, QUERY, TEXTS, Spy, ToolModel, base, called, documents, texts, vector_store
 
+from late_rerank import Reranker
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -244,6 +245,15 @@ class TestMultiQuery:
         for found in (several.invoke(QUERY), await several.ainvoke(QUERY)):
             assert sorted(document.id for document in found) == sorted(set(each))
             assert all("relevance_score" in document.metadata for document in found)
+
+    async def test_around_ours_gives_a_long_document_once_whose_best_passage_differs(self):
+        long = Document(f"{BEST} " * 60 + "The sea is calm. " * 60 + "Bread and salt. " * 60, metadata={"n": 7})
+        reranker = Reranker(FakeEncoder(), scoring="proximity")
+        late = LateRerankRetriever(base_retriever=RunnableLambda(lambda _: [long]), reranker=reranker)
+        spans = [late.invoke(query)[0].metadata["best_span"] for query in self.QUERIES]
+        assert len(set(map(tuple, spans))) == 3  # else this test shows nothing
+        for found in (self.asking(late).invoke(QUERY), await self.asking(late).ainvoke(QUERY)):
+            assert [document.metadata["best_span"] for document in found] == spans[:1]
 
     async def test_around_a_compressor_gives_each_document_once(self, reranker):
         compressor = LateRerankCompressor(reranker=reranker, top_n=4)

@@ -26,14 +26,15 @@ def test_its_code_runs_and_finds_the_answer(minilm, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("langchain.chat_models.init_chat_model", init_chat_model)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     names = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith(ANSWER)
-    assert printed[2] == ANSWER  # within a budget
-    assert 1 <= len(printed[2:-2]) < 6
+    assert printed[2] == ANSWER  # the best passage
+    assert printed[3] == ANSWER  # within a budget
+    assert 1 <= len(printed[3:-2]) < 6
     assert names["within_budget"].invoke("What is the capital of Norway?") == []
     assert printed[-2:] == ["An answer.", "The agent's answer."]
     assert asked == ["openai:gpt-5-mini"]

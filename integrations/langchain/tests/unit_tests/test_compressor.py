@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from support import BEST, QUERY, TEXTS, documents, texts
 
 from late_rerank import Reranker
+from late_rerank.maxsim import PROXIMITY
 from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice
@@ -85,17 +86,17 @@ def test_top_n_of_another_type_is_refused(top_n, loads):
 
 
 def test_a_ready_reranker_excludes_arguments_for_a_new_one(reranker):
-    for more in ({"model": FakeEncoder()}, {"store": MemoryStore()}, {"codec": "int4"}):
+    for more in ({"model": FakeEncoder()}, {"store": MemoryStore()}, {"codec": "int4"}, {"scoring": "proximity"}):
         with pytest.raises(ValueError, match=f"either a ready reranker or {next(iter(more))}"):
             LateRerankCompressor(reranker=reranker, **more)
     with pytest.raises(TypeError, match=r"must be a late_rerank\.Reranker, got str"):
         LateRerankCompressor(reranker="minilm")
 
 
-def test_model_store_and_codec_make_the_reranker():
+def test_model_store_codec_and_scoring_make_the_reranker():
     encoder, store = FakeEncoder(), MemoryStore()
-    made = LateRerankCompressor(model=encoder, store=store, codec="float16").reranker
-    assert (made.encoder, made.store, made.codec.name) == (encoder, store, "float16")
+    made = LateRerankCompressor(model=encoder, store=store, codec="float16", scoring="proximity").reranker
+    assert (made.encoder, made.store, made.codec.name, made.scoring) == (encoder, store, "float16", PROXIMITY)
 
 
 def test_unknown_arguments_are_refused(reranker, compressor):
@@ -109,8 +110,8 @@ def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankCompressor).parameters
     choice = Choice().options(LateRerankCompressor.model_fields)
     assert len(choice) == 5
-    assert list(parameters)[:5] == ["top_n", "reranker", "model", "store", "codec"]
-    assert set(list(parameters)[5:]) == {*choice, "text", "keep_scores"}
+    assert list(parameters)[:6] == ["top_n", "reranker", "model", "store", "codec", "scoring"]
+    assert set(list(parameters)[6:]) == {*choice, "text", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "keep_scores", *choice}
 

@@ -32,6 +32,14 @@ def test_one_document_ranked_for_two_queries_is_equal_to_itself():
     assert first[0].metadata != second[1].metadata
 
 
+def test_one_document_with_two_best_spans_is_equal_to_itself():
+    long = Document(f"{BEST} " * 60 + "Rivers and bread. " * 90, metadata={"n": 0})
+    by_passage = LateRerankCompressor(reranker=Reranker(FakeEncoder(), scoring="proximity"))
+    first, second = (by_passage.compress_documents([long], query)[0] for query in (QUERY, "rivers and bread"))
+    assert first.metadata["best_span"] != second.metadata["best_span"]
+    assert first == second
+
+
 @pytest.mark.parametrize("change", [{"page_content": "Other."}, {"id": "other"}, {"metadata": {"n": 99}}])
 def test_any_other_difference_counts(change):
     (document,) = ranked(QUERY, documents()[:1])

@@ -1,6 +1,7 @@
 """What is written into documents, what is kept, and what nobody touches."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -155,3 +156,56 @@ def test_documents_of_a_subclass_stay_of_it():
     (found,) = compress([Page(BEST, id="p", number=12)])
     assert type(found) is Page
     assert (found.number, found.id) == (12, "p")
+
+
+LONG = "The harbour is old. " * 60 + f"{BEST} " + "The sea is calm today. " * 60
+
+
+def by_passage(found, **options):
+    return compress(found, Reranker(FakeEncoder(), scoring="proximity"), **options)
+
+
+def test_the_best_span_of_a_long_document_counts_the_contents_characters():
+    given = [Document(LONG, id="long", metadata={"title": "About harbours"}), Document(TEXTS[0])]
+    for text in (None, ["title"], lambda document: f"{document.metadata.get('title')}: {document.page_content}"):
+        long, short = by_passage(given, text=text)
+        start, end = long.metadata["best_span"]
+        assert BEST in LONG[start:end]
+        assert end - start < len(LONG) / 2
+        assert long.page_content == LONG
+        assert json.loads(json.dumps(long.metadata))["best_span"] == [start, end]
+        assert short.metadata["best_span"] == [0, len(TEXTS[0])]
+
+
+def test_maxsim_tells_no_best_span_and_takes_no_old_one_for_its_own():
+    stale = Document(LONG, metadata={"best_span": [1, 2]})
+    (found,) = compress([stale])
+    assert set(found.metadata) == {"relevance_score", "late_rerank_score"}
+    assert stale.metadata == {"best_span": [1, 2]}
+    (again,) = by_passage([stale])
+    assert BEST in LONG[slice(*again.metadata["best_span"])]
+    (blank,) = by_passage([Document("", metadata={"best_span": [1, 2]})])
+    assert blank.metadata == {"relevance_score": 0.0}
+
+
+def test_a_passage_that_is_not_in_the_content_has_no_best_span():
+    def summary(document):
+        return document.metadata["summary"]
+
+    (found,) = by_passage([Document("Rivers run.", metadata={"summary": BEST})], text=summary)
+    assert found.metadata["late_rerank_score"] > 2.9
+    assert "best_span" not in found.metadata
+
+
+def test_the_best_span_of_a_document_that_a_budget_cut_counts_what_is_left():
+    (found,) = by_passage([Document(LONG)], budget_tokens=60)
+    assert len(found.page_content) < 500
+    assert BEST in found.page_content[slice(*found.metadata["best_span"])]
+    (bare,) = by_passage([found.model_copy(update={"page_content": LONG})], budget_tokens=60, keep_scores=False)
+    assert bare.page_content == found.page_content
+    assert "best_span" not in bare.metadata
+
+
+def test_without_scores_no_best_span_is_written():
+    given = [Document(LONG, metadata={"n": 1})]
+    assert by_passage(given, keep_scores=False) == given

@@ -13,6 +13,7 @@ from langchain_late_rerank import LateRerankRetriever
 from pydantic import ValidationError
 from support import BEST, QUERY, TEXTS, base, documents, texts, vector_store
 
+from late_rerank.maxsim import PROXIMITY
 from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice
@@ -81,20 +82,21 @@ def test_a_bare_function_is_no_base_retriever(reranker):
 
 
 def test_a_ready_reranker_excludes_arguments_for_a_new_one(reranker):
-    for more in ({"model": FakeEncoder()}, {"store": MemoryStore()}, {"codec": "int4"}):
+    for more in ({"model": FakeEncoder()}, {"store": MemoryStore()}, {"codec": "int4"}, {"scoring": "proximity"}):
         with pytest.raises(ValueError, match=f"either a ready reranker or {next(iter(more))}"):
             LateRerankRetriever(base_retriever=base(), reranker=reranker, **more)
 
 
-def test_model_store_and_codec_make_the_reranker():
+def test_model_store_codec_and_scoring_make_the_reranker():
     encoder, store = FakeEncoder(), MemoryStore()
-    made = LateRerankRetriever(base_retriever=base(), model=encoder, store=store, codec="int4").reranker
-    assert (made.encoder, made.store, made.codec.name) == (encoder, store, "int4")
+    parts = {"model": encoder, "store": store, "codec": "int4", "scoring": "proximity"}
+    made = LateRerankRetriever(base_retriever=base(), **parts).reranker
+    assert (made.encoder, made.store, made.codec.name, made.scoring) == (encoder, store, "int4", PROXIMITY)
 
 
 def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankRetriever).parameters
-    assert list(parameters)[:7] == ["base_retriever", "k", "fetch_k", "reranker", "model", "store", "codec"]
+    assert list(parameters)[:8] == ["base_retriever", "k", "fetch_k", "reranker", "model", "store", "codec", "scoring"]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
     choice = Choice().options(LateRerankRetriever.model_fields)

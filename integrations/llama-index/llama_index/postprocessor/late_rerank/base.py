@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import llama_index.core.instrumentation as instrument
@@ -25,11 +26,13 @@ from late_rerank.wrapping import (
     FirstStageWeight,
     Kernel,
     Order,
+    Scoring,
     Store,
     asks_nothing,
     choose,
     finite,
     maxsim_of,
+    read_scoring,
     reranker_from,
     whole_number,
 )
@@ -44,6 +47,7 @@ _Place = Annotated[str | Store | None, WithJsonSchema({"type": "string"})]
 _Codec = Annotated[str | Codec, WithJsonSchema({"type": "string"})]
 _Kernel = Annotated[str | Kernel, WithJsonSchema({"type": "string"})]
 _Calibration = Annotated[str | Calibration | None, WithJsonSchema({"type": "string"})]
+_Scoring = Annotated[str | Scoring, WithJsonSchema({"type": "string"})]
 _Counter = Annotated[Any, WithJsonSchema({})]
 
 
@@ -63,7 +67,7 @@ class LateRerank(BaseNodePostprocessor):
     Args:
         top_n: The most nodes to keep, at least 1. None keeps 3 without a budget, and with a budget as many as fit.
         model: "minilm" (built in), a hub name, a folder or an Encoder, as `late_rerank.Reranker` takes it. None takes the
-            Reranker's default. This holds for the next eight arguments too.
+            Reranker's default. This holds for the next nine arguments too.
         store: Keeps token vectors: a folder, a Redis server or a Store. By default, this process's memory.
         codec: Packs token vectors.
         device: The device that the model runs on.
@@ -72,10 +76,13 @@ class LateRerank(BaseNodePostprocessor):
         on_missing: What to do with nodes that the store doesn't hold: "encode", "skip" or "raise".
         calibration: Turns scores into relevance.
         pooling: How many token vectors of a document are merged into one. 1 keeps all.
-        reranker: A ready Reranker, to be shared. Then none of the nine arguments above may be given.
+        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
+            node. "proximity" counts words more that are matched near each other, and tells the best passage of a long node: its
+            metadata then say "best_span", start and end in the node's content. A late_rerank.maxsim.Scoring is taken too.
+        reranker: A ready Reranker, to be shared. Then none of the ten arguments above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
-        keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both scores go into a copy of the
-            node, and replace entries of these names. Embedding models and LLMs don't read them.
+        keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both scores and "best_span" go into
+            a copy of the node, and replace entries of these names. Embedding models and LLMs don't read them.
         min_relevance: From 0 to 1. Nodes of lower score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the nodes' texts may take of a prompt. Nodes are then chosen by what they add to
             each other. Repetitions and unscored nodes are left out. Neighbouring pieces of a document become one node. If no
@@ -119,6 +126,7 @@ class LateRerank(BaseNodePostprocessor):
     on_missing: str = Field(frozen=True, description="What is done with nodes that the store doesn't hold.")
     calibration: _Calibration = Field(frozen=True, description="What makes relevance of scores: a file, or a Calibration.")
     pooling: int = Field(frozen=True, description="How many token vectors of a document become one.")
+    scoring: _Scoring = Field(frozen=True, description="How the matches of the query's words become a score.")
     reranker: Annotated[Reranker, WithJsonSchema({})] = Field(frozen=True, exclude=True, repr=False)
 
     # BaseComponent unpickles and reads back through __init__: so every field is an argument of it, however many there are.
@@ -135,6 +143,7 @@ class LateRerank(BaseNodePostprocessor):
         on_missing: str | None = None,
         calibration: str | os.PathLike[str] | Calibration | None = None,
         pooling: int | None = None,
+        scoring: str | Scoring | Mapping[str, Any] | None = None,
         reranker: Reranker | None = None,
         keep_retrieval_score: bool = False,
         keep_late_rerank_score: bool = False,
@@ -167,6 +176,7 @@ class LateRerank(BaseNodePostprocessor):
             on_missing=on_missing,
             calibration=calibration,
             pooling=pooling,
+            scoring=read_scoring(scoring),
         )
         fields: dict[str, Any] = {
             **ready.arguments,
@@ -217,13 +227,13 @@ class LateRerank(BaseNodePostprocessor):
 
     def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:
         document = found.document
-        scores: dict[str, float | None] = {}
+        said: dict[str, Any] = {"best_span": found.best_span}
         retrieved = finite(given.score)  # no JSON takes NumPy's numbers, which some retrievers assign, or NaN
         if self.keep_retrieval_score and retrieved is not None:
-            scores["retrieval_score"] = retrieved
+            said["retrieval_score"] = retrieved
         if self.keep_late_rerank_score:
-            scores["late_rerank_score"] = maxsim_of(document)
-        return NodeWithScore(node=with_scores(with_content(given.node, found), scores), score=float(document.relevance or 0.0))
+            said["late_rerank_score"] = maxsim_of(document)
+        return NodeWithScore(node=with_scores(with_content(given.node, found), said), score=float(document.relevance or 0.0))
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the reranker, which is pickled as its arguments, and the fields that don't come from it.

@@ -28,6 +28,8 @@ def mode_of(given: MetadataMode | str) -> MetadataMode:
 def candidate(given: NodeWithScore, mode: MetadataMode) -> Candidate:
     """A node as the reranker takes it: its content with the metadata that `mode` adds, and its place in its document."""
     node = given.node
+    if mode is MetadataMode.ALL and "best_span" in node.metadata:  # an earlier reranking's is no part of what a node says
+        node = node.model_copy(update={"metadata": {name: each for name, each in node.metadata.items() if name != "best_span"}})
     return Candidate(node.get_content(metadata_mode=mode), node.node_id, given.score, _place(node))
 
 
@@ -51,8 +53,8 @@ def with_content(node: BaseNode, chosen: Chosen) -> BaseNode:
     return copy
 
 
-def with_scores(node: BaseNode, scores: dict[str, float | None]) -> BaseNode:
-    """The node itself, or a copy whose metadata says `scores`, hidden from the texts that models read; None: says none."""
+def with_scores(node: BaseNode, scores: dict[str, Any]) -> BaseNode:
+    """The node itself, or a copy whose metadata says `scores`, and the span, hidden from what models read; None: no entry."""
     scores = {name: score for name, score in scores.items() if score is not None or name in node.metadata}
     if not scores:
         return node

@@ -39,10 +39,10 @@ def chosen_document(document: Document, chosen: Chosen) -> Document:
     score = finite(document.score)  # no JSON takes NumPy's, which some retrievers give, or NaN
     if score is not None:
         meta["retrieval_score"] = score
-    meta.pop("late_rerank_score", None)  # an earlier reranking's, where this one gives none
-    maxsim = maxsim_of(result)
-    if maxsim is not None:
-        meta["late_rerank_score"] = maxsim
+    for name, value in (("late_rerank_score", maxsim_of(result)), ("best_span", chosen.best_span)):
+        meta.pop(name, None)  # an earlier reranking's, where this one gives none
+        if value is not None:
+            meta[name] = value
     if chosen.content is not None and chosen.start is not None:
         meta |= {"start": chosen.start, "end": chosen.end}
     content = document.content if chosen.content is None else chosen.content

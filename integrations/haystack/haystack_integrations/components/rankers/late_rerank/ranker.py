@@ -14,6 +14,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, deserialize_callable
 from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
 from haystack_integrations.components.rankers.late_rerank.written import (
+    NAMED,
     check_expressible,
     counter_written_down,
     written_down,
@@ -26,9 +27,11 @@ from late_rerank.wrapping import (
     Encoder,
     FirstStageWeight,
     Order,
+    Scoring,
     Store,
     asks_nothing,
     choose,
+    read_scoring,
     reranker_from,
     whole_number,
 )
@@ -56,11 +59,15 @@ class LateRerankRanker:
         top_k: The most documents to return. None returns 10 without a budget, and with a budget as many as fit.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
+        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
+            document. "proximity" counts words more that are matched near each other, and tells the best passage of a long
+            document: "best_span" in `meta`, start and end in the content. None takes "maxsim". A late_rerank.maxsim.Scoring is
+            taken too.
         device: The device that the model runs on. None takes the fastest one.
         meta_fields_to_embed: Fields of `meta` that are read before the content, if a document has them.
         embedding_separator: The text between these fields and the content.
         score_threshold: Documents of lower score are left out.
-        reranker: A ready Reranker, to be shared, instead of model, store, codec and device.
+        reranker: A ready Reranker, to be shared, instead of model, store, codec, scoring and device.
         min_relevance: From 0 to 1. Documents of lower score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the documents may take of a prompt. Fields of `meta` that are read with them count
             too. Documents are then chosen by what they add to each other. Repetitions and unscored documents are left out.
@@ -76,8 +83,8 @@ class LateRerankRanker:
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
-            reranker is given together with a model, store, codec or device.
-        TypeError: If an argument has a wrong type. For model, store and codec, `warm_up` raises it.
+            reranker is given together with a model, store, codec, scoring or device.
+        TypeError: If an argument has a wrong type. For model, store, codec and scoring, `warm_up` raises it.
     """
 
     def __init__(  # noqa: PLR0913 - a component's arguments
@@ -87,6 +94,7 @@ class LateRerankRanker:
         *,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
+        scoring: str | Scoring | None = None,
         device: ComponentDevice | None = None,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
@@ -111,11 +119,12 @@ class LateRerankRanker:
         _check_device(device)
         if reranker is not None:
             # Refused here: what can't go together.
-            reranker_from(reranker, model=model, store=store, codec=codec, device=_named(device))
+            reranker_from(reranker, model=model, store=store, codec=codec, device=_named(device), scoring=scoring)
         self.model = model
         self.top_k = choice.top_k
         self.store = store
         self.codec = codec
+        self.scoring = scoring
         self.device = device
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
@@ -133,9 +142,8 @@ class LateRerankRanker:
         """Load the model and open the store. If nobody calls this, `run` does."""
         with self._loading:
             if self.reranker is None:
-                self.reranker = reranker_from(
-                    None, model=self.model, store=self.store, codec=self.codec, device=_named(self.device)
-                )
+                parts = {name: getattr(self, name) for name in NAMED}
+                self.reranker = reranker_from(None, **parts, device=_named(self.device))
 
     async def warm_up_async(self) -> None:
         """Call `warm_up` in a thread. Without this method, a pipeline's `run_async` would load the model on the event loop."""
@@ -206,11 +214,11 @@ class LateRerankRanker:
         """Give the component's arguments, with those of a ready reranker. A store's address keeps its password.
 
         Raises:
-            ValueError: If an argument is an object, and a file takes only names. Also if a ready reranker has an argument that
+            ValueError: If an argument is an object that a file can't hold. Also if a ready reranker has an argument that
                 the component doesn't have.
             SerializationError: If `count_tokens` is a function without a name of its own.
         """
-        parts: dict[str, object] = {"model": self.model, "store": self.store, "codec": self.codec}
+        parts = {name: getattr(self, name) for name in NAMED}
         device = self.device
         if self.reranker is not None and not self._is_ours:
             check_expressible(self.reranker)
@@ -235,6 +243,7 @@ class LateRerankRanker:
         arguments = dict(data.get("init_parameters", {}))
         if arguments.get("device") is not None:
             arguments["device"] = ComponentDevice.from_dict(arguments["device"])
+        arguments["scoring"] = read_scoring(arguments.get("scoring"))
         if arguments.get("count_tokens") is not None:
             arguments["count_tokens"] = deserialize_callable(arguments["count_tokens"])
         ranker: LateRerankRanker = default_from_dict(cls, {**data, "init_parameters": arguments})

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import asdict
 
 from haystack.utils import serialize_callable
 
 from late_rerank import Reranker
+from late_rerank.wrapping import Scoring
+
+NAMED = ("model", "store", "codec", "scoring")
+"""Arguments of a Reranker that the component has too, under the same names; and "device", which Haystack has a class for."""
 
 
 def check_expressible(reranker: Reranker) -> None:
     """See to it that nothing is lost: what was written would else work in another way when it is read."""
     parameters = inspect.signature(Reranker).parameters
     for name, value in reranker.arguments.items():
-        if name not in ("model", "store", "codec", "device") and value != parameters[name].default:
+        if name not in (*NAMED, "device") and value != parameters[name].default:
             raise ValueError(
                 f"the ranker's reranker was made with {name}={value!r:.60}, for which the component has no argument"
             )
 
 
-def written_down(name: str, part: object) -> str | None:
-    """An argument as YAML takes it."""
+def written_down(name: str, part: object) -> str | dict[str, object] | None:
+    """An argument as YAML takes it. A Scoring is a few numbers, which `read_scoring` reads."""
     if part is None or isinstance(part, str):
         return part
+    if isinstance(part, Scoring):
+        return {**asdict(part), "window_tokens": list(part.window_tokens)}
     if isinstance(part, os.PathLike):
         return str(os.fspath(part))
     raise ValueError(
