@@ -137,7 +137,7 @@ def _cut(document: RankedDocument, matches: QueryMatches, budget: Budget) -> tup
 def _beginning(text: str, passage: Span, matches: QueryMatches, budget: Budget) -> int:
     """Find where the shown piece begins: with the passage, or, if that is too large, with the passage's best sentence."""
     start, end = passage
-    inside = [span for span in sentences(text) if start <= span[0] and span[1] <= end]
+    inside = [span for span in sentences(text) if start <= span[0] < end]
     if not inside or budget.fits_alone(opened(text[start:end]) + CUT_MARK):
         return start
     best = np.maximum(matches.in_spans([text], [inside])[0], 0).sum(axis=1).argmax()

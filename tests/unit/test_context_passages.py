@@ -71,6 +71,12 @@ class TestCutAroundTheBestPassage:
     def test_a_budget_that_is_smaller_than_the_passage_begins_with_its_best_sentence(self, windowed):
         assert pack(windowed, [LONG], 9, count_tokens=words).text == f"[1] {GAP} {NEEDLE}{CUT_MARK}"
 
+    def test_the_best_sentence_may_end_behind_the_passages_last_token(self, windowed):
+        """The last token of this encoder is a word; the full stop stands behind it."""
+        part = pack(windowed, [f"{filler(3500)} {NEEDLE}"], 9).parts[0]
+
+        assert NEEDLE in part.text
+
     def test_its_places_in_the_file_are_true(self, windowed):
         candidate = Candidate(LONG, "a", None, {"path": "a.txt", "start": 1000, "end": 1000 + len(LONG)})
         part = pack(windowed, [candidate], 200).parts[0]
