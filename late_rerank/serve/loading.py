@@ -16,6 +16,7 @@ from late_rerank import __version__
 from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.encode.backends.names import installed_engines
 from late_rerank.encode.devices import torch_device
+from late_rerank.errors import LateRerankError
 from late_rerank.processes.loading import Loader
 from late_rerank.reranker import Reranker
 from late_rerank.serve.errors import RequestError
@@ -159,7 +160,9 @@ def _may_survive(backend: str) -> bool:
 
 
 def _log(name: str, error: Exception) -> None:
-    logger.error("the model%s can't be loaded", f" {name}" if name else "", exc_info=error)
+    # An error of ours says what to do. Its traceback would hide that.
+    trace = None if isinstance(error, LateRerankError) else error
+    logger.error("the model%s can't be loaded: %s: %s", f" {name}" if name else "", type(error).__name__, error, exc_info=trace)
 
 
 def _about(reranker: Reranker, name: str) -> dict[str, Any]:

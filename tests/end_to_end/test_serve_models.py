@@ -10,6 +10,7 @@ from serving import counts, running, serving, until
 
 from late_rerank import Reranker
 from late_rerank.cli import main
+from late_rerank.errors import ModelError
 from late_rerank.observing import tracing
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.serve import parsing, several
@@ -104,8 +105,20 @@ class TestSeveralModels:
         assert all(0 < int(answer.headers["retry-after"]) <= 3600 for answer in refused)
         assert all("OSError" in answer.text and "secret" not in answer.text for answer in refused)
         logged = [record for record in caplog.records if "can't be loaded" in record.getMessage() and record.exc_info]
-        assert [record.getMessage() for record in logged] == ["the model lost can't be loaded"]
+        assert len(logged) == 1
+        assert logged[0].getMessage().startswith("the model lost can't be loaded: OSError: ")
+        assert "no folder secret" in logged[0].getMessage()
         assert "no folder secret" in str(logged[0].exc_info[1])
+
+    def test_an_error_that_says_what_to_do_is_logged_without_a_traceback(self, caplog):
+        def missing():
+            raise ModelError("the built-in model isn't installed. Install it: pip install it")
+
+        with running(create_app({"small": lambda: Reranker(FakeEncoder()), "lost": missing})) as url:
+            assert httpx.post(f"{url}/rerank", json=ASKED | {"model": "lost"}).status_code == 503
+        (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert logged.getMessage().endswith("ModelError: the built-in model isn't installed. Install it: pip install it")
+        assert not logged.exc_info
 
     @pytest.mark.parametrize(
         ("path", "body", "status"),
