@@ -34,5 +34,6 @@ def score_into(
 ) -> None:
     """Write scores (n_queries, n_documents) and maxima (n_documents, n_query_tokens) of documents where they lie.
 
-    `windows` are strides (n_scales,), and what is written for one query: best and first (n_scales, n_documents).
+    `windows` are strides (n_scales,), and what is written for one query: best and first (n_scales, n_documents). `scores` are
+    the mean of the best windows then.
     """

@@ -67,10 +67,11 @@ class NativeKernel:
     def window_scores(self, query: TokenVectors, documents: PackedVectors, strides: I64) -> WindowScores:
         """As in ScoresWindows."""
         check_one_query(query)
+        mean = np.empty((1, len(documents)), dtype=np.float32)
         best = np.empty((len(strides), len(documents)), dtype=np.float32)
         first = np.empty((len(strides), len(documents)), dtype=np.int64)
-        self._into(query, documents, windows=(strides, best, first))
-        return WindowScores(best, first)
+        self._into(query, documents, scores=mean, windows=(strides, best, first))
+        return WindowScores(mean[0], best, first)
 
     def token_maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         """As in Kernel."""

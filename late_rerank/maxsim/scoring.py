@@ -13,7 +13,7 @@ from late_rerank.codecs import Codec
 from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.packed import scorable
 from late_rerank.maxsim.windows import window_scores
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
+from late_rerank.types import F32, I64, PackedVectors, TokenVectors
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,4 @@ def scored(kernel: Kernel, codec: Codec, scoring: Scoring, query: TokenVectors, 
     if not scoring.window_tokens:
         return Scores(kernel.score(query, readable))
     found = window_scores(kernel, query, readable, scoring.strides)
-    # Scale after scale, so that a score doesn't depend on how many documents are scored with it.
-    scores: F32 = found.best.sum(axis=0)
-    scores /= np.float32(len(found.best))
-    if not readable.lengths.all():
-        scores[readable.lengths == 0] = NO_TOKENS_SCORE
-    return Scores(scores, found.first[scoring.passage_scale])
+    return Scores(found.mean, found.first[scoring.passage_scale])

@@ -14,10 +14,13 @@ class WindowScores(NamedTuple):
     """The best windows of one query's documents.
 
     Attributes:
+        mean: (n_documents,) float32, the mean of `best` over the scales. A kernel computes it too: after a call's documents
+            have emptied the caches, three NumPy calls take as long as a twentieth of the products.
         best: (n_scales, n_documents) float32, the MaxSim of each document's best window. -1e9 for a document without tokens.
         first: (n_scales, n_documents) int64, the first token of that window; of equal windows, the earliest one's.
     """
 
+    mean: F32
     best: F32
     first: I64
 
@@ -55,7 +58,9 @@ def window_scores(kernel: Kernel, query: TokenVectors, documents: PackedVectors,
     windows = [_best_windows(maxima, document, first, int(stride)) for stride in strides] if len(documents) else []
     best = np.array([scores for scores, _ in windows], dtype=np.float32).reshape(len(strides), len(documents))
     best[:, documents.lengths == 0] = NO_TOKENS_SCORE
-    return WindowScores(best, np.array([starts for _, starts in windows], dtype=np.int64).reshape(best.shape))
+    mean: F32 = best.sum(axis=0) / np.float32(len(strides))
+    mean[documents.lengths == 0] = NO_TOKENS_SCORE
+    return WindowScores(mean, best, np.array([starts for _, starts in windows], dtype=np.int64).reshape(best.shape))
 
 
 def _blocks(lengths: I64, n_tokens: int) -> tuple[I64, I64, I64]:

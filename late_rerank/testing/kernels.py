@@ -146,6 +146,7 @@ class KernelTests:
             found = window_scores(kernel, query, codec("float32").encode(random_vectors(lengths, 48)), np.array([12, 72]))
             assert found.best.dtype == np.float32
             assert found.best.tolist() == [[-1e9] * len(lengths)] * 2
+            assert found.mean.tolist() == [-1e9] * len(lengths)
             assert found.first.tolist() == [[0] * len(lengths)] * 2
 
     def test_bytes_laid_out_in_another_way_are_refused(self, kernel: Kernel) -> None:
@@ -165,6 +166,7 @@ class KernelTests:
         found = window_scores(kernel, query, packed, np.array(strides, dtype=np.int64))
         assert found.best.dtype == np.float32
         assert found.first.dtype == np.int64
+        np.testing.assert_allclose(found.mean, found.best.mean(axis=0), rtol=1e-6)
         near = partial(np.testing.assert_allclose, rtol=1e-6, atol=TOLERANCE * max(len(query.values), 1))
         for scale, stride in enumerate(strides):
             for i, document in enumerate(unpacked(packed)):

@@ -212,7 +212,7 @@ void score_into(const std::string& level, const std::string& codec_name, Array<c
   if (scores && (scores->shape(0) != n_queries || scores->shape(1) != n)) refuse("scores must be (n_queries, n_documents)");
   if (maxima && (maxima->shape(0) != n || maxima->shape(1) != n_query_tokens))
     refuse("maxima must be (n_documents, n_query_tokens)");
-  if (windows && (scores || maxima)) refuse("scores and maxima are of whole documents: ask for them, or for windows");
+  if (windows && maxima) refuse("maxima are of whole documents: ask for them, or for windows");
   const std::vector<size_t> strides = windows ? checked_strides(*windows, n_queries, n) : std::vector<size_t>{};
   const OwnedRotation owned = rotation ? checked(*rotation, dim) : OwnedRotation{};
 

@@ -64,13 +64,16 @@ bool score_document(const Call& call, const uint8_t* packed, size_t i, const Wor
   } else {
     finite = score_whole(call, packed, i, at);
   }
-  if (call.scores)
+  if (call.scores && call.windows.n_scales) {
+    call.scores[i] = document.n_tokens ? mean_of_scales(call, i) : kNoTokensScore;
+  } else if (call.scores) {
     for (size_t q = 0; q < call.n_queries; q++) {
       const size_t first = call.query_offsets[q], end = call.query_offsets[q + 1];
       const float total = document.n_tokens ? sum(at.maxima + first, end - first) : kNoTokensScore;
       call.scores[q * call.n_documents + i] = total;
       finite = finite && std::isfinite(total);
     }
+  }
   return finite;
 }
 

@@ -26,7 +26,7 @@ struct Call {
   Rotation rotation;
   const Document* documents;
   size_t n_documents;
-  float* scores;                    // (n_queries, n_documents), or nullptr
+  float* scores;                    // (n_queries, n_documents), or nullptr; with windows, the mean of the best ones
   float* maxima;                    // (n_documents, n_query_tokens), or nullptr
   size_t n_threads;
   Windows windows;                  // of one query only

@@ -17,10 +17,11 @@ struct Scale {
   int64_t* first;
   Scale* next;   // nullptr for the last scale
   float* whole;  // keeps the maxima of the whole document; nullptr where nobody asks
+  size_t begin;  // the first token of this half
 
-  // Takes the maxima of tokens `from` to `to`, which lie in one half.
+  // Takes the maxima of tokens `from` to `to`, which lie in one half. Compared, not divided: that took a twentieth of the time.
   void add(const float* maxima, size_t from, size_t to, bool is_last) {
-    const bool begins = from % stride == 0, ends = to % stride == 0 || is_last;
+    const bool begins = from == begin, ends = to - begin == stride || is_last;
     if (begins && ends) return end_half(maxima, to, is_last);
     if (begins) {
       std::copy(maxima, maxima + row_floats, here);
@@ -41,7 +42,6 @@ struct Scale {
   }
 
   void end_half(const float* half, size_t to, bool is_last) {
-    const size_t begin = (to - 1) / stride * stride;
     if (begin > 0) {
       const float total = level->sum_of_larger(before, half, row_floats);
       if (begin == stride || total > *best) {
@@ -57,6 +57,7 @@ struct Scale {
       std::copy(half, half + row_floats, whole);
     }
     before = half;
+    begin += stride;
   }
 };
 
@@ -67,6 +68,12 @@ void score_one_window(const Call& call, size_t i, size_t scale, float score) {
     call.windows.best[scale * call.n_documents + i] = score;
     call.windows.first[scale * call.n_documents + i] = 0;
   }
+}
+
+float mean_of_scales(const Call& call, size_t i) {
+  float total = 0.0f;
+  for (size_t scale = 0; scale < call.windows.n_scales; scale++) total += call.windows.best[scale * call.n_documents + i];
+  return total / static_cast<float>(call.windows.n_scales);
 }
 
 bool score_windows(const Call& call, const uint8_t* packed, size_t i, const Workspace& at) {
@@ -81,7 +88,7 @@ bool score_windows(const Call& call, const uint8_t* packed, size_t i, const Work
     float* const halves = at.halves + 2 * n_scales * at.row_floats;
     const size_t to = n_scales * call.n_documents + i;
     scales[n_scales] = {call.level, windows.strides[n_scales], at.row_floats, halves, halves, halves + at.row_floats,
-                        windows.best + to, windows.first + to, nullptr, nullptr};
+                        windows.best + to, windows.first + to, nullptr, nullptr, 0};
     if (n_scales) scales[n_scales - 1].next = &scales[n_scales];
   }
   if (n_scales < windows.n_scales) scales[n_scales - 1].whole = at.maxima;

@@ -21,6 +21,9 @@ struct Workspace {
 // Finds the best windows of document i, which is longer than a window of the first scale. False if a number isn't finite.
 bool score_windows(const Call& call, const uint8_t* packed, size_t i, const Workspace& at);
 
+// The mean over the scales of document i's best windows.
+float mean_of_scales(const Call& call, size_t i);
+
 // Tells that document i is one window at all scales from `scale` on.
 void score_one_window(const Call& call, size_t i, size_t scale, float score);
 
