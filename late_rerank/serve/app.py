@@ -215,7 +215,7 @@ class _Server:
         asked = zip(rankings, questions, strict=True)
         shown = [document for ranking, question in asked for document in list(ranking)[: question.top_k]]
         until = request.state.arrived + self._limits.timeout_s
-        pass
+        await _work(model, request, partial(find_spans, shown, span_of, until))
 
     def _with_body(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
