@@ -68,14 +68,15 @@ def depth_rows(results):
 
 def scoring_rows(report):
     """Both scorings over BM25's candidates, by each built-in model, and what windows add, with its range."""
-    return [
-        f"| {COLLECTIONS[collection]}, `{model}` | {_short(row['maxsim'])} | {_short(row['proximity'])} | {_spread(row['adds'])} |"
-        for model, found in report["models"].items()
-        for collection, row in found["collections"].items()
-    ] + [
-        f"| mean of the four, `{model}` | {_short(found['mean']['maxsim'])} | {_short(found['mean']['proximity'])} | |"
-        for model, found in report["models"].items()
-    ]
+    rows = []
+    for model, found in report["models"].items():
+        for collection, row in found["collections"].items():
+            both = f"{_short(row['maxsim'])} | {_short(row['proximity'])}"
+            rows.append(f"| {COLLECTIONS[collection]}, `{model}` | {both} | {_spread(row['adds'])} |")
+    for model, found in report["models"].items():
+        both = f"{_short(found['mean']['maxsim'])} | {_short(found['mean']['proximity'])}"
+        rows.append(f"| mean of the four, `{model}` | {both} | |")
+    return rows
 
 
 def scoring_time_rows(report):
