@@ -314,7 +314,9 @@ def _is_known(document: RankedDocument, content: str, seen: set[tuple[Any, ...]]
 def _to_pack(document: RankedDocument, contents: Sequence[str] | None) -> RankedDocument:
     """Say how many characters the document's place counts. Leave out what earlier queries wrote: it would part neighbours."""
     counted = {} if contents is None else {N_CHARACTERS: len(contents[document.index])}
-    return replace(document, metadata=unscored(document.metadata) | counted)
+    packed = replace(document, metadata=unscored(document.metadata) | counted)
+    packed.passage = document.passage
+    return packed
 
 
 def _chosen(document: RankedDocument, content: str) -> Chosen:

@@ -101,23 +101,21 @@ def runs(tokens: Sequence[Token], spans: Sequence[Span]) -> tuple[I64, I64]:
     return starts, lengths
 
 
-def span_of(encoder: Encoder, text: str, n_vectors: int, first: int, n_tokens: int) -> Span | None:
+def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool) -> Span | None:
     """Find where a run of a text's tokens stands: the other way round than `runs`.
 
     Args:
         encoder: Any.
         text: As it was encoded.
-        n_vectors: How many vectors the text has.
-        first: The run's first token.
-        n_tokens: The tokens of a full run. The run ends earlier where the text does.
+        run: The first token, and the token after the last one.
+        is_whole: Whether the run has all tokens of the text, so that nobody needs to be asked.
 
     Returns:
-        (start, end) in code points; all of a text of up to `n_tokens` tokens. None if the encoder can't tell, or if none of the
-        tokens is in the text.
+        (start, end) in code points. None if the encoder can't tell, or if none of the tokens is in the text.
     """
-    if n_vectors <= n_tokens:
+    if is_whole:
         return 0, len(text)
     if not isinstance(encoder, TellsTokens):
         return None
-    inside = [token for token in encoder.tokens(text, "document")[first : first + n_tokens] if token[2] > token[1]]
+    inside = [token for token in encoder.tokens(text, "document")[slice(*run)] if token[2] > token[1]]
     return (inside[0][1], inside[-1][2]) if inside else None

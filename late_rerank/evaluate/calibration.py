@@ -130,6 +130,8 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
         labelled: The queries.
         progress: Show a bar on stderr, if that is a terminal.
     """
+    # Whatever the reranker does with documents that aren't stored.
+    reranker.index(candidate for query in labelled for candidate in (*query.relevant, *query.others))
     scored = []
     for query in progress_bar(labelled, unit=" queries", desc="Scoring", progress=progress):
         candidates = [*query.relevant, *query.others]

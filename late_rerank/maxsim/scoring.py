@@ -15,6 +15,9 @@ from late_rerank.maxsim.packed import scorable
 from late_rerank.maxsim.windows import window_scores
 from late_rerank.types import F32, I64, PackedVectors, TokenVectors
 
+_MOST_SCALES = 8
+_LONGEST_WINDOW = 1_000_000
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -24,7 +27,7 @@ class Scoring:
         name: Shown by `doctor` and `Reranker.stats()`, and kept in calibrations.
         window_tokens: Lengths of windows, in tokens, one for each scale. They are even and ascending, and each is a multiple of
             the one before. The score is the mean over the scales of the best window's MaxSim. Empty for MaxSim of the whole
-            document.
+            document. At most 8 lengths of at most 1,000,000 tokens.
 
     Raises:
         ValueError: If the lengths aren't as described.
@@ -40,6 +43,8 @@ class Scoring:
         lengths = self.window_tokens
         if not isinstance(lengths, tuple) or any(isinstance(each, bool) or not isinstance(each, int) for each in lengths):
             raise TypeError(f"window_tokens must be a tuple of ints, got {lengths!r:.60}")
+        if len(lengths) > _MOST_SCALES or max(lengths, default=2) > _LONGEST_WINDOW:
+            raise ValueError(f"window_tokens must be at most {_MOST_SCALES} lengths of at most {_LONGEST_WINDOW:,} tokens")
         if any(each < 2 or each % 2 for each in lengths) or any(b <= a or b % a for a, b in pairwise(lengths)):
             raise ValueError(
                 f"window_tokens must be even, ascending, and each a multiple of the one before, as (24, 144), got {lengths}"
@@ -52,7 +57,7 @@ class Scoring:
 
     @property
     def passage_scale(self) -> int:
-        """The scale whose best window is quoted as the best passage: the middle one."""
+        """The scale whose best window is quoted as the best passage: the middle one, and the longer one of two."""
         return len(self.window_tokens) // 2
 
 
@@ -81,10 +86,14 @@ def as_scoring(given: str | Scoring) -> Scoring:
     """Find a scoring by its name; a Scoring as it is.
 
     Raises:
-        ValueError: If no scoring has that name.
+        ValueError: If no scoring has that name, or a Scoring has the name of another built-in one.
         TypeError: If it is neither.
     """
     if isinstance(given, Scoring):
+        if SCORINGS.get(given.name, given) != given:
+            raise ValueError(
+                f"a Scoring of your own can't be called {given.name!r}, as a built-in one is: calibrations go by names"
+            )
         return given
     if not isinstance(given, str):
         raise TypeError(f"scoring must be a name or a Scoring, got {type(given).__name__}: {given!r:.60}")

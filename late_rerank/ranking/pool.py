@@ -129,11 +129,12 @@ class CandidatePool:
         )
 
     def _passage(self, index: int, encoder: Encoder) -> PassagePlace | None:
-        if not self._scoring.window_tokens:
+        length, first = int(self._lengths[index]), int(self._first[index])
+        if not self._scoring.window_tokens or not length:
             return None
-        n_tokens = self._scoring.window_tokens[self._scoring.passage_scale]
-        found = (int(self._lengths[index]), int(self._first[index]))
-        return PassagePlace(partial(span_of, encoder, self._documents[index].text, *found, n_tokens))
+        stop = min(first + self._scoring.window_tokens[self._scoring.passage_scale], length)
+        is_whole = first == 0 and stop == length and not self._truncated[index]
+        return PassagePlace(partial(span_of, encoder, self._documents[index].text, (first, stop), is_whole=is_whole))
 
     def _ordered(self, n_query_tokens: int) -> tuple[I64, F32]:
         """Give positions and their scores, best first; equal ones in the candidates' order; unscored ones, -inf, last."""

@@ -54,6 +54,8 @@ class Candidate:
 class PassagePlace:
     """Where a document's best passage stands. The place is looked up when it is first asked for, since that takes a tokenizer.
 
+    Pickling asks for it too, since the encoder stays behind. Copies share one.
+
     Args:
         find: Finds the passage's start and end in code points, or None.
     """
@@ -76,13 +78,37 @@ class PassagePlace:
         """Pickle the place alone, without the encoder that finds it."""
         return _found_place, (self.span,)
 
+    def __copy__(self) -> PassagePlace:
+        """Give itself: a place never changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PassagePlace:
+        return self
+
 
 def _found_place(span: tuple[int, int] | None) -> PassagePlace:
     return PassagePlace(lambda: span)
 
 
+class _Quotable:
+    """Holds the passage. Not a field of RankedDocument: `dataclasses.asdict` must give values that JSON can hold."""
+
+    __slots__ = ("_passage",)
+
+    _passage: PassagePlace | None
+
+    @property
+    def passage(self) -> PassagePlace | None:
+        """Where the best passage stands. None if the scoring looks for none. `best_span` looks it up."""
+        return getattr(self, "_passage", None)
+
+    @passage.setter
+    def passage(self, place: PassagePlace | None) -> None:
+        self._passage = place
+
+
 @dataclass(slots=True, repr=False)  # not frozen: a hundred of them would take 180 us instead of 25
-class RankedDocument:
+class RankedDocument(_Quotable):
     """A candidate with its place in the ranking.
 
     Attributes:
@@ -96,7 +122,6 @@ class RankedDocument:
         candidate_score: The first stage's score, if it gave one.
         truncated: Whether tokens of the document were cut, before encoding or by `max_tokens`.
         metadata: The candidate's metadata.
-        passage: Where the best passage stands; None if the scoring looks for none. Use `best_span`.
     """
 
     text: str
@@ -108,14 +133,14 @@ class RankedDocument:
     candidate_score: float | None
     truncated: bool
     metadata: Mapping[str, Any]
-    passage: PassagePlace | None = field(default=None, compare=False)
 
     @property
     def best_span(self) -> tuple[int, int] | None:
         """The start and the end of the best passage in `text`, in code points: what a long document should be quoted by.
 
-        A short document is one passage. None if the scoring looks for no passages (`scoring="maxsim"`), the document wasn't
-        scored, or the encoder can't tell where its tokens stand.
+        A short document is one passage. A passage begins and ends with a token, which may be a part of a word. None if the
+        scoring looks for no passages (`scoring="maxsim"`), the document wasn't scored or has no tokens, or the encoder can't
+        tell where its tokens stand.
         """
         return None if self.passage is None else self.passage.span
 

@@ -1,7 +1,9 @@
 """The rule that makes a score of token maxima: MaxSim of the whole document, or of its best windows."""
 
+import copy
 import json
 import pickle
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from late_rerank import Candidate, Reranker
 from late_rerank.codecs import codec
 from late_rerank.errors import IncompatibleError
-from late_rerank.evaluate.calibration import ScoredQuery, fit_calibration
+from late_rerank.evaluate.calibration import LabelledQuery, ScoredQuery, fit_calibration, score_queries
 from late_rerank.maxsim import MAXSIM, PROXIMITY, NumpyKernel, Scoring, as_scoring, kernel, reference, scored
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.testing.fakes import FakeEncoder
@@ -89,6 +91,9 @@ class TestTheRule:
         for wrong in ([24], (24.0,), (True,), "24"):
             with pytest.raises(TypeError, match="tuple of ints"):
                 Scoring("mine", wrong)
+        for lengths in (tuple(2 * 2**i for i in range(9)), (2**20,), (2**70,)):
+            with pytest.raises(ValueError, match="at most 8 lengths of at most 1,000,000"):
+                Scoring("mine", lengths)
         with pytest.raises(TypeError, match="name"):
             Scoring("")
 
@@ -99,6 +104,8 @@ class TestTheRule:
         assert as_scoring(own) is own
         with pytest.raises(ValueError, match="'maxsim' or 'proximity'"):
             Reranker(FakeEncoder(), scoring="bm25")
+        with pytest.raises(ValueError, match="can't be called 'maxsim'"):
+            Reranker(FakeEncoder(), scoring=Scoring("maxsim", (24,)))
         with pytest.raises(TypeError, match="a name or a Scoring"):
             Reranker(FakeEncoder(), scoring=1)
 
@@ -127,14 +134,13 @@ class TestRankings:
 
     @given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 2**32))
     @settings(max_examples=25, deadline=None)
-    def test_random_text_around_a_passage_moves_its_score_by_no_more_than_random_text_scores(self, before, behind, seed):
-        """The bound: above the passage's score at most what the padding alone gets, below it at most half a smallest window."""
+    def test_text_around_a_short_passage_takes_nothing_and_adds_at_most_what_it_scores_itself(self, before, behind, seed):
         reranker = Reranker(FakeEncoder(), codec="float32", scoring="proximity")
         rng = np.random.default_rng(seed)
-        passage = " ".join(["red", "fox", *rng.choice(WORDS, 8)])
+        passage = " ".join(["red", *rng.choice(WORDS, 11), "fox"])
         padding = [" ".join(rng.choice(WORDS, n)) for n in (before, behind)]
         found = near_and_far(reranker, [passage, " ".join([padding[0], passage, padding[1]]), " ".join(padding)])
-        assert found[1].score == pytest.approx(found[0].score, abs=1e-3)
+        assert found[0].score - 1e-3 <= found[1].score <= found[0].score + max(found[2].score, 0) + 1e-3
 
     def test_scores_depend_on_nothing_else(self):
         rng = np.random.default_rng(0)
@@ -180,10 +186,19 @@ class TestTheBestSpan:
         found = near_words.rerank(QUERY, ["a red fox ran"])
         assert found[0].best_span == (0, len("a red fox ran"))
 
+    def test_of_a_document_that_was_cut_it_ends_where_the_tokens_do(self, near_words):
+        """Even where all tokens that are left are one passage."""
+        long = " ".join(WORDS[:400])
+        cut = near_words.rerank(QUERY, [long], max_tokens=100)[0]
+        limited = Reranker(FakeEncoder(max_words=100), scoring="proximity").rerank(QUERY, [long])[0]
+        assert cut.best_span == limited.best_span == (0, len(" ".join(WORDS[:100])))
+
     def test_without_windows_without_a_score_and_without_tokens_it_is_none(self):
         assert Reranker(FakeEncoder()).rerank(QUERY, ["red fox"])[0].best_span is None
         skipping = Reranker(FakeEncoder(), scoring="proximity", on_missing="skip")
         assert skipping.rerank(QUERY, ["red fox"])[0].best_span is None
+        near = Reranker(FakeEncoder(), scoring="proximity")
+        assert [near.rerank(QUERY, [empty])[0].best_span for empty in ("", "  \n", "!!! ???")] == [None] * 3
 
     def test_it_is_looked_up_when_it_is_asked_for_and_once(self):
         class Counts(FakeEncoder):
@@ -206,6 +221,12 @@ class TestTheBestSpan:
         assert b"FakeEncoder" not in pickled
         assert pickle.loads(pickled)[0].best_span == found[0].best_span
 
+    def test_a_document_as_a_dict_is_json(self, near_words):
+        (found,) = near_words.rerank(QUERY, ["red fox"])
+        assert json.loads(json.dumps(asdict(found)))["text"] == "red fox"
+        assert "passage" not in asdict(found)
+        assert copy.deepcopy(found).best_span == copy.copy(found).best_span == (0, 7)
+
     def test_an_encoder_that_cannot_tell_its_tokens_gives_none(self):
         class Silent:
             def __init__(self):
@@ -215,6 +236,15 @@ class TestTheBestSpan:
 
         found = Reranker(Silent(), scoring="proximity").rerank(QUERY, [" ".join([*WORDS[:400], "red", "fox"])])
         assert found[0].best_span is None
+
+
+class TestCalibrating:
+    @pytest.mark.parametrize("on_missing", ["encode", "skip", "raise"])
+    def test_candidates_are_encoded_whatever_the_reranker_does_with_missing_ones(self, on_missing):
+        reranker = Reranker(FakeEncoder(), scoring="proximity", on_missing=on_missing)
+        (query,) = score_queries(reranker, [LabelledQuery(QUERY, [Candidate("red fox")], [Candidate("a hen")])])
+        assert query.relevant[0] > 1.9 > query.others[0]
+        assert query.n_query_tokens == 2
 
 
 class TestWhatItIsRefusedWith:
