@@ -32,12 +32,14 @@ def best_window(query: NDArray[np.floating], document: NDArray[np.floating], win
     """Compute MaxSim of the document's best window of that many tokens, and find the window's first token.
 
     A window starts at each multiple of half its length. The last one ends with the document, and has no other window around it.
-    Of equal windows the earliest is found.
+    Of equal windows the earliest is found, but of equal neighbours the last.
     """
     stride = window_tokens // 2
     starts = range(0, max(len(document) - stride, 1), stride)
     scores = [maxsim(query, document[start : start + window_tokens]) for start in starts]
     best = int(np.argmax(scores))
+    while best + 1 < len(scores) and scores[best + 1] == scores[best]:
+        best += 1
     return scores[best], starts[best]
 
 

@@ -17,7 +17,8 @@ class WindowScores(NamedTuple):
         mean: (n_documents,) float32, the mean of `best` over the scales. A kernel computes it too: after a call's documents
             have emptied the caches, three NumPy calls take as long as a twentieth of the products.
         best: (n_scales, n_documents) float32, the MaxSim of each document's best window. -1e9 for a document without tokens.
-        first: (n_scales, n_documents) int64, the first token of that window; of equal windows, the earliest one's.
+        first: (n_scales, n_documents) int64, the first token of that window. Of equal windows the earliest counts, but of
+            equal neighbours the last: they share what matches, and what follows a match says more than what stands before.
     """
 
     mean: F32
@@ -93,6 +94,8 @@ def _best_windows(maxima: F32, document: I64, first: I64, stride: int) -> tuple[
     scores: F32 = halves[is_window].sum(axis=1)
     owner, start = owner[is_window], start[is_window]
     best = np.maximum.reduceat(scores, np.flatnonzero(start == 0))
-    is_best = np.flatnonzero(scores == best[owner])
-    _, earliest = np.unique(owner[is_best], return_index=True)
-    return best, start[is_best[earliest]]
+    is_best = scores == best[owner]
+    goes_on = np.append(is_best[1:] & (owner[1:] == owner[:-1]), [False])
+    last = np.flatnonzero(is_best & ~goes_on)
+    _, earliest = np.unique(owner[last], return_index=True)
+    return best, start[last[earliest]]

@@ -121,7 +121,7 @@ def test_windows_are_those_of_the_reference(text):
 
 
 def test_maxsim_tells_no_windows_and_other_scorings_tell_them_in_json():
-    text = "dogs bark. " * 100 + "cats sleep. " + "dogs bark. " * 100
+    text = "dogs bark. " * 100 + "cats sleep. " + "dogs bark. " * 300
     plain, windowed = (
         explain(SCORINGS[name], "cats sleep", text).to_dict(similarity=False) for name in ("maxsim", "proximity")
     )
@@ -137,7 +137,7 @@ def test_maxsim_tells_no_windows_and_other_scorings_tell_them_in_json():
 
 
 def test_the_page_marks_the_best_passage_in_whole_words_and_its_table_adds_up():
-    text = "dogs bark. " * 100 + "cats sleep, <b>" + "dogs bark. " * 100
+    text = "dogs bark. " * 100 + "cats sleep, <b>" + "dogs bark. " * 300
     html = explain(SCORINGS["proximity"], "cats sleep", text).to_html()
     read = Read(html)
     start, end = explain(SCORINGS["proximity"], "cats sleep", text).best_span

@@ -193,6 +193,14 @@ class TestTheBestSpan:
         limited = Reranker(FakeEncoder(max_words=100), scoring="proximity").rerank(QUERY, [long])[0]
         assert cut.best_span == limited.best_span == (0, len(" ".join(WORDS[:100])))
 
+    @pytest.mark.parametrize("each", [NumpyKernel(), kernel("auto")], ids=lambda each: each.name)
+    def test_of_two_windows_with_the_same_matches_it_is_the_later_one(self, each):
+        """What follows a match is more of an answer than what stands before it."""
+        reranker = Reranker(FakeEncoder(), scoring="proximity", kernel=each)
+        twice = [*WORDS[:400], "red", "fox", *WORDS[400:800], "red", "fox", *WORDS[800:1200]]
+        found = reranker.rerank(QUERY, [" ".join(twice)])[0]
+        assert found.text[slice(*found.best_span)].split() == twice[360 : 360 + 144]
+
     def test_without_windows_without_a_score_and_without_tokens_it_is_none(self):
         assert Reranker(FakeEncoder()).rerank(QUERY, ["red fox"])[0].best_span is None
         skipping = Reranker(FakeEncoder(), scoring="proximity", on_missing="skip")

@@ -14,7 +14,7 @@ struct Windows {
   const size_t* strides;  // (n_scales,) in tokens, ascending, each a multiple of the one before; nullptr where `n_scales` is 0
   size_t n_scales;
   float* best;     // (n_scales, n_documents): the score of the best window
-  int64_t* first;  // (n_scales, n_documents): its first token, the earliest of equals
+  int64_t* first;  // (n_scales, n_documents): its first token; of equals the earliest, but the last of neighbours
 };
 
 struct Call {

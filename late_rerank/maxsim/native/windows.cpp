@@ -44,7 +44,9 @@ struct Scale {
   void end_half(const float* half, size_t to, bool is_last) {
     if (begin > 0) {
       const float total = level->sum_of_larger(before, half, row_floats);
-      if (begin == stride || total > *best) {
+      // Of equal neighbours the later one: they share what matches, and what follows a match says more than what stands before it.
+      const bool follows = total == *best && *first + static_cast<int64_t>(2 * stride) == static_cast<int64_t>(begin);
+      if (begin == stride || total > *best || follows) {
         *best = total;
         *first = static_cast<int64_t>(begin - stride);
       }

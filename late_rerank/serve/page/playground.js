@@ -39,14 +39,14 @@ function typedQuery() {
 async function reranked(query, signal) {
   const passages = givenPassages();
   announce(`Ranking ${counted(passages.length, "passage")}.`);
-  const answer = await ask("rerank", { query, documents: passages.map(({ text }) => text) }, signal);
+  const answer = await ask("rerank", { query, documents: passages.map(({ text }) => text), best_span: true }, signal);
   const document = ({ index }) => ({ ...passages[index] });
   return rankingOf(query, answer, document, false);
 }
 
 async function searched(query, signal) {
   announce("Searching.");
-  const answer = await ask("v1/search", { query, ...chosenFolder() }, signal);
+  const answer = await ask("v1/search", { query, ...chosenFolder(), best_span: true }, signal);
   const document = ({ index, document: { id, text } }) => ({ label: id ?? `document ${index + 1}`, text });
   return rankingOf(query, answer, document, true);
 }

@@ -112,6 +112,16 @@ def test_the_best_passage_is_marked_where_the_server_tells_it(opened, seen):
     assert text in page.whole_texts("#after .text")
 
 
+def test_the_best_passage_of_a_real_answer_is_marked(opened, served):
+    page = opened(served(Reranker(FakeEncoder(), scoring="proximity")))
+    words = [f"word{i}" for i in range(600)]
+    page.ranked("cats sleep", [" ".join([*words[:400], "cats", "sleep", *words[400:]]), "rivers run to the sea"])
+    (mark,) = page.all("#after .text mark")
+
+    assert "cats sleep" in mark.text
+    assert len(mark.text.split()) <= 144
+
+
 @pytest.mark.parametrize("span", [None, "0", [0], [5, 2], ["a", "b"], [0, 18], [0, 1000]])
 def test_a_passage_that_is_the_whole_text_or_none_is_not_marked(opened, span):
     page = opened()
