@@ -56,7 +56,8 @@ def test_the_best_passage_is_told_where_the_scoring_finds_one(scoring):
     if scoring == "maxsim":
         assert all("best_span" not in row for row in rows)
         return
-    spans = {row["text"]: row["best_span"] for row in rows}
+    spans = {row["text"]: row["best_span"] for row in rows if row["text"] != " "}
+    assert "best_span" not in rows[-1]  # without tokens there is none
     assert spans["kittens"] == [0, 7]
     start, end = spans[LONG]
     assert "kittens sleep" in LONG[start:end]
@@ -73,7 +74,7 @@ def test_a_long_document_is_shown_by_its_best_passage_where_that_is_known(scorin
         assert first.startswith("b0 ")
         assert "kittens" not in first
     else:
-        assert first.startswith("… b216 ")
+        assert first.startswith("… b288 ")
         assert "kittens sleep a0" in first
         assert first.endswith(" …")
 

@@ -180,7 +180,7 @@ def test_one_that_cannot_be_loaded_is_told_and_left_alone_for_half_a_minute(capl
 
     with caplog.at_level(logging.ERROR, "late_rerank.serve"):
         run(made, 2, does, clock)
-    assert [record.getMessage() for record in caplog.records] == ["the model b can't be loaded"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["the model b can't be loaded: OSError: no such file"] * 2
 
 
 def test_all_that_wait_for_one_that_cannot_be_loaded_are_told_of_one_try():
