@@ -65,7 +65,7 @@ class NativeKernel:
         return scores
 
     def window_scores(self, query: TokenVectors, documents: PackedVectors, strides: I64) -> WindowScores:
-        """As in ScoresWindows."""
+        """Score the best windows of documents, as the function `window_scores` does."""
         check_one_query(query)
         mean = np.empty((1, len(documents)), dtype=np.float32)
         best = np.empty((len(strides), len(documents)), dtype=np.float32)

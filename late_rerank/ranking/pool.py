@@ -107,15 +107,15 @@ class CandidatePool:
         kept = self._wanted.kept(relevances)
         order, scores, relevances = order[kept], scores[kept], relevances[kept]
         # Python's own numbers, made at once: one NumPy scalar after the other takes a tenth of a millisecond for 100 documents.
-        columns = (order, scores, relevances, self._truncated[order])
+        columns = (order, scores, relevances, self._truncated[order], self._first[order], self._lengths[order])
         rows = zip(*(column.tolist() for column in columns), strict=True)
         ranked = []
-        for rank, (index, score, relevant, truncated) in enumerate(rows, start=1):
+        for rank, (index, score, relevant, truncated, first, length) in enumerate(rows, start=1):
             document = self._documents[index]
             document.rank, document.truncated = rank, truncated
             if score != _UNSCORED:
                 document.score, document.relevance = score, relevant
-                document.passage = self._passage(index, encoder)
+                document.passage = self._passage(document, first, length, encoder)
             ranked.append(document)
         return Ranking(
             ranked,
@@ -128,13 +128,12 @@ class CandidatePool:
             query_vectors=self.query,
         )
 
-    def _passage(self, index: int, encoder: Encoder) -> PassagePlace | None:
-        length, first = int(self._lengths[index]), int(self._first[index])
+    def _passage(self, document: RankedDocument, first: int, length: int, encoder: Encoder) -> PassagePlace | None:
         if not self._scoring.window_tokens or not length:
             return None
         stop = min(first + self._scoring.window_tokens[self._scoring.passage_scale], length)
-        is_whole = first == 0 and stop == length and not self._truncated[index]
-        return PassagePlace(partial(span_of, encoder, self._documents[index].text, (first, stop), is_whole=is_whole))
+        is_whole = first == 0 and stop == length and not document.truncated
+        return PassagePlace(partial(span_of, encoder, document.text, (first, stop), is_whole=is_whole))
 
     def _ordered(self, n_query_tokens: int) -> tuple[I64, F32]:
         """Give positions and their scores, best first; equal ones in the candidates' order; unscored ones, -inf, last."""

@@ -64,7 +64,7 @@ class Wanted:
 
         Args:
             relevances: (n_documents,) float32, best ranked first. Where a first stage counts too, they don't fall from rank to
-                rank. Unscored documents are -inf.
+                rank. Unscored documents are 0.
 
         Returns:
             Their positions, at most `top_k`.

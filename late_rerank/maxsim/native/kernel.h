@@ -48,9 +48,9 @@ struct Level {
   // Packs the query (n_query_tokens, dim). False if a component isn't finite, rotated: then nothing may be scored with it.
   bool (*pack)(const Shape&, const float* query, const Rotation&, uint8_t* packed, uint8_t* workspace);
 
-  // The best match of each query token in each block of `block_tokens` tokens of one document, (n_blocks, row_floats). A row
-  // is 0 behind the query's tokens, so whole rows may be summed. The last block may be shorter. The document has at least one token; `next` is fetched
-  // into the cache meanwhile.
+  // The best match of each query token in each block of `block_tokens` tokens of one document, (n_blocks, row_floats). A row is 0
+  // behind the query's tokens, so whole rows may be summed. The last block may be shorter. The document has at least one token;
+  // `next` is fetched into the cache meanwhile.
   // False if a scale, a product or a maximum isn't finite.
   bool (*maxima)(const Shape&, const uint8_t* packed, const Document& document, const Document& next, size_t block_tokens,
                  uint8_t* scratch, float* maxima);
