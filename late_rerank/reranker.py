@@ -20,7 +20,7 @@ from late_rerank.processes.threads import CallThreads, in_thread
 from late_rerank.ranking.matching import Matcher
 from late_rerank.ranking.pool import CandidatePool
 from late_rerank.ranking.queries import QueryEncoder
-from late_rerank.ranking.relevance import Calibration, check_calibration, resolve_calibration
+from late_rerank.ranking.relevance import Calibration, check_calibration, scoring_and_calibration
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
@@ -62,10 +62,11 @@ class Reranker:
         pooling: How many similar token vectors of a document are merged into one. 2 halves the stored bytes. 1, the default,
             keeps all vectors. Pooling needs a model given by name or folder. Pooled vectors have a space of their own in the
             store.
-        scoring: How the best matches of a query's tokens become a score: a name or a Scoring. "maxsim" takes each token's best
-            match anywhere in the document. "proximity" takes the mean MaxSim of the best 24, 144 and 288 consecutive tokens, so
-            that words matched near each other count more. It ranks long documents better, and tells the best passage
-            (`RankedDocument.best_span`). The store is the same for both.
+        scoring: How the best matches of a query's tokens become a score: a name or a Scoring. "proximity" takes the mean MaxSim
+            of the best 24, 144 and 288 consecutive tokens, so that words matched near each other count more. It ranks long
+            documents better, and tells the best passage (`RankedDocument.best_span`). "maxsim" takes each token's best match
+            anywhere in the document, as ColBERT does. None takes the scoring that the calibration was fitted to, and without a
+            calibration "proximity". The store is the same for both.
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -100,7 +101,7 @@ class Reranker:
         on_missing: OnMissing = "encode",
         calibration: Calibration | str | os.PathLike[str] | None = None,
         pooling: int = 1,
-        scoring: str | maxsim.Scoring = "maxsim",
+        scoring: str | maxsim.Scoring | None = None,
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
@@ -120,8 +121,7 @@ class Reranker:
         # Cheap checks come before the model is loaded.
         self.codec = codecs.as_codec(codec)
         self.kernel = maxsim.as_kernel(kernel, device)
-        self.scoring = maxsim.as_scoring(scoring)
-        self.calibration = resolve_calibration(calibration)
+        self.scoring, self.calibration = scoring_and_calibration(scoring, calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # The model comes first: a wrong one, or Ctrl-C while it loads, must not leave an empty store.

@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
         help="fit a model's relevance to judged queries, so that min_relevance means something",
         description="Fit what relevance, 0 to 1, a model's scores mean, to judged queries in BEIR folders. The table is of "
         "a fifth of the queries, held out; the calibration is then fitted to all. Use it as Reranker(model, calibration=FILE), "
-        "with the same --scoring.",
+        "which then scores by the same rule.",
     )
     command.add_argument("folders", metavar="BEIR_FOLDER", nargs="+", help="corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
     command.add_argument("--out", metavar="FILE", help="where the calibration is written, as JSON (default: nowhere)")
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         "k": options.k,
         "model": options.model,
         "codec": options.codec,
-        "scoring": options.scoring,
+        "scoring": measured.calibration.scoring,
         "calibration": vars(measured.calibration),
         "held_out": {"clipped_mean": vars(measured.clipped_mean), "calibrated": vars(measured.calibrated)},
         "out": options.out,
@@ -115,7 +115,6 @@ def _print_table(report: dict[str, Any]) -> None:
     if (line := left_out_text(report["n_own_documents_left_out"])) is not None:
         console.print(line, highlight=False, soft_wrap=True)
     if report["out"] is not None:
-        scoring = "" if report["scoring"] == "maxsim" else f", scoring={report['scoring']!r}"
         console.print(
-            f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r}{scoring})", soft_wrap=True
+            f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r})", soft_wrap=True
         )

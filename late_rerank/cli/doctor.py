@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     report = {
         "kernel": maxsim.kernel().name,
         "native_kernel": maxsim.describe_native(),
-        "scoring": maxsim.MAXSIM.name,
+        "scoring": maxsim.DEFAULT_SCORING.name,
         "known_scorings": {name: list(scoring.window_tokens) for name, scoring in SCORINGS.items()},
         **encoder.describe(),
         "versions": versions,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of, tell_of_left_out
 from late_rerank.cli.options import (
+    DEFAULT_SCORING,
     FIRST_STAGES,
     add_first_stage,
     add_fusion,
@@ -102,7 +103,7 @@ def _check(options: argparse.Namespace) -> None:
     elif options.rerank_with == "single-vector":
         given = {"--store": options.store is not None, "--pooling": options.pooling != 1}
         given |= {"--codec": options.codec != "int8", "--backend": options.backend != "auto"}
-        given |= {"--scoring": options.scoring != "maxsim"}
+        given |= {"--scoring": options.scoring is not None}
         if unheard := [name for name in given if given[name]]:
             options.wrong_use(f"{' and '.join(unheard)} is about token vectors: leave it out with --rerank-with single-vector")
 
@@ -139,9 +140,10 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, di
     unbounded = MemoryStore(max_bytes=None)  # a bound would evict candidates before they are scored
     with opened_reranker(options, otherwise=unbounded) as reranker:
         result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
-        size, backend = bytes_per_token(reranker, options.pooling), reranker.stats()["backend"]
-    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec", "scoring")}
-    return result, _report(options, result, {**chosen, "bytes_per_token": size, "backend": backend})
+        stats, size = reranker.stats(), bytes_per_token(reranker, options.pooling)
+    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec")}
+    told = {"scoring": stats["scoring"], "bytes_per_token": size, "backend": stats["backend"]}
+    return result, _report(options, result, {**chosen, **told})
 
 
 def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
@@ -201,7 +203,7 @@ def _report(options: argparse.Namespace, result: Evaluation, chosen: dict[str, A
 def _write(options: argparse.Namespace, result: Evaluation) -> None:
     from late_rerank.evaluate import write_run
 
-    windows = "" if options.scoring == "maxsim" else f"-{options.scoring}"
+    windows = "" if options.scoring in (None, DEFAULT_SCORING) else f"-{options.scoring}"
     how = f"{options.codec}{windows}" if options.rerank_with == "maxsim" else options.rerank_with
     write_run(options.write_run, result.ranked, f"late-rerank-{how}")
 
@@ -211,7 +213,7 @@ def _print_table(report: dict[str, Any]) -> None:
     from late_rerank.cli.results import changes_table
     from late_rerank.cli.terminal import shown_console
 
-    scoring = "" if report["scoring"] in (None, "maxsim") else f", {report['scoring']}"
+    scoring = "" if report["scoring"] in (None, DEFAULT_SCORING) else f", {report['scoring']}"
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}{scoring}"
     heads = {"first_stage": report["first_stage"], "reranked": f"reranked by {report['model']}"}
     columns = [(head, report["measures"][run]) for run, head in heads.items()]

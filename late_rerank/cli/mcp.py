@@ -48,12 +48,14 @@ def run(options: argparse.Namespace) -> None:
         raise MissingDependencyError("the MCP server", str(error.name), "mcp") from error
     from late_rerank import Reranker
     from late_rerank.cli.opening import read_retriever, reranker_arguments
-    from late_rerank.ranking.relevance import resolve_calibration
+    from late_rerank.ranking.relevance import scoring_and_calibration
     from late_rerank.ranking.wanted import Wanted
 
     logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
     _check(options)
-    arguments = reranker_arguments(options) | {"calibration": resolve_calibration(options.calibration)}
+    # A file of a calibration is read once: it may have moved when a session ends and another begins.
+    scoring, calibration = scoring_and_calibration(options.scoring, options.calibration)
+    arguments = reranker_arguments(options) | {"scoring": scoring, "calibration": calibration}
     retrievers = {name: read_retriever(path, options) for name, path in options.folder}
     server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=Wanted.of(options))
     if sys.stdin is not None and sys.stdin.isatty():

@@ -46,29 +46,22 @@ def reranker_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Give a Reranker's arguments that options name, as JSON values: a server's processes are sent them.
 
     Raises:
-        IncompatibleError: If the scoring fits neither --pooling nor --calibration. A server must not find out later.
+        IncompatibleError: If the calibration was fitted to another scoring. A server must not find out later.
         FileNotFoundError: If there is no file of a calibration.
         ValueError: If the file holds no calibration.
     """
     arguments = {name: getattr(options, name) for name in ("model", "store", "codec", "backend", "pooling")}
     # Not every command has these.
-    arguments |= {"calibration": getattr(options, "calibration", None), "scoring": getattr(options, "scoring", "maxsim")}
+    arguments |= {name: getattr(options, name, None) for name in ("calibration", "scoring")}
     _check_scoring(arguments)
     return arguments
 
 
 def _check_scoring(arguments: dict[str, Any]) -> None:
-    from late_rerank.errors import IncompatibleError
-    from late_rerank.maxsim import as_scoring
-    from late_rerank.ranking.relevance import check_calibration, resolve_calibration
+    from late_rerank.ranking.relevance import check_calibration, scoring_and_calibration
 
-    scoring, pooling = as_scoring(arguments["scoring"]), arguments["pooling"]
-    if scoring.window_tokens and pooling > 1:
-        raise IncompatibleError(
-            f"--scoring {scoring.name} needs a document's token vectors in their order, but --pooling {pooling} merges vectors "
-            "from all over it: use --pooling 1, or --scoring maxsim"
-        )
-    if (calibration := resolve_calibration(arguments["calibration"])) is not None:
+    scoring, calibration = scoring_and_calibration(arguments["scoring"], arguments["calibration"])
+    if calibration is not None:
         check_calibration(calibration, calibration.fingerprint, scoring.name)  # its model is checked when it is loaded
 
 

@@ -209,16 +209,16 @@ def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> No
 
 
 SCORINGS = ("maxsim", "proximity")  # as in late_rerank.maxsim, which would load NumPy for --help
+DEFAULT_SCORING = "proximity"
 
 
 def add_scoring(command: argparse.ArgumentParser) -> None:
     """Add --scoring."""
     command.add_argument(
         "--scoring",
-        default="maxsim",
         choices=SCORINGS,
         help="what makes a score of token vectors: maxsim, of the whole document, or proximity, of its best windows, which "
-        "suits long documents and finds their best passages (default: maxsim)",
+        f"suits long documents and finds their best passages (default: {DEFAULT_SCORING}, or a calibration's own)",
     )
 
 

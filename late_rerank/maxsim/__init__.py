@@ -11,9 +11,10 @@ from late_rerank.errors import check_installed
 from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
 from late_rerank.maxsim.packed import token_maxima
-from late_rerank.maxsim.scoring import MAXSIM, PROXIMITY, SCORINGS, Scoring, as_scoring, scored
+from late_rerank.maxsim.scoring import DEFAULT_SCORING, MAXSIM, PROXIMITY, SCORINGS, Scoring, as_scoring, scored
 
 __all__ = [
+    "DEFAULT_SCORING",
     "MAXSIM",
     "PROXIMITY",
     "SCORINGS",

@@ -67,6 +67,9 @@ MAXSIM = Scoring("maxsim")
 PROXIMITY = Scoring("proximity", (24, 144, 288))
 """The mean MaxSim of the best 24, 144 and 288 consecutive tokens: words that are matched near each other count more."""
 
+DEFAULT_SCORING = PROXIMITY
+"""The scoring where none is named."""
+
 SCORINGS = {scoring.name: scoring for scoring in (MAXSIM, PROXIMITY)}
 
 
@@ -82,13 +85,15 @@ class Scores(NamedTuple):
     first: I64 | None = None
 
 
-def as_scoring(given: str | Scoring) -> Scoring:
-    """Find a scoring by its name; a Scoring as it is.
+def as_scoring(given: str | Scoring | None) -> Scoring:
+    """Find a scoring by its name; a Scoring as it is; the default one for None.
 
     Raises:
         ValueError: If no scoring has that name, or a Scoring has the name of another built-in one.
         TypeError: If it is neither.
     """
+    if given is None:
+        return DEFAULT_SCORING
     if isinstance(given, Scoring):
         if SCORINGS.get(given.name, given) != given:
             raise ValueError(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from late_rerank.errors import IncompatibleError
+from late_rerank.maxsim import Scoring, as_scoring
 from late_rerank.types import F32
 
 FORMAT = "late-rerank calibration 1"
@@ -107,11 +108,43 @@ def _coefficients(held: Any) -> dict[str, Any]:
 # Fitted by us, found by name; figures in tests/benchmarks/calibration.json. It isn't the default. Half of the questions that it
 # was fitted to have no answer among hard negatives. So it errs by .04 where the clipped mean errs by .34, but says .24 of a
 # plainly right passage, and a bar of .5 keeps a quarter of the questions that have an answer.
-FITTED = {"minilm": Calibration("5d876b9c89c45464c1ae61631b5c1678", -5.8998, 8.1479, -0.2013)}
+_MINILM = "5d876b9c89c45464c1ae61631b5c1678"
+FITTED = {
+    "minilm": {
+        "proximity": Calibration(_MINILM, -5.8998, 8.1479, -0.2013, "proximity"),
+        "maxsim": Calibration(_MINILM, -5.8998, 8.1479, -0.2013, "maxsim"),
+    }
+}
+"""Name -> scoring -> Calibration; the default scoring's comes first."""
 
 
-def resolve_calibration(given: Calibration | str | os.PathLike[str] | None) -> Calibration | None:
+def scoring_and_calibration(
+    scoring: str | Scoring | None, calibration: Calibration | str | os.PathLike[str] | None
+) -> tuple[Scoring, Calibration | None]:
+    """Find the scoring and the calibration that are asked for, where each may follow the other.
+
+    Args:
+        scoring: A name or a Scoring. None takes the calibration's scoring; without a calibration, the default one.
+        calibration: As `resolve_calibration` takes it.
+
+    Raises:
+        FileNotFoundError: As in `resolve_calibration`.
+        ValueError: As in `as_scoring` and `resolve_calibration`.
+        TypeError: As in both.
+    """
+    asked = None if scoring is None else as_scoring(scoring)
+    found = resolve_calibration(calibration, None if asked is None else asked.name)
+    if asked is None:
+        asked = as_scoring(None if found is None else found.scoring)
+    return asked, found
+
+
+def resolve_calibration(given: Calibration | str | os.PathLike[str] | None, scoring: str | None = None) -> Calibration | None:
     """Find a calibration by its name or in its file; a Calibration and None as they are.
+
+    Args:
+        given: A name, a file, a Calibration or None.
+        scoring: Which of several calibrations of one name. Without one of that scoring, the first is given.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -119,7 +152,8 @@ def resolve_calibration(given: Calibration | str | os.PathLike[str] | None) -> C
         TypeError: If it is of none of these kinds.
     """
     if isinstance(given, str) and given in FITTED:
-        return FITTED[given]
+        by_scoring = FITTED[given]
+        return by_scoring.get(scoring or "") or next(iter(by_scoring.values()))
     if isinstance(given, (str, os.PathLike)):
         return Calibration.load(given)
     if given is None or isinstance(given, Calibration):
