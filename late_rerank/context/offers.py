@@ -126,8 +126,9 @@ def fitted_alone(offers: Sequence[Offer], matches: QueryMatches, budget: Budget,
 
 def _cut(document: RankedDocument, matches: QueryMatches, budget: Budget) -> tuple[str, Span] | None:
     """Cut a document: give the shown piece, and where it stands."""
-    if document.best_span is not None:
-        place = _beginning(document.text, document.best_span, matches, budget)
+    passage = document.best_span
+    if passage is not None and passage != (0, len(document.text)):  # a document of one window has no better place to begin
+        place = _beginning(document.text, passage, matches, budget)
         if (piece := cut_from(document.text, place, budget.fits_alone)) is not None:
             return piece
     text = cut_to(document.text, budget.fits_alone)

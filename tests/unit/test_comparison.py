@@ -70,7 +70,7 @@ def test_each_setup_is_what_evaluating_it_alone_gives(load):
 
     assert [each.setup for each in found] == setups
     for each in found:
-        reranker = Reranker(load("m", each.setup.pooling), codec=each.setup.codec)
+        reranker = Reranker(load("m", each.setup.pooling), codec=each.setup.codec, scoring=each.setup.scoring)
         run = {name: candidates[: each.setup.k] for name, candidates in JUDGED.run.items()}
         alone = evaluate(reranker, run, QUERIES, QRELS)
         assert each.evaluation.measures == alone.measures

@@ -33,7 +33,7 @@ def windowed():
 
 @pytest.fixture(scope="module")
 def plain():
-    return Reranker(FakeEncoder(), codec="float32")
+    return Reranker(FakeEncoder(), codec="float32", scoring="maxsim")
 
 
 def words(text):

@@ -24,7 +24,7 @@ from late_rerank.types import NO_TOKENS_SCORE
 RERANKER = Reranker(FakeEncoder(), codec=Float32Codec())
 SMALL = Scoring("small", (2, 6))
 SCORINGS = {
-    "maxsim": RERANKER,
+    "maxsim": Reranker(FakeEncoder(), codec=Float32Codec(), scoring="maxsim"),
     "proximity": Reranker(FakeEncoder(), codec=Float32Codec(), scoring="proximity"),
     "small": Reranker(FakeEncoder(), codec=Float32Codec(), scoring=SMALL),
 }

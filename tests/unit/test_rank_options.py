@@ -11,7 +11,7 @@ import pytest
 from late_rerank import Candidate, Reranker, Searcher
 from late_rerank.cli import options as shared_options
 from late_rerank.cli.main import main, parser
-from late_rerank.maxsim import MAXSIM, PROXIMITY, SCORINGS
+from late_rerank.maxsim import DEFAULT_SCORING, MAXSIM, PROXIMITY, SCORINGS
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
@@ -209,14 +209,15 @@ def test_a_command_scores_as_it_is_told(name, arguments, command, monkeypatch, c
     made = []
     close = Reranker.close
     monkeypatch.setattr(Reranker, "close", lambda self: made.append(self.scoring) or close(self))
-    command(name, arguments, {"scoring": "proximity"})
+    command(name, arguments, {"scoring": "maxsim"})
     command(name, arguments, {})
 
-    assert made == [PROXIMITY, MAXSIM]
+    assert made == [MAXSIM, PROXIMITY]
 
 
 def test_the_command_line_knows_all_scorings_and_the_rerankers_default():
     assert set(shared_options.SCORINGS) == set(SCORINGS)
+    assert DEFAULT_SCORING.name == shared_options.DEFAULT_SCORING
     default = inspect.signature(Reranker).parameters["scoring"].default
     typed = {name: parser().parse_args([*words]) for name, words in _WITH_SCORING.items()}
     assert {name: given.scoring for name, given in typed.items()} == dict.fromkeys(_WITH_SCORING, default)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from late_rerank import Reranker, Searcher
 from late_rerank.errors import IncompatibleError
-from late_rerank.ranking.relevance import FITTED, Calibration, relevance
+from late_rerank.maxsim import DEFAULT_SCORING, MAXSIM, PROXIMITY, SCORINGS
+from late_rerank.ranking.relevance import FITTED, Calibration, relevance, scoring_and_calibration
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE
@@ -91,7 +93,7 @@ class TestReranker:
 
     def test_a_calibration_changes_relevance_and_neither_scores_nor_order(self, fake, tmp_path):
         STEEP.save(tmp_path / "c.json")
-        plain = Reranker(fake).rerank("cat mat", TEXTS)
+        plain = Reranker(fake, scoring=STEEP.scoring).rerank("cat mat", TEXTS)
         for calibration in (STEEP, tmp_path / "c.json", str(tmp_path / "c.json")):
             ranked = Reranker(fake, calibration=calibration).rerank("cat mat", TEXTS)
             assert [(document.index, document.score) for document in ranked] == [(d.index, d.score) for d in plain]
@@ -120,12 +122,28 @@ class TestReranker:
                 Reranker("no such model", store=tmp_path / "store", calibration=wrong)
         assert not (tmp_path / "store").exists()
 
+    def test_it_brings_the_scoring_that_it_was_fitted_to(self, fake, tmp_path):
+        STEEP.save(tmp_path / "c.json")  # names no scoring, as files of earlier releases
+        assert Reranker(fake, calibration=tmp_path / "c.json").scoring == MAXSIM
+        assert Reranker(fake, calibration=replace(STEEP, scoring="proximity")).scoring == PROXIMITY
+        assert Reranker(fake).scoring == DEFAULT_SCORING
+        with pytest.raises(IncompatibleError, match="fitted to scoring='maxsim', this Reranker has scoring='proximity'"):
+            Reranker(fake, calibration=STEEP, scoring="proximity")
+        with pytest.raises(ValueError, match="scoring='mine' is not known"):
+            Reranker(fake, calibration=replace(STEEP, scoring="mine"))
+
+    @pytest.mark.parametrize("scoring", [None, *SCORINGS])
+    def test_a_name_has_a_calibration_of_each_scoring(self, scoring):
+        asked, found = scoring_and_calibration(scoring, "minilm")
+        assert found == FITTED["minilm"][asked.name]
+        assert asked.name == found.scoring == (scoring or DEFAULT_SCORING.name)
+
     def test_a_pickled_reranker_keeps_it(self, fake):
         assert pickle.loads(pickle.dumps(Reranker(fake, calibration=STEEP))).calibration == STEEP
 
     def test_ours_is_the_committed_benchmarks(self):
         fitted = json.loads((Path(__file__).parents[1] / "benchmarks" / "calibration.json").read_text())["fitted"]
-        assert FITTED["minilm"] == Calibration(**fitted)
+        assert FITTED["minilm"][DEFAULT_SCORING.name] == Calibration(**fitted)
 
 
 class TestMinRelevance:

@@ -99,7 +99,7 @@ class TestTheRule:
 
     def test_names_are_found_and_others_told(self):
         assert as_scoring("maxsim") is MAXSIM
-        assert as_scoring("proximity") is PROXIMITY
+        assert as_scoring("proximity") is as_scoring(None) is PROXIMITY
         own = Scoring("mine", (32, 64))
         assert as_scoring(own) is own
         with pytest.raises(ValueError, match="'maxsim' or 'proximity'"):
@@ -116,7 +116,7 @@ class TestRankings:
         found = near_and_far(near_words, [" ".join(apart), " ".join(together)])
         assert found[1].rank == 1
         assert found[1].score > found[0].score + 0.5
-        plain = Reranker(FakeEncoder(), codec="float32").rerank(QUERY, [" ".join(apart), " ".join(together)])
+        plain = Reranker(FakeEncoder(), codec="float32", scoring="maxsim").rerank(QUERY, [" ".join(apart), " ".join(together)])
         assert plain[0].score == plain[1].score
 
     @pytest.mark.parametrize("start", [0, 1, 11, 13, 71, 72, 1500, 19_000, 19_998])
@@ -170,7 +170,7 @@ class TestRankings:
         assert [each.index for each in near_words.rerank(QUERY, ["red a", "red fox", long], min_relevance=0.9, top_k=1)] == [1]
 
     def test_the_store_is_the_same_for_both(self):
-        reranker = Reranker(FakeEncoder())
+        reranker = Reranker(FakeEncoder(), scoring="maxsim")
         reranker.index(["red fox", "a hen"])
         other = Reranker(reranker.encoder, store=reranker.store, scoring="proximity")
         assert other.rerank(QUERY, ["red fox", "a hen"]).n_hits == 2
@@ -202,7 +202,7 @@ class TestTheBestSpan:
         assert found.text[slice(*found.best_span)].split() == twice[360 : 360 + 144]
 
     def test_without_windows_without_a_score_and_without_tokens_it_is_none(self):
-        assert Reranker(FakeEncoder()).rerank(QUERY, ["red fox"])[0].best_span is None
+        assert Reranker(FakeEncoder(), scoring="maxsim").rerank(QUERY, ["red fox"])[0].best_span is None
         skipping = Reranker(FakeEncoder(), scoring="proximity", on_missing="skip")
         assert skipping.rerank(QUERY, ["red fox"])[0].best_span is None
         near = Reranker(FakeEncoder(), scoring="proximity")
@@ -271,7 +271,7 @@ class TestWhatItIsRefusedWith:
         assert Calibration.load(tmp_path / "near.json") == fitted
         Reranker(FakeEncoder(), scoring="proximity", calibration=tmp_path / "near.json")
         with pytest.raises(IncompatibleError, match="scoring='proximity'"):
-            Reranker(FakeEncoder(), calibration=tmp_path / "near.json")
+            Reranker(FakeEncoder(), scoring="maxsim", calibration=tmp_path / "near.json")
 
     def test_a_calibration_of_plain_maxsim_is_written_as_earlier_releases_read_it(self, tmp_path):
         Calibration("f", 0.0, 1.0, 0.0).save(tmp_path / "plain.json")

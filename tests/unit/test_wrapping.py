@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from late_rerank import Candidate, Reranker, pack_context
-from late_rerank.maxsim import MAXSIM, PROXIMITY, Scoring
+from late_rerank.maxsim import DEFAULT_SCORING, PROXIMITY, Scoring
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE, RankedDocument
 from late_rerank.wrapping import Choice, asks_nothing, choose, maxsim_of, read_scoring, reranker_from, unscored
@@ -18,7 +18,7 @@ def test_a_ready_reranker_is_taken_as_it_is():
 def test_arguments_that_are_none_are_left_to_the_reranker():
     made = reranker_from(None, model=FakeEncoder(), store=None, codec="int4", on_missing=None)
     assert (made.codec.name, made.on_missing, made.arguments["store"]) == ("int4", "encode", None)
-    assert made.scoring is MAXSIM
+    assert made.scoring is DEFAULT_SCORING
 
 
 def test_a_scoring_is_taken_by_name_as_an_object_and_read_back_from_a_mapping():
@@ -67,7 +67,7 @@ def test_without_a_budget_the_best_ranked_are_chosen_as_they_are():
     ranking = Reranker(FakeEncoder()).rerank(QUERY, TEXTS, top_k=2)
     given = found(Choice(top_k=2))
     assert [each.document.text for each in given] == [document.text for document in ranking]
-    assert {each[1:] for each in given} == {(None,) * 4}
+    assert {each[1:4] for each in given} == {(None,) * 3}
     assert len(found(Choice())) == len(TEXTS)
 
 
@@ -338,7 +338,8 @@ def test_the_best_passage_of_a_long_document_is_known_with_windows_and_short_one
     assert NEEDLE in passage(LONG, long.best_span)
     assert len(passage(LONG, long.best_span).split()) == 144
     assert short.best_span == [0, len(TEXTS[2])]
-    assert [each.best_span for each in found(Choice(top_k=2), [LONG, TEXTS[2]])] == [None, None]
+    plain = Reranker(FakeEncoder(), scoring="maxsim")
+    assert [each.best_span for each in found(Choice(top_k=2), [LONG, TEXTS[2]], reranker=plain)] == [None, None]
 
 
 def test_places_are_looked_up_for_long_documents_that_are_asked_about_alone():
@@ -349,9 +350,10 @@ def test_places_are_looked_up_for_long_documents_that_are_asked_about_alone():
     assert [each.best_span is None for each in chosen + chosen] == [False] * 6
     assert found(Choice(), TEXTS, reranker=near(encoder))[0].best_span == [0, len(TEXTS[2])]
     assert encoder.n_places == 3
-    plain = Counting()
-    assert [each.best_span for each in found(Choice(top_k=2), texts, reranker=Reranker(plain))] == [None, None]
-    assert plain.n_places == 0
+    counting = Counting()
+    plain = Reranker(counting, scoring="maxsim")
+    assert [each.best_span for each in found(Choice(top_k=2), texts, reranker=plain)] == [None, None]
+    assert counting.n_places == 0
 
 
 @pytest.mark.parametrize(
