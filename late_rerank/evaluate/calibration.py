@@ -144,7 +144,7 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
     return scored
 
 
-def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str = "maxsim") -> Calibration:
+def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str) -> Calibration:
     """Fit a logistic curve through best candidates: is the document that comes first relevant?
 
     Each query counts twice, with its relevant candidates and without, since some questions have no answer. Only the first

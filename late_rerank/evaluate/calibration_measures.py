@@ -53,7 +53,7 @@ class MeasuredCalibration:
     calibrated: CalibrationReport
 
 
-def calibrate(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str = "maxsim") -> MeasuredCalibration:
+def calibrate(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str) -> MeasuredCalibration:
     """Fit a calibration, and measure on held-out queries what it is worth.
 
     Args:

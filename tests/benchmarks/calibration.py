@@ -11,6 +11,7 @@ query instead, of the same collection. A second run with the same store takes se
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from late_rerank import Reranker
@@ -33,9 +34,9 @@ def main() -> None:
     options = parser.parse_args()
     with Reranker(store=options.store) as reranker:
         scored = {name: collection(reranker, options.folder / name) for name in COLLECTIONS}
-        fingerprint = reranker.encoder.fingerprint
+        fit = partial(fit_calibration, fingerprint=reranker.encoder.fingerprint, scoring=reranker.scoring.name)
     train = {name: splits["train"] for name, splits in scored.items()}
-    fitted = fit_calibration([query for name in COLLECTIONS for query in train[name]], fingerprint)
+    fitted = fit([query for name in COLLECTIONS for query in train[name]])
     test = {name: splits["test"] for name, splits in scored.items()}
     test["overall"] = [query for name in COLLECTIONS for query in test[name]]
     off_topic = {name: splits["off_topic"] for name, splits in scored.items()}
@@ -48,7 +49,7 @@ def main() -> None:
             "off_topic_abstained": measure_calibration(off_topic[name], fitted).abstained,
         }
         if name in COLLECTIONS:
-            others = fit_calibration([query for other in COLLECTIONS if other != name for query in train[other]], fingerprint)
+            others = fit([query for other in COLLECTIONS if other != name for query in train[other]])
             results[name]["transfer"] = vars(measure_calibration(queries, others))
     report = {
         "machine": platform_name(),

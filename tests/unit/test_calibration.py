@@ -85,7 +85,7 @@ class TestLabels:
 class TestFit:
     def test_it_is_the_maximum_of_the_likelihood(self):
         queries = drawn(400)
-        fitted = fit_calibration(queries, "x")
+        fitted = fit_calibration(queries, "x", "maxsim")
         means, lengths, relevant = best_candidates(queries)
 
         def surprise(intercept, weight, length):
@@ -97,14 +97,14 @@ class TestFit:
             assert surprise(*best) < surprise(*(best + 0.1 * step))
 
     def test_what_it_says_comes_true_on_other_queries(self):
-        fitted = fit_calibration(drawn(1500), "x")
+        fitted = fit_calibration(drawn(1500), "x", "maxsim")
 
         assert measure_calibration(drawn(1500, seed=1), fitted).calibration_error < 0.05
         assert measure_calibration(drawn(1500, seed=1), None).calibration_error > 0.1
 
     def test_scores_that_part_both_kinds_entirely_still_give_a_finite_curve(self):
         apart = [ScoredQuery(8, np.array([7], np.float32), np.array([2], np.float32))] * 30
-        fitted = fit_calibration(apart, "x")
+        fitted = fit_calibration(apart, "x", "maxsim")
 
         assert fitted.relevance(np.array([7, 2], np.float32), 8) == pytest.approx([1, 0], abs=0.05)
 
@@ -112,11 +112,11 @@ class TestFit:
         for relevant, other in ((2, 7), (5, 5)):
             queries = [ScoredQuery(8, np.array([relevant], np.float32), np.array([other], np.float32))] * 30
             with pytest.raises(ValueError, match="don't score above others"):
-                fit_calibration(queries, "x")
+                fit_calibration(queries, "x", "maxsim")
 
     def test_too_few_queries_are_refused(self):
         with pytest.raises(ValueError, match="got 19 judged queries with candidates; a calibration needs at least 20"):
-            fit_calibration(drawn(19), "x")
+            fit_calibration(drawn(19), "x", "maxsim")
 
 
 class TestMeasures:
@@ -155,21 +155,20 @@ class TestMeasures:
 class TestCalibrate:
     def test_every_fifth_query_is_measured_on_and_the_last_fit_is_of_all(self):
         scored = drawn(60)
-        found = calibrate(scored, "f")
+        found = calibrate(scored, "f", "maxsim")
 
         held_out = [query for i, query in enumerate(scored) if i % 5 == 0]
         others = [query for i, query in enumerate(scored) if i % 5]
-        assert found.calibration == fit_calibration(scored, "f") != fit_calibration(others, "f")
+        assert found.calibration == fit_calibration(scored, "f", "maxsim") != fit_calibration(others, "f", "maxsim")
         assert found.clipped_mean == measure_calibration(held_out, None)
-        assert found.calibrated == measure_calibration(held_out, fit_calibration(others, "f"))
+        assert found.calibrated == measure_calibration(held_out, fit_calibration(others, "f", "maxsim"))
 
     def test_it_keeps_the_scoring(self):
         assert calibrate(drawn(60), "f", "proximity").calibration == fit_calibration(drawn(60), "f", "proximity")
-        assert calibrate(drawn(60), "f").calibration.scoring == "maxsim"
 
     def test_what_is_left_to_fit_to_must_be_enough(self):
         with pytest.raises(ValueError, match="got 19 judged queries with candidates; a calibration needs at least 20"):
-            calibrate(drawn(24), "f")
+            calibrate(drawn(24), "f", "maxsim")
 
 
 class TestCommand:
