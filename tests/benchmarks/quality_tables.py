@@ -24,7 +24,7 @@ MEASURE = "nDCG@10"
 
 
 def stage_rows(results):
-    """First stages, each alone, reordered by single vectors where that was measured, and by MaxSim (int8), with its range.
+    """First stages, each alone, reordered by single vectors where that was measured, and by late interaction, with its range.
 
     The best is bold.
     """
@@ -91,7 +91,7 @@ def backend_rows(results):
     """What runs the model: nDCG@10 over BM25's candidates, each with vectors of its own."""
     rows = {}
     for collection in COLLECTIONS:
-        jobs = [results.get(f"{collection}/{job}") for job in ("small", "torch", "onnx")]
+        jobs = [results.get(f"{collection}/{job}") for job in (_BM25[collection], "torch", "onnx")]
         if None in jobs:
             continue
         for report in jobs:
@@ -117,8 +117,8 @@ def training_rows(report):
 
 
 def _of_stage(results, collection, stage):
-    """The report of MaxSim over that stage; the first of several setups where they were compared."""
-    return results.get(f"{collection}/small" if stage == _BM25[collection] else f"{collection}/{stage}")
+    """The report of late interaction over that stage."""
+    return results.get(f"{collection}/{stage}")
 
 
 def _single(results, collection):
@@ -140,7 +140,7 @@ def _signed(value):
 def main():
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else QUALITY
     results = json.loads(path.read_text(encoding="utf-8"))["results"]
-    print("| | first stage | bi-encoder | MaxSim | adds | time, p50 / p99 |", "|---|---|---|---|---|---|", sep="\n")
+    print("| | first stage | bi-encoder | late interaction | adds | time, p50 / p99 |", "|---|---|---|---|---|---|", sep="\n")
     print(*stage_rows(results), "", sep="\n")
     print(f"| codec | bytes a token | {' | '.join(COLLECTIONS.values())} |", "|---|---|---|---|---|---|", sep="\n")
     print(*small_rows(results), "", sep="\n")
