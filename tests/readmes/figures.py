@@ -22,7 +22,9 @@ def _quality() -> dict[str, str]:
     return {
         "headline": _headline(results),
         "front stages": _front_stages(results),
-        "stages": _table("| | first stage | bi-encoder | late interaction | adds | time, p50 / p99 |", quality.stage_rows(results)),
+        "stages": _table(
+            "| | first stage | bi-encoder | late interaction | adds | time, p50 / p99 |", quality.stage_rows(results)
+        ),
         "depth": _table("| candidates | SciFact | NFCorpus | Cranfield |", quality.depth_rows(results)),
         "scoring": _table(
             '| | `scoring="maxsim"` | `scoring="proximity"` | adds, with 95 % range |', quality.scoring_rows(scoring)
