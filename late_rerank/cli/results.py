@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,6 @@ from late_rerank.types import RankedDocument, Ranking
 _EXCERPT = 300
 # A best passage has up to 144 tokens, of which nearly all are shorter than this.
 _PASSAGE = 900
-# A passage begins and ends with a token, which may be a piece of a word.
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"\w*$"), re.compile(r"\w*")
-_LONGEST_WORD = 24
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -100,19 +96,10 @@ def quoted(document: RankedDocument) -> str:
     text, span = document.text, document.best_span
     if span is None or span == (0, len(text)):
         return excerpt(text)
-    start, end = _whole_words(text, *span)
+    start, end = span
     passage = excerpt(text[start:end], _PASSAGE)
     before, after = "… " if start else "", " …" if end < len(text) and not passage.endswith("…") else ""
     return f"{before}{passage}{after}"
-
-
-def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a span to the ends of its first and its last word. A language without spaces gets some characters more."""
-    if text[start].isalnum() and (before := _WORD_BEFORE.search(text[max(start - _LONGEST_WORD, 0) : start])):
-        start -= len(before[0])
-    if text[end - 1].isalnum() and (after := _WORD_AFTER.match(text[end : end + _LONGEST_WORD])):
-        end += len(after[0])
-    return start, end
 
 
 def _document_json(document: RankedDocument) -> dict[str, Any]:

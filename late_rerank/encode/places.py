@@ -9,6 +9,7 @@ import numpy as np
 from late_rerank.encode.base import Encoder, Kind, TellsTokens, Token
 from late_rerank.encode.describe import described
 from late_rerank.errors import IncompatibleError
+from late_rerank.text.words import in_whole_words
 from late_rerank.types import I64
 
 Span = tuple[int, int]
@@ -111,11 +112,12 @@ def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool
         is_whole: Whether the run has all tokens of the text, so that nobody needs to be asked.
 
     Returns:
-        (start, end) in code points. None if the encoder can't tell, or if none of the tokens is in the text.
+        (start, end) in code points, from the beginning of a word to the end of one, since a token may be a part of a word. None
+        if the encoder can't tell, or if none of the tokens is in the text.
     """
     if is_whole:
         return 0, len(text)
     if not isinstance(encoder, TellsTokens):
         return None
     inside = [token for token in encoder.tokens(text, "document")[slice(*run)] if token[2] > token[1]]
-    return (inside[0][1], inside[-1][2]) if inside else None
+    return in_whole_words(text, inside[0][1], inside[-1][2]) if inside else None

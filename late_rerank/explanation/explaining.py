@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.encode import Encoder, unpooled
 from late_rerank.encode.base import Kind
-from late_rerank.encode.places import check_places, tokens_of
+from late_rerank.encode.places import Span, check_places, tokens_of
 from late_rerank.explanation.matches import Match, Token
 from late_rerank.explanation.result import Explanation
 from late_rerank.explanation.windows import best_windows
-from late_rerank.text.words import is_blank
+from late_rerank.text.words import in_whole_words, is_blank
 from late_rerank.types import F32, TokenVectors
 from late_rerank.vectors.encoding import check_vectors
 
@@ -60,8 +60,12 @@ def explain(reranker: Reranker, query: str, text: str) -> Explanation:
         document_truncated=truncated,
         scoring=scoring.name,
         windows=windows,
-        best_span=windows[scoring.passage_scale].span if windows else None,
+        best_span=_quotable(text, windows[scoring.passage_scale].span) if windows else None,
     )
+
+
+def _quotable(text: str, span: Span | None) -> Span | None:
+    return None if span is None else in_whole_words(text, *span)
 
 
 def _check_texts(query: Any, text: Any) -> None:

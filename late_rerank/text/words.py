@@ -49,6 +49,7 @@ _PERSIAN = str.maketrans("\u0643\u064a", "\u06a9\u06cc")
 _DOTTED = str.maketrans({"\u0130": "i", "\u0131": "i"})
 _DOTLESS = str.maketrans({"I": "\u0131", "\u0130": "i"})
 _TURKIC = ("turkish", "azerbaijani")
+_LONGEST_WORD = 64  # code points: a word is looked for no further from a place
 
 
 def is_blank(text: str) -> bool:
@@ -77,6 +78,26 @@ def word_spans(text: str) -> list[tuple[int, int]]:
         Thai, Lao, Khmer, Burmese) each character that a reader sees is a span of its own.
     """
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def in_whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """Widen a span so that it begins and ends with a whole word.
+
+    Args:
+        text: The text.
+        start: In code points.
+        end: In code points, above `start`.
+
+    Returns:
+        (start, end) in code points. A word of more than 64 code points may stay cut.
+    """
+    return _word_around(text, start)[0], _word_around(text, end)[1]
+
+
+def _word_around(text: str, place: int) -> tuple[int, int]:
+    """Find the word that has a place inside; the place itself, twice, between words."""
+    found = _WORD.finditer(text, max(place - _LONGEST_WORD, 0), min(place + _LONGEST_WORD, len(text)))
+    return next((word.span() for word in found if word.start() < place < word.end()), (place, place))
 
 
 def is_unspaced(word: str) -> bool:

@@ -157,9 +157,9 @@ class RankedDocument(_Quotable):
     def best_span(self) -> tuple[int, int] | None:
         """The start and the end of the best passage in `text`, in code points: what a long document should be quoted by.
 
-        A short document is one passage. A passage begins and ends with a token, which may be a part of a word. None if the
-        scoring looks for no passages (`scoring="maxsim"`), the document wasn't scored or has no tokens, or the encoder can't
-        tell where its tokens stand.
+        A short document is one passage. A passage begins and ends with a whole word. None if the scoring looks for no
+        passages (`scoring="maxsim"`), the document wasn't scored or has no tokens, or the encoder can't tell where its tokens
+        stand.
         """
         return None if self.passage is None else self.passage.span
 

@@ -10,7 +10,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from late_rerank.text.words import character_ends, folded, is_blank, is_unspaced, word_spans
+from late_rerank.text.words import character_ends, folded, in_whole_words, is_blank, is_unspaced, word_spans
 
 SAMPLES = {
     "hindi": ("दिल्ली में लाल क़िला है।", ["दिल्ली", "में", "लाल", "क़िला", "है"]),
@@ -98,6 +98,22 @@ def test_ends_of_characters_are_in_order_up_to_the_end(text):
 @given(st.text(alphabet="🇩🇪\u0301\u200da", max_size=30))
 def test_flags_are_pairs_of_letters_as_unicode_counts_them(text):
     assert character_ends(text) == [match.end() for match in regex.finditer(r"\X", text)]
+
+
+@given(texts(), st.data())
+def test_a_span_in_whole_words_cuts_no_word_and_takes_no_further_one(text, data):
+    if len(text) < 2:
+        return
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    spans = word_spans(text)
+    first, last = in_whole_words(text, start, end)
+    assert first == next((a for a, b in spans if a < start < b), start)
+    assert last == next((b for a, b in spans if a < end < b), end)
+
+
+def test_a_word_without_end_takes_no_further_than_it_is_looked_for():
+    assert in_whole_words("a" * 1000, 500, 501) == (436, 565)
 
 
 def test_characters_are_what_a_reader_sees():
