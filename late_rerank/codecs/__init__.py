@@ -6,10 +6,14 @@ registry: a space on disk knows its codec as JSON alone.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from late_rerank.codecs.base import Codec
+from late_rerank.codecs.centre import CENTRE, Centre
 from late_rerank.codecs.floats import Float16Codec, Float32Codec
 from late_rerank.codecs.int8 import Int8Codec
 from late_rerank.codecs.rotated import BinaryCodec, Int4Codec
+from late_rerank.errors import StoreFormatError
 from late_rerank.types import CodecSpec
 
 __all__ = [
@@ -61,8 +65,22 @@ def from_spec(spec: CodecSpec) -> Codec:
 
     Raises:
         ValueError: If no codec has that name, or this version lays its bytes out differently.
+        StoreFormatError: If the spec's centre is none of its `dim`.
     """
-    found = codec(spec.name)
-    if found.spec(spec.dim) != spec:
-        raise ValueError(f"bytes of {spec} can't be read by this version's {found.spec(spec.dim)}")
+    text = spec.config.get(CENTRE)
+    if not (text is None or isinstance(text, str)):
+        raise StoreFormatError(f"bytes of {spec.name} can't be read: their centre must be base64, got {text!r:.60}")
+    found, written = _reader(spec.name, spec.dim, text)
+    if written != spec:
+        raise ValueError(f"bytes of {spec} can't be read by this version's {written}")
     return found
+
+
+# Kernels ask in each call. Reading a centre takes as long as scoring ten documents.
+@lru_cache(maxsize=256)
+def _reader(name: str, dim: int, centre: str | None) -> tuple[Codec, CodecSpec]:
+    """Make the codec of a name and, for "binary", a centre; and the spec of what it writes."""
+    found = codec(name)
+    if centre is not None and isinstance(found, BinaryCodec):
+        found = BinaryCodec(Centre.read(centre, dim, found.SEED).values)
+    return found, found.spec(dim)

@@ -18,9 +18,11 @@ class Codec(ABC):
 
     Attributes:
         name: The registered name. Every store keeps it. Bytes of one name and config never change their meaning.
+        centre: (dim,) float32. A vector is the sum of the centre and what `unpack` gives. Most codecs have no centre: None.
     """
 
     name: ClassVar[str]
+    centre: F32 | None = None
 
     @abstractmethod
     def spec(self, dim: int) -> CodecSpec:
@@ -47,7 +49,7 @@ class Codec(ABC):
 
         Returns:
             (n_tokens, dim) numbers, and the (n_tokens,) float32 scales of the rows. The scales are None if the rows need no
-            scale. The rows are rotated if the codec rotates.
+            scale. The rows are rotated if the codec rotates. They are differences to the centre if the codec has one.
         """
 
     def rotate(self, values: F32) -> F32:
@@ -99,6 +101,8 @@ class Codec(ABC):
         rows, scales = self.unpack(columns, spec.dim)
         values = rows.astype(np.float32, copy=False)
         values = self.rotate_back(values if scales is None else values * scales[:, None])
+        if self.centre is not None:
+            values += self.centre
         return TokenVectors(values, offsets, packed.truncated.copy())
 
 

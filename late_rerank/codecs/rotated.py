@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from late_rerank.codecs.base import Codec
+from late_rerank.codecs.centre import CENTRE, Centre, balanced
 from late_rerank.codecs.rotation import N_ROUNDS, rotation
+from late_rerank.errors import IncompatibleError
 from late_rerank.types import F32, Bytes, CodecSpec
 
 # Sums of a rotation of up to 65,536 such components stay finite.
@@ -55,7 +58,7 @@ class RotatedCodec(Codec):
         codes = np.empty((len(values), spec.columns["codes"]), dtype=np.uint8)
         scales = np.empty(len(values), dtype=np.float32)
         for chunk in _chunks(len(values)):
-            rows = self.rotate(values[chunk])
+            rows = self.rotate(values[chunk] if self.centre is None else values[chunk] - self.centre)
             integers = self._integers(rows)
             codes[chunk] = self._pack(integers)
             # In double: NumPy sums float32 in another order on other processors, and the bytes must be the same everywhere.
@@ -115,14 +118,41 @@ class BinaryCodec(RotatedCodec):
 
     For large stores, or to choose documents to score again. Bit i % 8 (from the lowest) of byte i / 8 is set if component i
     isn't negative. Bits beyond dim are 0.
+
+    Args:
+        centre: (dim,) numbers, the mean of a model's token vectors. Give it if the vectors share a large part: without a centre
+            all signs would tell that part alone. A token is then packed as its difference to the centre. None packs tokens as
+            they are.
+
+    Raises:
+        ValueError: If the centre isn't one vector of finite numbers up to 65,504.
     """
 
     name = "binary"
     bits = 1
+    _centre: Centre | None = None
+
+    def __init__(self, centre: ArrayLike | None = None) -> None:
+        if centre is not None:
+            self._centre = Centre.of(centre, self.SEED)
+            self.centre = self._centre.values
+
+    def spec(self, dim: int) -> CodecSpec:
+        """As in Codec.
+
+        Raises:
+            IncompatibleError: If the centre has another number of components.
+        """
+        plain = super().spec(dim)
+        if self._centre is None:
+            return plain
+        if dim != len(self._centre.values):
+            raise IncompatibleError(f"the centre has {len(self._centre.values)} components, the token vectors have {dim}")
+        return replace(plain, config={**plain.config, CENTRE: self._centre.text})
 
     def _integers(self, rows: F32) -> NDArray[np.int8]:
         signs: NDArray[np.int8] = np.where(rows < 0, np.int8(-1), np.int8(1))
-        return signs
+        return signs if self._centre is None else balanced(signs, rows, self._centre.direction)
 
     def _pack(self, integers: NDArray[np.int8]) -> Bytes:
         return np.packbits(integers > 0, axis=1, bitorder="little")

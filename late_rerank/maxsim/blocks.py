@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from late_rerank.codecs import NAMES, from_spec
 from late_rerank.maxsim.base import check_finite, check_one_query, check_scorable
+from late_rerank.maxsim.centre import add_centre
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
 
 # Tokens in a block. Its float32 rows (6 MB at dim 384) should stay in the cache between the cast and the product.
@@ -43,6 +44,7 @@ class BlockKernel(ABC):
             rows, scales = codec.unpack(columns, documents.codec.dim)
             check_finite(rows if scales is None else scales, documents.lengths[block], block)
             maxima[block] = self._block_maxima(rotated, rows, scales, documents.lengths[block])
+        add_centre(query, documents, maxima=maxima)
         return maxima
 
     @abstractmethod

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from late_rerank.codecs import from_spec
+from late_rerank.codecs.centre import CENTRE
 from late_rerank.codecs.rotation import Rotation, rotation
 from late_rerank.maxsim import _native
 from late_rerank.maxsim.base import check_one_query, check_scorable
+from late_rerank.maxsim.centre import add_centre
 from late_rerank.maxsim.windows import WindowScores
 from late_rerank.types import F32, I64, CodecSpec, PackedVectors, TokenVectors
 
@@ -111,6 +113,10 @@ class NativeKernel:
             )
         except TypeError:
             raise TypeError(_unfit(documents)) from None
+        if CENTRE in spec.config:
+            add_centre(queries, documents, maxima=maxima, scores=scores)
+            if windows is not None:
+                add_centre(queries, documents, scores=windows[1])
 
 
 _MAX_THREADS = 1024

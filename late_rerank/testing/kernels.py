@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from late_rerank.codecs import Codec, codec
+from late_rerank.codecs import Codec, codec, from_spec
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import Kernel, reference
 from late_rerank.maxsim.windows import window_scores
-from late_rerank.testing.vectors import random_packed, random_vectors, scattered, unpacked
+from late_rerank.testing.vectors import codecs_named, random_packed, random_vectors, scattered, scored_by_reference
 from late_rerank.types import F32, CodecSpec, PackedVectors, TokenVectors
 
 LENGTHS = [1, 0, 7, 300, 40, 0, 2, 181, 64]
@@ -45,23 +45,25 @@ class KernelTests:
     @pytest.mark.parametrize("n_query_tokens", [1, 2, 32])
     def test_every_codec_scores_as_the_reference(self, kernel: Kernel, dim: int, n_query_tokens: int) -> None:
         query = random_vectors([n_query_tokens], dim, seed=1)
-        for name in sorted(kernel.codecs):
-            packed = codec(name).encode(random_vectors(LENGTHS, dim))
+        for each in codecs_named(kernel.codecs, dim):
+            packed = each.encode(random_vectors(LENGTHS, dim))
             self.assert_equals_reference(kernel, query, packed)
 
     def test_documents_are_read_wherever_they_lie(self, kernel: Kernel) -> None:
         query = random_vectors([9], 48, seed=1)
-        for name in sorted(kernel.codecs):
-            packed = codec(name).encode(random_vectors(LENGTHS, 48))
+        for each in codecs_named(kernel.codecs, 48):
+            packed = each.encode(random_vectors(LENGTHS, 48))
             order = np.random.default_rng(2).permutation(len(LENGTHS))
             self.assert_equals_reference(kernel, query, scattered(packed).take(order))
 
     def test_row_sums_of_token_maxima_are_the_scores(self, kernel: Kernel) -> None:
-        query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors(LENGTHS, 48))
-        maxima = kernel.token_maxima(query, packed)
-        assert maxima.shape == (len(LENGTHS), 9)
-        assert maxima.dtype == np.float32
-        np.testing.assert_allclose(maxima.sum(axis=1), kernel.score(query, packed), rtol=1e-5, atol=1e-4)
+        query = random_vectors([9], 48, seed=1)
+        for each in codecs_named(kernel.codecs, 48):
+            packed = each.encode(random_vectors(LENGTHS, 48))
+            maxima = kernel.token_maxima(query, packed)
+            assert maxima.shape == (len(LENGTHS), 9)
+            assert maxima.dtype == np.float32
+            np.testing.assert_allclose(maxima.sum(axis=1), kernel.score(query, packed), rtol=1e-5, atol=1e-4)
 
     def test_negative_similarities_are_kept(self, kernel: Kernel) -> None:
         query = TokenVectors(np.array([[1, 0], [0, 1]], np.float32), np.array([0, 2]))
@@ -76,11 +78,13 @@ class KernelTests:
 
     @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
     def test_no_documents_and_documents_without_tokens(self, kernel: Kernel, lengths: list[int]) -> None:
-        for n_query_tokens in (1, 3, 11, 31):  # -1e9 / 11, summed 11 times in float32, is not -1e9
-            query = random_vectors([n_query_tokens], 48)
-            scores = kernel.score(query, codec("float32").encode(random_vectors(lengths, 48)))
+        # -1e9 / 11, summed 11 times in float32, is not -1e9
+        for n_query_tokens, each in itertools.product((1, 3, 11, 31), codecs_named(kernel.codecs, 48)):
+            query, packed = random_vectors([n_query_tokens], 48), each.encode(random_vectors(lengths, 48))
+            scores = kernel.score(query, packed)
             assert scores.dtype == np.float32
             assert scores.tolist() == [-1e9] * len(lengths)
+            assert (kernel.token_maxima(query, packed) == np.float32(-1e9 / n_query_tokens)).all()
 
     def test_a_document_scores_the_same_among_any_neighbours(self, kernel: Kernel) -> None:
         query, packed = random_vectors([9], 48, seed=1), codec("float32").encode(random_vectors([50] * 40, 48))
@@ -123,8 +127,8 @@ class KernelTests:
     def test_best_windows_are_the_references(self, kernel: Kernel, strides: tuple[int, ...]) -> None:
         for n_query_tokens in (2, 40):
             query = random_vectors([n_query_tokens], 48, seed=1)
-            for name in sorted(kernel.codecs):
-                packed = codec(name).encode(random_vectors(LENGTHS, 48))
+            for each in codecs_named(kernel.codecs, 48):
+                packed = each.encode(random_vectors(LENGTHS, 48))
                 self.assert_windows_equal_reference(kernel, query, packed, strides)
 
     def test_a_document_of_two_strides_is_one_window(self, kernel: Kernel) -> None:
@@ -141,9 +145,9 @@ class KernelTests:
 
     @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
     def test_windows_of_no_documents_and_of_documents_without_tokens(self, kernel: Kernel, lengths: list[int]) -> None:
-        for n_query_tokens in (0, 1, 11):
+        for n_query_tokens, each in itertools.product((0, 1, 11), codecs_named(kernel.codecs, 48)):
             query = random_vectors([n_query_tokens], 48)
-            found = window_scores(kernel, query, codec("float32").encode(random_vectors(lengths, 48)), np.array([12, 72]))
+            found = window_scores(kernel, query, each.encode(random_vectors(lengths, 48)), np.array([12, 72]))
             assert found.best.dtype == np.float32
             assert found.best.tolist() == [[-1e9] * len(lengths)] * 2
             assert found.mean.tolist() == [-1e9] * len(lengths)
@@ -162,14 +166,14 @@ class KernelTests:
         self, kernel: Kernel, query: TokenVectors, packed: PackedVectors, strides: tuple[int, ...]
     ) -> None:
         """Compare the best windows at each scale with float64 arithmetic on the packed values."""
-        scored = self.scored_query(query.values, codec(packed.codec.name))
+        scored, documents = self._scored_by_reference(query, packed)
         found = window_scores(kernel, query, packed, np.array(strides, dtype=np.int64))
         assert found.best.dtype == np.float32
         assert found.first.dtype == np.int64
         np.testing.assert_allclose(found.mean, found.best.mean(axis=0), rtol=1e-6)
         near = partial(np.testing.assert_allclose, rtol=1e-6, atol=TOLERANCE * max(len(query.values), 1))
         for scale, stride in enumerate(strides):
-            for i, document in enumerate(unpacked(packed)):
+            for i, document in enumerate(documents):
                 best, _ = reference.best_window(scored, document, 2 * stride)
                 near(found.best[scale, i], best)
                 # Two windows may be equal but for rounding, so the window that was found is scored anew.
@@ -179,8 +183,7 @@ class KernelTests:
 
     def assert_equals_reference(self, kernel: Kernel, query: TokenVectors, packed: PackedVectors) -> None:
         """Compare both calls of the kernel with float64 arithmetic on the packed values."""
-        scored = self.scored_query(query.values, codec(packed.codec.name))
-        documents = unpacked(packed)
+        scored, documents = self._scored_by_reference(query, packed)
         scores = kernel.score(query, packed)
         assert scores.dtype == np.float32
         assert scores.shape == (len(packed),)
@@ -190,3 +193,8 @@ class KernelTests:
         assert maxima.dtype == np.float32
         expected = np.array([reference.token_maxima(scored, rows) for rows in documents]).reshape(maxima.shape)
         np.testing.assert_allclose(maxima, expected, rtol=1e-6, atol=TOLERANCE)
+
+    def _scored_by_reference(
+        self, query: TokenVectors, packed: PackedVectors
+    ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+        return scored_by_reference(self.scored_query(query.values, from_spec(packed.codec)), query.values, packed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.codecs import codec
-from late_rerank.types import Bytes, CodecSpec, PackedVectors, TokenVectors
+from late_rerank.codecs import BinaryCodec, Codec, codec, from_spec
+from late_rerank.types import F32, Bytes, CodecSpec, PackedVectors, TokenVectors
 
 
 def random_vectors(lengths: Sequence[int], dim: int, seed: int = 0) -> TokenVectors:
@@ -61,8 +61,35 @@ def same_documents(left: PackedVectors, right: PackedVectors) -> bool:
     )
 
 
+def codecs_named(names: Iterable[str], dim: int) -> list[Codec]:
+    """Make the codecs of these names, for vectors of `dim` components. "binary" is made without a centre, and with one too."""
+    made = [codec(name) for name in sorted(names)]
+    return [*made, *(BinaryCodec(random_vectors([1], dim, seed=7).values[0]) for name in names if name == BinaryCodec.name)]
+
+
+def scored_by_reference(
+    scored: NDArray[np.floating], query: F32, packed: PackedVectors
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Give a query and documents whose products in float64 are a kernel's.
+
+    Args:
+        scored: (n_query_tokens, dim), the query as the kernel multiplies it with the rows of `Codec.unpack`.
+        query: (n_query_tokens, dim), the query itself.
+        packed: The documents.
+
+    Returns:
+        Both with one more component if the documents' codec has a centre. It is the query's product with the centre, and 1 in
+        each row.
+    """
+    wide, documents, centre = np.asarray(scored, np.float64), unpacked(packed), from_spec(packed.codec).centre
+    if centre is None:
+        return wide, documents
+    products = query.astype(np.float64) @ centre.astype(np.float64)
+    return np.column_stack([wide, products]), [np.column_stack([rows, np.ones(len(rows))]) for rows in documents]
+
+
 def unpacked(packed: PackedVectors) -> list[NDArray[np.float64]]:
-    """Unpack each document: (n_tokens, dim) float64, scaled, in the codec's rotation."""
+    """Unpack each document: (n_tokens, dim) float64, scaled, in the codec's rotation, without its centre."""
     spec, documents = packed.codec, []
     for i in range(len(packed)):
         rows, scales = codec(spec.name).unpack({name: packed.column(name, i) for name in spec.columns}, spec.dim)

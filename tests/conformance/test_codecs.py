@@ -86,6 +86,17 @@ class TestBinaryCodec(RotatedCodecTests):
         assert [codec.spec(dim).bytes_per_token for dim in (384, 128, 5)] == [52, 20, 5]
 
 
+class TestCentredBinaryCodec(CodecTests):
+    # Of the token's length. The differences of these vectors to their centre are longer than they are.
+    max_error = 2.0
+
+    def make_codec_for(self, dim):
+        return BinaryCodec(random_vectors([1], dim, seed=7).values[0] * np.float32(0.9))
+
+    def test_bytes_per_token(self):
+        assert [self.make_codec_for(dim).spec(dim).bytes_per_token for dim in (384, 128, 5)] == [52, 20, 5]
+
+
 @given(dim=st.integers(1, 1100), n=st.integers(0, 600), seed=st.integers(0, 65_535))
 def test_the_rotation_keeps_products_and_has_an_inverse(dim, n, seed):
     values, turned = random_vectors([min(n, 40_000 // dim)], dim).values, rotation(seed, dim)
