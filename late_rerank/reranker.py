@@ -26,6 +26,7 @@ from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.types import F32, Candidate, FirstStageWeight, QueryVectors, RankedDocument, Ranking
+from late_rerank.vectors.centre import binary_codec
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
 
@@ -49,7 +50,8 @@ class Reranker:
         store: Keeps token vectors. None or ":memory:" is this process's memory. You can also give a folder, a Store, or the URL
             of a Redis server: "redis://...", "rediss://...", "unix://...". A Store that you give stays yours to close. A full
             disk or a read-only store costs one warning; queries are still answered.
-        codec: Packs token vectors: "int8", "int4", "binary", "float16", "float32" or a Codec.
+        codec: Packs token vectors: "int8", "int4", "binary", "float16", "float32" or a Codec. "binary" takes the model's common
+            vector off first, if its token vectors share a large one.
         backend: Runs a model given by name: "torch", "openvino", "onnx" or "auto". "auto" takes the fastest installed backend
             whose token vectors have a cosine of at least .999 to torch's.
         device: A torch device. None takes the fastest device of this machine.
@@ -133,6 +135,8 @@ class Reranker:
             check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name)
             if self.scoring.window_tokens:
                 check_order(self.encoder, f"scoring={self.scoring.name!r}")
+            if codec == "binary":
+                self.codec = binary_codec(self.encoder, self.store)
             space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
         except BaseException:
             self._close_store()
@@ -445,6 +449,7 @@ class Reranker:
             "model": self.model_name,
             "backend": described(self.encoder).backend.name,
             "codec": self.codec.name,
+            "codec_centred": self.codec.centre is not None,
             "pooling": described(self.encoder).pooling,
             "scoring": self.scoring.name,
             "fingerprint": self.encoder.fingerprint,

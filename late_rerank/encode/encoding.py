@@ -8,7 +8,7 @@ import numpy as np
 
 from late_rerank.encode.batches import in_batches
 from late_rerank.encode.model import Model
-from late_rerank.encode.tokens import PROBE
+from late_rerank.encode.samples import PROBE
 from late_rerank.encode.windows import Piece
 from late_rerank.errors import ModelError
 from late_rerank.types import F32, TokenVectors

@@ -31,7 +31,7 @@ from late_rerank.encode.encoding import encode_documents, encode_queries
 from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
 from late_rerank.encode.model import Model
-from late_rerank.encode.tokens import PASSAGE, PROBE
+from late_rerank.encode.samples import PASSAGE, PROBE, SENTENCES
 from late_rerank.encode.torch.fingerprint import architecture_line, module_lines, tensors_of
 from late_rerank.encode.torch.graph import Vectors, write_graph
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
@@ -49,7 +49,7 @@ _TOOK_PART = ("late-rerank", "torch", "transformers", "sentence-transformers", "
 _LEAST_COSINE = 0.9999
 
 # Texts of every kind: short, long, of several windows, odd, empty, punctuation alone.
-_QUERIES = (PROBE, "cats", "", "\u200b \U0001f600 \ufffd", "naïve façade Straße 12(b)?", "...!", *PASSAGE.split(". "), PASSAGE)
+_QUERIES = (PROBE, "cats", "", "\u200b \U0001f600 \ufffd", "naïve façade Straße 12(b)?", "...!", *SENTENCES, PASSAGE)
 # The longest has some 2,000 tokens: several windows of most models, and much of one window of the others.
 _DOCUMENTS = (PROBE, PASSAGE, "cats", "?!...", "\x00", "", "Ünïcödé \U0001f600 東京 مرحبا", PASSAGE[:90], PASSAGE * 16)
 

@@ -13,7 +13,8 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from late_rerank.encode.base import Kind
 from late_rerank.encode.inputs import Bools, Inputs
 from late_rerank.encode.layout import OVERLAP_TOKENS, Expansion, Layout
-from late_rerank.encode.tokens import PASSAGE, PROBE, own_tokenizer, special_tokens
+from late_rerank.encode.samples import PASSAGE, PROBE
+from late_rerank.encode.tokens import own_tokenizer, special_tokens
 from late_rerank.encode.torch.loading import document_prompt
 from late_rerank.encode.torch.pooling import pools
 from late_rerank.errors import ModelError
