@@ -12,7 +12,7 @@ from late_rerank import codecs, maxsim
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
 from late_rerank.encode.describe import described
-from late_rerank.encode.places import Span, check_order, check_places
+from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import background_work, guarded
@@ -83,7 +83,7 @@ class Reranker:
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
         StoreError: If the store can't be opened.
         IncompatibleError: If the calibration was fitted to another model or scoring. Also if `pooling` is above 1 and the model
-            pools already, or if the scoring has windows and the model pools.
+            pools already.
         MissingDependencyError: If a package that the backend, the device, the kernel or the store needs isn't installed.
         FileNotFoundError: If the calibration's file isn't there.
         ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1. Also if
@@ -133,8 +133,6 @@ class Reranker:
         try:
             self.encoder = as_encoder(model, backend, device, pooling)
             check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name)
-            if self.scoring.window_tokens:
-                check_order(self.encoder, f"scoring={self.scoring.name!r}")
             if codec == "binary":
                 self.codec = binary_codec(self.encoder, self.store)
             space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
@@ -142,6 +140,7 @@ class Reranker:
             self._close_store()
             raise
         self._vectors = DocumentVectors(self.encoder, self.codec, space)
+        self._scoring = self.scoring.over(described(self.encoder).pooling)
         self._queries = QueryEncoder(self.encoder)
         self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._vectors)
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
@@ -260,7 +259,7 @@ class Reranker:
         until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
         timer = Timer()
         with background_work(), rerank_span(queries, wanted, self.model_name) as opened, timer.stage("total"):
-            pools = [CandidatePool(candidates, wanted, self.scoring) for candidates in candidate_lists]
+            pools = [CandidatePool(candidates, wanted, self._scoring) for candidates in candidate_lists]
             missing = self._score(queries, pools, timer, until, query_vectors) if any(map(len, pools)) else frozenset()
             rankings = [pool.ranking(missing, self.encoder, self.calibration) for pool in pools]
             opened.tell([pool.documents for pool in pools], rankings)

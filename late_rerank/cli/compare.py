@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,19 +58,9 @@ def setups_of(options: argparse.Namespace) -> list[Setup]:
     """Give the setups of --compare; an axis that it doesn't name has the value of the option of that name."""
     from late_rerank.evaluate import crossed
 
-    single = {name: [getattr(options, name)] for name in _AXES}
+    given = {name: getattr(options, name) for name in _AXES}
+    single = {name: [value] for name, value in given.items() if value is not None}
     return crossed(**{**single, **dict(options.compare)})
-
-
-def tell_of_left_out(options: argparse.Namespace, setups: Sequence[Setup]) -> None:
-    """Report combinations that can't be made: there are fewer setups than the axes have."""
-    from late_rerank.cli.judged import tell
-    from late_rerank.cli.results import counted
-    from late_rerank.evaluate.settings import NO_ORDER
-
-    n_left_out = prod(len(values) for _, values in options.compare) - len(setups)
-    if n_left_out:
-        tell(f"left out {counted(n_left_out, 'combination')} of pooling with a scoring of windows: {NO_ORDER}")
 
 
 def check_axes(options: argparse.Namespace) -> None:

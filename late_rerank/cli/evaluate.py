@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of, tell_of_left_out
+from late_rerank.cli.compare import add_compare, add_plot, check_axes, print_compared, setups_of
 from late_rerank.cli.options import (
     DEFAULT_SCORING,
     FIRST_STAGES,
@@ -63,8 +63,6 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
-    if setups:
-        tell_of_left_out(options, setups)
     _check_models({setup.model for setup in setups})
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.options import (
+    DEFAULT_SCORING,
     FIRST_STAGES,
     add_backend,
     add_bm25,
@@ -175,7 +176,7 @@ def _python(options: argparse.Namespace, picked: Setting) -> str:
         "hybrid": f"HybridRetriever([BM25Retriever(documents{engine}), DenseRetriever(documents)])",
     }
     pooling = "" if picked.pooling == 1 else f", pooling={picked.pooling}"
-    scoring = "" if picked.scoring == "maxsim" else f', scoring="{picked.scoring}"'
+    scoring = "" if picked.scoring == DEFAULT_SCORING else f', scoring="{picked.scoring}"'
     reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling}{scoring})'
     weight = ", ".join(["", *(f"{name}={value!r}" for name, value in _rank_options(picked).items())])
     return f"Searcher({stages[options.first_stage]}, {reranker}, k={picked.k}{weight})"
@@ -189,7 +190,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
     words += [] if options.language == "english" else ["--language", options.language or "none"]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
-    words += [] if picked.scoring == "maxsim" else ["--scoring", picked.scoring]
+    words += [] if picked.scoring == DEFAULT_SCORING else ["--scoring", picked.scoring]
     for name, value in _rank_options(picked).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     words += [] if options.store is None else ["--store", options.store]
@@ -232,7 +233,7 @@ def _setting_text(picked: dict[str, Any] | None) -> str:
         return "no reranking"
     weight = picked["first_stage_weight"]
     more = ["" if picked["pooling"] == 1 else f"pooling {picked['pooling']}"]
-    more += ["" if picked["scoring"] == "maxsim" else picked["scoring"], "" if weight == 0 else f"weight {weight}"]
+    more += ["" if picked["scoring"] == DEFAULT_SCORING else picked["scoring"], "" if weight == 0 else f"weight {weight}"]
     return ", ".join(filter(None, [picked["codec"], f"k={picked['k']}", *more]))
 
 
@@ -243,7 +244,7 @@ def _add_grid(command: argparse.ArgumentParser) -> None:
         ("--first-stage-weight", weight_or_auto, "0,auto,0.1,0.2,0.5,1", "how much the first stage's scores count"),
         ("--codec", codec_name, "binary,int4,int8", "how token vectors are packed"),
         ("--pooling", at_least_one, "1,2", "one of N token vectors is kept"),
-        ("--scoring", scoring_name, "maxsim,proximity", "what makes a score of token vectors; proximity not with pooling"),
+        ("--scoring", scoring_name, "proximity,maxsim", "what makes a score of token vectors"),
     ]
     for name, of_one, default, what in lists:
         command.add_argument(

@@ -18,8 +18,8 @@ F64 = NDArray[np.float64]
 CENTRE = "centre"
 """The centre's name in a spec's config."""
 
-# What of a row's match with its signs may be lost to flips. At dim 128 rows lose .2 %, at most 2 %. The bound is for rows of few
-# components, where one sign is much of the row.
+# What of a row's match with its signs may be lost to flips. At dim 128 rows lose .2 % of it, at most 2 %. The bound is for rows of
+# few components, where one sign is much of the row.
 _MOST_LOST = 0.25
 # At dim 384 rows need 4, at most 18.
 _MOST_FLIPS = 64

@@ -198,8 +198,9 @@ class Layout:
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
-            # A pooling model's windows are of one length and share no token; another layout would give other vectors.
-            **({"windows": "even"} if self.pooled else {}),
+            # A pooling model's windows are of one length and share no token; another layout would give other vectors. The same
+            # vectors in another order would have other scores.
+            **({"windows": "even", "merged": "in the order of first tokens"} if self.pooled else {}),
         }
 
     def _split(self, text: str) -> tuple[list[int], list[int], bool]:

@@ -35,24 +35,6 @@ def check_places(encoder: Encoder, what: str) -> None:
         )
 
 
-def check_order(encoder: Encoder, what: str) -> None:
-    """Refuse an encoder whose vectors have lost their order, since it pools them.
-
-    Args:
-        encoder: Any.
-        what: What needs the order, for the error: "scoring='proximity'".
-
-    Raises:
-        IncompatibleError: If it pools the tokens of documents.
-    """
-    pooling = described(encoder).pooling
-    if pooling > 1:
-        raise IncompatibleError(
-            f"{what} needs a document's token vectors in their order, but pooling={pooling} merges vectors from all over it. "
-            "Use pooling=1, or scoring='maxsim'"
-        )
-
-
 def tokens_of(encoder: Encoder, text: str, kind: Kind, n_vectors: int) -> Sequence[Token]:
     """Ask an encoder for the tokens of a text, and compare their number with the text's vectors.
 
@@ -113,11 +95,15 @@ def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool
 
     Returns:
         (start, end) in code points, from the beginning of a word to the end of one, since a token may be a part of a word. None
-        if the encoder can't tell, or if none of the tokens is in the text.
+        if the encoder can't tell, since it pools for one, or if none of the tokens is in the text.
     """
     if is_whole:
         return 0, len(text)
-    if not isinstance(encoder, TellsTokens):
+    if not isinstance(encoder, TellsTokens) or described(encoder).pooling > 1:
         return None
-    inside = [token for token in encoder.tokens(text, "document")[slice(*run)] if token[2] > token[1]]
+    try:
+        tokens = encoder.tokens(text, "document")
+    except IncompatibleError:  # a checkpoint that pools by itself
+        return None
+    inside = [token for token in tokens[slice(*run)] if token[2] > token[1]]
     return in_whole_words(text, inside[0][1], inside[-1][2]) if inside else None

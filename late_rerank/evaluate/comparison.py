@@ -13,7 +13,7 @@ from late_rerank.encode.describe import described
 from late_rerank.evaluate.evaluation import Evaluation, check_measures, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
-from late_rerank.evaluate.settings import NO_ORDER, Setting, can_score
+from late_rerank.evaluate.settings import Setting
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.observing.progress import progress_bar
 from late_rerank.reranker import Reranker
@@ -75,24 +75,20 @@ class Compared:
 def crossed(**axes: Sequence[Any]) -> list[Setup]:
     """Combine the given values in every way. The first value of each axis comes first.
 
-    An axis that isn't given has Setup's default. A pooling above 1 isn't combined with a scoring that has windows.
+    An axis that isn't given has Setup's default.
 
     Args:
         axes: Values, by the name of a field of Setup.
 
     Raises:
-        ValueError: If Setup has no such field, or an axis has no values. Also if each pooling is above 1 and each scoring has
-            windows.
+        ValueError: If Setup has no such field, or an axis has no values.
     """
     unknown = [name for name in axes if name not in AXES]
     if unknown or not all(axes.values()):
         raise ValueError(f"expected values for some of {', '.join(AXES)}, got {axes}")
     names = [name for name in AXES if name in axes]
     combined = [dict(zip(names, values, strict=True)) for values in product(*(axes[name] for name in names))]
-    setups = [Setup(**each) for each in combined if can_score(each.get("scoring", Setup.scoring), each.get("pooling", 1))]
-    if not setups:
-        raise ValueError(f"scoring {', '.join(axes['scoring'])} can't be combined with pooling above 1: {NO_ORDER}")
-    return setups
+    return [Setup(**each) for each in combined]
 
 
 def load_encoder(model: str, pooling: int) -> Encoder:

@@ -12,6 +12,7 @@ from late_rerank.evaluate.comparison import Remembering, bytes_per_token, index_
 from late_rerank.evaluate.evaluation import measure
 from late_rerank.evaluate.judged import Judged
 from late_rerank.evaluate.settings import N_TOP, Grid, Packing, Setting
+from late_rerank.maxsim import DEFAULT_SCORING
 from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.fusion import F64, falling, first_stage_scores, fused_order
 from late_rerank.reranker import Reranker
@@ -79,8 +80,8 @@ class Packings:
     def cost(self, setting: Setting) -> tuple[float, ...]:
         """Give the key by which settings are sorted, the cheapest first."""
         weight = -1.0 if setting.first_stage_weight == "auto" else float(setting.first_stage_weight)
-        has_windows = bool(self._rerankers[setting.packing].scoring.window_tokens)
-        return self.size(setting), setting.k, float(has_windows), float(weight != 0), weight
+        is_other = setting.scoring != DEFAULT_SCORING.name
+        return self.size(setting), setting.k, float(is_other), float(weight != 0), weight
 
     def latency(self, setting: Setting | None, names: Sequence[str]) -> dict[str, float]:
         """Time reranks of at most 50 of the queries: "p50" and "p99" in milliseconds; 0 for the first stage alone."""

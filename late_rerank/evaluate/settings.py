@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from late_rerank.maxsim import as_scoring
+from late_rerank.maxsim import DEFAULT_SCORING, as_scoring
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import FirstStageWeight
 
@@ -16,8 +16,6 @@ N_TOP = 10
 
 Packing = tuple[int, str, str]
 """Pooling, codec and scoring."""
-
-NO_ORDER = "windows need a document's token vectors in their order, and pooling merges vectors from all over it"
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,17 @@ class Setting:
         scoring: How matches become a score, by name.
 
     Raises:
-        ValueError: If no scoring has that name, or it has windows and pooling is above 1.
+        ValueError: If no scoring has that name.
     """
 
     k: int = 100
     first_stage_weight: FirstStageWeight = 0.0
     codec: str = "int8"
     pooling: int = 1
-    scoring: str = "maxsim"
+    scoring: str = DEFAULT_SCORING.name
 
     def __post_init__(self) -> None:
-        if not can_score(self.scoring, self.pooling):
-            raise ValueError(f"scoring={self.scoring!r} can't be combined with pooling={self.pooling}: {NO_ORDER}")
+        as_scoring(self.scoring)
 
     @property
     def packing(self) -> Packing:
@@ -60,18 +57,15 @@ class Setting:
 class Grid:
     """The settings that are tried: every combination of these values, and the first stage alone.
 
-    A pooling above 1 isn't combined with a scoring that has windows.
-
     Raises:
-        ValueError: If an axis has no values, a depth or a weight is out of its range, or no scoring has that name. Also if each
-            pooling is above 1 and each scoring has windows.
+        ValueError: If an axis has no values, a depth or a weight is out of its range, or no scoring has that name.
     """
 
     k: Sequence[int] = (20, 50, 100)
     first_stage_weight: Sequence[FirstStageWeight] = (0.0, "auto", 0.1, 0.2, 0.5, 1.0)
     codec: Sequence[str] = ("binary", "int4", "int8")
     pooling: Sequence[int] = (1, 2)
-    scoring: Sequence[str] = ("maxsim", "proximity")
+    scoring: Sequence[str] = ("proximity", "maxsim")
 
     def __post_init__(self) -> None:
         for name, values in vars(self).items():
@@ -81,24 +75,13 @@ class Grid:
             raise ValueError(f"k must be at least {N_TOP}, which the measure looks at, got {min(self.k)}")
         for setting in self.settings():
             Wanted.of(setting)  # checks itself
-        if not any(can_score(*pair) for pair in product(self.scoring, self.pooling)):
-            raise ValueError(f"scoring {', '.join(self.scoring)} can't be combined with pooling above 1: {NO_ORDER}")
 
     def settings(self) -> list[Setting]:
-        """Give every combination that can be scored, each once."""
+        """Give every combination, each once."""
         crossed = (dict(zip(vars(self), values, strict=True)) for values in dict.fromkeys(product(*vars(self).values())))
-        return [Setting(**values) for values in crossed if can_score(values["scoring"], values["pooling"])]
+        return [Setting(**values) for values in crossed]
 
     @property
     def packings(self) -> list[Packing]:
         """Give the packings of all settings, and of the default setting, which is measured too."""
         return sorted({setting.packing for setting in (*self.settings(), Setting())})
-
-
-def can_score(scoring: str, pooling: int) -> bool:
-    """Tell whether a scoring can score documents that were pooled.
-
-    Raises:
-        ValueError: If no scoring has that name.
-    """
-    return not as_scoring(scoring).window_tokens or pooling == 1

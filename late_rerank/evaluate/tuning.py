@@ -85,7 +85,7 @@ def tune(
 
     Picked is the cheapest setting whose nDCG@10 on the tuning half is at most 0.01 below the best one's, and not significantly
     below (paired randomisation, p < .05). The first stage alone is the cheapest of all; then fewer bytes a token are cheaper,
-    then fewer candidates, then a scoring without windows, then no weight, "auto" before numbers, and small ones before large
+    then fewer candidates, then the default scoring, then no weight, "auto" before numbers, and small ones before large
     ones.
 
     Args:

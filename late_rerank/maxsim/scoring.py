@@ -55,6 +55,16 @@ class Scoring:
         """(n_scales,) int64: how many tokens each scale's windows are apart."""
         return np.array(self.window_tokens, dtype=np.int64) // 2
 
+    def over(self, pooling: float) -> Scoring:
+        """Give this rule for documents that keep one of `pooling` token vectors: windows of as much text hold fewer vectors.
+
+        The shortest window has at least 2 vectors. The longer ones keep their ratio to it.
+        """
+        if pooling <= 1 or not self.window_tokens:
+            return self
+        shortest = 2 * max(round(self.window_tokens[0] / 2 / pooling), 1)
+        return Scoring(self.name, tuple(shortest * (each // self.window_tokens[0]) for each in self.window_tokens))
+
     @property
     def passage_scale(self) -> int:
         """The scale whose best window is quoted as the best passage: the middle one, and the longer one of two."""

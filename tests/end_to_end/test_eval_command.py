@@ -85,24 +85,19 @@ def test_scorings_are_compared_and_one_is_chosen(evaluated, folder, model, tmp_p
         alone = evaluated("--scoring", row["scoring"], "--write-run", str(tmp_path / row["scoring"]))
         assert (alone["scoring"], alone["measures"]["reranked"]) == (row["scoring"], row["measures"])
     runs = [(tmp_path / row["scoring"]).read_text() for row in rows]
-    assert runs[0].split()[-1] == "late-rerank-int8"
-    assert runs[1].split()[-1] == "late-rerank-int8-proximity"
-    assert main(["eval", str(folder), "--model", model, "--scoring", "proximity"]) == 0
-    assert "k=100, proximity" in capsys.readouterr().out
+    assert runs[0].split()[-1] == "late-rerank-int8-maxsim"
+    assert runs[1].split()[-1] == "late-rerank-int8"
+    assert main(["eval", str(folder), "--model", model, "--scoring", "maxsim"]) == 0
+    assert "k=100, maxsim" in capsys.readouterr().out
 
 
-def test_pooling_is_not_compared_with_windows(evaluated, folder, model, capsys):
-    compared = ["eval", str(folder), "--model", model, "--compare", "scoring=maxsim,proximity", "pooling=1,2"]
-    assert main([*compared, "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert [(row["pooling"], row["scoring"]) for row in json.loads(out)["compared"]] == [
-        (1, "maxsim"),
-        (1, "proximity"),
-        (2, "maxsim"),
-    ]
-    assert "note: left out 1 combination of pooling with a scoring of windows" in err
-    assert main(["eval", str(folder), "--model", model, "--compare", "scoring=proximity", "--pooling", "2"]) == 1
-    assert "can't be combined with pooling above 1" in capsys.readouterr().err
+def test_scorings_are_compared_with_pooling(evaluated):
+    rows = evaluated("--compare", "scoring=maxsim,proximity", "pooling=1,2")["compared"]
+    expected = [(1, "maxsim"), (1, "proximity"), (2, "maxsim"), (2, "proximity")]
+    assert [(row["pooling"], row["scoring"]) for row in rows] == expected
+    for row in rows[2:]:
+        alone = evaluated("--pooling", "2", "--scoring", row["scoring"])
+        assert (alone["scoring"], alone["measures"]["reranked"]) == (row["scoring"], row["measures"])
 
 
 def test_models_are_compared_and_their_vectors_kept(evaluated, model, minilm, tmp_path):

@@ -9,6 +9,7 @@ from checkpoints import native, pooling
 
 from late_rerank import Reranker, explain
 from late_rerank.encode import TextEncoder
+from late_rerank.encode.compiled.pooling import Pooling
 from late_rerank.errors import IncompatibleError
 from late_rerank.testing.fakes import FakeEncoder
 
@@ -64,12 +65,25 @@ def test_a_checkpoint_that_pools_queries_alone_keeps_all_vectors_of_a_document(f
     assert len(encoder.encode_query(["the cat"]).values) < len(plain.encode_query(["the cat"]).values)
 
 
-def test_the_vectors_are_sentence_transformers_own(folder, plain, halved):
+def test_the_vectors_are_sentence_transformers_own_in_the_order_of_first_tokens(folder, plain, halved):
     import torch
     from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 
-    theirs = HierarchicalTokenPooling(2).pool([torch.tensor(plain.encode_document(TEXTS[:1]).values)])[0].numpy()
-    np.testing.assert_allclose(halved.encode_document(TEXTS[:1]).values, theirs, atol=1e-5)
+    tokens, ours = (encoder.encode_document(TEXTS[:1]).values for encoder in (plain, halved))
+    theirs = HierarchicalTokenPooling(2).pool([torch.tensor(tokens)])[0].numpy()
+    assert len(theirs) == len(ours)
+    same = (ours @ theirs.T).argmax(axis=1)
+    assert same[0] == 0
+    assert sorted(same) == list(range(len(theirs)))
+    np.testing.assert_allclose(ours, theirs[same], atol=1e-5)
+
+
+def test_merged_vectors_stand_where_their_first_token_stands():
+    first, second = np.eye(4, dtype=np.float32)[:2]
+    for rows in ([first, second] * 3, [second, first] * 3, [second, second, second, first, first, first]):
+        for protected in (0, 1):
+            merged = Pooling(3, protected, normalises=False, kinds=("document",))(np.array([-first] * protected + rows))
+            assert merged[protected:].tolist() == [rows[0].tolist(), (first if rows[0] is second else second).tolist()]
 
 
 def test_each_factor_has_a_fingerprint_of_its_own(folder, plain, halved):

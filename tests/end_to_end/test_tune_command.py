@@ -74,7 +74,7 @@ def test_what_it_prints_can_be_used(beir, tmp_path, capsys, scoring):
     assert isinstance(searcher.retriever, BM25Retriever)
     assert searcher.reranker.scoring.name == report["picked"]["scoring"] == scoring
     words = shlex.split(report["command"])
-    assert ("--scoring" in words) is (scoring == "proximity")
+    assert ("--scoring" in words) is (scoring == "maxsim")
     assert words[0] == "late-rerank"
     assert main([word if word != "QUERY" else "kittens" for word in words[1:]]) == 0
     assert "cats" in capsys.readouterr().out
@@ -82,7 +82,7 @@ def test_what_it_prints_can_be_used(beir, tmp_path, capsys, scoring):
     printed = capsys.readouterr().out
     assert report["python"] in printed
     assert report["command"] in printed
-    assert ("proximity" in printed) is (scoring == "proximity")
+    assert ('scoring="maxsim"' in printed) is (scoring == "maxsim")
 
 
 @pytest.mark.parametrize(

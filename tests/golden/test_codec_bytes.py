@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from late_rerank.codecs import codec
+from late_rerank.codecs import BinaryCodec, codec
 from late_rerank.codecs.rotation import rotation
 from late_rerank.types import TokenVectors
 
@@ -45,6 +45,28 @@ def test_the_bytes_of_wider_vectors_never_change(name, dim):
 
     columns = [packed.column(column, 0).tobytes() for column in packed.codec.columns]
     assert hashlib.sha256(b"".join(columns)).hexdigest()[:16] == DIGESTS[name, dim]
+
+
+CENTRE = np.array([0.25, -0.5, 0.1, 0.7], np.float32)
+
+
+def test_the_bytes_and_the_spec_of_a_centred_codec_never_change():
+    packed = BinaryCodec(CENTRE).encode(VECTORS)
+
+    assert packed.codec.config == codec("binary").spec(4).config | {"centre": "ADQAuGYumjk="}
+    assert {column: [packed.column(column, i).tobytes().hex() for i in range(2)] for column in BYTES["binary"]} == {
+        "codes": ["", ""],
+        "scales": ["", ""],
+    }
+
+
+def test_the_bytes_of_wider_centred_vectors_never_change():
+    values = (np.arange(8 * 384) * 37 % 101 - 50).astype(np.float32).reshape(8, 384) / 64
+    centre = (np.arange(384) * 29 % 53 - 20).astype(np.float32) / 32
+    packed = BinaryCodec(centre).encode(TokenVectors(values, np.array([0, 8])))
+
+    columns = [packed.column(column, 0).tobytes() for column in packed.codec.columns]
+    assert hashlib.sha256(b"".join(columns)).hexdigest()[:16] == ""
 
 
 def test_the_rotation_never_changes():

@@ -103,14 +103,11 @@ def test_scorings_are_compared_on_the_same_vectors(load):
     assert found[1].evaluation.ranked["q3"] == [(document.id, document.score) for document in alone]
 
 
-def test_a_scoring_with_windows_is_not_combined_with_pooling():
+def test_each_scoring_is_combined_with_each_pooling():
     found = crossed(pooling=[1, 2], scoring=["maxsim", "proximity"])
 
-    assert [(each.pooling, each.scoring) for each in found] == [(1, "maxsim"), (1, "proximity"), (2, "maxsim")]
-    with pytest.raises(ValueError, match="scoring proximity can't be combined with pooling above 1: windows need"):
-        crossed(pooling=[2, 4], scoring=["proximity"])
-    with pytest.raises(ValueError, match="scoring='proximity' can't be combined with pooling=2"):
-        Setup(pooling=2, scoring="proximity")
+    expected = [(1, "maxsim"), (1, "proximity"), (2, "maxsim"), (2, "proximity")]
+    assert [(each.pooling, each.scoring) for each in found] == expected
     with pytest.raises(ValueError, match="scoring='best' is not known"):
         crossed(scoring=["best"])
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from late_rerank import Candidate, Reranker
+from late_rerank import Candidate, Reranker, pack_context
 from late_rerank.codecs import codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.evaluate.calibration import LabelledQuery, ScoredQuery, fit_calibration, score_queries
@@ -255,15 +255,48 @@ class TestCalibrating:
         assert query.n_query_tokens == 2
 
 
+class Pooling(FakeEncoder):
+    """Keeps every second word."""
+
+    pooling = 2
+
+    def encode_document(self, texts):
+        return super().encode_document([" ".join(text.split()[::2]) for text in texts])
+
+
+class TestPooledDocuments:
+    @pytest.mark.parametrize(
+        ("factor", "expected"),
+        [(1, (24, 144, 288)), (1.5, (16, 96, 192)), (2, (12, 72, 144)), (3, (8, 48, 96)), (99, (2, 12, 24))],
+    )
+    def test_windows_of_as_much_text_hold_fewer_vectors(self, factor, expected):
+        assert PROXIMITY.over(factor).window_tokens == expected
+        assert PROXIMITY.over(factor).name == "proximity"
+        assert MAXSIM.over(factor) is MAXSIM
+
+    def test_words_that_stand_together_score_more_and_the_asked_scoring_is_told(self):
+        reranker = Reranker(Pooling(), codec="float32")
+        together = " ".join([*WORDS[:200], "red", "a", "fox", "a", *WORDS[200:400]])
+        apart = " ".join(["red", "a", *WORDS[:400], "fox"])
+        found = near_and_far(reranker, [apart, together])
+        assert found[1].rank == 1
+        assert found[1].score > found[0].score + 0.5
+        near = Reranker(FakeEncoder(), codec="float32", scoring=Scoring("half", (12, 72, 144)))
+        halves = [" ".join(text.split()[::2]) for text in (apart, together)]
+        assert [each.score for each in near.rerank(QUERY, halves)] == [
+            each.score for each in reranker.rerank(QUERY, [apart, together])
+        ]
+        assert reranker.scoring == PROXIMITY
+        assert reranker.stats()["scoring"] == "proximity"
+
+    def test_a_vector_that_stands_for_several_words_has_no_place(self):
+        long = " ".join([*WORDS[:800], "red", "fox"])
+        found = Reranker(Pooling()).rerank(QUERY, [long, "red fox"])
+        assert {each.index: each.best_span for each in found} == {0: None, 1: (0, len("red fox"))}
+        assert "red" in pack_context(QUERY, found, reranker=Reranker(Pooling()), budget_tokens=20).text
+
+
 class TestWhatItIsRefusedWith:
-    def test_vectors_that_lost_their_order(self):
-        class Pooling(FakeEncoder):
-            pooling = 2
-
-        with pytest.raises(IncompatibleError, match="pooling=1"):
-            Reranker(Pooling(), scoring="proximity")
-        Reranker(Pooling())
-
     def test_a_calibration_of_another_scoring(self, tmp_path):
         scores = [ScoredQuery(4, np.float32([2 + i / 50]), np.float32([1, 1.5])) for i in range(20)]
         fitted = fit_calibration(scores, FakeEncoder().fingerprint, "proximity")

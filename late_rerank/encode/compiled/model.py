@@ -42,7 +42,8 @@ def compiled_model(
         modules = [*modules, pooling_line(pooling)]
     if layout.pooled:
         check_installed(f"pooling={pooling}" if pooling > 1 else f"{name}, which pools its tokens,", "pooling", "scipy")
-    is_plain = max_tokens is None and pooling == 1
+    # A folder that an earlier release made names the fingerprint of vectors in another order.
+    is_plain = max_tokens is None and not layout.pooled
     return Model(
         layout=layout,
         queries=layout.queries,

@@ -13,7 +13,7 @@ from late_rerank.types import F32
 
 @dataclass(frozen=True)
 class Pooling:
-    """Merges Ward's clusters of cosines, each into its mean.
+    """Merges Ward's clusters of cosines, each into its mean. The means stand in the order of their first tokens.
 
     Attributes:
         factor: One of so many vectors is kept.
@@ -46,7 +46,7 @@ def unit(rows: F32) -> F32:
 
 
 def _means(rows: F32, n_clusters: int) -> F32:
-    """Give the mean of each cluster, (n_clusters, dim); fewer where distances tie."""
+    """Give the mean of each cluster, (n_clusters, dim), in the order of the first rows; fewer where distances tie."""
     from scipy.cluster.hierarchy import fcluster, linkage  # noqa: PLC0415 - an extra, and a third of a second
     from scipy.spatial.distance import squareform  # noqa: PLC0415
 
@@ -56,4 +56,6 @@ def _means(rows: F32, n_clusters: int) -> F32:
     starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
     counts = np.diff(starts, append=len(rows)).astype(np.float32)
     sums: F32 = np.add.reduceat(rows[order], starts, axis=0)
-    return np.divide(sums, counts[:, None], dtype=np.float32)
+    means: F32 = np.divide(sums, counts[:, None], dtype=np.float32)
+    in_order: F32 = means[order[starts].argsort()]
+    return in_order

@@ -15,7 +15,7 @@ from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.torch.fingerprint import fingerprint_of
 from late_rerank.encode.torch.forward import ModuleForward
 from late_rerank.encode.torch.loading import load_builtin, load_checkpoint, quiet_loading
-from late_rerank.encode.torch.pooling import pool_documents
+from late_rerank.encode.torch.pooling import keep_order, pool_documents
 from late_rerank.encode.torch.reading import layout_of, longest_input
 from late_rerank.encode.torch.threads import alone_after_a_fork
 from late_rerank.errors import ModelError
@@ -100,6 +100,7 @@ def _make_ready(model: Any, pooling: int, name: str) -> None:
     """
     if pooling > 1:
         pool_documents(model, pooling, name)
+    keep_order(model)
     model.eval()
     if model[0].query_expansion is None:
         # On the left, padding would shift a query's positions by its neighbours' lengths.

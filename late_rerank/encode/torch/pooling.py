@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
+from functools import partial
 from typing import Any
 
+import torch
 from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling, HierarchicalTokenPooling
 
 from late_rerank.encode.base import Kind
+from late_rerank.encode.compiled.pooling import Pooling
 from late_rerank.errors import IncompatibleError
 
 
@@ -38,6 +41,22 @@ def pool_documents(model: Any, factor: int, name: str) -> None:
             f"{name} pools its tokens already, so that pooling={factor} can't be asked for: leave pooling=1"
         )
     model.append(HierarchicalTokenPooling(factor, tasks=["document"]))
+
+
+def keep_order(model: Any) -> None:
+    """Make a model put merged token vectors in the order of their first tokens, as compiled models do.
+
+    Scorings with windows need an order. sentence-transformers gives clusters in none. Poolings of other kinds stay as they are.
+    """
+    for module in model:
+        if isinstance(module, HierarchicalTokenPooling):
+            pooling = Pooling(module.pool_factor, module.num_protected_tokens, module.normalize_embeddings, ())
+            vars(module)["pool_one"] = partial(_pooled, pooling)  # for this module alone; its type names it in fingerprints
+
+
+def _pooled(pooling: Pooling, embedding: torch.Tensor) -> torch.Tensor:
+    rows = pooling(embedding.detach().to("cpu", torch.float32).numpy())
+    return torch.from_numpy(rows).to(embedding)
 
 
 def without_pooling(model: Any) -> Any:
