@@ -89,7 +89,8 @@ def test_the_best_span_of_a_long_document_counts_the_contents_characters(fields)
     assert Document.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
-def test_a_passage_outside_the_content_and_maxsim_tell_no_best_span(ranker):
+def test_a_passage_outside_the_content_and_maxsim_tell_no_best_span():
+    ranker = LateRerankRanker(reranker=Reranker(FakeEncoder(), scoring="maxsim"))
     by_title = LateRerankRanker(reranker=Reranker(FakeEncoder(), scoring="proximity"), meta_fields_to_embed=["title"])
     given = Document(content="The sea is calm today. " * 60, meta={"title": LONG, "best_span": [1, 2]})
     assert "best_span" not in by_title.run(QUERY, [given])["documents"][0].meta
@@ -110,6 +111,7 @@ def test_scores_are_floats_and_the_retrievers_score_is_kept(ranker):
     assert type(best.score) is float
     assert best.score == pytest.approx(expected.relevance)
     assert 0 <= best.score <= 1
+    assert best.meta.pop("best_span") == [0, len(TEXTS[2])]
     assert best.meta == {"place": 2, "retrieval_score": 0.8, "late_rerank_score": pytest.approx(expected.score)}
     assert type(best.meta["late_rerank_score"]) is float
 

@@ -26,8 +26,8 @@ class LateRerankReranker(LanceReranker):
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
-        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
-            text. "proximity" counts words more that are matched near each other. None takes "maxsim". A
+        scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
+            other. "maxsim" takes each word's best match anywhere in the text. None takes "proximity". A
             late_rerank.maxsim.Scoring is taken too.
 
     Raises:

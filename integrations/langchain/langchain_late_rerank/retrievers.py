@@ -84,9 +84,9 @@ class LateRerankRetriever(BaseRetriever):
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
-        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
-            document. "proximity" counts words more that are matched near each other, and tells the best passage of a long
-            document: "best_span". None takes "maxsim". A late_rerank.maxsim.Scoring is taken too.
+        scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
+            other, and tells the best passage of a long document: "best_span". "maxsim" takes each word's best match anywhere in
+            the document. None takes "proximity". A late_rerank.maxsim.Scoring is taken too.
         min_relevance: From 0 to 1. Documents of lower relevance_score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the documents may take of a prompt. Documents are then chosen by what they add to
             each other. Repetitions and unscored documents are left out. Neighbouring pieces of a file become one document. If

@@ -67,8 +67,13 @@ def test_ranking_twice_encodes_once_and_the_last_query_counts(encoder):
     assert twice.metadata["best_span"] != once.metadata["best_span"]
 
 
-def test_maxsim_tells_none_and_takes_no_old_one_for_its_own(rerank):
-    given = node(best_span=[1, 2])
+def test_a_node_that_is_one_passage_tells_none(by_passage):
+    for text in (NEEDLE, f"{NEEDLE} " * 20):
+        assert ranked(by_passage, node(text)).metadata == {"title": "About harbours"}
+
+
+def test_maxsim_tells_none_and_takes_no_old_one_for_its_own(encoder):
+    given, rerank = node(best_span=[1, 2]), LateRerank(model=encoder, scoring="maxsim")
 
     assert ranked(rerank, given).metadata == {"title": "About harbours"}
     assert given.node.metadata["best_span"] == [1, 2]

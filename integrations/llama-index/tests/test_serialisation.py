@@ -14,7 +14,7 @@ from llama_index.postprocessor.late_rerank import LateRerank
 from late_rerank import Reranker
 from late_rerank.codecs import codec
 from late_rerank.errors import ModelError
-from late_rerank.maxsim import Scoring
+from late_rerank.maxsim import DEFAULT_SCORING, Scoring
 from late_rerank.stores import DiskStore, MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice
@@ -76,7 +76,7 @@ class TestDicts:
             "on_missing": "encode",
             "calibration": None,
             "pooling": 1,
-            "scoring": "maxsim",
+            "scoring": None,
         }
         assert rerank.dict() == rerank.model_dump() == rerank.to_dict()
 
@@ -125,7 +125,7 @@ class TestDicts:
     def test_what_was_written_before_there_were_scorings_is_read(self, rerank):
         written = rerank.to_dict()
         del written["scoring"]
-        assert LateRerank.from_dict(written).scoring == "maxsim"
+        assert LateRerank.from_dict(written).reranker.scoring is DEFAULT_SCORING
 
     def test_the_loaded_reranker_is_never_in_it(self, rerank):
         assert "reranker" not in rerank.to_dict()

@@ -179,7 +179,7 @@ def test_the_best_span_of_a_long_document_counts_the_contents_characters():
 
 def test_maxsim_tells_no_best_span_and_takes_no_old_one_for_its_own():
     stale = Document(LONG, metadata={"best_span": [1, 2]})
-    (found,) = compress([stale])
+    (found,) = compress([stale], reranker=Reranker(FakeEncoder(), scoring="maxsim"))
     assert set(found.metadata) == {"relevance_score", "late_rerank_score"}
     assert stale.metadata == {"best_span": [1, 2]}
     (again,) = by_passage([stale])

@@ -47,7 +47,7 @@ _Place = Annotated[str | Store | None, WithJsonSchema({"type": "string"})]
 _Codec = Annotated[str | Codec, WithJsonSchema({"type": "string"})]
 _Kernel = Annotated[str | Kernel, WithJsonSchema({"type": "string"})]
 _Calibration = Annotated[str | Calibration | None, WithJsonSchema({"type": "string"})]
-_Scoring = Annotated[str | Scoring, WithJsonSchema({"type": "string"})]
+_Scoring = Annotated[str | Scoring | None, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
 _Counter = Annotated[Any, WithJsonSchema({})]
 
 
@@ -76,9 +76,10 @@ class LateRerank(BaseNodePostprocessor):
         on_missing: What to do with nodes that the store doesn't hold: "encode", "skip" or "raise".
         calibration: Turns scores into relevance.
         pooling: How many token vectors of a document are merged into one. 1 keeps all.
-        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
-            node. "proximity" counts words more that are matched near each other, and tells the best passage of a long node: its
-            metadata then say "best_span", start and end in the node's content. A late_rerank.maxsim.Scoring is taken too.
+        scoring: How the matches of the query's words become a score. "proximity", the default, counts words more that are
+            matched near each other, and tells the best passage of a long node: its metadata then say "best_span", start and end
+            in the node's content. "maxsim" takes each word's best match anywhere in the node. A late_rerank.maxsim.Scoring is
+            taken too.
         reranker: A ready Reranker, to be shared. Then none of the ten arguments above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
         keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both scores and "best_span" go into
@@ -227,7 +228,9 @@ class LateRerank(BaseNodePostprocessor):
 
     def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:
         document = found.document
-        said: dict[str, Any] = {"best_span": found.best_span}
+        # Most nodes are one passage, of which a place would say nothing: these stay the given ones.
+        is_one_passage = document.best_span == (0, len(document.text))
+        said: dict[str, Any] = {"best_span": None if is_one_passage else found.best_span}
         retrieved = finite(given.score)  # no JSON takes NumPy's numbers, which some retrievers assign, or NaN
         if self.keep_retrieval_score and retrieved is not None:
             said["retrieval_score"] = retrieved

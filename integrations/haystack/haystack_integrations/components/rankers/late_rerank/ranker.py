@@ -59,10 +59,10 @@ class LateRerankRanker:
         top_k: The most documents to return. None returns 10 without a budget, and with a budget as many as fit.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
-        scoring: How the matches of the query's words become a score. "maxsim" takes each word's best match anywhere in the
-            document. "proximity" counts words more that are matched near each other, and tells the best passage of a long
-            document: "best_span" in `meta`, start and end in the content. None takes "maxsim". A late_rerank.maxsim.Scoring is
-            taken too.
+        scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
+            other, and tells the best passage of a long document: "best_span" in `meta`, start and end in the content. "maxsim"
+            takes each word's best match anywhere in the document. None takes "proximity". A late_rerank.maxsim.Scoring is taken
+            too.
         device: The device that the model runs on. None takes the fastest one.
         meta_fields_to_embed: Fields of `meta` that are read before the content, if a document has them.
         embedding_separator: The text between these fields and the content.
