@@ -3,8 +3,8 @@
     python tests/benchmarks/compression.py FOLDER_WITH_THE_COLLECTIONS [--store DIR] [--split test] [--n 300]
 
 The folder holds squad and scifact. All ways get the same room, counted by `estimate_tokens` over all that is shown, marks and
-number included: "ours", the sentences that carry the matches (`compress=True`); "end", the beginning of the document up to the
-last sentence that fits (`compress=False`); "bm25", sentences by BM25 over the document's own, best first and each that still
+number included: "ours", the sentences that carry the matches (`compress=True`); "cut", the document cut to a piece around
+its best passage (`compress=False`); "bm25", sentences by BM25 over the document's own, best first and each that still
 fits, shown in the order of the text; "bm25_neighbours", the same with half of what the sentences beside it score.
 
 "squad": five consecutive paragraphs of an article as one document, the question's own at a random place among them. Where the
@@ -122,7 +122,7 @@ def shortened(reranker, questions, rooms):
             ranking = reranker.rerank(query, [document])
             ways = {
                 "ours": packed(reranker, query, ranking, budget, document, compress=True),
-                "end": packed(reranker, query, ranking, budget, document),
+                "cut": packed(reranker, query, ranking, budget, document),
                 "bm25": by_bm25(query, text, budget, 0),
                 "bm25_neighbours": by_bm25(query, text, budget, 0.5),
             }

@@ -168,7 +168,7 @@ def compression_rows(result):
     """Per cent kept at the same number of tokens: compressed, cut at the end, best sentences by BM25, and with neighbours."""
     rows = []
     for part, room, measure, name in COMPRESSION_ROWS:
-        kept = (result["results"][part][room][way][measure]["mean"] for way in ("ours", "end", "bm25", "bm25_neighbours"))
+        kept = (result["results"][part][room][way][measure]["mean"] for way in ("ours", "cut", "bm25", "bm25_neighbours"))
         rows.append(f"| {name} | {' | '.join(f'{mean:.1f} ({low:.0f} to {high:.0f})' for mean, low, high in kept)} |")
     return rows
 

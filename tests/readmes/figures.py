@@ -85,7 +85,7 @@ def _contexts() -> dict[str, str]:
             tables.context_rows(_read(tables.CONTEXT)),
         ),
         "compression": _table(
-            "| | `compress=True` | cut at the end | best sentences by BM25 | BM25 with neighbours |",
+            "| | `compress=True` | cut around the best passage | best sentences by BM25 | BM25 with neighbours |",
             tables.compression_rows(_read(tables.COMPRESSION)),
         ),
     }
