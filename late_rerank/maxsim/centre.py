@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from late_rerank.types import F32, PackedVectors, TokenVectors
 
 
 def add_centre(
-    queries: TokenVectors, documents: PackedVectors, *, maxima: F32 | None = None, scores: F32 | None = None
+    queries: TokenVectors, documents: PackedVectors, *, maxima: F32 | None = None, scores: Sequence[F32 | None] = ()
 ) -> None:
     """Add the queries' products with the centre of the documents' codec, in place. Without a centre nothing changes.
 
@@ -23,7 +24,7 @@ def add_centre(
         queries: One or several.
         documents: Any.
         maxima: (n_documents, n_query_tokens), of one query.
-        scores: (n_queries, n_documents); or (n_scales, n_documents), of one query.
+        scores: Arrays (n_queries, n_documents); or (n_scales, n_documents), of one query.
     """
     centre = from_spec(documents.codec).centre
     if centre is None:
@@ -33,6 +34,7 @@ def add_centre(
     has_tokens = documents.lengths > 0
     if maxima is not None:
         np.add(maxima, products, out=maxima, where=has_tokens[:, None])
-    if scores is not None:
-        sums = np.array([products[start:end].sum() for start, end in pairwise(queries.offsets.tolist())], dtype=np.float32)
-        np.add(scores, sums[:, None], out=scores, where=has_tokens)
+    sums = np.array([products[start:end].sum() for start, end in pairwise(queries.offsets.tolist())], dtype=np.float32)
+    for array in scores:
+        if array is not None:
+            np.add(array, sums[:, None], out=array, where=has_tokens)

@@ -114,9 +114,7 @@ class NativeKernel:
         except TypeError:
             raise TypeError(_unfit(documents)) from None
         if CENTRE in spec.config:
-            add_centre(queries, documents, maxima=maxima, scores=scores)
-            if windows is not None:
-                add_centre(queries, documents, scores=windows[1])
+            add_centre(queries, documents, maxima=maxima, scores=(scores, None if windows is None else windows[1]))
 
 
 _MAX_THREADS = 1024

@@ -78,8 +78,8 @@ class KernelTests:
 
     @pytest.mark.parametrize("lengths", [[], [0], [0, 0, 0]])
     def test_no_documents_and_documents_without_tokens(self, kernel: Kernel, lengths: list[int]) -> None:
-        # -1e9 / 11, summed 11 times in float32, is not -1e9
-        for n_query_tokens, each in itertools.product((1, 3, 11, 31), codecs_named(kernel.codecs, 48)):
+        # -1e9 / 11, summed 11 times in float32, is not -1e9. -1e9 / 4096 is small enough to show what is added to it.
+        for n_query_tokens, each in itertools.product((1, 3, 11, 31, 4096), codecs_named(kernel.codecs, 48)):
             query, packed = random_vectors([n_query_tokens], 48), each.encode(random_vectors(lengths, 48))
             scores = kernel.score(query, packed)
             assert scores.dtype == np.float32

@@ -107,12 +107,12 @@ class TestCentredBinaryCodec(CodecTests):
 
     @pytest.mark.parametrize("dim", [48, 128, 384])
     def test_a_token_matches_the_centre_as_its_packing_does(self, dim):
-        """Nearly: without the flipped signs the error would be 14 times as large, and most of a score's."""
+        """Nearly: without the flipped signs the error would be 10 to 30 times as large."""
         codec, vectors = self.make_codec_for(dim), random_vectors([500], dim)
         packed = codec.encode(vectors)
         off = (codec.decode(packed).values - vectors.values) @ codec.centre / np.linalg.norm(codec.centre)
         differences = np.linalg.norm(vectors.values - codec.centre, axis=1)
-        assert np.sqrt((off**2).mean()) < 1.5 / dim * differences.mean()
+        assert np.sqrt((off**2).mean()) < 0.6 / dim * differences.mean()
 
     def test_products_with_other_vectors_are_right_on_average(self):
         codec, vectors = self.make_codec_for(128), random_vectors([2000], 128)
@@ -173,7 +173,7 @@ def test_without_a_centre_the_spec_has_none():
     [
         "no base64!",
         "",
-        "AAAA AAAA",  # decoded all the same by a lenient reader
+        "AAAA AAAA" + 120 * "A",  # decoded all the same by a lenient reader
         base64.b64encode(np.zeros(47, "<f2").tobytes()).decode(),
         base64.b64encode(np.zeros(49, "<f2").tobytes()).decode(),
         base64.b64encode(b"x" * 95).decode(),
