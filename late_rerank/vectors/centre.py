@@ -38,7 +38,7 @@ def binary_codec(encoder: Encoder, store: Store) -> Codec:
     for _, codec in stored:
         if codec.centre is not None:
             return codec
-    centre = shared_part(encoder)
+    centre = shared_part(encoder)  # before counting again: most models want no centre
     if centre is None or any(_holds_documents(space) for space, _ in stored):
         return BinaryCodec()
     return BinaryCodec(centre)

@@ -9,6 +9,7 @@ import pytest
 from late_rerank import Candidate, Reranker
 from late_rerank.encode.base import DescribesItself
 from late_rerank.encode.describe import described
+from late_rerank.encode.samples import SAMPLES
 from late_rerank.evaluate import Judged, Setup, compare, crossed, difference, evaluate
 from late_rerank.evaluate.comparison import Remembering
 from late_rerank.stores import DiskStore, MemoryStore
@@ -98,7 +99,7 @@ def test_scorings_are_compared_on_the_same_vectors(load):
         (codec, scoring) for codec in ("int8", "binary") for scoring in ("maxsim", "proximity")
     ]
     assert [each.evaluation.measures["reranked"]["RR@10"] for each in found] == [0.5, 1.0, 0.5, 1.0]
-    assert load.loaded[0][2].n_documents == len(FAR_AND_NEAR)
+    assert load.loaded[0][2].n_documents == len(FAR_AND_NEAR) + len(SAMPLES)
     alone = Reranker(FakeEncoder(), scoring="proximity").rerank(QUERIES["q3"], FAR_AND_NEAR[6:8])
     assert found[1].evaluation.ranked["q3"] == [(document.id, document.score) for document in alone]
 
@@ -126,7 +127,7 @@ def test_a_model_is_loaded_and_a_document_encoded_once_for_all_codecs_and_depths
     compare(crossed(model=["a", "b"], k=[5, 30], codec=["int8", "int4", "binary"]), JUDGED, load=load)
 
     assert [(model, pooling) for model, pooling, _ in load.loaded] == [("a", 1), ("b", 1)]
-    assert [encoder.n_documents for *_, encoder in load.loaded] == [len(DOCUMENTS)] * 2
+    assert [encoder.n_documents for *_, encoder in load.loaded] == [len(DOCUMENTS) + len(SAMPLES)] * 2  # samples for binary
 
 
 def test_what_a_given_store_holds_is_not_encoded_and_what_it_lacks_is_kept(load, tmp_path):
@@ -135,9 +136,9 @@ def test_what_a_given_store_holds_is_not_encoded_and_what_it_lacks_is_kept(load,
         compare(crossed(codec=["int8"], k=[30]), JUDGED, store=store, load=load)
         assert load.loaded[0][2].n_documents == 20
         compare(crossed(codec=["int8", "binary"], k=[5, 30]), JUDGED, store=store, load=load)
-        assert load.loaded[1][2].n_documents == 30  # for binary alone
+        assert load.loaded[1][2].n_documents == 30 + len(SAMPLES)  # for binary alone
         compare(crossed(codec=["int8", "binary"], k=[5, 30]), JUDGED, store=store, load=load)
-        assert load.loaded[2][2].n_documents == 0
+        assert load.loaded[2][2].n_documents == len(SAMPLES)
 
 
 def test_bytes_a_token_are_a_vectors_shared_by_the_pooled(load):
