@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from late_rerank.cli.excerpts import MarkedText
 
 QUESTIONS = (
-    "how do I copy a whole folder with everything inside it",
-    "stop a program if it takes too long",
+    "make a temporary folder that deletes itself",
+    "end a program if it takes too long",
     "a queue that gives the smallest item first",
     "escape text for a web page",
     "sort a list so that it stays sorted when I add something",

@@ -1,5 +1,4 @@
 import fcntl
-import inspect
 import io
 import json
 import os
@@ -15,8 +14,9 @@ from pathlib import Path
 import pytest
 from commands import n_stored, start, wait_until
 
-from late_rerank import Reranker
 from late_rerank.cli import main
+from late_rerank.maxsim import DEFAULT_SCORING
+from late_rerank.ranking.relevance import FITTED
 
 CANDIDATES = [
     {"text": "The cat sat on the mat.", "id": "cat", "score": 2.0, "metadata": {"page": 1}},
@@ -54,6 +54,19 @@ def test_search_prints_the_best_passages(folder, capsys):
     assert "bad.txt: binary, not text" in err
 
 
+def test_pooled_documents_are_scored_by_windows_and_have_no_best_passage(tmp_path, capsys):
+    file = tmp_path / "candidates.jsonl"
+    file.write_text(json.dumps({"text": "Cats sleep. " * 100}))
+    spans = []
+    for pooling in ("1", "2"):
+        assert main(["rerank", "when do cats sleep", str(file), "--pooling", pooling, "--scoring", "proximity", "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["results"]
+        assert found["score"] > 0
+        spans.append(found["best_span"])
+    assert spans[0] is not None
+    assert spans[1] is None
+
+
 def test_search_prints_json_and_nothing_else(folder, capsys):
     assert main(["search", str(folder), "sleeping animals", "--json", "--first-stage", "hybrid"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -71,17 +84,17 @@ def test_search_prints_json_and_nothing_else(folder, capsys):
     assert (first["rank"], first["id"], first["metadata"]["path"]) == (1, "cats.md#0", "cats.md")
 
 
-def test_search_by_proximity_shows_the_best_passage_of_a_long_document(tmp_path, capsys):
+def test_search_shows_the_best_passage_of_a_long_document(tmp_path, capsys):
     filler = "The committee met on Tuesday and spoke about the budget for roads and schools. " * 25
     text = f"{filler}A kitten sleeps for up to twenty hours a day. {filler}"
     path = tmp_path / "documents.jsonl"
     path.write_text("\n".join(json.dumps({"text": each}) for each in (text, "Bread keeps longer in a stone jar.")))
-    search = ["search", str(path), "how long does a young cat sleep", "--scoring", "proximity", "--top-k", "1"]
+    search = ["search", str(path), "how long does a young cat sleep", "--top-k", "1"]
     assert main([*search, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["results"]
     assert main(search) == 0
     printed = capsys.readouterr().out
-    assert main(search[:3]) == 0
+    assert main([*search, "--scoring", "maxsim"]) == 0
     plain = capsys.readouterr().out
 
     start, end = found["best_span"]
@@ -142,7 +155,7 @@ def test_doctor_tells_what_runs(capsys):
     assert report["kernel"].startswith("native:")
     assert report["native_kernel"].startswith("available: ")
     assert (report["query_tokens"], report["window_tokens"], report["overlap_tokens"]) == (64, 300, 50)
-    assert report["scoring"] == inspect.signature(Reranker).parameters["scoring"].default
+    assert report["scoring"] == DEFAULT_SCORING.name
     assert report["known_scorings"] == {"maxsim": [], "proximity": [24, 144, 288]}
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
@@ -205,13 +218,13 @@ def test_wrong_use_exits_with_2(arguments, capsys):
         (["eval", "{folder}"], "no corpus.jsonl"),
         (["doctor", "{folder}/empty"], "no model checkpoint"),
         (["search", "{folder}", "q", "--model", "/nowhere"], "neither a folder"),
-        (["rerank", "q", "{candidates}", "--scoring", "proximity", "--pooling", "2"], "but --pooling 2 merges vectors"),
-        (["rerank", "q", "{candidates}", "--scoring", "proximity", "--calibration", "minilm"], "fitted to scoring='maxsim'"),
+        (["rerank", "q", "{candidates}", "--scoring", "proximity", "--calibration", "{old}"], "fitted to scoring='maxsim'"),
     ],
 )
 def test_failing_work_exits_with_1_and_one_line(arguments, complaint, folder, candidates, capsys):
     (folder / "empty").mkdir()
-    assert main([argument.format(folder=folder, candidates=candidates) for argument in arguments]) == 1
+    FITTED["minilm"]["maxsim"].save(old := folder / "old.json")
+    assert main([argument.format(folder=folder, candidates=candidates, old=old) for argument in arguments]) == 1
     out, err = capsys.readouterr()
 
     assert out == ""
@@ -278,7 +291,7 @@ def test_odd_characters_survive_an_ascii_terminal(tmp_path, tiny):
 
 
 # The best passage after reranking, for each of the demo's questions.
-ANSWERS = ["shutil.copytree", "subprocess.run", "queue.PriorityQueue", "html.escape", "bisect.insort_right"]
+ANSWERS = ["tempfile.TemporaryDirectory", "subprocess.run", "queue.PriorityQueue", "html.escape", "bisect.insort_right"]
 
 
 @pytest.mark.slow("encodes 250 documents, 13 s")

@@ -70,24 +70,24 @@ def test_contributions_sum_to_the_rankings_score_under_every_scoring(minilm, sco
     assert explanation.best_span == ranked.best_span
     if scoring == "proximity":
         assert "Penguins live in Antarctica" in LONG[slice(*explanation.best_span)]
-        assert explanation.score < explain(Reranker(minilm), "where do penguins live", LONG).score
+        assert explanation.score < explain(Reranker(minilm, scoring="maxsim"), "where do penguins live", LONG).score
 
 
 def test_the_command_names_the_best_passage(minilm, tmp_path, capsys):
     (tmp_path / "long.txt").write_text(LONG, encoding="utf-8")
     arguments = ["explain", "where do penguins live", "--file", str(tmp_path / "long.txt")]
-    assert main([*arguments, "--scoring", "proximity", "--json"]) == 0
+    assert main([*arguments, "--json"]) == 0
     start, end = json.loads(capsys.readouterr().out)["best_span"]
-    assert main([*arguments, "--scoring", "proximity"]) == 0
-    windowed = capsys.readouterr().out
     assert main(arguments) == 0
+    windowed = capsys.readouterr().out
+    assert main([*arguments, "--scoring", "maxsim"]) == 0
     plain = capsys.readouterr().out
 
     assert "Penguins live in Antarctica" in LONG[start:end]
     assert f"passage   {start} to {end}: {LONG[start : start + 20]}" in windowed
     assert "scoring proximity" in windowed
     assert "passage   " not in plain
-    assert main(["explain", "cats", "--text", "Cats sleep.", "--scoring", "proximity"]) == 0
+    assert main(["explain", "cats", "--text", "Cats sleep."]) == 0
     assert "passage   the whole text" in capsys.readouterr().out
 
 

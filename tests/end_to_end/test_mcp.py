@@ -24,6 +24,7 @@ from late_rerank.cli import main
 from late_rerank.errors import ModelError
 from late_rerank.mcp.server import create_server
 from late_rerank.mcp.stdio import repaired
+from late_rerank.ranking.relevance import FITTED
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
@@ -470,8 +471,7 @@ class TestCommandLine:
             (["--k", "0"], 2, "at least 1"),
             (["--min-relevance", "7"], 2, "from 0 to 1"),
             (["--scoring", "best"], 2, "choose from"),
-            (["--scoring", "proximity", "--pooling", "2"], 1, "use --pooling 1"),
-            (["--scoring", "proximity", "--calibration", "minilm"], 1, "fitted to scoring='maxsim'"),
+            (["--scoring", "proximity", "--calibration", "old.json"], 1, "fitted to scoring='maxsim'"),
             (["--first-stage", "none"], 2, "bm25, dense, hybrid"),
             (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
             (["--folder", "a=empty"], 1, "empty holds no documents"),
@@ -481,6 +481,7 @@ class TestCommandLine:
     )
     def test_wrong_use_is_told_before_it_serves(self, options, code, words, tmp_path, monkeypatch, capsys):
         (tmp_path / "empty").mkdir()
+        FITTED["minilm"]["maxsim"].save(tmp_path / "old.json")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         try:

@@ -25,6 +25,7 @@ import uvicorn
 from redis_servers import RedisServer, skip_without_redis
 from serving import counts, memory_mb, serving, until
 
+from late_rerank.ranking.relevance import FITTED
 from late_rerank.serve.loading import shared_encoder
 from late_rerank.serve.port import check_free, hold
 from late_rerank.stores import DiskStore
@@ -444,12 +445,7 @@ class TestCommandLine:
             (["--timeout-s", "-1"], 2, "above 0"),
             (["--model", "no/such-model"], 1, "no/such-model"),
             (["--scoring", "nearest"], 2, "maxsim"),
-            (
-                ["--scoring", "proximity", "--pooling", "2"],
-                1,
-                "--scoring proximity needs a document's token vectors in their order",
-            ),
-            (["--scoring", "proximity", "--calibration", "minilm"], 1, "the calibration was fitted to scoring='maxsim'"),
+            (["--scoring", "proximity", "--calibration", "old.json"], 1, "the calibration was fitted to scoring='maxsim'"),
             (["--api-keys", "no-such-file"], 1, "no-such-file: No such file"),
             (["--folder", "a=no-such-folder"], 1, "no-such-folder"),
             pytest.param(
@@ -461,6 +457,7 @@ class TestCommandLine:
         ],
     )
     def test_wrong_use_is_told_before_anything_runs(self, options, code, words, tmp_path):
+        FITTED["minilm"]["maxsim"].save(tmp_path / "old.json")
         run = subprocess.run(
             [sys.executable, "-m", "late_rerank", "serve", *options],
             cwd=tmp_path,

@@ -109,7 +109,7 @@ class TestWhatItSays:
         with start("maxsim") as plain:
             told = post(plain, {"query": QUERY, "text": LONG}, "/v1/explain").json()
         assert sorted(told) == ["html", "score", "unmatched"]
-        assert told["score"] == explain(Reranker(FakeEncoder()), QUERY, LONG).score
+        assert told["score"] == explain(Reranker(FakeEncoder(), scoring="maxsim"), QUERY, LONG).score
 
 
 class TestBestSpan:
