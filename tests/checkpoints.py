@@ -150,13 +150,16 @@ def modernbert(folder: Path) -> Path:
     return folder
 
 
-def pooling(folder: Path, kind: str = "document") -> Path:
-    """The checkpoint at `folder`, of sentence-transformers' own format, made to pool tokens of that kind into half as many."""
+def pooling(folder: Path, kind: str = "document", *, factor: float = 2, of_unit: bool = False) -> Path:
+    """The checkpoint at `folder`, of sentence-transformers' own format, made to keep one of `factor` vectors of that kind.
+
+    Its vectors are merged before they are made unit vectors, or after it: then few distances tie.
+    """
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 
     model = MultiVectorEncoder(str(folder), device="cpu")
-    model.insert(len(model) - 1, HierarchicalTokenPooling(pool_factor=2, tasks=[kind]))
+    model.insert(len(model) - (not of_unit), HierarchicalTokenPooling(pool_factor=factor, tasks=[kind]))
     pooled = folder.with_name(f"{folder.name}-pooling")
     model.save_pretrained(str(pooled), create_model_card=False)
     return pooled

@@ -87,8 +87,8 @@ class DescribesItself(Protocol):
         """What runs the model: its name is "torch", "openvino", "onnx" or the encoder's own."""
 
     @property
-    def pooling(self) -> int:
-        """Token vectors of a document that become one; 1 if none are merged."""
+    def pooling(self) -> float:
+        """How many token vectors of a document become one; 1 if none are merged. The windows of scorings get shorter by it."""
 
     @property
     def query_tokens(self) -> int | None:

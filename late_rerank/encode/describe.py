@@ -22,13 +22,13 @@ class Description:
     Attributes:
         name: The model, as the user named it; the encoder's class if it has no name.
         backend: What runs the model; only its `name` is sure to be there.
-        pooling: Token vectors of a document that become one; 1 if none are merged.
+        pooling: How many token vectors of a document become one; 1 if none are merged.
         query_tokens: The most tokens of a query that count, markers included; None if unknown or unlimited.
     """
 
     name: str
     backend: Named
-    pooling: int = 1
+    pooling: float = 1
     query_tokens: int | None = None
 
 

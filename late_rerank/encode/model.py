@@ -54,6 +54,8 @@ class Model:
         device: The device on which it runs.
         format: The format of its files; "built in" for a built-in model.
         notes: What else `doctor` shows. JSON values.
+        pooling: How many token vectors of a document become one, by the user's pooling or the checkpoint's own; 1 if none are
+            merged.
         compiled: The folder of the compiled model that runs; None where torch does.
     """
 
@@ -66,6 +68,7 @@ class Model:
     device: str
     format: str
     notes: Mapping[str, Any]
+    pooling: float = 1
     compiled: Path | None = None
 
     def unpooled(self) -> Model:
@@ -75,4 +78,5 @@ class Model:
             layout=replace(self.layout, pooled=frozenset()),
             forward=self.forward.unpooled(),
             fingerprint=f"{self.fingerprint}-unpooled",
+            pooling=1,
         )

@@ -103,7 +103,7 @@ def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool
         return None
     try:
         tokens = encoder.tokens(text, "document")
-    except IncompatibleError:  # a checkpoint that pools by itself
+    except IncompatibleError:  # it pools in a way whose factor is unknown
         return None
     inside = [token for token in tokens[slice(*run)] if token[2] > token[1]]
     return in_whole_words(text, inside[0][1], inside[-1][2]) if inside else None

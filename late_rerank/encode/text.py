@@ -57,11 +57,12 @@ class TextEncoder:
     ) -> None:
         self.name = str(model)
         self.max_tokens = whole_number("max_tokens", max_tokens, or_none="for no cap")
-        self.pooling = whole_number("pooling", pooling)
+        asked = whole_number("pooling", pooling)
         check_backend(backend)
-        self._model = open_model(model, backend=backend, device=device, max_tokens=self.max_tokens, pooling=self.pooling)
+        self._model = open_model(model, backend=backend, device=device, max_tokens=self.max_tokens, pooling=asked)
         self.backend, self.format = self._model.backend, self._model.format
         self.dim, self.fingerprint = self._model.dim, self._model.fingerprint
+        self._pools_by_itself = asked == 1 and bool(self._model.layout.pooled)
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
         """Encode queries with the model's own markers and expansion.
@@ -122,6 +123,11 @@ class TextEncoder:
         return plain
 
     @property
+    def pooling(self) -> float:
+        """How many token vectors of a document become one, by `pooling` or by the checkpoint itself; 1 if none are merged."""
+        return self._model.pooling
+
+    @property
     def query_tokens(self) -> int:
         """The most tokens of a query that count, markers included."""
         return self._model.layout.query_tokens
@@ -159,7 +165,7 @@ class TextEncoder:
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
-            "pooling": "the checkpoint's own" if layout.pooled and self.pooling == 1 else self.pooling,
+            "pooling": "the checkpoint's own" if layout.pooled and self._pools_by_itself else self.pooling,
             "skiplist": model.notes["skiplist"],
             "similarity": model.notes["similarity"],
         }

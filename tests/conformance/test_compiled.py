@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,16 @@ class TestKept:
         folder.rename(older)
         TextEncoder(model, backend="onnx")
         assert sorted(folders(home)) == sorted([folder, older])
+
+    def test_one_of_a_release_with_another_order_of_merged_vectors_has_todays_order_and_fingerprint(
+        self, model, home, tmp_path
+    ):
+        pooled = str(pooling(Path(model)))
+        compiled = compile_to(pooled, tmp_path / "out")
+        write_description(tmp_path / "out", replace(compiled.description, fingerprint="of another order"))
+        ours, theirs = TextEncoder(str(tmp_path / "out"), backend="onnx"), TextEncoder(pooled, backend="torch")
+        assert ours.fingerprint == theirs.fingerprint
+        assert_same(ours.encode_document(TEXTS), theirs.encode_document(TEXTS))
 
     def test_on_a_full_disk_torch_runs_it_and_nothing_is_left(self, model, home, monkeypatch):
         def full(*_):

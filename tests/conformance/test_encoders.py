@@ -41,6 +41,17 @@ class TestPoolingCheckpoint(EncoderTests):
         return TextEncoder(str(native(tmp_path_factory.mktemp("native"))), pooling=2)
 
 
+class TestCheckpointThatPoolsByItself(EncoderTests):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, tmp_path_factory):
+        from checkpoints import native, pooling
+
+        from late_rerank.encode import TextEncoder
+
+        return TextEncoder(str(pooling(native(tmp_path_factory.mktemp("native") / "model"), factor=1.5, of_unit=True)))
+
+
 class Plain:
     """An encoder with the mandatory half alone."""
 

@@ -11,6 +11,8 @@ from late_rerank import Reranker, explain
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.compiled.pooling import Pooling
 from late_rerank.errors import IncompatibleError
+from late_rerank.maxsim import PROXIMITY
+from late_rerank.maxsim.reference import proximity
 from late_rerank.testing.fakes import FakeEncoder
 
 TEXTS = ["the cat sat on the mat. what is the cat", "late interaction keeps one vector per token " * 40, "cat", "", "!"]
@@ -84,6 +86,43 @@ def test_merged_vectors_stand_where_their_first_token_stands():
         for protected in (0, 1):
             merged = Pooling(3, protected, normalises=False, kinds=("document",))(np.array([-first] * protected + rows))
             assert merged[protected:].tolist() == [rows[0].tolist(), (first if rows[0] is second else second).tolist()]
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+@pytest.mark.parametrize(("factor", "windows"), [(2, (12, 72, 144)), (1.5, (16, 96, 192))])
+def test_a_checkpoint_that_pools_by_itself_is_scored_by_windows_of_fewer_vectors(backend, factor, windows, tmp_path):
+    encoder = TextEncoder(str(pooling(native(tmp_path / "model"), factor=factor, of_unit=True)), backend=backend)
+    assert (encoder.pooling, encoder.unpooled().pooling, encoder.backend.name) == (factor, 1, backend)
+    text, query = " ".join(TEXTS[:2]), "what is the cat"
+    reranker = Reranker(encoder, codec="float32")
+    (found,) = reranker.rerank(query, [text])
+    rows = encoder.encode_document([text]).values
+    expected = proximity(encoder.encode_query([query]).values, rows, windows)
+    assert found.score == pytest.approx(expected, rel=1e-5)
+    assert found.score != pytest.approx(proximity(encoder.encode_query([query]).values, rows, PROXIMITY.window_tokens))
+    assert (found.best_span, reranker.scoring, reranker.stats()["pooling"]) == (None, PROXIMITY, factor)
+
+
+def test_a_checkpoint_that_pools_queries_alone_is_scored_by_whole_windows(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    assert Reranker(str(pooling(tmp_path / "model", "query"))).stats()["pooling"] == 1
+
+
+def test_a_pooling_of_another_kind_keeps_its_own_way():
+    import torch
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    from late_rerank.encode.torch.pooling import keep_order, poolings
+
+    class Own(HierarchicalTokenPooling):
+        def pool_one(self, embedding, **_):
+            return embedding[:1]
+
+    own, known = Own(2), HierarchicalTokenPooling(2)
+    keep_order([own, known])
+    rows = torch.nn.functional.normalize(torch.randn(9, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    assert [len(each.pool([rows])[0]) for each in (own, known)] == [1, 5]
+    assert [each.factor for each in poolings([own, known])] == [2]
 
 
 def test_each_factor_has_a_fingerprint_of_its_own(folder, plain, halved):
@@ -160,4 +199,4 @@ def test_a_checkpoint_that_pools_already_is_refused(tmp_path):
     with pytest.raises(IncompatibleError, match="pools its tokens already"):
         Reranker(pooled, pooling=2, store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
-    assert Reranker(pooled).encoder.pooling == 1
+    assert Reranker(pooled).encoder.pooling == 2

@@ -150,6 +150,14 @@ def test_settings_of_documents_say_nothing_of_queries(layout):
         assert replace(layout, **change).document_settings() != layout.document_settings()
 
 
+def test_the_order_of_merged_vectors_counts_where_vectors_are_merged_alone(layout):
+    """Stored vectors of models that don't pool must stay in use."""
+    plain = {"prompt_ids": [MARK], "window_tokens": 12, "overlap_tokens": 2, "max_tokens": None}
+    assert replace(layout, window_tokens=12, overlap_tokens=2).document_settings() == plain
+    pooled = replace(layout, window_tokens=12, overlap_tokens=2).pooling_documents().document_settings()
+    assert pooled == plain | {"overlap_tokens": 0, "windows": "even", "merged": "in the order of first tokens"}
+
+
 class Model(list):
     """As much of a MultiVectorEncoder as a layout is read from: [transformer], a tokenizer, prompts, and `preprocess`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.compiled.format import Compiled
 from late_rerank.encode.compiled.forward import POOLING, GraphForward, steps_of
-from late_rerank.encode.compiled.pooling import Pooling
+from late_rerank.encode.compiled.pooling import Pooling, factor_of
 from late_rerank.encode.fingerprint import fingerprint, pooling_line
 from late_rerank.encode.layout import Layout
 from late_rerank.encode.model import Backend, Model
@@ -56,6 +56,7 @@ def compiled_model(
         device="cpu",
         format=described.source["format"],
         notes={**described.notes, "proved": described.proved},
+        pooling=factor_of(step for step in steps if isinstance(step, Pooling)),
         compiled=compiled.graph.parent,
     )
 

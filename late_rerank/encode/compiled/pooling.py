@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,12 @@ class Pooling:
         if self.factor > 1 and n_clusters < len(own):
             rows = np.concatenate([rows[: self.n_protected], _means(own, n_clusters)])
         return unit(rows) if self.normalises else rows
+
+
+def factor_of(poolings: Iterable[Pooling]) -> float:
+    """Give the number of a document's token vectors that become one: an int where it is whole, 1 where none are merged."""
+    factor = prod(pooling.factor for pooling in poolings if "document" in pooling.kinds)
+    return int(factor) if factor == int(factor) else factor
 
 
 def unit(rows: F32) -> F32:

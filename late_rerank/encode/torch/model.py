@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.compiled.format import is_compiled
+from late_rerank.encode.compiled.pooling import factor_of
 from late_rerank.encode.encoding import check_encodes
 from late_rerank.encode.files import loading
 from late_rerank.encode.inputs import Inputs
@@ -15,7 +16,7 @@ from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.torch.fingerprint import fingerprint_of
 from late_rerank.encode.torch.forward import ModuleForward
 from late_rerank.encode.torch.loading import load_builtin, load_checkpoint, quiet_loading
-from late_rerank.encode.torch.pooling import keep_order, pool_documents
+from late_rerank.encode.torch.pooling import keep_order, pool_documents, poolings
 from late_rerank.encode.torch.reading import layout_of, longest_input
 from late_rerank.encode.torch.threads import alone_after_a_fork
 from late_rerank.errors import ModelError
@@ -58,6 +59,7 @@ def torch_model(
             device=str(forward.device),
             format=format_,
             notes=_notes(loaded),
+            pooling=factor_of(poolings(loaded)),
         )
         check_encodes(model, name)
     return model, loaded

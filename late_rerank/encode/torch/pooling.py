@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from functools import partial
 from typing import Any
@@ -48,10 +49,24 @@ def keep_order(model: Any) -> None:
 
     Scorings with windows need an order. sentence-transformers gives clusters in none. Poolings of other kinds stay as they are.
     """
-    for module in model:
-        if isinstance(module, HierarchicalTokenPooling):
-            pooling = Pooling(module.pool_factor, module.num_protected_tokens, module.normalize_embeddings, ())
-            vars(module)["pool_one"] = partial(_pooled, pooling)  # for this module alone; its type names it in fingerprints
+    for module in _known(model):
+        # For this module alone: its type names it in fingerprints.
+        vars(module)["pool_one"] = partial(_pooled, _pooling(module))
+
+
+def poolings(model: Any) -> Iterator[Pooling]:
+    """Give the poolings of a model, in order. Poolings of other kinds than sentence-transformers' own keep an unknown share."""
+    return map(_pooling, _known(model))
+
+
+def _known(model: Any) -> list[HierarchicalTokenPooling]:
+    return [module for module in model if type(module) is HierarchicalTokenPooling]  # a subclass may pool in a way of its own
+
+
+def _pooling(module: HierarchicalTokenPooling) -> Pooling:
+    kinds: tuple[Kind, ...] = ("query", "document")
+    applied = tuple(kind for kind in kinds if module.applies_to(kind))
+    return Pooling(module.pool_factor, module.num_protected_tokens, module.normalize_embeddings, applied)
 
 
 def _pooled(pooling: Pooling, embedding: torch.Tensor) -> torch.Tensor:
