@@ -65,7 +65,7 @@ def test_vectors_are_its_last_hidden_states(minilm):
 
 def test_scores_are_sentence_transformers_maxsim(minilm):
     texts = [text for text in PASSAGES if text]
-    ranked = Reranker(minilm, codec="float32").rerank(QUERY, texts)
+    ranked = Reranker(minilm, codec="float32", scoring="maxsim").rerank(QUERY, texts)
     query, documents = minilm.encode_query([QUERY]), minilm.encode_document(texts)
     expected = maxsim([query.values], [documents.rows(i) for i in range(len(texts))])[0].numpy()
 
