@@ -69,6 +69,8 @@ def test_a_checkpoint_that_pools_queries_alone_keeps_all_vectors_of_a_document(f
 
 def test_the_vectors_are_sentence_transformers_own_in_the_order_of_first_tokens(folder, plain, halved):
     import torch
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
     from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 
     tokens, ours = (encoder.encode_document(TEXTS[:1]).values for encoder in (plain, halved))
@@ -78,14 +80,29 @@ def test_the_vectors_are_sentence_transformers_own_in_the_order_of_first_tokens(
     assert same[0] == 0
     assert sorted(same) == list(range(len(theirs)))
     np.testing.assert_allclose(ours, theirs[same], atol=1e-5)
+    distances = squareform(np.clip(1 - tokens[1:] @ tokens[1:].T, 0, 2), checks=False)
+    cluster = fcluster(linkage(distances, method="ward"), t=len(theirs) - 1, criterion="maxclust").tolist()
+    first = [cluster.index(each) for each in sorted(set(cluster))]  # sentence-transformers' rows have SciPy's order
+    assert first != sorted(first)
+    assert [first[i - 1] for i in same[1:]] == sorted(first)
 
 
-def test_merged_vectors_stand_where_their_first_token_stands():
-    first, second = np.eye(4, dtype=np.float32)[:2]
-    for rows in ([first, second] * 3, [second, first] * 3, [second, second, second, first, first, first]):
-        for protected in (0, 1):
-            merged = Pooling(3, protected, normalises=False, kinds=("document",))(np.array([-first] * protected + rows))
-            assert merged[protected:].tolist() == [rows[0].tolist(), (first if rows[0] is second else second).tolist()]
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("n_protected", [0, 1])
+def test_merged_vectors_stand_in_the_order_of_their_first_tokens(n_protected, seed):
+    """Six directions, of which each token is near one: by themselves, SciPy's clusters come in an order of their own."""
+    rng = np.random.default_rng(seed)
+    which = np.append(rng.permutation(6), rng.integers(0, 6, 12))
+    rng.shuffle(which)
+    tokens = np.float32(np.eye(8)[which] + rng.normal(0, 0.01, (18, 8)))
+    tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+    opening = np.float32(np.eye(8)[7:])[:n_protected]
+    merged = Pooling(3, n_protected, normalises=True, kinds=("document",))(np.concatenate([opening, tokens]))
+
+    assert merged[:n_protected].tolist() == opening.tolist()
+    assert merged[n_protected:].argmax(axis=1).tolist() == list(dict.fromkeys(which.tolist()))
+    means = [tokens[which == direction].mean(axis=0) for direction in dict.fromkeys(which.tolist())]
+    np.testing.assert_allclose(merged[n_protected:], means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])

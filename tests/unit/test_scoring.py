@@ -245,6 +245,14 @@ class TestTheBestSpan:
         found = Reranker(Silent(), scoring="proximity").rerank(QUERY, [" ".join([*WORDS[:400], "red", "fox"])])
         assert found[0].best_span is None
 
+    def test_an_encoder_that_pools_by_an_unknown_factor_gives_none(self):
+        class PoolsInItsOwnWay(FakeEncoder):
+            def tokens(self, text, kind):
+                raise IncompatibleError(f"pools the tokens of a {kind}")
+
+        found = Reranker(PoolsInItsOwnWay()).rerank(QUERY, [" ".join([*WORDS[:400], "red", "fox"])])
+        assert found[0].best_span is None
+
 
 class TestCalibrating:
     @pytest.mark.parametrize("on_missing", ["encode", "skip", "raise"])
