@@ -1,4 +1,4 @@
-"""Text -> token vectors. In: a checkpoint and texts. Out: TokenVectors, and the fingerprint of what made them.
+"""Texts or pictures -> token vectors. In: a checkpoint and documents. Out: TokenVectors, and the fingerprint of what made them.
 
 `TextEncoder` loads tokenizers, so it is imported on first use.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.encode.backends.names import check_backend
-from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, TellsTokens
+from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens
 from late_rerank.encode.describe import Description, described, unpooled
 from late_rerank.encode.devices import as_device
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
 
 __all__ = [
+    "Box",
     "CanUnpool",
     "DescribesItself",
     "Description",
     "Encoder",
+    "SeesPictures",
     "TellsTokens",
     "TextEncoder",
     "as_device",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
-from late_rerank.types import TokenVectors
+from late_rerank.pictures import Picture
+from late_rerank.types import Content, TokenVectors
 
 Kind = Literal["query", "document"]
 """Which of the two a text is encoded as."""
@@ -13,12 +14,15 @@ Kind = Literal["query", "document"]
 Token = tuple[str, int, int]
 """The token as the vocabulary names it; its start and its end in the text, in code points."""
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a picture, in fractions of the picture as it is seen: from 0 to 1, from the top left."""
+
 
 @runtime_checkable
 class Encoder(Protocol):
     """Turns texts into token vectors. Its law is `late_rerank.testing.EncoderTests`.
 
-    An encoder may implement more: `TellsTokens`, `CanUnpool` and `DescribesItself`. The package asks for these with
+    An encoder may implement more: `TellsTokens`, `CanUnpool`, `DescribesItself` and `SeesPictures`. The package asks for these with
     `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance` ignores `__getattr__`.
 
     Attributes:
@@ -64,6 +68,38 @@ class CanUnpool(Protocol):
 
     def unpooled(self) -> Encoder:
         """Give the same encoder before pooling, one vector a token; itself where it pools nothing."""
+
+
+@runtime_checkable
+class SeesPictures(Protocol):
+    """An encoder that takes pictures as documents, beside texts or instead of them. Its law is `VisualEncoderTests`.
+
+    Attributes:
+        modalities: What a document may be: "image", and "text" if the encoder takes texts as documents too. Queries are texts.
+        batch_pictures: How many pictures are encoded in one pass. 1 on a CPU, where a page takes seconds and deadlines must hold.
+    """
+
+    modalities: frozenset[str]
+    batch_pictures: int
+
+    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
+        """Encode documents, pictures and texts mixed, in the order given. A document's vectors don't depend on its neighbours.
+
+        Raises:
+            ValueError: If a picture is damaged, or can't be encoded; names its index.
+            IncompatibleError: If a document is a text, and texts aren't among the modalities; names its index.
+        """
+
+    def patches(self, picture: Picture) -> Sequence[Box]:
+        """Tell which part of a picture each vector stands for, row for row with the picture's vectors.
+
+        Returns:
+            (left, top, right, bottom) in fractions of the picture. A token that sees no part of it (a prompt's token, a marker) has
+            a box without area.
+
+        Raises:
+            IncompatibleError: If the encoder pools its vectors, which then stand for no part.
+        """
 
 
 class Named(Protocol):

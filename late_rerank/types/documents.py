@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Literal, Protocol, SupportsIndex, overload
+from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, overload
 
+from late_rerank.pictures import Picture, as_picture
 from late_rerank.types.vectors import QueryVectors
+
+Content: TypeAlias = str | Picture
+"""What is encoded of a document: its text, or its picture."""
 
 FirstStageWeight = float | Literal["auto"]
 """How much a first stage's own scores count for the order: 0 not at all, 1 as much as MaxSim."""
@@ -25,21 +29,28 @@ class Candidate:
     """A document that a first stage found, or that a corpus holds.
 
     Attributes:
-        text: The text to encode. The LLM reads the same text.
+        text: The text to encode. The LLM reads the same text. It may be empty if there is an image.
         id: The caller's own name for the document. No id is needed, but a given id is kept; it may have another type than str.
         score: The first stage's score, if there is one. Higher is better.
         metadata: The caller's own data, kept untouched. None means no metadata.
+        image: The document as a picture, such as a page's. A model that sees images encodes it instead of the text; BM25, other
+            models and the LLM read the text. You can give the bytes of an image file, its path, a Pillow image or a Picture
+            (`late_rerank.pictures`). A URL is refused.
 
     Raises:
-        TypeError: If the text isn't a str, or the metadata aren't a mapping.
+        TypeError: If the text isn't a str, the metadata aren't a mapping, or the image is no image.
+        ValueError: If the image is a URL.
     """
 
-    text: str
+    text: str = ""
     id: str | None = None
     score: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    image: Picture | None = None
 
     def __post_init__(self) -> None:
+        if self.image is not None and not isinstance(self.image, Picture):
+            object.__setattr__(self, "image", as_picture(self.image))
         if not isinstance(self.text, str):
             raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
         metadata: object = self.metadata
@@ -141,6 +152,7 @@ class RankedDocument(_Quotable):
         candidate_score: The first stage's score, if it gave one.
         truncated: Whether tokens of the document were cut, before encoding or by `max_tokens`.
         metadata: The candidate's metadata.
+        image: The candidate's Picture, or None.
     """
 
     text: str
@@ -152,6 +164,7 @@ class RankedDocument(_Quotable):
     candidate_score: float | None
     truncated: bool
     metadata: Mapping[str, Any]
+    image: Picture | None = None
 
     @property
     def best_span(self) -> tuple[int, int] | None:
