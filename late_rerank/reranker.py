@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from late_rerank import codecs, maxsim
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
-from late_rerank.encode.describe import described
+from late_rerank.encode.describe import described, modalities
 from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.observing.timing import Timer
@@ -25,7 +25,7 @@ from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
-from late_rerank.types import F32, Candidate, FirstStageWeight, QueryVectors, RankedDocument, Ranking
+from late_rerank.types import F32, Candidate, Content, Document, FirstStageWeight, QueryVectors, RankedDocument, Ranking
 from late_rerank.vectors.centre import binary_codec
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
@@ -67,8 +67,9 @@ class Reranker:
         scoring: How the best matches of a query's tokens become a score: a name or a Scoring. "proximity" takes the mean MaxSim
             of the best 24, 144 and 288 consecutive tokens, so that words matched near each other count more. It ranks long
             documents better, and tells the best passage (`RankedDocument.best_span`). "maxsim" takes each token's best match
-            anywhere in the document, as ColBERT does. None takes the scoring that the calibration was fitted to, and without a
-            calibration "proximity". The store is the same for both.
+            anywhere in the document, as ColBERT does. None takes the scoring that the calibration was fitted to. Without a
+            calibration, it takes "proximity", or "maxsim" for a model of page images, whose tokens have no reading order. The
+            store is the same for both.
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -132,6 +133,8 @@ class Reranker:
         self.on_missing = on_missing
         try:
             self.encoder = as_encoder(model, backend, device, pooling)
+            if scoring is None and self.calibration is None and "image" in modalities(self.encoder):
+                self.scoring = maxsim.MAXSIM
             check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name)
             if codec == "binary":
                 self.codec = binary_codec(self.encoder, self.store)
@@ -150,7 +153,7 @@ class Reranker:
     def rerank(
         self,
         query: str,
-        candidates: Iterable[str | Candidate],
+        candidates: Iterable[Document],
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
@@ -162,7 +165,7 @@ class Reranker:
 
         Args:
             query: Must not be blank.
-            candidates: Texts or Candidates, mixed. They are never changed.
+            candidates: Texts, Pictures or Candidates, mixed. They are never changed.
             top_k: The most results to return, at least 1. None returns all.
             min_relevance: From 0 to 1. Documents of lower `relevance` are left out; unscored documents count as 0. None keeps
                 all.
@@ -184,8 +187,11 @@ class Reranker:
         Raises:
             ValueError: If the query is blank, an option is out of its range, or the encoder gives NaN or infinity. Also if the
                 candidates' scores count and one has no finite score. The message names the candidate.
-            TypeError: If the query isn't a str, or a candidate is neither a str nor a Candidate. The message names the
+            TypeError: If the query isn't a str, or a candidate is no str, Picture or Candidate. The message names the
                 candidate.
+            IncompatibleError: If the model can't encode what a candidate has: an image without text for a model of texts, or
+                the other way round.
+            OSError: If a candidate's image is in a file that can't be read.
             MissingDocumentsError: If `on_missing` is "raise" and the store lacks a candidate.
         """
         wanted = Wanted(
@@ -200,7 +206,7 @@ class Reranker:
     def rerank_batch(
         self,
         queries: Iterable[str],
-        candidate_lists: Iterable[Iterable[str | Candidate]],
+        candidate_lists: Iterable[Iterable[Document]],
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
@@ -234,7 +240,7 @@ class Reranker:
     def rank(
         self,
         queries: Iterable[str],
-        candidate_lists: Iterable[Iterable[str | Candidate]],
+        candidate_lists: Iterable[Iterable[Document]],
         wanted: Wanted,
         *,
         query_vectors: Sequence[QueryVectors | None] | None = None,
@@ -259,7 +265,7 @@ class Reranker:
         until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
         timer = Timer()
         with background_work(), rerank_span(queries, wanted, self.model_name) as opened, timer.stage("total"):
-            pools = [CandidatePool(candidates, wanted, self._scoring) for candidates in candidate_lists]
+            pools = [CandidatePool(candidates, wanted, self._vectors.choose, self._scoring) for candidates in candidate_lists]
             missing = self._score(queries, pools, timer, until, query_vectors) if any(map(len, pools)) else frozenset()
             rankings = [pool.ranking(missing, self.encoder, self.calibration) for pool in pools]
             opened.tell([pool.documents for pool in pools], rankings)
@@ -277,10 +283,10 @@ class Reranker:
         query_vectors: Sequence[QueryVectors | None] | None,
     ) -> frozenset[bytes]:
         """Score all candidates that are stored, or encoded in time; give the keys that the store didn't hold."""
-        texts: dict[bytes, str] = {}
+        contents: dict[bytes, Content] = {}
         for pool in pools:
-            texts.update(pool.texts.by_key())
-        found = self._vectors.look(texts, timer)
+            contents.update(pool.contents.by_key())
+        found = self._vectors.look(contents, timer)
         self._raise_if_wanted(found.missing, pools)
         with timer.stage("encode_query"):
             for pool, query in zip(pools, self._queries.encode(queries, query_vectors), strict=True):
@@ -293,7 +299,7 @@ class Reranker:
     async def arerank(
         self,
         query: str,
-        candidates: Iterable[str | Candidate],
+        candidates: Iterable[Document],
         *,
         top_k: int | None = None,
         min_relevance: float | None = None,
@@ -340,12 +346,20 @@ class Reranker:
         check_queries([query], [()])
         return self._queries.encode([query], [ranked.query_vectors if isinstance(ranked, Ranking) else None])[0]
 
-    def token_maxima(self, query: str, texts: Sequence[str], *, query_vectors: QueryVectors | None = None) -> F32:
-        """Give the best match of each query token in each text. Texts that aren't stored are encoded and stored.
+    def content_of(self, document: Candidate | RankedDocument) -> Content:
+        """Give what is encoded of a document: its picture, if it has one and the model sees pictures, else its text.
+
+        Raises:
+            IncompatibleError: If the model can't encode what the document has.
+        """
+        return self._vectors.choose.of(document, getattr(document, "index", 0), "documents")
+
+    def token_maxima(self, query: str, texts: Sequence[Document], *, query_vectors: QueryVectors | None = None) -> F32:
+        """Give the best match of each query token in each document. Documents that aren't stored are encoded and stored.
 
         Args:
             query: Must not be blank.
-            texts: Any texts. Blank texts match nothing.
+            texts: Texts, Pictures or Candidates. Blank texts match nothing.
             query_vectors: The query's vectors, if `Reranker.query_vectors` gave them already.
 
         Returns:
@@ -353,10 +367,11 @@ class Reranker:
 
         Raises:
             ValueError: If the query is blank.
-            TypeError: If a text isn't a str.
+            TypeError: If a document is no str, Picture or Candidate.
+            IncompatibleError: If the model can't encode what a document has.
         """
         check_queries([query], [texts])
-        return self._matcher.in_texts(self._queries.encode([query], [query_vectors])[0].vectors, texts)
+        return self._matcher.in_documents(self._queries.encode([query], [query_vectors])[0].vectors, texts)
 
     def span_maxima(
         self,
@@ -388,13 +403,14 @@ class Reranker:
             raise ValueError(f"got {len(texts)} texts but {len(spans)} lists of spans")
         return self._matcher.in_spans(self._queries.encode([query], [query_vectors])[0].vectors, texts, spans)
 
-    def similarity(self, text: str, others: Sequence[str], *, spans: Sequence[Span] | None = None) -> F32:
-        """Measure how much of a document's content each other text repeats. Texts that aren't stored are encoded and stored.
+    def similarity(self, text: Document, others: Sequence[Document], *, spans: Sequence[Span] | None = None) -> F32:
+        """Measure how much of a document's content each other one repeats. Documents that aren't stored are encoded and stored.
 
         Args:
-            text: The document.
-            others: The texts to compare with the document.
-            spans: Parts of the document to measure one by one, as (start, end) in code points, in order and without overlap.
+            text: The document: a text, a Picture or a Candidate.
+            others: The documents to compare with it.
+            spans: Parts of the document's text to measure one by one, as (start, end) in code points, in order and without
+                overlap.
 
         Returns:
             (n_others,) float32, in the order of `others`: the mean over the document's tokens of their best match. The same
@@ -403,26 +419,27 @@ class Reranker:
             (n_others, n_spans), and each mean is over a part's tokens. A part without tokens gives 1.
 
         Raises:
-            TypeError: If a text isn't a str.
-            IncompatibleError: If `spans` are given and the encoder can't tell its tokens' places, or pools its tokens.
+            TypeError: If a document is no str, Picture or Candidate.
+            IncompatibleError: If `spans` are given and the encoder can't tell its tokens' places, or pools its tokens. Also if
+                the model can't encode what a document has.
         """
         if spans is not None:
             check_places(self.encoder, "asked for parts of a text")
         return self._matcher.likeness(text, others, spans)
 
-    def index(
-        self, documents: Iterable[str | Candidate], *, batch_size: int = BATCH_SIZE, progress: bool = False
-    ) -> IndexReport:
+    def index(self, documents: Iterable[Document], *, batch_size: int = BATCH_SIZE, progress: bool = False) -> IndexReport:
         """Encode and store documents ahead of queries. Documents that are in the store already cost nothing.
 
         Args:
-            documents: Texts or Candidates, mixed. They are read once, so you can give a generator.
-            batch_size: Documents encoded between two puts, at least 1. Scores don't depend on it.
+            documents: Texts, Pictures or Candidates, mixed. They are read once, so you can give a generator.
+            batch_size: Documents encoded between two puts, at least 1. Scores don't depend on it. After 8 pictures there is a
+                put in any case.
             progress: Show a bar on stderr, if stderr is a terminal.
 
         Raises:
-            TypeError: If a document is neither a str nor a Candidate. The message names the document. Earlier batches are
+            TypeError: If a document is no str, Picture or Candidate. The message names the document. Earlier batches are
                 stored.
+            IncompatibleError: If the model can't encode what a document has. Earlier batches are stored.
             StoreError: If the store can't keep the documents. Earlier batches are stored.
             ValueError: If `batch_size` is below 1, or the encoder gives NaN or infinity.
         """
@@ -450,6 +467,7 @@ class Reranker:
             "codec": self.codec.name,
             "codec_centred": self.codec.centre is not None,
             "pooling": described(self.encoder).pooling,
+            "modalities": sorted(modalities(self.encoder)),
             "scoring": self.scoring.name,
             "fingerprint": self.encoder.fingerprint,
         }
@@ -499,7 +517,7 @@ class Reranker:
     def _raise_if_wanted(self, missing: Sequence[bytes], pools: Sequence[CandidatePool]) -> None:
         if self.on_missing == "raise" and missing:
             absent = set(missing)
-            indexes = [i for pool in pools for i, key in enumerate(pool.texts.keys) if key in absent]
+            indexes = [i for pool in pools for i, key in enumerate(pool.contents.keys) if key in absent]
             raise MissingDocumentsError(len(indexes), indexes[0])
 
     def _count(self, rankings: Sequence[Ranking]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from late_rerank.types import Candidate
+from late_rerank.pictures import Picture
+from late_rerank.types import Candidate, Document
 
 
 def finite(value: object) -> float | None:
@@ -43,26 +44,28 @@ def as_candidate(given: object, index: int, what: str) -> Candidate:
     """Make a Candidate of one item that a user gave.
 
     Raises:
-        TypeError: If it is neither a str nor a Candidate; names `what` and `index`.
+        TypeError: If it is no str, Picture or Candidate; names `what` and `index`.
     """
     if isinstance(given, Candidate):
         return given
     if isinstance(given, str):
         return Candidate(given)
+    if isinstance(given, Picture):
+        return Candidate(image=given)
     got = f"{type(given).__name__}: {given!r:.60}"
     raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {got}{_instead_of_item(given, what)}")
 
 
-def as_candidates(given: Iterable[str | Candidate], what: str) -> Iterator[Candidate]:
+def as_candidates(given: Iterable[Document], what: str) -> Iterator[Candidate]:
     """Make Candidates of the items that a user gave, one by one.
 
     Raises:
-        TypeError: If one is neither a str nor a Candidate, named by `what` and its index; or `given` is one text, no list.
+        TypeError: If one is no str, Picture or Candidate, named by `what` and its index; or `given` is one text, no list.
     """
     return (as_candidate(item, index, what) for index, item in enumerate(as_many(given, what)))
 
 
-def as_many(given: Iterable[str | Candidate], what: str) -> Iterable[str | Candidate]:
+def as_many(given: Iterable[Document], what: str) -> Iterable[Document]:
     """Refuse a user's argument that is no list of items.
 
     A str is an Iterable of str, a mapping one of its keys, a table one of its columns' names, a file one of its lines.
@@ -80,8 +83,8 @@ def as_many(given: Iterable[str | Candidate], what: str) -> Iterable[str | Candi
 
 def _instead_of_list(given: object) -> str | None:
     """Say what to give instead of something that is no list; None where it may be one."""
-    if isinstance(given, (str, bytes, bytearray, Candidate)):
-        return "; wrap it in a list" if isinstance(given, (str, Candidate)) else "; decode it, and wrap it in a list"
+    if isinstance(given, (str, bytes, bytearray, Picture, Candidate)):
+        return "; wrap it in a list" if isinstance(given, (str, Picture, Candidate)) else "; decode it, and wrap it in a list"
     if isinstance(given, Mapping):
         return "; give its texts, list(mapping.values()), or Candidate(text, id=key) for each"
     columns = getattr(given, "column_names", None) or getattr(given, "columns", None)
@@ -99,7 +102,9 @@ def _instead_of_item(given: object, what: str) -> str:
     if isinstance(given, Mapping):
         return '; make a Candidate of it: Candidate(row["text"], id=row["id"], metadata=row)'
     if isinstance(given, (bytes, bytearray)):
-        return "; decode it"
+        return "; decode it, or make it Candidate(image=...) if it is an image"
+    if type(given).__module__.partition(".")[0] == "PIL":
+        return "; make it Candidate(image=...)"
     if hasattr(given, "as_py"):
         return f"; give {what}.to_pylist()"
     return ""
@@ -108,4 +113,4 @@ def _instead_of_item(given: object, what: str) -> str:
 def _named(given: object) -> str:
     if given is None:
         return "None"
-    return f"one {type(given).__name__}" if isinstance(given, (str, Candidate)) else type(given).__name__
+    return f"one {type(given).__name__}" if isinstance(given, (str, Picture, Candidate)) else type(given).__name__

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from late_rerank.text.words import is_blank
-from late_rerank.types import Candidate
+from late_rerank.types import Document
 
 Given = TypeVar("Given")
 
@@ -23,7 +23,7 @@ def as_list(given: Iterable[Given], what: str, kind: str) -> list[Given]:
     return list(given)
 
 
-def check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[str | Candidate]]) -> None:
+def check_queries(queries: Sequence[str], candidate_lists: Sequence[Iterable[Document]]) -> None:
     """Check that no query is blank, and that there is a list of candidates for each.
 
     Raises:

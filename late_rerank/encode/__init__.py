@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens
-from late_rerank.encode.describe import Description, described, unpooled
+from late_rerank.encode.describe import Description, described, modalities, unpooled
 from late_rerank.encode.devices import as_device
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "as_device",
     "as_encoder",
     "described",
+    "modalities",
     "unpooled",
 ]
 

@@ -15,15 +15,16 @@ Token = tuple[str, int, int]
 """The token as the vocabulary names it; its start and its end in the text, in code points."""
 
 Box = tuple[float, float, float, float]
-"""Left, top, right and bottom of a part of a picture, in fractions of the picture as it is seen: from 0 to 1, from the top left."""
+"""Left, top, right and bottom of a part of a picture, in fractions of the picture: from 0 to 1, from the top left."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
     """Turns texts into token vectors. Its law is `late_rerank.testing.EncoderTests`.
 
-    An encoder may implement more: `TellsTokens`, `CanUnpool`, `DescribesItself` and `SeesPictures`. The package asks for these with
-    `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance` ignores `__getattr__`.
+    An encoder may implement more: `TellsTokens`, `CanUnpool`, `DescribesItself` and `SeesPictures`. The package asks for these
+    with `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance` ignores
+    `__getattr__`.
 
     Attributes:
         dim: Components of one token vector.
@@ -76,7 +77,8 @@ class SeesPictures(Protocol):
 
     Attributes:
         modalities: What a document may be: "image", and "text" if the encoder takes texts as documents too. Queries are texts.
-        batch_pictures: How many pictures are encoded in one pass. 1 on a CPU, where a page takes seconds and deadlines must hold.
+        batch_pictures: How many pictures are encoded in one pass. 1 on a CPU, where a page takes seconds and deadlines must
+            hold.
     """
 
     modalities: frozenset[str]
@@ -94,8 +96,8 @@ class SeesPictures(Protocol):
         """Tell which part of a picture each vector stands for, row for row with the picture's vectors.
 
         Returns:
-            (left, top, right, bottom) in fractions of the picture. A token that sees no part of it (a prompt's token, a marker) has
-            a box without area.
+            (left, top, right, bottom) in fractions of the picture. A token that sees no part of it (a prompt's token, a marker)
+            has a box without area.
 
         Raises:
             IncompatibleError: If the encoder pools its vectors, which then stand for no part.

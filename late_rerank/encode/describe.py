@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, Named
+from late_rerank.encode.base import CanUnpool, DescribesItself, Encoder, Named, SeesPictures
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ def described(encoder: Encoder) -> Description:
         getattr(encoder, "pooling", 1),
         getattr(encoder, "query_tokens", None),
     )
+
+
+def modalities(encoder: Encoder) -> frozenset[str]:
+    """Tell what a document may be: "text", "image" or both. An encoder that is no SeesPictures takes texts."""
+    return frozenset(encoder.modalities) if isinstance(encoder, SeesPictures) else frozenset({"text"})
 
 
 def unpooled(encoder: Encoder) -> Encoder:

@@ -22,11 +22,12 @@ _URL = ("http:", "https:", "ftp:", "file:", "s3:", "gs:", "data:")
 class ImagePicture(Picture):
     """An image in memory or in a file. It is opened when it is encoded, and the first frame of several counts.
 
-    The identity is that of the file's bytes, so the same picture in two formats is encoded twice. A Pillow image is known by its
-    pixels.
+    The identity is that of the file's bytes, so the same picture in two formats is encoded twice. A Pillow image is known by
+    its pixels.
 
     Args:
-        source: The bytes of an image file, the path of one, or a Pillow image. Never a URL: fetch it yourself, and give the bytes.
+        source: The bytes of an image file, the path of one, or a Pillow image. Never a URL: fetch it yourself, and give the
+            bytes.
         most_pixels: A larger image is refused before it is decoded.
 
     Raises:
@@ -36,7 +37,9 @@ class ImagePicture(Picture):
 
     def __init__(self, source: bytes | str | os.PathLike[str] | Any, *, most_pixels: int = MOST_PIXELS) -> None:
         if isinstance(source, str) and source.lower().startswith(_URL):
-            raise ValueError(f"an image must be bytes, a path or a Pillow image, not a URL: fetch {source:.60} and give its bytes")
+            raise ValueError(
+                f"an image must be bytes, a path or a Pillow image, not a URL: fetch {source:.60} and give its bytes"
+            )
         if isinstance(source, (bytes, bytearray, memoryview)):
             source = bytes(source)
             if not source:
@@ -71,18 +74,25 @@ class ImagePicture(Picture):
 
         shown = str(self.path or "the image")
         try:
-            with Image.open(self.path or io.BytesIO(self._source), formats=FORMATS) as image:
+            with Image.open(self._opened(), formats=FORMATS) as image:
                 self._check_size(image)
                 return _upright(image)
         except (FileNotFoundError, PermissionError, IsADirectoryError):
             raise
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a damaged PNG
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a warning where warnings are errors
+            raise ValueError(f"{shown} has too many pixels; at most {self._most_pixels:,} are taken: {error}") from error
+        except (OSError, SyntaxError) as error:  # SyntaxError: a damaged PNG
             raise ValueError(f"{shown} is no whole image of {', '.join(FORMATS)}: {error}") from error
+
+    def _opened(self) -> Path | io.BytesIO:
+        return self._source if isinstance(self._source, Path) else io.BytesIO(self._source)
 
     def _check_size(self, image: Any) -> None:
         width, height = image.size
         if width * height > self._most_pixels:
-            raise ValueError(f"{self!r} has {width:,} x {height:,} pixels; at most {self._most_pixels:,} are taken: make it smaller")
+            raise ValueError(
+                f"{self!r} has {width:,} x {height:,} pixels; at most {self._most_pixels:,} are taken: make it smaller"
+            )
 
     def __repr__(self) -> str:
         if self.path is not None:
@@ -149,7 +159,6 @@ def _upright(image: Any) -> Any:
 def _eight_bits(image: Any) -> Any:
     """Bring 16 or 32 bits a pixel to 8. Pillow would cut them at 255: a scan in 16 bits would be all white."""
     import numpy as np  # noqa: PLC0415 - beside Pillow
-
     from PIL import Image  # noqa: PLC0415 - as in `pixels`
 
     values = np.asarray(image, dtype=np.float64)
@@ -159,4 +168,5 @@ def _eight_bits(image: Any) -> Any:
 
 
 def _pillow_bytes(image: Any) -> bytes:
-    return f"{image.mode} {image.size} ".encode() + image.tobytes()
+    held: bytes = f"{image.mode} {image.size} ".encode() + image.tobytes()
+    return held

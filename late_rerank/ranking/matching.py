@@ -1,4 +1,4 @@
-"""Texts -> how each token of a query is matched in them, in parts of them, or one text in another; from stored vectors."""
+"""Documents -> how each token of a query is matched in them or in parts of them, or one in another; from stored vectors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from late_rerank import codecs, maxsim
 from late_rerank.arguments.given import as_candidates
 from late_rerank.encode import Encoder
 from late_rerank.encode.places import Span, runs, tokens_of
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE, PackedVectors, TokenVectors
-from late_rerank.vectors.keys import KeyedTexts
+from late_rerank.errors import IncompatibleError
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, PackedVectors, TokenVectors
+from late_rerank.vectors.keys import KeyedContents
 from late_rerank.vectors.lookup import DocumentVectors
 
 
 class Matcher:
-    """Best matches in texts, whose vectors are stored or encoded and stored now. Safe to share between threads.
+    """Best matches in documents, whose vectors are stored or encoded and stored now. Safe to share between threads.
 
     Args:
         encoder: Made the vectors.
@@ -31,10 +32,10 @@ class Matcher:
         self._kernel = kernel
         self._vectors = vectors
 
-    def in_texts(self, query: TokenVectors, texts: Sequence[str]) -> F32:
-        """Give the best match of each token of one query in each text, (n_texts, n_query_tokens) float32."""
-        keyed = _keyed(texts)
-        maxima = _no_match(len(texts), query)
+    def in_documents(self, query: TokenVectors, documents: Sequence[Document]) -> F32:
+        """Give the best match of each token of one query in each document, (n_documents, n_query_tokens) float32."""
+        keyed = self._keyed(documents, "texts")
+        maxima = _no_match(len(documents), query)
         for found in self._vectors.of(keyed):
             positions, which, chosen = keyed.select(found)
             maxima[positions] = self._maxima(query, chosen)[which]
@@ -42,7 +43,7 @@ class Matcher:
 
     def in_spans(self, query: TokenVectors, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
         """Give for each text the best match of each query token in each of its spans, (n_spans, n_query_tokens) float32."""
-        keyed = _keyed(texts)
+        keyed = self._keyed(texts, "texts")
         maxima = [_no_match(len(of_text), query) for of_text in spans]
         for found in self._vectors.of(keyed):
             here = [i for i, key in enumerate(keyed.keys) if key in found.rows and len(spans[i])]
@@ -55,27 +56,32 @@ class Matcher:
                 maxima[i] = of_text
         return maxima
 
-    def likeness(self, text: str, others: Sequence[str], spans: Sequence[Span] | None = None) -> F32:
-        """Average a text's tokens' best matches in each of the others; 0 for blank ones.
+    def likeness(self, document: Document, others: Sequence[Document], spans: Sequence[Span] | None = None) -> F32:
+        """Average a document's tokens' best matches in each of the others; 0 for blank ones.
 
         Returns:
-            (n_others,) float32; with `spans` of the text (n_others, n_spans), over each span's tokens, 1 where it has none.
+            (n_others,) float32; with `spans` of its text (n_others, n_spans), over each span's tokens, 1 where it has none.
         """
         n_spans = 1 if spans is None else len(spans)
         found = np.zeros((len(others), n_spans), dtype=np.float32)
-        for document in self._vectors.of(_keyed([text])):
-            own = self._codec.decode(document.packed)
+        keyed = self._keyed([document], "text")
+        for found_own in self._vectors.of(keyed):
+            own = self._codec.decode(found_own.packed)
             if not len(own.values):
                 break  # not blank, but nothing that the model knows
-            maxima = self.in_texts(own, others)
+            maxima = self.in_documents(own, others)
             if spans is None:
                 found[:, 0] = maxima.mean(axis=1, dtype=np.float32)
             else:
-                first, n_tokens = runs(tokens_of(self._encoder, text, "document", len(own.values)), spans)
+                first, n_tokens = runs(tokens_of(self._encoder, _text(keyed.contents[0]), "document", len(own.values)), spans)
                 for i, (start, n) in enumerate(zip(first.tolist(), n_tokens.tolist(), strict=True)):
                     found[:, i] = maxima[:, start : start + n].mean(axis=1) if n else 1
             found[maxima.sum(axis=1) < -1 - maxima.shape[1]] = 0
         return found if spans is not None else found[:, 0]
+
+    def _keyed(self, documents: Sequence[Document], what: str) -> KeyedContents:
+        choose = self._vectors.choose
+        return KeyedContents([choose.of(given, i, what) for i, given in enumerate(as_candidates(documents, what))])
 
     def _maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         return maxsim.token_maxima(self._kernel, self._codec, query, documents)
@@ -89,8 +95,15 @@ class Matcher:
         return packed.runs(which, np.concatenate(first), np.concatenate(n_tokens))
 
 
-def _keyed(texts: Sequence[str]) -> KeyedTexts:
-    return KeyedTexts([candidate.text for candidate in as_candidates(texts, "texts")])
+def _text(content: Content) -> str:
+    """Give a document's text, whose parts are asked for.
+
+    Raises:
+        IncompatibleError: If a picture is encoded instead, which has no parts.
+    """
+    if not isinstance(content, str):
+        raise IncompatibleError(f"parts of a text were asked for, but {content!r} is encoded as an image, which has none")
+    return content
 
 
 def _no_match(n: int, query: TokenVectors) -> F32:

@@ -12,8 +12,9 @@ from late_rerank.errors import StoreError
 from late_rerank.reranker import Reranker
 from late_rerank.serve.errors import RequestError
 from late_rerank.types import Candidate
+from late_rerank.vectors.contents import BATCH_CHARS
 from late_rerank.vectors.indexing import IndexReport
-from late_rerank.vectors.sharing import BATCH_CHARS, SHARED_BATCH
+from late_rerank.vectors.sharing import SHARED_BATCH
 
 logger = logging.getLogger("late_rerank.serve")
 

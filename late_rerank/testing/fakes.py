@@ -6,14 +6,17 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from late_rerank.encode import Box
+from late_rerank.errors import IncompatibleError
+from late_rerank.pictures import Picture
 from late_rerank.text.words import folded, word_spans
-from late_rerank.types import F32, TokenVectors
+from late_rerank.types import F32, Content, TokenVectors
 
-Hook: TypeAlias = Callable[[Sequence[str]], object]
+Hook: TypeAlias = Callable[[Sequence[Any]], object]
 T = TypeVar("T")
 
 
@@ -91,6 +94,82 @@ class FakeEncoder:
             vector = np.random.default_rng(seed).standard_normal(self.dim)
             vectors[i] = vector / np.linalg.norm(vector)
         return vectors
+
+
+# A block of a picture has the vector of the word for its colour, so that the query "red" finds red.
+COLOURS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "cyan": (0, 255, 255),
+    "magenta": (255, 0, 255),
+}
+
+
+class FakeVisualEncoder(FakeEncoder):
+    """Makes token vectors from words, as FakeEncoder does, and from pictures: one for each block of `block` x `block` pixels.
+
+    A block has the vector of the nearest of eight colours' names. So the query "red" matches a picture that has a red block.
+
+    Args:
+        dim: Components of one token vector.
+        block: The side of a block, in pixels.
+        only_pictures: Whether documents can't be texts, as with models like ColPali.
+        before_query: As in FakeEncoder.
+        before_document: As in FakeEncoder.
+    """
+
+    def __init__(
+        self,
+        dim: int = 64,
+        block: int = 32,
+        *,
+        only_pictures: bool = False,
+        before_query: Hook | None = None,
+        before_document: Hook | None = None,
+    ) -> None:
+        super().__init__(dim, before_query=before_query, before_document=before_document)
+        self.block = block
+        self.modalities = frozenset({"image"}) if only_pictures else frozenset({"text", "image"})
+        self.batch_pictures = 1
+        self.fingerprint = f"fake-visual-{dim}-{block}-{only_pictures}"
+
+    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
+        """Give one vector for each word of a text, and for each block of a picture, row by row from the top left."""
+        if self._before_document is not None:
+            self._before_document(texts)
+        self.n_documents += len(texts)
+        return TokenVectors.from_arrays([self._rows(content, i) for i, content in enumerate(texts)], self.dim)
+
+    def patches(self, picture: Picture) -> list[Box]:
+        """Give each block's place in the picture, row for row with the vectors."""
+        width, height = picture.pixels().size
+        across, down = range(0, width, self.block), range(0, height, self.block)
+        side = self.block
+        return [
+            (x / width, y / height, min(x + side, width) / width, min(y + side, height) / height) for y in down for x in across
+        ]
+
+    def _rows(self, content: Content, index: int) -> F32:
+        if isinstance(content, Picture):
+            return self._vectors(self._colours(content))
+        if "text" not in self.modalities and content.strip():
+            raise IncompatibleError(f"document {index} is a text, and this encoder takes images alone: {content!r:.60}")
+        return self._encode([content]).values
+
+    def _colours(self, picture: Picture) -> list[str]:
+        pixels = np.asarray(picture.pixels(), dtype=np.float64)
+        height, width, _ = pixels.shape
+        names, known = list(COLOURS), np.array(list(COLOURS.values()), dtype=np.float64)
+        colours = []
+        for y in range(0, height, self.block):
+            for x in range(0, width, self.block):
+                mean = pixels[y : y + self.block, x : x + self.block].mean(axis=(0, 1))
+                colours.append(names[int(((known - mean) ** 2).sum(axis=1).argmin())])
+        return colours
 
 
 class Gate:

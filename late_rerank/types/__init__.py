@@ -1,7 +1,7 @@
 """The nouns that every room shares: candidates, ranked documents, token vectors, packed vectors. NumPy and stdlib only."""
 
 from late_rerank.types.arrays import F32, I64, Bytes
-from late_rerank.types.documents import NO_TOKENS_SCORE, Candidate, Content, FirstStageWeight, RankedDocument, Ranking
+from late_rerank.types.documents import NO_TOKENS_SCORE, Candidate, Content, Document, FirstStageWeight, RankedDocument, Ranking
 from late_rerank.types.vectors import CodecSpec, Fetched, PackedVectors, QueryVectors, TokenVectors
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Candidate",
     "CodecSpec",
     "Content",
+    "Document",
     "Fetched",
     "FirstStageWeight",
     "PackedVectors",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, overload
@@ -46,7 +46,7 @@ class Candidate:
     id: str | None = None
     score: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    image: Picture | None = None
+    image: Any = None  # given as anything that `as_picture` takes; a Picture or None from then on
 
     def __post_init__(self) -> None:
         if self.image is not None and not isinstance(self.image, Picture):
@@ -60,6 +60,18 @@ class Candidate:
             raise TypeError(
                 f"Candidate.metadata must be a mapping such as a dict, or None, got {type(metadata).__name__}: {metadata!r:.60}"
             )
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.text, self.id, self.score, self.metadata, self.image
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        """Read a pickle, also an earlier release's, whose candidates had no image."""
+        for name, value in zip(("text", "id", "score", "metadata", "image"), (*state, None), strict=False):
+            object.__setattr__(self, name, value)
+
+
+Document: TypeAlias = str | Picture | Candidate
+"""What users give as a document: a text, a picture, or a Candidate that has one or both."""
 
 
 class PassagePlace:
@@ -175,6 +187,11 @@ class RankedDocument(_Quotable):
         stand.
         """
         return None if self.passage is None else self.passage.span
+
+    def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
+        """Read a pickle, also an earlier release's, whose documents had no image."""
+        for name, value in {"image": None, **state[1]}.items():
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         """Show the document briefly: a text may have 100,000 characters."""

@@ -1,37 +1,45 @@
-"""Texts -> packed vectors, encoded now; and what an encoder must give."""
+"""Texts and pictures -> packed vectors, encoded now; and what an encoder must give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import IncompatibleError
-from late_rerank.types import PackedVectors, TokenVectors
+from late_rerank.types import Content, PackedVectors, TokenVectors
 
 
-def encode_and_pack(encoder: Encoder, codec: Codec, texts: Sequence[str]) -> PackedVectors:
+def encode_and_pack(encoder: Encoder, codec: Codec, contents: Sequence[Content]) -> PackedVectors:
     """Encode documents and pack them.
 
     Args:
         encoder: Encodes them.
         codec: Packs them.
-        texts: Not blank.
+        contents: Texts that aren't blank, and pictures if the encoder takes them.
 
     Returns:
-        In the order of `texts`.
+        In the order of `contents`.
 
     Raises:
-        ValueError: If the encoder gave NaN or infinity, or not one document a text; names the document.
+        ValueError: If the encoder gave NaN or infinity, or not one document a content; names the document. Also if a picture is
+            damaged.
     """
-    vectors = encoder.encode_document(texts)
-    check_vectors(vectors, texts, encoder.dim, "document")
+    vectors = encode_contents(encoder, contents)
+    check_vectors(vectors, contents, encoder.dim, "document")
     return codec.encode(vectors)
 
 
-def check_vectors(vectors: TokenVectors, texts: Sequence[str], dim: int, kind: str) -> None:
+def encode_contents(encoder: Encoder, contents: Sequence[Content]) -> TokenVectors:
+    """Let an encoder encode documents; whether it takes pictures was checked when they were chosen."""
+    # Encoders that see pictures declare wider arguments than the protocol that all encoders have.
+    return encoder.encode_document(cast("Sequence[str]", contents))
+
+
+def check_vectors(vectors: TokenVectors, texts: Sequence[Content], dim: int, kind: str) -> None:
     """Refuse vectors that no score can be computed from.
 
     Raises:

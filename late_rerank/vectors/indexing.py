@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from late_rerank.arguments.given import as_candidates
 from late_rerank.arguments.numbers import whole_number
@@ -13,10 +12,13 @@ from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.observing.progress import progress_bar
 from late_rerank.stores import Space
-from late_rerank.text.words import is_blank
-from late_rerank.types import Candidate
+from late_rerank.types import Content, Document
+from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.encoding import encode_and_pack
-from late_rerank.vectors.keys import key_of
+from late_rerank.vectors.keys import is_nothing, key_of
+
+# Pages take seconds each on a processor, and have up to 3,000 vectors: what an interrupted call loses, and memory.
+PICTURES_A_PUT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def index_documents(
     encoder: Encoder,
     codec: Codec,
     space: Space,
-    documents: Iterable[str | Candidate],
+    documents: Iterable[Document],
     *,
     batch_size: int,
     progress: bool,
@@ -52,7 +54,8 @@ def index_documents(
     """Encode and store the documents that the store doesn't hold. Memory doesn't grow with their number.
 
     Raises:
-        TypeError: If a document is neither a str nor a Candidate.
+        TypeError: If a document is no str, Picture or Candidate.
+        IncompatibleError: If the encoder can't encode what a document has: names it.
         ValueError: If `batch_size` is below 1, or the encoder gave NaN or infinity.
         StoreError: If the store can't keep them.
     """
@@ -60,10 +63,12 @@ def index_documents(
     started = time.perf_counter()
     n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
     total = len(documents) if isinstance(documents, Sequence) else None
-    texts = (document.text for document in as_candidates(documents, "documents"))
+    choose = Contents(encoder)
+    candidates = enumerate(as_candidates(documents, "documents"))
+    contents = (choose.of(document, index, "documents") for index, document in candidates)
     with progress_bar(total=total, unit=" documents", desc="Encoding", progress=progress) as bar:
-        for batch in _batches(texts, batch_size):
-            by_key = {key_of(text): text for text in batch if not is_blank(text)}
+        for batch in _batches(contents, batch_size, PICTURES_A_PUT * choose.batch_pictures):
+            by_key = {key_of(content): content for content in batch if not is_nothing(content)}
             keys = list(by_key)
             missing = [keys[i] for i in space.missing(keys)]
             if missing:
@@ -73,11 +78,20 @@ def index_documents(
                 size_bytes += packed.size_bytes
             n_documents += len(batch)
             n_encoded += len(missing)
-            n_cached += sum(not is_blank(text) for text in batch) - len(missing)
+            n_cached += sum(not is_nothing(content) for content in batch) - len(missing)
             bar.update(len(batch))
     return IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
 
 
-def _batches(texts: Iterator[str], size: int) -> Iterator[list[str]]:
-    while batch := list(islice(texts, size)):
+def _batches(contents: Iterator[Content], size: int, n_pictures: int) -> Iterator[list[Content]]:
+    """Give batches of at most `size` documents, and of at most `n_pictures` pictures."""
+    batch: list[Content] = []
+    pictures = 0
+    for content in contents:
+        batch.append(content)
+        pictures += not isinstance(content, str)
+        if len(batch) == size or pictures == n_pictures:
+            yield batch
+            batch, pictures = [], 0
+    if batch:
         yield batch

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
+from late_rerank.types import Content
+from late_rerank.vectors.contents import characters
 from late_rerank.vectors.documents import KeyedDocuments
 
 # A batch for calls with deadlines takes about so long, if its documents are short enough: by then their scores count.
@@ -78,17 +80,19 @@ class Job:
 
     Attributes:
         key: The document's key.
-        text: The document.
+        content: The document: a text or a picture.
+        weight: How much work it is, in characters of text.
         is_settled: Whether it is done or failed.
         may_be_stored: Whether the store should be asked first: another call may have stored it meanwhile.
         wanted_by: The calls that wait for it, and the leftovers if it was left behind.
     """
 
-    __slots__ = ("_state", "is_settled", "key", "may_be_stored", "text", "wanted_by")
+    __slots__ = ("_state", "content", "is_settled", "key", "may_be_stored", "wanted_by", "weight")
 
-    def __init__(self, key: bytes, text: str) -> None:
+    def __init__(self, key: bytes, content: Content, weight: int | None = None) -> None:
         self.key = key
-        self.text = text
+        self.content = content
+        self.weight = characters(content) if weight is None else weight
         self.may_be_stored = False
         self.wanted_by: set[Claim] = set()
         self._state: State = WAITING
@@ -195,11 +199,11 @@ class Leftovers(Claim):
 
     def add(self, job: Job) -> None:
         super().add(job)
-        self.n_chars += len(job.text)
+        self.n_chars += job.weight
 
     def remove(self, job: Job) -> None:
         super().remove(job)
-        self.n_chars -= len(job.text)
+        self.n_chars -= job.weight
 
 
 class Kind(Enum):

@@ -1,63 +1,72 @@
-"""Texts -> keys: what a store knows of a document, and which of several texts a batch of packed documents holds."""
+"""Contents -> keys: what a store knows of a document, and which of several documents a batch of packed documents holds."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 
 from late_rerank.text.words import is_blank
-from late_rerank.types import I64, PackedVectors
+from late_rerank.types import I64, Content, PackedVectors
 from late_rerank.vectors.documents import KeyedDocuments
 
 _EMPTY = hashlib.blake2b(digest_size=16)
 _ALL = slice(None)
 
 
-def key_of(text: str) -> bytes:
+def key_of(content: Content) -> bytes:
     """Digest a document's content: its key, 16 bytes.
 
-    The same text is encoded once, whatever ids or corpora bring it. A changed text has a new key, so nothing goes stale.
+    The same content is encoded once, whatever ids or corpora bring it. A changed one has a new key, so nothing goes stale. No
+    picture has a text's key.
+
+    Raises:
+        OSError: If it is a picture in a file that can't be read.
     """
+    if not isinstance(content, str):
+        return content.key()
     digest = _EMPTY.copy()  # a quarter faster than making one
-    digest.update(text.encode("utf-8", "surrogatepass"))
+    digest.update(content.encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 
-def keys_of(texts: Iterable[str]) -> list[bytes | None]:
-    """Give the key of each text, None for a blank one."""
+def is_nothing(content: Content) -> bool:
+    """Tell whether there is nothing to encode: a blank text."""
     # A text that begins with a letter isn't blank: no need to look at the rest.
-    return [None if not (text[:1].isascii() and text[:1].isalnum()) and is_blank(text) else key_of(text) for text in texts]
+    return isinstance(content, str) and not (content[:1].isascii() and content[:1].isalnum()) and is_blank(content)
 
 
-class KeyedTexts:
-    """Texts with their keys.
+class KeyedContents:
+    """Texts and pictures with their keys.
 
     Args:
-        texts: Any; blank ones have no key, duplicates share one.
+        contents: Any; blank texts have no key, duplicates share one.
 
     Attributes:
-        texts: As given.
-        keys: One a text; None for a blank one.
+        contents: As given.
+        keys: One a content; None for a blank text.
+
+    Raises:
+        OSError: If one is a picture in a file that can't be read.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        self.keys = keys_of(texts)
+    def __init__(self, contents: Sequence[Content]) -> None:
+        self.contents = contents
+        self.keys = [None if is_nothing(content) else key_of(content) for content in contents]
 
-    def by_key(self) -> dict[bytes, str]:
-        """Map each key to its text. Blank texts are left out."""
-        texts = dict(zip(self.keys, self.texts, strict=True))
-        texts.pop(None, None)
-        return cast("dict[bytes, str]", texts)
+    def by_key(self) -> dict[bytes, Content]:
+        """Map each key to its content. Blank texts are left out."""
+        contents = dict(zip(self.keys, self.contents, strict=True))
+        contents.pop(None, None)
+        return cast("dict[bytes, Content]", contents)
 
     def select(self, found: KeyedDocuments) -> tuple[I64 | slice, I64 | slice, PackedVectors]:
-        """Find these texts among packed documents.
+        """Find these documents among packed documents.
 
         Returns:
-            The positions of the texts that are there, which of the chosen documents each one is, and the chosen documents, each
+            The positions of those that are there, which of the chosen documents each one is, and the chosen documents, each
             once: two results of one kernel call may differ in the last bit, and duplicates must tie.
         """
         if found.keys == self.keys:

@@ -1,4 +1,4 @@
-"""The one door from texts to packed documents: the store is asked first, and what it doesn't hold is encoded and stored."""
+"""The one door from documents to packed documents: the store is asked first, and what it doesn't hold is encoded and stored."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from late_rerank.errors import StoreError
 from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import guarded
 from late_rerank.stores import Space
-from late_rerank.types import Candidate, Fetched
+from late_rerank.types import Content, Document, Fetched
+from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.encoding import encode_and_pack
 from late_rerank.vectors.indexing import IndexReport, index_documents
-from late_rerank.vectors.keys import KeyedTexts
+from late_rerank.vectors.keys import KeyedContents
 from late_rerank.vectors.sharing import SharedEncoding
 from late_rerank.warn import warn_caller
 
@@ -27,17 +28,17 @@ BATCH_SIZE = 128
 
 @dataclass(frozen=True)
 class Lookup:
-    """What the store held of some texts.
+    """What the store held of some documents.
 
     Attributes:
-        texts: Key -> text, of all that were asked for.
+        contents: Key -> text or picture, of all that were asked for.
         keys: Those keys, in the order asked.
         fetched: The store's answer to `keys`.
         missing: The keys that the store didn't hold, in the same order.
         asked_at: When the store was asked, of `time.monotonic()`.
     """
 
-    texts: Mapping[bytes, str]
+    contents: Mapping[bytes, Content]
     keys: Sequence[bytes]
     fetched: Fetched
     missing: Sequence[bytes]
@@ -53,7 +54,7 @@ class Lookup:
 
 
 class DocumentVectors:
-    """Packed documents of texts, for one encoder and codec. Safe to share between threads.
+    """Packed documents of texts and pictures, for one encoder and codec. Safe to share between threads.
 
     Args:
         encoder: Encodes what the store doesn't hold.
@@ -61,6 +62,7 @@ class DocumentVectors:
         space: The store's space of that encoder and codec.
 
     Attributes:
+        choose: Chooses what is encoded of a document.
         n_not_stored: Documents that were encoded, but that the store could not keep.
     """
 
@@ -71,7 +73,8 @@ class DocumentVectors:
         self._lock = guarded(Lock())
         self._keeps = True
         self._is_closed = False
-        self._shared = SharedEncoding(self._encoded, BATCH_SIZE, is_kept=lambda: self._keeps)
+        self.choose = Contents(encoder)
+        self._shared = SharedEncoding(self._encoded, BATCH_SIZE, lambda: self._keeps, weight=self.choose.weight)
         self.n_not_stored = 0
 
     @property
@@ -79,19 +82,19 @@ class DocumentVectors:
         """Documents that are being encoded or wait for it, for any call."""
         return self._shared.n_waiting
 
-    def look(self, texts: Mapping[bytes, str], timer: Timer | None = None) -> Lookup:
+    def look(self, contents: Mapping[bytes, Content], timer: Timer | None = None) -> Lookup:
         """Ask the store, in one round trip.
 
         Args:
-            texts: Key -> text.
+            contents: Key -> text or picture.
             timer: Counts "fetch".
         """
         timer = timer or Timer()
-        keys = list(texts)
+        keys = list(contents)
         asked_at = time.monotonic()
         with timer.stage("fetch"):
             fetched = self._space.get(keys)
-        return Lookup(texts, keys, fetched, [keys[i] for i in fetched.missing], asked_at)
+        return Lookup(contents, keys, fetched, [keys[i] for i in fetched.missing], asked_at)
 
     def documents(
         self, found: Lookup, timer: Timer | None = None, *, until: float | None = None, encodes: bool = True
@@ -110,14 +113,14 @@ class DocumentVectors:
             store can keep it.
 
         Raises:
-            ValueError: If the encoder gave NaN or infinity, or not one document a text; names the document.
+            ValueError: If the encoder gave NaN or infinity, or not one document a content; names the document.
         """
         if (hits := found.hits) is not None:
             yield hits
         if not encodes or not found.missing:
             return
         timer = timer or Timer()
-        missing = {key: found.texts[key] for key in found.missing}
+        missing = {key: found.contents[key] for key in found.missing}
         batches = self._shared.documents(missing, until, looked=found.asked_at)
         while True:
             with timer.stage("encode_missing"):
@@ -126,11 +129,11 @@ class DocumentVectors:
                 return
             yield batch
 
-    def of(self, texts: KeyedTexts) -> Iterator[KeyedDocuments]:
-        """Look, then give all documents of the texts that aren't blank."""
-        return self.documents(self.look(texts.by_key()))
+    def of(self, contents: KeyedContents) -> Iterator[KeyedDocuments]:
+        """Look, then give all documents that aren't blank."""
+        return self.documents(self.look(contents.by_key()))
 
-    def index(self, documents: Iterable[str | Candidate], batch_size: int, *, progress: bool) -> IndexReport:
+    def index(self, documents: Iterable[Document], batch_size: int, *, progress: bool) -> IndexReport:
         """Encode and store documents ahead of queries: `index_documents` into this space."""
         return index_documents(self._encoder, self._codec, self._space, documents, batch_size=batch_size, progress=progress)
 
@@ -139,15 +142,15 @@ class DocumentVectors:
         self._is_closed = True
         self._shared.close()
 
-    def _encoded(self, texts: Mapping[bytes, str], stored: set[bytes]) -> list[KeyedDocuments]:
+    def _encoded(self, contents: Mapping[bytes, Content], stored: set[bytes]) -> list[KeyedDocuments]:
         """Encode and keep a batch. Of `stored` keys another call may have stored documents since: ask the store first."""
         found: list[KeyedDocuments] = []
-        rest = dict(texts)
+        rest = dict(contents)
         if stored:
-            hits = self.look({key: text for key, text in texts.items() if key in stored}).hits
+            hits = self.look({key: content for key, content in contents.items() if key in stored}).hits
             if hits is not None:
                 found.append(hits)
-                rest = {key: text for key, text in texts.items() if key not in hits.rows}
+                rest = {key: content for key, content in contents.items() if key not in hits.rows}
         if rest:
             documents = KeyedDocuments(list(rest), encode_and_pack(self._encoder, self._codec, list(rest.values())))
             self._keep(documents)

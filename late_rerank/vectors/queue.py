@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from late_rerank.types import Content
+from late_rerank.vectors.contents import characters
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.jobs import WAITING, Batch, Call, Done, Failed, Job, Kind, Leftovers, Outcome
 from late_rerank.vectors.turns import SHARED_BATCH, Pace, Parts, first_left, in_time, in_turn
@@ -47,12 +49,21 @@ class Queue:
         batch_size: Documents a batch where one call is alone.
         bounds: Of what goes on in the background.
         pace: How long documents take, if it is known.
+        weight: How much work a document is, in characters of text.
     """
 
-    def __init__(self, batch_size: int, bounds: Bounds | None = None, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        bounds: Bounds | None = None,
+        pace: Pace | None = None,
+        *,
+        weight: Callable[[Content], int] = characters,
+    ) -> None:
         self.pace = pace or Pace()
         self.is_closed = False
         self._batch_size = batch_size
+        self._weight = weight
         self._bounds = bounds or Bounds()
         self._jobs: dict[bytes, Job] = {}  # neither settled nor dropped
         self._calls: deque[Call] = deque()  # without a deadline; the next one's turn comes first
@@ -74,19 +85,19 @@ class Queue:
     def __contains__(self, call: Call) -> bool:
         return call in self._calls or call in self._hurried
 
-    def join(self, call: Call, texts: Mapping[bytes, str], looked: float) -> None:
+    def join(self, call: Call, contents: Mapping[bytes, Content], looked: float) -> None:
         """Let a call wait for documents.
 
         Args:
             call: One that isn't in the queue.
-            texts: Key -> text, in the candidates' order.
+            contents: Key -> text or picture, in the candidates' order.
             looked: When the call found that the store hasn't these documents.
         """
         stored = frozenset().union(*(keys for finished, keys in self._finished if finished >= looked))
-        for key, text in texts.items():
+        for key, content in contents.items():
             job = self._jobs.get(key)
             if job is None:
-                job = self._jobs[key] = Job(key, text)
+                job = self._jobs[key] = Job(key, content, self._weight(content))
             if key in stored:
                 job.may_be_stored = True
             call.add(job)
@@ -230,7 +241,7 @@ class Queue:
         for job in call.jobs.values():
             if job.is_settled or job.key in self._left.jobs:
                 continue
-            if len(self._left.jobs) >= n_most or self._left.n_chars + len(job.text) > self._bounds.n_left_chars:
+            if len(self._left.jobs) >= n_most or self._left.n_chars + job.weight > self._bounds.n_left_chars:
                 return
             self._left.add(job)
 

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from threading import Condition, RLock
 
 from late_rerank.processes.forks import guarded, watch
+from late_rerank.types import Content
+from late_rerank.vectors.contents import characters
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.jobs import Batch, Call, Outcome
 from late_rerank.vectors.queue import Queue
-from late_rerank.vectors.turns import BATCH_CHARS, SHARED_BATCH
+from late_rerank.vectors.turns import SHARED_BATCH
 from late_rerank.vectors.worker import Encode, Worker
 
-__all__ = ["BATCH_CHARS", "SHARED_BATCH", "SharedEncoding"]
+__all__ = ["SHARED_BATCH", "SharedEncoding"]
 
 
 class SharedEncoding:
@@ -28,17 +30,27 @@ class SharedEncoding:
     This class has the lock and the clock. The `Queue` decides what is encoded next, the `Worker` encodes it.
 
     Args:
-        encode: Encodes and keeps documents, given as key -> text. Of the keys named beside them it asks the store first.
+        encode: Encodes and keeps documents, given as key -> text or picture. Of the keys named beside them it asks the
+            store first.
         batch_size: Documents a batch where one call is alone.
         is_kept: Whether the store kept the last batch. If not, only one batch is left for the background, to see whether the
             store keeps the next one.
+        weight: How much work a document is, in characters of text.
     """
 
-    def __init__(self, encode: Encode, batch_size: int, is_kept: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        encode: Encode,
+        batch_size: int,
+        is_kept: Callable[[], bool] = lambda: True,
+        *,
+        weight: Callable[[Content], int] = characters,
+    ) -> None:
         self._is_kept = is_kept
         self._batch_size = batch_size
+        self._weight = weight
         self._worker = Worker(encode, self._is_unwanted, self._next_behind)
-        self._begin(Queue(batch_size))
+        self._begin(Queue(batch_size, weight=self._weight))
         watch(self)
 
     def _begin(self, queue: Queue) -> None:
@@ -51,17 +63,18 @@ class SharedEncoding:
 
     def after_fork(self) -> None:
         """Begin with nothing to do: the calls and threads are the parent's."""
-        queue = Queue(self._batch_size, pace=self._queue.pace)
+        queue = Queue(self._batch_size, pace=self._queue.pace, weight=self._weight)
         queue.is_closed = self._queue.is_closed
         self._begin(queue)
 
     def documents(
-        self, texts: Mapping[bytes, str], until: float | None = None, *, looked: float | None = None
+        self, contents: Mapping[bytes, Content], until: float | None = None, *, looked: float | None = None
     ) -> Iterator[KeyedDocuments]:
         """Give the documents of these keys, each once, batch by batch.
 
         Args:
-            texts: Key -> text. Encoded in this order; with `until`, documents that don't fit into the time come last.
+            contents: Key -> text or picture. Encoded in this order; with `until`, documents that don't fit into the time come
+                last.
             until: The deadline, of `time.monotonic()`. Documents that aren't there by then are not given, but encoded later in
                 the background. None to wait for all.
             looked: When the caller found that the store hasn't these documents, of `time.monotonic()`; None for now. Documents
@@ -73,7 +86,7 @@ class SharedEncoding:
         call = Call(until)
         try:
             with self._changing() as queue:
-                queue.join(call, texts, time.monotonic() if looked is None else looked)
+                queue.join(call, contents, time.monotonic() if looked is None else looked)
             while found := self._next(call):
                 yield from found
         finally:
@@ -111,7 +124,7 @@ class SharedEncoding:
                     if found or not call.jobs:
                         return found
                     if call not in queue:  # which is a forked child's
-                        queue.join(call, {key: job.text for key, job in call.jobs.items()}, time.monotonic())
+                        queue.join(call, {key: job.content for key, job in call.jobs.items()}, time.monotonic())
                     batch = queue.take_for_callers(call, time.monotonic())
                 if batch is None and not self._wait(call):
                     return []

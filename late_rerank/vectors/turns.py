@@ -6,12 +6,11 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
+from late_rerank.vectors.contents import BATCH_CHARS
 from late_rerank.vectors.jobs import UNIT_S, Call, Job, Leftovers
 
 # Documents a batch where more than one call waits, or one with a deadline. A processor encodes as fast in small ones.
 SHARED_BATCH = 16
-# No more documents are added to a batch of so many characters: a document may be as long as a book.
-BATCH_CHARS = 150_000
 # A document comes in its turn if it needs less than the time left by this factor, since an estimate is no more than that.
 _MARGIN = 1.5
 
@@ -62,7 +61,7 @@ def in_turn(calls: deque[Call], size: int) -> Parts:
         parts.setdefault(call, []).append(job)
         chosen.add(job)
         n_idle = 0
-        n_chars += len(job.text)
+        n_chars += job.weight
     return list(parts.values())
 
 
@@ -118,4 +117,4 @@ def first_left(left: Leftovers, pace: Pace) -> Parts:
 
 
 def _size(job: Job) -> int:
-    return len(job.text)
+    return job.weight

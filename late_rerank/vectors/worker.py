@@ -9,11 +9,12 @@ from functools import partial
 from threading import Thread
 
 from late_rerank.processes.forks import StoppedError, background_work, stoppable
+from late_rerank.types import Content
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.jobs import Batch, Done, Failed, Job, Outcome
 
-# Encodes and keeps documents, given as key -> text. Of some keys, named beside them, it asks the store first.
-Encode = Callable[[Mapping[bytes, str], set[bytes]], list[KeyedDocuments]]
+# Encodes and keeps documents, given as key -> text or picture. Of some keys, named beside them, it asks the store first.
+Encode = Callable[[Mapping[bytes, Content], set[bytes]], list[KeyedDocuments]]
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class Worker:
     def _encode_at_once(self, jobs: Sequence[Job], outcome: Outcome) -> None:
         stored = {job.key for job in jobs if job.may_be_stored}
         began = time.monotonic()
-        for documents in self.encode({job.key: job.text for job in jobs}, stored):
+        for documents in self.encode({job.key: job.content for job in jobs}, stored):
             done = Done(documents)
             outcome.states.update((key, done) for key in documents.keys)
         if not stored:
             outcome.seconds += time.monotonic() - began
-            outcome.n_chars += sum(len(job.text) for job in jobs)
+            outcome.n_chars += sum(job.weight for job in jobs)

@@ -30,7 +30,7 @@ def encoded(batch):
     """The outcome of a batch whose documents are all done, in a second."""
     keys = [job.key for job in batch.jobs]
     done = Done(KeyedDocuments(keys, np.array(keys, dtype=object)))
-    return Outcome(dict.fromkeys(keys, done), sum(len(job.text) for job in batch.jobs), 1.0)
+    return Outcome(dict.fromkeys(keys, done), sum(len(job.content) for job in batch.jobs), 1.0)
 
 
 def given(queue, call):
@@ -38,7 +38,7 @@ def given(queue, call):
 
 
 def texts(batch):
-    return [job.text for job in batch.jobs]
+    return [job.content for job in batch.jobs]
 
 
 SEVERAL = ((Job(b"j", "one"), Job(b"k", "text")),)
@@ -361,7 +361,7 @@ class AnyOrder(RuleBasedStateMachine):
     def give(self, call):
         if call not in self.waiting:
             return
-        failed = {job.text for job in call.jobs.values() if isinstance(job.state, Failed)}
+        failed = {job.content for job in call.jobs.values() if isinstance(job.state, Failed)}
         if failed:
             assert failed <= self.waiting[call]
             with pytest.raises(ValueError, match="|".join(failed)):
@@ -457,10 +457,10 @@ class AnyOrder(RuleBasedStateMachine):
     def nothing_is_lost(self):
         unsettled = set()
         for call, wanted in self.waiting.items():
-            assert {job.text for job in call.jobs.values()} == wanted
-            unsettled |= {job.text for job in call.jobs.values() if not job.is_settled}
+            assert {job.content for job in call.jobs.values()} == wanted
+            unsettled |= {job.content for job in call.jobs.values() if not job.is_settled}
         for batch in self.running:
-            unsettled |= {job.text for job in batch.jobs if not job.is_settled}
+            unsettled |= {job.content for job in batch.jobs if not job.is_settled}
         left = self.queue.n_waiting - len(unsettled)
         assert 0 <= left <= BOUNDS.n_left
 

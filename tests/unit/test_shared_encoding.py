@@ -14,7 +14,8 @@ from forking import in_a_child, needs_fork
 
 from late_rerank.processes.forks import engine_call
 from late_rerank.vectors.documents import KeyedDocuments
-from late_rerank.vectors.sharing import BATCH_CHARS, SHARED_BATCH, SharedEncoding
+from late_rerank.vectors.contents import BATCH_CHARS
+from late_rerank.vectors.sharing import SHARED_BATCH, SharedEncoding
 
 FAR = 1e9  # a deadline that never comes, of time.monotonic()
 PAST = 0.0

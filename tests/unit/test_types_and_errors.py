@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import late_rerank
-from late_rerank import Candidate, Ranking, errors
+from late_rerank import Candidate, RankedDocument, Ranking, errors
 from late_rerank.codecs import Float16Codec, codec, from_spec
 from late_rerank.ranking.relevance import relevance
 from late_rerank.types import CodecSpec, TokenVectors
@@ -35,7 +35,18 @@ def test_candidates_can_be_pickled_copied_and_made_dicts():
     candidate = Candidate("x")
 
     assert pickle.loads(pickle.dumps(candidate)) == copy.deepcopy(candidate) == candidate
-    assert dataclasses.asdict(candidate) == {"text": "x", "id": None, "score": None, "metadata": {}}
+    assert dataclasses.asdict(candidate) == {"text": "x", "id": None, "score": None, "metadata": {}, "image": None}
+
+
+def test_pickles_of_before_documents_had_images_are_read():
+    candidate, document = Candidate("x"), RankedDocument("x", None, 1.0, 1.0, 1, 0, None, False, {})
+    older = Candidate.__new__(Candidate)
+    older.__setstate__(candidate.__getstate__()[:4])
+    ranked = RankedDocument.__new__(RankedDocument)
+    ranked.__setstate__((None, {name: value for name, value in document.__getstate__()[1].items() if name != "image"}))
+
+    assert older == candidate
+    assert ranked == document
 
 
 def test_a_ranking_is_a_list():

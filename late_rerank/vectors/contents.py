@@ -1,0 +1,78 @@
+"""A document -> what is encoded of it: its picture, if the encoder sees pictures, else its text; and how much work that is."""
+
+from __future__ import annotations
+
+from late_rerank.encode import Encoder, described, modalities
+from late_rerank.errors import IncompatibleError
+from late_rerank.pictures import Picture
+from late_rerank.text.words import is_blank
+from late_rerank.types import Candidate, Content, RankedDocument
+
+# No more documents are added to a batch of so many characters: a document may be as long as a book.
+BATCH_CHARS = 150_000
+
+
+def characters(content: Content, *, batch_pictures: int = 1) -> int:
+    """Tell how much work a document is to encode, in characters of text.
+
+    Args:
+        content: A text or a picture.
+        batch_pictures: How many pictures make a batch. A page takes seconds on a processor; there it is a batch of its own, so
+            that a deadline holds.
+    """
+    return len(content) if isinstance(content, str) else BATCH_CHARS // batch_pictures
+
+
+class Contents:
+    """Chooses what an encoder encodes of each document.
+
+    Args:
+        encoder: Any. One that is no SeesPictures takes texts alone.
+
+    Attributes:
+        sees_pictures: Whether the encoder takes pictures.
+        batch_pictures: How many pictures it encodes in one pass.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        kinds = modalities(encoder)
+        self._name = described(encoder).name
+        self.sees_pictures = "image" in kinds
+        self._reads_texts = "text" in kinds
+        self.batch_pictures = max(1, getattr(encoder, "batch_pictures", 1))
+
+    def of(self, document: Candidate | RankedDocument, index: int, what: str) -> Content:
+        """Give what is encoded of a document.
+
+        Args:
+            document: With a text, a picture or both.
+            index: Its place among the given ones, for the error.
+            what: What the given ones are called, for the error: "candidates".
+
+        Raises:
+            IncompatibleError: If the encoder takes texts alone, and the document has a picture without a text; or the encoder
+                takes pictures alone, and the document has a text without a picture.
+        """
+        image: Picture | None = document.image
+        if image is not None:
+            if self.sees_pictures:
+                return image
+            if is_blank(document.text):
+                raise IncompatibleError(
+                    f"{what}[{index}] has an image without text, but the model {self._name!r} sees no images: give the "
+                    "text that is on it too, or use a model of page images"
+                )
+        elif not self._reads_texts and not is_blank(document.text):
+            raise IncompatibleError(
+                f"{what}[{index}] is a text without an image, but the model {self._name!r} takes images alone as documents: "
+                f"give its image, or use a model that takes both; got {document.text!r:.60}"
+            )
+        return document.text
+
+    def checked(self, content: Content, index: int, what: str) -> Content:
+        """Check a text or a picture that stands for itself, as `of` does."""
+        return self.of(Candidate(content) if isinstance(content, str) else Candidate(image=content), index, what)
+
+    def weight(self, content: Content) -> int:
+        """Tell how much work a document is for this encoder, in characters of text."""
+        return characters(content, batch_pictures=self.batch_pictures)
