@@ -84,6 +84,11 @@ ROWS = st.tuples(st.sampled_from(VOCABULARY), st.sampled_from([1, 1, 2, 20, 100]
 LONG_TEXTS = st.lists(ROWS, max_size=12).map(lambda rows: " ".join(" ".join([word] * n) for word, n in rows))
 
 
+def matched(text, span):
+    """Score a passage alone, whose words have the vectors that they have in the whole text."""
+    return None if span is None else SCORINGS["maxsim"].rerank("do cats sleep all night", [text[slice(*span)]])[0].score
+
+
 @pytest.mark.parametrize("name", SCORINGS)
 @given(text=LONG_TEXTS)
 @example(text="cats " + "dogs bark. " * 150 + "sleep " + "dogs bark. " * 150 + "all night")
@@ -100,7 +105,8 @@ def test_contributions_sum_to_the_score_of_a_ranking_under_every_scoring(name, t
     assert [match.contribution for match in explanation.words] == pytest.approx(added, abs=1e-5)
     if explanation.document_tokens:
         assert float(explanation.contributions.sum()) == explanation.score
-        assert explanation.best_span == ranked.best_span
+        # Of two windows that score the same, rounding may choose the one here and the other there.
+        assert matched(text, explanation.best_span) == pytest.approx(matched(text, ranked.best_span), abs=1e-4)
     assert [match.similarity for match in explanation.matches] == [row.max() for row in explanation.similarity if row.size]
 
 
