@@ -1,4 +1,4 @@
-"""Public conformance suites, as tests to inherit: the law of stores, codecs, kernels, encoders and retrievers.
+"""Public conformance suites, as tests to inherit: the law of stores, codecs, kernels, encoders, pictures and retrievers.
 
     from late_rerank.testing import StoreTests
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from late_rerank.testing.codecs import CodecTests as CodecTests
     from late_rerank.testing.encoders import EncoderTests as EncoderTests
     from late_rerank.testing.kernels import KernelTests as KernelTests
+    from late_rerank.testing.pictures import PictureTests as PictureTests
     from late_rerank.testing.retrievers import RetrieverTests as RetrieverTests
     from late_rerank.testing.stores import StoreTests as StoreTests
 
@@ -23,11 +24,12 @@ _HOMES = {
     "CodecTests": "codecs",
     "EncoderTests": "encoders",
     "KernelTests": "kernels",
+    "PictureTests": "pictures",
     "RetrieverTests": "retrievers",
     "StoreTests": "stores",
 }
 
-__all__ = ["CodecTests", "EncoderTests", "KernelTests", "RetrieverTests", "StoreTests"]
+__all__ = ["CodecTests", "EncoderTests", "KernelTests", "PictureTests", "RetrieverTests", "StoreTests"]
 
 
 def __getattr__(name: str) -> Any:
