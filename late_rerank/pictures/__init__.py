@@ -5,5 +5,6 @@ Pillow and PDFium are loaded when a picture's pixels are asked for; a picture th
 
 from late_rerank.pictures.base import Picture, StoredPicture
 from late_rerank.pictures.image import ImagePicture, as_picture
+from late_rerank.pictures.pdf import OpenPdf, PdfPage, open_pdf
 
-__all__ = ["ImagePicture", "Picture", "StoredPicture", "as_picture"]
+__all__ = ["ImagePicture", "OpenPdf", "PdfPage", "Picture", "StoredPicture", "as_picture", "open_pdf"]
