@@ -80,8 +80,7 @@ class Matcher:
         return found if spans is not None else found[:, 0]
 
     def _keyed(self, documents: Sequence[Document], what: str) -> KeyedContents:
-        choose = self._vectors.choose
-        return KeyedContents([choose.of(given, i, what) for i, given in enumerate(as_candidates(documents, what))])
+        return KeyedContents(self._vectors.choose.of_all(as_candidates(documents, what), what))
 
     def _maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         return maxsim.token_maxima(self._kernel, self._codec, query, documents)

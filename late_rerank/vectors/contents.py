@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from late_rerank.encode import Encoder, described, modalities
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import Picture
@@ -69,9 +71,14 @@ class Contents:
             )
         return document.text
 
-    def checked(self, content: Content, index: int, what: str) -> Content:
-        """Check a text or a picture that stands for itself, as `of` does."""
-        return self.of(Candidate(content) if isinstance(content, str) else Candidate(image=content), index, what)
+    def of_all(self, documents: Iterable[Candidate | RankedDocument], what: str) -> list[Content]:
+        """Give what `of` gives of each document, in order."""
+        reads = self._reads_texts
+        # Most documents are texts; a call for each of 100 takes 20 us.
+        return [
+            document.text if reads and document.image is None else self.of(document, i, what)
+            for i, document in enumerate(documents)
+        ]
 
     def weight(self, content: Content) -> int:
         """Tell how much work a document is for this encoder, in characters of text."""
