@@ -1,6 +1,6 @@
 """Texts or pictures -> token vectors. In: a checkpoint and documents. Out: TokenVectors, and the fingerprint of what made them.
 
-`TextEncoder` loads tokenizers, so it is imported on first use.
+`TextEncoder` and `VisualEncoder` load tokenizers, so they are imported on first use.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from late_rerank.encode.devices import as_device
 
 if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
+    from late_rerank.encode.visual.encoder import VisualEncoder as VisualEncoder
 
 __all__ = [
     "Box",
@@ -26,6 +27,7 @@ __all__ = [
     "SeesPictures",
     "TellsTokens",
     "TextEncoder",
+    "VisualEncoder",
     "as_device",
     "as_encoder",
     "described",
@@ -39,22 +41,31 @@ def __getattr__(name: str) -> Any:
         from late_rerank.encode.text import TextEncoder  # noqa: PLC0415
 
         return TextEncoder
+    if name == "VisualEncoder":
+        from late_rerank.encode.visual.encoder import VisualEncoder  # noqa: PLC0415
+
+        return VisualEncoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
-    """Load a model by its name or folder; an Encoder as it is.
+    """Load a model by its name or folder, a text model or a page-image model; an Encoder as it is.
 
     Raises:
         ModelError: If the model can't be found, or can't be what it says.
         MissingDependencyError: If the named backend isn't installed.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
-        ValueError: If the backend is unknown, the device isn't here, or `pooling` is below 1, or above it with an Encoder.
+        ValueError: If the backend is unknown or can't run the model, the device isn't here, or `pooling` is below 1, or above
+            it with an Encoder.
         TypeError: If it is neither, or `pooling` is no whole number.
     """
     check_backend(backend)
     pooling = whole_number("pooling", pooling)
     if isinstance(given, (str, os.PathLike)):
+        if _is_of_pictures(given):
+            from late_rerank.encode.visual.encoder import VisualEncoder  # noqa: PLC0415 - text models don't need it
+
+            return VisualEncoder(given, backend=backend, device=device, pooling=pooling)
         from late_rerank.encode.text import TextEncoder  # noqa: PLC0415 - a user's own encoder may not need it
 
         return TextEncoder(given, backend=backend, device=device, pooling=pooling)
@@ -69,3 +80,16 @@ def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: st
         "model must be a name, a folder, or an Encoder (dim, fingerprint, encode_query, encode_document), "
         f"got {type(given).__name__}"
     )
+
+
+def _is_of_pictures(name: str | os.PathLike[str]) -> bool:
+    """Tell whether a model is one of page images.
+
+    Raises:
+        ModelError: If it can't be found.
+    """
+    from late_rerank.encode.builtin import BUILT_IN  # noqa: PLC0415 - a user's own encoder needs none of these
+    from late_rerank.encode.sources import local_folder  # noqa: PLC0415
+    from late_rerank.encode.visual.families import sees_pictures  # noqa: PLC0415
+
+    return name not in BUILT_IN and sees_pictures(local_folder(name))

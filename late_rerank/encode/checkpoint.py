@@ -20,9 +20,10 @@ from late_rerank.encode.files import (
     tensor_names,
     weight_files,
 )
+from late_rerank.encode.visual.families import FAMILIES, family_of, native_family
 from late_rerank.errors import ModelError
 
-Format = Literal["native", "pylate", "stanford"]
+Format = Literal["native", "pylate", "stanford", "visual"]
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,41 @@ class Checkpoint:
 
     Attributes:
         path: The folder.
-        format: "native" (sentence-transformers' MultiVectorEncoder), "pylate" or "stanford" (ColBERT).
+        format: "native" (sentence-transformers' MultiVectorEncoder), "pylate" or "stanford" (ColBERT); "visual" for a model of
+            page images, which sentence-transformers' MultiVectorEncoder loads too.
         backbone: The transformer's folder, relative to `path`.
         prefixes: The markers that the files name, by role ("query", "document"); empty if they name none.
+        family: The family of a page-image model, a key of `FAMILIES`; empty for others, and where an adapter's base tells it.
     """
 
     path: Path
     format: Format
     backbone: str
     prefixes: dict[str, str]
+    family: str = ""
+
+
+def read_text_checkpoint(folder: Path) -> Checkpoint:
+    """Tell a text model's format from its files.
+
+    Raises:
+        ModelError: If the folder isn't a late-interaction model of texts, or lacks the projection.
+    """
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.format == "visual":
+        family = FAMILIES.get(checkpoint.family, "with an adapter")
+        raise ModelError(
+            f"{folder} is a page-image model ({family}): late_rerank.encode.VisualEncoder loads it, and so does Reranker. It "
+            "can't be compiled; torch runs it."
+        )
+    return checkpoint
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Tell a checkpoint's format from its files.
 
     Raises:
-        ModelError: If the folder isn't a late-interaction model in one of the three formats, or lacks the projection.
+        ModelError: If the folder isn't a late-interaction model in one of the four formats, or lacks the projection.
     """
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelError(f"{folder} holds neither config.json nor modules.json, so it is no model checkpoint")
@@ -68,8 +88,9 @@ def _in_format(folder: Path) -> Checkpoint:
         raise ModelError(f"{folder / 'config.json'} must list its architectures, got {architectures!r:.60}")
     if "HF_ColBERT" in architectures:
         return _stanford(folder)
-    if any(str(name).endswith("ForRetrieval") for name in architectures):
-        raise ModelError(f"{folder} is a page-image model ({architectures[0]}); this version encodes text only")
+    family = native_family(folder)
+    if family is not None:
+        return Checkpoint(folder, "visual", "", {}, family)
     if (folder / "config_sentence_transformers.json").is_file():
         raise ModelError(f"{folder / 'modules.json'} is missing, beside config_sentence_transformers.json. Download it too.")
     raise _no_projection(folder, f"config.json says architectures={architectures}")
@@ -86,7 +107,8 @@ def _from_modules(folder: Path) -> Checkpoint:
     if config.get("model_type") == "MultiVectorEncoder":
         _check_dense_weights(folder, modules)
         _check_modules(folder, modules)
-        return Checkpoint(folder, "native", backbone, {})
+        family = family_of(folder / backbone)
+        return Checkpoint(folder, "native" if family is None else "visual", backbone, {}, family or "")
     types = [str(module["type"]) for module in modules]
     if config.get("model_type") == "ColBERT" or "query_prefix" in config or any("pylate" in name for name in types):
         if not any(name.endswith("Dense") for name in types):

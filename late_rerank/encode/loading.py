@@ -20,6 +20,7 @@ from late_rerank.encode.devices import torch_device
 from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.opening import open_compiled
 from late_rerank.encode.sources import local_folder
+from late_rerank.encode.visual.requirements import check_torchvision, check_visual
 from late_rerank.errors import ModelError, check_installed
 from late_rerank.warn import warn_caller
 
@@ -37,7 +38,7 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
     Raises:
         ModelError: If it doesn't exist, or isn't a late-interaction model.
         MissingDependencyError: If a package is missing.
-        ValueError: If the backend is unknown.
+        ValueError: If the backend is unknown, or can't run the model.
     """
     check_backend(backend)
     folder = _folder(name)
@@ -48,7 +49,10 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
     if is_compiled(folder):
         read_compiled(folder)
         return
-    if find(identity(read_checkpoint(folder))) is None:
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.format == "visual":
+        check_visual(str(name), backend)
+    elif find(identity(checkpoint)) is None:
         check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
 
 
@@ -111,6 +115,7 @@ def _by_torch(
     name: str | os.PathLike[str], folder: Path | None, *, device: str, max_tokens: int | None, pooling: int, reason: str
 ) -> Model:
     check_installed(f"{name} on torch", "torch", *TORCH)
+    check_torchvision()
     from late_rerank.encode.torch.model import torch_model  # noqa: PLC0415 - loads torch
 
     return torch_model(str(name), folder, device=device, max_tokens=max_tokens, pooling=pooling, reason=reason)[0]

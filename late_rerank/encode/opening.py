@@ -11,7 +11,7 @@ from pathlib import Path
 from late_rerank.encode.backends.choosing import UnfitError
 from late_rerank.encode.backends.names import TORCH
 from late_rerank.encode.builtin import BUILT_IN
-from late_rerank.encode.checkpoint import read_checkpoint
+from late_rerank.encode.checkpoint import read_text_checkpoint
 from late_rerank.encode.compiled.builtin import builtin_model
 from late_rerank.encode.compiled.format import FORMAT, Compiled, is_compiled, read_compiled
 from late_rerank.encode.compiled.identity import identity
@@ -64,7 +64,7 @@ def open_compiled(name: str | os.PathLike[str], folder: Path | None, *, again: b
         return _written(partial(builtin_model, str(name)))
     if is_compiled(folder):
         return read_compiled(folder)
-    checkpoint = read_checkpoint(folder)
+    checkpoint = read_text_checkpoint(folder)
     source = identity(checkpoint)
     found = find(source)
     if found is not None:

@@ -25,7 +25,7 @@ from late_rerank.encode.builtin import (
     MINILM_WINDOW_TOKENS,
     minilm_source,
 )
-from late_rerank.encode.checkpoint import Checkpoint, read_checkpoint
+from late_rerank.encode.checkpoint import Checkpoint, read_text_checkpoint
 from late_rerank.encode.files import loading, tensor_names
 from late_rerank.encode.sources import loading_builtin, local_folder
 from late_rerank.errors import ModelError
@@ -72,7 +72,7 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     Raises:
         ModelError: If the projection, the prefixes or some of the weights can't be found.
     """
-    checkpoint = read_checkpoint(folder)
+    checkpoint = read_text_checkpoint(folder)
     backbone = folder / checkpoint.backbone
     with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
         # float32 for any files: half precision on a CPU makes a token's vector depend on its neighbours.

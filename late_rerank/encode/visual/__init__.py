@@ -1,0 +1,1 @@
+"""Pages as images -> token vectors, one for each patch of a page. `encoder` loads torch when it is used."""
