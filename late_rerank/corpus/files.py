@@ -1,4 +1,4 @@
-"""A path -> documents: text files are split into pieces with their places, JSON Lines are taken as they are."""
+"""A path -> documents: text files and pages are split into pieces with their places, JSON Lines are taken as they are."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 
 from late_rerank.corpus.blobs import blobs
 from late_rerank.corpus.decoding import decoded
-from late_rerank.corpus.folders import HTML, JSON_LINES_SUFFIXES, TEXT_SUFFIXES, FolderFiles, is_text
+from late_rerank.corpus.folders import HTML, IMAGES, JSON_LINES_SUFFIXES, NOTEBOOKS, PDF, FolderFiles, is_read, kinds_read
 from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.json_lines import parse_json_lines
+from late_rerank.corpus.notebooks import cell_documents
+from late_rerank.corpus.pages import PdfDocuments
 from late_rerank.corpus.split import split
+from late_rerank.pictures import ImagePicture
+from late_rerank.pictures.pdfium import check_pdfium
 from late_rerank.types import Candidate
 
 
@@ -22,8 +26,9 @@ class Corpus:
 
     Attributes:
         documents: In the order of the files' paths, then of their place in the file.
-        skipped: (path, reason) of each file that could not be read as text.
-        passed_over: File ending ("" for none) -> how many files with it are no text, and were not read.
+        skipped: (path, reason) of each file that could not be read. A PDF file has one for all its scans and one for all its
+            damaged pages; its other pages were read.
+        passed_over: File ending ("" for none) -> how many files with it are of a kind that isn't read.
         json_lines: One of these files that is JSON Lines, if there is one. Such a file is read if it is given as the path.
     """
 
@@ -34,38 +39,41 @@ class Corpus:
 
 
 class CorpusStream:
-    """Documents, read one by one: at most one file of a folder is in memory, or one line of JSON Lines.
+    """Documents, read one by one: at most one file of a folder is in memory, one page of a PDF file, or one line of JSON Lines.
 
     Each iteration starts anew. Two iterations at a time would mix up their counts.
 
     Args:
-        path: A folder of txt, md, rst, adoc and html files (sub-folders and links too, each file once; hidden ones not), one
-            such file, a JSON Lines file (`_id` or `id`, `title`, `text`), or a BEIR folder (one that holds corpus.jsonl).
+        path: A folder of txt, md, rst, adoc, html, pdf and ipynb files (sub-folders and links too, each file once; hidden ones
+            not), one such file, a JSON Lines file (`_id` or `id`, `title`, `text`), or a BEIR folder (one that holds
+            corpus.jsonl). PDF files need the extra `pdf`; without it those of a folder are passed over.
+        images: Whether the model sees images. Then each page of a PDF file is one document with its picture, and so is each
+            image file. A line of JSON Lines may name an image, and the page if it is a PDF file: `image`, `page`.
 
     Attributes:
-        skipped: (path, reason) of each file so far that could not be read as text.
-        passed_over: File ending ("" for none) -> how many files with it are no text, so far.
+        skipped: (path, reason) of each file so far that could not be read, wholly or in part.
+        passed_over: File ending ("" for none) -> how many files with it are of a kind that isn't read, so far.
         json_lines: The first of these files that is JSON Lines.
-        n_bytes_read: Bytes of the files read so far, out of `size_bytes`.
+        n_bytes_read: Bytes of the files read so far, out of `size_bytes`. A PDF file counts by its pages.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If the file is of no kind that can be read.
+        MissingDependencyError: If the file is a PDF file, and pypdfium2 isn't installed.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, images: bool = False) -> None:
         root = Path(path)
         if not root.exists():
             raise FileNotFoundError(f"{root} does not exist")
         if root.is_dir() and (root / "corpus.jsonl").is_file():
             root /= "corpus.jsonl"
-        known = TEXT_SUFFIXES | JSON_LINES_SUFFIXES
-        if not root.is_dir() and root.suffix.lower() not in known and not is_text(root.name):
-            raise ValueError(
-                f"{root} is no kind of file that can be read; expected a folder or one of {', '.join(sorted(known))}"
-            )
+        self._kinds = kinds_read(images=images)
+        if not root.is_dir():
+            _check_kind(root, self._kinds | JSON_LINES_SUFFIXES)
         self._root = root
-        self._folder = FolderFiles(root)
+        self._images = images
+        self._folder = FolderFiles(root, self._kinds)
         self.skipped: list[tuple[str, str]] = []
         self.n_bytes_read = 0
 
@@ -83,59 +91,75 @@ class CorpusStream:
         Raises:
             ValueError: If a line of JSON Lines is damaged; names it.
         """
-        self._folder = FolderFiles(self._root)
+        self._folder = FolderFiles(self._root, self._kinds)
         self.skipped = self._folder.closed
         self.n_bytes_read = 0
         if not self._root.is_dir() and self._root.suffix.lower() in JSON_LINES_SUFFIXES:
             return self._json_lines()
-        return self._text()
+        return self._documents()
 
     @cached_property
     def size_bytes(self) -> int:
         """The bytes of all files together. The file system is asked for each file's size; no file is read."""
-        return sum(_size_bytes(file) for file in self._files(FolderFiles(self._root)))
+        return sum(_size_bytes(file) for file in self._files(FolderFiles(self._root, self._kinds)))
 
     def _json_lines(self) -> Iterator[Candidate]:
         with self._root.open("rb") as lines:
-            yield from parse_json_lines(self._counted(lines), str(self._root))
+            images_in = self._root.parent if self._images else None
+            yield from parse_json_lines(self._counted(lines), str(self._root), images_in=images_in)
 
     def _counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         for line in lines:
             self.n_bytes_read += len(line)
             yield line
 
-    def _text(self) -> Iterator[Candidate]:
+    def _documents(self) -> Iterator[Candidate]:
         folder = self._root if self._root.is_dir() else self._root.parent
         for file in self._files(self._folder):
             name = file.relative_to(folder).as_posix()
+            n_before = self.n_bytes_read
             try:
-                pieces = list(_pieces(read_text(file), name, html=file.suffix.lower() in HTML))
+                yield from self._pages(file, name) if file.suffix.lower() in PDF else self._whole(file, name)
             except (OSError, ValueError) as error:
-                self.skipped.append((str(file), str(error)))
-                pieces = []
-            self.n_bytes_read += _size_bytes(file)
-            yield from pieces
+                self.skipped.append((str(file), str(error).removeprefix(f"{file} is ")))
+            self.n_bytes_read = n_before + _size_bytes(file)
+
+    def _pages(self, file: Path, name: str) -> Iterator[Candidate]:
+        n_before, size_bytes = self.n_bytes_read, _size_bytes(file)
+        pages = PdfDocuments(file, name, images=self._images)
+        for document in pages:
+            self.n_bytes_read = n_before + int(pages.share_read * size_bytes)
+            yield document
+        self.skipped += [(str(file), reason) for reason in pages.skipped]
+
+    def _whole(self, file: Path, name: str) -> Iterator[Candidate]:
+        documents = list(_read(file, name))
+        self.n_bytes_read += _size_bytes(file)
+        yield from documents
 
     def _files(self, folder: FolderFiles) -> Iterator[Path]:
         return iter(folder) if self._root.is_dir() else iter([self._root])
 
 
-def read_corpus(path: str | Path) -> Corpus:
+def read_corpus(path: str | Path, *, images: bool = False) -> Corpus:
     """Read all documents of a path; CorpusStream gives the same documents one by one.
 
     Args:
         path: As CorpusStream takes it.
+        images: As CorpusStream takes it.
 
     Returns:
         Pieces of about 200 words and punctuation marks of text files, with `path`, `start` and `end` (character offsets
         in the file) in their metadata and `path#start` as id; lines of JSON Lines whole. Data URIs and other encoded bytes are
-        left out of pieces.
+        left out of pieces. Pieces of a PDF file have `page` (from 1) too, those of a notebook `cell`; their offsets count the
+        characters of the page's text (`late_rerank.pictures.PdfPage.text`) or of the cell.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If the file is of no kind that can be read, or a line of JSON Lines is damaged; names it.
+        MissingDependencyError: If the file is a PDF file, and pypdfium2 isn't installed.
     """
-    stream = CorpusStream(path)
+    stream = CorpusStream(path, images=images)
     return Corpus(list(stream), stream.skipped, stream.passed_over, stream.json_lines)
 
 
@@ -157,6 +181,28 @@ def read_text(file: Path) -> str:
     if not file.is_file():
         raise ValueError("not a regular file")
     return decoded(file.read_bytes())
+
+
+def _check_kind(file: Path, kinds: frozenset[str]) -> None:
+    """Refuse a file of a kind that isn't read."""
+    suffix = file.suffix.lower()
+    if is_read(file.name, kinds):
+        return
+    if suffix in PDF:
+        check_pdfium()
+    if suffix in IMAGES:
+        raise ValueError(f"{file} is an image: only a model that sees images reads it")
+    raise ValueError(f"{file} is no kind of file that can be read; expected a folder or one of {', '.join(sorted(kinds))}")
+
+
+def _read(file: Path, name: str) -> Iterator[Candidate]:
+    suffix = file.suffix.lower()
+    if suffix in IMAGES:
+        if not file.is_file() or not _size_bytes(file):
+            raise ValueError("no image: it is empty, or no regular file")
+        return iter([Candidate("", name, None, {"path": name}, ImagePicture(file))])
+    text = read_text(file)
+    return cell_documents(text, name) if suffix in NOTEBOOKS else _pieces(text, name, html=suffix in HTML)
 
 
 def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:

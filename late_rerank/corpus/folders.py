@@ -1,4 +1,4 @@
-"""A folder -> the text files in it, and the files that were passed over."""
+"""Which kinds of file are read; a folder -> the files of these kinds in it, and those that were passed over."""
 
 from __future__ import annotations
 
@@ -7,36 +7,49 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from late_rerank.errors import is_installed
+
 MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx"})
 HTML = frozenset({".html", ".htm", ".xhtml"})
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".rst", ".adoc", ".asciidoc"}) | MARKDOWN | HTML
+NOTEBOOKS = frozenset({".ipynb"})
+PDF = frozenset({".pdf"})
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 JSON_LINES_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 # A project's own documentation mostly has no ending.
 _WITHOUT_ENDING = frozenset({"readme", "install", "faq", "news", "changes", "changelog", "history", "contributing"})
 
 
-def is_text(name: str) -> bool:
-    """Tell whether a file is a text file, by its name."""
+def kinds_read(*, images: bool) -> frozenset[str]:
+    """Give the endings of files that are read in a folder: PDF files only where pypdfium2 is installed."""
+    pdf = PDF if is_installed("pypdfium2") else frozenset[str]()
+    return TEXT_SUFFIXES | NOTEBOOKS | pdf | (IMAGES if images else frozenset())
+
+
+def is_read(name: str, kinds: frozenset[str]) -> bool:
+    """Tell by its name whether a file is of one of these kinds, or a text file without ending."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a name, ten times faster than a Path
-    return suffix in TEXT_SUFFIXES or (not suffix and name.lower() in _WITHOUT_ENDING)
+    return suffix in kinds or (not suffix and name.lower() in _WITHOUT_ENDING)
 
 
 class FolderFiles:
-    """The text files below a folder, in the order of their paths, without hidden files and folders.
+    """The files of some kinds below a folder, in the order of their paths, without hidden files and folders.
 
     Links are followed, but each folder and file is read once: if it lies in the folder itself, then there.
 
     Args:
         root: The folder.
+        kinds: File endings, as `kinds_read` gives them.
 
     Attributes:
         closed: (path, reason) of each folder so far that can't be entered.
-        passed_over: File ending ("" for none) -> how many files with it are no text, so far.
+        passed_over: File ending ("" for none) -> how many files with it are of no such kind, so far.
         json_lines: The first file of JSON Lines that was passed over.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kinds: frozenset[str]) -> None:
         self._root = root
+        self._kinds = kinds
         self._root_real = os.path.realpath(root)
         self._seen: set[str] = set()
         self.closed: list[tuple[str, str]] = []
@@ -51,7 +64,7 @@ class FolderFiles:
             for entry in self._entries(folder):
                 if _is_folder(entry):
                     folders.append(entry)
-                elif not is_text(entry.name):
+                elif not is_read(entry.name, self._kinds):
                     self._pass_over(entry)
                 elif self._is_read_here(entry, linked=linked):
                     yield Path(entry.path)
@@ -98,7 +111,7 @@ class FolderFiles:
             return False
         parts = Path(real).relative_to(self._root_real).parts
         is_folder = os.path.isdir(real)  # noqa: PTH112 - as above
-        return not any(part.startswith(".") for part in parts) and (is_folder or is_text(parts[-1]))
+        return not any(part.startswith(".") for part in parts) and (is_folder or is_read(parts[-1], self._kinds))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.arguments.given import finite
+from late_rerank.corpus.folders import PDF
+from late_rerank.pictures import ImagePicture, PdfPage, Picture
 from late_rerank.types import Candidate
 
 
@@ -27,18 +29,27 @@ def read_json_lines(path: Path) -> list[Candidate]:
     ]
 
 
-def parse_json_lines(lines: Iterable[bytes], source: str) -> Iterator[Candidate]:
+def parse_json_lines(lines: Iterable[bytes], source: str, *, images_in: Path | None = None) -> Iterator[Candidate]:
     """Parse lines of UTF-8 JSON into documents; blank lines are ignored.
 
     A line is an object with "text" and, optionally, "_id" or "id", "title", "score" and "metadata". With a title the document's
     text is title + " " + text. An id that is a number stays a number, so that the caller gets it back as it was.
+
+    Args:
+        lines: The lines, as bytes.
+        source: Names them in messages.
+        images_in: The folder that paths of images are seen from. Then a line may have "image", the path of an image or of a PDF
+            file with "page", instead of "text" or beside it; the text of a page is read from the file. None ignores images.
 
     Raises:
         ValueError: If a line is no such object; names `source` and the line.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield _candidate(_parse(line, f"{source}, line {number}"), f"{source}, line {number}")
+            place = f"{source}, line {number}"
+            row = _parse(line, place)
+            image = None if images_in is None or row.get("image") is None else _image(row, images_in, place)
+            yield _candidate(row, place, image)
 
 
 def _parse(line: bytes, place: str) -> dict[str, Any]:
@@ -48,12 +59,43 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
         raise ValueError(f"{place} is not JSON: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{place} is nested too deeply to be read") from error
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+    if not isinstance(row, dict):
         raise ValueError(f'{place} must be a JSON object with a "text" string, got {line[:60]!r}')
     return row
 
 
-def _candidate(row: dict[str, Any], place: str) -> Candidate:
+def _image(row: dict[str, Any], folder: Path, place: str) -> Picture:
+    """Make the picture that a line names, and read the text of a page into a line without one."""
+    try:
+        picture = _picture(row["image"], row.get("page"), folder)
+        if isinstance(picture, PdfPage) and row.get("text") is None:
+            row["text"] = picture.text()
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from error
+    return picture
+
+
+def _picture(name: Any, page: Any, folder: Path) -> Picture:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'"image" must be the path of an image, or of a PDF file with "page", got {name!r:.60}')
+    if "://" in name or name.startswith("data:"):
+        return ImagePicture(name)  # which refuses it, and says what to do
+    file = folder / name
+    if not file.is_file():
+        raise ValueError(f"there is no image at {file}")
+    if file.suffix.lower() not in PDF:
+        return ImagePicture(file)
+    if page is None:
+        raise ValueError(f'{file} needs a "page", from 1')
+    return PdfPage(file, page)
+
+
+def _candidate(row: dict[str, Any], place: str, image: Picture | None = None) -> Candidate:
+    if image is not None:
+        row["text"] = row.get("text") or ""
+    if not isinstance(row.get("text"), str):
+        images = ': only a model that sees images reads its "image"' if "image" in row else ""
+        raise ValueError(f'{place} must be a JSON object with a "text" string, got {json.dumps(row)[:60]}{images}')
     name: Any = row.get("id") if row.get("_id") is None else row["_id"]
     score, metadata = row.get("score"), row.get("metadata") or {}
     title = row.get("title") or ""
@@ -67,7 +109,7 @@ def _candidate(row: dict[str, Any], place: str) -> Candidate:
         raise ValueError(f'{place}: "title" must be a string, got {title!r:.60}')
     text = f"{title} {row['text']}" if title and row["text"] else title or row["text"]
     name = name if name is None or (isinstance(name, (int, float)) and finite(name) is not None) else str(name)
-    return Candidate(text, name, None if score is None else float(score), metadata)
+    return Candidate(text, name, None if score is None else float(score), metadata, image)
 
 
 def _no_number(name: str) -> None:
