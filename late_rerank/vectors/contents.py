@@ -61,13 +61,13 @@ class Contents:
                 return image
             if is_blank(document.text):
                 raise IncompatibleError(
-                    f"{what}[{index}] has an image without text, but the model {self._name!r} sees no images: give the "
-                    "text that is on it too, or use a model of page images"
+                    f"{_named(document, index, what)} has an image without text, but the model {self._name!r} sees no "
+                    "images: give the text that is on it too, or use a model of page images"
                 )
         elif not self._reads_texts and not is_blank(document.text):
             raise IncompatibleError(
-                f"{what}[{index}] is a text without an image, but the model {self._name!r} takes images alone as documents: "
-                f"give its image, or use a model that takes both; got {document.text!r:.60}"
+                f"{_named(document, index, what)} is a text without an image, but the model {self._name!r} takes images alone "
+                f"as documents: give its image, or use a model that takes both; got {document.text!r:.60}"
             )
         return document.text
 
@@ -83,3 +83,8 @@ class Contents:
     def weight(self, content: Content) -> int:
         """Tell how much work a document is for this encoder, in characters of text."""
         return characters(content, batch_pictures=self.batch_pictures)
+
+
+def _named(document: Candidate | RankedDocument, index: int, what: str) -> str:
+    """Name a document by its place, and by its id if it has one: wrappers leave repeated documents out, and places change."""
+    return f"{what}[{index}]" if document.id is None else f"{what}[{index}] (id {document.id!r:.60})"

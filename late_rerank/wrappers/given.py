@@ -1,0 +1,82 @@
+"""A reranker from a wrapper's arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from late_rerank.codecs import Codec
+from late_rerank.encode import Encoder
+from late_rerank.maxsim import Kernel, Scoring
+from late_rerank.ranking.relevance import Calibration
+from late_rerank.reranker import Reranker
+from late_rerank.stores import Store
+
+
+def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
+    reranker: Reranker | None,
+    *,
+    model: str | Encoder | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    codec: str | Codec | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    kernel: str | Kernel | None = None,
+    on_missing: str | None = None,
+    calibration: Calibration | str | os.PathLike[str] | None = None,
+    pooling: int | None = None,
+    scoring: str | Scoring | None = None,
+) -> Reranker:
+    """Give a ready reranker as it is, or make one from the other arguments.
+
+    Args:
+        reranker: A ready one, to be shared; then none of the others may be given.
+        model: As `Reranker` takes it, as are all others; None for its default.
+        store: Where token vectors are kept.
+        codec: How they are packed.
+        device: What the model runs on.
+        backend: What runs it.
+        kernel: What computes MaxSim.
+        on_missing: What is done with documents that the store doesn't hold.
+        calibration: What makes relevance of scores.
+        pooling: How many token vectors of a document become one.
+        scoring: How the matches of a query's tokens become a score.
+
+    Raises:
+        TypeError: If `reranker` is no Reranker.
+        ValueError: If both a ready reranker and arguments for a new one are given.
+    """
+    arguments = {
+        "model": model,
+        "store": store,
+        "codec": codec,
+        "device": device,
+        "backend": backend,
+        "kernel": kernel,
+        "on_missing": on_missing,
+        "calibration": calibration,
+        "pooling": pooling,
+        "scoring": scoring,
+    }
+    given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
+    if reranker is None:
+        return Reranker(**given)
+    if not isinstance(reranker, Reranker):
+        raise TypeError(f"reranker must be a late_rerank.Reranker, got {type(reranker).__name__}: {reranker!r:.60}")
+    if given:
+        raise ValueError(f"give either a ready reranker or {', '.join(given)}, not both: the reranker has its own")
+    return reranker
+
+
+def read_scoring(given: str | Scoring | Mapping[str, Any] | None) -> str | Scoring | None:
+    """Give the Scoring that a wrapper's dict or file holds as a mapping of its name and window_tokens; all else as it is.
+
+    Raises:
+        ValueError: If the mapping holds something else.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    if set(given) != {"name", "window_tokens"}:
+        raise ValueError(f"a scoring that is read back must hold name and window_tokens, got {dict(given)!r:.60}")
+    return Scoring(given["name"], tuple(given["window_tokens"]))

@@ -1,0 +1,206 @@
+"""Pictures of a framework's documents: their bytes, files below a folder, pages of PDF files. Never what a URL names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from late_rerank.encode import modalities
+from late_rerank.pictures import ImagePicture, PdfPage, Picture, as_picture
+from late_rerank.reranker import Reranker
+from late_rerank.text.words import is_blank
+
+# A scheme of one letter is a Windows drive.
+_URL = re.compile(r"(?:data|https?|ftp|file|s3|gs):|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# As pictures.image takes them. Not `mimetypes`: its table is the machine's, and Python 3.10's has no WebP.
+_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+
+
+def sees_pictures(reranker: Reranker) -> bool:
+    """Tell whether the reranker's model takes pictures as documents."""
+    return "image" in modalities(reranker.encoder)
+
+
+def picture_of(reranker: Reranker, find: Callable[[], Any], *, text: str, name: str) -> Picture | None:
+    """Find a document's picture, if it is to be ranked.
+
+    A model of texts ranks a document by its text, so its picture isn't looked for. A document without text is asked for its
+    picture all the same: ranking it with such a model must be an error, not the last place.
+
+    Args:
+        reranker: The one that ranks.
+        find: Gives the document's picture, as `Candidate` takes an image; None if it has none. It must open no file.
+        text: The document's text, without titles and metadata.
+        name: What errors call the document: "the node 'n7'".
+
+    Raises:
+        ValueError: If `find` raises it, or gives a URL or no bytes. The message begins with the name.
+        TypeError: If `find` raises it, or gives something else.
+    """
+    if not sees_pictures(reranker) and not is_blank(text):
+        return None
+    with _naming(name):
+        found = find()
+        return None if found is None else DocumentPicture(as_picture(found), name)
+
+
+class DocumentPicture(Picture):
+    """A picture whose errors tell the document that it belongs to: of 100 candidates one may be damaged.
+
+    Args:
+        picture: The picture. Its key is this one's too.
+        name: What errors call the document.
+    """
+
+    def __init__(self, picture: Picture, name: str) -> None:
+        self._picture = picture
+        self._name = name
+
+    def identity(self) -> bytes:
+        with _naming(self._name):
+            return self._picture.identity()
+
+    def key(self) -> bytes:
+        with _naming(self._name):
+            return self._picture.key()
+
+    def pixels(self) -> Any:
+        with _naming(self._name):
+            return self._picture.pixels()
+
+    def __repr__(self) -> str:
+        return f"DocumentPicture({self._picture!r}, {self._name!r})"
+
+
+class ImageFiles:
+    """The files that documents may name as their pictures. No file is opened here.
+
+    Args:
+        root: The folder that they lie in. Relative paths count from it. A path that leads out of it is refused, by ".." or by a
+            link too. None allows any file.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self._given = root
+        # Resolved once for a query's documents: each takes 20 us.
+        self._root = None if root is None else Path(root).resolve()
+
+    def image(self, path: object) -> ImagePicture:
+        """Take an image file.
+
+        Raises:
+            ValueError: If it is a URL, or leads out of the folder.
+            TypeError: If it is no path.
+        """
+        return ImagePicture(self.path(path))
+
+    def page(self, path: object, number: Callable[[Path], int | None]) -> Picture | None:
+        """Take a file that a document came from: an image, or a page of a PDF file.
+
+        Args:
+            path: The file.
+            number: Gives the page of a PDF file, from 1, or None if the document doesn't say it.
+
+        Returns:
+            None for a file of another kind, and for a PDF file without a page: such documents are texts.
+
+        Raises:
+            ValueError: If it is a URL, leads out of the folder, or the page is below 1.
+            TypeError: If it is no path.
+        """
+        file = self.path(path)
+        suffix = file.suffix.lower()
+        if suffix in _SUFFIXES:
+            return ImagePicture(file)
+        page = number(file) if suffix == ".pdf" else None
+        return None if page is None else PdfPage(file, page)
+
+    def path(self, given: object) -> Path:
+        """Give the place of a file that a document names.
+
+        Raises:
+            ValueError: If it is a URL, or leads out of the folder.
+            TypeError: If it is no path.
+        """
+        path = os.fspath(given) if isinstance(given, os.PathLike) else given
+        if not isinstance(path, str):
+            raise TypeError(f"an image's path must be a str or a Path, got {type(given).__name__}: {given!r:.60}")
+        if _URL.match(path):
+            raise ValueError(
+                f"an image's path must name a file, got a URL, which is never fetched: {path!r:.60}. Give its bytes"
+            )
+        if not path.strip():
+            raise ValueError(f"an image's path must name a file, got {path!r:.60}")
+        if self._root is None:
+            return Path(path)
+        found = (self._root / path).resolve()
+        if not found.is_relative_to(self._root):
+            raise ValueError(
+                f"the file {path!r:.200} is outside of root_path={str(self._given)!r:.200}, and isn't opened: move it there, "
+                "or give the folder that it lies in"
+            )
+        return found
+
+
+def check_root(root: object) -> str | None:
+    """Check the folder that a wrapper's user gives for images, and give it as text.
+
+    Raises:
+        TypeError: If it is neither a path nor None.
+        ValueError: If it is "", which would be the current folder.
+    """
+    if root is not None and not isinstance(root, (str, os.PathLike)):
+        raise TypeError(f"root_path must be the path of a folder, or None, got {type(root).__name__}: {root!r:.60}")
+    path = None if root is None else str(os.fspath(root))
+    if path is not None and not path.strip():
+        raise ValueError(f'root_path must be the path of a folder, or None, got {path!r}; for the current folder give "."')
+    return path
+
+
+def base64_picture(text: str | bytes) -> ImagePicture:
+    """Take an image file's bytes that were written as base64. White space in it is left out.
+
+    Raises:
+        ValueError: If it is anything else, a data URI say, or holds no bytes.
+    """
+    try:
+        held = base64.b64decode(b"".join(text.encode().split() if isinstance(text, str) else text.split()), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise ValueError(f"an image must be base64 of an image file's bytes, got {text[:40]!r}: {error}") from None
+    return ImagePicture(held)
+
+
+def page_number(given: object) -> int:
+    """Read a page's number, as metadata hold it: some vector stores make 3.0 of 3, and readers write "3".
+
+    Raises:
+        ValueError: If it is no whole number.
+    """
+    if isinstance(given, str) and given.strip().isdecimal():
+        return int(given)
+    if isinstance(given, float) and given.is_integer():
+        return int(given)
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise ValueError(f"a page's number must be a whole number from 1, got {given!r:.60}")
+    return int(given.__index__())
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Begin the message of an error with a document's name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise OSError(f"{name}: {error}") from error
+        raise OSError(error.errno, f"{name}: {error.strerror}", error.filename) from error
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
