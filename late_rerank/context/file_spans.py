@@ -1,4 +1,4 @@
-"""Where a document stands in its file, as its metadata say: `path`, `start` and `end`.
+"""Where a document stands in its file, as its metadata say: `path`, `start` and `end`; of a page or a cell, `page` or `cell`.
 
 Metadata are the user's own. `start` and `end` may count characters, lines, seconds or pages, so each use checks them first.
 """
@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from late_rerank.types import Candidate, RankedDocument
 
 N_CHARACTERS = "late_rerank_n_characters"
 """Metadata name: how many characters of the text `start` and `end` count. A wrapper sets it if it put a title before them."""
 
+Section: TypeAlias = tuple[str, int]
+"""A part of a file whose offsets begin anew, and its number: ("page", 3) of a PDF file, ("cell", 3) of a notebook."""
+
 _NAMES = ("path", "start", "end", N_CHARACTERS)
+_SECTIONS = ("page", "cell")
 
 
 class FileSpan(NamedTuple):
@@ -24,11 +28,13 @@ class FileSpan(NamedTuple):
         path: The file.
         start: The first character.
         end: One past the last character.
+        section: The part of the file in which characters are counted; None for the whole file.
     """
 
     path: str
     start: int
     end: int
+    section: Section | None = None
 
 
 def told_span(metadata: Mapping[str, Any]) -> tuple[str | None, int | None, int | None]:
@@ -44,6 +50,12 @@ def told_span(metadata: Mapping[str, Any]) -> tuple[str | None, int | None, int 
     return path, start, end
 
 
+def told_section(metadata: Mapping[str, Any]) -> Section | None:
+    """Read from metadata which page or cell of its file a document is from. None if they tell none, or no whole number."""
+    found = ((name, _whole(metadata.get(name))) for name in _SECTIONS)
+    return next(((name, number) for name, number in found if number is not None), None)
+
+
 def counted_span(document: Candidate | RankedDocument) -> FileSpan | None:
     """Give a document's span in its file; None unless start and end count the characters of its text.
 
@@ -54,7 +66,7 @@ def counted_span(document: Candidate | RankedDocument) -> FileSpan | None:
         return None
     if end - start != document.metadata.get(N_CHARACTERS, len(document.text)):
         return None
-    return FileSpan(path, start, end)
+    return FileSpan(path, start, end, told_section(document.metadata))
 
 
 def miscounted_files(documents: Iterable[Candidate | RankedDocument]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from late_rerank.context.file_spans import are_of_one_source, counted_span, miscounted_files, told_span
+from late_rerank.context.file_spans import Section, are_of_one_source, counted_span, miscounted_files, told_section, told_span
 from late_rerank.encode.places import Span
 from late_rerank.types import F32, RankedDocument
 
@@ -34,6 +34,7 @@ class Passage:
         path: The file, if known.
         start: Where the passage begins in the file, as the metadata say; None where unknown.
         end: Where it ends there.
+        section: The page or cell of the file that it is from, in which start and end count; None for the whole file.
         is_counted: Whether start and end are known to count the characters of the text.
         merged: Positions of further documents whose text is in it.
     """
@@ -46,8 +47,14 @@ class Passage:
     path: str | None = None
     start: int | None = None
     end: int | None = None
+    section: Section | None = None
     is_counted: bool = False
     merged: tuple[int, ...] = ()
+
+    @property
+    def page(self) -> int | None:
+        """The page of the file that it is from, if the metadata tell it."""
+        return self.section[1] if self.section is not None and self.section[0] == "page" else None
 
 
 def passage_of(
@@ -68,7 +75,9 @@ def passage_of(
         known = end - start == len(document.text)
         start, end = (start + spans[0][0], start + spans[-1][1]) if known else (None, None)
     is_counted = spans is None and counted_span(document) is not None
-    return Passage(position, document, document.text if text is None else text, matches, spans, path, start, end, is_counted)
+    section = told_section(document.metadata)
+    shown = document.text if text is None else text
+    return Passage(position, document, shown, matches, spans, path, start, end, section, is_counted)
 
 
 def merged(passages: Iterable[Passage], known: Iterable[RankedDocument] = ()) -> list[Passage]:
@@ -81,20 +90,20 @@ def merged(passages: Iterable[Passage], known: Iterable[RankedDocument] = ()) ->
     Returns:
         By rank.
     """
-    by_file: dict[str, list[Passage]] = {}
+    by_section: dict[tuple[str, Section | None], list[Passage]] = {}
     found = []
     for passage in passages:
         if passage.path is None or not passage.is_counted:
             found.append(passage)
         else:
-            by_file.setdefault(passage.path, []).append(passage)
-    others = list(known) if any(len(pieces) > 1 for pieces in by_file.values()) else []
+            by_section.setdefault((passage.path, passage.section), []).append(passage)
+    others = list(known) if any(len(pieces) > 1 for pieces in by_section.values()) else []
     doubted = miscounted_files(others)
-    between: dict[str, list[tuple[int, int]]] = {}
-    for path, start, end in filter(None, map(counted_span, others)):
-        between.setdefault(path, []).append((start, end))
-    for path, pieces in by_file.items():
-        found += pieces if path in doubted else _joined_in_a_row(pieces, between.get(path, ()))
+    between: dict[tuple[str, Section | None], list[tuple[int, int]]] = {}
+    for path, start, end, section in filter(None, map(counted_span, others)):
+        between.setdefault((path, section), []).append((start, end))
+    for place, pieces in by_section.items():
+        found += pieces if place[0] in doubted else _joined_in_a_row(pieces, between.get(place, ()))
     return sorted(found, key=lambda passage: passage.document.rank)
 
 
@@ -113,7 +122,9 @@ def ordered(passages: Sequence[Passage], order: Order) -> list[Passage]:
         return sorted(
             passages,
             key=lambda passage: (
-                (passage.document.rank, 0) if passage.path is None else (first[passage.path], passage.start or 0)
+                (passage.document.rank, 0, 0)
+                if passage.path is None
+                else (first[passage.path], 0 if passage.section is None else passage.section[1], passage.start or 0)
             ),
         )
     return list(passages)
@@ -180,6 +191,7 @@ def _joined(left: Passage, right: Passage) -> Passage:
         path=left.path,
         start=left.start,
         end=max(left.end, right.end),
+        section=left.section,
         is_counted=True,
         merged=tuple(positions),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from late_rerank.arguments.given import as_candidates
 from late_rerank.context.counting import CountTokens
-from late_rerank.context.file_spans import FileSpan, are_of_one_source, counted_span, miscounted_files, told_span
+from late_rerank.context.file_spans import FileSpan, Section, are_of_one_source, counted_span, miscounted_files, told_span
 from late_rerank.context.layout import Passage, are_neighbours
 from late_rerank.context.query import QueryMatches
 from late_rerank.types import Candidate, RankedDocument
@@ -16,6 +16,7 @@ from late_rerank.types import Candidate, RankedDocument
 _NEAR = 8
 
 Piece = tuple[FileSpan, Candidate]
+FileSection = tuple[str | None, Section | None]
 
 
 def with_neighbours(
@@ -41,11 +42,13 @@ def with_neighbours(
         TypeError: If `neighbours` is no list, or an item of it is no str or Candidate.
     """
     by_span = {(span, document.text): i for i, document in enumerate(ranked) if (span := counted_span(document)) is not None}
-    files = _by_file(neighbours, {passage.path for passage in passages} - miscounted_files(ranked))
+    sections = {(passage.path, passage.section) for passage in passages}
+    doubted = miscounted_files(ranked)
+    files = _by_section(neighbours, {section for section in sections if section[0] not in doubted})
     shown = {_shown(passage) for passage in passages}
     found = []
     for passage in passages:
-        for span, text in _beside(passage, files.get(passage.path or "", [])):
+        for span, text in _beside(passage, files.get((passage.path, passage.section), [])):
             # It joins a passage, so it takes no number and no separator.
             if (span, text) not in shown and (n_tokens := count(text)) <= n_left:
                 n_left -= n_tokens
@@ -61,30 +64,28 @@ def with_neighbours(
     ]
 
 
-def _shown(passage: Passage) -> tuple[tuple[str | None, int | None, int | None], str]:
+def _shown(passage: Passage) -> tuple[tuple[str | None, int | None, int | None, Section | None], str]:
     """Give a passage's text and where it stands: the same answer may stand behind two questions."""
-    return (passage.path, passage.start, passage.end), passage.text
+    return (passage.path, passage.start, passage.end, passage.section), passage.text
 
 
-def _by_file(neighbours: Iterable[str | Candidate], paths: set[str | None]) -> dict[str, list[Piece]]:
-    """Give the pieces of each of these files, in the file's order."""
+def _by_section(neighbours: Iterable[str | Candidate], sections: set[FileSection]) -> dict[FileSection, list[Piece]]:
+    """Give the pieces of each of these files, or pages of files, in their order."""
     if not isinstance(neighbours, Iterable):
         raise TypeError(
             f"neighbours must be None or documents to look in, got {neighbours!r:.60}; only Searcher.context takes True"
         )
-    files: dict[str, list[Piece]] = {}
-    doubted = set()
+    files: dict[FileSection, list[Piece]] = {}
+    doubted, paths = set(), {path for path, _ in sections}
     for document in as_candidates(neighbours, "neighbours"):
         if told_span(document.metadata)[0] in paths:
             span = counted_span(document)
             doubted |= miscounted_files([document])
-            if span is not None:
-                files.setdefault(span.path, []).append((span, document))
-    for path in doubted & files.keys():
-        del files[path]
+            if span is not None and (span.path, span.section) in sections:
+                files.setdefault((span.path, span.section), []).append((span, document))
     for pieces in files.values():
         pieces.sort(key=_start)
-    return files
+    return {section: pieces for section, pieces in files.items() if section[0] not in doubted}
 
 
 def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[tuple[FileSpan, str]]:

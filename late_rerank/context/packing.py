@@ -159,6 +159,7 @@ def _parts(passages: Sequence[Passage], ranked: Sequence[RankedDocument], matche
             covers=tuple(np.flatnonzero(owner == number - 1).tolist()),
             merged=tuple(ranked[position].index for position in passage.merged),
             spans=None if passage.spans is None else tuple(passage.spans),
+            page=passage.page,
         )
         for number, passage in enumerate(passages, start=1)
     ]

@@ -40,6 +40,8 @@ class ContextPart:
             ranked one covers the token.
         merged: Indexes of further candidates whose text is in this part. They are neighbours in the file.
         spans: (start, end) of each shown piece of the document's text. None if all of the text is shown.
+        page: The page of the file, if the metadata tell it. In a PDF file that late-rerank read, pages count from 1; `start` and
+            `end` count the characters of the page's text.
     """
 
     id: str | None
@@ -53,6 +55,7 @@ class ContextPart:
     covers: tuple[int, ...]
     merged: tuple[int, ...] = ()
     spans: tuple[Span, ...] | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Context:
         }
 
 
-_PART = ("id", "rank", "index", "path", "start", "end", "n_tokens", "covers", "merged", "spans")
+_PART = ("id", "rank", "index", "path", "page", "start", "end", "n_tokens", "covers", "merged", "spans")
 
 
 def _positions(where: NDArray[np.bool_]) -> list[int]:
