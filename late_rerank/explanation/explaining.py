@@ -1,49 +1,98 @@
-"""Query + text -> Explanation. Both are encoded again, now with the places of their tokens."""
+"""Query + document -> Explanation or PageExplanation. Both are encoded again, now with the places of their tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from late_rerank.encode import Encoder, unpooled
-from late_rerank.encode.base import Kind
-from late_rerank.encode.places import Span, check_places, tokens_of
+from late_rerank.encode import unpooled
+from late_rerank.encode.places import Span, check_places
+from late_rerank.explanation.encoding import encoded
 from late_rerank.explanation.matches import Match, Token
+from late_rerank.explanation.pages.comparing import check_patches, explain_page
+from late_rerank.explanation.pages.result import PageExplanation
 from late_rerank.explanation.result import Explanation
 from late_rerank.explanation.windows import best_windows
+from late_rerank.pictures import Picture
 from late_rerank.text.words import in_whole_words, is_blank
-from late_rerank.types import F32, TokenVectors
-from late_rerank.vectors.encoding import check_vectors
+from late_rerank.types import F32, Candidate, Content, RankedDocument
 
 if TYPE_CHECKING:
     from late_rerank.reranker import Reranker
 
 
-def explain(reranker: Reranker, query: str, text: str) -> Explanation:
-    """Explain a text's score: each query token's best match in the text, and the place of that match.
+@overload
+def explain(reranker: Reranker, query: str, text: str) -> Explanation: ...
 
-    Query and text are encoded again, in float32 and without the store, because stored vectors have lost their places. So the
-    score is the ranking's score up to the codec's rounding. If the model pools its tokens, the explanation shows the same model
-    before pooling. Then its score isn't the ranking's (`Explanation.pooled`).
+
+@overload
+def explain(reranker: Reranker, query: str, text: Picture) -> PageExplanation: ...
+
+
+@overload
+def explain(reranker: Reranker, query: str, text: Candidate | RankedDocument) -> Explanation | PageExplanation: ...
+
+
+def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | RankedDocument) -> Explanation | PageExplanation:
+    """Explain a document's score: each query token's best match in the document, and the place of that match.
+
+    Query and document are encoded again, in float32 and without the store, because stored vectors have lost their places. So
+    the score is the ranking's score up to the codec's rounding. If the model pools its tokens, the explanation shows the same
+    model before pooling. Then its score isn't the ranking's (`Explanation.pooled`).
 
     If the Reranker's scoring has windows, the explanation tells the best window of each scale. A query token then adds the mean
-    of its best matches in these windows. The matches shown are the best ones in the whole text.
+    of its best matches in these windows. The matches shown are the best ones in the whole document.
 
     Args:
         reranker: A Reranker. Its encoder encodes both, and its scoring is explained; its store is neither read nor written.
         query: Must not be blank.
-        text: A document's text, of any length.
+        text: A document's text, of any length; a Picture; or a Candidate or RankedDocument, of which is explained what the
+            Reranker encodes: the picture, if there is one and the model sees pictures, else the text.
+
+    Returns:
+        An Explanation of a text, a PageExplanation of a picture.
 
     Raises:
-        ValueError: If the query is blank, or the encoder gives NaN or infinity.
-        TypeError: If the query or the text isn't a str.
-        IncompatibleError: If the encoder can't tell its tokens' places, or doesn't tell one for each vector.
+        ValueError: If the query is blank, or the encoder gives NaN or infinity. Also if a picture is damaged, or known by its
+            key alone.
+        TypeError: If the query isn't a str, or the document is none of these.
+        IncompatibleError: If the encoder can't tell its tokens' or its patches' places, or doesn't tell one for each vector.
+            Also if it can't encode what the document has.
+        OSError: If a picture is in a file that can't be read.
     """
-    _check_texts(query, text)
+    _check_query(query)
+    content = _content(reranker, text)
+    return _explain_text(reranker, query, content) if isinstance(content, str) else explain_page(reranker, query, content)
+
+
+def _check_query(query: Any) -> None:
+    if not isinstance(query, str):
+        raise TypeError(f"query must be a str, got {type(query).__name__}")
+    if is_blank(query):
+        raise ValueError(f"query is {query!r}: a query needs at least one word")
+
+
+def _content(reranker: Reranker, document: Any) -> Content:
+    """Give what the Reranker encodes of a document."""
+    if isinstance(document, str):
+        return document
+    if isinstance(document, Picture):
+        document = Candidate(image=document)
+    if not isinstance(document, (Candidate, RankedDocument)):
+        raise TypeError(
+            f"text must be a str, a Picture, a Candidate or a RankedDocument, got {type(document).__name__}: "
+            "late_rerank.pictures.as_picture makes a Picture of an image's bytes, path or Pillow image"
+        )
+    if document.image is not None and is_blank(document.text) and "image" in getattr(reranker.encoder, "modalities", ()):
+        check_patches(reranker.encoder)  # without them it doesn't count as one that sees images, and the error would say so
+    return reranker.content_of(document)
+
+
+def _explain_text(reranker: Reranker, query: str, text: str) -> Explanation:
     encoder = reranker.encoder
     plain = unpooled(encoder)
     check_places(plain, "explained")
-    query_vectors, query_tokens, query_truncated = _encoded(plain, query, "query")
-    vectors, tokens, truncated = _encoded(plain, text, "document")
+    query_vectors, query_tokens, query_truncated = encoded(plain, query, "query")
+    vectors, tokens, truncated = encoded(plain, text, "document")
     similarity: F32 = query_vectors.values @ vectors.values.T
     scoring = reranker.scoring
     windows = best_windows(scoring, query_vectors, vectors, tokens, len(text))
@@ -66,25 +115,6 @@ def explain(reranker: Reranker, query: str, text: str) -> Explanation:
 
 def _quotable(text: str, span: Span | None) -> Span | None:
     return None if span is None else in_whole_words(text, *span)
-
-
-def _check_texts(query: Any, text: Any) -> None:
-    for name, given in (("query", query), ("text", text)):
-        if not isinstance(given, str):
-            hint = ": pass its .text" if hasattr(given, "text") else ""
-            raise TypeError(f"{name} must be a str, got {type(given).__name__}{hint}")
-    if is_blank(query):
-        raise ValueError(f"query is {query!r}: a query needs at least one word")
-
-
-def _encoded(encoder: Encoder, text: str, kind: Kind) -> tuple[TokenVectors, tuple[Token, ...], bool]:
-    """Give a text's vectors, its tokens, and whether it was cut. A blank text has no vectors, as in a ranking."""
-    encode = encoder.encode_query if kind == "query" else encoder.encode_document
-    texts = [] if is_blank(text) else [text]
-    vectors = encode(texts)
-    check_vectors(vectors, texts, encoder.dim, kind)
-    tokens = tuple(Token(*token) for token in tokens_of(encoder, text, kind, len(vectors.values)))
-    return vectors, tokens, bool(vectors.truncated.any())
 
 
 def _matches(similarity: F32, tokens: tuple[Token, ...]) -> tuple[Match, ...]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Protocol
 
+from late_rerank.explanation.markup import bar, isolated, safe, scope_of, table, whole_page
 from late_rerank.explanation.matches import Match, Span, Token, Window, WordMatch
 from late_rerank.explanation.passage import SAMPLE, in_words, link_to, opening_tag, within_windows
-from late_rerank.explanation.style import FRAGMENT, PAGE, PASSAGE, hover_rules
+from late_rerank.explanation.style import FRAGMENT, PASSAGE, hover_rules
 from late_rerank.explanation.words import Word
 from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
-from late_rerank.text.shown import around, shown
+from late_rerank.text.shown import around
 
 _STRONG = 0.75
 _CONTEXT = 32
 """Characters shown on either side of a match."""
-
-# Second line of defence: if escaping let a script or an address through, the browser would neither run nor fetch it.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 class Explained(Protocol):
@@ -63,19 +60,12 @@ class Explained(Protocol):
 
 def page(explanation: Explained) -> str:
     """Make a whole page of the fragment."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_safe(explanation.query)} &ndash; why this document</title>\n<style>{PAGE}</style>\n</head>\n"
-        f"<body>\n<main>\n{fragment(explanation)}\n</main>\n</body>\n</html>\n"
-    )
+    return whole_page(f"{explanation.query} \u2013 why this document", fragment(explanation))
 
 
 def fragment(explanation: Explained) -> str:
     """Make a `div` with its own style, for a page or a notebook. Several on one page don't disturb each other."""
-    seed = repr((explanation.query, explanation.text, explanation.model)).encode("utf-8", "backslashreplace")
-    scope = f"lr-{hashlib.blake2b(seed, digest_size=6).hexdigest()}"
+    scope = scope_of(explanation.query, explanation.text, explanation.model)
     numbers = [match.number for match in explanation.words]
     passage = in_words(explanation.best_span, explanation.text, explanation.document_words)
     parts = (
@@ -105,7 +95,7 @@ def _heading(explanation: Explained) -> str:
     return (
         f"<h1>Words of the query matched: {counts or 'it has none'}</h1>"
         f"<p>Score <strong>{explanation.score:.2f}</strong>: the best matches of {n} query tokens{where}, "
-        f"{explanation.score / max(n, 1):.2f} each on average. Model {_isolated(explanation.model)}.</p>"
+        f"{explanation.score / max(n, 1):.2f} each on average. Model {isolated(explanation.model)}.</p>"
     )
 
 
@@ -119,7 +109,7 @@ def _query(explanation: Explained, scope: str) -> str:
         tag, link = ("span", "") if target is None else ("a", f' href="#{scope}-{target.start}"')
         marked[match.word.start, match.word.end] = (
             f'<{tag}{link} class="lr-word lr-{_level(match.similarity)}" data-word="{match.number}" data-shown="{match.number}"'
-            f' title="{_safe(_said(match))}">',
+            f' title="{safe(_said(match))}">',
             f"</{tag}>",
         )
     return _marked(explanation.query, marked)
@@ -144,7 +134,7 @@ def _mark(span: Span, words: Sequence[WordMatch], scope: str) -> str:
     numbers = ",".join(map(str, span.words))
     return (
         f'<mark id="{scope}-{span.start}" class="lr-{_level(span.similarity)}" data-words="{numbers.replace(",", " ")}" '
-        f'data-shown="{numbers}" title="{_safe(f"matches {said}; similarity {span.similarity:.2f}")}">'
+        f'data-shown="{numbers}" title="{safe(f"matches {said}; similarity {span.similarity:.2f}")}">'
     )
 
 
@@ -153,15 +143,15 @@ def _marked(text: str, marked: dict[tuple[int, int], tuple[str, str]], first: in
     parts, last, stop = [], first, len(text) if stop is None else stop
     for (start, end), (before, after) in sorted(marked.items()):
         if first <= start < stop:
-            parts += [_safe(text[last:start]), before, _safe(text[start:end]), after]
+            parts += [safe(text[last:start]), before, safe(text[start:end]), after]
             last = end
-    return "".join([*parts, _safe(text[last:stop])])
+    return "".join([*parts, safe(text[last:stop])])
 
 
 def _unmatched(explanation: Explained) -> str:
     if not explanation.unmatched:
         return '<p class="lr-quiet lr-unmatched">Every word of the query is matched, some perhaps weakly.</p>'
-    listed = ", ".join(_isolated(word) for word in explanation.unmatched)
+    listed = ", ".join(isolated(word) for word in explanation.unmatched)
     return f'<p class="lr-unmatched">Not matched: <strong>{listed}</strong></p>'
 
 
@@ -190,14 +180,13 @@ def _word_table(explanation: Explained) -> str:
         )
     head = "<th></th><th>word</th><th>similarity</th><th>best match in the document</th>"
     head += '<th class="lr-number">at</th><th class="lr-number">adds</th>'
-    return _table("lr-words", head, rows, foot)
+    return table("lr-words", head, rows, foot)
 
 
 def _word_row(explanation: Explained, match: WordMatch) -> str:
-    filled = round(100 * min(max(match.similarity, 0.0), 1.0))
     return (
-        f'<tr data-words="{match.number}"><td class="lr-number">{match.number}</td><td>{_isolated(match.word.text)}</td>'
-        f'<td style="white-space: nowrap"><span class="lr-bar" aria-hidden="true"><i style="width: {filled}%"></i></span>'
+        f'<tr data-words="{match.number}"><td class="lr-number">{match.number}</td><td>{isolated(match.word.text)}</td>'
+        f'<td style="white-space: nowrap">{bar(match.similarity)}'
         f"{match.similarity:.2f} {match.matched}</td><td>{_place(explanation, match)}</td>"
         f'<td class="lr-number">{"" if match.place is None else match.place.start}</td>'
         f'<td class="lr-number">{match.contribution:.2f}</td></tr>'
@@ -219,21 +208,14 @@ def _place(explanation: Explained, match: WordMatch) -> str:
 
 def _token_table(explanation: Explained) -> str:
     rows = "".join(
-        f"<tr><td><code>{_isolated(explanation.query_tokens[match.query_token].token)}</code></td>"
-        f"<td><code>{_isolated(explanation.document_tokens[match.document_token].token)}</code></td>"
+        f"<tr><td><code>{isolated(explanation.query_tokens[match.query_token].token)}</code></td>"
+        f"<td><code>{isolated(explanation.document_tokens[match.document_token].token)}</code></td>"
         f'<td class="lr-number">{match.similarity:.3f}</td><td class="lr-number">{match.start}&ndash;{match.end}</td></tr>'
         for match in explanation.matches
     )
     head = '<th>query token</th><th>best token of the document</th><th class="lr-number">similarity</th>'
     head += '<th class="lr-number">place</th>'
-    return f"<details><summary>Token by token, as the model sees it</summary>{_table('lr-tokens', head, rows, '')}</details>"
-
-
-def _table(name: str, head: str, rows: str, foot: str) -> str:
-    foot = foot and f"<tfoot>{foot}</tfoot>"
-    return (
-        f'<div class="lr-scroll"><table class="{name}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table></div>'
-    )
+    return f"<details><summary>Token by token, as the model sees it</summary>{table('lr-tokens', head, rows)}</details>"
 
 
 def _notes(explanation: Explained) -> Iterable[str]:
@@ -248,7 +230,7 @@ def _notes(explanation: Explained) -> Iterable[str]:
         )
     if where := within_windows(explanation.windows, len(explanation.document_tokens)):
         yield (
-            f"The scoring is {_safe(explanation.scoring)}. A query token adds the mean of its best matches{where}. Marks show "
+            f"The scoring is {safe(explanation.scoring)}. A query token adds the mean of its best matches{where}. Marks show "
             "its best match in the whole text, so a word may add less than its similarity."
         )
     if explanation.query_truncated:
@@ -270,13 +252,3 @@ def _said(match: WordMatch) -> str:
 def _level(similarity: float) -> int:
     """Grade a similarity from 4, strong, to 1, no match."""
     return 1 + sum(similarity >= bound for bound in (MATCHED_WEAKLY, MATCHED_WELL, _STRONG))
-
-
-def _safe(text: str) -> str:
-    """Escape for text and for attributes in quotes."""
-    return escape(shown(text))
-
-
-def _isolated(text: str) -> str:
-    """Escape, and isolate the direction of writing from the text around it."""
-    return f"<bdi>{_safe(text)}</bdi>"

@@ -26,12 +26,28 @@ def best_windows(
     Returns:
         In the order of the scales. Empty if the scoring has no windows, or the document has no tokens.
     """
-    if not scoring.window_tokens or not tokens:
+    rows = best_rows(scoring, query, document)
+    return tuple(Window(first, stop, *_span(tokens, first, stop, n_characters)) for first, stop in rows)
+
+
+def best_rows(scoring: Scoring, query: TokenVectors, document: TokenVectors) -> tuple[tuple[int, int], ...]:
+    """Find the vectors of the best window of each scale.
+
+    Args:
+        scoring: The rule.
+        query: One query.
+        document: One document, in float32.
+
+    Returns:
+        (the first vector, the vector after the last one), in the order of the scales. Empty if the scoring has no windows, or
+        the document has no vectors.
+    """
+    n = len(document.values)
+    if not scoring.window_tokens or not n:
         return ()
     found = window_scores(NumpyKernel(), query, Float32Codec().encode(document), scoring.strides)
-    stops = (min(first + n, len(tokens)) for first, n in zip(found.first[:, 0].tolist(), scoring.window_tokens, strict=True))
-    rows = zip(found.first[:, 0].tolist(), stops, strict=True)
-    return tuple(Window(first, stop, *_span(tokens, first, stop, n_characters)) for first, stop in rows)
+    firsts: list[int] = found.first[:, 0].tolist()
+    return tuple((first, min(first + length, n)) for first, length in zip(firsts, scoring.window_tokens, strict=True))
 
 
 def _span(tokens: Sequence[Token], first: int, stop: int, n_characters: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from late_rerank import Reranker, explain
+from late_rerank import Candidate, Reranker, explain
 from late_rerank.codecs import Float32Codec
 from late_rerank.errors import IncompatibleError
 from late_rerank.explanation.words import words
@@ -282,10 +282,18 @@ def test_what_was_cut_is_faint():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="query is ' '"):
         explain(RERANKER, " ", "text")
-    with pytest.raises(TypeError, match="text must be a str, got RankedDocument: pass its"):
-        explain(RERANKER, "query", RERANKER.rerank("query", ["text"])[0])
+    with pytest.raises(TypeError, match="text must be a str, a Picture, a Candidate or a RankedDocument, got bytes"):
+        explain(RERANKER, "query", b"text")
     with pytest.raises(TypeError, match="query must be a str, got int"):
         explain(RERANKER, 1, "text")
+
+
+def test_a_candidate_and_a_ranked_document_are_explained_by_their_text():
+    ranked = RERANKER.rerank("cats sleep", [Candidate("cats sleep", image="nowhere.png")])[0]
+    expected = explain(RERANKER, "cats sleep", "cats sleep").to_dict()
+
+    assert explain(RERANKER, "cats sleep", ranked).to_dict() == expected
+    assert explain(RERANKER, "cats sleep", Candidate("cats sleep")).to_dict() == expected
 
 
 class Untold(FakeEncoder):
