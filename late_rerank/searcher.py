@@ -8,9 +8,11 @@ from typing import Any
 
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.context import Context, pack_context
+from late_rerank.context.images import CountImage, ImageMode
 from late_rerank.context.layout import Order
 from late_rerank.context.packing import Oversize
 from late_rerank.context.selection import StrategyName
+from late_rerank.fused import FusedReranker
 from late_rerank.observing.timing import add_first_stage
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
@@ -23,23 +25,28 @@ class Searcher:
 
     Args:
         retriever: Any object with `retrieve(query, k) -> list[Candidate]`.
-        reranker: A Reranker.
+        reranker: A Reranker or a FusedReranker.
         k: The first stage's depth: how many candidates the reranker sees.
         first_stage_weight: How much the retriever's scores count for the order, as in `Reranker.rerank`. With 0 they don't
             count. "auto" decides by each query's scores.
 
     Raises:
-        TypeError: If `retriever` has no `retrieve`, `reranker` isn't a Reranker, or a number has a wrong type.
+        TypeError: If `retriever` has no `retrieve`, `reranker` is no Reranker, or a number has a wrong type.
         ValueError: If a number is out of its range.
     """
 
     def __init__(
-        self, retriever: Retriever, reranker: Reranker, k: int = 100, *, first_stage_weight: FirstStageWeight = 0.0
+        self,
+        retriever: Retriever,
+        reranker: Reranker | FusedReranker,
+        k: int = 100,
+        *,
+        first_stage_weight: FirstStageWeight = 0.0,
     ) -> None:
         if not isinstance(retriever, Retriever):
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
-        if not isinstance(reranker, Reranker):
-            raise TypeError(f"reranker must be a Reranker, got {type(reranker).__name__}")
+        if not isinstance(reranker, (Reranker, FusedReranker)):
+            raise TypeError(f"reranker must be a Reranker or a FusedReranker, got {type(reranker).__name__}")
         self.retriever = retriever
         self.reranker = reranker
         self.k = whole_number("k", k)
@@ -74,11 +81,11 @@ class Searcher:
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000
-        ranking = self.reranker.rank([query], [candidates], wanted)[0]
+        ranking: Ranking = self.reranker.rank([query], [candidates], wanted)[0]
         add_first_stage(ranking, first_stage_ms)
         return ranking
 
-    def context(
+    def context(  # noqa: PLR0913 - as pack_context
         self,
         query: str,
         budget_tokens: int = 2000,
@@ -91,6 +98,8 @@ class Searcher:
         oversize: Oversize = "cut",
         compress: bool = False,
         neighbours: Iterable[str | Candidate] | bool | None = None,
+        images: ImageMode = "drop",
+        count_image: CountImage | None = None,
     ) -> Context:
         """Find candidates, rank them, and choose the passages that go before the LLM.
 
@@ -109,6 +118,8 @@ class Searcher:
             compress: Whether to take some documents by their best sentences.
             neighbours: Where to look for the pieces before and after the taken ones. True looks in the retriever's own
                 `documents`.
+            images: What to do with pages without text.
+            count_image: Counts an image's tokens.
 
         Raises:
             ValueError: As in `search` and `pack_context`.
@@ -128,6 +139,8 @@ class Searcher:
             oversize=oversize,
             compress=compress,
             neighbours=beside,
+            images=images,
+            count_image=count_image,
         )
 
     def _documents(self) -> Iterable[str | Candidate]:

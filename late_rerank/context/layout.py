@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 from late_rerank.context.file_spans import Section, are_of_one_source, counted_span, miscounted_files, told_section, told_span
+from late_rerank.context.images import IMAGE_MARK
 from late_rerank.encode.places import Span
+from late_rerank.pictures import Picture
 from late_rerank.types import F32, RankedDocument
 
 Order = Literal["relevance", "edges", "source"]
@@ -37,6 +39,7 @@ class Passage:
         section: The page or cell of the file that it is from, in which start and end count; None for the whole file.
         is_counted: Whether start and end are known to count the characters of the text.
         merged: Positions of further documents whose text is in it.
+        image: The picture that is shown instead of a text; the text is its mark then.
     """
 
     position: int
@@ -50,6 +53,7 @@ class Passage:
     section: Section | None = None
     is_counted: bool = False
     merged: tuple[int, ...] = ()
+    image: Picture | None = None
 
     @property
     def page(self) -> int | None:
@@ -78,6 +82,19 @@ def passage_of(
     section = told_section(document.metadata)
     shown = document.text if text is None else text
     return Passage(position, document, shown, matches, spans, path, start, end, section, is_counted)
+
+
+def image_passage(position: int, document: RankedDocument, matches: F32, image: Picture) -> Passage:
+    """Make the passage of a page that is shown as an image. It is joined with no other.
+
+    Args:
+        position: The document's position among the ranked ones.
+        document: The document.
+        matches: (n_query_tokens,) float32, the best matches in the image.
+        image: The picture.
+    """
+    path, section = told_span(document.metadata)[0], told_section(document.metadata)
+    return Passage(position, document, IMAGE_MARK, matches, path=path, section=section, image=image)
 
 
 def merged(passages: Iterable[Passage], known: Iterable[RankedDocument] = ()) -> list[Passage]:
@@ -191,7 +208,7 @@ def _joined(left: Passage, right: Passage) -> Passage:
         path=left.path,
         start=left.start,
         end=max(left.end, right.end),
-        section=left.section,
+        
         is_counted=True,
         merged=tuple(positions),
     )

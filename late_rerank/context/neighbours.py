@@ -48,18 +48,21 @@ def with_neighbours(
     shown = {_shown(passage) for passage in passages}
     found = []
     for passage in passages:
-        for span, text in _beside(passage, files.get((passage.path, passage.section), [])):
+        if not _is_text(passage.document, matches):
+            continue
+        for span, document in _beside(passage, files.get((passage.path, passage.section), [])):
             # It joins a passage, so it takes no number and no separator.
-            if (span, text) not in shown and (n_tokens := count(text)) <= n_left:
+            text = document.text
+            if (span, text) not in shown and (n_tokens := count(text)) <= n_left and _is_text(document, matches):
                 n_left -= n_tokens
                 shown.add((span, text))
-                found.append((by_span.get((span, text), passage.position), span, text))
-    maxima = matches.in_texts([text for _, _, text in found])
+                found.append((by_span.get((span, text), passage.position), span, document))
+    maxima = matches.in_contents([matches.content(document) for _, _, document in found])
     return [
         *passages,
         *(
-            Passage(position, ranked[position], text, best, None, *span, is_counted=True)
-            for (position, span, text), best in zip(found, maxima, strict=True)
+            Passage(position, ranked[position], document.text, best, None, *span, is_counted=True)
+            for (position, span, document), best in zip(found, maxima, strict=True)
         ),
     ]
 
@@ -88,7 +91,12 @@ def _by_section(neighbours: Iterable[str | Candidate], sections: set[FileSection
     return {section: pieces for section, pieces in files.items() if section[0] not in doubted}
 
 
-def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[tuple[FileSpan, str]]:
+def _is_text(document: Candidate | RankedDocument, matches: QueryMatches) -> bool:
+    """Tell whether a document's text is what is encoded. Pages that are encoded as pictures are joined with nothing."""
+    return isinstance(matches.content(document), str)
+
+
+def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[Piece]:
     """Give the piece after a passage in its file, then the piece before it."""
     if passage.start is None or not passage.is_counted:
         return
@@ -99,7 +107,7 @@ def _beside(passage: Passage, pieces: Sequence[Piece]) -> Iterator[tuple[FileSpa
             piece = Passage(passage.position, passage.document, document.text, passage.matches, None, *span, is_counted=True)
             left, right = (passage, piece) if is_after else (piece, passage)
             if are_of_one_source(passage.document.metadata, document.metadata) and are_neighbours(left, right):
-                yield span, document.text
+                yield span, document
                 break
 
 

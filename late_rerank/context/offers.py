@@ -10,12 +10,14 @@ import numpy as np
 
 from late_rerank.context.budget import Budget
 from late_rerank.context.compression import Extract, Said, extracts
-from late_rerank.context.layout import Passage, passage_of
+from late_rerank.context.images import IMAGE_MARK
+from late_rerank.context.layout import Passage, image_passage, passage_of
 from late_rerank.context.query import QueryMatches
 from late_rerank.context.sentences import CUT_MARK, cut_from, cut_to, opened, sentences
 from late_rerank.encode.places import Span
 from late_rerank.errors import IncompatibleError
-from late_rerank.types import F32, RankedDocument
+from late_rerank.pictures import Picture
+from late_rerank.types import F32, Content, RankedDocument
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,29 @@ class Offer:
     Attributes:
         position: The document's position among the ranked ones.
         document: The document.
+        content: What is encoded of it. The parts of a picture's text have no vectors of their own.
         whole_matches: (n_query_tokens,) float32, the best matches in all of the document.
         extract: The document's sentences, if it may be shortened.
+        image: The picture that is shown instead of a text. It is never shortened.
     """
 
     position: int
     document: RankedDocument
+    content: Content
     whole_matches: F32
     extract: Extract | None = None
+    image: Picture | None = None
+
+    @property
+    def has_places(self) -> bool:
+        """Whether parts of the shown text can be matched: the text itself is encoded."""
+        return self.image is None and isinstance(self.content, str)
 
     @property
     def text(self) -> str:
-        """The text that is shown."""
+        """The text that is shown; the mark of an image."""
+        if self.image is not None:
+            return IMAGE_MARK
         return self.document.text if self.extract is None else self.extract.shown
 
     @property
@@ -51,6 +64,8 @@ class Offer:
 
     def passage(self) -> Passage:
         """Make the passage that goes into the context."""
+        if self.image is not None:
+            return image_passage(self.position, self.document, self.whole_matches, self.image)
         if self.extract is None or self.extract.is_whole:
             return passage_of(self.position, self.document, self.whole_matches)
         return passage_of(self.position, self.document, self.matches, self.text, self.extract.kept_spans)
@@ -61,7 +76,7 @@ def shortened(offers: Sequence[Offer], positions: Sequence[int], matches: QueryM
 
     Args:
         offers: Whole.
-        positions: The offers to shorten.
+        positions: The offers to shorten. Each has places.
         matches: Finds the query's best matches in sentences.
         said: The sentences of the context so far, as `said_in` gives them. They are not repeated.
 
@@ -112,23 +127,28 @@ def fitted_alone(offers: Sequence[Offer], matches: QueryMatches, budget: Budget,
         None if no sentence of any document fits; with `cut`, if no word fits.
     """
     for offer in offers:
+        if offer.image is not None:
+            if budget.image_fits_alone(offer.image):
+                return offer.passage()
+            continue
         if budget.fits_alone(offer.document.text):
             return passage_of(offer.position, offer.document, offer.whole_matches)
         if offer.extract is not None:
             fitting = offer.extract.shrunk(budget.fits_alone)
             if fitting.kept:
                 return replace(offer, extract=fitting).passage()
-        if cut and (piece := _cut(offer.document, matches, budget)) is not None:
+        if cut and (piece := _cut(offer, matches, budget)) is not None:
             text, span = piece
             return passage_of(offer.position, offer.document, _matches_in(offer, [span], matches), text, [span])
     return None
 
 
-def _cut(document: RankedDocument, matches: QueryMatches, budget: Budget) -> tuple[str, Span] | None:
+def _cut(offer: Offer, matches: QueryMatches, budget: Budget) -> tuple[str, Span] | None:
     """Cut a document: give the shown piece, and where it stands."""
+    document = offer.document
     passage = document.best_span
     if passage is not None and passage != (0, len(document.text)):  # a document of one window has no better place to begin
-        place = _beginning(document.text, passage, matches, budget)
+        place = _beginning(document.text, passage, matches, budget) if offer.has_places else passage[0]
         if (piece := cut_from(document.text, place, budget.fits_alone)) is not None:
             return piece
     text = cut_to(document.text, budget.fits_alone)
@@ -146,6 +166,8 @@ def _beginning(text: str, passage: Span, matches: QueryMatches, budget: Budget) 
 
 
 def _matches_in(offer: Offer, spans: Sequence[Span], matches: QueryMatches) -> F32:
+    if not offer.has_places:
+        return offer.whole_matches
     try:
         found = matches.in_spans([offer.document.text], [spans])[0]
     except IncompatibleError:  # the encoder can't tell its tokens' places

@@ -9,12 +9,14 @@ import numpy as np
 
 from late_rerank.context.budget import Budget, budget_of
 from late_rerank.context.counting import estimate_tokens
+from late_rerank.context.images import CountImage, ImageMode, Images, images_of
 from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block, merged, ordered, text_of
 from late_rerank.context.neighbours import with_neighbours
 from late_rerank.context.offers import fitted_alone, grown
 from late_rerank.context.query import QueryMatches
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import STRATEGIES, Selection, Selector, StrategyName
+from late_rerank.fused import FusedReranker
 from late_rerank.reranker import Reranker
 from late_rerank.text.words import is_blank
 from late_rerank.types import F32, Candidate, RankedDocument
@@ -26,7 +28,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     query: str,
     ranked: Sequence[RankedDocument],
     *,
-    reranker: Reranker,
+    reranker: Reranker | FusedReranker,
     budget_tokens: int,
     top_k: int | None = None,
     strategy: StrategyName = "coverage",
@@ -35,19 +37,23 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     oversize: Oversize = "cut",
     compress: bool = False,
     neighbours: Iterable[str | Candidate] | None = None,
+    images: ImageMode = "drop",
+    count_image: CountImage | None = None,
 ) -> Context:
     """Choose the passages that go before the LLM, within a budget of tokens.
 
     Documents are taken while there is room. Blank and unscored documents are left out, and so are near-duplicates. A
     near-duplicate is a piece of a longer text, or equals another text but for case, white space, typography and spelling.
-    Neighbouring pieces of a file become one part, if `start` and `end` in their metadata count the characters of their texts.
+    Neighbouring pieces of a file become one part, if `start` and `end` in their metadata count the characters of their texts. A
+    page is chosen by its picture, if the model sees pictures, and shown by its text.
 
     Args:
         query: Must not be blank.
         ranked: The documents, as `Reranker.rerank` or `Searcher.search` gives them. They are never changed. A Ranking of this
             query saves encoding the query again.
-        reranker: The Reranker that ranked the documents. It knows their token vectors.
-        budget_tokens: The most tokens of the whole text, numbers and separators included. 0 or more.
+        reranker: The Reranker that ranked the documents. It knows their token vectors. Of a FusedReranker, one model compares
+            matches: the first that can encode all documents that may be shown.
+        budget_tokens: The most tokens of the whole text and all images, numbers and separators included. 0 or more.
         top_k: The most documents, at least 1. None takes as many as fit.
         strategy: Decides which document to take next. "coverage" takes the one that adds most to the best match of each query
             token, for its length. "relevance" takes the best ranked one that still fits. "mmr" weighs a document's relevance
@@ -59,9 +65,14 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         oversize: What to do if no document fits whole. "cut" cuts the best ranked one at a sentence, and adds a mark. If its
             best passage is known (`RankedDocument.best_span`), the part shown begins there. "drop" drops all.
         compress: Once no further document fits whole, take some by their best sentences. These carry nearly all matches of the
-            document. A mark stands for each gap. The encoder must be able to tell its tokens' places.
+            document. A mark stands for each gap. The encoder must be able to tell its tokens' places. Pages that were encoded
+            as pictures are never shortened.
         neighbours: Where to look for the pieces before and after a taken piece of a file; most often the retriever's documents.
             Found pieces join the taken piece while there is room. Pieces that the store doesn't hold are encoded.
+        images: What to do with a page without text. "drop" leaves it out. "keep" shows it as an image, whole: `Context.blocks`
+            is for models that read images.
+        count_image: Counts the tokens of an image by its width and height in pixels, after scaling to at most 1,568 pixels a
+            side. None takes width * height / 750, rounded up.
 
     Returns:
         The context, with the documents that were left out and the reasons. It is empty if there are no documents, or the budget
@@ -69,19 +80,22 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
 
     Raises:
         ValueError: If the query is blank, the budget is below 0, `top_k` is below 1, or a name is unknown.
-        IncompatibleError: If `compress` is true and the encoder can't tell its tokens' places, or pools its tokens.
+        IncompatibleError: If `compress` is true and the encoder can't tell its tokens' places, or pools its tokens. Also if the
+            model can't encode what a document has.
         TypeError: If `reranker` isn't a Reranker, `ranked` holds anything but RankedDocuments, or `count_tokens` can't count.
-            Also if `neighbours` isn't a list of documents.
+            Also if `neighbours` isn't a list of documents, or `count_image` is no function or gives no number.
+        OSError: If the file of an image that is kept can't be read.
     """
     documents = _checked(ranked, reranker)
     _check_names(strategy, order, oversize)
-    scored = {i: each for i, each in enumerate(documents) if each.score is not None and not is_blank(each.text)}
-    budget = budget_of(budget_tokens, top_k, count_tokens, len(scored))
-    matches = QueryMatches(query, reranker, ranked)
-    selector = Selector(scored, strategy, matches)
-    selection = selector.whole(budget)
+    shown_as = images_of(images, count_image)
+    shown = {i: each for i, each in enumerate(documents) if _why_hidden(each, shown_as) is None}
+    budget = budget_of(budget_tokens, top_k, count_tokens, images=shown_as, n_documents=len(shown))
+    matches = QueryMatches(query, reranker, ranked, shown.values())
+    selector = Selector(shown, strategy, matches, budget)
+    selection = selector.whole()
     if compress:
-        selection = selector.with_shortened(selection, budget)
+        selection = selector.with_shortened(selection)
     passages = _passages(selection, documents, neighbours, matches, budget)
     if not passages and (alone := fitted_alone(selection.offers, matches, budget, cut=oversize == "cut")):
         passages = [alone]
@@ -110,7 +124,7 @@ def _laid_out(passages: list[Passage], ranked: Sequence[RankedDocument], order: 
     """
     while passages:
         laid_out = ordered(merged(passages, ranked), order)
-        if budget.fits(text_of(laid_out)):
+        if budget.fits(laid_out):
             return laid_out
         passages = passages[:-1]
     return []
@@ -131,15 +145,23 @@ def _context(
     return Context(
         text,
         parts=_parts(passages, ranked, best, budget),
-        n_tokens=budget.count(text) if text else 0,
+        n_tokens=budget.taken_by(passages),
         dropped=[
-            Dropped(document, reasons.get(position, "it has no text, or was not scored"))
+            Dropped(document, _why_hidden(document, budget.images) or reasons[position])
             for position, document in enumerate(ranked)
             if position not in inside
         ],
         coverage=Coverage(best.max(axis=0, initial=0), matches.token_names()),
-        is_estimate=budget.count is estimate_tokens,
+        is_estimate=budget.count is estimate_tokens or (budget.images.is_estimate and any(each.image for each in passages)),
     )
+
+
+def _why_hidden(document: RankedDocument, images: Images) -> str | None:
+    """Say why a document can't be in a context, whatever the budget; None if it can."""
+    if document.score is not None and (why := images.why_not(document)) is not None:
+        return why
+    is_shown = document.score is not None and (images.of(document) is not None or not is_blank(document.text))
+    return None if is_shown else "it has no text, or was not scored"
 
 
 def _parts(passages: Sequence[Passage], ranked: Sequence[RankedDocument], matches: F32, budget: Budget) -> list[ContextPart]:
@@ -155,18 +177,19 @@ def _parts(passages: Sequence[Passage], ranked: Sequence[RankedDocument], matche
             path=passage.path,
             start=passage.start,
             end=passage.end,
-            n_tokens=budget.count(block(number, passage.text) + SEPARATOR),
+            n_tokens=budget.count(block(number, passage.text) + SEPARATOR) + budget.images.n_tokens(passage.image),
             covers=tuple(np.flatnonzero(owner == number - 1).tolist()),
             merged=tuple(ranked[position].index for position in passage.merged),
             spans=None if passage.spans is None else tuple(passage.spans),
             page=passage.page,
+            image=passage.image,
         )
         for number, passage in enumerate(passages, start=1)
     ]
 
 
 def _checked(ranked: Any, reranker: Any) -> list[RankedDocument]:
-    if not isinstance(reranker, Reranker):
+    if not isinstance(reranker, (Reranker, FusedReranker)):
         raise TypeError(f"reranker must be the Reranker that ranked them, got {type(reranker).__name__}: {reranker!r:.60}")
     if isinstance(ranked, (str, RankedDocument)) or not isinstance(ranked, Iterable):
         raise TypeError(f"ranked must be a list of RankedDocuments, as rerank gives them, got {type(ranked).__name__}")

@@ -1,41 +1,84 @@
-"""One query's best matches in texts. The query's vectors are obtained here, once."""
+"""One query's best matches in documents. The query's vectors are obtained here, once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+import numpy as np
 
 from late_rerank.encode.base import TellsTokens
 from late_rerank.encode.places import Span
+from late_rerank.errors import IncompatibleError
+from late_rerank.fused import FusedReranker
+from late_rerank.ranking.fused_ranking import FusedRanking
 from late_rerank.reranker import Reranker
-from late_rerank.types import F32, RankedDocument
+from late_rerank.types import F32, Candidate, Content, RankedDocument, Ranking
 
 
 class QueryMatches:
-    """Finds one query's best matches in texts and in their sentences, and how much texts are alike.
+    """Finds one query's best matches in documents and in their sentences, and how much documents are alike.
 
     Args:
         query: Not blank.
-        reranker: Knows the token vectors of texts, or encodes them.
+        reranker: Knows the token vectors of documents, or encodes them. Of a FusedReranker one model is asked: the first that
+            can encode all documents that may be shown, or else the one that can encode most.
         ranked: A Ranking of this query carries the query's vectors; for any other list the query is encoded, once.
+        documents: Those that may be shown.
 
     Attributes:
         n_tokens: The number of the query's tokens.
-        has_windows: Whether the Reranker's scores are those of windows. If so, best matches don't sum to scores.
 
     Raises:
         ValueError: If the query is blank.
     """
 
-    def __init__(self, query: str, reranker: Reranker, ranked: Sequence[RankedDocument] = ()) -> None:
+    def __init__(
+        self,
+        query: str,
+        reranker: Reranker | FusedReranker,
+        ranked: Sequence[RankedDocument] = (),
+        documents: Collection[RankedDocument] = (),
+    ) -> None:
         self._query = query
-        self._reranker = reranker
-        self._vectors = reranker.query_vectors(query, ranked)
+        self._is_fused = isinstance(reranker, FusedReranker)
+        self._reranker = reranker.matching(documents) if isinstance(reranker, FusedReranker) else reranker
+        self._vectors = self._reranker.query_vectors(query, _with_vectors_of(self._reranker, ranked))
         self.n_tokens = len(self._vectors.vectors.values)
-        self.has_windows = bool(reranker.scoring.window_tokens)
 
-    def in_texts(self, texts: Sequence[str]) -> F32:
-        """(n_texts, n_query_tokens) float32: each query token's best match in each text."""
-        return self._reranker.token_maxima(self._query, texts, query_vectors=self._vectors)
+    def content(self, document: Candidate | RankedDocument) -> Content:
+        """Give what is encoded of a document: its picture or its text.
+
+        Of several models, the asked one may be unable to encode a document that another one ranked. Then the content is blank,
+        which matches nothing.
+
+        Raises:
+            IncompatibleError: If the only model can't encode it.
+        """
+        try:
+            return self._reranker.content_of(document)
+        except IncompatibleError:
+            if self._is_fused:
+                return ""
+            raise
+
+    def in_contents(self, contents: Sequence[Content]) -> F32:
+        """(n_contents, n_query_tokens) float32: each query token's best match in each text or picture."""
+        return self._reranker.token_maxima(self._query, contents, query_vectors=self._vectors)
+
+    def relevance(self, documents: Collection[RankedDocument], maxima: F32) -> F32:
+        """(n_documents,) float32: how relevant each document is, on the scale of `likeness`.
+
+        Args:
+            documents: Scored ones.
+            maxima: What `in_contents` gave of them.
+        """
+        if self._is_fused:  # its scores are no MaxSim
+            return np.array([document.relevance for document in documents], dtype=np.float32)
+        scores = maxima.sum(axis=1)
+        if self._reranker.scoring.window_tokens:  # only the ranking knows the best windows
+            scores = np.array([document.score for document in documents], dtype=np.float32)
+        mean: F32 = scores / max(self.n_tokens, 1)
+        return mean
 
     def in_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
         """For each text (n_spans, n_query_tokens) float32: each query token's best match in each span.
@@ -45,12 +88,20 @@ class QueryMatches:
         """
         return self._reranker.span_maxima(self._query, texts, spans, query_vectors=self._vectors)
 
-    def likeness(self, text: str, others: Sequence[str]) -> F32:
-        """(n_others,) float32: how much of a text each of the others says too."""
-        return self._reranker.similarity(text, others)
+    def likeness(self, content: Content, others: Sequence[Content]) -> F32:
+        """(n_others,) float32: how much of a text or a picture each of the others repeats."""
+        return self._reranker.similarity(content, others)
 
     def token_names(self) -> tuple[str, ...] | None:
         """Name the query's tokens; None where the encoder can't, or names another number of them."""
         encoder = self._reranker.encoder
         tokens = encoder.tokens(self._query, "query") if isinstance(encoder, TellsTokens) else ()
         return tuple(token for token, _, _ in tokens) if len(tokens) == self.n_tokens else None
+
+
+def _with_vectors_of(reranker: Reranker, ranked: Sequence[RankedDocument]) -> Sequence[RankedDocument]:
+    """Give a ranking that carries the query's vectors by this Reranker, if a FusedRanking has them."""
+    if not isinstance(ranked, FusedRanking):
+        return ranked
+    own = (vectors for vectors in ranked.vectors if vectors.fingerprint == reranker.encoder.fingerprint)
+    return Ranking(ranked, query_vectors=next(own, None))

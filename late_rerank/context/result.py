@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from late_rerank.context.images import LONGEST
+from late_rerank.context.layout import SEPARATOR, block
 from late_rerank.encode.places import Span
+from late_rerank.pictures import Picture
+from late_rerank.pictures.sending import data_uri
 from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.types import F32, RankedDocument
 
@@ -27,7 +31,7 @@ class ContextPart:
 
     Attributes:
         id: The document's id. For joined pieces, it is the id of the best ranked one.
-        text: The text in the context, without its number.
+        text: The text in the context, without its number. "(image)" for an image.
         rank: The document's rank, from 1.
         index: The document's position among the candidates, from 0.
         path: The document's file, if the metadata tell it.
@@ -35,13 +39,14 @@ class ContextPart:
             from the file's.
         end: Where the part ends in the file, in characters. None if unknown. A shortened document goes from its first shown
             sentence to its last, if the metadata count its characters.
-        n_tokens: The tokens of the part by `count_tokens`, its number and separator included.
+        n_tokens: The tokens of the part by `count_tokens`, its number and separator included; those of an image too.
         covers: Positions of the query tokens that this part matches best of all parts, well or not. Of equal parts, the best
             ranked one covers the token.
         merged: Indexes of further candidates whose text is in this part. They are neighbours in the file.
         spans: (start, end) of each shown piece of the document's text. None if all of the text is shown.
-        page: The page of the file, if the metadata tell it. In a PDF file that late-rerank read, pages count from 1; `start` and
-            `end` count the characters of the page's text.
+        page: The page of the file, if the metadata tell it. In a PDF file that late-rerank read, pages count from 1; `start`
+            and `end` count the characters of the page's text.
+        image: The page's Picture, if it is shown as an image; `Context.blocks` holds it.
     """
 
     id: str | None
@@ -56,6 +61,7 @@ class ContextPart:
     merged: tuple[int, ...] = ()
     spans: tuple[Span, ...] | None = None
     page: int | None = None
+    image: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,10 @@ class Context:
     Attributes:
         text: The parts, each with its number in brackets. Empty if nothing fits or nothing was ranked.
         parts: The parts, in the order of the text.
-        n_tokens: The tokens of the whole text by `count_tokens`. Never above the budget.
+        n_tokens: The tokens of the whole text by `count_tokens`, and those of the images. Never above the budget.
         dropped: The ranked documents that were left out, in the order of the ranking, each with the reason.
         coverage: How well the context matches the query.
-        is_estimate: Whether `n_tokens` is an estimate, because no tokenizer was given.
+        is_estimate: Whether `n_tokens` is an estimate, because no tokenizer was given, or no `count_image` for images.
     """
 
     text: str
@@ -113,11 +119,36 @@ class Context:
     def __str__(self) -> str:
         return self.text
 
+    def blocks(self) -> list[dict[str, Any]]:
+        """Give the context for a model that reads images: a message's content, in the form of OpenAI's chat API.
+
+        Texts and images stand in the order of the parts. The text before an image ends with its number. Joined by empty lines,
+        the texts are `text`. Images are at most 1,568 pixels long, as `n_tokens` counts them.
+
+        Returns:
+            `{"type": "text", "text": ...}` and `{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}`. The
+            list is empty for an empty context. Without images, it holds one text.
+
+        Raises:
+            ValueError: If an image is damaged.
+            OSError: If an image's file can't be read.
+        """
+        found: list[dict[str, Any]] = []
+        texts: list[str] = []
+        for number, part in enumerate(self.parts, start=1):
+            texts.append(block(number, part.text))
+            if part.image is not None:
+                found += [_text_block(texts), {"type": "image_url", "image_url": {"url": data_uri(part.image, LONGEST)}}]
+                texts = []
+        return [*found, _text_block(texts)] if texts else found
+
     def to_dict(self) -> dict[str, Any]:
-        """Give the context as JSON values. Each part has its number."""
+        """Give the context as JSON values. Each part has its number. An image is named by its key, 32 hexadecimal digits."""
         parts = []
         for number, part in enumerate(self.parts, start=1):
             columns = {name: getattr(part, name) for name in _PART}
+            if part.image is not None:
+                columns["image_key"] = part.image.key().hex()
             parts.append(
                 {"number": number, **columns, "covers": list(part.covers), "merged": list(part.merged), "text": part.text}
             )
@@ -141,6 +172,10 @@ class Context:
 
 
 _PART = ("id", "rank", "index", "path", "page", "start", "end", "n_tokens", "covers", "merged", "spans")
+
+
+def _text_block(texts: Sequence[str]) -> dict[str, Any]:
+    return {"type": "text", "text": SEPARATOR.join(texts)}
 
 
 def _positions(where: NDArray[np.bool_]) -> list[int]:

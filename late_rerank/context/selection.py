@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -11,10 +11,11 @@ import numpy as np
 
 from late_rerank.context.budget import Budget
 from late_rerank.context.compression import said_in
+from late_rerank.context.images import SamePictures
 from late_rerank.context.offers import Offer, shortened
 from late_rerank.context.query import QueryMatches
 from late_rerank.context.strategies import ByMarginalRelevance, ByRelevance, Room, Strategy, select, select_by_coverage
-from late_rerank.context.twins import Twins
+from late_rerank.context.twins import Same, Twins
 from late_rerank.context.worth import worth
 from late_rerank.types import F32, I64, RankedDocument
 
@@ -77,44 +78,59 @@ class Selector:
         documents: Position among the ranked documents -> document; by rank.
         strategy: Decides which document is taken next.
         matches: Finds the query's best matches.
+        budget: Counts tokens, and tells which documents are shown as images.
+
+    Raises:
+        IncompatibleError: If the only model can't encode a document.
     """
 
-    def __init__(self, documents: Mapping[int, RankedDocument], strategy: StrategyName, matches: QueryMatches) -> None:
+    def __init__(
+        self, documents: Mapping[int, RankedDocument], strategy: StrategyName, matches: QueryMatches, budget: Budget
+    ) -> None:
         self._documents = documents
-        self._texts = [document.text for document in documents.values()]
         self._strategy = strategy
         self._matches = matches
-        self._maxima = matches.in_texts(self._texts)
+        self._budget = budget
+        self._contents = [matches.content(document) for document in documents.values()]
+        self._maxima = matches.in_contents(self._contents)
+        self._images = [budget.images.of(document) for document in documents.values()]
         self._twins = Twins(list(documents.values()))
+        self._same_pictures = SamePictures(self._images, self._likeness)
 
-    def whole(self, budget: Budget) -> Selection:
+    def whole(self) -> Selection:
         """Take whole documents."""
-        offers = [Offer(*each, maxima) for each, maxima in zip(self._documents.items(), self._maxima, strict=True)]
-        return self._filled(Selection(offers, budget.costs(self._texts), budget.room()))
+        rows = zip(self._documents.items(), self._contents, self._maxima, self._images, strict=True)
+        offers = [Offer(i, document, content, maxima, image=image) for (i, document), content, maxima, image in rows]
+        costs = self._budget.costs([offer.text for offer in offers])
+        costs += np.array([self._budget.images.n_tokens(image) for image in self._images], dtype=np.int64)
+        return self._filled(Selection(offers, costs, self._budget.room()))
 
-    def with_shortened(self, selection: Selection, budget: Budget) -> Selection:
-        """Take further documents by their most needed sentences, where room is left.
+    def with_shortened(self, selection: Selection) -> Selection:
+        """Take further documents by their most needed sentences, where room is left. Pages that were encoded as pictures stay.
 
         Args:
             selection: Whole documents.
-            budget: Counts the sentences' tokens.
 
         Raises:
             IncompatibleError: If the encoder can't tell its tokens' places, or pools them.
         """
+        offers = selection.offers
+        if offers and not any(offer.has_places for offer in offers):
+            return selection
         n_promising = len(selection.taken) + _SHORTENED + selection.room.n_tokens // _SHORTEST
-        room = Room(len(self._texts), n_promising)
-        best = self._filled(replace(selection, costs=np.ones(len(self._texts), dtype=np.int64), room=room)).taken
-        promising = [i for i in best if i not in selection.taken]
-        offers = shortened(selection.offers, promising, self._matches, said_in([self._texts[i] for i in selection.taken]))
+        room = Room(len(offers), n_promising)
+        best = self._filled(replace(selection, costs=np.ones(len(offers), dtype=np.int64), room=room)).taken
+        promising = [i for i in best if i not in selection.taken and offers[i].has_places]
+        said = said_in([offers[i].document.text for i in selection.taken])
+        offers = shortened(offers, promising, self._matches, said)
         costs = selection.costs.copy()
-        costs[promising] = budget.costs([offers[i].text for i in promising])
+        costs[promising] = self._budget.costs([offers[i].text for i in promising])
         return self._filled(replace(selection, offers=offers, costs=costs))
 
     def _filled(self, selection: Selection) -> Selection:
         """Take further offers while there is room for one."""
         room, costs, before = selection.room, selection.costs, selection.taken
-        same = partial(self._twins.of, is_whole=selection.is_whole)
+        same = partial(self._same, is_whole=selection.is_whole)
         if self._strategy == "coverage":
             shown = np.array([offer.matches for offer in selection.offers], dtype=np.float32).reshape(self._maxima.shape)
             taken, twins = select_by_coverage(worth(shown), costs, room, same, before)
@@ -126,15 +142,16 @@ class Selector:
         if self._strategy == "relevance":
             return ByRelevance()
         return ByMarginalRelevance(
-            self._relevance(),
-            lambda i: self._matches.likeness(self._texts[i], self._texts),
+            self._matches.relevance(self._documents.values(), self._maxima),
+            lambda i: self._likeness(i, range(len(self._contents))),
             _DIVERSITY,
         )
 
-    def _relevance(self) -> F32:
-        """(n_documents,) float32: each document's score, divided by the number of query tokens."""
-        scores = self._maxima.sum(axis=1)
-        if self._matches.has_windows:  # only the ranking knows the best windows
-            scores = np.array([document.score for document in self._documents.values()], dtype=np.float32)
-        mean: F32 = scores / max(self._maxima.shape[1], 1)
-        return mean
+    def _likeness(self, i: int, others: Sequence[int]) -> F32:
+        return self._matches.likeness(self._contents[i], [self._contents[other] for other in others])
+
+    def _same(self, document: int, taken: Sequence[int], is_whole: Callable[[int], bool]) -> Same:
+        """Compare a document with the taken ones: an image with images, a text with texts."""
+        if self._images[document] is not None:
+            return Same(self._same_pictures.among(taken, document))
+        return self._twins.of(document, [i for i in taken if self._images[i] is None], is_whole)

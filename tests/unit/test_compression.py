@@ -14,6 +14,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.context import pack_context
 from late_rerank.context.budget import budget_of
 from late_rerank.context.compression import extracts
+from late_rerank.context.images import Images
 from late_rerank.context.query import QueryMatches
 from late_rerank.context.selection import Selector
 from late_rerank.context.sentences import CUT_MARK, sentences
@@ -158,14 +159,14 @@ class TestPacking:
 
     def test_shortening_gives_another_selection_and_leaves_the_first_as_it_was(self, reranker):
         matches = QueryMatches(QUERY, reranker)
-        selector = Selector(dict(enumerate(reranker.rerank(QUERY, [ANSWER, TEXT]))), "coverage", matches)
-        budget = budget_of(words(ANSWER) + 14, None, words, 2)
-        whole = selector.whole(budget)
-        short = selector.with_shortened(whole, budget)
+        budget = budget_of(words(ANSWER) + 14, None, words, images=Images(), n_documents=2)
+        selector = Selector(dict(enumerate(reranker.rerank(QUERY, [ANSWER, TEXT]))), "coverage", matches, budget)
+        whole = selector.whole()
+        short = selector.with_shortened(whole)
         assert (len(whole.taken), len(short.taken)) == (1, 2)
         assert all(offer.is_whole for offer in whole.offers)
         assert whole.n_left > short.n_left >= 0
-        assert selector.with_shortened(whole, budget).taken == short.taken
+        assert selector.with_shortened(whole).taken == short.taken
 
     def test_where_there_is_room_nothing_is_left_out(self, reranker):
         context = pack(reranker, [TEXT], 1000)

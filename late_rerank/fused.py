@@ -1,0 +1,337 @@
+"""Several Rerankers over one list of candidates: a page's text score and its picture's score make one order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from late_rerank.arguments.given import as_candidates
+from late_rerank.arguments.numbers import whole_number
+from late_rerank.arguments.queries import as_list, check_queries
+from late_rerank.errors import IncompatibleError
+from late_rerank.observing.progress import progress_bar
+from late_rerank.observing.timing import TOTAL, Timer
+from late_rerank.ranking.fused_ranking import FusedRanking, Look, Mask, fused_ranking
+from late_rerank.ranking.together import Method, checked_method, weights_of
+from late_rerank.ranking.traced import rerank_span
+from late_rerank.ranking.wanted import Wanted
+from late_rerank.reranker import Reranker
+from late_rerank.types import Candidate, Document, FirstStageWeight, QueryVectors, RankedDocument
+from late_rerank.vectors.indexing import IndexReport
+from late_rerank.vectors.lookup import BATCH_SIZE
+
+_FEWEST = 2
+_BLANK = Candidate()
+# A model ranks all candidates; what is kept is decided by all models together.
+_OF_A_MODEL = Wanted()
+
+
+class FusedReranker:
+    """Ranks candidates by several models together, most often one of texts and one of page images.
+
+    Each model scores the candidates from its own stored vectors. The sum of what the scores are worth orders the candidates. A
+    model may be unable to encode a candidate, such as a page without text. It counts as the worst of that model.
+
+    Args:
+        rerankers: Two Rerankers or more, each with its own model. They may share a store. `close` closes them.
+        weights: How much each counts, above 0. None counts all the same.
+        method: What a score is worth. "zscore" takes its distance from the mean of the query's candidates, in standard
+            deviations. "rrf" takes 1 / (60 + rank), which knows no distances.
+
+    Attributes:
+        rerankers: The Rerankers.
+        names: Their models' names, in the same order. A second model of one name is "NAME (2)".
+        weights: As given; ones for None.
+        method: As given.
+
+    Raises:
+        ValueError: If there are fewer than two Rerankers, or the weights are of another number or not above 0. Also if the
+            method is unknown.
+        TypeError: If one is no Reranker, or a weight is no number.
+    """
+
+    def __init__(
+        self, rerankers: Sequence[Reranker], *, weights: Sequence[float] | None = None, method: Method = "zscore"
+    ) -> None:
+        self.rerankers = tuple(_checked(rerankers))
+        self.weights = weights_of(weights, len(self.rerankers))
+        self.method: Method = checked_method(method)
+        self.names = _distinct([reranker.model_name for reranker in self.rerankers])
+
+    @property
+    def model_name(self) -> str:
+        """The models' names, joined by " + "."""
+        return " + ".join(self.names)
+
+    def rerank(
+        self,
+        query: str,
+        candidates: Iterable[Document],
+        *,
+        top_k: int | None = None,
+        min_relevance: float | None = None,
+        first_stage_weight: FirstStageWeight = 0.0,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
+    ) -> FusedRanking:
+        """Rank candidates by all models together.
+
+        Args:
+            query: Must not be blank.
+            candidates: Texts, Pictures or Candidates, mixed. They are never changed.
+            top_k: As in `Reranker.rerank`, like all other options.
+            min_relevance: From 0 to 1, of the fused relevance.
+            first_stage_weight: How much the candidates' own scores count, beside the models' weights.
+            deadline_s: Seconds for all models together. Each model may take an equal share of the time that is left.
+            max_tokens: Counts only so many stored token vectors of each document, in each model.
+
+        Returns:
+            The best document first. `score` is the sum that orders them; it compares documents of this query alone.
+            `scores_by_model` holds the models' own scores. `relevance` is the weighted mean over the models that scored the
+            document. Equal documents keep the candidates' order. Blank candidates follow the scored ones, with score -1e9 and
+            relevance 0. Documents that no model scored come last.
+
+        Raises:
+            ValueError: As in `Reranker.rerank`.
+            TypeError: As in `Reranker.rerank`.
+            IncompatibleError: If no model can encode what a candidate has. The message names the candidate.
+            OSError: As in `Reranker.rerank`.
+            MissingDocumentsError: As in `Reranker.rerank`, of any of the models.
+        """
+        wanted = Wanted(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+        )
+        return self.rank([query], [candidates], wanted)[0]
+
+    def rerank_batch(
+        self,
+        queries: Iterable[str],
+        candidate_lists: Iterable[Iterable[Document]],
+        *,
+        top_k: int | None = None,
+        min_relevance: float | None = None,
+        first_stage_weight: FirstStageWeight = 0.0,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
+    ) -> list[FusedRanking]:
+        """Rank the candidates of several queries, as `rerank` does.
+
+        Returns:
+            One ranking for each query, in order.
+
+        Raises:
+            ValueError: As in `rerank`. Also if the two lists differ in length.
+            TypeError: As in `rerank`.
+            IncompatibleError: As in `rerank`.
+        """
+        wanted = Wanted(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+        )
+        return self.rank(queries, candidate_lists, wanted)
+
+    async def arerank(
+        self,
+        query: str,
+        candidates: Iterable[Document],
+        *,
+        top_k: int | None = None,
+        min_relevance: float | None = None,
+        first_stage_weight: FirstStageWeight = 0.0,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
+    ) -> FusedRanking:
+        """Rank candidates, as `rerank` does, in a thread of the first Reranker. The event loop is never blocked."""
+        wanted = Wanted(
+            top_k=top_k,
+            min_relevance=min_relevance,
+            first_stage_weight=first_stage_weight,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+        )
+        return (await self.rerankers[0].in_thread(self.rank, [query], [candidates], wanted))[0]
+
+    def rank(
+        self,
+        queries: Iterable[str],
+        candidate_lists: Iterable[Iterable[Document]],
+        wanted: Wanted,
+        *,
+        query_vectors: Sequence[QueryVectors | None] | None = None,
+    ) -> list[FusedRanking]:
+        """Rank as `rerank_batch` does, with its options in one object. For code that passes options on.
+
+        Args:
+            queries: Queries, none blank.
+            candidate_lists: One list of candidates for each query.
+            wanted: The options.
+            query_vectors: As in `Reranker.rank`. Each model takes those that it made.
+
+        Raises:
+            ValueError: As in `rerank`. Also if the two lists differ in length.
+            TypeError: As in `rerank`.
+            IncompatibleError: As in `rerank`.
+        """
+        queries = as_list(queries, "queries", "str")
+        candidate_lists = as_list(candidate_lists, "candidate_lists", "lists of candidates, one a query")
+        check_queries(queries, candidate_lists)
+        until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
+        timer = Timer((TOTAL,))
+        with rerank_span(queries, wanted, self.model_name) as opened, timer.stage(TOTAL):
+            lists = [list(as_candidates(given, "candidates")) for given in candidate_lists]
+            able = [self._able(candidates, "candidates") for candidates in lists]
+            looks = []
+            for i in range(len(self.rerankers)):
+                own = replace(_OF_A_MODEL, max_tokens=wanted.max_tokens, deadline_s=self._share(i, until))
+                looks.append(self._looks(i, (queries, lists, [masks[i] for masks in able]), own, query_vectors))
+            rankings = [
+                fused_ranking(candidates, of_query, self.method, wanted)
+                for candidates, *of_query in zip(lists, *looks, strict=True)
+            ]
+            opened.tell_ranked(rankings, sum(map(len, lists)))
+        for ranking in rankings:
+            ranking.timings_ms[TOTAL] = timer.ms[TOTAL]
+        return rankings
+
+    def index(self, documents: Iterable[Document], *, batch_size: int = BATCH_SIZE, progress: bool = False) -> IndexReport:
+        """Encode and store documents ahead of queries, by each model that can encode them.
+
+        Args:
+            documents: As in `Reranker.index`, like all other arguments.
+            batch_size: Documents encoded between two puts, at least 1.
+            progress: Show a bar on stderr, if stderr is a terminal.
+
+        Returns:
+            `n_documents` counts the documents. All other counts are sums over the models.
+
+        Raises:
+            TypeError: As in `Reranker.index`.
+            IncompatibleError: If no model can encode what a document has. Earlier batches are stored.
+            StoreError: As in `Reranker.index`.
+            ValueError: As in `Reranker.index`.
+        """
+        whole_number("batch_size", batch_size)
+        started = time.perf_counter()
+        total = len(documents) if isinstance(documents, Sequence) else None
+        n_documents, reports = 0, []
+        with progress_bar(total=total, unit=" documents", desc="Encoding", progress=progress) as bar:
+            for batch in _batches(as_candidates(documents, "documents"), batch_size):
+                masks = self._able(batch, "documents", n_documents)
+                for reranker, able in zip(self.rerankers, masks, strict=True):
+                    reports.append(reranker.index([batch[i] for i in np.flatnonzero(able)], batch_size=batch_size))
+                n_documents += len(batch)
+                bar.update(len(batch))
+        return IndexReport(
+            n_documents=n_documents,
+            n_encoded=sum(report.n_encoded for report in reports),
+            n_cached=sum(report.n_cached for report in reports),
+            n_tokens=sum(report.n_tokens for report in reports),
+            size_bytes=sum(report.size_bytes for report in reports),
+            seconds=time.perf_counter() - started,
+        )
+
+    def matching(self, documents: Collection[RankedDocument]) -> Reranker:
+        """Give the Reranker by which these documents' matches are compared: matches of two models can't be.
+
+        It is the first that can encode all of them, or else the first of those that can encode most.
+        """
+        n_able = [sum(_is_able(reranker, document) for document in documents) for reranker in self.rerankers]
+        return self.rerankers[int(np.argmax(n_able))]
+
+    def stats(self) -> dict[str, Any]:
+        """Give the models' names, the weights and the method, and the `stats` of each Reranker. All are JSON values."""
+        models = {name: reranker.stats() for name, reranker in zip(self.names, self.rerankers, strict=True)}
+        return {"model": self.model_name, "method": self.method, "weights": list(self.weights), "models": models}
+
+    def close(self) -> None:
+        """Close the Rerankers."""
+        with ExitStack() as closing:
+            for reranker in reversed(self.rerankers):
+                closing.callback(reranker.close)
+
+    def __enter__(self) -> FusedReranker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _able(self, documents: Sequence[Candidate], what: str, first: int = 0) -> list[Mask]:
+        """Tell for each model which documents it can encode, (n_documents,) each.
+
+        Raises:
+            IncompatibleError: If no model can encode one; names it, counted from `first`.
+        """
+        able = [np.array([_is_able(reranker, each) for each in documents], dtype=np.bool_) for reranker in self.rerankers]
+        nowhere = np.flatnonzero(~np.logical_or.reduce(able))
+        if len(nowhere):
+            i = int(nowhere[0])
+            lacks = "a text without an image" if documents[i].image is None else "an image without text"
+            raise IncompatibleError(
+                f"{what}[{first + i}] is {lacks}, which none of the models {', '.join(self.names)} can encode: give both, or "
+                "add a model that can"
+            )
+        return able
+
+    def _share(self, i: int, until: float | None) -> float | None:
+        """Give model i an equal share of the seconds that are left; else the first would leave the others none."""
+        return None if until is None else max(until - time.monotonic(), 0.0) / (len(self.rerankers) - i)
+
+    def _looks(
+        self,
+        i: int,
+        given: tuple[Sequence[str], Sequence[Sequence[Candidate]], Sequence[Mask]],
+        wanted: Wanted,
+        query_vectors: Sequence[QueryVectors | None] | None,
+    ) -> list[Look]:
+        """Rank by model i alone. A candidate that it can't encode is blank to it, so that all keep their places."""
+        queries, lists, able = given
+        own = [
+            [candidate if can else _BLANK for candidate, can in zip(candidates, mask.tolist(), strict=True)]
+            for candidates, mask in zip(lists, able, strict=True)
+        ]
+        rankings = self.rerankers[i].rank(queries, own, wanted, query_vectors=query_vectors)
+        return [Look(self.names[i], self.weights[i], *each) for each in zip(rankings, able, strict=True)]
+
+
+def _checked(given: Any) -> list[Reranker]:
+    rerankers = as_list(given, "rerankers", "Rerankers")
+    for i, reranker in enumerate(rerankers):
+        if not isinstance(reranker, Reranker):
+            raise TypeError(f"rerankers[{i}] must be a Reranker, got {type(reranker).__name__}: {reranker!r:.60}")
+    if len(rerankers) < _FEWEST:
+        raise ValueError(f"rerankers must be {_FEWEST} or more, got {len(rerankers)}: one Reranker needs no fusion")
+    return rerankers
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for i, name in enumerate(names):
+        n = names[: i + 1].count(name)
+        found.append(name if n == 1 else f"{name} ({n})")
+    return tuple(found)
+
+
+def _is_able(reranker: Reranker, document: Candidate | RankedDocument) -> bool:
+    try:
+        reranker.content_of(document)
+    except IncompatibleError:
+        return False
+    return True
+
+
+def _batches(documents: Iterator[Candidate], size: int) -> Iterator[list[Candidate]]:
+    while batch := list(islice(documents, size)):
+        yield batch
