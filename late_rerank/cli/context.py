@@ -32,8 +32,7 @@ def run(options: argparse.Namespace) -> None:
     import sys
 
     from late_rerank.cli.opening import opened_searcher
-    from late_rerank.cli.results import counted, print_json
-    from late_rerank.text.shown import one_line
+    from late_rerank.cli.results import counted, print_json, source_of
 
     with opened_searcher(options) as searcher:
         context = searcher.context(
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         print("an empty context: nothing fits the budget, or is relevant enough", file=sys.stderr)
         return
     print(context.text)
-    names = (one_line(str(part.path or part.id or part.index)) for part in context.parts)
+    names = (source_of(part.path or part.id or part.index, part.path, part.page) for part in context.parts)
     places = "; ".join(f"[{i}] {name}" for i, name in enumerate(names, start=1))
     print(
         f"about {context.n_tokens} of {options.budget_tokens} tokens. {counted(len(context.parts), 'part')}: {places}",

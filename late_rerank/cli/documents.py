@@ -29,7 +29,7 @@ def tell_passed_over(read: Corpus | CorpusStream) -> None:
 def no_documents(path: str, read: Corpus | CorpusStream | None = None) -> ValueError:
     """Make the error for a PATH without documents."""
     also = "" if read is None or not read.passed_over else f"; it has {_passed_over(read)}"
-    return ValueError(f"{path} holds no documents (txt, md, rst, adoc, html, or JSON Lines){also}")
+    return ValueError(f"{path} holds no documents (txt, md, rst, adoc, html, pdf, ipynb, or JSON Lines){also}")
 
 
 def _passed_over(read: Corpus | CorpusStream) -> str:
@@ -41,4 +41,6 @@ def _passed_over(read: Corpus | CorpusStream) -> str:
     if others := sum(n for _, n in counts[_NAMED:]):
         said.append(f"{others:,} other")
     text = f"{counted(sum(n for _, n in counts), 'file')} of kinds that aren't read: {', '.join(said)}"
+    if read.passed_over.get(".pdf"):
+        text += '. PDF files are read with: pip install "late-rerank[pdf]"'
     return text if read.json_lines is None else f"{text}. JSON Lines are read where named: pass {one_line(read.json_lines)}"

@@ -38,18 +38,22 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read, encode, store, print."""
     from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
-    from late_rerank.cli.opening import open_answering, opened_reranker, shown_place
+    from late_rerank.cli.opening import open_answering, opened_reranker, sees_images, shown_place
     from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
     from late_rerank.observing.progress import progress_bar
 
-    stream = CorpusStream(options.path)
-    documents = iter(stream)
-    first = next(documents, None)  # before seconds are spent on the model, and before a store is created
-    if first is None:
+    stream = CorpusStream(options.path, images=True)
+    if next(iter(stream), None) is None:  # before seconds are spent on the model, and before a store is created
         tell_skipped(stream)
         raise no_documents(options.path, stream)
     with opened_reranker(options, open_url=open_answering) as reranker:
+        stream = CorpusStream(options.path, images=sees_images(reranker))
+        documents = iter(stream)
+        first = next(documents, None)
+        if first is None:  # nothing but images and scans, and a model of texts
+            tell_skipped(stream)
+            raise no_documents(options.path, stream)
         try:
             with progress_bar(unit="B", unit_scale=True, desc="Indexing") as bar:
                 report = reranker.index(_watched(stream, chain([first], documents), bar), batch_size=_BATCH_SIZE)

@@ -80,17 +80,32 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
     """Open a Searcher over PATH by the options of a first stage, its weight, --k and a reranker's; close it at the end.
 
     Raises:
+        FileNotFoundError: If there is nothing at PATH.
         ValueError: If there are no documents.
     """
     from late_rerank import Searcher
+    from late_rerank.corpus import CorpusStream
 
-    retriever = read_retriever(options.path, options)
+    CorpusStream(options.path, images=True)  # a wrong PATH is told before seconds are spent on the model
     with opened_reranker(options) as reranker:
+        retriever = read_retriever(options.path, options, images=sees_images(reranker))
         yield Searcher(retriever, reranker, k=options.k, first_stage_weight=options.first_stage_weight)
 
 
-def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
+def sees_images(reranker: Reranker) -> bool:
+    """Tell whether the model takes pages and images as pictures, so that they should be read as such."""
+    from late_rerank.encode import modalities
+
+    return "image" in modalities(reranker.encoder)
+
+
+def read_retriever(path: str, options: argparse.Namespace, *, images: bool = False) -> Retriever:
     """Make the retriever that options ask for, over the documents at a path. Report unread files on stderr.
+
+    Args:
+        path: As CorpusStream takes it.
+        options: A command's.
+        images: Whether the model sees images. Then pages without text are candidates of every query.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
@@ -99,13 +114,15 @@ def read_retriever(path: str, options: argparse.Namespace) -> Retriever:
     from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus
+    from late_rerank.retrieve import PagesRetriever
 
-    corpus = read_corpus(path)
+    corpus = read_corpus(path, images=images)
     tell_skipped(corpus)
     if not corpus.documents:
         raise no_documents(path, corpus)
     tell_passed_over(corpus)
-    return first_stage(options.first_stage, corpus.documents, options.engine, options.language)
+    found = first_stage(options.first_stage, corpus.documents, options.engine, options.language)
+    return PagesRetriever(found, corpus.documents) if images else found
 
 
 def open_answering(where: str) -> Store:

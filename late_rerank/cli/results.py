@@ -43,12 +43,25 @@ def print_ranking(ranking: Ranking) -> None:
         print("no documents")
     for document in ranking:
         score = "unscored" if document.score is None else f"score {document.score:.2f}  relevance {document.relevance:.2f}"
-        name = None if document.id is None else one_line(str(document.id))
+        name = source_of(document.id, document.metadata.get("path"), document.metadata.get("page"))
         print("  ".join(filter(None, (f"{document.rank:>3}.", name, score, f"(was {document.index + 1})"))))
         print(f"     {quoted(document)}\n")
     ms = ranking.timings_ms
     stages = "  ".join(f"{name} {ms[name]:.1f}" for name in ms if name != "total")
     print(f"{ms['total']:.1f} ms: {stages}; {ranking.n_hits} hits, {ranking.n_misses} misses")
+
+
+def source_of(name: object, path: object, page: object) -> str | None:
+    """Name where a document is from, on one line: "manual.pdf, page 12"; by its id where no page is known.
+
+    Args:
+        name: The document's id, or None.
+        path: Its file, as metadata tell it.
+        page: The page, as metadata tell it.
+    """
+    if isinstance(path, str) and isinstance(page, int) and not isinstance(page, bool):
+        return one_line(f"{path}, page {page}")
+    return None if name is None else one_line(str(name))
 
 
 def changes_table(

@@ -12,7 +12,7 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "search",
-        help="search a folder of text, a JSON Lines file or a BEIR folder",
+        help="search a folder of text and PDF files, one such file, a JSON Lines file or a BEIR folder",
         description="Find passages with a first stage, rerank them by late interaction, print the best.",
     )
     command.add_argument("--top-k", type=at_least_one, default=10, help="results to print (default: 10)")

@@ -41,6 +41,7 @@ class FoundPassage(TypedDict):
     text: str
     id: Annotated[str | int | float | None, Field(description="its name in the folder")]
     path: Annotated[str | None, Field(description="its file, seen from the folder; null where it is from no text file")]
+    page: NotRequired[Annotated[int, Field(description="the page of a PDF file, from 1; `start` and `end` count on that page")]]
     start: Annotated[int | None, Field(description="where it begins in the file, in characters from 0")]
     end: Annotated[int | None, Field(description="where it ends in the file: the character after its last one")]
     best_passage: NotRequired[Annotated[str, Field(description="the part of a long `text` that answers best: quote this")]]
@@ -91,6 +92,8 @@ def _passage(document: RankedDocument) -> FoundPassage:
         "start": _offset(document.metadata.get("start")),
         "end": _offset(document.metadata.get("end")),
     }
+    if (page := _offset(document.metadata.get("page"))) is not None:
+        found["page"] = page
     span = document.best_span
     if span is not None and span != (0, len(document.text)):
         found["best_passage"] = sendable(document.text[slice(*span)])

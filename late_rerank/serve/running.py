@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from logging.config import dictConfig
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -20,6 +19,7 @@ from late_rerank.serve import logs, memory
 from late_rerank.serve.access import ApiKeys, is_loopback
 from late_rerank.serve.app import create_app
 from late_rerank.serve.connections import TimedHttp
+from late_rerank.serve.folders import Folders, read_folders
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.loading import shared_encoder
 from late_rerank.serve.metrics import counts_in_files
@@ -99,8 +99,7 @@ def serve(options: Options, port: int) -> None:
     if options.n_workers == 1:
         uvicorn.run(partial(app, options), **given)
         return
-    for path in options.folders.values():
-        _retriever(path, options.language)  # a worker that can't read it would be restarted again and again
+    _folders(options)  # a worker that can't read them would be restarted again and again
     encoder = shared_encoder(next(iter(options.rerankers.values())))
     with counts_in_files():
         run_workers(uvicorn.Config(partial(app, options, encoder), **given), forks=encoder is not None)
@@ -125,7 +124,7 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
         keys=keys,
         hosts=hosts,
         cors_origins=tuple(options.cors_origins),
-        folders={name: _retriever(path, options.language) for name, path in options.folders.items()},
+        folders=_folders(options),
         load_first=options.n_workers > 1,
     )
     # An encoder pools by itself.
@@ -138,11 +137,6 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
     return create_app(makers, settings)
 
 
-def _retriever(path: str, language: str | None) -> Any:
-    from late_rerank.corpus import read_corpus  # noqa: PLC0415 - only where folders are served
-    from late_rerank.retrieve import BM25Retriever  # noqa: PLC0415
-
-    found = read_corpus(path)
-    if not found.documents:
-        raise ValueError(f"{Path(path)} holds no documents")
-    return BM25Retriever(found.documents, language=language)
+def _folders(options: Options) -> Folders:
+    models = [arguments.get("model", "minilm") for arguments in options.rerankers.values()]
+    return read_folders(options.folders, models, options.language)
