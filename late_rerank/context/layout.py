@@ -208,7 +208,7 @@ def _joined(left: Passage, right: Passage) -> Passage:
         path=left.path,
         start=left.start,
         end=max(left.end, right.end),
-        
+        section=left.section,
         is_counted=True,
         merged=tuple(positions),
     )
