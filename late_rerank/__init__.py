@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from late_rerank.context import pack_context as pack_context
     from late_rerank.explanation import Explanation as Explanation
     from late_rerank.explanation import explain as explain
+    from late_rerank.fused import FusedReranker as FusedReranker
     from late_rerank.reranker import Reranker as Reranker
     from late_rerank.searcher import Searcher as Searcher
     from late_rerank.types import Candidate as Candidate
@@ -25,6 +26,7 @@ _HOMES = {
     "Candidate": "late_rerank.types",
     "Context": "late_rerank.context",
     "Explanation": "late_rerank.explanation",
+    "FusedReranker": "late_rerank.fused",
     "IndexReport": "late_rerank.vectors.indexing",
     "RankedDocument": "late_rerank.types",
     "Ranking": "late_rerank.types",
@@ -38,6 +40,7 @@ __all__ = [
     "Candidate",
     "Context",
     "Explanation",
+    "FusedReranker",
     "IndexReport",
     "RankedDocument",
     "Ranking",
