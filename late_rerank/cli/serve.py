@@ -75,6 +75,21 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--timeout-s", type=above_zero, default=60.0, metavar="S", help="for one request (default: 60)")
     command.add_argument("--max-documents", type=at_least_one, default=1000, metavar="N", help="of one request (default: 1000)")
+    command.add_argument("--max-images", type=at_least_one, default=100, metavar="N", help="of one request (default: 100)")
+    command.add_argument(
+        "--max-image-bytes",
+        type=at_least_one,
+        default=10 * 2**20,
+        metavar="N",
+        help="of one image, before base64 (default: 10485760)",
+    )
+    command.add_argument(
+        "--max-image-pixels",
+        type=at_least_one,
+        default=25_000_000,
+        metavar="N",
+        help="of one image, which its header tells before it is decoded (default: 25000000)",
+    )
     command.add_argument(
         "--max-requests", type=at_least_one, default=256, metavar="N", help="at once, of a process (default: 256)"
     )
@@ -131,6 +146,9 @@ def run(options: argparse.Namespace) -> None:
             rerankers={name: _arguments(options, name, models) for name in models},
             limits=Limits(
                 n_documents=options.max_documents,
+                n_images=options.max_images,
+                image_bytes=options.max_image_bytes,
+                image_pixels=options.max_image_pixels,
                 in_flight=options.max_requests,
                 timeout_s=options.timeout_s,
                 deadline_s=options.deadline_s,

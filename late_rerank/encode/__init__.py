@@ -31,6 +31,7 @@ __all__ = [
     "as_device",
     "as_encoder",
     "described",
+    "is_of_pictures",
     "modalities",
     "unpooled",
 ]
@@ -62,7 +63,7 @@ def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: st
     check_backend(backend)
     pooling = whole_number("pooling", pooling)
     if isinstance(given, (str, os.PathLike)):
-        if _is_of_pictures(given):
+        if is_of_pictures(given):
             from late_rerank.encode.visual.encoder import VisualEncoder  # noqa: PLC0415 - text models don't need it
 
             return VisualEncoder(given, backend=backend, device=device, pooling=pooling)
@@ -82,7 +83,7 @@ def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: st
     )
 
 
-def _is_of_pictures(name: str | os.PathLike[str]) -> bool:
+def is_of_pictures(name: str | os.PathLike[str]) -> bool:
     """Tell whether a model is one of page images.
 
     Raises:

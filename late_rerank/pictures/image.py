@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 50_000_000
 
 _URL = ("http:", "https:", "ftp:", "file:", "s3:", "gs:", "data:")
+
+
+class PictureTooLargeError(ValueError):
+    """A picture has more bytes or pixels than are taken. Nothing was decoded."""
 
 
 class ImagePicture(Picture):
@@ -66,33 +72,56 @@ class ImagePicture(Picture):
         return self._identity
 
     def pixels(self) -> Any:
-        check_installed("an image", "visual", "PIL")
         if _is_pillow(self._source):
             self._check_size(self._source)
             return _upright(self._source)
+        with self._open() as image:
+            return _upright(image)
+
+    def size(self) -> tuple[int, int]:
+        """Read the width and the height from the file's header. Nothing is decoded, and nothing turned upright.
+
+        Raises:
+            PictureTooLargeError: If there are more pixels than are taken.
+            ValueError: If it is no image of these formats.
+            OSError: If it is in a file that can't be read.
+            MissingDependencyError: If Pillow isn't installed.
+        """
+        if _is_pillow(self._source):
+            return self._check_size(self._source)
+        with self._open() as image:
+            return self._check_size(image)
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """Open the file with Pillow, check its size, and tell what goes wrong until the end of the block."""
+        check_installed("an image", "visual", "PIL")
         from PIL import Image  # noqa: PLC0415 - 60 ms that a stored picture need not pay
 
         shown = str(self.path or "the image")
         try:
             with Image.open(self._opened(), formats=FORMATS) as image:
                 self._check_size(image)
-                return _upright(image)
+                yield image
         except (FileNotFoundError, PermissionError, IsADirectoryError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a warning where warnings are errors
-            raise ValueError(f"{shown} has too many pixels; at most {self._most_pixels:,} are taken: {error}") from error
+            raise PictureTooLargeError(
+                f"{shown} has too many pixels; at most {self._most_pixels:,} are taken: {error}"
+            ) from error
         except (OSError, SyntaxError) as error:  # SyntaxError: a damaged PNG
             raise ValueError(f"{shown} is no whole image of {', '.join(FORMATS)}: {error}") from error
 
     def _opened(self) -> Path | io.BytesIO:
         return self._source if isinstance(self._source, Path) else io.BytesIO(self._source)
 
-    def _check_size(self, image: Any) -> None:
+    def _check_size(self, image: Any) -> tuple[int, int]:
         width, height = image.size
         if width * height > self._most_pixels:
-            raise ValueError(
+            raise PictureTooLargeError(
                 f"{self!r} has {width:,} x {height:,} pixels; at most {self._most_pixels:,} are taken: make it smaller"
             )
+        return width, height
 
     def __repr__(self) -> str:
         if self.path is not None:

@@ -21,7 +21,9 @@ def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-_DOCUMENT = {"anyOf": [_object(text=STRING, id={}), STRING]}  # as it was sent; a string where the client reads one
+_DOCUMENT = {
+    "anyOf": [_object(text=STRING, id={}, image_key=STRING), STRING]
+}  # as it was sent; a string where the client reads one
 _SPAN = {"anyOf": [{**_array(INTEGER), "minItems": 2, "maxItems": 2}, {"type": "null"}]}  # start and end, in code points
 _RESULT = _object(("index", "relevance_score"), index=INTEGER, relevance_score=NUMBER, best_span=_SPAN, document=_DOCUMENT)
 _META = _object(
@@ -53,8 +55,19 @@ _OUTPUT = _object(("output",), **_HEAD, output=_object(("results",), results=_ar
 RERANKED = [RESULTS, _SEVERAL, _SCORES, _RANKINGS, SCORED, _OUTPUT]
 INFERRED = _object(("scores",), scores=_array(NUMBER), input_tokens=INTEGER, request_id=STRING)
 EXPLAINED = _object(("score", "unmatched", "html"), score=NUMBER, unmatched=_array(STRING), html=STRING, best_span=_SPAN)
-INDEXED = _object(n_documents=INTEGER, n_encoded=INTEGER, n_cached=INTEGER, n_tokens=INTEGER, size_bytes=INTEGER)
-MODEL = _object(("id", "object"), id=STRING, object=STRING, created=INTEGER, owned_by=STRING, model_type=STRING)
+_KEYS = _array({"type": ["string", "null"]})  # one a document, null for a text
+INDEXED = _object(
+    n_documents=INTEGER, n_encoded=INTEGER, n_cached=INTEGER, n_tokens=INTEGER, size_bytes=INTEGER, image_keys=_KEYS
+)
+MODEL = _object(
+    ("id", "object"),
+    id=STRING,
+    object=STRING,
+    created=INTEGER,
+    owned_by=STRING,
+    model_type=STRING,
+    modalities=_array(STRING),
+)
 MODELS = _object(("object", "data"), object=STRING, data=_array(MODEL))
 ERROR = {
     "anyOf": [

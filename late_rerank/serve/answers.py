@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from late_rerank.serve.bodies import DocumentBody
+from late_rerank.serve.parts import without_images
 from late_rerank.serve.passages import SpanOf, span_json
 from late_rerank.serve.questions import Question
-from late_rerank.types import RankedDocument, Ranking
+from late_rerank.types import Candidate, RankedDocument, Ranking
 
 Shown = Callable[[RankedDocument], Any]
 
@@ -96,8 +98,21 @@ def result(
 
 
 def with_id(document: RankedDocument) -> dict[str, Any]:
-    """Write a document as its text and, if it has one, its id."""
-    return {"text": document.text} | ({} if document.id is None else {"id": document.id})
+    """Write a document as its text, its id if it has one, and its picture's key if it has a picture. Never the picture."""
+    told: dict[str, Any] = {"text": document.text} | ({} if document.id is None else {"id": document.id})
+    return told if document.image is None else told | {"image_key": document.image.key().hex()}
+
+
+def image_key(document: str | Candidate) -> str | None:
+    """Write the key by which a later request may name a document's picture; None for a text."""
+    return None if isinstance(document, str) or document.image is None else document.image.key().hex()
+
+
+def as_sent(document: RankedDocument, sent: DocumentBody) -> dict[str, Any]:
+    """Write an object as it was sent: each field, of its own type. One that was ranked as a picture is told by `with_id`."""
+    if document.image is None:
+        return without_images(sent.sent) if sent.images else sent.sent
+    return with_id(document) | ({} if sent.id is None else {"id": sent.id})
 
 
 def score_of(document: RankedDocument, *, raw: bool) -> float:

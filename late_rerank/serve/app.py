@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -16,14 +16,13 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from late_rerank.context import pack_context
-from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import explain
 from late_rerank.observing import timing
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.serve import bodies, json_text
-from late_rerank.serve.answers import About, envelope, meta, result, with_id
+from late_rerank.serve.answers import About, envelope, image_key, meta, result, with_id
 from late_rerank.serve.clients.choosing import dialect_of
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.gate import Gate
@@ -38,13 +37,13 @@ from late_rerank.serve.passages import SpanOf, find_spans
 from late_rerank.serve.paths import INFERENCE_PATH, INFINITY_PATH, RERANK_PATHS, SCORE_PATH, Paths, Routed
 from late_rerank.serve.questions import Question, candidates_of, check_documents, check_queries, check_questions
 from late_rerank.serve.reading import BodyReader
+from late_rerank.serve.seeing import naming_the_picture, seen, seen_documents, work
 from late_rerank.serve.settings import Settings
 from late_rerank.serve.several import Models
 from late_rerank.serve.status import Status
 from late_rerank.serve.traced import Traced
 from late_rerank.types import Ranking
 
-Result = TypeVar("Result")
 # What answers a request, with the request's body.
 Endpoint = Callable[[Request, bytes], Awaitable[Response]]
 
@@ -124,31 +123,37 @@ class _Server:
         asked = dialect.asked(body, self._limits)
         named = request.path_params.get("name") or asked.body.model
         async with self._models.using(named) as model:
-            ignored = asked.body.ignored + ([] if is_served(named, model.name) else ["model"])
-            rankings = await self._rank(model, request, asked.questions)
+            images = asked.body.images
+            ignored = asked.body.ignored + model.images.ignored(images) + ([] if is_served(named, model.name) else ["model"])
+            questions = await seen(model, request, asked.questions, images, asked.body.called)
+            rankings = await self._rank(model, request, questions, asked.body.called)
             await self._find_spans(model, request, asked.body.span_of, asked.questions, rankings)
             answer = json_text.response(dialect.answer(rankings, asked, _about(model, request, ignored)))
         # Not every client's answer has a place for these.
         n_unscored = sum(ranking.n_unscored for ranking in rankings)
         if n_unscored:
             answer.headers["x-late-rerank-unscored"] = str(n_unscored)
-        if ignored:
-            answer.headers["x-late-rerank-ignored"] = in_header(ignored)
-        return answer
+        return _ignoring(answer, ignored)
 
     async def index(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.IndexBody, body)
-        documents = candidates_of(asked.documents)
+        documents, sent = candidates_of(asked.documents, "documents"), bodies.images_of(asked.documents)
         check_documents(documents, self._limits, "documents")
         async with self._models.using(asked.model) as model:
-            return json_text.response(asdict(await model.gatherer.index(documents, request.state.arrived)))
+            documents = await seen_documents(model, request, documents, sent, "documents")
+            async with naming_the_picture(model, request, documents, "documents"):
+                told = asdict(await model.gatherer.index(documents, request.state.arrived))
+            if sent and model.images.sees_images:
+                told["image_keys"] = [image_key(document) for document in documents]
+            return _ignoring(json_text.response(told), model.images.ignored(sent))
 
     async def context(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ContextBody, body)
-        documents = candidates_of(asked.documents)
+        documents, sent = candidates_of(asked.documents, "documents"), bodies.images_of(asked.documents)
         check_questions([asked.query], documents, self._limits, "documents")
         question = Question(asked.query, documents, Wanted(min_relevance=asked.min_relevance), top_k=asked.top_n)
         async with self._models.using(asked.model) as model:
+            (question,) = await seen(model, request, [question], sent, "documents")
             (ranking,) = await self._rank(model, request, [question])
             pack = partial(
                 pack_context,
@@ -161,40 +166,47 @@ class _Server:
                 order=asked.order,
                 compress=asked.compress,
             )
-            packed = (await _work(model, request, pack)).to_dict()
+            packed = (await work(model, request, pack)).to_dict()
         for part in (*packed["parts"], *packed["dropped"]):
             part["id"] = bodies.id_of(asked.documents[part["index"]])  # a Candidate's is a str, whatever was sent
-        return json_text.response({"model": model.name, **packed, "meta": meta(ranking, question)})
+        answer = json_text.response({"model": model.name, **packed, "meta": meta(ranking, question)})
+        return _ignoring(answer, model.images.ignored(sent))
 
     async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)
         check_questions([asked.query], [asked.text], self._limits, "documents")
         async with self._models.using(asked.model) as model:
-            return json_text.response(await _work(model, request, partial(_explained, model.reranker, asked)))
+            return json_text.response(await work(model, request, partial(_explained, model.reranker, asked)))
 
     async def search(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.SearchBody, body)
-        retriever = self._settings.folders.get(asked.folder)
-        if retriever is None:
-            known = ", ".join(self._settings.folders) or "none"
-            raise RequestError(404, f"there is no such folder here; known: {known}")
+        folders = self._settings.searched
+        if asked.folder not in folders.names:
+            raise RequestError(404, f"there is no such folder here; known: {', '.join(folders.names) or 'none'}")
         check_queries([asked.query], self._limits)
         async with self._models.using(asked.model) as model:
+            retriever = folders.retriever(asked.folder, sees_images=model.images.sees_images)
+            if retriever is None:
+                raise RequestError(404, f"the folder {asked.folder} has no text, and the model {model.name} sees no images")
             started = time.perf_counter()
-            candidates = await _work(model, request, partial(retriever.retrieve, asked.query, asked.k))
+            candidates = await work(model, request, partial(retriever.retrieve, asked.query, asked.k))
             first_stage_ms = (time.perf_counter() - started) * 1000
             question = Question(asked.query, list(candidates), top_k=asked.top_n)
+            (question,) = await seen(model, request, [question], {}, "documents")
             (ranking,) = await self._rank(model, request, [question])
             await self._find_spans(model, request, asked.span_of, [question], [ranking])
         timing.add_first_stage(ranking, first_stage_ms)
         results = (result(document, shown=with_id, span_of=asked.span_of) for document in ranking[: asked.top_n])
         return json_text.response(envelope(ranking, results, _about(model, request)))
 
-    async def _rank(self, model: LoadedModel, request: Request, questions: list[Question]) -> list[Ranking]:
+    async def _rank(
+        self, model: LoadedModel, request: Request, questions: list[Question], called: str = "documents"
+    ) -> list[Ranking]:
         # Counted as it changes, not when /metrics is asked: the worker that is asked knows of the others only what they wrote.
         questions = [replace(question, arrived=request.state.arrived) for question in questions]  # a model may load since
         with self.metrics.waiting.track_inprogress():
-            rankings = await _traced(model, questions)
+            async with naming_the_picture(model, request, questions[0].candidates, called):
+                rankings = await _traced(model, questions)
         for ranking in rankings:
             timing.set_total(ranking, (time.monotonic() - questions[0].arrived) * 1000)
             self.metrics.count(ranking, model.name)
@@ -215,7 +227,7 @@ class _Server:
         asked = zip(rankings, questions, strict=True)
         shown = [document for ranking, question in asked for document in list(ranking)[: question.top_k]]
         until = request.state.arrived + self._limits.timeout_s
-        await _work(model, request, partial(find_spans, shown, span_of, until))
+        await work(model, request, partial(find_spans, shown, span_of, until))
 
     def _with_body(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
@@ -238,11 +250,11 @@ async def _traced(model: LoadedModel, questions: Sequence[Question]) -> list[Ran
     return rankings
 
 
-async def _work(model: LoadedModel, request: Request, call: Callable[[], Result]) -> Result:
-    try:
-        return await model.gatherer.work(request.state.arrived, call)
-    except IncompatibleError as error:  # this server's model can't do it
-        raise RequestError(422, str(error)) from None
+def _ignoring(answer: Response, ignored: list[str]) -> Response:
+    """Name what was ignored in a header: not every client's answer has a place for it."""
+    if ignored:
+        answer.headers["x-late-rerank-ignored"] = in_header(ignored)
+    return answer
 
 
 def _about(model: LoadedModel, request: Request, ignored: Sequence[str] = ()) -> About:

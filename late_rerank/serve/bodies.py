@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -16,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from late_rerank.serve.ignored import ignored_images, ignored_names
+from late_rerank.serve.ignored import ignored_names
 from late_rerank.serve.numbers import Boolean, Count, Hits, Positive, Seconds, Share, Tokens
-from late_rerank.serve.parts import Query, text_in
+from late_rerank.serve.parts import Query, SentImage, images_in, text_in
 from late_rerank.serve.passages import SpanOf
 from late_rerank.text.words import is_blank
 from late_rerank.types import RankedDocument, Ranking
@@ -44,10 +45,20 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
 
 
-class DocumentBody(Body):
-    """A document with a name of its own, or with fields."""
+def _tell_images(schema: dict[str, Any]) -> None:
+    """Describe the fields of images, which `parts` reads."""
+    told = "A data URI or base64. For a model that sees images; others read the text beside it. Never a URL."
+    schema["properties"] |= {
+        "image": {"type": "string", "description": told},
+        "image_url": {"description": 'As vLLM\'s clients write it: {"url": a data URI}, also as a part of `content`.'},
+        "image_key": {"type": "string", "description": "Of a picture that was indexed: 32 hexadecimal digits."},
+    }
 
-    model_config = ConfigDict(extra="allow")
+
+class DocumentBody(Body):
+    """A document with a name of its own, with fields, or with an image."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_tell_images)
 
     text: str | None = None
     id: Any = None
@@ -57,6 +68,11 @@ class DocumentBody(Body):
     def sent(self) -> dict[str, Any]:
         """All fields, as they were sent. Must not be changed."""
         return self._sent
+
+    @property
+    def images(self) -> list[SentImage]:
+        """Its images; a model takes one."""
+        return images_in(self._sent)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -68,13 +84,16 @@ class DocumentBody(Body):
 
 
 Documents = Annotated[
-    list[str | DocumentBody], Field(description='Texts, or objects {"text", "id"}.', max_length=MOST), FailFast()
+    list[str | DocumentBody], Field(description='Texts, or objects {"text", "id", "image"}.', max_length=MOST), FailFast()
 ]
 Texts = Annotated[list[str], Field(description="What is ranked.", max_length=MOST), FailFast()]
 
 
 class Asking(Body):
     """What every request for scores may say, in whatever client's words."""
+
+    # What its clients call the documents.
+    called: ClassVar[str] = "documents"
 
     model_config = ConfigDict(extra="allow")  # unknown names are kept, for `ignored`
 
@@ -91,6 +110,11 @@ class Asking(Body):
     def span_of(self) -> SpanOf | None:
         """Tells where a result's best passage stands; None if the request doesn't ask for that."""
         return None
+
+    @property
+    def images(self) -> dict[int, list[SentImage]]:
+        """The images of its documents, by the documents' places."""
+        return {}
 
     @property
     def ignored(self) -> list[str]:
@@ -133,10 +157,6 @@ class AskingForBest(Asking):
 class AskingOfObjects(AskingForBest):
     """What every request may say whose documents may be objects."""
 
-    # What its clients call a document, and where it was looked for a text if they name no fields.
-    called: ClassVar[str] = "document"
-    looked_in: ClassVar[str] = '"text", and no rank_fields are named'
-
     @property
     def sent_documents(self) -> list[str | DocumentBody]:
         """The documents, as sent."""
@@ -144,28 +164,13 @@ class AskingOfObjects(AskingForBest):
 
     @property
     def fields_read(self) -> list[str] | None:
-        """The fields whose text is ranked; None for a document's own text."""
+        """The fields whose text is ranked; None for a document's own text or image."""
         return None
 
     @property
-    def ignored(self) -> list[str]:
-        """Names of unknown fields that would have changed the answer, and of images beside the texts that are ranked."""
-        objects = [document.sent for document in self.sent_documents if isinstance(document, DocumentBody)]
-        return [*super().ignored, *([] if self.fields_read else ignored_images(objects))]
-
-    @model_validator(mode="after")
-    def _documents_have_text(self) -> AskingOfObjects:
-        for i, document in enumerate(self.sent_documents):
-            if isinstance(document, DocumentBody) and self._text_of(i, document) is None:
-                looked_in = "its rank_fields" if self.fields_read else self.looked_in
-                raise ValueError(f"{self.called} {i} has no text: there is nothing in {looked_in}")
-        return self
-
-    def _text_of(self, i: int, document: DocumentBody) -> str | None:
-        try:
-            return text_of(document, self.fields_read)
-        except ValueError as error:
-            raise ValueError(f"{self.called} {i} {error}") from None
+    def images(self) -> dict[int, list[SentImage]]:
+        """The images of its documents, by the documents' places; none if fields of text are named."""
+        return {} if self.fields_read else images_of(self.sent_documents)
 
 
 class IndexBody(Body):
@@ -213,11 +218,17 @@ class SearchBody(Body):
         return (lambda document: document.best_span) if self.best_span else None
 
 
+def images_of(documents: Sequence[str | DocumentBody]) -> dict[int, list[SentImage]]:
+    """Give the images of documents, by the documents' places."""
+    objects = ((i, document.images) for i, document in enumerate(documents) if isinstance(document, DocumentBody))
+    return {i: images for i, images in objects if images}
+
+
 def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) -> str | None:
     """Give the text that is ranked: the document's own, its named fields or its parts, a line each. None if there is none.
 
     Raises:
-        ValueError: If a part is no text.
+        ValueError: If a part is neither a text nor an image.
     """
     if isinstance(document, str):
         return document

@@ -1,8 +1,8 @@
-"""Fields of a request that this server doesn't know: which of them would have changed the answer."""
+"""Fields of a request that this server, or its model, takes no account of: which of them would have changed the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 # Fields that change no order and no score: who asks, how it is counted, how the answer is written, and how a text that is too
@@ -15,8 +15,6 @@ _CHANGE_NOTHING = frozenset(
 )  # fmt: skip
 # What a client sends where nothing was set: Xinference's client sends `kwargs` as "{}".
 _UNSET: tuple[Any, ...] = (None, "", "{}", [], {}, False)
-# Fields of a document beside its text, of which a model for images would make a part of its score.
-_IMAGES = ("image", "image_url")
 _MOST = 20
 _LONGEST = 64
 
@@ -27,18 +25,8 @@ def ignored_names(fields: Mapping[str, Any] | None) -> list[str]:
     Args:
         fields: Name -> value, of the fields that a body doesn't have.
     """
-    named = (name for name, value in (fields or {}).items() if name not in _CHANGE_NOTHING and not _is_unset(value))
+    named = (name for name, value in (fields or {}).items() if name not in _CHANGE_NOTHING and not is_unset(value))
     return [name[:_LONGEST] for name, _ in zip(named, range(_MOST), strict=False)]
-
-
-def ignored_images(documents: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Name the fields in which documents with a text have an image too, each once.
-
-    Args:
-        documents: Their fields, as they were sent.
-    """
-    found = {name for document in documents for name in _IMAGES if not _is_unset(document.get(name))}
-    return sorted(found)
 
 
 def in_header(names: list[str]) -> str:
@@ -46,5 +34,6 @@ def in_header(names: list[str]) -> str:
     return ", ".join(name if name.isascii() and name.isprintable() and "," not in name else "?" for name in names)
 
 
-def _is_unset(value: Any) -> bool:
+def is_unset(value: Any) -> bool:
+    """Tell whether a field says nothing: null, an empty text, list or object, false."""
     return any(type(value) is type(unset) and value == unset for unset in _UNSET)

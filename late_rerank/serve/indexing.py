@@ -12,7 +12,7 @@ from late_rerank.errors import StoreError
 from late_rerank.reranker import Reranker
 from late_rerank.serve.errors import RequestError
 from late_rerank.types import Candidate
-from late_rerank.vectors.contents import BATCH_CHARS
+from late_rerank.vectors.contents import BATCH_CHARS, Contents
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.sharing import SHARED_BATCH
 
@@ -30,6 +30,7 @@ class Indexer:
     def __init__(self, reranker: Reranker, timeout_s: float) -> None:
         self._reranker = reranker
         self._timeout_s = timeout_s
+        self._contents = Contents(reranker.encoder)
         # Two requests at once would be no faster, and documents that are in both would be encoded twice.
         self._turn = Lock()
         self._is_ending = Event()
@@ -61,7 +62,7 @@ class Indexer:
 
     def _indexed(self, documents: Sequence[str | Candidate], until: float) -> IndexReport:
         done = IndexReport(0, 0, 0, 0, 0, 0.0)
-        for part in _parts(documents):
+        for part in self._parts(documents):
             if done.n_documents and (self._is_ending.is_set() or time.monotonic() > until):
                 raise RequestError(
                     503,
@@ -73,16 +74,16 @@ class Indexer:
             done = IndexReport(*(a + b for a, b in zip(astuple(done), astuple(report), strict=True)))
         return done
 
-
-def _parts(documents: Sequence[str | Candidate]) -> Iterator[list[str | Candidate]]:
-    """Split documents into parts, each as large as a shared batch; the clock is looked at between parts alone."""
-    part: list[str | Candidate] = []
-    n_chars = 0
-    for document in documents:
-        part.append(document)
-        n_chars += len(document if isinstance(document, str) else document.text)
-        if len(part) == SHARED_BATCH or n_chars >= BATCH_CHARS:
+    def _parts(self, documents: Sequence[str | Candidate]) -> Iterator[list[str | Candidate]]:
+        """Split documents into parts, each as large as a shared batch; the clock is looked at between parts alone."""
+        part: list[str | Candidate] = []
+        n_chars = 0
+        for document in documents:
+            part.append(document)
+            content = document if isinstance(document, str) else self._reranker.content_of(document)
+            n_chars += self._contents.weight(content)
+            if len(part) == SHARED_BATCH or n_chars >= BATCH_CHARS:
+                yield part
+                part, n_chars = [], 0
+        if part:
             yield part
-            part, n_chars = [], 0
-    if part:
-        yield part

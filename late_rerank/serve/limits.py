@@ -15,6 +15,10 @@ class Limits:
         body_bytes: Of one request's body; a larger one is 413.
         n_documents: Of one request; more are 413.
         document_chars: Of one document; a longer one is 413.
+        n_images: Of one request; more are 413. Keys of pictures that were indexed don't count.
+        image_bytes: Of one image, before base64; a larger one is 413.
+        image_pixels: Of one image, as its header tells before it is decoded; a larger one is 413. 25 million are a page of A4
+            at 500 dpi.
         query_chars: Of a query; a longer one is 413.
         n_queries: Of one request; more are 413.
         n_pairs: Of one request with several queries, queries times documents; more are 413.
@@ -37,6 +41,9 @@ class Limits:
     body_bytes: int = 32 * 2**20
     n_documents: int = MAX_DOCUMENTS
     document_chars: int = MAX_DOCUMENT_CHARS
+    n_images: int = 100
+    image_bytes: int = 10 * 2**20
+    image_pixels: int = 25_000_000
     query_chars: int = MAX_QUERY_CHARS
     n_queries: int = 64
     n_pairs: int = 10_000

@@ -21,6 +21,7 @@ from late_rerank.processes.loading import Loader
 from late_rerank.reranker import Reranker
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.gathering import Gatherer
+from late_rerank.serve.images import Images
 from late_rerank.serve.limits import Limits
 
 logger = logging.getLogger("late_rerank.serve")
@@ -40,11 +41,13 @@ class LoadedModel:
     Attributes:
         reranker: Shared by all threads.
         gatherer: Asks the reranker for the endpoints.
+        images: Reads the images of requests.
         about: What /info says of the model, as JSON values.
     """
 
     reranker: Reranker
     gatherer: Gatherer
+    images: Images
     about: dict[str, Any]
 
     @property
@@ -124,7 +127,9 @@ class ModelLoader:
     def _load(self) -> LoadedModel:
         reranker = self._make_reranker()
         try:
-            return LoadedModel(reranker, Gatherer(reranker, self._limits), _about(reranker, self._name))
+            about = _about(reranker, self._name)
+            images = Images(reranker, self._limits, about["model"])
+            return LoadedModel(reranker, Gatherer(reranker, self._limits), images, about)
         except BaseException:
             reranker.close()
             raise
@@ -167,7 +172,7 @@ def _log(name: str, error: Exception) -> None:
 
 def _about(reranker: Reranker, name: str) -> dict[str, Any]:
     stats = reranker.stats()
-    about = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint")}
+    about = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint", "modalities")}
     about |= {"scoring": stats["scoring"], "window_tokens": list(reranker.scoring.window_tokens)}
     # A model's folder on this machine is nobody else's business.
     name = name or (Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name)

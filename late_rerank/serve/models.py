@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Names by which a client says that it names none.
@@ -13,20 +14,27 @@ def is_served(asked: str | None, name: str) -> bool:
     return asked is None or asked in _ANY or name in (asked, asked.rpartition("/")[2])
 
 
-def listed(names: list[str], created: int) -> dict[str, Any]:
-    """List models as OpenAI, vLLM and Infinity do."""
-    return {"object": "list", "data": [described(name, created) for name in names]}
+def listed(names: Mapping[str, Sequence[str] | None], created: int) -> dict[str, Any]:
+    """List models as OpenAI, vLLM and Infinity do.
+
+    Args:
+        names: The models' names -> what their documents may be.
+        created: As in `described`.
+    """
+    return {"object": "list", "data": [described(name, created, modalities) for name, modalities in names.items()]}
 
 
-def described(name: str, created: int) -> dict[str, Any]:
+def described(name: str, created: int, modalities: Sequence[str] | None = None) -> dict[str, Any]:
     """Describe a model.
 
     Args:
         name: The model's, as clients are told it.
         created: When it was loaded, in seconds since 1970.
+        modalities: What its documents may be: "text", "image" or both; None while it isn't loaded.
 
     Returns:
         OpenAI's fields, and those of which Xinference's clients see that it is a reranker.
     """
     of_openai = {"id": name, "object": "model", "created": created, "owned_by": "late-rerank"}
-    return of_openai | {"model_type": "rerank", "model_name": name, "model_uid": name, "model_ability": ["rerank"]}
+    told = of_openai | {"model_type": "rerank", "model_name": name, "model_uid": name, "model_ability": ["rerank"]}
+    return told if modalities is None else told | {"modalities": list(modalities)}

@@ -25,7 +25,7 @@ _ERRORS = {
     "400": "No JSON, a blank query, or no documents.",
     "401": "No valid API key.",
     "408": "The body didn't arrive in time.",
-    "413": "The body, the number of documents or queries, or a document is too large.",
+    "413": "The body, the number of documents, images or queries, a document or an image is too large.",
     "415": "The body isn't said to be JSON.",
     "421": "The server isn't asked under this name.",
     "422": "JSON that isn't what it should be; says where.",
@@ -38,7 +38,9 @@ _LANGUAGES = (
     "`query` is answered with a list. `texts` is answered as TEI does, `passages` as NVIDIA, `input` as mixedbread or, with "
     "query and documents inside, as DashScope. Pinecone's clients are known by their header `X-Pinecone-API-Version`. Numbers "
     "and booleans may be written as strings. Fields that this server doesn't know, and that would have changed the answer, are "
-    "named in `meta.ignored` and in the header `x-late-rerank-ignored`."
+    "named in `meta.ignored` and in the header `x-late-rerank-ignored`. A document may be an image too, for a model whose "
+    "`modalities` in /info hold it: its bytes as a data URI or base64, or the `image_key` of one that was indexed. A URL is "
+    "refused, and none is ever fetched."
 )
 
 
@@ -46,7 +48,8 @@ def description(limits: Limits) -> dict[str, Any]:
     """Write the OpenAPI document of a server with these limits."""
     _, found = models_json_schema([(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}")
     told = (
-        f"At most {limits.n_documents} documents of {limits.document_chars:,} characters, {limits.n_queries} queries and "
+        f"At most {limits.n_documents} documents of {limits.document_chars:,} characters, {limits.n_images} images of "
+        f"{limits.image_bytes:,} bytes and {limits.image_pixels:,} pixels, {limits.n_queries} queries and "
         f"{limits.body_bytes:,} bytes a request; {limits.in_flight} requests at once. What stands before a path, doubled and "
         "trailing slashes don't matter: /v1/v2/rerank is /v2/rerank. Other names of a rerank: reranking, reranks, ranking, "
         "text-rerank."
@@ -80,7 +83,10 @@ def _paths() -> dict[str, Any]:
         SCORE_PATH: _post("Score pairs", "For clients of vLLM; in their order.", reference("ScoreBody"), schemas.SCORED),
         "/inference/{name}": _named(inference),
         "/v1/index": _post(
-            "Encode documents ahead", "So that queries find them stored.", reference("IndexBody"), schemas.INDEXED
+            "Encode documents ahead",
+            "So that queries find them stored. Tells the keys of images, for `image_key`.",
+            reference("IndexBody"),
+            schemas.INDEXED,
         ),
         "/context": _post(
             "Pack a context", "Passages within a budget of tokens, cited [1], [2].", reference("ContextBody"), OBJECT

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.bodies import DocumentBody, text_of
 from late_rerank.serve.errors import NothingToRankError, RequestError
+from late_rerank.serve.images import the_image
 from late_rerank.serve.limits import Limits
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
@@ -34,16 +35,25 @@ class Question:
     top_k: int | None = None
 
 
-def candidates_of(documents: Sequence[str | DocumentBody], rank_fields: list[str] | None = None) -> list[str | Candidate]:
-    """Turn the documents of a request into candidates, in the same order.
+def candidates_of(
+    documents: Sequence[str | DocumentBody], called: str, rank_fields: list[str] | None = None
+) -> list[str | Candidate]:
+    """Turn the documents of a request into candidates, in the same order. Their images are read when the model is known.
 
     Args:
         documents: As sent.
+        called: What the client calls its documents.
         rank_fields: The fields that are read of a document that has no text.
+
+    Raises:
+        RequestError: If a document has no text and no image, or a part that is neither, or alone an image that can't be one
+            (422).
     """
     return [
-        document if isinstance(document, str) else Candidate(text_of(document, rank_fields) or "", id=_name(document.id))
-        for document in documents
+        document
+        if isinstance(document, str)
+        else Candidate(_text(document, f"{called}[{i}]", rank_fields), id=_name(document.id))
+        for i, document in enumerate(documents)
     ]
 
 
@@ -98,6 +108,25 @@ def check_documents(documents: Sequence[str | Candidate], limits: Limits, name: 
                 413,
                 f"{name}[{i}] has {length:,} characters: at most {limits.document_chars:,} are taken; split it into passages",
             )
+
+
+def _text(document: DocumentBody, place: str, rank_fields: list[str] | None) -> str:
+    """Give a document's text; "" for one that is an image."""
+    try:
+        text = text_of(document, rank_fields)
+    except ValueError as error:
+        raise RequestError(422, f"{place} {error}") from None
+    if text is not None:
+        return text
+    if rank_fields:
+        raise RequestError(422, f"{place} has no text: there is nothing in its rank_fields")
+    if not document.images:
+        raise RequestError(422, f'{place} has no text and no image: there is nothing in "text", "content" and "image"')
+    try:
+        _ = the_image(document.images).text  # a URL is told before a model is loaded
+    except ValueError as error:
+        raise RequestError(422, f"{place}: {error}") from None
+    return ""
 
 
 def _name(sent: object) -> str | None:

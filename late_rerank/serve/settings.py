@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from late_rerank.retrieve import Retriever
 from late_rerank.serve.access import ApiKeys
+from late_rerank.serve.folders import Folders
 from late_rerank.serve.limits import Limits
 
 
@@ -19,7 +20,7 @@ class Settings:
         keys: API keys; without any, everybody who reaches the server may ask.
         hosts: Names under which it may be asked, beside this machine's own; None for any.
         cors_origins: Sites whose pages may ask.
-        folders: Name -> retriever of that folder, for /v1/search.
+        folders: The folders that /v1/search knows: Folders, or name -> retriever.
         load_first: Whether the server accepts connections only when the model is loaded. Right where other processes accept
             them meanwhile; otherwise the server answers from the start that it is alive, and not ready.
     """
@@ -28,5 +29,10 @@ class Settings:
     keys: ApiKeys = field(default_factory=ApiKeys)
     hosts: tuple[str, ...] | None = None
     cors_origins: tuple[str, ...] = ()
-    folders: Mapping[str, Retriever] = field(default_factory=dict)
+    folders: Folders | Mapping[str, Retriever] = field(default_factory=Folders)
     load_first: bool = False
+
+    @property
+    def searched(self) -> Folders:
+        """The folders, whichever way they were given."""
+        return self.folders if isinstance(self.folders, Folders) else Folders(self.folders)

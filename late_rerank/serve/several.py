@@ -95,6 +95,17 @@ class Models:
         slots = ((key, self._slots.get(key)) for key in self._keys)
         return [key or slot.loader.ready.name for key, slot in slots if slot is not None and slot.loader.is_ready]
 
+    @property
+    def modalities(self) -> dict[str, list[str] | None]:
+        """Name -> what a document of this model may be; None for a model that isn't loaded now.
+
+        Raises:
+            RequestError: As `names` does.
+        """
+        slots = (self._slots.get(key) for key in self._keys)
+        loaded = (slot is not None and slot.loader.is_ready and slot.loader.ready.images.modalities for slot in slots)
+        return {name: kinds or None for name, kinds in zip(self.names, loaded, strict=True)}
+
     async def loaded(self) -> None:
         """Wait for the first model.
 

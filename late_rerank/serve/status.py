@@ -60,16 +60,17 @@ class Status:
         limits = self._settings.limits
         told = self._served.ready.about | {"max_client_batch_size": limits.n_documents, "limits": asdict(limits)}
         told |= {"models": self._served.names, "models_loaded": self._served.loaded_names}
-        return json_text.response(told | {"folders": list(self._settings.folders)})
+        return json_text.response(told | {"folders": self._settings.searched.names})
 
     async def _models(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return json_text.response(models.listed(self._served.names, self._created))
+        return json_text.response(models.listed(self._served.modalities, self._created))
 
     async def _model(self, request: Request) -> Response:
         asked = request.path_params["name"]
-        for name in sorted(self._served.names, key=lambda name: name != asked):  # one of just this name first
+        modalities = self._served.modalities
+        for name in sorted(modalities, key=lambda name: name != asked):  # one of just this name first
             if models.is_served(asked, name):
-                return json_text.response(models.described(name, self._created))
+                return json_text.response(models.described(name, self._created, modalities[name]))
         raise RequestError(404, f"there is no such model here; known: {', '.join(self._served.names)}")
 
     async def _cluster(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it

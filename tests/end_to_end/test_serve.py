@@ -209,7 +209,7 @@ class TestErrors:
             ({**QUESTION, "documents": []}, 400, "documents is empty"),
             ({"query": "a"}, 422, "documents: Field required"),
             ({**QUESTION, "query": 5}, 422, "query: Input should be a valid string"),
-            ({**QUESTION, "documents": ["a", {"name": "b"}]}, 422, "document 1 has no text"),
+            ({**QUESTION, "documents": ["a", {"name": "b"}]}, 422, "documents[1] has no text"),
             ({**QUESTION, "top_n": -1}, 422, "top_n"),
             ({**QUESTION, "deadline_s": 0}, 422, "deadline_s"),
             ({**QUESTION, "documents": ["a"] * 1001}, 413, "1001 documents: at most 1000"),

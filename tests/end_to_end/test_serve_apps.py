@@ -258,7 +258,7 @@ class TestMixedbread:
         assert [each["index"] for each in told["data"]] == [1, 0]
         assert all("input" not in each for each in told["data"])
         answer = httpx.post(f"{url}/v1/reranking", json={"query": QUERY, "input": [{"title": "x"}]}, headers=BEARER)
-        assert (answer.status_code, "input 0 has no text" in answer.text) == (422, True)
+        assert (answer.status_code, "input[0] has no text" in answer.text) == (422, True)
 
 
 class TestNvidia:

@@ -58,7 +58,7 @@ class TestLines:
             ({**QUESTION, "query": " "}, 400, "query is blank: it needs at least one word"),
             ({**QUESTION, "documents": ["secret", 5]}, 422, "documents[1]"),
             ({**QUESTION, "top_n": "secret"}, 422, "top_n: Input should be a valid integer"),
-            ({**QUESTION, "documents": [{"secret": "secret"}]}, 422, "document 0 has no text"),
+            ({**QUESTION, "documents": [{"secret": "secret"}]}, 422, "documents[0] has no text"),
             ({**QUESTION, "documents": ["secret"] * 1001}, 413, "1001 documents: at most 1000"),
         ],
     )

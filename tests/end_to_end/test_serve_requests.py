@@ -183,15 +183,18 @@ class TestParts:
     @pytest.mark.parametrize(
         ("body", "words"),
         [
-            ({"query": QUERY, "documents": ["a", {"image": "data:secret"}]}, "document 1 has an image"),
+            ({"query": QUERY, "documents": ["a", {"image": "data:secret"}]}, "documents[1] has an image without text"),
             (
                 {"query": QUERY, "documents": [{"content": [{"type": "image_url", "image_url": {"url": "secret"}}]}]},
-                "document 0 has",
+                "documents[0] has an image without text",
             ),
             ({"query": {"image": "data:secret"}, "documents": ["a"]}, "query: Value error, it has an image"),
-            ({"query": {"content": [{"type": "text"}]}, "documents": ["a"]}, "query: Value error, it has an image"),
+            (
+                {"query": {"content": [{"type": "text"}]}, "documents": ["a"]},
+                "it has a part that is neither a text nor an image",
+            ),
             ({"query": {"title": "secret"}, "documents": ["a"]}, 'must have "text"'),
-            ({"query": QUERY, "documents": [{"content": "secret"}]}, "document 0 has no text"),
+            ({"query": QUERY, "documents": [{"content": "secret"}]}, "documents[0] has no text"),
         ],
     )
     def test_anything_else_is_refused(self, url, body, words):
@@ -272,11 +275,12 @@ class TestIgnored:
         assert "ignored" not in answer.json()["meta"]
 
     @pytest.mark.parametrize(
-        ("path", "name", "called"), [("/v1/reranking", "input", "input"), ("/ranking", "passages", "passage")]
+        ("path", "name"),
+        [("/rerank", "documents"), ("/v1/index", "documents"), ("/v1/reranking", "input"), ("/ranking", "passages")],
     )
-    def test_an_image_without_a_text_is_refused_by_its_place(self, url, path, name, called):
+    def test_an_image_without_a_text_is_refused_by_its_place(self, url, path, name):
         answer = post(url, path, {"query": QUERY, name: ["a", {"image": "data:secret"}]})
-        assert (answer.status_code, f"{called} 1 has an image" in answer.text, "secret" in answer.text) == (422, True, False)
+        assert (answer.status_code, f"{name}[1] has an image" in answer.text, "secret" in answer.text) == (422, True, False)
 
     def test_texts_clients_are_told_in_a_header(self, url):
         answer = post(url, "/rerank", {"query": QUERY, "texts": DOCUMENTS, "instruction": "x", "naïve, name": 1})

@@ -53,10 +53,12 @@ def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys, monke
 
 def test_a_server_is_told_the_language_of_its_folders(minilm, monkeypatch, tmp_path):
     from late_rerank.serve import running
+    from late_rerank.serve.folders import read_folders
 
     (tmp_path / "b.txt").write_text("Кошками гордятся все.", encoding="utf-8")
-    assert running._retriever(str(tmp_path), "russian").retrieve("кошка", 1)[0].score != 0
-    assert running._retriever(str(tmp_path), "english").retrieve("кошка", 1)[0].score == 0
+    for name, is_found in (("russian", True), ("english", False)):
+        folder = read_folders({"a": str(tmp_path)}, ["minilm"], name).texts["a"]
+        assert (folder.retrieve("кошка", 1)[0].score != 0) == is_found
     told = []
     monkeypatch.setattr(running, "serve", lambda options, port: told.append(options.language))
     main(["serve", "--folder", f"a={tmp_path}", "--language", "russian"])

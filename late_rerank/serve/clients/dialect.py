@@ -29,7 +29,7 @@ class Asked:
     body: Asking
 
 
-def asked_once(body: AskingForBest, query: str, candidates: Sequence[str | Candidate], limits: Limits, *, name: str) -> Asked:
+def asked_once(body: AskingForBest, query: str, candidates: Sequence[str | Candidate], limits: Limits) -> Asked:
     """Check a request of one query, and make its question.
 
     Args:
@@ -37,12 +37,11 @@ def asked_once(body: AskingForBest, query: str, candidates: Sequence[str | Candi
         query: Its query.
         candidates: Its documents.
         limits: The server's.
-        name: What the client calls its documents.
 
     Raises:
         RequestError: As `check_questions` does.
     """
-    check_questions([query], candidates, limits, name)
+    check_questions([query], candidates, limits, body.called)
     wanted = Wanted(deadline_s=body.deadline_s, min_relevance=body.min_relevance)
     return Asked([Question(query, list(candidates), wanted, top_k=body.n_best)], body)
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from late_rerank.encode.places import Span
 from late_rerank.ranking.wanted import Wanted
-from late_rerank.serve.answers import About, envelope, result, several
+from late_rerank.serve.answers import About, as_sent, envelope, result, several
 from late_rerank.serve.bodies import AskingAsVllm, AskingOfObjects, BestSpan, DocumentBody, Documents
 from late_rerank.serve.clients.dialect import Asked, Dialect
 from late_rerank.serve.errors import RequestError
@@ -78,9 +78,9 @@ class RerankBody(AskingOfObjects, AskingAsVllm):
         return self
 
     def as_sent(self, document: RankedDocument) -> dict[str, Any]:
-        """Give a document as it was sent, as Cohere and Jina do: each field, of its own type."""
+        """Give a document as it was sent, as Cohere and Jina do: each field, of its own type. Never an image."""
         sent = self.documents[document.index]
-        return {"text": sent} if isinstance(sent, str) else sent.sent
+        return {"text": sent} if isinstance(sent, str) else as_sent(document, sent)
 
     def _span_as_sent(self, document: RankedDocument) -> Span | None:
         sent = self.documents[document.index]
@@ -93,7 +93,7 @@ class DocumentsDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(RerankBody, body)
-        candidates = candidates_of(asked.documents, asked.rank_fields)
+        candidates = candidates_of(asked.documents, asked.called, asked.rank_fields)
         check_questions(asked.asked_queries, candidates, limits, "documents")
         if len(body) * len(asked.asked_queries) > limits.body_bytes:
             # Each document would be written once a query, or its tokens looked up.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from late_rerank.serve.answers import About, envelope, score_of
+from late_rerank.serve.answers import About, as_sent, envelope, score_of
 from late_rerank.serve.bodies import AskingOfObjects, DocumentBody, Documents
 from late_rerank.serve.clients.dialect import Asked, Dialect, asked_once
 from late_rerank.serve.limits import Limits
@@ -44,7 +44,7 @@ class MixedbreadDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(InputBody, body)
-        return asked_once(asked, asked.query, candidates_of(asked.input, asked.rank_fields), limits, name="input")
+        return asked_once(asked, asked.query, candidates_of(asked.input, asked.called, asked.rank_fields), limits)
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> dict[str, Any]:
         body: InputBody = asked.body  # type: ignore[assignment] # what `asked` made
@@ -61,4 +61,4 @@ def _written(document: RankedDocument, body: InputBody) -> dict[str, Any]:
     if not body.return_input:
         return written
     sent = body.input[document.index]
-    return written | {"input": sent if isinstance(sent, str) else sent.sent}
+    return written | {"input": sent if isinstance(sent, str) else as_sent(document, sent)}

@@ -22,8 +22,7 @@ _LEAST, _MOST = 1e-6, 1 - 1e-6
 class PassagesBody(AskingOfObjects):
     """NVIDIA's request."""
 
-    called: ClassVar[str] = "passage"
-    looked_in: ClassVar[str] = '"text"'
+    called: ClassVar[str] = "passages"
 
     query: Query
     passages: Documents
@@ -39,7 +38,7 @@ class NvidiaDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(PassagesBody, body)
-        return asked_once(asked, asked.query, candidates_of(asked.passages), limits, name="passages")
+        return asked_once(asked, asked.query, candidates_of(asked.passages, asked.called), limits)
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> dict[str, Any]:
         body: PassagesBody = asked.body  # type: ignore[assignment] # what `asked` made

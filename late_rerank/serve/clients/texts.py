@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ from late_rerank.types import Ranking
 class TextsBody(AskingForBest):
     """text-embeddings-inference's request."""
 
+    called: ClassVar[str] = "texts"
+
     query: Query
     texts: Texts
     return_text: Boolean | None = Field(None, description="With each text.")
@@ -33,7 +35,7 @@ class TextsDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(TextsBody, body)
-        return asked_once(asked, asked.query, asked.texts, limits, name="texts")
+        return asked_once(asked, asked.query, asked.texts, limits)
 
     def answer(self, rankings: Sequence[Ranking], asked: Asked, about: About) -> list[dict[str, Any]]:  # noqa: ARG002 - no place
         body: TextsBody = asked.body  # type: ignore[assignment] # what `asked` made

@@ -1,0 +1,74 @@
+"""Folders that a server searches: their passages for models of texts, their pages and images for models that see images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from late_rerank.encode import is_of_pictures, modalities
+from late_rerank.retrieve import Retriever
+
+logger = logging.getLogger("late_rerank.serve")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The retrievers of folders, by the folders' names.
+
+    Attributes:
+        texts: Find passages.
+        pages: Find pages and images, for models that see images. A folder that isn't among these is searched by `texts`.
+    """
+
+    texts: Mapping[str, Retriever] = field(default_factory=dict)
+    pages: Mapping[str, Retriever] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """All names."""
+        return list({**self.texts, **self.pages})
+
+    def retriever(self, name: str, *, sees_images: bool) -> Retriever | None:
+        """Give a folder's retriever for a model; None if it has nothing that this model can read."""
+        return (self.pages.get(name) if sees_images else None) or self.texts.get(name)
+
+
+def read_folders(paths: Mapping[str, str], models: Iterable[Any], language: str | None) -> Folders:
+    """Read folders as the server's models need them, before the models are loaded.
+
+    Args:
+        paths: Name -> path.
+        models: The models' names or folders, or Encoders.
+        language: Of the documents, as BM25Retriever takes it.
+
+    Raises:
+        ValueError: If a folder holds no documents that one of the models can read.
+        OSError: If a folder can't be read.
+    """
+    see = {_sees_images(model) for model in models} if paths else set()
+    read = {images: {name: _retriever(path, language, images=images) for name, path in paths.items()} for images in see}
+    for name, path in paths.items():
+        if not any(retrievers[name] for retrievers in read.values()):
+            raise ValueError(f"{Path(path)} holds no documents")
+    return Folders(*({name: found for name, found in read.get(images, {}).items() if found} for images in (False, True)))
+
+
+def _sees_images(model: Any) -> bool:
+    return is_of_pictures(model) if isinstance(model, (str, Path)) else "image" in modalities(model)
+
+
+def _retriever(path: str, language: str | None, *, images: bool) -> Retriever | None:
+    """Make the retriever of a folder; None if it holds no documents of this kind."""
+    from late_rerank.corpus import read_corpus  # noqa: PLC0415 - only where folders are served
+    from late_rerank.retrieve import BM25Retriever, PagesRetriever  # noqa: PLC0415
+
+    corpus = read_corpus(path, images=images)
+    if not corpus.documents:
+        return None
+    if corpus.passed_over.get(".pdf"):
+        logger.warning('the PDF files of %s are not read: pip install "late-rerank[pdf]"', path)
+    found = BM25Retriever(corpus.documents, language=language)
+    return PagesRetriever(found, corpus.documents) if images else found
