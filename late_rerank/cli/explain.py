@@ -1,4 +1,4 @@
-"""`late-rerank explain`: which words of a query a text matches, and where."""
+"""`late-rerank explain`: which words of a query a text or a page matches, and where."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, add_scoring, blank_refused
+from late_rerank.cli.options import add_json, add_scoring, at_least_one, blank_refused
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from late_rerank.explanation import Explanation
+    from late_rerank import Candidate
+    from late_rerank.explanation import Explanation, PageExplanation
 
 _STYLES = {"well": "bold reverse", "weakly": "underline", "not at all": "dim italic"}
 # Of a longer text only the parts around matches are shown.
@@ -26,14 +27,19 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "explain",
-        help="show which words of a query a text matches, and where",
-        description="Show the best match of each word of the query in a text. The text is encoded anew; no store is read.",
+        help="show which words of a query a text or a page matches, and where",
+        description="Show the best match of each word of the query in a text, or on a page if the model sees pages. The "
+        "document is encoded anew; no store is read.",
     )
-    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the text should answer")
+    command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the document should answer")
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", metavar="T", help="the text")
-    source.add_argument("--file", metavar="F", help="a file of UTF-8 that holds it; - for stdin")
-    command.add_argument("--html", metavar="OUT", help="write a page that needs nothing else, instead of printing")
+    source.add_argument(
+        "--file", metavar="F", help="a file: UTF-8 text, - for stdin; a PDF file; an image, for a model that sees pages"
+    )
+    command.add_argument("--page", type=at_least_one, metavar="N", help="which page of a PDF file, from 1")
+    command.add_argument("--html", metavar="OUT", help="write an HTML page that needs nothing else, instead of printing")
+    command.add_argument("--png", metavar="OUT", help="write the page with its matches drawn on it, instead of printing")
     command.add_argument(
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
     )
@@ -47,16 +53,44 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank import Reranker, explain
     from late_rerank.cli.results import print_json
 
-    text = options.text if options.file is None else _read(options.file)
+    document = _read_document(options)
     with Reranker(options.model, scoring=options.scoring) as reranker:
-        explanation = explain(reranker, options.query, text)
-    if options.html is not None:
-        Path(options.html).write_text(explanation.to_html(), encoding="utf-8", newline="\n")
-        print(f"wrote {options.html}", file=sys.stderr)
+        explanation = explain(reranker, options.query, document)
+    _write(explanation, options)
     if options.json:
         print_json(explanation.to_dict(similarity=False))
-    elif options.html is None:
-        _print(explanation)
+    elif options.html is None and options.png is None:
+        _show(explanation, options)
+
+
+def _read_document(options: argparse.Namespace) -> str | Candidate:
+    """Read the document: a text, or a Candidate with a picture, and with a PDF page's text for a model of texts.
+
+    Raises:
+        ValueError: If --page doesn't fit, or the file can't be read as what its name says.
+    """
+    from late_rerank import Candidate
+    from late_rerank.corpus.folders import IMAGES
+
+    kind = "" if options.file in (None, "-") else Path(options.file).suffix.lower()
+    if kind == ".pdf":
+        return _pdf_page(options.file, options.page)
+    if options.page is not None:
+        raise ValueError(f"--page {options.page} is for a PDF file, got {options.file or 'a text'}")
+    if kind in IMAGES:
+        return Candidate(image=options.file)
+    return options.text if options.file is None else _read(options.file)
+
+
+def _pdf_page(file: str, number: int | None) -> Candidate:
+    from late_rerank import Candidate
+    from late_rerank.pictures import PdfPage, open_pdf
+
+    with open_pdf(file) as pdf:
+        if number is None and pdf.n_pages > 1:
+            raise ValueError(f"{file} has {pdf.n_pages:,} pages: choose one by --page, from 1")
+        number = number or 1
+        return Candidate(pdf.text(number), image=PdfPage(file, number))
 
 
 def _read(file: str) -> str:
@@ -68,6 +102,38 @@ def _read(file: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is no UTF-8 text: {error}. Convert it, or pass --text") from error
+
+
+def _write(explanation: Explanation | PageExplanation, options: argparse.Namespace) -> None:
+    """Write the files that are asked for, and name them on stderr.
+
+    Raises:
+        ValueError: If a PNG of a text is asked for.
+    """
+    from late_rerank.explanation import Explanation
+
+    if options.png is not None:
+        if isinstance(explanation, Explanation):
+            raise ValueError(
+                f"--png draws on a page, but {explanation.model} reads text: use --html, or a model that sees pages"
+            )
+        Path(options.png).write_bytes(explanation.to_png())
+        print(f"wrote {options.png}", file=sys.stderr)
+    if options.html is not None:
+        Path(options.html).write_text(explanation.to_html(), encoding="utf-8", newline="\n")
+        print(f"wrote {options.html}", file=sys.stderr)
+
+
+def _show(explanation: Explanation | PageExplanation, options: argparse.Namespace) -> None:
+    from late_rerank.explanation import Explanation
+
+    if isinstance(explanation, Explanation):
+        _print(explanation)
+        return
+    from late_rerank.cli.explain_page import print_page
+
+    is_pdf = Path(options.file).suffix.lower() == ".pdf"
+    print_page(explanation, f"{options.file}, page {options.page or 1}" if is_pdf else options.file)
 
 
 def _print(explanation: Explanation) -> None:

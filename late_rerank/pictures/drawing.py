@@ -75,7 +75,7 @@ def layer_png(opacities: bytes, width: int, colour: tuple[int, int, int]) -> byt
     opacity = Image.frombytes("L", (width, len(opacities) // width), opacities)
     layer = Image.new("RGBA", opacity.size, (*colour, 0))
     layer.putalpha(opacity)
-    return _saved(layer, "PNG", optimize=True)
+    return _saved(layer, "PNG")
 
 
 def boxed_png(image: Any, boxes: Sequence[Drawn], *, longest: int) -> bytes:
@@ -99,7 +99,7 @@ def boxed_png(image: Any, boxes: Sequence[Drawn], *, longest: int) -> bytes:
     draw = ImageDraw.Draw(shown)
     for drawn in boxes:
         _label(draw, drawn, shown.size)
-    return _saved(shown.convert("RGB"), "PNG", optimize=True)
+    return _saved(shown.convert("RGB"), "PNG")
 
 
 def _label(draw: Any, drawn: Drawn, size: tuple[int, int]) -> None:

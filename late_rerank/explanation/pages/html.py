@@ -115,7 +115,7 @@ def _word_table(explanation: ExplainedPage) -> str:
     if explanation.patches:
         foot = (
             f'<tr class="lr-rest"><td></td><td colspan="{columns}">punctuation, and what the model adds to a query</td>'
-            f'<td class="lr-number">{rest:.2f}</td></tr><tr><td></td><td colspan="{columns}">score</td>'
+            f'<td class="lr-number">{round(rest, 2) + 0.0:.2f}</td></tr><tr><td></td><td colspan="{columns}">score</td>'
             f'<td class="lr-number">{explanation.score:.2f}</td></tr>'
         )
     head = f"<th></th><th>word</th><th>similarity</th><th>best match</th>{'<th>words near it</th>' if has_text else ''}"

@@ -40,8 +40,8 @@ _FAINTEST, _STRONGEST = 0.05, 0.4
 _HOTTEST = 110
 # Pixels of the heat's longer side: as fine as patches are, of which a page of 2,048 pixels has 64 in a row.
 _HEAT_SIDE = 128
-# A smaller picture is shown this large, so that numbers on it can be read.
-_LEAST_SHOWN = 320
+# In pixels of a screen: the longer side of a smaller picture, the width of the page's column, and the height of numbers.
+_LEAST_SHOWN, _COLUMN, _NUMBER = 320, 920, 14
 
 
 class Matched(Protocol):
@@ -60,12 +60,11 @@ class Matched(Protocol):
 
 
 class Shown(NamedTuple):
-    """The size of the image on the page, in the units of its SVG, and of what is drawn on it."""
+    """The size of the image on the page, in the units of its SVG, and how large a pixel of a wide screen is in them."""
 
     width: int
     height: int
-    unit: float
-    """An eightieth of the longer side: the height of a number."""
+    pixel: float
 
 
 def colour_of(number: int) -> Colour:
@@ -97,11 +96,11 @@ def figure(explanation: Matched, scope: str) -> str:
     """Make the picture and the matches on it, as HTML: an image, and an SVG on it."""
     jpeg = as_jpeg(explanation.picture.pixels(), longest=_LONGEST, most_bytes=_MOST_BYTES)
     scale = max(1.0, _LEAST_SHOWN / max(jpeg.width, jpeg.height))
-    size = Shown(jpeg.width, jpeg.height, max(jpeg.width, jpeg.height) / 80 / min(scale, 2))
+    size = Shown(jpeg.width, jpeg.height, 1 / min(scale, _COLUMN / jpeg.width))
     strongest = _strongest(explanation.spots)
     spots = "".join(_spot(spot, explanation.words, size, strongest) for spot in explanation.spots)
     n = len(explanation.spots)
-    said = f"{n} {'part' if n == 1 else 'parts'} of the picture that match best"
+    said = f"the best matches: {n} {'part' if n == 1 else 'parts'} of the picture"
     return (
         f'<div class="lr-picture" style="width: {round(jpeg.width * scale)}px">'
         f'<img alt="the document as a picture" src="{_data_uri(jpeg.content, "jpeg")}" width="{jpeg.width}" '
@@ -114,30 +113,34 @@ def figure(explanation: Matched, scope: str) -> str:
 def _spot(spot: Spot, words: Sequence[PageWordMatch], size: Shown, strongest: float) -> str:
     """Draw one matched patch: its box, and the numbers of the words that match it."""
     left, top, right, bottom = (at * side for at, side in zip(spot.box, (size.width, size.height) * 2, strict=True))
-    colour = css(colour_of(spot.words[0]))
     said = ", ".join(f"{n} {words[n - 1].word.text}" for n in spot.words)
     title = safe(f"{said}: {place_of(spot.box)}, similarity {spot.similarity:.2f}")
+    colour = css(colour_of(spot.words[0]))
+    edge = f'fill-opacity="{_opacity(spot.similarity, strongest):.2f}" stroke="{colour}" stroke-width="{2 * size.pixel:.4g}"'
     return (
         f'<g data-words="{" ".join(map(str, spot.words))}" role="img" aria-label="{title}"><title>{title}</title>'
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="{colour}" '
-        f'fill-opacity="{_opacity(spot.similarity, strongest):.2f}" stroke="{colour}" stroke-width="{size.unit / 7:.2f}"/>'
-        f"{_numbers(spot, left, top, bottom, size)}</g>"
+        f"{_rect(left, top, right - left, bottom - top, colour, edge)}{_numbers(spot, left, top, bottom, size)}</g>"
     )
 
 
 def _numbers(spot: Spot, left: float, top: float, bottom: float, size: Shown) -> str:
     """Write the numbers of a patch's words above it; below it at the picture's upper edge."""
-    height = 1.25 * size.unit
+    number_height = _NUMBER * size.pixel
+    height = 1.2 * number_height
     y = top - height if top >= height else bottom
     parts, x = [], left
     for number in spot.words:
-        width = (0.5 + 0.6 * len(str(number))) * size.unit
+        width = (0.5 + 0.6 * len(str(number))) * number_height
         parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{css(colour_of(number))}"/>'
-            f'<text x="{x + width / 2:.1f}" y="{y + 0.98 * size.unit:.1f}" font-size="{size.unit:.1f}">{number}</text>'
+            f"{_rect(x, y, width, height, css(colour_of(number)))}"
+            f'<text x="{x + width / 2:.6g}" y="{y + 0.95 * number_height:.6g}" font-size="{number_height:.4g}">{number}</text>'
         )
-        x += width + size.unit / 10
+        x += width + size.pixel
     return "".join(parts)
+
+
+def _rect(x: float, y: float, width: float, height: float, colour: str, more: str = "") -> str:
+    return f'<rect x="{x:.6g}" y="{y:.6g}" width="{width:.6g}" height="{height:.6g}" fill="{colour}" {more}/>'
 
 
 def _heat(explanation: Matched) -> str:
