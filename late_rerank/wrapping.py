@@ -8,8 +8,10 @@ from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDependencyError
 from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.pictures import Picture
+from late_rerank.pictures.labels import number_of_label
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.stores import Store
+from late_rerank.text.words import is_blank
 from late_rerank.types import Content, FirstStageWeight
 from late_rerank.wrappers.choice import Choice
 from late_rerank.wrappers.choosing import asks_nothing, choose
@@ -45,7 +47,9 @@ __all__ = [
     "check_root",
     "choose",
     "finite",
+    "is_blank",
     "maxsim_of",
+    "number_of_label",
     "page_number",
     "picture_of",
     "read_scoring",

@@ -35,7 +35,7 @@ def picture_of(reranker: Reranker, find: Callable[[], Any], *, text: str, name: 
 
     Args:
         reranker: The one that ranks.
-        find: Gives the document's picture, as `Candidate` takes an image; None if it has none. It must open no file.
+        find: Gives the document's picture, as `Candidate` takes an image; None if it has none. It must decode nothing.
         text: The document's text, without titles and metadata.
         name: What errors call the document: "the node 'n7'".
 

@@ -49,7 +49,7 @@ class TestRanking:
     def test_nodes_without_content_come_last_whatever_their_metadata_say(self, encoder, budget):
         title = {"title": "how do cats sleep"}
         blank = [TextNode(text=text, metadata=title) for text in ("", " \n", "\u200b")]
-        blank += [ImageNode(image="aGk=", metadata=title), Node(metadata=title)]
+        blank += [Node(metadata=title)]
         given = [NodeWithScore(node=node, score=0.9) for node in [*blank, TextNode(text="they sleep all day", id_="text")]]
         found = LateRerank(2, model=encoder, budget_tokens=budget).postprocess_nodes(given, BUNDLE)
         assert ids(found)[0] == "text"
@@ -268,18 +268,17 @@ class TestKindsOfNodes:
         target = TextNode(text="behind it")
         given = [
             NodeWithScore(node=ImageNode(text="planes", image_url="http://example.com/a.png", id_="image"), score=0.1),
-            NodeWithScore(node=ImageNode(image_url="http://example.com/b.png", id_="wordless"), score=0.9),
             NodeWithScore(node=IndexNode(text="cats sleep", index_id="x", obj=target, id_="index"), score=0.2),
             NodeWithScore(node=Document(text="cats", id_="document"), score=0.3),
             NodeWithScore(node=Node(id_="nothing")),
         ]
         reranked = LateRerank(5, model=encoder, keep_retrieval_score=keep).postprocess_nodes(given, BUNDLE)
 
-        assert ids(reranked) == ["index", "document", "image", "wordless", "nothing"]
-        assert [type(node.node) for node in reranked] == [IndexNode, Document, ImageNode, ImageNode, Node]
+        assert ids(reranked) == ["index", "document", "image", "nothing"]
+        assert [type(node.node) for node in reranked] == [IndexNode, Document, ImageNode, Node]
         assert reranked[0].node.obj is target
         assert reranked[2].node.image_url == "http://example.com/a.png"
-        assert [node.score for node in reranked[3:]] == [0.0, 0.0]
+        assert reranked[3].score == 0.0
 
 
 class TestCallbacksAndEvents:

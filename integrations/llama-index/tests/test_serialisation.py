@@ -34,6 +34,8 @@ SETTINGS = {
     "count_tokens": len,
     "first_stage_weight": "auto",
     "metadata_mode": "none",
+    "page_images": True,
+    "root_path": "images",
     "scoring": "proximity",
 }
 
@@ -67,6 +69,8 @@ class TestDicts:
             "count_tokens": None,
             "first_stage_weight": 0.0,
             "metadata_mode": "embed",
+            "page_images": False,
+            "root_path": None,
             "model": "minilm",
             "store": str(tmp_path / "vectors"),
             "codec": "int4",
@@ -164,6 +168,7 @@ class TestPickling:
     def test_what_comes_from_the_reranker_is_pickled_once_within_it(self, rerank):
         """Else `__init__` would refuse both, and the framework would go round it without a word."""
         kept = {"top_n", "metadata_mode", "keep_retrieval_score", "keep_late_rerank_score", "reranker", "callback_manager"}
+        kept |= {"page_images", "root_path"}
         choice = Choice().options(LateRerank.model_fields)
 
         assert len(choice) == 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -13,25 +12,31 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-from llama_index.postprocessor.late_rerank.nodes import candidate, content_of, mode_of, with_content, with_scores
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
+from llama_index.postprocessor.late_rerank.images import picture_in
+from llama_index.postprocessor.late_rerank.nodes import candidate, mode_of, text_in, with_content, with_scores
+from llama_index.postprocessor.late_rerank.pickling import as_text, check_picklable
 
-from late_rerank import Reranker
+from late_rerank import Candidate, Reranker
 from late_rerank.wrapping import (
     Calibration,
     Choice,
     Chosen,
     Codec,
+    Content,
     Encoder,
     FirstStageWeight,
+    ImageFiles,
     Kernel,
     Order,
     Scoring,
     Store,
     asks_nothing,
+    check_root,
     choose,
     finite,
     maxsim_of,
+    picture_of,
     read_scoring,
     reranker_from,
     whole_number,
@@ -55,8 +60,11 @@ class LateRerank(BaseNodePostprocessor):
     """Keeps the `top_n` best nodes by late interaction. A store keeps their token vectors, so each node is encoded once.
 
     The ranked text of a node is the text that an embedding model would read: its content, and the metadata that the node
-    doesn't exclude. `metadata_mode` changes this. The given `NodeWithScore` objects are never changed; the result holds new
-    ones. Only a budget changes a node's content, in a copy. A blank query gives no nodes.
+    doesn't exclude. `metadata_mode` changes this. A model that sees images ranks a node by its image, if it has one: `image`,
+    `image_path` or `image_resource`. A URL is never fetched.
+
+    The given `NodeWithScore` objects are never changed; the result holds new ones. Only a budget changes a node's content, in
+    a copy. A blank query gives no nodes.
 
     `score` is the relevance, in [0, 1], as cutoffs (`SimilarityPostprocessor`) and evaluators expect. It isn't the MaxSim,
     which is a sum over the query's tokens. Nodes that the reranker left unscored (`on_missing="skip"`) follow with 0.0.
@@ -97,6 +105,10 @@ class LateRerank(BaseNodePostprocessor):
             themselves decide how much. With a weight, each node must have a score.
         metadata_mode: Which metadata are ranked with a node's content, by LlamaIndex's rules. "embed" is what an embedding
             model reads, "llm" what an LLM reads. "all" is all metadata, "none" is none.
+        page_images: Rank a node by the image of the page that it was read from: `file_path` of its metadata, and `page_number`
+            or `page_label` for a PDF file. For models that see images. All nodes of one page then have one score.
+        root_path: The folder that image files must lie in, where others may have written paths into nodes. Relative paths count
+            from it. None allows any file.
         callback_manager: LlamaIndex's. Engines put theirs in its place.
 
     Raises:
@@ -116,6 +128,8 @@ class LateRerank(BaseNodePostprocessor):
     count_tokens: _Counter = Field(repr=False, description="What counts the budget's tokens; None for an estimate.")
     first_stage_weight: FirstStageWeight = Field(description="How much the scores that nodes came with count for their order.")
     metadata_mode: MetadataMode = Field(description="Which metadata are ranked with a node's content.")
+    page_images: bool = Field(description="Whether nodes are ranked by the images of the pages that they were read from.")
+    root_path: str | None = Field(description="The folder that image files must lie in; None for any.")
     # Frozen: the reranker is made from them once. They always say what runs, whichever way it was given.
     model: _Model = Field(frozen=True, description="A name, a folder, or an Encoder.")
     # Not shown: a Redis URL may hold a password, and reprs end up in logs.
@@ -154,6 +168,8 @@ class LateRerank(BaseNodePostprocessor):
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
         metadata_mode: MetadataMode | str = MetadataMode.EMBED,
+        page_images: bool = False,
+        root_path: str | os.PathLike[str] | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         # Before a model is loaded: wrong numbers are refused here.
@@ -165,7 +181,7 @@ class LateRerank(BaseNodePostprocessor):
             order=order,
             count_tokens=count_tokens,
         ).resolved(_TOP_N)
-        mode = mode_of(metadata_mode)
+        mode, root = mode_of(metadata_mode), check_root(root_path)
         ready = reranker_from(
             reranker,
             model=model,
@@ -181,11 +197,13 @@ class LateRerank(BaseNodePostprocessor):
         )
         fields: dict[str, Any] = {
             **ready.arguments,
-            "store": _as_text(ready.arguments["store"]),
-            "calibration": _as_text(ready.arguments["calibration"]),
+            "store": as_text(ready.arguments["store"]),
+            "calibration": as_text(ready.arguments["calibration"]),
             **choice.options(type(self).model_fields),
             "top_n": choice.top_k,
             "metadata_mode": mode,
+            "page_images": page_images,
+            "root_path": root,
             "keep_retrieval_score": keep_retrieval_score,
             "keep_late_rerank_score": keep_late_rerank_score,
             "reranker": ready,
@@ -196,6 +214,15 @@ class LateRerank(BaseNodePostprocessor):
     @classmethod
     def class_name(cls) -> str:
         return "LateRerank"
+
+    def content_of(self, node: BaseNode) -> Content:
+        """Give what is ranked of a node: its text, or its picture. To index ahead, give this to `reranker.index`.
+
+        Raises:
+            IncompatibleError: If the model can't encode what the node has.
+            ValueError: If the node has an image by a URL alone, or a wrong one.
+        """
+        return self.reranker.content_of(self._candidate(NodeWithScore(node=node), ImageFiles(self.root_path)))
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         if query_bundle is None:
@@ -222,9 +249,20 @@ class LateRerank(BaseNodePostprocessor):
         return reranked
 
     def _rerank(self, nodes: list[NodeWithScore], query: str, choice: Choice) -> list[NodeWithScore]:
-        candidates = [candidate(given, self.metadata_mode) for given in nodes]
-        found = choose(self.reranker, query, candidates, choice, [content_of(given.node) for given in nodes])
+        files = ImageFiles(self.root_path)
+        candidates = [self._candidate(given, files) for given in nodes]
+        found = choose(self.reranker, query, candidates, choice, [text_in(given.node) for given in nodes])
         return [self._ranked(nodes[each.document.index], each) for each in found]
+
+    def _candidate(self, given: NodeWithScore, files: ImageFiles) -> Candidate:
+        node = given.node
+        picture = picture_of(
+            self.reranker,
+            lambda: picture_in(node, files, page_images=self.page_images),
+            text=text_in(node),
+            name=f"the node {node.node_id!r:.60}",
+        )
+        return candidate(given, self.metadata_mode, picture)
 
     def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:
         document = found.document
@@ -245,8 +283,8 @@ class LateRerank(BaseNodePostprocessor):
             TypeError: If a part can't be pickled. The framework would leave it out, and go on with another one.
         """
         for name, part in self.reranker.arguments.items():
-            _check_picklable(name, part, "it as a name or a path")
-        _check_picklable("count_tokens", self.count_tokens, "a function of a module, or a tokenizer that can be")
+            check_picklable(name, part, "it as a name or a path")
+        check_picklable("count_tokens", self.count_tokens, "a function of a module, or a tokenizer that can be")
         state = super().__getstate__()
         state["__dict__"] = {name: value for name, value in state["__dict__"].items() if name not in self.reranker.arguments}
         return state
@@ -254,16 +292,3 @@ class LateRerank(BaseNodePostprocessor):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LateRerank:
         """Make a copy that shares the reranker. Models and stores may hold locks, which can't be copied."""
         return self.model_copy()
-
-
-def _check_picklable(name: str, part: object, instead: str) -> None:
-    try:
-        pickle.dumps(part)
-    except Exception as error:  # whatever a part's own __reduce__ raises
-        why = f"its {name}, {type(part).__name__}, can't: {error}"
-        raise TypeError(f"LateRerank can't be pickled, since {why}. Give {instead}.") from error
-
-
-def _as_text(place: Any) -> Any:
-    """A path as text, which JSON takes too."""
-    return os.fspath(place) if isinstance(place, os.PathLike) else place

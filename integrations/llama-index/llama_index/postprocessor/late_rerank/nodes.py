@@ -7,7 +7,7 @@ from typing import Any
 from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore
 
 from late_rerank import Candidate
-from late_rerank.wrapping import Chosen
+from late_rerank.wrapping import Chosen, Picture, is_blank
 
 _PLACE = ("path", "start", "end")
 
@@ -25,15 +25,21 @@ def mode_of(given: MetadataMode | str) -> MetadataMode:
         raise ValueError(f"metadata_mode must be one of {names}, got {given!r:.60}") from None
 
 
-def candidate(given: NodeWithScore, mode: MetadataMode) -> Candidate:
-    """A node as the reranker takes it: its content with the metadata that `mode` adds, and its place in its document."""
+def candidate(given: NodeWithScore, mode: MetadataMode, picture: Picture | None = None) -> Candidate:
+    """A node as the reranker takes it: its content with the metadata that `mode` adds, its picture, its place in its document.
+
+    Metadata without content are no text: a title alone must not outrank passages.
+    """
     node = given.node
     if mode is MetadataMode.ALL and "best_span" in node.metadata:  # an earlier reranking's is no part of what a node says
         node = node.model_copy(update={"metadata": {name: each for name, each in node.metadata.items() if name != "best_span"}})
-    return Candidate(node.get_content(metadata_mode=mode), node.node_id, given.score, _place(node))
+    text = "" if is_blank(text_in(node)) else node.get_content(metadata_mode=mode)
+    # Joined with a neighbour, a node would lose its picture.
+    place = {} if picture is not None else _place(node)
+    return Candidate(text, node.node_id, given.score, place, picture)
 
 
-def content_of(node: BaseNode) -> str:
+def text_in(node: BaseNode) -> str:
     """A node's text without its metadata."""
     return node.get_content(metadata_mode=MetadataMode.NONE)
 
