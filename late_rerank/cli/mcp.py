@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> None:
         raise MissingDependencyError("the MCP server", str(error.name), "mcp") from error
     from late_rerank import Reranker
     from late_rerank.cli.opening import read_retriever, reranker_arguments
+    from late_rerank.encode import is_of_pictures
     from late_rerank.ranking.relevance import scoring_and_calibration
     from late_rerank.ranking.wanted import Wanted
 
@@ -56,7 +57,8 @@ def run(options: argparse.Namespace) -> None:
     # A file of a calibration is read once: it may have moved when a session ends and another begins.
     scoring, calibration = scoring_and_calibration(options.scoring, options.calibration)
     arguments = reranker_arguments(options) | {"scoring": scoring, "calibration": calibration}
-    retrievers = {name: read_retriever(path, options) for name, path in options.folder}
+    images = bool(options.folder) and is_of_pictures(options.model)
+    retrievers = {name: read_retriever(path, options, images=images) for name, path in options.folder}
     server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=Wanted.of(options))
     if sys.stdin is not None and sys.stdin.isatty():
         print(_explained(options), file=sys.stderr)
