@@ -18,6 +18,7 @@ from late_rerank.cli.options import (
     add_model,
     add_scoring,
     add_store,
+    blank_refused,
     rank_options,
     wanted_of,
 )
@@ -47,6 +48,19 @@ def register(commands: Any) -> None:
     )
     add_store(command)
     add_model(command)
+    command.add_argument(
+        "--fuse",
+        action="append",
+        type=blank_refused,
+        metavar="MODEL",
+        help="a second model, whose scores are fused with those of --model; each alone is measured too; may be given again",
+    )
+    command.add_argument(
+        "--fuse-method",
+        choices=["zscore", "rrf"],
+        help="what a score is worth to --fuse: zscore, standard deviations from the query's mean, or rrf, 1 / (60 + rank) "
+        "(default: zscore)",
+    )
     add_scoring(command)
     add_compare(command)
     add_plot(command)
@@ -63,14 +77,15 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
-    _check_models({setup.model for setup in setups})
+    _check_models({*(setup.model for setup in setups), *([options.model, *options.fuse] if options.fuse else [])})
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
         report = _comparison(options, judged)
         print_json(report) if options.json else print_compared(report)
         return
-    result, report = (_single_vector if options.rerank_with == "single-vector" else _maxsim)(options, judged)
-    print_json(report) if options.json else _print_table(report)
+    way = _fused if options.fuse else _single_vector if options.rerank_with == "single-vector" else _maxsim
+    result, report = way(options, judged)
+    print_json(report) if options.json else (_print_fused if options.fuse else _print_table)(report)
     if options.write_run:  # last: an id that a run can't hold must not cost the figures
         _write(options, result)
 
@@ -87,9 +102,14 @@ def _check(options: argparse.Namespace) -> None:
     """Check that no option is given that would have no effect."""
     if options.write_run is not None and not options.write_run.absolute().parent.is_dir():
         raise ValueError(f"--write-run {options.write_run}: there is no folder {options.write_run.parent}")
+    if options.fuse_method is not None and not options.fuse:
+        options.wrong_use("--fuse-method says how --fuse fuses: name a second model, as in --fuse minilm-late")
+    if options.fuse and options.rerank_with != "maxsim":
+        options.wrong_use("--fuse fuses scores of token vectors: leave it out with --rerank-with single-vector")
     if options.compare is not None:
         check_axes(options)
-        given = {"--write-run": options.write_run is not None, "--rerank-with single-vector": options.rerank_with != "maxsim"}
+        given = {"--write-run": options.write_run is not None, "--fuse": bool(options.fuse)}
+        given["--rerank-with single-vector"] = options.rerank_with != "maxsim"
         if unheard := [name for name in given if given[name]]:
             options.wrong_use(f"{' and '.join(unheard)} can't be given with --compare")
         if options.plot is not None:
@@ -142,6 +162,32 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, di
     chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec")}
     told = {"scoring": stats["scoring"], "bytes_per_token": size, "backend": stats["backend"]}
     return result, _report(options, result, {**chosen, **told})
+
+
+def _fused(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
+    """Measure several models together and each alone: the report of all together, with "alone", by model."""
+    from contextlib import ExitStack
+
+    from late_rerank import FusedReranker, Reranker
+    from late_rerank.cli.opening import opened_store, reranker_arguments
+    from late_rerank.evaluate.comparison import bytes_per_token, kept_in
+    from late_rerank.evaluate.fused import evaluate_fused
+
+    arguments = reranker_arguments(options)
+    with ExitStack() as opened:
+        arguments["store"] = opened.enter_context(kept_in(opened.enter_context(opened_store(options))))
+        models = [options.model, *options.fuse]
+        rerankers = [opened.enter_context(Reranker(**arguments | {"model": model})) for model in models]
+        fused = FusedReranker(rerankers, method=options.fuse_method or "zscore")
+        result = evaluate_fused(fused, judged, wanted_of(options), progress=True)
+        sizes = [bytes_per_token(reranker, options.pooling) for reranker in rerankers]
+        told = [{name: reranker.stats()[name] for name in ("scoring", "backend")} for reranker in rerankers]
+    alone = result.to_dict()
+    for row, size, of_model in zip(alone.values(), sizes, told, strict=True):
+        row.update({"bytes_per_token": size, **of_model})
+    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec")} | told[0]
+    together = {"bytes_per_token": sum(sizes), "fused_with": options.fuse, "fuse_method": fused.method, "alone": alone}
+    return result.fused, _report(options, result.fused, {**chosen, **together})
 
 
 def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
@@ -202,8 +248,35 @@ def _write(options: argparse.Namespace, result: Evaluation) -> None:
     from late_rerank.evaluate import write_run
 
     windows = "" if options.scoring in (None, DEFAULT_SCORING) else f"-{options.scoring}"
+    windows += "-fused" if options.fuse else ""
     how = f"{options.codec}{windows}" if options.rerank_with == "maxsim" else options.rerank_with
     write_run(options.write_run, result.ranked, f"late-rerank-{how}")
+
+
+def _print_fused(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from late_rerank.cli.judged import left_out_text
+    from late_rerank.cli.terminal import shown_console
+
+    title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}, {report['fuse_method']}"
+    table = Table("", *report["measures"]["reranked"], "fusion adds to nDCG@10", "by chance", "p50 / p99", title=title)
+    before, after = report["measures"]["first_stage"], report["measures"]["reranked"]
+    rows = [(report["first_stage"], before, "", "", "")]
+    for name, row in report["alone"].items():
+        added, took = row["differences"]["nDCG@10"], _latency(row)
+        change = f"{added['mean']:+.4f} ({added['low']:+.4f} to {added['high']:+.4f})"
+        rows.append((name, row["measures"], change, f"p = {added['p']:.4f}", took))
+    for name, measures, *rest in [*rows, ("fused", after, "", "", _latency(report))]:
+        table.add_row(name, *(f"{value:.4f}" for value in measures.values()), *rest)
+    console = shown_console()
+    console.print(table)
+    if (line := left_out_text(report["n_own_documents_left_out"])) is not None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _latency(report: dict[str, Any]) -> str:
+    return f"{report['latency_ms']['p50']:.1f} / {report['latency_ms']['p99']:.1f} ms"
 
 
 def _print_table(report: dict[str, Any]) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Any
+from typing import Any, cast
 
 from late_rerank.encode import Encoder
-from late_rerank.encode.describe import described
+from late_rerank.encode.describe import described, modalities
 from late_rerank.evaluate.evaluation import Evaluation, check_measures, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
@@ -18,7 +18,7 @@ from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.observing.progress import progress_bar
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
-from late_rerank.types import Candidate, TokenVectors
+from late_rerank.types import Candidate, Content, TokenVectors
 from late_rerank.vectors.lookup import BATCH_SIZE
 
 COMPARED_BY = "nDCG@10"
@@ -190,14 +190,15 @@ class Remembering:
         self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
         told = described(encoder)
         self.name, self.backend, self.pooling, self.query_tokens = told.name, told.backend, told.pooling, told.query_tokens
-        self._last: tuple[list[str], TokenVectors | None] = ([], None)
+        self.modalities, self.batch_pictures = modalities(encoder), getattr(encoder, "batch_pictures", 1)
+        self._last: tuple[list[Content], TokenVectors | None] = ([], None)
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
         return self._encoder.encode_query(texts)
 
-    def encode_document(self, texts: Sequence[str]) -> TokenVectors:
+    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
         given, (last, vectors) = list(texts), self._last
         if vectors is None or given != last:
-            vectors = self._encoder.encode_document(texts)
+            vectors = self._encoder.encode_document(cast("Sequence[str]", given))
             self._last = (given, vectors)
         return vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,12 +25,12 @@ MEASURES = ("nDCG@10", "RR@10", "R@100")
 
 
 class Reranks(Protocol):
-    """What can be evaluated: a Reranker, or a SingleVectorReranker in its place."""
+    """What can be evaluated: a Reranker, or a FusedReranker or SingleVectorReranker in its place."""
 
     def index(self, documents: Iterable[Candidate], *, progress: bool = False) -> object:
         """Encode documents ahead of queries, so that no query's latency includes it."""
 
-    def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted) -> list[Ranking]:
+    def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted) -> Sequence[Ranking]:
         """Rank the candidates of each query, best first; `timings_ms["total"]` is the latency."""
 
 
@@ -71,8 +71,8 @@ def evaluate(
     """Rerank a run and measure it.
 
     Args:
-        reranker: A Reranker or a SingleVectorReranker. All candidates of the run are indexed first, so its store should hold
-            them all.
+        reranker: A Reranker, a FusedReranker or a SingleVectorReranker. All candidates of the run are indexed first, so its
+            store should hold them all.
         run: Query id -> candidates with ids, best first.
         queries: Query id -> text, for each judged query.
         qrels: Query id -> document id -> judgement. The run's other queries are left out.
@@ -189,5 +189,9 @@ def _counted(names: list[str], judged: Judged) -> tuple[Run, int]:
 
 def longest_first(candidates: Run) -> list[Candidate]:
     """Give each document once, the longest first: batches then hold little padding, and memory peaks at the start."""
-    unique = {candidate.text: candidate for found in candidates.values() for candidate in found}
+    unique = {
+        (candidate.text, candidate.image and candidate.image.key()): candidate
+        for found in candidates.values()
+        for candidate in found
+    }
     return sorted(unique.values(), key=lambda candidate: len(candidate.text), reverse=True)

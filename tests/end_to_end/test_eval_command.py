@@ -111,6 +111,40 @@ def test_models_are_compared_and_their_vectors_kept(evaluated, model, minilm, tm
         assert store.stats()["n_documents"] == 2 * len(TEXTS)
 
 
+def test_models_are_fused_and_each_is_measured_alone(evaluated, folder, model, minilm, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    report = evaluated("--fuse", "minilm", "--fuse-method", "rrf", "--store", str(tmp_path / "store"), "--write-run", str(run))
+
+    assert set(report) == PLAIN | {"fused_with", "fuse_method", "alone"}
+    assert (report["model"], report["fused_with"], report["fuse_method"]) == (model, ["minilm"], "rrf")
+    assert report["bytes_per_token"] == 20 + 388
+    for name, row in report["alone"].items():
+        assert row["measures"] == evaluated("--model", name)["measures"]["reranked"]
+        added = report["measures"]["reranked"]["nDCG@10"] - row["measures"]["nDCG@10"]
+        assert row["differences"]["nDCG@10"]["mean"] == pytest.approx(added, abs=2e-4)
+    assert run.read_text().split()[-1] == "late-rerank-int8-fused"
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["eval", str(folder), "--model", model, "--fuse", "minilm"]) == 0
+    out = capsys.readouterr().out
+    assert "k=100, zscore" in out
+    assert "fused" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--fuse-method", "rrf"], "--fuse-method says how --fuse fuses: name a second model"),
+        (["--fuse", "minilm", "--compare", "k=2,5"], "--fuse can't be given with --compare"),
+        (["--fuse", "minilm", "--rerank-with", "single-vector"], "leave it out with --rerank-with single-vector"),
+    ],
+)
+def test_fusing_is_refused_where_it_has_no_effect(folder, options, says, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["eval", str(folder), *options])
+    assert end.value.code == 2
+    assert says in capsys.readouterr().err
+
+
 def test_the_table_names_what_varies(folder, model, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["eval", str(folder), "--model", model, "--compare", "codec=int8,binary", "k=2,5"]) == 0

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from late_rerank import Candidate, Reranker
-from late_rerank.evaluate import Judged, evaluate, read_run, retrieve_run, write_run
+from late_rerank import Candidate, FusedReranker, Reranker
+from late_rerank.evaluate import Judged, evaluate, evaluate_fused, read_run, retrieve_run, write_run
 from late_rerank.evaluate.evaluation import evaluate_judged, means, measure
 from late_rerank.evaluate.judged import retrieve_judged
 from late_rerank.evaluate.single_vector import SingleVectorReranker
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
 
 DOCUMENTS = {
     name: Candidate(text, name) for name, text in [("a", "cats sat"), ("b", "the cat sat"), ("c", "a dog"), ("d", "cat")]
@@ -258,3 +259,29 @@ class TestSingleVectors:
         (ranking,) = reranker.rank(["angle 0"], [[Candidate("\u200b\u2060"), self.CANDIDATES[0]]])
 
         assert [(each.index, each.score > -1) for each in ranking] == [(1, True), (0, False)]
+
+
+class TestFused:
+    def test_models_together_are_measured_beside_each_alone(self):
+        judged = Judged({"q1": [DOCUMENTS[name] for name in "acbd"], "q2": [DOCUMENTS[name] for name in "abc"]}, QUERIES, QRELS)
+        encoders = [FakeEncoder(), FakeEncoder(dim=32)]
+        fused = FusedReranker([Reranker(encoder) for encoder in encoders])
+        result = evaluate_fused(fused, judged, Wanted())
+
+        assert list(result.alone) == ["FakeEncoder", "FakeEncoder (2)"] == list(result.to_dict())
+        assert result.fused.by_query["reranked"] == evaluate_judged(fused, judged, Wanted()).by_query["reranked"]
+        for name, reranker in zip(fused.names, fused.rerankers, strict=True):
+            alone = evaluate_judged(reranker, judged, Wanted())
+            assert result.alone[name].by_query == alone.by_query
+            expected = result.fused.measures["reranked"]["nDCG@10"] - alone.measures["reranked"]["nDCG@10"]
+            assert result.differences[name]["nDCG@10"].mean == pytest.approx(expected, abs=1e-4)
+        assert [encoder.n_documents for encoder in encoders] == [4, 4]
+
+    def test_pages_without_text_are_told_apart(self):
+        pages = [Candidate(id=colour, image=Image.new("RGB", (32, 32), colour)) for colour in ("red", "blue")]
+        judged = Judged({"q1": pages}, {"q1": "blue"}, {"q1": {"blue": 1}})
+        encoder = FakeVisualEncoder()
+        result = evaluate_judged(Reranker(encoder), judged, Wanted())
+
+        assert encoder.n_documents == 2
+        assert result.ranked["q1"][0][0] == "blue"
