@@ -33,7 +33,7 @@ def tokenizer(special, **names):
     raw = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=4096, **names)
+    fast = PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=1024, **names)
     fast.add_special_tokens({"additional_special_tokens": list(special)})
     return fast
 
@@ -133,27 +133,54 @@ def qwen3(folder: Path) -> Path:
 
 def colpali(folder: Path) -> Path:
     """vidore/colpali-v1.3-hf's format: transformers' own ColPaliForRetrieval, without modules.json."""
-    from transformers import ColPaliConfig, ColPaliForRetrieval, ColPaliProcessor, PaliGemmaConfig
+    from transformers import ColPaliConfig, ColPaliForRetrieval, ColPaliProcessor
+
+    processor = ColPaliProcessor(*_paligemma_parts())
+    torch.manual_seed(0)
+    model = _sharpened(ColPaliForRetrieval(ColPaliConfig(vlm_config=_paligemma_config(processor), embedding_dim=DIM)))
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def paligemma(folder: Path) -> Path:
+    """vidore/colpali-v1.3's format: sentence-transformers' over PaliGemma, whose tokenizer writes texts by its own template."""
+    from transformers import PaliGemmaModel, PaliGemmaProcessor
+
+    parts = {"query": "<bos>Question: ", "augmentation": "<pad>" * 10 + "\n", "before": "", "after": ""}
+    template = _template(**parts, image="<image>Describe the image.")
+    images, words = _paligemma_parts()
+    words.chat_template = template
+    processor = PaliGemmaProcessor(images, words, chat_template=template)
+    _with_modules(folder, PaliGemmaModel, _paligemma_config(processor), processor)
+    # Left alone, sentence-transformers takes pages with a text beside them only: its processor refuses texts.
+    forward = {"method": "forward", "method_output_name": "last_hidden_state"}
+    modalities = {"text": forward, "image": forward, "message": {**forward, "format": "structured"}}
+    edit(folder / "sentence_bert_config.json", modality_config=modalities)
+    return folder
+
+
+def _paligemma_parts():
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     images = SiglipImageProcessorPil(size={"height": 56, "width": 56})
     images.image_seq_length = 16
-    words = tokenizer([], pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", padding_side="right")
-    processor = ColPaliProcessor(images, words)  # adds <image>, and 1,152 tokens of places
+    return images, tokenizer([], pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", padding_side="right")
+
+
+def _paligemma_config(processor):
+    from transformers import PaliGemmaConfig
+
+    words = processor.tokenizer  # the processor adds <image>, and 1,152 tokens of places
     vision = {**SMALL, "model_type": "siglip_vision_model", "image_size": 56, "patch_size": 14, "vision_use_head": False}
     text = {**SMALL, "model_type": "gemma", "vocab_size": len(words), "num_key_value_heads": 1, "head_dim": 16}
-    config = PaliGemmaConfig(
+    return PaliGemmaConfig(
         vision_config={**vision, "projection_dim": 32},
         text_config={**text, "pad_token_id": words.pad_token_id},
         projection_dim=32,
         hidden_size=32,
         image_token_index=processor.image_token_id,
     )
-    torch.manual_seed(0)
-    model = _sharpened(ColPaliForRetrieval(ColPaliConfig(vlm_config=config, embedding_dim=DIM)))
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
 
 
 FAMILIES = {
@@ -161,6 +188,7 @@ FAMILIES = {
     "colmodernvbert": colmodernvbert,
     "neomme": neomme,
     "colpali": colpali,
+    "paligemma": paligemma,
     "qwen2": qwen2,
     "qwen2_5": qwen2_5,
     "qwen3": qwen3,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from late_rerank.testing.pictures import PictureTests as PictureTests
     from late_rerank.testing.retrievers import RetrieverTests as RetrieverTests
     from late_rerank.testing.stores import StoreTests as StoreTests
+    from late_rerank.testing.visual_encoders import VisualEncoderTests as VisualEncoderTests
 
 _HOMES = {
     "CodecTests": "codecs",
@@ -27,9 +28,10 @@ _HOMES = {
     "PictureTests": "pictures",
     "RetrieverTests": "retrievers",
     "StoreTests": "stores",
+    "VisualEncoderTests": "visual_encoders",
 }
 
-__all__ = ["CodecTests", "EncoderTests", "KernelTests", "PictureTests", "RetrieverTests", "StoreTests"]
+__all__ = ["CodecTests", "EncoderTests", "KernelTests", "PictureTests", "RetrieverTests", "StoreTests", "VisualEncoderTests"]
 
 
 def __getattr__(name: str) -> Any:

@@ -155,7 +155,10 @@ class FakeVisualEncoder(FakeEncoder):
 
     def _rows(self, content: Content, index: int) -> F32:
         if isinstance(content, Picture):
-            return self._vectors(self._colours(content))
+            try:
+                return self._vectors(self._colours(content))
+            except ValueError as error:
+                raise ValueError(f"documents[{index}]: {error}") from error
         if "text" not in self.modalities and content.strip():
             raise IncompatibleError(f"document {index} is a text, and this encoder takes images alone: {content!r:.60}")
         return self._encode([content]).values

@@ -73,7 +73,8 @@ class VisualEncoder:
         self._model = _loaded(self.name, local_folder(model), device, asked)
         self.family = FAMILIES[self._model.family]
         self.dim, self.fingerprint, self.pooling = self._model.dim, self._model.fingerprint, self._model.pooling
-        self.modalities = frozenset({"image"} if self._model.family == NATIVE else {"image", "text"})
+        takes_texts = self._model.family != NATIVE and "text" in self._model.model.modalities
+        self.modalities = frozenset({"image", "text"} if takes_texts else {"image"})
         on_cpu = self._model.device.type == "cpu"
         self.batch_pictures = 1 if on_cpu else _BATCH_PICTURES
         reason = "torch alone runs page-image models" if on_cpu else f"the model is on {self._model.device}"
@@ -231,7 +232,7 @@ class VisualEncoder:
 
     def _check_pictures(self, documents: Sequence[Content]) -> None:
         for i, document in enumerate(documents):
-            if not isinstance(document, Picture):
+            if not isinstance(document, Picture) and self._model.has_tokens(document):
                 raise IncompatibleError(
                     f"documents[{i}] is a text, and {self.name} takes pictures alone as documents: it writes a text as a "
                     "query, whose additions match those of every query. Give the page as an image, or take a model in "

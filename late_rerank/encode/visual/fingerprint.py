@@ -79,8 +79,10 @@ def _lines(model: VisualModel) -> Iterator[str]:
     yield _json({name: getattr(processor, name, None) for name in _PROCESSOR})
     yield _json([model.prompts["document"], model.most_tokens["document"]])
     yield tokenizer_line(model.tokenizer)
-    adapters = getattr(loaded[0].model, "peft_config", {})
-    yield _json({name: [each.r, each.lora_alpha, each.use_rslora, each.use_dora] for name, each in adapters.items()})
+    for adapter in getattr(loaded[0].model, "peft_config", {}).values():
+        yield _json(
+            [adapter.r, adapter.lora_alpha, adapter.rank_pattern, adapter.alpha_pattern, adapter.use_rslora, adapter.use_dora]
+        )
     # What a release of the libraries changes in the layout must be another model: sentence-transformers 6.1 did so.
     for features in (model.page(Image.new("RGB", _PROBE_PAGE, "white")), model.text(PROBE, "query")[0]):
         yield _json(features["input_ids"].tolist())

@@ -90,7 +90,7 @@ def _missing_weights(model: MultiVectorEncoder, folder: Path, names: Mapping[str
 def _check_adapter(model: MultiVectorEncoder, folder: Path) -> None:
     """Refuse an adapter that wasn't put into the model: where names don't match, only a log message says so.
 
-    Other matrices may be in its file: those of the projection, which sentence-transformers' format holds in a module of its own.
+    Its file may hold others: those of the projection, which sentence-transformers' format keeps in a module of its own.
 
     Raises:
         ModelError: If the model's matrices aren't those of the file.

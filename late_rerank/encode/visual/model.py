@@ -94,8 +94,8 @@ class VisualModel:
             room = min(room, len(own.ids)) - excess
 
     def has_tokens(self, text: str) -> bool:
-        """Tell whether a text has a token of its own, beside those that the model adds."""
-        return bool(self.tokenizer.encode(self.neutral(text).text, add_special_tokens=False).ids)
+        """Tell whether a text has a token of its own, beside those that the model adds. White space is none."""
+        return not text.isspace() and bool(self.tokenizer.encode(self.neutral(text).text, add_special_tokens=False).ids)
 
     def counted(self, features: Mapping[str, Any], kind: Kind) -> list[bool]:
         """Tell which of the tokens of one page or text have vectors that count."""
