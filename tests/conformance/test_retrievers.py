@@ -1,6 +1,6 @@
 import pytest
 
-from late_rerank.retrieve import BM25Retriever, HybridRetriever
+from late_rerank.retrieve import BM25Retriever, HybridRetriever, PagesRetriever
 from late_rerank.testing import RetrieverTests
 
 
@@ -28,3 +28,10 @@ class TestDense(RetrieverTests):
 class TestHybrid(RetrieverTests):
     def make_retriever(self, documents):
         return HybridRetriever([BM25Retriever(documents), BM25Retriever(documents, language=None)])
+
+
+class TestPages(RetrieverTests):
+    """Documents with text only: scans would come on top of `k`."""
+
+    def make_retriever(self, documents):
+        return PagesRetriever(BM25Retriever(documents), documents)
