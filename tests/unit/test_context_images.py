@@ -104,10 +104,17 @@ class TestShownByText:
 
         assert len(context.parts) == 2
 
-    def test_pages_are_joined_with_no_neighbours(self):
+    @pytest.mark.parametrize("images", [(True, True), (True, False), (False, True)])
+    def test_pages_are_joined_with_no_neighbours(self, images):
         pieces = [
-            Candidate(text, str(start), None, {"path": "a.pdf", "start": start, "end": start + len(text)}, image)
-            for text, start, image in (("Alpha stands here.", 0, page("red")), ("Beta stands there.", 19, page("blue")))
+            Candidate(
+                text,
+                str(start),
+                None,
+                {"path": "a.pdf", "start": start, "end": start + len(text)},
+                page("red") if has_image else None,
+            )
+            for text, start, has_image in zip(("Alpha stands here.", "Beta stands there."), (0, 19), images, strict=True)
         ]
         context = pack(pieces[:1], neighbours=pieces)
         assert context.text == "[1] Alpha stands here."
@@ -148,6 +155,12 @@ class TestWithoutText:
         assert context.dropped[0].reason == "it is larger (482 tokens) than the budget"
         assert pack([scan("red", side=600)], 481, images="keep", count_tokens=words).text == ""
         assert pack([scan("red", side=600)], 482, images="keep", count_tokens=words).n_tokens == 482
+
+    def test_where_nothing_fits_whole_a_text_is_cut_though_an_image_is_ranked_better(self):
+        documents = [scan("red", side=600), Candidate("Some say red. " + "Nobody knows why. " * 9)]
+        context = pack(documents, 6, images="keep", count_tokens=words)
+
+        assert context.text == f"[1] Some say red.{CUT_MARK}"
 
     def test_the_readers_own_count_sees_the_size_that_is_sent(self):
         asked = []
@@ -210,6 +223,13 @@ class TestTheSamePicture:
 
         assert sorted(part.index for part in context.parts) == [0, 2]
         assert [left.reason for left in context.dropped] == ["it says the same as rank 1"]
+
+    def test_whose_twin_is_not_decoded(self):
+        first, second = ImagePicture(page("red")), ImagePicture(page("red"))
+        reranker = Reranker(FakeVisualEncoder())
+        reranker.index([first])
+        second.pixels = None
+        assert len(pack([first, second], reranker=reranker, images="keep").parts) == 1
 
     def test_in_another_format(self):
         image = page("red", "blue", side=64)
