@@ -8,7 +8,6 @@ from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDependencyError
 from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.pictures import Picture
-from late_rerank.pictures.labels import number_of_label
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.stores import Store
 from late_rerank.text.words import is_blank
@@ -20,7 +19,6 @@ from late_rerank.wrappers.pictures import (
     ImageFiles,
     base64_picture,
     check_root,
-    page_number,
     picture_of,
     sees_pictures,
 )
@@ -49,8 +47,6 @@ __all__ = [
     "finite",
     "is_blank",
     "maxsim_of",
-    "number_of_label",
-    "page_number",
     "picture_of",
     "read_scoring",
     "reranker_from",

@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from late_rerank.encode import modalities
 from late_rerank.pictures import ImagePicture, PdfPage, Picture, as_picture
+from late_rerank.pictures.labels import number_of_label
 from late_rerank.reranker import Reranker
 from late_rerank.text.words import is_blank
 
@@ -100,26 +101,30 @@ class ImageFiles:
         """
         return ImagePicture(self.path(path))
 
-    def page(self, path: object, number: Callable[[Path], int | None]) -> Picture | None:
+    def page(self, path: object, *, number: object = None, label: object = None) -> Picture | None:
         """Take a file that a document came from: an image, or a page of a PDF file.
 
         Args:
             path: The file.
-            number: Gives the page of a PDF file, from 1, or None if the document doesn't say it.
+            number: The page of a PDF file, from 1, as metadata hold it.
+            label: Its label, where the number isn't known. The file is read once for its labels.
 
         Returns:
             None for a file of another kind, and for a PDF file without a page: such documents are texts.
 
         Raises:
-            ValueError: If it is a URL, leads out of the folder, or the page is below 1.
+            ValueError: If it is a URL, leads out of the folder, or has no such page.
             TypeError: If it is no path.
+            OSError: If labels can't be read.
+            MissingDependencyError: If a label is given, and pypdfium2 isn't installed.
         """
-        file = self.path(path)
-        suffix = file.suffix.lower()
+        suffix = PurePath(_as_text(path)).suffix.lower()
         if suffix in _SUFFIXES:
-            return ImagePicture(file)
-        page = number(file) if suffix == ".pdf" else None
-        return None if page is None else PdfPage(file, page)
+            return self.image(path)
+        if suffix != ".pdf" or (number is None and label is None):
+            return None
+        file = self.path(path)
+        return PdfPage(file, number_of_label(file, str(label)) if number is None else page_number(number))
 
     def path(self, given: object) -> Path:
         """Give the place of a file that a document names.
@@ -128,9 +133,7 @@ class ImageFiles:
             ValueError: If it is a URL, or leads out of the folder.
             TypeError: If it is no path.
         """
-        path = os.fspath(given) if isinstance(given, os.PathLike) else given
-        if not isinstance(path, str):
-            raise TypeError(f"an image's path must be a str or a Path, got {type(given).__name__}: {given!r:.60}")
+        path = _as_text(given)
         if _URL.match(path):
             raise ValueError(
                 f"an image's path must name a file, got a URL, which is never fetched: {path!r:.60}. Give its bytes"
@@ -146,6 +149,13 @@ class ImageFiles:
                 "or give the folder that it lies in"
             )
         return found
+
+
+def _as_text(path: object) -> str:
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise TypeError(f"an image's path must be a str or a Path, got {type(path).__name__}: {path!r:.60}")
+    return text
 
 
 def check_root(root: object) -> str | None:

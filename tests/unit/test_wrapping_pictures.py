@@ -13,7 +13,7 @@ from late_rerank.pictures import labels as page_labels_room
 from late_rerank.pictures.labels import number_of_label, page_labels
 from late_rerank.testing import PictureTests
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
-from late_rerank.wrappers.pictures import DocumentPicture
+from late_rerank.wrappers.pictures import DocumentPicture, page_number
 from late_rerank.wrapping import (
     Choice,
     ImageFiles,
@@ -21,7 +21,6 @@ from late_rerank.wrapping import (
     check_root,
     choose,
     is_blank,
-    page_number,
     picture_of,
     sees_pictures,
 )
@@ -157,7 +156,7 @@ class TestFiles:
     )
     @pytest.mark.parametrize("root", [None, "."])
     def test_a_url_is_never_a_path(self, url, root):
-        for take in (ImageFiles(root).image, lambda given: ImageFiles(root).page(given, lambda _: 1)):
+        for take in (ImageFiles(root).image, lambda given: ImageFiles(root).page(f"{given}.pdf", number=1)):
             with pytest.raises(ValueError, match="a URL, which is never fetched"):
                 take(url)
 
@@ -167,15 +166,19 @@ class TestFiles:
             ImageFiles().path(wrong)
 
     def test_files_have_pages_by_their_kind(self, tmp_path):
-        files, one = ImageFiles(tmp_path), lambda _: 3
-        assert isinstance(files.page("a.JPG", one), ImagePicture)
-        page = files.page("a.pdf", one)
+        files = ImageFiles(tmp_path)
+        assert isinstance(files.page("a.JPG"), ImagePicture)
+        page = files.page("a.PDF", number=3, label="iv")
         assert isinstance(page, PdfPage)
-        assert (page.path, page.number) == ((tmp_path / "a.pdf").resolve(), 3)
-        assert files.page("a.pdf", lambda _: None) is None
-        assert files.page("notes.txt", one) is None
+        assert (page.path, page.number) == ((tmp_path / "a.PDF").resolve(), 3)
         with pytest.raises(ValueError, match="number must be at least 1, got 0"):
-            files.page("a.pdf", lambda _: 0)
+            files.page("a.pdf", number=0)
+        with pytest.raises(FileNotFoundError):
+            files.page("a.pdf", label="iv")
+
+    @pytest.mark.parametrize("given", ["a.pdf", "notes.txt", "/etc/passwd", "../report.pdf", "https://h/a.html", "README"])
+    def test_a_pdf_file_without_a_page_and_other_files_are_texts_wherever_they_lie(self, given, tmp_path):
+        assert ImageFiles(tmp_path).page(given) is None
 
     def test_the_root_is_checked_when_it_is_given(self, tmp_path):
         assert [check_root(given) for given in (None, ".", tmp_path)] == [None, ".", str(tmp_path)]

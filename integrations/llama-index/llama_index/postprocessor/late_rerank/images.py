@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from llama_index.core.schema import BaseNode, ImageNode
 from llama_index.postprocessor.late_rerank.nodes import text_in
 
-from late_rerank.wrapping import ImageFiles, Picture, base64_picture, is_blank, number_of_label, page_number
+from late_rerank.wrapping import ImageFiles, Picture, base64_picture, is_blank
 
 
 def picture_in(node: BaseNode, files: ImageFiles, *, page_images: bool) -> Picture | None:
@@ -58,13 +57,6 @@ def _image(node: BaseNode) -> tuple[bool, str | bytes | None, object, object]:
 
 
 def _page(metadata: Mapping[str, Any], files: ImageFiles) -> Picture | None:
+    """The page that metadata name. A label, as LlamaIndex's PDF reader gives it, is no number: "iv", "1" behind a preface."""
     path = metadata.get("file_path")
-    return None if not path else files.page(path, lambda file: _number(metadata, file))
-
-
-def _number(metadata: Mapping[str, Any], file: Path) -> int | None:
-    """The page's number. A label, as LlamaIndex's PDF reader gives it, is another thing: "iv", or "1" behind a preface."""
-    if metadata.get("page_number") is not None:
-        return page_number(metadata["page_number"])
-    label = metadata.get("page_label")
-    return None if label is None else number_of_label(file, str(label))
+    return files.page(path, number=metadata.get("page_number"), label=metadata.get("page_label")) if path else None

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from dataclasses import replace
-from numbers import Real
 from threading import Lock
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.utils import ComponentDevice, deserialize_callable
-from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
-from haystack_integrations.components.rankers.late_rerank.written import (
-    NAMED,
-    check_expressible,
-    counter_written_down,
-    written_down,
+from haystack.utils import ComponentDevice
+from haystack_integrations.components.rankers.late_rerank.checks import (
+    check_device,
+    check_fields,
+    check_threshold,
+    device_name,
 )
+from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
+from haystack_integrations.components.rankers.late_rerank.images import picture_in
+from haystack_integrations.components.rankers.late_rerank.written import NAMED, all_written_down, read
 
 from late_rerank import Candidate, Reranker
 from late_rerank.wrapping import (
     Choice,
     Codec,
+    Content,
     Encoder,
     FirstStageWeight,
+    ImageFiles,
     Order,
     Scoring,
     Store,
     asks_nothing,
+    check_root,
     choose,
-    read_scoring,
+    is_blank,
+    picture_of,
     reranker_from,
     whole_number,
 )
@@ -53,6 +57,8 @@ class LateRerankRanker:
     The returned documents are new. Their `score` is the relevance, from 0 to 1. In `meta`, "late_rerank_score" is the MaxSim.
     "retrieval_score" is the score that the document came with, if it had one. Unscored documents (`on_missing="skip"`) and
     blank ones follow, with score 0. A blank query gives no documents.
+
+    A model that sees images ranks a document by its image, if it has one: a `blob` of an image. See `root_path` for files.
 
     Args:
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
@@ -80,6 +86,10 @@ class LateRerankRanker:
         first_stage_weight: How much the scores that documents came with count for their order. Higher scores are better. With
             0, the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the
             scores themselves decide how much. With a weight, each document must have a score.
+        root_path: The folder of image and PDF files. A document whose `meta` names an image there, or a PDF file and its
+            "page_number", from 1, is ranked by that image or page. Relative paths count from the folder, and a path that leads
+            out of it is an error. None looks for no files. For models that see images.
+        file_path_meta_field: The field of `meta` that holds a file's path.
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
@@ -105,6 +115,8 @@ class LateRerankRanker:
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        root_path: str | os.PathLike[str] | None = None,
+        file_path_meta_field: str = "file_path",
     ) -> None:
         choice = Choice(
             top_k=top_k,
@@ -114,12 +126,12 @@ class LateRerankRanker:
             order=order,
             count_tokens=count_tokens,
         )
-        _check_threshold(score_threshold)
-        _check_fields(meta_fields_to_embed)
-        _check_device(device)
+        check_threshold(score_threshold)
+        check_fields(meta_fields_to_embed, file_path_meta_field)
+        check_device(device)
         if reranker is not None:
             # Refused here: what can't go together.
-            reranker_from(reranker, model=model, store=store, codec=codec, device=_named(device), scoring=scoring)
+            reranker_from(reranker, model=model, store=store, codec=codec, device=device_name(device), scoring=scoring)
         self.model = model
         self.top_k = choice.top_k
         self.store = store
@@ -135,6 +147,8 @@ class LateRerankRanker:
         self.order = choice.order
         self.count_tokens = choice.count_tokens
         self.first_stage_weight = choice.first_stage_weight
+        self.root_path = check_root(root_path)
+        self.file_path_meta_field = file_path_meta_field
         self._is_ours = reranker is None
         self._loading = Lock()
 
@@ -143,7 +157,7 @@ class LateRerankRanker:
         with self._loading:
             if self.reranker is None:
                 parts = {name: getattr(self, name) for name in NAMED}
-                self.reranker = reranker_from(None, **parts, device=_named(self.device))
+                self.reranker = reranker_from(None, **parts, device=device_name(self.device))
 
     async def warm_up_async(self) -> None:
         """Call `warm_up` in a thread. Without this method, a pipeline's `run_async` would load the model on the event loop."""
@@ -184,7 +198,7 @@ class LateRerankRanker:
             TypeError: If an argument has a wrong type, or a document isn't a Document. The message names the document.
         """
         whole_number("top_k", top_k, or_none="for the component's own")
-        _check_threshold(score_threshold)
+        check_threshold(score_threshold)
         threshold = self.score_threshold if score_threshold is None else score_threshold
         choice = self._choice(top_k, threshold, min_relevance, budget_tokens)
         given = unique(checked(documents or []))
@@ -210,6 +224,16 @@ class LateRerankRanker:
         in_thread = asyncio.to_thread if self.reranker is None else self.reranker.in_thread
         return await in_thread(self.run, query, documents, top_k, score_threshold, min_relevance, budget_tokens)
 
+    def content_of(self, document: Document) -> Content:
+        """Give what is ranked of a document: its text, or its picture. To index ahead, give this to `reranker.index`.
+
+        Raises:
+            IncompatibleError: If the model can't encode what the document has.
+            ValueError: If the document's image is a wrong one.
+        """
+        self.warm_up()
+        return self._loaded().content_of(self._candidates([document])[0])
+
     def to_dict(self) -> dict[str, Any]:
         """Give the component's arguments, with those of a ready reranker. A store's address keeps its password.
 
@@ -218,35 +242,13 @@ class LateRerankRanker:
                 the component doesn't have.
             SerializationError: If `count_tokens` is a function without a name of its own.
         """
-        parts = {name: getattr(self, name) for name in NAMED}
-        device = self.device
-        if self.reranker is not None and not self._is_ours:
-            check_expressible(self.reranker)
-            parts = {name: self.reranker.arguments[name] for name in parts}
-            name = self.reranker.arguments["device"]
-            device = None if name is None else ComponentDevice.from_str(name)
-        options = Choice.of(self).options(vars(self)) | {"count_tokens": counter_written_down(self.count_tokens)}
-        arguments: dict[str, Any] = default_to_dict(
-            self,
-            **{name: written_down(name, part) for name, part in parts.items()},
-            device=device.to_dict() if device else None,
-            meta_fields_to_embed=self.meta_fields_to_embed,
-            embedding_separator=self.embedding_separator,
-            score_threshold=self.score_threshold,
-            **options,
-        )
+        arguments: dict[str, Any] = default_to_dict(self, **all_written_down(self, None if self._is_ours else self.reranker))
         return arguments
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> LateRerankRanker:
         """Make a component from the result of `to_dict`."""
-        arguments = dict(data.get("init_parameters", {}))
-        if arguments.get("device") is not None:
-            arguments["device"] = ComponentDevice.from_dict(arguments["device"])
-        arguments["scoring"] = read_scoring(arguments.get("scoring"))
-        if arguments.get("count_tokens") is not None:
-            arguments["count_tokens"] = deserialize_callable(arguments["count_tokens"])
-        ranker: LateRerankRanker = default_from_dict(cls, {**data, "init_parameters": arguments})
+        ranker: LateRerankRanker = default_from_dict(cls, {**data, "init_parameters": read(data.get("init_parameters", {}))})
         return ranker
 
     def _get_telemetry_data(self) -> dict[str, Any]:
@@ -263,7 +265,19 @@ class LateRerankRanker:
         self._loading = Lock()
 
     def _candidates(self, documents: list[Document]) -> list[Candidate]:
-        return [Candidate(self._text(document), document.id, document.score, document.meta) for document in documents]
+        files = None if self.root_path is None else ImageFiles(self.root_path)
+        return [self._candidate(document, files) for document in documents]
+
+    def _candidate(self, document: Document, files: ImageFiles | None) -> Candidate:
+        content = document.content or ""
+        image = picture_of(
+            self._loaded(),
+            lambda: picture_in(document, files, self.file_path_meta_field),
+            text=content,
+            name=f"the document {document.id!r:.70}",
+        )
+        text = "" if is_blank(content) else self._text(document)
+        return Candidate(text, document.id, document.score, document.meta, image)
 
     def _text(self, document: Document) -> str:
         fields = [str(document.meta[name]) for name in self.meta_fields_to_embed if document.meta.get(name) is not None]
@@ -283,28 +297,3 @@ class LateRerankRanker:
         if self.reranker is None:
             raise RuntimeError("the ranker was closed while it ran; use one until all its runs have ended")
         return self.reranker
-
-
-def _check_threshold(value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-        raise TypeError(f"score_threshold must be a number or None, got {value!r:.60}")
-    if isinstance(value, Real) and math.isnan(value):
-        raise ValueError("score_threshold must be a number or None, got NaN: no score is at least that")
-
-
-def _check_fields(names: object) -> None:
-    # Of a str the letters would be looked up, and none found.
-    listed = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    if names is not None and not listed:
-        raise TypeError(f"meta_fields_to_embed must be a list of names, or None, got {names!r:.60}")
-
-
-def _named(device: ComponentDevice | None) -> str | None:
-    return None if device is None else device.to_torch_str()
-
-
-def _check_device(device: object) -> None:
-    if device is not None and not isinstance(device, ComponentDevice):
-        raise TypeError(
-            f'device must be a ComponentDevice, such as ComponentDevice.from_str("cpu"), or None, got {device!r:.60}'
-        )

@@ -4,15 +4,53 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
-from haystack.utils import serialize_callable
+from haystack.utils import ComponentDevice, deserialize_callable, serialize_callable
 
 from late_rerank import Reranker
-from late_rerank.wrapping import Scoring
+from late_rerank.wrapping import Choice, Scoring, read_scoring
 
 NAMED = ("model", "store", "codec", "scoring")
 """Arguments of a Reranker that the component has too, under the same names; and "device", which Haystack has a class for."""
+
+
+_PLAIN = ("meta_fields_to_embed", "embedding_separator", "score_threshold", "root_path", "file_path_meta_field")
+
+
+def all_written_down(ranker: Any, ready: Reranker | None) -> dict[str, Any]:
+    """Give all arguments of a ranker as YAML takes them; those of a Reranker from the ready one, if the ranker was given one.
+
+    Raises:
+        ValueError: If one is an object that a file can't hold, or the ready one has an argument that the component hasn't.
+        SerializationError: If `count_tokens` is a function that no file can name.
+    """
+    parts, device = {name: getattr(ranker, name) for name in NAMED}, ranker.device
+    if ready is not None:
+        check_expressible(ready)
+        parts = {name: ready.arguments[name] for name in parts}
+        name = ready.arguments["device"]
+        device = None if name is None else ComponentDevice.from_str(name)
+    return {
+        **{name: written_down(name, part) for name, part in parts.items()},
+        "device": device.to_dict() if device else None,
+        **{name: getattr(ranker, name) for name in _PLAIN},
+        **Choice.of(ranker).options(vars(ranker)),
+        "count_tokens": counter_written_down(ranker.count_tokens),
+    }
+
+
+def read(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give arguments as the component takes them, from what `all_written_down` gave."""
+    device, counter = arguments.get("device"), arguments.get("count_tokens")
+    return {
+        **arguments,
+        "device": None if device is None else ComponentDevice.from_dict(device),
+        "scoring": read_scoring(arguments.get("scoring")),
+        "count_tokens": None if counter is None else deserialize_callable(counter),
+    }
 
 
 def check_expressible(reranker: Reranker) -> None:
