@@ -16,7 +16,7 @@ from late_rerank.errors import IncompatibleError
 from late_rerank.explanation import Explanation, PageExplanation
 from late_rerank.explanation.pages.near import near, near_all, place_of
 from late_rerank.maxsim import Scoring
-from late_rerank.pictures import ImagePicture, StoredPicture
+from late_rerank.pictures import ImagePicture, PdfPage, StoredPicture
 from late_rerank.pictures.drawing import as_jpeg
 from late_rerank.testing.fakes import COLOURS, FakeEncoder, FakeVisualEncoder
 from late_rerank.types import NO_TOKENS_SCORE, TokenVectors
@@ -287,6 +287,36 @@ class TestNearWords:
         assert explanation.words[0].near == ()
         assert "no text layer" in explanation.to_html()
         assert "<th>words near it</th>" not in explanation.to_html()
+
+
+class Reading(FakeVisualEncoder):
+    """A block of a PDF page has the vector of the printed word that stands in its middle."""
+
+    def _colours(self, picture):
+        words = picture.words()
+        middles = [middle(box) for box in self.patches(picture)]
+        return [next((word.lower() for word, box in words if holds(box, x, y)), "nothing") for x, y in middles]
+
+
+def holds(box, x, y):
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_on_a_pdf_page_the_words_near_a_match_are_those_printed_there(rotation):
+    pytest.importorskip("pypdfium2", reason='needs pypdfium2: pip install "late-rerank[pdf]"')
+    from pdfs import Page, make_pdf
+
+    lines = ["Annual report", "The board thanks all employees", "", "Profit before tax"]
+    page = PdfPage(make_pdf(Page(lines, rotation=rotation)), 1, longest=600)
+    explanation = explain(exact(Reading(block=4)), "employees profit", page)
+
+    assert [[word.text for word in match.near] for match in explanation.words] == [["employees"], ["Profit"]]
+    boxes = dict(page.words())
+    for match, word in zip(explanation.words, ("employees", "Profit"), strict=True):
+        assert match.similarity == pytest.approx(1, abs=1e-5)
+        assert holds(boxes[word], *middle(match.boxes[0]))
+        assert match.near[0].is_under
 
 
 class Read(HTMLParser):
