@@ -15,6 +15,7 @@ from late_rerank.corpus.json_lines import parse_json_lines
 from late_rerank.corpus.notebooks import cell_documents
 from late_rerank.corpus.pages import PdfDocuments
 from late_rerank.corpus.split import split
+from late_rerank.errors import is_installed
 from late_rerank.pictures import ImagePicture
 from late_rerank.pictures.pdfium import check_pdfium
 from late_rerank.types import Candidate
@@ -198,11 +199,19 @@ def _check_kind(file: Path, kinds: frozenset[str]) -> None:
 def _read(file: Path, name: str) -> Iterator[Candidate]:
     suffix = file.suffix.lower()
     if suffix in IMAGES:
-        if not file.is_file() or not _size_bytes(file):
-            raise ValueError("no image: it is empty, or no regular file")
-        return iter([Candidate("", name, None, {"path": name}, ImagePicture(file))])
+        return iter([Candidate("", name, None, {"path": name}, _image(file))])
     text = read_text(file)
     return cell_documents(text, name) if suffix in NOTEBOOKS else _pieces(text, name, html=suffix in HTML)
+
+
+def _image(file: Path) -> ImagePicture:
+    """Make the picture of a file whose header says that it is one. Damage behind the header shows when it is encoded."""
+    if not file.is_file() or not _size_bytes(file):
+        raise ValueError("no image: it is empty, or no regular file")
+    picture = ImagePicture(file)
+    if is_installed("PIL"):  # `index` looks for a first document before it knows whether the model sees images
+        picture.size()
+    return picture
 
 
 def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:

@@ -172,6 +172,10 @@ class TestStreaming:
 
 
 class TestImages:
+    @pytest.fixture(autouse=True)
+    def pillow(self):
+        pytest.importorskip("PIL", reason='needs Pillow: pip install "late-rerank[visual]"')
+
     def test_each_page_is_one_document_with_its_picture(self, tmp_path):
         write(tmp_path, r_pdf=make_pdf(LONG, Page(["scan"], kind="scan"), []))
         corpus = read_corpus(tmp_path, images=True)
@@ -184,17 +188,22 @@ class TestImages:
             assert document.image.key() == PdfPage(tmp_path / "r.pdf", n).key()
 
     def test_image_files_are_documents(self, tmp_path):
-        write(tmp_path, a_txt=b"text", p_PNG=PIXEL, q_jpeg=PIXEL, empty_png=b"")
+        write(tmp_path, a_txt=b"text", p_PNG=PIXEL, q_jpeg=PIXEL, empty_png=b"", fake_png=b"hello" * 20)
         corpus = read_corpus(tmp_path, images=True)
 
         assert [(document.id, document.metadata) for document in corpus.documents if document.image] == [
             ("p.PNG", {"path": "p.PNG"}),
             ("q.jpeg", {"path": "q.jpeg"}),
         ]
-        assert [(Path(file).name, reason) for file, reason in corpus.skipped] == [
-            ("empty.png", "no image: it is empty, or no regular file")
+        assert [(Path(file).name, reason[:22]) for file, reason in corpus.skipped] == [
+            ("empty.png", "no image: it is empty,"),
+            ("fake.png", "no whole image of PNG,"),
         ]
-        assert read_corpus(tmp_path).passed_over == {".png": 2, ".jpeg": 1}
+        assert read_corpus(tmp_path).passed_over == {".png": 3, ".jpeg": 1}
+
+    def test_image_files_are_found_without_pillow(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("late_rerank.corpus.files.is_installed", lambda package: package != "PIL")
+        assert len(read_corpus(write(tmp_path, p_png=PIXEL), images=True).documents) == 1
 
     def test_an_image_as_the_path_needs_a_model_that_sees(self, tmp_path):
         write(tmp_path, p_png=PIXEL)
