@@ -12,13 +12,13 @@ from late_rerank.cli.options import (
     DEFAULT_SCORING,
     FIRST_STAGES,
     add_first_stage,
+    add_fuse,
     add_fusion,
     add_identical_ids,
     add_json,
     add_model,
     add_scoring,
     add_store,
-    blank_refused,
     rank_options,
     wanted_of,
 )
@@ -48,13 +48,7 @@ def register(commands: Any) -> None:
     )
     add_store(command)
     add_model(command)
-    command.add_argument(
-        "--fuse",
-        action="append",
-        type=blank_refused,
-        metavar="MODEL",
-        help="a second model, whose scores are fused with those of --model; each alone is measured too; may be given again",
-    )
+    add_fuse(command)
     command.add_argument(
         "--fuse-method",
         choices=["zscore", "rrf"],
@@ -83,8 +77,8 @@ def run(options: argparse.Namespace) -> None:
         report = _comparison(options, judged)
         print_json(report) if options.json else print_compared(report)
         return
-    way = _fused if options.fuse else _single_vector if options.rerank_with == "single-vector" else _maxsim
-    result, report = way(options, judged)
+    single = options.rerank_with == "single-vector"
+    result, report = (_fused if options.fuse else _single_vector if single else _maxsim)(options, judged)
     print_json(report) if options.json else (_print_fused if options.fuse else _print_table)(report)
     if options.write_run:  # last: an id that a run can't hold must not cost the figures
         _write(options, result)
@@ -166,22 +160,16 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, di
 
 def _fused(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dict[str, Any]]:
     """Measure several models together and each alone: the report of all together, with "alone", by model."""
-    from contextlib import ExitStack
-
-    from late_rerank import FusedReranker, Reranker
-    from late_rerank.cli.opening import opened_store, reranker_arguments
-    from late_rerank.evaluate.comparison import bytes_per_token, kept_in
+    from late_rerank.cli.opening import fused_with, opened_reranker
+    from late_rerank.evaluate.comparison import bytes_per_token
     from late_rerank.evaluate.fused import evaluate_fused
+    from late_rerank.stores import MemoryStore
 
-    arguments = reranker_arguments(options)
-    with ExitStack() as opened:
-        arguments["store"] = opened.enter_context(kept_in(opened.enter_context(opened_store(options))))
-        models = [options.model, *options.fuse]
-        rerankers = [opened.enter_context(Reranker(**arguments | {"model": model})) for model in models]
-        fused = FusedReranker(rerankers, method=options.fuse_method or "zscore")
+    unbounded = MemoryStore(max_bytes=None)  # as in `_maxsim`
+    with opened_reranker(options, otherwise=unbounded) as first, fused_with(first, options) as fused:
         result = evaluate_fused(fused, judged, wanted_of(options), progress=True)
-        sizes = [bytes_per_token(reranker, options.pooling) for reranker in rerankers]
-        told = [{name: reranker.stats()[name] for name in ("scoring", "backend")} for reranker in rerankers]
+        sizes = [bytes_per_token(reranker, options.pooling) for reranker in fused.rerankers]
+        told = [{name: reranker.stats()[name] for name in ("scoring", "backend")} for reranker in fused.rerankers]
     alone = result.to_dict()
     for row, size, of_model in zip(alone.values(), sizes, told, strict=True):
         row.update({"bytes_per_token": size, **of_model})
@@ -264,9 +252,9 @@ def _print_fused(report: dict[str, Any]) -> None:
     before, after = report["measures"]["first_stage"], report["measures"]["reranked"]
     rows = [(report["first_stage"], before, "", "", "")]
     for name, row in report["alone"].items():
-        added, took = row["differences"]["nDCG@10"], _latency(row)
+        added = row["differences"]["nDCG@10"]
         change = f"{added['mean']:+.4f} ({added['low']:+.4f} to {added['high']:+.4f})"
-        rows.append((name, row["measures"], change, f"p = {added['p']:.4f}", took))
+        rows.append((name, row["measures"], change, f"p = {added['p']:.4f}", _latency(row)))
     for name, measures, *rest in [*rows, ("fused", after, "", "", _latency(report))]:
         table.add_row(name, *(f"{value:.4f}" for value in measures.values()), *rest)
     console = shown_console()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.stores import open_store
 from late_rerank.stores.opening import is_url
 
 if TYPE_CHECKING:
-    from late_rerank import Reranker, Searcher
+    from late_rerank import FusedReranker, Reranker, Searcher
     from late_rerank.retrieve import Retriever
     from late_rerank.stores import Store
 
@@ -66,6 +66,20 @@ def _check_scoring(arguments: dict[str, Any]) -> None:
 
 
 @contextmanager
+def fused_with(reranker: Reranker, options: argparse.Namespace) -> Iterator[FusedReranker]:
+    """Open the Rerankers of --fuse over a Reranker's store, and fuse them with it; close them at the end.
+
+    A calibration is the Reranker's own: it was fitted to one model.
+    """
+    from late_rerank import FusedReranker, Reranker
+
+    arguments = reranker_arguments(options) | {"store": reranker.store, "calibration": None}
+    with ExitStack() as opened:
+        others = [opened.enter_context(Reranker(**arguments | {"model": model})) for model in options.fuse]
+        yield FusedReranker([reranker, *others], method=getattr(options, "fuse_method", None) or "zscore")
+
+
+@contextmanager
 def opened_store(options: argparse.Namespace) -> Iterator[Store | None]:
     """Open the store of --store, and close it at the end; give None if there is no --store."""
     if options.store is None:
@@ -87,9 +101,12 @@ def opened_searcher(options: argparse.Namespace) -> Iterator[Searcher]:
     from late_rerank.corpus import CorpusStream
 
     CorpusStream(options.path, images=True)  # a wrong PATH is told before seconds are spent on the model
-    with opened_reranker(options) as reranker:
-        retriever = read_retriever(options.path, options, images=sees_images(reranker))
-        yield Searcher(retriever, reranker, k=options.k, first_stage_weight=options.first_stage_weight)
+    with ExitStack() as opened:
+        reranker = opened.enter_context(opened_reranker(options))
+        fused = opened.enter_context(fused_with(reranker, options)) if options.fuse else None
+        models = [reranker] if fused is None else fused.rerankers
+        retriever = read_retriever(options.path, options, images=any(map(sees_images, models)))
+        yield Searcher(retriever, fused or reranker, k=options.k, first_stage_weight=options.first_stage_weight)
 
 
 def sees_images(reranker: Reranker) -> bool:

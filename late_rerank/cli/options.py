@@ -191,6 +191,7 @@ def add_searching(command: argparse.ArgumentParser) -> None:
     add_fusion(command)
     add_store(command)
     add_model(command)
+    add_fuse(command)
     add_scoring(command)
     add_relevance(command)
     add_json(command)
@@ -234,6 +235,19 @@ def add_model(command: argparse.ArgumentParser) -> None:
     """Add --model, --backend, --codec and --pooling."""
     command.add_argument("--model", default="minilm", help=_MODEL_HELP)
     _add_backend_and_packing(command)
+
+
+def add_fuse(command: argparse.ArgumentParser) -> None:
+    """Add --fuse."""
+    command.add_argument(
+        "--fuse",
+        action="append",
+        default=[],
+        type=blank_refused,
+        metavar="MODEL",
+        help="a second model, whose scores are fused with those of --model: one of page images beside one of texts, for "
+        "example; may be given again",
+    )
 
 
 def add_models(command: argparse.ArgumentParser) -> None:

@@ -31,10 +31,16 @@ def ranking_json(query: str, model: str, k: int, ranking: Ranking) -> dict[str, 
         "query": query,
         "model": model,
         "k": k,
-        "results": [_document_json(document) for document in ranking],
+        "results": [_document_json(document) | _by_model(ranking, document) for document in ranking],
         "timings_ms": {name: round(ms, 3) for name, ms in {"first_stage": 0.0, **ranking.timings_ms}.items()},
         "store": {"hits": ranking.n_hits, "misses": ranking.n_misses},
     }
+
+
+def _by_model(ranking: Ranking, document: RankedDocument) -> dict[str, Any]:
+    """Give what each model says of a document, where several ranked it together."""
+    scores: Mapping[str, Sequence[float | None]] | None = getattr(ranking, "scores_by_model", None)
+    return {} if scores is None else {"scores_by_model": {name: found[document.index] for name, found in scores.items()}}
 
 
 def print_ranking(ranking: Ranking) -> None:

@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
     with opened_searcher(options) as searcher:
         ranking = searcher.search(options.query, top_k=options.top_k, min_relevance=options.min_relevance)
     if options.json:
-        print_json(ranking_json(options.query, options.model, options.k, ranking))
+        model = searcher.reranker.model_name if options.fuse else options.model
+        print_json(ranking_json(options.query, model, options.k, ranking))
     else:
         print_ranking(ranking)

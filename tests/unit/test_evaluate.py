@@ -9,7 +9,7 @@ from PIL import Image
 
 from late_rerank import Candidate, FusedReranker, Reranker
 from late_rerank.evaluate import Judged, evaluate, evaluate_fused, read_run, retrieve_run, write_run
-from late_rerank.evaluate.evaluation import evaluate_judged, means, measure
+from late_rerank.evaluate.evaluation import evaluate_judged, longest_first, means, measure
 from late_rerank.evaluate.judged import retrieve_judged
 from late_rerank.evaluate.single_vector import SingleVectorReranker
 from late_rerank.ranking.wanted import Wanted
@@ -283,5 +283,6 @@ class TestFused:
         encoder = FakeVisualEncoder()
         result = evaluate_judged(Reranker(encoder), judged, Wanted())
 
+        assert longest_first(judged.run) == pages
         assert encoder.n_documents == 2
         assert result.ranked["q1"][0][0] == "blue"
