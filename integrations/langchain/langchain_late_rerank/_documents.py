@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.documents import Document
 
 from late_rerank import Candidate, RankedDocument, Reranker
-from late_rerank.wrapping import Choice, Chosen, choose, finite, maxsim_of, unscored
+from late_rerank.wrapping import Choice, Chosen, Content, choose, finite, is_blank, maxsim_of, picture_of, unscored
 
 # What is ranked of a document: what a function makes of it, or fields of its metadata and its content. None: the content.
 TextOf: TypeAlias = Callable[[Document], str] | Sequence[str] | None
+
+# Gives a document's image, as late_rerank.Candidate takes it: bytes, a path, a Pillow image, a Picture; or None for none.
+ImageOf: TypeAlias = Callable[[Document], Any] | None
+
+
+class Reading(NamedTuple):
+    """What of a document is ranked."""
+
+    text: TextOf
+    image: ImageOf
+
 
 # What other rerankers and retrievers write; where there are both, a reranker came last.
 _SCORE_KEYS = ("retrieval_score", "relevance_score", "score")
@@ -74,6 +86,19 @@ def check_text(text: object) -> None:
         )
 
 
+def check_image(image: object) -> None:
+    """See to it that `image` is what gives a document's image.
+
+    Raises:
+        TypeError: If it is neither a function nor None.
+    """
+    if image is not None and not callable(image):
+        raise TypeError(
+            "image must be a function from a Document to an image (bytes, a path, a Pillow image or a Picture), such as "
+            f'lambda document: document.metadata.get("path"), or None; got {type(image).__name__}: {image!r:.60}'
+        )
+
+
 def text_of(document: Document, text: TextOf) -> str:
     """Give the text of a document that is ranked.
 
@@ -93,15 +118,17 @@ def text_of(document: Document, text: TextOf) -> str:
     return given
 
 
-def chosen_of(documents: Sequence[Document], query: str, choice: Choice, reranker: Reranker, text: TextOf) -> list[Chosen]:
+def content_of(document: Document, reranker: Reranker, reading: Reading) -> Content:
+    """Give what is ranked of a document: its text, or its picture."""
+    (candidate,), _ = _candidates([document], reranker, reading)
+    return reranker.content_of(candidate)
+
+
+def chosen_of(documents: Sequence[Document], query: str, choice: Choice, reranker: Reranker, reading: Reading) -> list[Chosen]:
     """Rank documents and choose from them; `index` of each is its place in `documents`."""
-    texts = [text_of(document, text) for document in documents]
-    candidates = [
-        Candidate(ranked, document.id, retrieval_score(document.metadata), document.metadata)
-        for ranked, document in zip(texts, documents, strict=True)
-    ]
-    contents = None if text is None else [_content(*each, text) for each in zip(texts, documents, strict=True)]
-    return choose(reranker, query, candidates, choice, contents, own=[document.page_content for document in documents])
+    candidates, contents = _candidates(documents, reranker, reading)
+    own = [document.page_content for document in documents]
+    return choose(reranker, query, candidates, choice, None if reading.text is None else contents, own=own)
 
 
 def chosen_documents(documents: Sequence[Document], chosen: Iterable[Chosen], *, scores: bool = True) -> list[Document]:
@@ -125,6 +152,22 @@ def retrieval_score(metadata: dict[str, Any]) -> float | None:
         if number is not None:
             return number
     return None
+
+
+def _candidates(documents: Sequence[Document], reranker: Reranker, reading: Reading) -> tuple[list[Candidate], list[str]]:
+    """Give what is ranked of documents, and the part of each text that is the document's content."""
+    texts = [text_of(document, reading.text) for document in documents]
+    contents = [_content(*each, reading.text) for each in zip(texts, documents, strict=True)]
+    candidates = []
+    for i, (document, text, content) in enumerate(zip(documents, texts, contents, strict=True)):
+        picture = None
+        if reading.image is not None:
+            name = f"documents[{i}]" if document.id is None else f"the document {document.id!r:.60}"
+            picture = picture_of(reranker, partial(reading.image, document), text=content, name=name)
+        score = retrieval_score(document.metadata)
+        ranked = "" if is_blank(content) else text
+        candidates.append(Candidate(ranked, document.id, score, document.metadata, picture))
+    return candidates, contents
 
 
 def _content(ranked: str, document: Document, text: TextOf) -> str:

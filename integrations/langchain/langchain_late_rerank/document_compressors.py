@@ -11,12 +11,25 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from pydantic import ConfigDict, Field
 
-from langchain_late_rerank._documents import TextOf, check_text, checked, chosen_documents, chosen_of, relevance, text_of
+from langchain_late_rerank._documents import (
+    ImageOf,
+    Reading,
+    TextOf,
+    check_image,
+    check_text,
+    checked,
+    chosen_documents,
+    chosen_of,
+    content_of,
+    relevance,
+    text_of,
+)
 from late_rerank import Reranker
 from late_rerank.wrapping import (
     Choice,
     Chosen,
     Codec,
+    Content,
     Encoder,
     FirstStageWeight,
     Order,
@@ -100,6 +113,9 @@ class LateRerankCompressor(BaseDocumentCompressor):
         text: Which text of a document is ranked. None takes the content. A list of metadata fields, such as ["title"], puts
             these before the content, if a document has them. A function takes a Document and gives a str. The returned
             documents are the same, whichever text was ranked.
+        image: A function that gives a document's image: the bytes of an image file, its path, a Pillow image or a
+            `late_rerank.pictures.Picture`; None for a document without one. A model that sees images ranks the image instead of
+            the text. Others don't ask for it, unless a document has no text. The function decides which files may be read.
         keep_scores: Whether to write the scores and "best_span" into the metadata. Give False for code that compares documents
             as text, such as a union of several queries' documents by `dumps(document)`.
 
@@ -119,6 +135,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
     count_tokens: Any = Field(default=None, repr=False)
     first_stage_weight: FirstStageWeight = 0.0
     text: Any = Field(default=None, repr=False)
+    image: Any = Field(default=None, repr=False)
     keep_scores: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -138,6 +155,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
         text: TextOf = None,
+        image: ImageOf = None,
         keep_scores: bool = True,
     ) -> None:
         # Before a model is loaded: wrong numbers are refused here.
@@ -150,10 +168,12 @@ class LateRerankCompressor(BaseDocumentCompressor):
             count_tokens=count_tokens,
         ).resolved(_TOP_N)
         check_text(text)
+        check_image(image)
         fields: dict[str, Any] = {  # typed as Any: the parent's own __init__ takes anything
             **choice.options(type(self).model_fields),
             "top_n": choice.top_k,
             "text": text,
+            "image": image,
             "keep_scores": keep_scores,
             "reranker": reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring),
         }
@@ -219,6 +239,10 @@ class LateRerankCompressor(BaseDocumentCompressor):
         """Give the text of a document that is ranked. To index ahead, give this text to `reranker.index`."""
         return text_of(document, self.text)
 
+    def content_of(self, document: Document) -> Content:
+        """Give what is ranked of a document: its text, or its image. To index ahead, give this to `reranker.index`."""
+        return content_of(document, self.reranker, Reading(self.text, self.image))
+
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         yield "top_n", self.top_n
         yield "model", self.reranker.model_name
@@ -226,7 +250,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     def _chosen(self, documents: Sequence[Document], query: str, top_n: int | None = None) -> list[Chosen]:
         choice = Choice.of(self, top_k=top_n or self.top_n).resolved(_TOP_N)
-        return chosen_of(documents, query, choice, self.reranker, self.text)
+        return chosen_of(documents, query, choice, self.reranker, Reading(self.text, self.image))
 
     def _run(self) -> Runnable[_Call, list[Document]]:
         """What is traced. Callbacks that a compressor is given are nobody's unless a Runnable gets them."""

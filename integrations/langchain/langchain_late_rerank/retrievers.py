@@ -14,11 +14,23 @@ from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.vectorstores import VectorStoreRetriever
 from pydantic import ConfigDict, Field
 
-from langchain_late_rerank._documents import TextOf, check_text, checked, chosen_documents, chosen_of, text_of
+from langchain_late_rerank._documents import (
+    ImageOf,
+    Reading,
+    TextOf,
+    check_image,
+    check_text,
+    checked,
+    chosen_documents,
+    chosen_of,
+    content_of,
+    text_of,
+)
 from late_rerank import Reranker
 from late_rerank.wrapping import (
     Choice,
     Codec,
+    Content,
     Encoder,
     FirstStageWeight,
     Order,
@@ -102,6 +114,9 @@ class LateRerankRetriever(BaseRetriever):
         text: Which text of a document is ranked. None takes the content. A list of metadata fields, such as ["title"], puts
             these before the content, if a document has them. A function takes a Document and gives a str. The returned
             documents are the same, whichever text was ranked.
+        image: A function that gives a document's image: the bytes of an image file, its path, a Pillow image or a
+            `late_rerank.pictures.Picture`; None for a document without one. A model that sees images ranks the image instead of
+            the text. Others don't ask for it, unless a document has no text. The function decides which files may be read.
         keep_scores: Whether to write the scores and "best_span" into the metadata. Give False for code that compares documents
             as text, such as a union of several queries' documents by `dumps(document)`.
         name: LangChain's: the name in traces.
@@ -125,13 +140,14 @@ class LateRerankRetriever(BaseRetriever):
     count_tokens: Any = Field(default=None, repr=False)
     first_stage_weight: FirstStageWeight = 0.0
     text: Any = Field(default=None, repr=False)
+    image: Any = Field(default=None, repr=False)
     keep_scores: bool = True
     # A field, not a private attribute: configurable_fields makes the retriever anew from its fields for every configured call.
     reranker: Reranker = Field(repr=False)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(  # noqa: PLR0913 - its own fifteen, and LangChain's three
+    def __init__(  # noqa: PLR0913 - its own sixteen, and LangChain's three
         self,
         *,
         base_retriever: RetrieverLike,
@@ -148,6 +164,7 @@ class LateRerankRetriever(BaseRetriever):
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
         text: TextOf = None,
+        image: ImageOf = None,
         keep_scores: bool = True,
         name: str | None = None,
         tags: list[str] | None = None,
@@ -165,6 +182,7 @@ class LateRerankRetriever(BaseRetriever):
         fetch_k = whole_number("fetch_k", fetch_k, or_none="for the base retriever's own number")
         _check_enough(choice.top_k, fetch_k)
         check_text(text)
+        check_image(image)
         _warn_of_few(base_retriever, fetch_k)
         reranker = reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
@@ -175,6 +193,7 @@ class LateRerankRetriever(BaseRetriever):
             "k": choice.top_k,
             "fetch_k": fetch_k,
             "text": text,
+            "image": image,
             "keep_scores": keep_scores,
             "reranker": reranker,
         }
@@ -183,6 +202,10 @@ class LateRerankRetriever(BaseRetriever):
     def text_of(self, document: Document) -> str:
         """Give the text of a document that is ranked. To index ahead, give this text to `reranker.index`."""
         return text_of(document, self.text)
+
+    def content_of(self, document: Document) -> Content:
+        """Give what is ranked of a document: its text, or its image. To index ahead, give this to `reranker.index`."""
+        return content_of(document, self.reranker, Reading(self.text, self.image))
 
     # A named k and no **kwargs: LangChain drops arguments silently where the signature has none, and a wrong name must raise.
     def _get_relevant_documents(
@@ -225,7 +248,7 @@ class LateRerankRetriever(BaseRetriever):
         documents = checked(found, "the base retriever's result")
         if not documents:
             return []
-        chosen = chosen_of(documents, query, choice, self.reranker, self.text)
+        chosen = chosen_of(documents, query, choice, self.reranker, Reading(self.text, self.image))
         return chosen_documents(documents, chosen, scores=self.keep_scores)
 
     def _asked(self) -> dict[str, int]:

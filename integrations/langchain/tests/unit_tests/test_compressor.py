@@ -111,9 +111,9 @@ def test_type_checkers_see_the_arguments():
     choice = Choice().options(LateRerankCompressor.model_fields)
     assert len(choice) == 5
     assert list(parameters)[:6] == ["top_n", "reranker", "model", "store", "codec", "scoring"]
-    assert set(list(parameters)[6:]) == {*choice, "text", "keep_scores"}
+    assert set(list(parameters)[6:]) == {*choice, "text", "image", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
-    assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "keep_scores", *choice}
+    assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "image", "keep_scores", *choice}
 
 
 def test_rerank_gives_places_and_relevances_of_texts_and_documents(compressor):

@@ -101,7 +101,7 @@ def test_type_checkers_see_the_arguments():
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
     choice = Choice().options(LateRerankRetriever.model_fields)
     assert len(choice) == 5
-    assert own == {"base_retriever", "k", "fetch_k", "reranker", "text", "keep_scores", *choice}
+    assert own == {"base_retriever", "k", "fetch_k", "reranker", "text", "image", "keep_scores", *choice}
 
 
 def test_too_few_documents_to_rerank_are_warned_of_at_the_callers_line(reranker):
