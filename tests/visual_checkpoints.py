@@ -225,7 +225,12 @@ def adapted(folder: Path) -> Path:
 
 def edit(path: Path, **changes) -> None:
     """Change some settings in a JSON file."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**read(path), **changes}))
+
+
+def read(path: Path) -> dict:
+    """The settings in a JSON file."""
+    return json.loads(path.read_text())
 
 
 def _backbone(folder: Path):

@@ -8,6 +8,9 @@ from typing import Any
 
 from late_rerank.cli.options import add_backend, add_json
 
+_PACKAGES = ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "onnx", "numpy")
+_VISUAL_PACKAGES = ("pillow", "peft", "torchvision")
+
 
 def register(commands: Any) -> None:
     """Add the command to the parser."""
@@ -30,20 +33,25 @@ def run(options: argparse.Namespace) -> None:
 
     from late_rerank import maxsim
     from late_rerank.cli.results import print_json
-    from late_rerank.encode import TextEncoder
+    from late_rerank.encode import as_encoder
+    from late_rerank.encode.visual.requirements import REMEDY, torchvision_trouble
     from late_rerank.maxsim import SCORINGS
 
-    encoder = TextEncoder(options.model, backend=options.backend)
+    trouble = torchvision_trouble()
+    encoder: Any = as_encoder(options.model, options.backend, None)
+    described = encoder.describe()
     versions = {}
-    for name in ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "onnx", "numpy"):
+    is_visual = described["format"] == "visual"
+    for name in (*_PACKAGES, *(_VISUAL_PACKAGES if is_visual else ())):
         with suppress(PackageNotFoundError):  # the engines are extras
             versions[name] = version(name)
     report = {
         "kernel": maxsim.kernel().name,
         "native_kernel": maxsim.describe_native(),
-        "scoring": maxsim.DEFAULT_SCORING.name,
+        "scoring": (maxsim.MAXSIM if is_visual else maxsim.DEFAULT_SCORING).name,
         "known_scorings": {name: list(scoring.window_tokens) for name, scoring in SCORINGS.items()},
-        **encoder.describe(),
+        **described,
+        **({} if trouble is None else {"torchvision": f"doesn't fit torch ({trouble}): {REMEDY}"}),
         "versions": versions,
     }
     if options.json:
@@ -57,6 +65,8 @@ def run(options: argparse.Namespace) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_windows(item) if isinstance(item, list) else item}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     # Quotes show a prefix that is empty or ends in a space.
     return repr(value) if isinstance(value, str) and (not value or value.strip() != value) else str(value)
 

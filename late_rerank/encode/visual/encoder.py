@@ -18,7 +18,7 @@ from late_rerank.encode.model import Backend
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.visual.boxes import NOWHERE, leading_image_tokens, patch_boxes
 from late_rerank.encode.visual.families import FAMILIES, NATIVE
-from late_rerank.encode.visual.requirements import check_torchvision, check_visual
+from late_rerank.encode.visual.requirements import adapter_base, check_torchvision, check_visual
 from late_rerank.encode.visual.texts import placed
 from late_rerank.errors import IncompatibleError, ModelError, check_installed
 from late_rerank.pictures import Picture
@@ -213,7 +213,7 @@ class VisualEncoder:
             "why_this_backend": self.backend.reason,
             "device": str(model.device),
             "dim": self.dim,
-            "vectors_of_an_a4_page": page_vectors(model, _A4),
+            "vectors_of_a4_at_150_dpi": page_vectors(model, _A4),
             "page_size": page_limits(model),
             "batch_pictures": self.batch_pictures,
             "query_prefix": model.prompts["query"],
@@ -266,7 +266,8 @@ def _loaded(name: str, folder: Path, device: str | None, pooling: int) -> Visual
     checkpoint = read_checkpoint(folder)
     if checkpoint.format != "visual":
         raise ModelError(f"{name} is a text model ({checkpoint.format} format): late_rerank.encode.TextEncoder loads it")
+    base = adapter_base(checkpoint)
     on = torch_device(device, "torch")
     from late_rerank.encode.visual.opening import open_visual  # noqa: PLC0415 - loads torch
 
-    return open_visual(name, checkpoint, device=on or CPU, pooling=pooling)
+    return open_visual(name, checkpoint, base=base, device=on or CPU, pooling=pooling)

@@ -12,32 +12,30 @@ from sentence_transformers import MultiVectorEncoder
 
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.files import loading, read_object
-from late_rerank.encode.sources import local_folder
 from late_rerank.encode.torch.loading import quiet_loading
 from late_rerank.encode.visual.families import checked_family
 from late_rerank.encode.visual.processors import without_torchvision
-from late_rerank.errors import ModelError, check_installed
+from late_rerank.errors import ModelError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """Where an adapter's matrices are."""
 
 
-def load_visual(checkpoint: Checkpoint, device: str) -> tuple[MultiVectorEncoder, str, Path | None]:
+def load_visual(checkpoint: Checkpoint, base: Path | None, device: str) -> tuple[MultiVectorEncoder, str]:
     """Load a page-image model with its own weights, processor and template.
 
     Args:
         checkpoint: Of the format "visual".
+        base: The folder of the weights that its adapter changes; None if it has no adapter.
         device: Where it runs. On CUDA its weights are in bfloat16, elsewhere in float32.
 
     Returns:
-        The model, its family, and the folder of the base that its adapter changes, if it has one.
+        The model, and its family.
 
     Raises:
         ModelError: If some of its weights can't be found, or it is of no known family.
-        MissingDependencyError: If an adapter can't be read without peft.
     """
     folder, backbone = checkpoint.path, checkpoint.path / checkpoint.backbone
-    base = _base_of(checkpoint)
     family = checkpoint.family or checked_family(base or backbone, read_object((base or backbone) / "config.json"))
     # In half precision on a CPU a token's vector would depend on its neighbours.
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -52,25 +50,7 @@ def load_visual(checkpoint: Checkpoint, device: str) -> tuple[MultiVectorEncoder
         )
     if base is not None:
         _check_adapter(model, backbone)
-    return model, family, base
-
-
-def _base_of(checkpoint: Checkpoint) -> Path | None:
-    """Find the folder of the weights that an adapter changes; None where there is no adapter.
-
-    Raises:
-        ModelError: If the adapter doesn't name its base, or the base can't be found.
-    """
-    settings = read_object(checkpoint.path / checkpoint.backbone / "adapter_config.json")
-    if not settings:
-        return None
-    check_installed(f"{checkpoint.path} has an adapter, which", "visual", "peft")
-    name = settings.get("base_model_name_or_path")
-    if not name:
-        raise ModelError(
-            f"{checkpoint.path}: adapter_config.json doesn't say base_model_name_or_path, the model that it changes"
-        )
-    return local_folder(str(name))
+    return model, family
 
 
 def _weight_names(backbone: Path) -> dict[str, Any]:

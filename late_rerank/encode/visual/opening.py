@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,21 @@ from late_rerank.errors import ModelError
 
 
 @alone_after_a_fork()
-def open_visual(name: str, checkpoint: Checkpoint, *, device: str, pooling: int) -> VisualModel:
+def open_visual(name: str, checkpoint: Checkpoint, *, base: Path | None, device: str, pooling: int) -> VisualModel:
     """Load a page-image model, and encode one query. No page is encoded: that may take half a minute on a CPU.
 
     Args:
         name: The model, as the user named it.
         checkpoint: Of the format "visual".
+        base: As `adapter_base` finds it.
         device: A device of this machine.
         pooling: Documents keep one of so many vectors.
 
     Raises:
         ModelError: If the model can't be what it says.
-        MissingDependencyError: If an adapter can't be read without peft.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
     """
-    loaded, family, base = load_visual(checkpoint, device)
+    loaded, family = load_visual(checkpoint, base, device)
     if pooling > 1:
         pool_documents(loaded, pooling, name)
     keep_order(loaded)
