@@ -38,10 +38,12 @@ class FoundPassage(TypedDict):
     rank: Annotated[int, Field(description="from 1")]
     relevance: Relevance
     score: Score
-    text: str
+    text: Annotated[str, Field(description="empty for a scan or an image, which the model saw: open it at `path`")]
     id: Annotated[str | int | float | None, Field(description="its name in the folder")]
     path: Annotated[str | None, Field(description="its file, seen from the folder; null where it is from no text file")]
-    page: NotRequired[Annotated[int, Field(description="the page of a PDF file, from 1; `start` and `end` count on that page")]]
+    page: NotRequired[
+        Annotated[int, Field(description="the page of a PDF file, from 1, to cite with `path`; places count on it")]
+    ]
     start: Annotated[int | None, Field(description="where it begins in the file, in characters from 0")]
     end: Annotated[int | None, Field(description="where it ends in the file: the character after its last one")]
     best_passage: NotRequired[Annotated[str, Field(description="the part of a long `text` that answers best: quote this")]]

@@ -19,8 +19,8 @@ from late_rerank.retrieve import Retriever
 
 _INSTRUCTIONS = (
     "Late-interaction reranking on this machine. `search` finds passages in the folders that the user serves; `rerank` sorts "
-    "texts that you bring. Read the best results and cite where they are from; a low relevance of all of them means that the "
-    "answer isn't there."
+    "texts that you bring. Read the best results and cite where they are from, a PDF file with its page; a low relevance of "
+    "all of them means that the answer isn't there."
 )
 _ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 

@@ -17,6 +17,7 @@ from functools import partial
 import pytest
 from commands import start, wait_until
 from mcp import Client, StdioServerParameters
+from PIL import Image
 
 from late_rerank import Candidate, Reranker
 from late_rerank.arguments.limits import MAX_DOCUMENT_CHARS, MAX_DOCUMENTS, MAX_QUERY_CHARS
@@ -26,8 +27,8 @@ from late_rerank.mcp.server import create_server
 from late_rerank.mcp.stdio import repaired
 from late_rerank.ranking.relevance import FITTED
 from late_rerank.ranking.wanted import Wanted
-from late_rerank.retrieve import BM25Retriever
-from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.retrieve import BM25Retriever, PagesRetriever
+from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
 
 DOCUMENTS = ["rivers run to the sea", "cats sleep all day", "dogs bark at night and sleep by day"]
 QUERY = "when do cats sleep"
@@ -104,6 +105,22 @@ class TestTools:
             **place,
         }
         assert [second[name] for name in ("rank", "id", "path", "start", "end")] == [2, None, None, None, None]
+
+    def test_pages_come_by_their_file_and_number_and_never_as_images(self):
+        red, blue = (Image.new("RGB", (64, 96), colour) for colour in ("red", "blue"))
+        pages = [
+            Candidate("a blue page", "report.pdf#page=3", None, {"path": "report.pdf", "page": 3}, blue),
+            Candidate("", "scan.pdf#page=1", None, {"path": "scan.pdf", "page": 1}, red),
+        ]
+        folders = {"reports": PagesRetriever(BM25Retriever(pages), pages)}
+        server = create_server(lambda: Reranker(FakeVisualEncoder()), folders, k=100)
+        (answer,) = asked(server, ("search", {"query": "red"}))
+
+        told = [(each["text"], each["path"], each["page"]) for each in results(answer)]
+        assert told == [("", "scan.pdf", 1), ("a blue page", "report.pdf", 3)]
+        known = {"rank", "relevance", "score", "text", "id", "path", "page", "start", "end"}
+        assert all(set(each) == known for each in results(answer))
+        assert len(answer.content[0].text) < 1000
 
     def test_the_best_passage_of_a_long_document_is_named_where_the_scoring_finds_one(self):
         filler = " ".join(f"filler{i}" for i in range(300))

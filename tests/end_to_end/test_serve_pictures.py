@@ -16,6 +16,7 @@ from late_rerank import Candidate, Reranker
 from late_rerank.pictures import ImagePicture
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.serve.app import create_app
+from late_rerank.serve.folders import Folders
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.settings import Settings
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
@@ -441,6 +442,12 @@ class TestModelsOfOneKind:
         with running(create_app(lambda: Reranker(encoder))) as url:
             answer = post(url, "/rerank", {"query": "cats", "documents": [{"image": uri(RED)}]})
         assert str(tmp_path.parent) not in refused(answer, 422, "sees no images")
+
+    def test_a_folder_of_scans_is_none_for_it(self, served):
+        url = served(FakeEncoder(), folders=Folders(pages={"scans": BM25Retriever([Candidate("", "a", image=RED)])}))
+        assert httpx.get(f"{url}/info").json()["folders"] == ["scans"]
+        answer = post(url, "/v1/search", {"query": "cats", "folder": "scans"})
+        refused(answer, 404, "the folder scans has no text, and the model FakeEncoder sees no images")
 
     def test_a_model_of_images_alone_takes_no_text(self, served):
         url = served(FakeVisualEncoder(only_pictures=True))
