@@ -5,6 +5,7 @@ import io
 import json
 import math
 
+import pdfs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from late_rerank.context import pack_context
 from late_rerank.context.counting import counter
 from late_rerank.context.images import IMAGE_MARK
 from late_rerank.context.sentences import CUT_MARK
+from late_rerank.corpus import read_corpus
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import ImagePicture, StoredPicture
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
@@ -341,3 +343,16 @@ def decoded(block):
 
 def near(pixel):
     return tuple(round(value / 255) for value in pixel[:3]) if isinstance(pixel, tuple) else pixel
+
+
+def test_a_scanned_page_of_a_pdf_file_is_kept_with_its_file_and_page(tmp_path):
+    pytest.importorskip("pypdfium2", reason='needs pypdfium2: pip install "late-rerank[pdf]"')
+    scanned = pdfs.Page(["Invoice 2024", "Total 12 EUR"], kind="scan")
+    (tmp_path / "report.pdf").write_bytes(pdfs.make_pdf(["Sales rose in spring."], scanned))
+    documents = read_corpus(tmp_path / "report.pdf", images=True).documents
+    context = pack(documents, 3000, query="white", images="keep")
+    by_page = {part.page: part for part in context.parts}
+
+    assert by_page[1].text == "Sales rose in spring."
+    assert (by_page[2].path, by_page[2].text) == ("report.pdf", IMAGE_MARK)
+    assert decoded(next(block for block in context.blocks() if block["type"] == "image_url")).size == (1109, 1568)
