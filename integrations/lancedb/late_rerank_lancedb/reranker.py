@@ -7,8 +7,8 @@ import os
 import pyarrow as pa
 from lancedb.rerankers import Reranker as LanceReranker
 
-from late_rerank import Reranker
-from late_rerank.wrapping import Codec, Encoder, Scoring, Store, asks_nothing, reranker_from
+from late_rerank import Candidate, Reranker
+from late_rerank.wrapping import Codec, Encoder, Scoring, Store, asks_nothing, picture_of, reranker_from
 
 _RELEVANCE, _OTHERS = "_relevance_score", ("_distance", "_score")
 
@@ -17,7 +17,8 @@ class LateRerankReranker(LanceReranker):
     """Orders the rows of a vector, full-text or hybrid search by late interaction.
 
     A store keeps the rows' token vectors, so each text is encoded once, not once a query. All rows come back, best first.
-    "_relevance_score" holds the relevance, from 0 to 1. Rows without text come last, with 0. Only a blank query gives no rows.
+    "_relevance_score" holds the relevance, from 0 to 1. Rows without text or image come last, with 0. Only a blank query gives
+    no rows.
 
     Args:
         column: The column to rank.
@@ -29,6 +30,8 @@ class LateRerankReranker(LanceReranker):
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
             other. "maxsim" takes each word's best match anywhere in the text. None takes "proximity". A
             late_rerank.maxsim.Scoring is taken too.
+        image_column: The column with the bytes of image files, for models that see images: these rank a row by its image, where
+            it isn't null. The column to rank may then be absent. None looks for no images.
 
     Raises:
         ValueError: If `return_score` is unknown. Also if a reranker is given together with a model, store, codec or scoring.
@@ -45,9 +48,11 @@ class LateRerankReranker(LanceReranker):
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
+        image_column: str | None = None,
     ) -> None:
         super().__init__(return_score)
         self.column = column
+        self.image_column = image_column
         self.reranker = reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
@@ -63,11 +68,8 @@ class LateRerankReranker(LanceReranker):
         return self._ranked(query, self.merge_results(vector_results, fts_results))
 
     def _ranked(self, query: str, rows: pa.Table) -> pa.Table:
-        if self.column not in rows.column_names:
-            names = ", ".join(name for name in rows.column_names if not name.startswith("_"))
-            raise ValueError(f"no column {self.column!r} to rank; there are {names}: name another, or select it in the search")
-        texts = ["" if text is None else str(text) for text in rows[self.column].to_pylist()]
-        ranking = [] if asks_nothing(query) else self.reranker.rerank(query, texts)
+        candidates = self._candidates(rows)
+        ranking = [] if asks_nothing(query) else self.reranker.rerank(query, candidates)
         ranked = rows.take(pa.array([document.index for document in ranking], pa.int64()))
         relevance = pa.array([document.relevance or 0.0 for document in ranking], pa.float32())
         if _RELEVANCE in ranked.column_names:  # of an earlier reranking
@@ -75,3 +77,27 @@ class LateRerankReranker(LanceReranker):
         if self.score == "relevance":
             ranked = ranked.drop_columns([name for name in _OTHERS if name in ranked.column_names])
         return ranked.append_column(_RELEVANCE, relevance)
+
+    def _candidates(self, rows: pa.Table) -> list[Candidate]:
+        if self.image_column is None:
+            return [Candidate(text) for text in self._texts(rows)]
+        _check_column(self.image_column, rows)
+        images = rows[self.image_column]
+        if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type) or pa.types.is_null(images.type)):
+            raise TypeError(f"the column {self.image_column!r} must hold the bytes of image files, got {images.type}")
+        texts = self._texts(rows) if self.column in rows.column_names else [""] * len(rows)
+        return [self._candidate(i, *each) for i, each in enumerate(zip(texts, images, strict=True))]
+
+    def _candidate(self, index: int, text: str, image: pa.Scalar) -> Candidate:
+        # `as_py` copies the bytes: not for a model of texts.
+        return Candidate(text, image=picture_of(self.reranker, image.as_py, text=text, name=f"the row {index}"))
+
+    def _texts(self, rows: pa.Table) -> list[str]:
+        _check_column(self.column, rows)
+        return ["" if text is None else str(text) for text in rows[self.column].to_pylist()]
+
+
+def _check_column(column: str, rows: pa.Table) -> None:
+    if column not in rows.column_names:
+        names = ", ".join(name for name in rows.column_names if not name.startswith("_"))
+        raise ValueError(f"no column {column!r} to rank; there are {names}: name another, or select it in the search")
