@@ -43,7 +43,7 @@ function question({ query, documents }, budget) {
   const inOrder = documents.toSorted((a, b) => a.before - b.before);
   return {
     query,
-    documents: inOrder.map(({ text, before }) => ({ text, id: String(before) })),
+    documents: inOrder.map(({ text, before, imageKey }) => ({ text, id: String(before), image_key: imageKey })),
     budget_tokens: budget,
     strategy: byId("strategy").value,
     compress: byId("compress").checked,

@@ -47,7 +47,7 @@ async function reranked(query, signal) {
 async function searched(query, signal) {
   announce("Searching.");
   const answer = await ask("v1/search", { query, ...chosenFolder(), best_span: true }, signal);
-  const document = ({ index, document: { id, text } }) => ({ label: id ?? `document ${index + 1}`, text });
+  const document = ({ index, document: { id, text, image_key: imageKey } }) => ({ label: id ?? `document ${index + 1}`, text, imageKey });
   return rankingOf(query, answer, document, true);
 }
 

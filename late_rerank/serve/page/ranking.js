@@ -3,7 +3,8 @@
 import { bar, beginning, byId, counted, element, fill, milliseconds, number, readable, unseen } from "./dom.js";
 import { whyButton } from "./why.js";
 
-// ranking: { query, documents: [{ label, text, before, after, relevance, passage, isScored }] best first, wasSearched, meta, model }
+// ranking: { query, documents: [{ label, text, imageKey, before, after, relevance, passage, isScored }] best first, wasSearched, meta,
+// model }; a document with an imageKey was ranked by its image, and may have no text
 export function showRanking(ranking) {
   byId("results").hidden = false;
   byId("before-heading").textContent = ranking.wasSearched ? "Before: places in the first stage" : "Before: as given";
@@ -44,19 +45,21 @@ function moved(document) {
 
 function beforeItem(document) {
   const now = element("span", { class: "now" }, `now ${number(document.after)}`);
-  const text = element("p", { class: "text", dir: "auto", title: document.label }, beginning(document.text, 200));
+  const text = element("p", { class: "text", dir: "auto", title: document.label }, beginning(textOf(document), 200));
   return paired(element("li", { class: "passage" }, place(document.before), text, now), document);
 }
 
 function afterItem(document, query) {
-  const { paragraph, button } = readable(document.text, document.label, document.passage);
+  const { paragraph, button } = readable(textOf(document), document.label, document.passage);
   const label = element("span", { class: "label" }, document.label);
   const head = element("div", { class: "head" }, place(document.after), movement(document), label, relevance(document));
   const actions = element("div", { class: "actions" }, ...(button ? [button] : []));
   const item = element("li", { class: "passage" }, head, element("div", { class: "body" }, paragraph, actions));
-  actions.prepend(whyButton(document, query, item));
+  if (!document.imageKey) actions.prepend(whyButton(document, query, item)); // it explains texts
   return paired(item, document);
 }
+
+const textOf = ({ text, imageKey }) => (imageKey && !text.trim() ? "An image without text." : text);
 
 const place = (n) => element("span", { class: "place" }, number(n));
 

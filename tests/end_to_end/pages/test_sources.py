@@ -5,6 +5,11 @@ import json
 import httpx
 import pytest
 from browsers import QUERY
+from PIL import Image
+
+from late_rerank import Candidate, Reranker
+from late_rerank.retrieve import BM25Retriever, PagesRetriever
+from late_rerank.testing.fakes import FakeVisualEncoder
 
 
 def test_files_are_read_in_the_browser_and_ranked(opened, tmp_path):
@@ -66,6 +71,25 @@ def test_a_folder_of_the_servers_is_searched_and_ranked(opened):
     assert "First stage" in page.find("#timings").text
     page.packed(50)
     assert "answer, ranked 1" in page.find("#citations").text
+
+
+def test_pages_that_are_ranked_by_their_image_are_named(opened, served):
+    red, blue = (Image.new("RGB", (64, 96), colour) for colour in ("red", "blue"))
+    pages = [
+        Candidate("on a red page", "report.pdf#page=3", image=blue),
+        Candidate("on a blue page", "report.pdf#page=4", image=red),
+        Candidate("", "scan.pdf#page=1", image=red),
+    ]
+    folders = {"reports": PagesRetriever(BM25Retriever(pages), pages)}
+    page = opened(served(Reranker(FakeVisualEncoder()), folders=folders))
+    page.choose("source", "folder")
+    page.ranked("blue", documents=None)
+
+    assert page.texts("#after .label") == ["report.pdf#page=3", "report.pdf#page=4", "scan.pdf#page=1"]
+    assert page.texts("#after .text") == ["on a red page", "on a blue page", "An image without text."]
+    assert not [text for text in page.texts("#after .actions button") if "Why?" in text]
+    page.packed(50)
+    assert "report.pdf#page=3, ranked 1" in page.find("#citations").text
 
 
 def test_a_folder_can_be_chosen_only_where_there_is_one(opened, served):
