@@ -61,7 +61,9 @@ class StoredPicture(Picture):
         except ValueError:
             self._key = b""
         if len(self._key) != KEY_BYTES:
-            raise ValueError(f"a picture's key must be {KEY_BYTES} bytes or {2 * KEY_BYTES} hexadecimal digits, got {key!r:.60}")
+            raise ValueError(
+                f"a picture's key must be {KEY_BYTES} bytes or {2 * KEY_BYTES} hexadecimal digits, got {key!r:.60}"
+            )
 
     def identity(self) -> bytes:
         return self._key
