@@ -15,6 +15,7 @@ from late_rerank.encode.describe import described, modalities
 from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.observing.timing import Timer
+from late_rerank.pictures import PictureError
 from late_rerank.processes.forks import background_work, guarded
 from late_rerank.processes.threads import CallThreads, in_thread
 from late_rerank.ranking.matching import Matcher
@@ -192,6 +193,7 @@ class Reranker:
             IncompatibleError: If the model can't encode what a candidate has: an image without text for a model of texts, or
                 the other way round.
             OSError: If a candidate's image is in a file that can't be read.
+            PictureError: If a candidate's image is damaged, or one that the model can't take. The message names the candidate.
             MissingDocumentsError: If `on_missing` is "raise" and the store lacks a candidate.
         """
         wanted = Wanted(
@@ -291,9 +293,12 @@ class Reranker:
         with timer.stage("encode_query"):
             for pool, query in zip(pools, self._queries.encode(queries, query_vectors), strict=True):
                 pool.query = query
-        for documents in self._vectors.documents(found, timer, until=until, encodes=self.on_missing == "encode"):
-            for pool in pools:
-                pool.score(self.kernel, self.codec, documents)
+        try:
+            for documents in self._vectors.documents(found, timer, until=until, encodes=self.on_missing == "encode"):
+                for pool in pools:
+                    pool.score(self.kernel, self.codec, documents)
+        except PictureError as error:
+            raise error.at(_place(error.picture.key(), pools)) from error
         return frozenset(found.missing)
 
     async def arerank(
@@ -432,14 +437,16 @@ class Reranker:
 
         Args:
             documents: Texts, Pictures or Candidates, mixed. They are read once, so you can give a generator.
-            batch_size: Documents encoded between two puts, at least 1. Scores don't depend on it. After 8 pictures there is a
-                put in any case.
+            batch_size: Documents encoded between two puts, at least 1. Scores don't depend on it. On a CPU, each picture is put
+                at once.
             progress: Show a bar on stderr, if stderr is a terminal.
 
         Raises:
             TypeError: If a document is no str, Picture or Candidate. The message names the document. Earlier batches are
                 stored.
             IncompatibleError: If the model can't encode what a document has. Earlier batches are stored.
+            PictureError: If pictures are damaged. The message names them. All other documents are stored.
+            OSError: If a picture's file can't be read. Earlier batches are stored.
             StoreError: If the store can't keep the documents. Earlier batches are stored.
             ValueError: If `batch_size` is below 1, or the encoder gives NaN or infinity.
         """
@@ -526,6 +533,13 @@ class Reranker:
             self._counts["n_queries_truncated"] += sum(ranking.query_truncated for ranking in rankings)
             self._counts["hits"] += sum(ranking.n_hits for ranking in rankings)
             self._counts["misses"] += sum(ranking.n_misses for ranking in rankings)
+
+
+def _place(key: bytes, pools: Sequence[CandidatePool]) -> str:
+    """Say which candidate has a key, for an error."""
+    query = next((i for i, pool in enumerate(pools) if key in pool.contents.keys), 0)
+    candidates = "candidates" if len(pools) == 1 else f"candidate_lists[{query}]"
+    return f"{candidates}[{pools[query].contents.keys.index(key)}]"
 
 
 def _made_again(arguments: dict[str, Any]) -> Reranker:

@@ -88,7 +88,7 @@ class SeesPictures(Protocol):
         """Encode documents, pictures and texts mixed, in the order given. A document's vectors don't depend on its neighbours.
 
         Raises:
-            ValueError: If a picture is damaged, or can't be encoded; names its index.
+            PictureError: If a picture is damaged, or one that the model can't take.
             IncompatibleError: If a document is a text, and texts aren't among the modalities; names its index.
         """
 

@@ -11,6 +11,29 @@ KEY_BYTES = 16
 _EMPTY = hashlib.blake2b(digest_size=KEY_BYTES, person=b"image")
 
 
+class PictureError(ValueError):
+    """A picture can't be decoded, or is one that the model can't take. The message names it.
+
+    An encoder raises it for the picture that is to blame. Then a Reranker tells the user which document it is.
+
+    Args:
+        message: What is wrong with the picture.
+        picture: The picture.
+    """
+
+    def __init__(self, message: str, picture: Picture) -> None:
+        super().__init__(message, picture)
+        self.message = message
+        self.picture = picture
+
+    def __str__(self) -> str:
+        return self.message
+
+    def at(self, place: str) -> PictureError:
+        """Give the same error with the picture's place among the user's documents before the message."""
+        return type(self)(f"{place}: {self.message}", self.picture)
+
+
 class Picture(ABC):
     """An image of a document: a photo, a scan, a page of a PDF file. Its law is `late_rerank.testing.PictureTests`."""
 

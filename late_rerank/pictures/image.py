@@ -96,7 +96,7 @@ class ImagePicture(Picture):
     def _open(self) -> Iterator[Any]:
         """Open the file with Pillow, check its size, and tell what goes wrong until the end of the block."""
         check_installed("an image", "visual", "PIL")
-        from PIL import Image  # noqa: PLC0415 - 60 ms that a stored picture need not pay
+        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - 60 ms that a stored picture need not pay
 
         shown = str(self.path or "the image")
         try:
@@ -109,6 +109,8 @@ class ImagePicture(Picture):
             raise PictureTooLargeError(
                 f"{shown} has too many pixels; at most {self._most_pixels:,} are taken: {error}"
             ) from error
+        except UnidentifiedImageError as error:
+            raise ValueError(f"{shown} is no whole image of {', '.join(FORMATS)}") from error
         except (OSError, SyntaxError) as error:  # SyntaxError: a damaged PNG
             raise ValueError(f"{shown} is no whole image of {', '.join(FORMATS)}: {error}") from error
 

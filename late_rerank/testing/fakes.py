@@ -12,7 +12,7 @@ import numpy as np
 
 from late_rerank.encode import Box
 from late_rerank.errors import IncompatibleError
-from late_rerank.pictures import Picture
+from late_rerank.pictures import Picture, PictureError
 from late_rerank.text.words import folded, word_spans
 from late_rerank.types import F32, Content, TokenVectors
 
@@ -158,7 +158,7 @@ class FakeVisualEncoder(FakeEncoder):
             try:
                 return self._vectors(self._colours(content))
             except ValueError as error:
-                raise ValueError(f"documents[{index}]: {error}") from error
+                raise PictureError(str(error), content) from error
         if "text" not in self.modalities and content.strip():
             raise IncompatibleError(f"document {index} is a text, and this encoder takes images alone: {content!r:.60}")
         return self._encode([content]).values

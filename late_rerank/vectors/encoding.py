@@ -10,6 +10,7 @@ import numpy as np
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import IncompatibleError
+from late_rerank.pictures import PictureError
 from late_rerank.types import Content, PackedVectors, TokenVectors
 
 
@@ -26,9 +27,17 @@ def encode_and_pack(encoder: Encoder, codec: Codec, contents: Sequence[Content])
 
     Raises:
         ValueError: If the encoder gave NaN or infinity, or not one document a content; names the document. Also if a picture is
-            damaged.
+            damaged (PictureError).
     """
-    vectors = encode_contents(encoder, contents)
+    try:
+        vectors = encode_contents(encoder, contents)
+    except (PictureError, IncompatibleError):
+        raise
+    except ValueError as error:
+        blamed = contents[0]
+        if len(contents) > 1 or isinstance(blamed, str):
+            raise
+        raise PictureError(str(error), blamed) from error
     check_vectors(vectors, contents, encoder.dim, "document")
     return codec.encode(vectors)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from late_rerank.arguments.given import as_candidates
@@ -11,14 +11,15 @@ from late_rerank.arguments.numbers import whole_number
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.observing.progress import progress_bar
+from late_rerank.pictures import PictureError
 from late_rerank.stores import Space
-from late_rerank.types import Content, Document
+from late_rerank.types import Content, Document, PackedVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.encoding import encode_and_pack
-from late_rerank.vectors.keys import is_nothing, key_of
+from late_rerank.vectors.keys import KeyedContents
 
-# Pages take seconds each on a processor, and have up to 3,000 vectors: what an interrupted call loses, and memory.
-PICTURES_A_PUT = 8
+# Damaged pictures that an error names.
+_SHOWN_ERRORS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +58,63 @@ def index_documents(
         TypeError: If a document is no str, Picture or Candidate.
         IncompatibleError: If the encoder can't encode what a document has: names it.
         ValueError: If `batch_size` is below 1, or the encoder gave NaN or infinity.
+        PictureError: If pictures are damaged: names them. All other documents are stored by then.
         StoreError: If the store can't keep them.
     """
     whole_number("batch_size", batch_size)
     started = time.perf_counter()
     n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
+    damaged: list[PictureError] = []
     total = len(documents) if isinstance(documents, Sequence) else None
     choose = Contents(encoder)
     candidates = enumerate(as_candidates(documents, "documents"))
     contents = (choose.of(document, index, "documents") for index, document in candidates)
     with progress_bar(total=total, unit=" documents", desc="Encoding", progress=progress) as bar:
-        for batch in _batches(contents, batch_size, PICTURES_A_PUT * choose.batch_pictures):
-            by_key = {key_of(content): content for content in batch if not is_nothing(content)}
+        # A page takes seconds on a processor: each is stored at once, so that an interruption loses one.
+        for batch in _batches(contents, batch_size, choose.batch_pictures):
+            keyed = KeyedContents(batch)
+            by_key = keyed.by_key()
             keys = list(by_key)
             missing = [keys[i] for i in space.missing(keys)]
-            if missing:
-                packed = encode_and_pack(encoder, codec, [by_key[key] for key in missing])
-                space.put(missing, packed)
+            packed, blamed = _packed(encoder, codec, {key: by_key[key] for key in missing})
+            if packed is not None:
+                space.put([key for key in missing if key not in blamed], packed)
                 n_tokens += packed.n_tokens
                 size_bytes += packed.size_bytes
+            damaged += [error.at(f"documents[{n_documents + keyed.keys.index(key)}]") for key, error in blamed.items()]
             n_documents += len(batch)
-            n_encoded += len(missing)
-            n_cached += sum(not is_nothing(content) for content in batch) - len(missing)
+            n_encoded += len(missing) - len(blamed)
+            n_cached += sum(key is not None for key in keyed.keys) - len(missing)
             bar.update(len(batch))
+    if damaged:
+        raise _together(damaged)
     return IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
+
+
+def _packed(
+    encoder: Encoder, codec: Codec, contents: Mapping[bytes, Content]
+) -> tuple[PackedVectors | None, dict[bytes, PictureError]]:
+    """Encode and pack documents but those whose pictures are damaged, which are given with their errors."""
+    if not contents:
+        return None, {}
+    try:
+        return encode_and_pack(encoder, codec, list(contents.values())), {}
+    except PictureError as error:
+        blamed = error.picture.key()
+        if blamed not in contents:
+            raise
+        told = error
+    packed, damaged = _packed(encoder, codec, {key: content for key, content in contents.items() if key != blamed})
+    return packed, {blamed: told, **damaged}
+
+
+def _together(damaged: Sequence[PictureError]) -> PictureError:
+    first = damaged[0]
+    if len(damaged) == 1:
+        return PictureError(f"{first} (all other documents are stored)", first.picture)
+    others = "; ".join(map(str, damaged[1:_SHOWN_ERRORS]))
+    more = f"; and {len(damaged) - _SHOWN_ERRORS} more" if len(damaged) > _SHOWN_ERRORS else ""
+    return PictureError(f"{first}; {others}{more} (all other documents are stored)", first.picture)
 
 
 def _batches(contents: Iterator[Content], size: int, n_pictures: int) -> Iterator[list[Content]]:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from late_rerank import Candidate, Reranker
 from late_rerank.errors import IncompatibleError
-from late_rerank.pictures import ImagePicture, Picture
+from late_rerank.pictures import ImagePicture, Picture, PictureError
 from late_rerank.stores import DiskStore
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder, Gate
 
@@ -22,6 +22,10 @@ class Counted(Picture):
     def pixels(self):
         self.n_decoded += 1
         return Image.new("RGB", (64, 64), self.colour)
+
+
+def damaged(number):
+    return ImagePicture(b"no image %d" % number)
 
 
 def page(colour):
@@ -114,13 +118,38 @@ class TestStored:
         assert [picture.n_decoded for picture in pictures] == [1, 1, 1]
         assert [document.score for document in after] == [document.score for document in before]
 
-    def test_an_index_is_written_every_eight_pages(self):
+    def test_pages_are_stored_as_they_are_encoded_and_texts_in_batches(self):
         sizes = []
-        reranker = Reranker(FakeVisualEncoder(before_document=lambda documents: sizes.append(len(documents))))
-        report = reranker.index(ImagePicture(Image.new("RGB", (8, 8), (i, 0, 0))) for i in range(20))
+        encoder = FakeVisualEncoder(before_document=lambda documents: sizes.append(len(documents)))
+        pages = [ImagePicture(Image.new("RGB", (8, 8), (i, 0, 0))) for i in range(5)]
+        report = Reranker(encoder).index([*pages, "one text", "another", "", pages[0]])
 
-        assert (report.n_documents, report.n_encoded) == (20, 20)
-        assert sizes == [8, 8, 4]
+        assert (report.n_documents, report.n_encoded, report.n_cached) == (9, 7, 1)
+        assert sizes == [1, 1, 1, 1, 1, 2]
+        sizes.clear()
+        encoder.batch_pictures = 3
+        Reranker(encoder).index(pages)
+        assert sizes == [3, 2]
+
+    def test_damaged_pages_are_named_when_all_others_are_stored(self):
+        pages = [ImagePicture(Image.new("RGB", (8, 8), (i, 0, 0))) for i in range(4)]
+        encoder = FakeVisualEncoder()
+        encoder.batch_pictures = 4
+        reranker = Reranker(encoder)
+
+        with pytest.raises(
+            PictureError, match=r"documents\[1\]: .*no whole image.*; documents\[3\]: .*all other documents are"
+        ):
+            reranker.index([pages[0], damaged(1), pages[1], damaged(2), pages[2], pages[3]])
+        assert reranker.index(pages).n_cached == 4
+
+    def test_a_damaged_candidate_is_named_by_its_place(self):
+        lists = [["a"], [ImagePicture(page("red")), Candidate("text", image=b"no image")]]
+
+        with pytest.raises(PictureError, match=r"^candidates\[1\]: .*no whole image"):
+            Reranker(FakeVisualEncoder()).rerank("red", lists[1])
+        with pytest.raises(PictureError, match=r"^candidate_lists\[1\]\[1\]: .*no whole image"):
+            Reranker(FakeVisualEncoder()).rerank_batch(["red", "red"], lists)
 
     def test_with_a_deadline_pages_are_encoded_one_by_one(self):
         sizes, gate = [], Gate()
