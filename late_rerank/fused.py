@@ -18,6 +18,7 @@ from late_rerank.errors import IncompatibleError
 from late_rerank.observing.progress import progress_bar
 from late_rerank.observing.timing import TOTAL, Timer
 from late_rerank.ranking.fused_ranking import FusedRanking, Look, Mask, fused_ranking
+from late_rerank.ranking.fusion import first_stage_scores
 from late_rerank.ranking.together import Method, checked_method, weights_of
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
@@ -192,6 +193,8 @@ class FusedReranker:
         timer = Timer((TOTAL,))
         with rerank_span(queries, wanted, self.model_name) as opened, timer.stage(TOTAL):
             lists = [list(as_candidates(given, "candidates")) for given in candidate_lists]
+            for candidates in lists if wanted.first_stage_weight else ():
+                first_stage_scores(candidate.score for candidate in candidates)  # a missing one is told before the work
             able = [self._able(candidates, "candidates") for candidates in lists]
             looks = []
             for i in range(len(self.rerankers)):

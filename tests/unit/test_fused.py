@@ -97,7 +97,8 @@ class TestOrder:
         weight = fused.rerank(QUERY, candidates, first_stage_weight="auto")
         assert weight[-1].score > fused.rerank(QUERY, candidates)[-1].score
         with pytest.raises(ValueError, match=r"candidates\[0\] has no score"):
-            fused.rerank(QUERY, ["red"], first_stage_weight=1.0)
+            fused.rerank(QUERY, ["a text that nobody encoded"], first_stage_weight=1.0)
+        assert fused.rerank(QUERY, ["a text that nobody encoded"]).n_misses == 2
 
     @settings(max_examples=60)
     @given(st.lists(st.sampled_from([*TEXTS, "", " \n", "..."]), max_size=8), st.sampled_from(["zscore", "rrf"]))
