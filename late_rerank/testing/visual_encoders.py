@@ -17,7 +17,7 @@ import pytest
 from late_rerank.encode import CanUnpool, Encoder, SeesPictures, TellsTokens, unpooled
 from late_rerank.encode.base import Box
 from late_rerank.errors import IncompatibleError
-from late_rerank.pictures import Picture, as_picture
+from late_rerank.pictures import Picture, PictureError, as_picture
 from late_rerank.types import Content, TokenVectors
 
 # Width and height in pixels, colour, and the box that is painted: pages upright and lying, a strip, a small one.
@@ -110,9 +110,11 @@ class VisualEncoderTests:
         assert len(_encoded(plain, [dot]).values) == len(_seeing(plain).patches(dot)) > 0
         assert len(_encoded(encoder, [dot]).values) > 0
 
-    def test_a_damaged_picture_is_refused_by_its_index(self, encoder: Encoder, pages: list[Picture]) -> None:
-        with pytest.raises(ValueError, match="1"):
-            _encoded(encoder, [pages[0], as_picture(b"\x89PNG\r\n\x1a\nand no more")])
+    def test_the_error_of_a_damaged_picture_tells_which_it_is(self, encoder: Encoder, pages: list[Picture]) -> None:
+        damaged = as_picture(b"\x89PNG\r\n\x1a\nand no more")
+        with pytest.raises(PictureError) as raised:
+            _encoded(encoder, [pages[0], damaged])
+        assert raised.value.picture is damaged
 
     def test_a_text_that_names_a_picture_is_a_text(self, encoder: Encoder, tmp_path: Path) -> None:
         file = tmp_path / "secret.png"

@@ -13,8 +13,8 @@ import pytest
 from forking import in_a_child, needs_fork
 
 from late_rerank.processes.forks import engine_call
-from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.contents import BATCH_CHARS
+from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.sharing import SHARED_BATCH, SharedEncoding
 
 FAR = 1e9  # a deadline that never comes, of time.monotonic()

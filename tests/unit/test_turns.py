@@ -5,8 +5,8 @@ from collections import deque
 
 import pytest
 
-from late_rerank.vectors.jobs import Batch, Call, Job, Kind, Leftovers
 from late_rerank.vectors.contents import BATCH_CHARS
+from late_rerank.vectors.jobs import Batch, Call, Job, Kind, Leftovers
 from late_rerank.vectors.turns import SHARED_BATCH, Pace, first_left, in_time, in_turn
 
 NOW = 100.0
@@ -87,7 +87,8 @@ class TestWithDeadlines:
 class TestCallersInTurn:
     def test_one_document_of_each_call_then_the_next(self):
         waiting = deque(filled(Call(), [f"{name}{i}" for i in range(n)]) for name, n in (("a", 9), ("b", 2), ("c", 9)))
-        assert [[job.content for job in part] for part in in_turn(waiting, 7)] == [["a0", "a1", "a2"], ["b0", "b1"], ["c0", "c1"]]
+        parts = [[job.content for job in part] for part in in_turn(waiting, 7)]
+        assert parts == [["a0", "a1", "a2"], ["b0", "b1"], ["c0", "c1"]]
 
     def test_the_next_batch_goes_on_with_the_next_call(self):
         waiting = deque(filled(Call(), [f"{name}{i}" for i in range(3)]) for name in "abc")

@@ -39,7 +39,7 @@ def test_candidates_can_be_pickled_copied_and_made_dicts():
 
 
 def test_pickles_of_before_documents_had_images_are_read():
-    candidate, document = Candidate("x"), RankedDocument("x", None, 1.0, 1.0, 1, 0, None, False, {})
+    candidate, document = Candidate("x"), RankedDocument("x", None, 1.0, 1.0, 1, 0, None, truncated=False, metadata={})
     older = Candidate.__new__(Candidate)
     older.__setstate__(candidate.__getstate__()[:4])
     ranked = RankedDocument.__new__(RankedDocument)
@@ -84,6 +84,7 @@ def test_the_public_names_are_these():
         "Candidate",
         "Context",
         "Explanation",
+        "FusedReranker",
         "IndexReport",
         "RankedDocument",
         "Ranking",

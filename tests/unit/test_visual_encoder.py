@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from late_rerank.encode import VisualEncoder
 from late_rerank.errors import IncompatibleError
-from late_rerank.pictures import Picture, StoredPicture, as_picture
+from late_rerank.pictures import Picture, PictureError, StoredPicture, as_picture
 from late_rerank.processes.forks import StoppedError, stoppable
 
 
@@ -139,20 +139,21 @@ class TestPages:
             encoder.encode_document([Counted(log) for _ in range(9)])
         assert len(log) == 3
 
-    def test_a_strip_that_qwen_can_not_take_is_refused_by_its_index(self, encoders):
+    def test_a_strip_that_qwen_can_not_take_is_refused(self, encoders):
         strip = as_picture(Image.new("RGB", (10, 2500)))
         for family in ("qwen2", "qwen2_5", "qwen3"):
-            with pytest.raises(ValueError, match=r"documents\[1\]: .*aspect ratio must be smaller than 200"):
+            with pytest.raises(PictureError, match=r"aspect ratio must be smaller than 200") as raised:
                 encoders(family).encode_document([page("fine"), strip])
+            assert raised.value.picture is strip
         assert len(encoders("neomme").encode_document([strip]).values)
 
-    def test_what_is_wrong_with_a_picture_is_told_with_its_index(self, encoders, tmp_path):
+    def test_what_is_wrong_with_a_picture_is_told(self, encoders, tmp_path):
         encoder = encoders("neomme")
-        with pytest.raises(ValueError, match=r"documents\[2\]: .*no whole image"):
+        with pytest.raises(PictureError, match=r"no whole image"):
             encoder.encode_document(["text", page("fine"), as_picture(b"GIF89a and no more")])
-        with pytest.raises(FileNotFoundError, match=r"documents\[0\]: .*gone\.png"):
+        with pytest.raises(FileNotFoundError, match=r"gone\.png"):
             encoder.encode_document([as_picture(tmp_path / "gone.png")])
-        with pytest.raises(ValueError, match=r"documents\[0\]: .*isn't in the store"):
+        with pytest.raises(PictureError, match=r"isn't in the store"):
             encoder.encode_document([StoredPicture(bytes(16))])
 
     @pytest.mark.parametrize("family", ["colsmol", "neomme", "qwen2", "colpali"])
@@ -261,7 +262,7 @@ class TestPooling:
 class TestPrecision:
     @pytest.mark.parametrize("family", visual_checkpoints.FAMILIES)
     def test_half_precision_gives_unit_vectors_close_to_the_others(self, encoders, family):
-        """As on a GPU, but on this processor: pixels must be brought to the weights' precision."""
+        """As on a GPU, but on this processor: each model brings its pixels to its weights' precision."""
         import torch
 
         encoder, picture = encoders(family), page("Invoice 2024", "Total 12 EUR")
@@ -275,6 +276,22 @@ class TestPrecision:
         ):
             np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
             assert np.median((ours * exact).sum(axis=1)) > 0.9  # weights ten times as large as usual
+
+
+def test_prompts_that_the_checkpoint_names_stand_before_texts(folders, encoders, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(folders("colsmol"), tmp_path / "prompted")
+    prompts = {"query": "find: ", "document": "page: "}
+    visual_checkpoints.edit(folder / "config_sentence_transformers.json", prompts=prompts)
+    encoder, picture = load(folder), page("a page")
+    assert encoder.fingerprint != encoders("colsmol").fingerprint
+    for kind, encode in (("query", encoder.encode_query), ("document", encoder.encode_document)):
+        tokens = encoder.tokens("words", kind)
+        assert len(tokens) == len(encode(["words"]).values)
+        assert prompts[kind].strip() in "".join(token for token, start, end in tokens if start == end == 0)
+        assert "".join(token for token, start, end in tokens if start < end) == "words"
+    assert len(encoder.patches(picture)) == len(encoder.encode_document([picture]).values)
 
 
 def test_it_describes_itself_in_json_values(encoders):

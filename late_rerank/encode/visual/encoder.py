@@ -21,7 +21,7 @@ from late_rerank.encode.visual.families import FAMILIES, NATIVE
 from late_rerank.encode.visual.requirements import adapter_base, check_torchvision, check_visual
 from late_rerank.encode.visual.texts import placed
 from late_rerank.errors import IncompatibleError, ModelError, check_installed
-from late_rerank.pictures import Picture
+from late_rerank.pictures import Picture, PictureError
 from late_rerank.types import F32, Content, TokenVectors
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class VisualEncoder:
             In the order of `texts`; `truncated` marks the texts that were longer than the model takes, and were cut.
 
         Raises:
-            ValueError: If a picture is damaged, or is one that the model can't take; names its index.
+            PictureError: If a picture is damaged, or is one that the model can't take.
+            OSError: If a picture's file can't be read.
             IncompatibleError: If a document is a text, and the model takes none; names its index. None is encoded then.
         """
         rows: list[F32] = [np.empty((0, self.dim), dtype=np.float32)] * len(texts)
@@ -113,7 +114,7 @@ class VisualEncoder:
             pages: dict[int, Features] = {}
             for i, document in enumerate(texts[start : start + self.batch_pictures], start):
                 if isinstance(document, Picture):
-                    pages[i] = self._page(document, i)
+                    pages[i] = self._page(document)
                 elif self._model.has_tokens(document):
                     features, _, truncated[i] = self._model.text(document, "document")
                     (rows[i],) = self._model.vectors([features], "document")
@@ -223,12 +224,13 @@ class VisualEncoder:
             "similarity": str(model.model.similarity_fn_name),
         }
 
-    def _page(self, picture: Picture, index: int) -> Features:
+    def _page(self, picture: Picture) -> Features:
         try:
             return self._model.page(picture.pixels())
-        except (OSError, ValueError) as error:
-            kind = type(error) if isinstance(error, OSError) else ValueError
-            raise kind(f"documents[{index}]: {error}") from error
+        except PictureError:
+            raise
+        except ValueError as error:
+            raise PictureError(str(error), picture) from error
 
     def _check_pictures(self, documents: Sequence[Content]) -> None:
         for i, document in enumerate(documents):
