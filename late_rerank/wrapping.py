@@ -17,9 +17,9 @@ from late_rerank.wrappers.choosing import asks_nothing, choose
 from late_rerank.wrappers.given import read_scoring, reranker_from
 from late_rerank.wrappers.pictures import (
     ImageFiles,
+    Pictures,
     base64_picture,
     check_root,
-    picture_of,
     sees_pictures,
 )
 from late_rerank.wrappers.places import Chosen
@@ -38,6 +38,7 @@ __all__ = [
     "MissingDependencyError",
     "Order",
     "Picture",
+    "Pictures",
     "Scoring",
     "Store",
     "asks_nothing",
@@ -47,7 +48,6 @@ __all__ = [
     "finite",
     "is_blank",
     "maxsim_of",
-    "picture_of",
     "read_scoring",
     "reranker_from",
     "sees_pictures",

@@ -17,11 +17,11 @@ from late_rerank.wrappers.pictures import DocumentPicture, page_number
 from late_rerank.wrapping import (
     Choice,
     ImageFiles,
+    Pictures,
     base64_picture,
     check_root,
     choose,
     is_blank,
-    picture_of,
     sees_pictures,
 )
 
@@ -75,24 +75,24 @@ class TestFinding:
             asked.append(True)
             return red
 
-        assert picture_of(TEXTS, find, text="a text", name="x") is None
+        assert Pictures(TEXTS).of(find, text="a text", name="x") is None
         assert asked == []
-        assert picture_of(PAGES, find, text="a text", name="x").key() == ImagePicture(red).key()
-        assert picture_of(TEXTS, find, text=" \u200b", name="x").key() == ImagePicture(red).key()
-        assert picture_of(PAGES, lambda: None, text="", name="x") is None
+        assert Pictures(PAGES).of(find, text="a text", name="x").key() == ImagePicture(red).key()
+        assert Pictures(TEXTS).of(find, text=" \u200b", name="x").key() == ImagePicture(red).key()
+        assert Pictures(PAGES).of(lambda: None, text="", name="x") is None
 
     def test_whatever_a_candidate_takes_is_a_picture(self, red):
         key = ImagePicture(red).key()
         for given in (red, str(red), red.read_bytes(), ImagePicture(red)):
-            assert picture_of(PAGES, lambda given=given: given, text="", name="x").key() == key
+            assert Pictures(PAGES).of(lambda given=given: given, text="", name="x").key() == key
 
     @pytest.mark.parametrize(("wrong", "error"), [("http://localhost/a.png", ValueError), (b"", ValueError), (7, TypeError)])
     def test_what_is_no_picture_is_refused_by_the_documents_name(self, wrong, error):
         with pytest.raises(error, match=r"^the node 'n7': an image must"):
-            picture_of(PAGES, lambda: wrong, text="", name="the node 'n7'")
+            Pictures(PAGES).of(lambda: wrong, text="", name="the node 'n7'")
 
     def test_a_picture_without_text_and_a_model_of_texts_is_an_error_that_names_the_document(self, red):
-        picture = picture_of(TEXTS, lambda: red, text="", name="x")
+        picture = Pictures(TEXTS).of(lambda: red, text="", name="x")
         with pytest.raises(IncompatibleError, match=r"candidates\[1\] \(id 'n7'\) has an image without text"):
             choose(TEXTS, "cats", [Candidate("cats", "n1"), Candidate("a title", "n7", image=picture)], Choice(), ["cats", ""])
 

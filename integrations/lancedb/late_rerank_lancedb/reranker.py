@@ -8,7 +8,7 @@ import pyarrow as pa
 from lancedb.rerankers import Reranker as LanceReranker
 
 from late_rerank import Candidate, Reranker
-from late_rerank.wrapping import Codec, Encoder, Scoring, Store, asks_nothing, picture_of, reranker_from
+from late_rerank.wrapping import Codec, Encoder, Pictures, Scoring, Store, asks_nothing, reranker_from
 
 _RELEVANCE, _OTHERS = "_relevance_score", ("_distance", "_score")
 
@@ -86,11 +86,12 @@ class LateRerankReranker(LanceReranker):
         if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type) or pa.types.is_null(images.type)):
             raise TypeError(f"the column {self.image_column!r} must hold the bytes of image files, got {images.type}")
         texts = self._texts(rows) if self.column in rows.column_names else [""] * len(rows)
-        return [self._candidate(i, *each) for i, each in enumerate(zip(texts, images, strict=True))]
-
-    def _candidate(self, index: int, text: str, image: pa.Scalar) -> Candidate:
+        pictures = Pictures(self.reranker)
         # `as_py` copies the bytes: not for a model of texts.
-        return Candidate(text, image=picture_of(self.reranker, image.as_py, text=text, name=f"the row {index}"))
+        return [
+            Candidate(text, image=pictures.of(image.as_py, text=text, name=f"the row {i}"))
+            for i, (text, image) in enumerate(zip(texts, images, strict=True))
+        ]
 
     def _texts(self, rows: pa.Table) -> list[str]:
         _check_column(self.column, rows)

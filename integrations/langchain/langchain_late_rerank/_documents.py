@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from langchain_core.documents import Document
 
 from late_rerank import Candidate, RankedDocument, Reranker
-from late_rerank.wrapping import Choice, Chosen, Content, choose, finite, is_blank, maxsim_of, picture_of, unscored
+from late_rerank.wrapping import Choice, Chosen, Content, Pictures, choose, finite, is_blank, maxsim_of, unscored
 
 # What is ranked of a document: what a function makes of it, or fields of its metadata and its content. None: the content.
 TextOf: TypeAlias = Callable[[Document], str] | Sequence[str] | None
@@ -158,12 +158,13 @@ def _candidates(documents: Sequence[Document], reranker: Reranker, reading: Read
     """Give what is ranked of documents, and the part of each text that is the document's content."""
     texts = [text_of(document, reading.text) for document in documents]
     contents = [_content(*each, reading.text) for each in zip(texts, documents, strict=True)]
+    pictures = None if reading.image is None else Pictures(reranker)
     candidates = []
     for i, (document, text, content) in enumerate(zip(documents, texts, contents, strict=True)):
         picture = None
-        if reading.image is not None:
+        if pictures is not None and reading.image is not None:
             name = f"documents[{i}]" if document.id is None else f"the document {document.id!r:.60}"
-            picture = picture_of(reranker, partial(reading.image, document), text=content, name=name)
+            picture = pictures.of(partial(reading.image, document), text=content, name=name)
         score = retrieval_score(document.metadata)
         ranked = "" if is_blank(content) else text
         candidates.append(Candidate(ranked, document.id, score, document.metadata, picture))

@@ -10,7 +10,16 @@ import pytest
 from helpers import ids
 from llama_index.core import Document, MockEmbedding, SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import ImageDocument, ImageNode, MediaResource, Node, NodeWithScore, TextNode
+from llama_index.core.schema import (
+    ImageDocument,
+    ImageNode,
+    MediaResource,
+    Node,
+    NodeRelationship,
+    NodeWithScore,
+    RelatedNodeInfo,
+    TextNode,
+)
 from llama_index.postprocessor.late_rerank import LateRerank, LateRerankRetriever
 from pdfs import make_pdf
 from PIL import Image
@@ -338,3 +347,19 @@ class TestOptions:
         found = ranked(LateRerank(model=visual, budget_tokens=100), *nodes)
         assert ids(found) == ["page"]
         assert found[0].node is nodes[1]
+
+    def test_a_budget_joins_no_node_with_its_neighbour_that_would_lose_its_image(self, visual):
+        source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="file")}
+        nodes = [
+            ImageNode(
+                image=encoded("red"),
+                text=f"red page {i}",
+                id_=f"p{i}",
+                start_char_idx=i * 11,
+                end_char_idx=i * 11 + 10,
+                relationships=source,
+            )
+            for i in range(2)
+        ]
+        found = ranked(LateRerank(model=visual, budget_tokens=500, order="source"), *nodes)
+        assert all(any(each.node is node for node in nodes) for each in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import llama_index.core.instrumentation as instrument
@@ -29,6 +30,7 @@ from late_rerank.wrapping import (
     ImageFiles,
     Kernel,
     Order,
+    Pictures,
     Scoring,
     Store,
     asks_nothing,
@@ -36,7 +38,6 @@ from late_rerank.wrapping import (
     choose,
     finite,
     maxsim_of,
-    picture_of,
     read_scoring,
     reranker_from,
     whole_number,
@@ -222,7 +223,7 @@ class LateRerank(BaseNodePostprocessor):
             IncompatibleError: If the model can't encode what the node has.
             ValueError: If the node has an image by a URL alone, or a wrong one.
         """
-        return self.reranker.content_of(self._candidate(NodeWithScore(node=node), ImageFiles(self.root_path)))
+        return self.reranker.content_of(self._candidates([NodeWithScore(node=node)])[0])
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         if query_bundle is None:
@@ -249,20 +250,24 @@ class LateRerank(BaseNodePostprocessor):
         return reranked
 
     def _rerank(self, nodes: list[NodeWithScore], query: str, choice: Choice) -> list[NodeWithScore]:
-        files = ImageFiles(self.root_path)
-        candidates = [self._candidate(given, files) for given in nodes]
+        candidates = self._candidates(nodes)
         found = choose(self.reranker, query, candidates, choice, [text_in(given.node) for given in nodes])
         return [self._ranked(nodes[each.document.index], each) for each in found]
 
-    def _candidate(self, given: NodeWithScore, files: ImageFiles) -> Candidate:
-        node = given.node
-        picture = picture_of(
-            self.reranker,
-            lambda: picture_in(node, files, page_images=self.page_images),
-            text=text_in(node),
-            name=f"the node {node.node_id!r:.60}",
-        )
-        return candidate(given, self.metadata_mode, picture)
+    def _candidates(self, nodes: list[NodeWithScore]) -> list[Candidate]:
+        pictures, files = Pictures(self.reranker), ImageFiles(self.root_path)
+        return [
+            candidate(
+                given,
+                self.metadata_mode,
+                pictures.of(
+                    partial(picture_in, given.node, files, page_images=self.page_images),
+                    text=text_in(given.node),
+                    name=f"the node {given.node.node_id!r:.60}",
+                ),
+            )
+            for given in nodes
+        ]
 
     def _ranked(self, given: NodeWithScore, found: Chosen) -> NodeWithScore:
         document = found.document

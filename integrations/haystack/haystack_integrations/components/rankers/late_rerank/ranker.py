@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -29,13 +30,13 @@ from late_rerank.wrapping import (
     FirstStageWeight,
     ImageFiles,
     Order,
+    Pictures,
     Scoring,
     Store,
     asks_nothing,
     check_root,
     choose,
     is_blank,
-    picture_of,
     reranker_from,
     whole_number,
 )
@@ -265,19 +266,16 @@ class LateRerankRanker:
         self._loading = Lock()
 
     def _candidates(self, documents: list[Document]) -> list[Candidate]:
+        pictures = Pictures(self._loaded())
         files = None if self.root_path is None else ImageFiles(self.root_path)
-        return [self._candidate(document, files) for document in documents]
-
-    def _candidate(self, document: Document, files: ImageFiles | None) -> Candidate:
-        content = document.content or ""
-        image = picture_of(
-            self._loaded(),
-            lambda: picture_in(document, files, self.file_path_meta_field),
-            text=content,
-            name=f"the document {document.id!r:.70}",
-        )
-        text = "" if is_blank(content) else self._text(document)
-        return Candidate(text, document.id, document.score, document.meta, image)
+        found = []
+        for document in documents:
+            content = document.content or ""
+            find = partial(picture_in, document, files, self.file_path_meta_field)
+            image = pictures.of(find, text=content, name=f"the document {document.id!r:.70}")
+            text = "" if is_blank(content) else self._text(document)
+            found.append(Candidate(text, document.id, document.score, document.meta, image))
+        return found
 
     def _text(self, document: Document) -> str:
         fields = [str(document.meta[name]) for name in self.meta_fields_to_embed if document.meta.get(name) is not None]
