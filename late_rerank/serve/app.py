@@ -193,14 +193,14 @@ class _Server:
             first_stage_ms = (time.perf_counter() - started) * 1000
             question = Question(asked.query, list(candidates), top_k=asked.top_n)
             (question,) = await seen(model, request, [question], {}, "documents")
-            (ranking,) = await self._rank(model, request, [question])
+            (ranking,) = await self._rank(model, request, [question], called=None)
             await self._find_spans(model, request, asked.span_of, [question], [ranking])
         timing.add_first_stage(ranking, first_stage_ms)
         results = (result(document, shown=with_id, span_of=asked.span_of) for document in ranking[: asked.top_n])
         return json_text.response(envelope(ranking, results, _about(model, request)))
 
     async def _rank(
-        self, model: LoadedModel, request: Request, questions: list[Question], called: str = "documents"
+        self, model: LoadedModel, request: Request, questions: list[Question], called: str | None = "documents"
     ) -> list[Ranking]:
         # Counted as it changes, not when /metrics is asked: the worker that is asked knows of the others only what they wrote.
         questions = [replace(question, arrived=request.state.arrived) for question in questions]  # a model may load since

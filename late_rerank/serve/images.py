@@ -89,16 +89,15 @@ class Images:
         self._check_kinds(candidates, sent, called)
         return list(candidates)
 
-    def blamed(self, candidates: Sequence[str | Candidate], called: str, until: float) -> RequestError | None:
+    def blamed(self, candidates: Sequence[str | Candidate], until: float) -> tuple[int, Exception] | None:
         """Find the picture that could not be encoded, after an error: they are encoded one by one, and stored.
 
         Args:
             candidates: As `given` gave them. Pictures that are stored cost nothing.
-            called: What the client calls its documents.
             until: Nobody waits any longer, of `time.monotonic()`.
 
         Returns:
-            What the client is told (422); None if no picture is to blame, or none was found in time.
+            Its place, and what is wrong with it; None if no picture is to blame, or none was found in time.
         """
         found = ((i, each) for i, each in enumerate(candidates) if isinstance(each, Candidate) and each.image is not None)
         for i, candidate in found:
@@ -109,7 +108,7 @@ class Images:
             except (MissingDependencyError, StoreError):
                 break
             except (ValueError, OSError) as error:
-                return RequestError(422, f"{called}[{i}] can't be encoded: {error}")
+                return i, error
         return None
 
     def _picture(self, images: Sequence[SentImage], place: str) -> Picture:

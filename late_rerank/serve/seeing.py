@@ -64,12 +64,18 @@ async def seen_documents(
 
 @asynccontextmanager
 async def naming_the_picture(
-    model: LoadedModel, request: Request, documents: Sequence[str | Candidate], called: str
+    model: LoadedModel, request: Request, documents: Sequence[str | Candidate], called: str | None
 ) -> AsyncIterator[None]:
-    """Tell the client which of its pictures can't be encoded, if that is why the block fails.
+    """Tell the client which picture can't be encoded, if that is why the block fails.
+
+    Args:
+        model: Encodes them.
+        request: The client's.
+        documents: As they were given to the model.
+        called: What the client calls its documents; None for those of a folder here.
 
     Raises:
-        RequestError: If it is (422).
+        RequestError: If it is: a client's picture by its place (422), a folder's by its id (500).
         Exception: If not: the block's error.
     """
     try:
@@ -80,7 +86,15 @@ async def naming_the_picture(
         if not any(isinstance(document, Candidate) and document.image is not None for document in documents):
             raise
         until = request.state.arrived + model.images.limits.timeout_s
-        told = await work(model, request, partial(model.images.blamed, documents, called, until))
-        if told is None:
+        found = await work(model, request, partial(model.images.blamed, documents, until))
+        if found is None:
             raise
-        raise told from None
+        raise _told(documents, *found, called) from None
+
+
+def _told(documents: Sequence[str | Candidate], i: int, error: Exception, called: str | None) -> RequestError:
+    if called is not None:
+        return RequestError(422, f"{called}[{i}] can't be encoded: {error}")
+    # The error may name a path of this machine.
+    name = getattr(documents[i], "id", None)
+    return RequestError(500, f"{name} can't be encoded, so this folder can't be searched: mend or remove the file")

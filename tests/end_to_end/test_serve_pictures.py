@@ -402,6 +402,16 @@ class TestDamage:
         answer = post(served(Narrow()), "/rerank", {"query": "a", "documents": [{"image": uri(RED)}, {"image": uri(narrow)}]})
         refused(answer, 422, "documents[1]", "aspect ratio")
 
+    def test_one_of_a_folder_is_named_by_its_id_without_its_path(self, served, tmp_path):
+        (tmp_path / "cut.jpg").write_bytes(image_bytes("red", "JPEG", (400, 400))[:900])
+        pages = [Candidate("red", "red.png", image=RED), Candidate("red", "cut.jpg", image=tmp_path / "cut.jpg")]
+        answer = post(
+            served(FakeVisualEncoder(), folders={"scans": BM25Retriever(pages)}),
+            "/v1/search",
+            {"query": "red", "folder": "scans"},
+        )
+        assert str(tmp_path) not in refused(answer, 500, "cut.jpg can't be encoded", "mend or remove")
+
     def test_another_error_stays_the_servers(self, served):
         class Broken(FakeVisualEncoder):
             def _colours(self, picture):
