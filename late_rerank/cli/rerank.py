@@ -25,7 +25,9 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "rerank",
         help="rerank candidates given as JSON Lines",
-        description='Rerank candidates given as JSON Lines, {"text", "id"?, "score"?, "metadata"?}, in FILE or on stdin.',
+        description='Rerank candidates given as JSON Lines, {"text", "id"?, "score"?, "metadata"?}, in FILE or on stdin. With a '
+        'model of page images also {"image", "page"?}: the path of an image, or of a PDF file and its page, seen from the folder '
+        "of FILE.",
     )
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
@@ -44,16 +46,19 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
     from late_rerank.corpus import parse_json_lines
+    from late_rerank.encode import is_of_pictures
 
+    images = is_of_pictures(options.model)
     if options.file == "-":
         if sys.stdin is None:
             raise ValueError("stdin is closed; name a FILE of candidates")
         if sys.stdin.isatty():
             print("reading candidates as JSON Lines from the terminal; end with Ctrl-D", file=sys.stderr)
-        candidates = list(parse_json_lines(sys.stdin.buffer, "stdin"))
+        candidates = list(parse_json_lines(sys.stdin.buffer, "stdin", images_in=Path() if images else None))
     else:
-        with Path(options.file).open("rb") as file:
-            candidates = list(parse_json_lines(file, options.file))
+        path = Path(options.file)
+        with path.open("rb") as file:
+            candidates = list(parse_json_lines(file, options.file, images_in=path.parent if images else None))
     with opened_reranker(options) as reranker:
         (ranking,) = reranker.rank([options.query], [candidates], wanted_of(options))
     if options.json:

@@ -59,6 +59,8 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
             Also if it can't encode what the document has.
         OSError: If a picture is in a file that can't be read.
     """
+    if hasattr(reranker, "rerankers"):
+        raise TypeError("reranker must be one Reranker, got several models: explain each of its `rerankers`' own score")
     _check_query(query)
     content = _content(reranker, text)
     return _explain_text(reranker, query, content) if isinstance(content, str) else explain_page(reranker, query, content)
