@@ -25,9 +25,9 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "rerank",
         help="rerank candidates given as JSON Lines",
-        description='Rerank candidates given as JSON Lines, {"text", "id"?, "score"?, "metadata"?}, in FILE or on stdin. With a '
-        'model of page images also {"image", "page"?}: the path of an image, or of a PDF file and its page, seen from the folder '
-        "of FILE.",
+        description='Rerank candidates given as JSON Lines, {"text", "id"?, "score"?, "metadata"?}, in FILE or on stdin. '
+        'With a model of page images also {"image", "page"?}: the path of an image, or of a PDF file and its page, seen from '
+        "the folder of FILE.",
     )
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
