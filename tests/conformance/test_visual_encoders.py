@@ -121,7 +121,7 @@ class TestFakeVisualEncoderOfPicturesAlone(VisualEncoderTests):
 
 def test_dots_are_misplaced_where_rows_and_columns_are_swapped(tmp_path):
     encoder = as_encoder(visual_checkpoints.neomme(tmp_path / "neomme"), "auto", "cpu", 1)
-    assert misplaced(encoder, n_dots=30, turned=True) > 60
+    assert misplaced(encoder, n_dots=30, turned=True) > 60  # 78 of 90
 
 
 def misplaced(encoder, n_dots, *, turned=False):

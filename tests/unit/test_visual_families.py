@@ -8,6 +8,7 @@ from late_rerank.encode import TextEncoder, VisualEncoder, as_encoder
 from late_rerank.encode.checkpoint import read_checkpoint
 from late_rerank.encode.loading import check_model
 from late_rerank.encode.opening import compile_to
+from late_rerank.encode.visual import requirements
 from late_rerank.encode.visual.families import FAMILIES, sees_pictures
 from late_rerank.errors import ModelError
 
@@ -157,6 +158,15 @@ def test_torch_alone_runs_a_model_of_images(tmp_path):
     with pytest.raises(ModelError, match=r"page-image model \(NeoMME\).*can't be compiled"):
         compile_to(folder, tmp_path / "out")
     check_model(folder)
+
+
+def test_a_transformers_that_is_too_old_is_named(tmp_path, monkeypatch):
+    folder = checkpoint(tmp_path / "model", vision_config={})
+    (folder / "config.json").write_text(json.dumps({"model_type": "neomme"}))
+    monkeypatch.setattr(requirements, "version", lambda package: "5.9.1")
+    for check in (as_any, check_model):
+        with pytest.raises(ModelError, match=r"5\.23 or newer; 5\.9\.1 is installed"):
+            check(folder)
 
 
 def test_each_encoder_names_the_other_for_the_others_models(tmp_path):

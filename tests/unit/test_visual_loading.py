@@ -214,6 +214,21 @@ class TestProcessors:
             np.testing.assert_array_equal(own["pixel_values"], other["pixel_values"])
 
 
+def test_doctor_describes_a_model_of_images(neomme, capsys):
+    import json
+
+    from late_rerank.cli import main
+
+    assert not main(["doctor", str(neomme), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["format"], report["family"], report["modalities"]) == ("visual", "NeoMME", ["image", "text"])
+    assert (report["vectors_of_a4_at_150_dpi"], report["scoring"], report["backend"]) == (58, "maxsim", "torch")
+    assert report["page_size"] == "at most 256 pixels a side"
+    assert {"pillow", "peft"} <= set(report["versions"])
+    assert not main(["doctor", str(neomme)])
+    assert "modalities            " in capsys.readouterr().out
+
+
 class TestTorchvision:
     @pytest.fixture(autouse=True)
     def forgotten(self):
@@ -235,8 +250,22 @@ class TestTorchvision:
         with pytest.raises(ModelError, match="pip uninstall torchvision"):
             TextEncoder("minilm", backend="torch")
 
+    def test_doctor_prints_the_remedy(self, monkeypatch, capsys):
+        from late_rerank.cli import main
+
+        monkeypatch.setattr(requirements, "torchvision_trouble", lambda: "operator torchvision::nms does not exist")
+        monkeypatch.setattr("late_rerank.encode.as_encoder", lambda *given: Described())
+        assert not main(["doctor"])
+        told = "doesn't fit torch (operator torchvision::nms does not exist): pip uninstall torchvision"
+        assert told in capsys.readouterr().out
+
     def test_one_that_is_absent_is_no_trouble(self):
         assert requirements.torchvision_trouble() is None
+
+
+class Described:
+    def describe(self):
+        return {"format": "built in"}
 
 
 def _edit_image_processor(own, **changes):

@@ -114,7 +114,7 @@ class VisualEncoder:
             pages: dict[int, Features] = {}
             for i, document in enumerate(texts[start : start + self.batch_pictures], start):
                 if isinstance(document, Picture):
-                    pages[i] = self._page(document)
+                    pages[i], _ = self._page(document)
                 elif self._model.has_tokens(document):
                     features, _, truncated[i] = self._model.text(document, "document")
                     (rows[i],) = self._model.vectors([features], "document")
@@ -133,19 +133,18 @@ class VisualEncoder:
 
         Raises:
             IncompatibleError: If the encoder pools its vectors, or the model lays out its pages in a way of its own.
-            ValueError: If the picture is damaged, or is one that the model can't take.
+            PictureError: If the picture is damaged, or is one that the model can't take.
         """
         self._check_unpooled("document", "part of the picture")
         model = self._model
-        pixels = picture.pixels()
-        features = model.page(pixels)
+        features, (width, height) = self._page(picture)
         ids: list[int] = features["input_ids"][0].tolist()
         image = model.tokenizer.token_to_id(model.processor.image_token)
         own = [i for i, token in enumerate(ids) if token == image][leading_image_tokens(model.processor) :]
-        boxes = patch_boxes(model.processor, features, pixels.size)
+        boxes = patch_boxes(model.processor, features, (width, height))
         if len(own) != len(boxes):
             raise IncompatibleError(
-                f"{self.name} has {len(own)} tokens for a picture of {pixels.width} x {pixels.height} pixels, where "
+                f"{self.name} has {len(own)} tokens for a picture of {width} x {height} pixels, where "
                 f"{self.family} has {len(boxes)} patches: their places aren't known"
             )
         by_token = dict(zip(own, boxes, strict=True))
@@ -224,9 +223,11 @@ class VisualEncoder:
             "similarity": str(model.model.similarity_fn_name),
         }
 
-    def _page(self, picture: Picture) -> Features:
+    def _page(self, picture: Picture) -> tuple[Features, tuple[int, int]]:
+        """Decode a picture and lay it out; give its width and height too."""
         try:
-            return self._model.page(picture.pixels())
+            pixels = picture.pixels()
+            return self._model.page(pixels), pixels.size
         except PictureError:
             raise
         except ValueError as error:

@@ -27,7 +27,7 @@ def load_visual(checkpoint: Checkpoint, base: Path | None, device: str) -> tuple
     Args:
         checkpoint: Of the format "visual".
         base: The folder of the weights that its adapter changes; None if it has no adapter.
-        device: Where it runs. On CUDA its weights are in bfloat16, elsewhere in float32.
+        device: Where it runs. On a GPU of NVIDIA's its weights are in bfloat16, elsewhere in float32.
 
     Returns:
         The model, and its family.
@@ -37,8 +37,9 @@ def load_visual(checkpoint: Checkpoint, base: Path | None, device: str) -> tuple
     """
     folder, backbone = checkpoint.path, checkpoint.path / checkpoint.backbone
     family = checkpoint.family or checked_family(base or backbone, read_object((base or backbone) / "config.json"))
-    # In half precision on a CPU a token's vector would depend on its neighbours.
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    # In half precision on a CPU a token's vector would depend on its neighbours. Older GPUs only emulate bfloat16.
+    halves = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = torch.bfloat16 if halves else torch.float32
     with quiet_loading(), without_torchvision(family), loading(f"{folder} (visual format)", backbone):
         model = MultiVectorEncoder(str(folder), device=device, local_files_only=True, model_kwargs={"dtype": dtype})
         model = model.to(dtype=dtype).eval()

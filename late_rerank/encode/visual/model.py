@@ -118,7 +118,7 @@ class VisualModel:
         """
         check_device(self.device.type)
         together = given[0] if len(given) == 1 else joined(given)
-        moved = {name: self._moved(value) for name, value in together.items()}
+        moved = {name: value.to(self.device) if isinstance(value, torch.Tensor) else value for name, value in together.items()}
         with engine_call(), torch.inference_mode(), alone_after_a_fork():
             out = self.model(moved, task=kind)
             vectors: F32 = out["token_embeddings"].to("cpu", torch.float32).numpy()
@@ -203,11 +203,6 @@ class VisualModel:
                 [dict(given)], prompt=self.prompts[kind] or None, task=kind, processing_kwargs=uncut
             )
         return found
-
-    def _moved(self, value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
-        return value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)
 
 
 def joined(given: Sequence[Features]) -> Features:

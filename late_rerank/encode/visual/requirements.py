@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from late_rerank.encode.backends.names import TORCH, check_backend
@@ -11,6 +12,9 @@ from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.files import read_object
 from late_rerank.encode.sources import local_folder
 from late_rerank.errors import ModelError, check_installed, is_installed
+
+# The first that has NeoMME.
+_LEAST_TRANSFORMERS = (5, 23)
 
 REMEDY = "pip uninstall torchvision, or install it from https://download.pytorch.org/whl/cpu"
 
@@ -21,11 +25,19 @@ def check_visual(name: str, backend: str) -> None:
     Raises:
         ValueError: If another backend was asked for, or it is unknown.
         MissingDependencyError: If a package is missing.
+        ModelError: If transformers is too old.
     """
     check_backend(backend)
     if backend not in ("auto", "torch"):
         raise ValueError(f'backend={backend!r} can\'t run {name}, a page-image model: torch alone does. Leave backend="auto"')
     check_installed(f"{name} is a page-image model, which", "visual", *TORCH, "PIL")
+    installed = version("transformers")
+    if tuple(map(int, installed.split(".")[:2])) < _LEAST_TRANSFORMERS:
+        least = ".".join(map(str, _LEAST_TRANSFORMERS))
+        raise ModelError(
+            f"{name} is a page-image model, which needs transformers {least} or newer; {installed} is installed: "
+            'pip install --upgrade "late-rerank[visual]"'
+        )
 
 
 def adapter_base(checkpoint: Checkpoint) -> Path | None:

@@ -46,8 +46,9 @@ class Neutraliser:
 
     def __init__(self, special: Iterable[str]) -> None:
         known = sorted({token for token in special if len(token) > 1 and not token.isspace()}, key=len, reverse=True)
-        # A lookahead, so that tokens which overlap are all found.
-        self._starts = re.compile(f"(?={'|'.join(map(re.escape, known))}).", re.DOTALL) if known else None
+        # Lookaheads, so that tokens which overlap are all found. At most characters the first alone is tried: some have 1,000.
+        firsts, whole = "".join(sorted({re.escape(token[0]) for token in known})), "|".join(map(re.escape, known))
+        self._starts = re.compile(f"(?=[{firsts}])(?={whole}).", re.DOTALL) if known else None
 
     def __call__(self, text: str) -> Neutral:
         """Split special tokens in a text, and replace lone surrogates, which no tokenizer takes."""
