@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any, Literal, TypeVar
 
 from late_rerank import codecs, maxsim
+from late_rerank.arguments.given import as_candidate
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
 from late_rerank.encode.describe import described, modalities
@@ -26,7 +27,7 @@ from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
-from late_rerank.types import F32, Candidate, Content, Document, FirstStageWeight, QueryVectors, RankedDocument, Ranking
+from late_rerank.types import F32, Content, Document, FirstStageWeight, QueryVectors, RankedDocument, Ranking
 from late_rerank.vectors.centre import binary_codec
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
@@ -351,13 +352,16 @@ class Reranker:
         check_queries([query], [()])
         return self._queries.encode([query], [ranked.query_vectors if isinstance(ranked, Ranking) else None])[0]
 
-    def content_of(self, document: Candidate | RankedDocument) -> Content:
+    def content_of(self, document: Document | RankedDocument) -> Content:
         """Give what is encoded of a document: its picture, if it has one and the model sees pictures, else its text.
 
         Raises:
+            TypeError: If it is no str, Picture, Candidate or RankedDocument.
             IncompatibleError: If the model can't encode what the document has.
         """
-        return self._vectors.choose.of(document, getattr(document, "index", 0), "documents")
+        index = document.index if isinstance(document, RankedDocument) else 0
+        held = document if isinstance(document, RankedDocument) else as_candidate(document, index, "documents")
+        return self._vectors.choose.of(held, index, "documents")
 
     def token_maxima(self, query: str, texts: Sequence[Document], *, query_vectors: QueryVectors | None = None) -> F32:
         """Give the best match of each query token in each document. Documents that aren't stored are encoded and stored.
@@ -374,6 +378,8 @@ class Reranker:
             ValueError: If the query is blank.
             TypeError: If a document is no str, Picture or Candidate.
             IncompatibleError: If the model can't encode what a document has.
+            OSError: If a picture's file can't be read.
+            PictureError: If a picture is damaged, or one that the model can't take. The message names it.
         """
         check_queries([query], [texts])
         return self._matcher.in_documents(self._queries.encode([query], [query_vectors])[0].vectors, texts)
@@ -425,6 +431,8 @@ class Reranker:
 
         Raises:
             TypeError: If a document is no str, Picture or Candidate.
+            OSError: As in `token_maxima`.
+            PictureError: As in `token_maxima`.
             IncompatibleError: If `spans` are given and the encoder can't tell its tokens' places, or pools its tokens. Also if
                 the model can't encode what a document has.
         """

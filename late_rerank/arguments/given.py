@@ -53,7 +53,7 @@ def as_candidate(given: object, index: int, what: str) -> Candidate:
     if isinstance(given, Picture):
         return Candidate(image=given)
     got = f"{type(given).__name__}: {given!r:.60}"
-    raise TypeError(f"{what}[{index}] must be a str or a Candidate, got {got}{_instead_of_item(given, what)}")
+    raise TypeError(f"{what}[{index}] must be a str, a Picture or a Candidate, got {got}{_instead_of_item(given, what)}")
 
 
 def as_candidates(given: Iterable[Document], what: str) -> Iterator[Candidate]:
@@ -78,7 +78,7 @@ def as_many(given: Iterable[Document], what: str) -> Iterable[Document]:
     instead = _instead_of_list(given)
     if instead is None:
         return given
-    raise TypeError(f"{what} must be a list of str or Candidate, got {_named(given)}{instead}")
+    raise TypeError(f"{what} must be a list of str, Picture or Candidate, got {_named(given)}{instead}")
 
 
 def _instead_of_list(given: object) -> str | None:

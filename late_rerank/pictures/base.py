@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from typing import Any
 
 KEY_BYTES = 16
 # No text has a picture's key, whatever both hold.
 _EMPTY = hashlib.blake2b(digest_size=KEY_BYTES, person=b"image")
+
+
+# "C:" is a drive. "file:" and "data:" need no slashes.
+_URL = re.compile(r"\s*(?:[a-z][a-z0-9+.-]+://|(?:data|file|https?):)", re.IGNORECASE)
+
+
+def names_url(path: str) -> bool:
+    """Tell whether a text that should be a path is a URL. None is ever opened."""
+    return _URL.match(path) is not None
 
 
 class PictureError(ValueError):
@@ -28,6 +38,11 @@ class PictureError(ValueError):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with the picture, without the places that were put before it."""
+        return self.__cause__.reason if isinstance(self.__cause__, PictureError) else self.message
 
     def at(self, place: str) -> PictureError:
         """Give the same error with the picture's place among the user's documents before the message."""
@@ -75,10 +90,13 @@ class StoredPicture(Picture):
         key: As `Picture.key` gave it: 16 bytes, or 32 hexadecimal digits.
 
     Raises:
+        TypeError: If it is neither bytes nor a text.
         ValueError: If it is no key.
     """
 
     def __init__(self, key: bytes | str) -> None:
+        if not isinstance(key, (bytes, bytearray, memoryview, str)):
+            raise TypeError(f"a picture's key must be bytes or hexadecimal digits, got {type(key).__name__}: {key!r:.60}")
         try:
             self._key = bytes.fromhex(key) if isinstance(key, str) else bytes(key)
         except ValueError:
@@ -96,6 +114,12 @@ class StoredPicture(Picture):
 
     def pixels(self) -> Any:
         raise ValueError(f"the picture with the key {self._key.hex()} isn't in the store: index it, or give the image itself")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredPicture) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def __repr__(self) -> str:
         return f"StoredPicture({self._key.hex()!r})"

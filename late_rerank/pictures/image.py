@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from late_rerank.errors import check_installed
-from late_rerank.pictures.base import Picture
+from late_rerank.pictures.base import Picture, names_url
 
 # Pillow opens more, but some start programs (EPS: Ghostscript).
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # A page of A4 at 600 dpi has 35 million. A PNG of 17 kB can hold 144 million, which take 430 MB.
 MOST_PIXELS = 50_000_000
-
-_URL = ("http:", "https:", "ftp:", "file:", "s3:", "gs:", "data:")
 
 
 class PictureTooLargeError(ValueError):
@@ -29,7 +28,7 @@ class ImagePicture(Picture):
     """An image in memory or in a file. It is opened when it is encoded, and the first frame of several counts.
 
     The identity is that of the file's bytes, so the same picture in two formats is encoded twice. A Pillow image is known by
-    its pixels.
+    its pixels; don't change it afterwards. Two pictures of one source are equal.
 
     Args:
         source: The bytes of an image file, the path of one, or a Pillow image. Never a URL: fetch it yourself, and give the
@@ -42,7 +41,7 @@ class ImagePicture(Picture):
     """
 
     def __init__(self, source: bytes | str | os.PathLike[str] | Any, *, most_pixels: int = MOST_PIXELS) -> None:
-        if isinstance(source, str) and source.lower().startswith(_URL):
+        if isinstance(source, str) and names_url(source):
             raise ValueError(
                 f"an image must be bytes, a path or a Pillow image, not a URL: fetch {source:.60} and give its bytes"
             )
@@ -67,16 +66,19 @@ class ImagePicture(Picture):
         if isinstance(self._source, Path):
             return file_digest(self._source)
         if self._identity is None:
-            held = self._source if isinstance(self._source, bytes) else _pillow_bytes(_upright(self._source))
+            held = self._source if isinstance(self._source, bytes) else _pillow_bytes(self.pixels())
             self._identity = hashlib.blake2b(held, digest_size=32).digest()
         return self._identity
 
     def pixels(self) -> Any:
-        if _is_pillow(self._source):
-            self._check_size(self._source)
+        if not _is_pillow(self._source):
+            with self._open() as image:
+                return _upright(image)
+        self._check_size(self._source)
+        try:
             return _upright(self._source)
-        with self._open() as image:
-            return _upright(image)
+        except (OSError, SyntaxError) as error:  # a file that Pillow opened, and is damaged further on
+            raise ValueError(f"a Pillow image can't be decoded: {error}") from error
 
     def size(self) -> tuple[int, int]:
         """Read the width and the height from the file's header. Nothing is decoded, and nothing turned upright.
@@ -121,9 +123,16 @@ class ImagePicture(Picture):
         width, height = image.size
         if width * height > self._most_pixels:
             raise PictureTooLargeError(
-                f"{self!r} has {width:,} x {height:,} pixels; at most {self._most_pixels:,} are taken: make it smaller"
+                f"{self.path or 'the image'} has {width:,} x {height:,} pixels; at most {self._most_pixels:,} are taken: make "
+                "it smaller"
             )
         return width, height
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImagePicture) and bool(self._source == other._source)
+
+    def __hash__(self) -> int:
+        return hash(self.identity() if _is_pillow(self._source) else self._source)
 
     def __repr__(self) -> str:
         if self.path is not None:
@@ -141,19 +150,37 @@ def as_picture(given: Picture | bytes | str | os.PathLike[str] | Any) -> Picture
     return given if isinstance(given, Picture) else ImagePicture(given)
 
 
+# Rows that are brought to 8 bits at once.
+_BAND = 256
+
 # (path, modification time, size, inode) -> digest; of the files that were asked for last.
 _DIGESTS: dict[tuple[str, int, int, int], bytes] = {}
-_MOST_DIGESTS = 4096
+# 10 MB of memory. A folder of more scans would be read from disk in each query.
+_MOST_DIGESTS = 50_000
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Refuse what is no regular file, before it is opened: a pipe would wait for its writer, and a device never ends.
+
+    Raises:
+        ValueError: If it is none.
+        OSError: If there is nothing at the path.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # opening a folder is an error already
+        raise ValueError(f"{path} is no regular file")
+    return found
 
 
 def file_digest(path: Path) -> bytes:
     """Digest a file's bytes; read again only if the file has changed.
 
     Raises:
+        ValueError: If it is no regular file.
         OSError: If the file can't be read.
     """
-    stat = path.stat()
-    known = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    status = check_regular(path)
+    known = (str(path), status.st_mtime_ns, status.st_size, status.st_ino)
     found = _DIGESTS.get(known)
     if found is None:
         digest = hashlib.blake2b(digest_size=32)
@@ -168,9 +195,7 @@ def file_digest(path: Path) -> bytes:
 
 
 def _is_pillow(source: object) -> bool:
-    return type(source).__module__.partition(".")[0] == "PIL" or any(
-        base.__module__ == "PIL.Image" for base in type(source).__mro__
-    )
+    return any((base.__module__, base.__qualname__) == ("PIL.Image", "Image") for base in type(source).__mro__)
 
 
 def _upright(image: Any) -> Any:
@@ -180,8 +205,9 @@ def _upright(image: Any) -> Any:
     image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         seen = image.convert("RGBA")
-        white = Image.new("RGBA", seen.size, "white")
-        return Image.alpha_composite(white, seen).convert("RGB")
+        white = Image.new("RGB", seen.size, "white")
+        white.paste(seen, mask=seen)
+        return white
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(image)
     return image.convert("RGB")
@@ -192,10 +218,18 @@ def _eight_bits(image: Any) -> Any:
     import numpy as np  # noqa: PLC0415 - beside Pillow
     from PIL import Image  # noqa: PLC0415 - as in `pixels`
 
-    values = np.asarray(image, dtype=np.float64)
-    highest = 65535 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255
-    scaled = np.clip(values / highest * 255, 0, 255).astype(np.uint8)
-    return Image.fromarray(scaled).convert("RGB")
+    values = np.asarray(image)
+    highest = 65535 if image.mode.startswith("I;16") else _highest(float(np.nanmax(values)) if values.size else 0.0)
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for start in range(0, len(values), _BAND):  # at once, 50 million pixels would take a gigabyte
+        band = np.nan_to_num(values[start : start + _BAND].astype(np.float32), nan=0.0, posinf=highest)
+        grey[start : start + _BAND] = np.clip(band / highest * 255, 0, 255)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _highest(most: float) -> float:
+    """Guess the value of white from the largest value: floats end at 1, bytes at 255, and scans at 65,535."""
+    return next((white for white in (1.0, 255.0, 65535.0) if most <= white), most)
 
 
 def _pillow_bytes(image: Any) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from late_rerank.errors import check_installed
-from late_rerank.pictures.base import Picture
+from late_rerank.pictures.base import Picture, names_url
 from late_rerank.pictures.image import file_digest
 from late_rerank.pictures.page_text import cleaned
 from late_rerank.pictures.pdfium import TURN, load, page_of
@@ -27,6 +27,8 @@ LONGEST = 2048
 _MOST_PIXELS = 16_000_000
 # Pixels a point, 72 of which are an inch: a stamp of 2 cm isn't drawn larger than 300 dpi.
 _MOST_SCALE = 300 / 72
+# A page of print has 5,000. A file of 9 kB can repeat a text to millions, which take seconds and 700 MB.
+_MOST_CHARACTERS = 1_000_000
 # PDFium keeps what it has read of a file, 11 kB a page of R's manual. 20 ms to open that file again bound it to 3 MB.
 _OPEN_PAGES = 256
 
@@ -45,11 +47,7 @@ class PdfPage(Picture):
     """
 
     def __init__(self, source: PdfSource, number: int, *, longest: int = LONGEST) -> None:
-        for name, value in (("number", number), ("longest", longest)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        _check_counts(number=number, longest=longest)
         self._source = _checked(source)
         self._number = number
         self._longest = longest
@@ -98,6 +96,16 @@ class PdfPage(Picture):
         with open_pdf(self._source) as pdf:
             return pdf.words(self._number)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PdfPage) and self._parts == other._parts
+
+    def __hash__(self) -> int:
+        return hash(self._parts)
+
+    @property
+    def _parts(self) -> tuple[Path | bytes, int, int]:
+        return self._source, self._number, self._longest
+
     def __repr__(self) -> str:
         return f"PdfPage({'bytes' if self.path is None else str(self.path)!r}, {self._number})"
 
@@ -131,6 +139,11 @@ class OpenPdf:
         with self._page(number) as page:
             held = page.get_textpage()
             try:
+                n_characters = held.count_chars()
+                if n_characters > _MOST_CHARACTERS:
+                    raise ValueError(
+                        f"{self._shown}, page {number} has {n_characters:,} characters; at most {_MOST_CHARACTERS:,} are read"
+                    )
                 raw = held.get_text_range()
             finally:
                 held.close()
@@ -172,6 +185,7 @@ class OpenPdf:
             MissingDependencyError: If Pillow isn't installed.
         """
         check_installed("a picture of a page", "visual", "PIL")
+        _check_counts(longest=longest)
         with self._page(number) as page:
             width, height = page.get_size()  # as shown: its rotation is applied
             bitmap = page.render(scale=_scale(width, height, longest), draw_annots=True, may_draw_forms=False)
@@ -190,6 +204,7 @@ class OpenPdf:
     @contextmanager
     def _page(self, number: int) -> Iterator[Any]:
         """Load a page in this thread's turn. Nothing that isn't closed may leave the block: its end would take no turn."""
+        _check_counts(number=number)
         with TURN:
             if self._document is None:
                 raise ValueError(f"{self._shown} is closed")
@@ -222,12 +237,22 @@ def open_pdf(source: PdfSource) -> Iterator[OpenPdf]:
         pdf.close()
 
 
+def _check_counts(**values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be a whole number, got {value!r:.60}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
 def _checked(source: PdfSource) -> Path | bytes:
     given: object = source
     if isinstance(given, (bytes, bytearray, memoryview)):
         if not len(given):
             raise ValueError("a PDF file must have bytes, got none")
         return bytes(given)
+    if isinstance(given, str) and names_url(given):
+        raise ValueError(f"a PDF file must be a path or bytes, not a URL: fetch {given:.60} and give its bytes")
     if isinstance(given, (str, os.PathLike)):
         return Path(given)
     raise TypeError(f"a PDF file must be a path or bytes, got {type(given).__name__}: {given!r:.60}")

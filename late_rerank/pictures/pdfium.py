@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.errors import check_installed
+from late_rerank.pictures.image import check_regular
 
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY
 _LOCKED = (4, 5)
@@ -129,9 +130,8 @@ def page_of(document: Any, number: int, shown: str) -> Iterator[Any]:
 def _check_bytes(source: Path | bytes, shown: str) -> None:
     """Refuse here where PDFium's message would mislead: a folder, a pipe, a file without bytes or rights."""
     if isinstance(source, Path):
+        check_regular(source)
         with source.open("rb") as file:
-            if not source.is_file():
-                raise ValueError(f"{shown} is no regular file")
             source = file.read(1)
     if not source:
         raise ValueError(f"{shown} is empty: it has 0 bytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from late_rerank.arguments.given import as_candidates
 from late_rerank.encode import Encoder
 from late_rerank.encode.places import Span, runs, tokens_of
 from late_rerank.errors import IncompatibleError
+from late_rerank.pictures import PictureError
 from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, PackedVectors, TokenVectors
+from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.keys import KeyedContents
 from late_rerank.vectors.lookup import DocumentVectors
 
@@ -36,7 +38,7 @@ class Matcher:
         """Give the best match of each token of one query in each document, (n_documents, n_query_tokens) float32."""
         keyed = self._keyed(documents, "texts")
         maxima = _no_match(len(documents), query)
-        for found in self._vectors.of(keyed):
+        for found in self._found(keyed, "texts"):
             positions, which, chosen = keyed.select(found)
             maxima[positions] = self._maxima(query, chosen)[which]
         return maxima
@@ -45,12 +47,12 @@ class Matcher:
         """Give for each text the best match of each query token in each of its spans, (n_spans, n_query_tokens) float32."""
         keyed = self._keyed(texts, "texts")
         maxima = [_no_match(len(of_text), query) for of_text in spans]
-        for found in self._vectors.of(keyed):
+        for found in self._found(keyed, "texts"):
             here = [i for i, key in enumerate(keyed.keys) if key in found.rows and len(spans[i])]
             if not here:
                 continue
             rows = np.array([found.rows[keyed.keys[i]] for i in here], dtype=np.int64)
-            parts = self._runs(found.packed, rows, [texts[i] for i in here], [spans[i] for i in here])
+            parts = self._runs(found.packed, rows, [_text(keyed.contents[i]) for i in here], [spans[i] for i in here])
             ends = np.cumsum([len(spans[i]) for i in here])
             for i, of_text in zip(here, np.split(self._maxima(query, parts), ends[:-1]), strict=True):
                 maxima[i] = of_text
@@ -65,7 +67,7 @@ class Matcher:
         n_spans = 1 if spans is None else len(spans)
         found = np.zeros((len(others), n_spans), dtype=np.float32)
         keyed = self._keyed([document], "text")
-        for found_own in self._vectors.of(keyed):
+        for found_own in self._found(keyed, "text"):
             own = self._codec.decode(found_own.packed)
             if not len(own.values):
                 break  # not blank, but nothing that the model knows
@@ -81,6 +83,12 @@ class Matcher:
 
     def _keyed(self, documents: Sequence[Document], what: str) -> KeyedContents:
         return KeyedContents(self._vectors.choose.of_all(as_candidates(documents, what), what))
+
+    def _found(self, keyed: KeyedContents, what: str) -> Iterator[KeyedDocuments]:
+        try:
+            yield from self._vectors.of(keyed)
+        except PictureError as error:
+            raise error.at(f"{what}[{keyed.keys.index(error.picture.key())}]") from error
 
     def _maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         return maxsim.token_maxima(self._kernel, self._codec, query, documents)

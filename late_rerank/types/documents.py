@@ -121,7 +121,7 @@ class Passages(Protocol):
 
 
 class _Quotable:
-    """Holds the passage. Not a field of RankedDocument: `dataclasses.asdict` must give values that JSON can hold."""
+    """Holds the passage. Not a field of RankedDocument: `dataclasses.asdict` of a text must give values that JSON can hold."""
 
     __slots__ = ("_passage",)
 
@@ -198,7 +198,9 @@ class RankedDocument(_Quotable):
         score, relevance = (None if value is None else round(value, 4) for value in (self.score, self.relevance))
         named = "" if self.id is None else f"id={self.id!r:.60}, "
         text = repr(self.text if len(self.text) <= _SHOWN_CHARS else f"{self.text[:_SHOWN_CHARS]}...")
-        return f"RankedDocument(rank={self.rank}, score={score}, relevance={relevance}, {named}index={self.index}, text={text})"
+        image = "" if self.image is None else f", image={self.image!r:.80}"
+        told = f"rank={self.rank}, score={score}, relevance={relevance}, {named}index={self.index}, text={text}{image}"
+        return f"RankedDocument({told})"
 
 
 class Ranking(list[RankedDocument]):
@@ -280,5 +282,7 @@ class Ranking(list[RankedDocument]):
 def _row(document: RankedDocument) -> str:
     score, relevance = ("" if value is None else f"{value:.3f}" for value in (document.score, document.relevance))
     text = document.text[:_ROW_CHARS] + ("..." if len(document.text) > _ROW_CHARS else "")
+    if not text and document.image is not None:
+        text = repr(document.image)[:_ROW_CHARS]
     cells = (document.rank, score, relevance, "" if document.id is None else document.id, text)
     return f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"

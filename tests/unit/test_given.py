@@ -68,19 +68,19 @@ WRONG_ITEMS = [
 class TestLists:
     @pytest.mark.parametrize(("given", "told"), WRONG_LISTS)
     def test_what_is_no_list_is_refused_with_what_to_give(self, reranker, given, told):
-        with pytest.raises(TypeError, match=f"candidates must be a list of str or Candidate, {told}"):
+        with pytest.raises(TypeError, match=f"candidates must be a list of str, Picture or Candidate, {told}"):
             reranker.rerank("cats", given)
-        with pytest.raises(TypeError, match=f"candidates must be a list of str or Candidate, {told}"):
+        with pytest.raises(TypeError, match=f"candidates must be a list of str, Picture or Candidate, {told}"):
             reranker.rerank_batch(["cats"], [given])
         for takes in (reranker.index, BM25Retriever):
-            with pytest.raises(TypeError, match=f"documents must be a list of str or Candidate, {told}"):
+            with pytest.raises(TypeError, match=f"documents must be a list of str, Picture or Candidate, {told}"):
                 takes(given)
 
     @pytest.mark.parametrize(("item", "told"), WRONG_ITEMS)
     def test_what_is_no_text_is_named_with_what_to_give(self, reranker, item, told):
-        with pytest.raises(TypeError, match=rf"candidates\[1\] must be a str or a Candidate, {told}"):
+        with pytest.raises(TypeError, match=rf"candidates\[1\] must be a str, a Picture or a Candidate, {told}"):
             reranker.rerank("cats", ["cats", item])
-        with pytest.raises(TypeError, match=rf"documents\[1\] must be a str or a Candidate, {told}"):
+        with pytest.raises(TypeError, match=rf"documents\[1\] must be a str, a Picture or a Candidate, {told}"):
             reranker.index(["cats", item])
 
     @pytest.mark.parametrize("kind", [tuple, iter, np.array, lambda texts: np.array(texts, object), OrderedDict.fromkeys])
@@ -111,7 +111,7 @@ class TestLists:
             (None, [TEXTS], "queries must be a list of str, got NoneType"),
             (["cats"], None, "candidate_lists must be a list of lists of candidates, one a query, got NoneType"),
             (["cats"], {"cats": TEXTS}, "candidate_lists must be a list of lists of candidates, one a query, got dict"),
-            (["cats"], TEXTS[:1], "candidates must be a list of str or Candidate, got one str"),
+            (["cats"], TEXTS[:1], "candidates must be a list of str, Picture or Candidate, got one str"),
         ],
     )
     def test_a_batch_says_what_it_takes(self, reranker, queries, lists, told):

@@ -1,10 +1,11 @@
 import io
+import os
 
 import pytest
 from PIL import Image
 
 from late_rerank import Candidate
-from late_rerank.pictures import ImagePicture, StoredPicture, as_picture
+from late_rerank.pictures import ImagePicture, PdfPage, StoredPicture, as_picture, open_pdf
 from late_rerank.pictures import image as image_module
 from late_rerank.vectors.keys import key_of
 
@@ -165,3 +166,62 @@ class TestWhatIsGiven:
 
         assert [Candidate(image=each).image.pixels().size for each in given] == [(40, 30)] * 5
         assert Candidate("text").image is None
+
+
+class TestWhatNeverEnds:
+    def test_a_pipe_is_refused_before_it_is_opened(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.png")
+        os.mkfifo(tmp_path / "pipe.pdf")
+
+        with pytest.raises(ValueError, match=r"pipe\.png is no regular file"):
+            ImagePicture(tmp_path / "pipe.png").key()
+        with pytest.raises(ValueError, match=r"pipe\.pdf is no regular file"):
+            PdfPage(tmp_path / "pipe.pdf", 1).key()
+        with pytest.raises(ValueError, match=r"pipe\.pdf is no regular file"), open_pdf(tmp_path / "pipe.pdf"):
+            pytest.fail("it was opened")
+
+    def test_a_device_is_refused(self):
+        with pytest.raises(ValueError, match="no regular file"):
+            ImagePicture("/dev/zero").key()
+
+    def test_a_pillow_image_of_a_damaged_file_is_told(self):
+        lazy = Image.open(io.BytesIO(bytes_of(Image.effect_noise((300, 300), 90))[:20_000]))
+
+        with pytest.raises(ValueError, match="can't be decoded"):
+            ImagePicture(lazy).pixels()
+
+
+class TestGreys:
+    @pytest.mark.parametrize(
+        ("mode", "value", "grey"), [("F", 1.0, 255), ("F", 0.5, 127), ("F", 200.0, 200), ("I", 65535, 255)]
+    )
+    def test_white_is_guessed_from_the_largest_value(self, mode, value, grey):
+        assert ImagePicture(Image.new(mode, (3, 300), value)).pixels().getpixel((2, 299)) == (grey, grey, grey)
+
+    def test_what_is_no_number_is_black(self):
+        image = Image.new("F", (2, 1), 1.0)
+        image.putpixel((0, 0), float("nan"))
+
+        assert [ImagePicture(image).pixels().getpixel((x, 0))[0] for x in range(2)] == [0, 255]
+
+
+class TestEquality:
+    def test_pictures_of_one_source_are_equal(self, tmp_path):
+        for make in (lambda: ImagePicture(PNG), lambda: ImagePicture(tmp_path / "a.png"), lambda: ImagePicture(RED.copy())):
+            assert make() == make()
+            if make().path is None:
+                assert hash(make()) == hash(make())
+        assert StoredPicture(bytes(16)) == StoredPicture("00" * 16) != StoredPicture("11" * 16)
+        assert PdfPage("a.pdf", 1) == PdfPage("a.pdf", 1) != PdfPage("a.pdf", 2)
+        assert Candidate("a", image=PNG) == Candidate("a", image=PNG) != Candidate("a")
+
+    @pytest.mark.parametrize("key", [16, None, 1.5])
+    def test_a_number_is_no_key(self, key):
+        with pytest.raises(TypeError, match="bytes or hexadecimal digits"):
+            StoredPicture(key)
+
+    @pytest.mark.parametrize("url", ["gopher://x/y.pdf", " https://x/y.pdf", "file:/etc/passwd"])
+    def test_a_url_is_no_path(self, url):
+        for make in (ImagePicture, lambda given: PdfPage(given, 1)):
+            with pytest.raises(ValueError, match="not a URL"):
+                make(url)

@@ -139,7 +139,7 @@ class TestWrongInput:
             reranker.rerank("cat", TEXTS, top_k=top_k)
 
     def test_a_candidate_of_another_type_is_named_and_nothing_is_lost(self, reranker):
-        with pytest.raises(TypeError, match=r"candidates\[1\] must be a str or a Candidate, got dict"):
+        with pytest.raises(TypeError, match=r"candidates\[1\] must be a str, a Picture or a Candidate, got dict"):
             reranker.rerank("cat", ["fine", {"text": "not fine"}])
         assert len(reranker.rerank("cat", ["fine"])) == 1
 

@@ -24,6 +24,17 @@ class Counted(Picture):
         return Image.new("RGB", (64, 64), self.colour)
 
 
+class PdfLike(Counted):
+    """A red picture with a name."""
+
+    def __init__(self, name):
+        super().__init__("red")
+        self.name = name
+
+    def __repr__(self):
+        return self.name
+
+
 def damaged(number):
     return ImagePicture(b"no image %d" % number)
 
@@ -96,6 +107,33 @@ class TestRanking:
 
         with pytest.raises(ValueError, match=r"page\.png is no whole image"):
             Reranker(FakeVisualEncoder()).rerank("red", [Candidate(image=tmp_path / "page.png")])
+
+    def test_what_is_encoded_is_told_of_anything_that_is_ranked(self):
+        reranker, picture = Reranker(FakeVisualEncoder()), ImagePicture(page("red"))
+
+        assert [reranker.content_of(each) for each in ("text", picture, Candidate("text", image=picture))] == [
+            "text",
+            picture,
+            picture,
+        ]
+        with pytest.raises(TypeError, match="must be a str, a Picture or a Candidate"):
+            reranker.content_of(7)
+
+    def test_matches_name_the_picture_that_is_damaged(self):
+        reranker = Reranker(FakeVisualEncoder())
+
+        with pytest.raises(PictureError, match=r"^texts\[1\]: .*no whole image"):
+            reranker.token_maxima("red", ["red", damaged(1)])
+        with pytest.raises(PictureError, match=r"^texts\[1\]: .*no whole image"):
+            reranker.similarity("red", ["red", damaged(1)])
+        with pytest.raises(IncompatibleError, match="encoded as an image"):
+            reranker.span_maxima("red", [Candidate("red", image=page("red"))], [[(0, 3)]])
+
+    def test_a_page_without_text_is_shown_by_its_image(self):
+        ranking = Reranker(FakeVisualEncoder()).rerank("red", [PdfLike("report.pdf, page 3")])
+
+        assert "report.pdf, page 3" in repr(ranking)
+        assert "report.pdf, page 3" in ranking._repr_html_()
 
     def test_a_list_of_one_is_asked_for(self):
         with pytest.raises(TypeError, match="wrap it in a list"):
