@@ -17,6 +17,7 @@ from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.errors import IncompatibleError
 from late_rerank.observing.progress import progress_bar
 from late_rerank.observing.timing import TOTAL, Timer
+from late_rerank.pictures import PictureError
 from late_rerank.ranking.fused_ranking import FusedRanking, Look, Mask, fused_ranking
 from late_rerank.ranking.fusion import first_stage_scores
 from late_rerank.ranking.together import Method, checked_method, weights_of
@@ -24,7 +25,7 @@ from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.types import Candidate, Document, FirstStageWeight, QueryVectors, RankedDocument
-from late_rerank.vectors.indexing import IndexReport
+from late_rerank.vectors.indexing import DamagedPicturesError, IndexReport, raise_damaged
 from late_rerank.vectors.lookup import BATCH_SIZE
 
 _FEWEST = 2
@@ -37,7 +38,8 @@ class FusedReranker:
     """Ranks candidates by several models together, most often one of texts and one of page images.
 
     Each model scores the candidates from its own stored vectors. The sum of what the scores are worth orders the candidates. A
-    model may be unable to encode a candidate, such as a page without text. It counts as the worst of that model.
+    model may be unable to encode a candidate, such as a page without text or with a damaged picture. It counts as the worst of
+    that model.
 
     Args:
         rerankers: Two Rerankers or more, each with its own model. They may share a store. `close` closes them.
@@ -102,6 +104,7 @@ class FusedReranker:
             ValueError: As in `Reranker.rerank`.
             TypeError: As in `Reranker.rerank`.
             IncompatibleError: If no model can encode what a candidate has. The message names the candidate.
+            PictureError: If a candidate's picture is damaged, and no model can rank its text. The message names the candidate.
             OSError: As in `Reranker.rerank`.
             MissingDocumentsError: As in `Reranker.rerank`, of any of the models.
         """
@@ -196,10 +199,11 @@ class FusedReranker:
             for candidates in lists if wanted.first_stage_weight else ():
                 first_stage_scores(candidate.score for candidate in candidates)  # a missing one is told before the work
             able = [self._able(candidates, "candidates") for candidates in lists]
-            looks = []
-            for i in range(len(self.rerankers)):
-                own = replace(_OF_A_MODEL, max_tokens=wanted.max_tokens, deadline_s=self._share(i, until))
-                looks.append(self._looks(i, (queries, lists, [masks[i] for masks in able]), own, query_vectors))
+            own = replace(_OF_A_MODEL, max_tokens=wanted.max_tokens)
+            looks = [
+                self._looks(i, (queries, lists, able), own, until=until, query_vectors=query_vectors)
+                for i in range(len(self.rerankers))
+            ]
             rankings = [
                 fused_ranking(candidates, of_query, self.method, wanted)
                 for candidates, *of_query in zip(lists, *looks, strict=True)
@@ -223,20 +227,29 @@ class FusedReranker:
         Raises:
             TypeError: As in `Reranker.index`.
             IncompatibleError: If no model can encode what a document has. Earlier batches are stored.
+            PictureError: If pictures are damaged. The message names them. All other documents are stored.
             StoreError: As in `Reranker.index`.
             ValueError: As in `Reranker.index`.
         """
         whole_number("batch_size", batch_size)
         started = time.perf_counter()
         total = len(documents) if isinstance(documents, Sequence) else None
-        n_documents, reports = 0, []
+        n_documents = 0
+        reports: list[IndexReport] = []
+        damaged: dict[int, PictureError] = {}
         with progress_bar(total=total, unit=" documents", desc="Encoding", progress=progress) as bar:
             for batch in _batches(as_candidates(documents, "documents"), batch_size):
                 masks = self._able(batch, "documents", n_documents)
                 for reranker, able in zip(self.rerankers, masks, strict=True):
-                    reports.append(reranker.index([batch[i] for i in np.flatnonzero(able)], batch_size=batch_size))
+                    places = np.flatnonzero(able).tolist()
+                    try:
+                        reports.append(reranker.index([batch[i] for i in places], batch_size=batch_size))
+                    except DamagedPicturesError as error:
+                        for i, each in error.damaged.items():
+                            damaged.setdefault(n_documents + places[i], each)
                 n_documents += len(batch)
                 bar.update(len(batch))
+        raise_damaged(damaged)
         return IndexReport(
             n_documents=n_documents,
             n_encoded=sum(report.n_encoded for report in reports),
@@ -295,18 +308,38 @@ class FusedReranker:
     def _looks(
         self,
         i: int,
-        given: tuple[Sequence[str], Sequence[Sequence[Candidate]], Sequence[Mask]],
+        given: tuple[Sequence[str], Sequence[Sequence[Candidate]], Sequence[Sequence[Mask]]],
         wanted: Wanted,
+        *,
+        until: float | None,
         query_vectors: Sequence[QueryVectors | None] | None,
     ) -> list[Look]:
-        """Rank by model i alone. A candidate that it can't encode is blank to it, so that all keep their places."""
+        """Rank by model i alone. A candidate that it can't encode is blank to it, so that all keep their places.
+
+        Args:
+            i: The model's place.
+            given: The queries, their candidates, and for each query the masks of all models. A candidate whose picture turns
+                out to be damaged is taken out of model i's mask.
+            wanted: The options but for the deadline.
+            until: When the time of all models is up, of `time.monotonic()`.
+            query_vectors: As in `rank`.
+
+        Raises:
+            PictureError: If a picture is damaged, and no model is left for its candidate; names it.
+        """
         queries, lists, able = given
-        own = [
-            [candidate if can else _BLANK for candidate, can in zip(candidates, mask.tolist(), strict=True)]
-            for candidates, mask in zip(lists, able, strict=True)
-        ]
-        rankings = self.rerankers[i].rank(queries, own, wanted, query_vectors=query_vectors)
-        return [Look(self.names[i], self.weights[i], *each) for each in zip(rankings, able, strict=True)]
+        while True:
+            own = [
+                [candidate if can else _BLANK for candidate, can in zip(candidates, masks[i].tolist(), strict=True)]
+                for candidates, masks in zip(lists, able, strict=True)
+            ]
+            in_time = replace(wanted, deadline_s=self._share(i, until))
+            try:
+                rankings = self.rerankers[i].rank(queries, own, in_time, query_vectors=query_vectors)
+            except PictureError as error:
+                _leave_out(error, i, lists, able)
+                continue
+            return [Look(self.names[i], self.weights[i], each, masks[i]) for each, masks in zip(rankings, able, strict=True)]
 
 
 def _checked(given: Any) -> list[Reranker]:
@@ -333,6 +366,28 @@ def _is_able(reranker: Reranker, document: Candidate | RankedDocument) -> bool:
     except IncompatibleError:
         return False
     return True
+
+
+def _leave_out(error: PictureError, i: int, lists: Sequence[Sequence[Candidate]], able: Sequence[Sequence[Mask]]) -> None:
+    """Take the candidates of a damaged picture out of model i's masks.
+
+    Raises:
+        PictureError: If no model is left for one of them; names it. Also if the picture is none of the candidates'.
+    """
+    key = error.picture.key()
+    is_found = False
+    for n, (candidates, masks) in enumerate(zip(lists, able, strict=True)):
+        for j in np.flatnonzero(masks[i]).tolist():
+            picture = candidates[j].image
+            if picture is None or picture.key() != key:
+                continue
+            is_found = True
+            masks[i][j] = False
+            if not any(mask[j] for mask in masks):
+                of_query = "candidates" if len(lists) == 1 else f"candidate_lists[{n}]"
+                raise PictureError(f"{of_query}[{j}]: {error.reason}", error.picture) from error
+    if not is_found:
+        raise error
 
 
 def _batches(documents: Iterator[Candidate], size: int) -> Iterator[list[Candidate]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from late_rerank.arguments.given import as_candidates
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.observing.progress import progress_bar
-from late_rerank.pictures import PictureError
+from late_rerank.pictures import Picture, PictureError
 from late_rerank.stores import Space
 from late_rerank.types import Content, Document, PackedVectors
 from late_rerank.vectors.contents import Contents
@@ -20,6 +21,38 @@ from late_rerank.vectors.keys import KeyedContents
 
 # Damaged pictures that an error names.
 _SHOWN_ERRORS = 5
+
+
+class DamagedPicturesError(PictureError):
+    """Pictures of documents that were to be indexed are damaged. All other documents are stored.
+
+    Args:
+        message: Names the first of them, each with its place.
+        picture: The first of them.
+        damaged: Place among the given documents -> what is wrong with the picture there, without its place.
+    """
+
+    def __init__(self, message: str, picture: Picture, damaged: Mapping[int, PictureError] | None = None) -> None:
+        super().__init__(message, picture)
+        self.damaged = dict(damaged or {})
+
+
+def raise_damaged(damaged: Mapping[int, PictureError]) -> None:
+    """Raise one error for all damaged pictures, if there are any.
+
+    Args:
+        damaged: Place among the given documents -> what is wrong with the picture there, without its place.
+
+    Raises:
+        DamagedPicturesError: If there are any. Its cause is the error of the first.
+    """
+    if not damaged:
+        return
+    damaged = dict(sorted(damaged.items()))
+    shown = "; ".join(str(error.at(f"documents[{i}]")) for i, error in islice(damaged.items(), _SHOWN_ERRORS))
+    more = f"; and {len(damaged) - _SHOWN_ERRORS} more" if len(damaged) > _SHOWN_ERRORS else ""
+    first = next(iter(damaged.values()))
+    raise DamagedPicturesError(f"{shown}{more} (all other documents are stored)", first.picture, damaged) from first
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +91,13 @@ def index_documents(
         TypeError: If a document is no str, Picture or Candidate.
         IncompatibleError: If the encoder can't encode what a document has: names it.
         ValueError: If `batch_size` is below 1, or the encoder gave NaN or infinity.
-        PictureError: If pictures are damaged: names them. All other documents are stored by then.
+        DamagedPicturesError: If pictures are damaged: names them. All other documents are stored by then.
         StoreError: If the store can't keep them.
     """
     whole_number("batch_size", batch_size)
     started = time.perf_counter()
     n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
-    damaged: list[PictureError] = []
+    damaged: dict[int, PictureError] = {}
     total = len(documents) if isinstance(documents, Sequence) else None
     choose = Contents(encoder)
     candidates = enumerate(as_candidates(documents, "documents"))
@@ -81,13 +114,16 @@ def index_documents(
                 space.put([key for key in missing if key not in blamed], packed)
                 n_tokens += packed.n_tokens
                 size_bytes += packed.size_bytes
-            damaged += [error.at(f"documents[{n_documents + keyed.keys.index(key)}]") for key, error in blamed.items()]
+            # New errors: the traceback of a caught one would keep the decoded batch in memory.
+            damaged.update(
+                (n_documents + keyed.keys.index(key), PictureError(error.reason, error.picture))
+                for key, error in blamed.items()
+            )
             n_documents += len(batch)
             n_encoded += len(missing) - len(blamed)
             n_cached += sum(key is not None for key in keyed.keys) - len(missing)
             bar.update(len(batch))
-    if damaged:
-        raise _together(damaged)
+    raise_damaged(damaged)
     return IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
 
 
@@ -106,15 +142,6 @@ def _packed(
         told = error
     packed, damaged = _packed(encoder, codec, {key: content for key, content in contents.items() if key != blamed})
     return packed, {blamed: told, **damaged}
-
-
-def _together(damaged: Sequence[PictureError]) -> PictureError:
-    first = damaged[0]
-    if len(damaged) == 1:
-        return PictureError(f"{first} (all other documents are stored)", first.picture)
-    others = "; ".join(map(str, damaged[1:_SHOWN_ERRORS]))
-    more = f"; and {len(damaged) - _SHOWN_ERRORS} more" if len(damaged) > _SHOWN_ERRORS else ""
-    return PictureError(f"{first}; {others}{more} (all other documents are stored)", first.picture)
 
 
 def _batches(contents: Iterator[Content], size: int, n_pictures: int) -> Iterator[list[Content]]:

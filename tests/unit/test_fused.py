@@ -13,7 +13,7 @@ from PIL import Image
 from late_rerank import Candidate, FusedReranker, Ranking, Reranker, Searcher
 from late_rerank.context import pack_context
 from late_rerank.errors import IncompatibleError, MissingDocumentsError
-from late_rerank.pictures import ImagePicture
+from late_rerank.pictures import ImagePicture, PictureError
 from late_rerank.ranking.fused_ranking import FusedRanking
 from late_rerank.ranking.fusion import standardised
 from late_rerank.ranking.together import together
@@ -303,6 +303,62 @@ class TestDoors:
 
     def test_copies_share_the_rerankers(self, fused):
         assert copy.deepcopy(fused).rerankers == fused.rerankers
+
+
+def damaged(n, text=""):
+    return Candidate(text, image=b"no image %d" % n)
+
+
+class TestDamagedPictures:
+    def test_index_names_them_by_their_places_when_all_others_are_stored(self):
+        fused = FusedReranker([text_model(), page_model(only_pictures=True)])
+        with pytest.raises(PictureError, match=r"^documents\[3\]: [^:]*no whole image[^:]*\(all other documents are stored\)$"):
+            fused.index(["t0", "t1", "t2", damaged(0)])
+
+        documents = ["t0", damaged(1, "words"), scan("red"), *[f"t{i}" for i in range(3, 6)], damaged(2), scan("blue"), "t8"]
+        with pytest.raises(PictureError, match=r"^documents\[1\]: [^:]*; documents\[6\]: [^:]* \(all other") as told:
+            fused.index(iter(documents), batch_size=2)
+        assert list(told.value.damaged) == [1, 6]
+        assert [error.picture for error in told.value.damaged.values()] == [documents[1].image, documents[6].image]
+        stored = fused.index([*documents[:1], "words", *documents[2:6], *documents[7:]])
+        assert (stored.n_encoded, stored.n_cached) == (0, 8)
+
+    def test_two_models_name_one_picture_once(self):
+        fused = FusedReranker([page_model(), page_model(dim=32)])
+        with pytest.raises(PictureError) as told:
+            fused.index([scan("red"), damaged(1), "red"])
+        assert str(told.value).count("documents[1]") == 1
+        assert fused.index([scan("red"), "red"]).n_cached == 4
+
+    def test_a_page_is_ranked_by_its_text_alone(self, fused):
+        cut = damaged(1, "red cats sleep")
+        ranking = fused.rerank(QUERY, [PAGES[0], cut, PAGES[2], cut, damaged(2, "birds")])
+
+        assert [score is None for score in ranking.scores_by_model["FakeVisualEncoder"]] == [False, True, False, True, True]
+        assert None not in ranking.scores_by_model["FakeEncoder"]
+        assert ranking.n_unscored == 0
+        text_score = text_model().rerank(QUERY, ["red cats sleep"])[0].relevance
+        assert next(each for each in ranking if each.index == 1).relevance == pytest.approx(text_score)
+
+    def test_another_model_may_take_the_picture_that_one_refuses(self):
+        class Narrow(FakeVisualEncoder):
+            def _colours(self, picture):
+                raise ValueError("the aspect ratio must be below 200")
+
+        for models in ([Narrow(dim=32), FakeVisualEncoder()], [FakeVisualEncoder(), Narrow(dim=32)]):
+            ranking = FusedReranker([Reranker(each) for each in models]).rerank("red", [scan("blue"), scan("red")])
+            assert [document.index for document in ranking] == [1, 0]
+            assert ranking.scores_by_model["Narrow"] == [None, None]
+
+    def test_one_that_no_model_can_rank_is_named_by_its_place(self, fused):
+        """Its text is no other candidate's: the same picture with a text may come first."""
+        lists = [["a"], [PAGES[0], damaged(1, "words"), damaged(1)]]
+        with pytest.raises(PictureError, match=r"^candidates\[2\]: the image is no whole image"):
+            fused.rerank(QUERY, lists[1])
+        with pytest.raises(PictureError, match=r"^candidate_lists\[1\]\[2\]: the image is no whole image"):
+            fused.rerank_batch([QUERY, QUERY], lists)
+        with pytest.raises(PictureError, match=r"^candidates\[1\]: the image is no whole image"):
+            FusedReranker([page_model(), page_model(dim=32)]).rerank(QUERY, [PAGES[0], damaged(1, "words")])
 
 
 class TestInAContext:
