@@ -169,8 +169,9 @@ class _Server:
             packed = (await work(model, request, pack)).to_dict()
         for part in (*packed["parts"], *packed["dropped"]):
             part["id"] = bodies.id_of(asked.documents[part["index"]])  # a Candidate's is a str, whatever was sent
-        answer = json_text.response({"model": model.name, **packed, "meta": meta(ranking, question)})
-        return _ignoring(answer, model.images.ignored(sent))
+        ignored = asked.ignored + model.images.ignored(sent)
+        told = meta(ranking, question) | ({"ignored": ignored} if ignored else {})
+        return _ignoring(json_text.response({"model": model.name, **packed, "meta": told}), ignored)
 
     async def explain(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ExplainBody, body)

@@ -183,6 +183,8 @@ class IndexBody(Body):
 class ContextBody(Body):
     """What goes before the LLM, of documents that are ranked first."""
 
+    model_config = ConfigDict(extra="allow")  # unknown names are kept, for `ignored`
+
     query: Query
     documents: Documents
     budget_tokens: Tokens = 2000
@@ -192,6 +194,11 @@ class ContextBody(Body):
     min_relevance: Share | None = None
     compress: Boolean = False
     model: ModelName = None
+
+    @property
+    def ignored(self) -> list[str]:
+        """Names of unknown fields that would have changed the answer, such as `images` of `pack_context`."""
+        return ignored_names(self.model_extra)
 
 
 class ExplainBody(Body):

@@ -37,7 +37,7 @@ class Folders:
 
 
 def read_folders(paths: Mapping[str, str], models: Iterable[Any], language: str | None) -> Folders:
-    """Read folders as the server's models need them, before the models are loaded.
+    """Read folders as the server's models need them, before the models are loaded. Files that can't be read are logged.
 
     Args:
         paths: Name -> path.
@@ -49,7 +49,10 @@ def read_folders(paths: Mapping[str, str], models: Iterable[Any], language: str 
         OSError: If a folder can't be read.
     """
     see = {_sees_images(model) for model in models} if paths else set()
-    read = {images: {name: _retriever(path, language, images=images) for name, path in paths.items()} for images in see}
+    told: dict[str, None] = {}  # each line once: with models of both kinds, each folder is read twice
+    read = {images: {name: _retriever(path, language, told, images=images) for name, path in paths.items()} for images in see}
+    for line in told:
+        logger.warning("%s", line)
     for name, path in paths.items():
         if not any(retrievers[name] for retrievers in read.values()):
             raise ValueError(f"{Path(path)} holds no documents")
@@ -60,15 +63,17 @@ def _sees_images(model: Any) -> bool:
     return is_of_pictures(model) if isinstance(model, (str, Path)) else "image" in modalities(model)
 
 
-def _retriever(path: str, language: str | None, *, images: bool) -> Retriever | None:
-    """Make the retriever of a folder; None if it holds no documents of this kind."""
+def _retriever(path: str, language: str | None, told: dict[str, None], *, images: bool) -> Retriever | None:
+    """Make the retriever of a folder; None if it holds no documents of this kind. What wasn't read is added to `told`."""
     from late_rerank.corpus import read_corpus  # noqa: PLC0415 - only where folders are served
     from late_rerank.retrieve import BM25Retriever, PagesRetriever  # noqa: PLC0415
 
     corpus = read_corpus(path, images=images)
+    for file, reason in corpus.skipped:
+        told.setdefault(f"skipped {file}: {reason}")
+    if corpus.passed_over.get(".pdf"):
+        told.setdefault(f'the PDF files of {path} are not read: pip install "late-rerank[pdf]"')
     if not corpus.documents:
         return None
-    if corpus.passed_over.get(".pdf"):
-        logger.warning('the PDF files of %s are not read: pip install "late-rerank[pdf]"', path)
     found = BM25Retriever(corpus.documents, language=language)
     return PagesRetriever(found, corpus.documents) if images else found

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from late_rerank.encode import modalities
-from late_rerank.errors import MissingDependencyError, StoreError
 from late_rerank.pictures import ImagePicture, Picture, StoredPicture
 from late_rerank.pictures.image import FORMATS, PictureTooLargeError
 from late_rerank.pictures.uris import bytes_of_base64, bytes_of_data_uri
@@ -88,28 +86,6 @@ class Images:
             candidates = [_with(candidate, pictures.get(i)) for i, candidate in enumerate(candidates)]
         self._check_kinds(candidates, sent, called)
         return list(candidates)
-
-    def blamed(self, candidates: Sequence[str | Candidate], until: float) -> tuple[int, Exception] | None:
-        """Find the picture that could not be encoded, after an error: they are encoded one by one, and stored.
-
-        Args:
-            candidates: As `given` gave them. Pictures that are stored cost nothing.
-            until: Nobody waits any longer, of `time.monotonic()`.
-
-        Returns:
-            Its place, and what is wrong with it; None if no picture is to blame, or none was found in time.
-        """
-        found = ((i, each) for i, each in enumerate(candidates) if isinstance(each, Candidate) and each.image is not None)
-        for i, candidate in found:
-            if time.monotonic() > until:
-                break
-            try:
-                self._reranker.index([candidate])
-            except (MissingDependencyError, StoreError):
-                break
-            except (ValueError, OSError) as error:
-                return i, error
-        return None
 
     def _picture(self, images: Sequence[SentImage], place: str) -> Picture:
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,8 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from late_rerank.errors import IncompatibleError, StoreError
+from late_rerank.errors import IncompatibleError, MissingDependencyError, StoreError
+from late_rerank.pictures import Picture, PictureError
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.images import Sent
 from late_rerank.serve.loading import LoadedModel
@@ -80,21 +80,48 @@ async def naming_the_picture(
     """
     try:
         yield
-    except (RequestError, StoreError, asyncio.CancelledError):
+    except PictureError as error:
+        i = await work(model, request, partial(_place, documents, error.picture))
+        if i is None:
+            raise
+        raise _told(documents, i, error.reason, called) from None
+    except (RequestError, StoreError, MissingDependencyError):
         raise
-    except Exception:
-        if not any(isinstance(document, Candidate) and document.image is not None for document in documents):
+    except OSError as error:  # clients' images are in memory: a file of a folder here
+        i = await work(model, request, partial(_unreadable, documents))
+        if i is None:
             raise
-        until = request.state.arrived + model.images.limits.timeout_s
-        found = await work(model, request, partial(model.images.blamed, documents, until))
-        if found is None:
-            raise
-        raise _told(documents, *found, called) from None
+        raise _told(documents, i, type(error).__name__, called) from None
 
 
-def _told(documents: Sequence[str | Candidate], i: int, error: Exception, called: str | None) -> RequestError:
+def _place(documents: Sequence[str | Candidate], picture: Picture) -> int | None:
+    """Find the document with this picture; None if there is none. Keys of pictures in files are read from the disk."""
+    key = picture.key()
+    return next((i for i, held in _pictures(documents) if held is picture or held.key() == key), None)
+
+
+def _unreadable(documents: Sequence[str | Candidate]) -> int | None:
+    """Find the document whose picture's file can't be read; None if all can be."""
+    return next((i for i, picture in _pictures(documents) if not _can_be_read(picture)), None)
+
+
+def _can_be_read(picture: Picture) -> bool:
+    try:
+        picture.key()
+    except OSError:
+        return False
+    return True
+
+
+def _pictures(documents: Sequence[str | Candidate]) -> Iterator[tuple[int, Picture]]:
+    for i, document in enumerate(documents):
+        if isinstance(document, Candidate) and document.image is not None:
+            yield i, document.image
+
+
+def _told(documents: Sequence[str | Candidate], i: int, reason: str, called: str | None) -> RequestError:
     if called is not None:
-        return RequestError(422, f"{called}[{i}] can't be encoded: {error}")
-    # The error may name a path of this machine.
+        return RequestError(422, f"{called}[{i}] can't be encoded: {reason}")
+    # The reason may name a path of this machine.
     name = getattr(documents[i], "id", None)
     return RequestError(500, f"{name} can't be encoded, so this folder can't be searched: mend or remove the file")

@@ -387,7 +387,9 @@ class TestDamage:
         good = [{"image": uri(RED)}, {"image": uri(BLUE)}]
         answer = post(url, path, {"query": "red", "documents": ["a", *good, {"image": b64(held)}, {"image": uri(GREEN)}]})
 
-        refused(answer, 422, "documents[3]", "can't be encoded")
+        message = refused(answer, 422, "documents[3] can't be encoded: the image is no whole image")
+        assert message.count("documents[") == 1
+        assert "are stored" not in message
         assert order(post(url, "/rerank", {"query": "red", "documents": ["a", *good]}))[0] == 1
         assert counts(url).get('late_rerank_rejected_total{reason="422"}') == 1
 
@@ -412,6 +414,22 @@ class TestDamage:
         )
         assert str(tmp_path) not in refused(answer, 500, "cut.jpg can't be encoded", "mend or remove")
 
+    def test_one_that_was_removed_from_a_folder_is_named_as_well(self, served, tmp_path):
+        pages = [Candidate("red", "red.png", image=RED), Candidate("red", "gone.png", image=tmp_path / "gone.png")]
+        answer = post(
+            served(FakeVisualEncoder(), folders={"scans": BM25Retriever(pages)}),
+            "/v1/search",
+            {"query": "red", "folder": "scans"},
+        )
+        assert str(tmp_path) not in refused(answer, 500, "gone.png can't be encoded", "mend or remove")
+
+    def test_each_of_several_requests_is_told_its_own(self, served):
+        url = served(FakeVisualEncoder())
+        for n in (0, 1, 2):
+            documents = ["a"] * n + [{"image": b64(GREEN[: -30 + n] + bytes(8))}]
+            refused(post(url, "/v1/index", {"documents": documents}), 422, f"documents[{n}] can't be encoded")
+            refused(post(url, "/rerank", {"query": "a", "documents": documents}), 422, f"documents[{n}] can't be encoded")
+
     def test_another_error_stays_the_servers(self, served):
         class Broken(FakeVisualEncoder):
             def _colours(self, picture):
@@ -420,6 +438,18 @@ class TestDamage:
         answer = post(served(Broken()), "/rerank", {"query": "a", "documents": [{"image": uri(RED)}]})
         assert answer.status_code == 500
         assert "secret" not in answer.text
+
+
+class TestContext:
+    def test_what_it_does_not_know_is_named_as_ignored(self, url):
+        body = {"query": "red", "documents": ["red words", {"image": uri(RED)}]}
+        answer = post(url, "/context", body | {"images": "keep", "user": "x"})
+
+        assert answer.json()["meta"]["ignored"] == ["images"]
+        assert answer.headers["x-late-rerank-ignored"] == "images"
+        plain = post(url, "/context", body)
+        assert "ignored" not in plain.json()["meta"]
+        assert "x-late-rerank-ignored" not in plain.headers
 
 
 class TestModelsOfOneKind:

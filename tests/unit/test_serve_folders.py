@@ -1,5 +1,7 @@
 """Folders of a server: read as its models need them, before these are loaded."""
 
+import logging
+
 import pytest
 from PIL import Image
 
@@ -49,6 +51,21 @@ def test_with_models_of_both_kinds_each_finds_what_it_reads(paths):
 def test_a_folder_without_anything_for_the_models_is_told(paths):
     with pytest.raises(ValueError, match="scans holds no documents"):
         read_folders(paths, [TEXT], "english")
+
+
+def test_files_that_are_skipped_are_logged_once_with_the_reason(paths, tmp_path, caplog):
+    binary = tmp_path / "mixed" / "b.txt"
+    binary.write_bytes(b"\0\1\2")
+    with caplog.at_level(logging.WARNING, "late_rerank.serve"):
+        read_folders(paths, [TEXT, PICTURES], "english")
+    assert caplog.messages == [f"skipped {binary}: binary, not text"]
+
+
+def test_they_are_logged_where_nothing_else_is_there(tmp_path, caplog):
+    (tmp_path / "b.txt").write_bytes(b"\0\1\2")
+    with pytest.raises(ValueError, match="holds no documents"), caplog.at_level(logging.WARNING, "late_rerank.serve"):
+        read_folders({"only": str(tmp_path)}, [TEXT], "english")
+    assert caplog.messages == [f"skipped {tmp_path / 'b.txt'}: binary, not text"]
 
 
 def test_no_model_is_looked_at_where_no_folder_is_served():
