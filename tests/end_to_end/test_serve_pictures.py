@@ -423,13 +423,6 @@ class TestDamage:
         )
         assert str(tmp_path) not in refused(answer, 500, "gone.png can't be encoded", "mend or remove")
 
-    def test_each_of_several_requests_is_told_its_own(self, served):
-        url = served(FakeVisualEncoder())
-        for n in (0, 1, 2):
-            documents = ["a"] * n + [{"image": b64(GREEN[: -30 + n] + bytes(8))}]
-            refused(post(url, "/v1/index", {"documents": documents}), 422, f"documents[{n}] can't be encoded")
-            refused(post(url, "/rerank", {"query": "a", "documents": documents}), 422, f"documents[{n}] can't be encoded")
-
     def test_another_error_stays_the_servers(self, served):
         class Broken(FakeVisualEncoder):
             def _colours(self, picture):
