@@ -58,3 +58,18 @@ def number(name: str, value: object, low: float = 0.0, high: float = math.inf, *
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more and finite"
         raise ValueError(f"{name} must be {span}{f', or {or_else}' if or_else else ''}, got {value}")
     return float(value)
+
+
+def page_number(given: object) -> int:
+    """Read a page's number, as metadata hold it: some vector stores make 3.0 of 3, and readers write "3".
+
+    Raises:
+        ValueError: If it is no whole number.
+    """
+    if isinstance(given, str) and given.strip().isdecimal():
+        return int(given)
+    if isinstance(given, float) and given.is_integer():
+        return int(given)
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise ValueError(f"a page's number must be a whole number from 1, got {given!r:.60}")
+    return int(given.__index__())

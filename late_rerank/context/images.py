@@ -25,6 +25,7 @@ LONGEST = 1568
 
 WITHOUT_TEXT = "a page without text"
 _NOT_HERE = "a page without text, whose image is known by its key alone"
+_UNREADABLE = "a page without text, whose image can't be read"
 
 # An image of so many pixels is one token. Source: Anthropic's guide to vision, "tokens = width * height / 750".
 _PIXELS_A_TOKEN = 750
@@ -48,6 +49,7 @@ class Images:
 
     keep: bool = False
     count: CountImage = estimate_image_tokens
+    _sizes: dict[bytes, tuple[int, int]] = field(default_factory=dict, repr=False)
     _costs: dict[bytes, int] = field(default_factory=dict, repr=False)
 
     @property
@@ -62,12 +64,18 @@ class Images:
         return picture
 
     def why_not(self, document: RankedDocument) -> str | None:
-        """Say why a page can't be shown; None if it can be, and for a document that is no page."""
+        """Say why a page can't be shown; None if it can be, and for a document that is no page. A page is decoded once."""
         if document.image is None or not is_blank(document.text):
             return None
         if not self.keep:
             return WITHOUT_TEXT
-        return _NOT_HERE if isinstance(document.image, StoredPicture) else None
+        if isinstance(document.image, StoredPicture):
+            return _NOT_HERE
+        try:
+            self._size(document.image)
+        except (OSError, ValueError) as error:
+            return f"{_UNREADABLE}: {_without_folder(error, document.image)}"
+        return None
 
     def n_tokens(self, picture: Picture | None) -> int:
         """Count an image's tokens, without its mark; 0 for None. The picture is decoded once.
@@ -81,8 +89,14 @@ class Images:
             return 0
         key = picture.key()
         if key not in self._costs:
-            self._costs[key] = _whole(self.count(*shown_size(picture, LONGEST)))
+            self._costs[key] = _whole(self.count(*self._size(picture)))
         return self._costs[key]
+
+    def _size(self, picture: Picture) -> tuple[int, int]:
+        key = picture.key()
+        if key not in self._sizes:
+            self._sizes[key] = shown_size(picture, LONGEST)
+        return self._sizes[key]
 
 
 def images_of(mode: object, count_image: object) -> Images:
@@ -136,6 +150,14 @@ class SamePictures:
         if one is None or two is None:
             return False
         return one.key() == two.key() or (likeness >= _ALIKE and look_the_same(one, two))
+
+
+def _without_folder(error: OSError | ValueError, picture: Picture) -> str:
+    """Give an error's text without the file's folder: a server's clients read it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    path = getattr(picture, "path", None)
+    return str(error) if path is None else str(error).replace(str(path), path.name)
 
 
 def _whole(tokens: object) -> int:

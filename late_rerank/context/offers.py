@@ -27,7 +27,8 @@ class Offer:
     Attributes:
         position: The document's position among the ranked ones.
         document: The document.
-        content: What is encoded of it. The parts of a picture's text have no vectors of their own.
+        content: What is encoded of it. The parts of a picture's text have no vectors of their own. "" if its image can't be
+            read, and the model takes images alone.
         whole_matches: (n_query_tokens,) float32, the best matches in all of the document.
         extract: The document's sentences, if it may be shortened.
         image: The picture that is shown instead of a text. It is never shortened.
@@ -43,7 +44,7 @@ class Offer:
     @property
     def has_places(self) -> bool:
         """Whether parts of the shown text can be matched: the text itself is encoded."""
-        return self.image is None and isinstance(self.content, str)
+        return self.image is None and self.content == self.document.text
 
     @property
     def text(self) -> str:

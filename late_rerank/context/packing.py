@@ -45,7 +45,8 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
     Documents are taken while there is room. Blank and unscored documents are left out, and so are near-duplicates. A
     near-duplicate is a piece of a longer text, or equals another text but for case, white space, typography and spelling.
     Neighbouring pieces of a file become one part, if `start` and `end` in their metadata count the characters of their texts. A
-    page is chosen by its picture, if the model sees pictures, and shown by its text.
+    page is chosen by its picture, if the model sees pictures, and shown by its text. If its picture can't be read any more, it
+    is chosen by its text; or by its rank alone, if the model takes pictures alone.
 
     Args:
         query: Must not be blank.
@@ -70,7 +71,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
         neighbours: Where to look for the pieces before and after a taken piece of a file; most often the retriever's documents.
             Found pieces join the taken piece while there is room. Pieces that the store doesn't hold are encoded.
         images: What to do with a page without text. "drop" leaves it out. "keep" shows it as an image, whole: `Context.blocks`
-            is for models that read images.
+            is for models that read images. A page whose image can't be read is left out.
         count_image: Counts the tokens of an image by its width and height in pixels, after scaling to at most 1,568 pixels a
             side. None takes width * height / 750, rounded up.
 
@@ -84,7 +85,7 @@ def pack_context(  # noqa: PLR0913 - one call, and every name says what it does
             model can't encode what a document has.
         TypeError: If `reranker` isn't a Reranker, `ranked` holds anything but RankedDocuments, or `count_tokens` can't count.
             Also if `neighbours` isn't a list of documents, or `count_image` is no function or gives no number.
-        OSError: If the file of an image that is kept can't be read.
+        OSError: If the file of an image vanishes during the call. One that is gone before only leaves its page out.
     """
     documents = _checked(ranked, reranker)
     _check_names(strategy, order, oversize)

@@ -10,9 +10,13 @@ from late_rerank.encode.base import TellsTokens
 from late_rerank.encode.places import Span
 from late_rerank.errors import IncompatibleError
 from late_rerank.fused import FusedReranker
+from late_rerank.pictures import Picture, PictureError
 from late_rerank.ranking.fused_ranking import FusedRanking
 from late_rerank.reranker import Reranker
-from late_rerank.types import F32, Candidate, Content, RankedDocument, Ranking
+from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, Content, RankedDocument, Ranking
+
+# Below it is the score of a document without tokens only.
+_NO_MATCH = NO_TOKENS_SCORE / 2
 
 
 class QueryMatches:
@@ -61,6 +65,44 @@ class QueryMatches:
                 return ""
             raise
 
+    def of_documents(self, documents: Collection[RankedDocument]) -> tuple[list[Content], F32]:
+        """Give what is encoded of each document, and the query's best matches in it.
+
+        A page may be shown by its text though its image can't be read any more. Then its text is matched instead. If the model
+        takes images alone, the page matches nothing, and is taken by its rank alone.
+
+        Returns:
+            The contents, in order; (n_documents, n_query_tokens) float32.
+
+        Raises:
+            IncompatibleError: If the only model can't encode a document.
+        """
+        shown = list(documents)
+        contents = [self.content(document) for document in shown]
+        contents = [each if _has_key(each) else self._text(shown[i]) for i, each in enumerate(contents)]
+        while isinstance(found := self._matched(contents), PictureError):  # a picture isn't stored, and can't be encoded
+            damaged = found.picture.key()
+            blamed = [i for i, each in enumerate(contents) if isinstance(each, Picture) and each.key() == damaged]
+            if not blamed:
+                raise found
+            for i in blamed:
+                contents[i] = self._text(shown[i])
+        return contents, found
+
+    def _matched(self, contents: Sequence[Content]) -> F32 | PictureError:
+        try:
+            return self.in_contents(contents)
+        except PictureError as error:
+            return error
+
+    def _text(self, document: RankedDocument) -> str:
+        """Give a document's text instead of its picture; "" where the model reads no texts."""
+        try:
+            self._reranker.content_of(Candidate(document.text))
+        except IncompatibleError:
+            return ""
+        return document.text
+
     def in_contents(self, contents: Sequence[Content]) -> F32:
         """(n_contents, n_query_tokens) float32: each query token's best match in each text or picture."""
         return self._reranker.token_maxima(self._query, contents, query_vectors=self._vectors)
@@ -74,10 +116,12 @@ class QueryMatches:
         """
         if self._is_fused:  # its scores are no MaxSim
             return np.array([document.relevance for document in documents], dtype=np.float32)
-        scores = maxima.sum(axis=1)
-        if self._reranker.scoring.window_tokens:  # only the ranking knows the best windows
-            scores = np.array([document.score for document in documents], dtype=np.float32)
-        mean: F32 = scores / max(self.n_tokens, 1)
+        given = np.array([document.score for document in documents], dtype=np.float32)
+        # Only the ranking knows the best windows.
+        scores: F32 = given if self._reranker.scoring.window_tokens else maxima.sum(axis=1)
+        for i in np.flatnonzero(scores < _NO_MATCH).tolist():  # pages whose images can't be read
+            scores[i] = given[i]
+        mean: F32 = np.divide(scores, max(self.n_tokens, 1), dtype=np.float32)
         return mean
 
     def in_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[F32]:
@@ -105,3 +149,14 @@ def _with_vectors_of(reranker: Reranker, ranked: Sequence[RankedDocument]) -> Se
         return ranked
     own = (vectors for vectors in ranked.vectors if vectors.fingerprint == reranker.encoder.fingerprint)
     return Ranking(ranked, query_vectors=next(own, None))
+
+
+def _has_key(content: Content) -> bool:
+    """Tell whether a store can be asked for a content: a picture's file may be gone."""
+    if isinstance(content, str):
+        return True
+    try:
+        content.key()
+    except (OSError, ValueError):
+        return False
+    return True

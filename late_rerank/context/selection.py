@@ -91,8 +91,7 @@ class Selector:
         self._strategy = strategy
         self._matches = matches
         self._budget = budget
-        self._contents = [matches.content(document) for document in documents.values()]
-        self._maxima = matches.in_contents(self._contents)
+        self._contents, self._maxima = matches.of_documents(documents.values())
         self._images = [budget.images.of(document) for document in documents.values()]
         self._twins = Twins(list(documents.values()))
         self._same_pictures = SamePictures(self._images, self._likeness)

@@ -11,12 +11,11 @@ from late_rerank.corpus.blobs import blobs
 from late_rerank.corpus.decoding import decoded
 from late_rerank.corpus.folders import HTML, IMAGES, JSON_LINES_SUFFIXES, NOTEBOOKS, PDF, FolderFiles, is_read, kinds_read
 from late_rerank.corpus.html import visible_text
+from late_rerank.corpus.images import read_image
 from late_rerank.corpus.json_lines import parse_json_lines
 from late_rerank.corpus.notebooks import cell_documents
 from late_rerank.corpus.pages import PdfDocuments
 from late_rerank.corpus.split import split
-from late_rerank.errors import is_installed
-from late_rerank.pictures import ImagePicture
 from late_rerank.pictures.pdfium import check_pdfium
 from late_rerank.types import Candidate
 
@@ -28,7 +27,8 @@ class Corpus:
     Attributes:
         documents: In the order of the files' paths, then of their place in the file.
         skipped: (path, reason) of each file that could not be read. A PDF file has one for all its scans and one for all its
-            damaged pages; its other pages were read.
+            damaged pages; its other pages were read. JSON Lines have one for each line whose image can't be read ("line 2:
+            ..."), and a TIFF file has one if it has further frames.
         passed_over: File ending ("" for none) -> how many files with it are of a kind that isn't read.
         json_lines: One of these files that is JSON Lines, if there is one. Such a file is read if it is given as the path.
     """
@@ -49,7 +49,9 @@ class CorpusStream:
             not), one such file, a JSON Lines file (`_id` or `id`, `title`, `text`), or a BEIR folder (one that holds
             corpus.jsonl). PDF files need the extra `pdf`; without it those of a folder are passed over.
         images: Whether the model sees images. Then each page of a PDF file is one document with its picture, and so is each
-            image file. A line of JSON Lines may name an image, and the page if it is a PDF file: `image`, `page`.
+            image file; image files are decoded now, and damaged ones skipped. A line of JSON Lines may name an image, and the
+            page if it is a PDF file: `image`, `page`. It may name any file that this process can read. A line whose image can't
+            be read is kept by its text; without one it is skipped.
 
     Attributes:
         skipped: (path, reason) of each file so far that could not be read, wholly or in part.
@@ -90,7 +92,7 @@ class CorpusStream:
         """Give documents in the order of the files' paths, then of their place in the file.
 
         Raises:
-            ValueError: If a line of JSON Lines is damaged; names it.
+            ValueError: If a line of JSON Lines is damaged; names it. A line with a damaged image is in `skipped`.
         """
         self._folder = FolderFiles(self._root, self._kinds)
         self.skipped = self._folder.closed
@@ -107,7 +109,10 @@ class CorpusStream:
     def _json_lines(self) -> Iterator[Candidate]:
         with self._root.open("rb") as lines:
             images_in = self._root.parent if self._images else None
-            yield from parse_json_lines(self._counted(lines), str(self._root), images_in=images_in)
+            yield from parse_json_lines(self._counted(lines), str(self._root), images_in=images_in, tell=self._skip)
+
+    def _skip(self, reason: str) -> None:
+        self.skipped.append((str(self._root), reason))
 
     def _counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         for line in lines:
@@ -134,7 +139,12 @@ class CorpusStream:
         self.skipped += [(str(file), reason) for reason in pages.skipped]
 
     def _whole(self, file: Path, name: str) -> Iterator[Candidate]:
-        documents = list(_read(file, name))
+        if file.suffix.lower() in IMAGES:
+            picture, left_out = read_image(file)
+            documents = [Candidate("", name, None, {"path": name}, picture)]
+            self.skipped += [] if left_out is None else [(str(file), left_out)]
+        else:
+            documents = list(_read(file, name))
         self.n_bytes_read += _size_bytes(file)
         yield from documents
 
@@ -198,20 +208,8 @@ def _check_kind(file: Path, kinds: frozenset[str]) -> None:
 
 def _read(file: Path, name: str) -> Iterator[Candidate]:
     suffix = file.suffix.lower()
-    if suffix in IMAGES:
-        return iter([Candidate("", name, None, {"path": name}, _image(file))])
     text = read_text(file)
     return cell_documents(text, name) if suffix in NOTEBOOKS else _pieces(text, name, html=suffix in HTML)
-
-
-def _image(file: Path) -> ImagePicture:
-    """Make the picture of a file whose header says that it is one. Damage behind the header shows when it is encoded."""
-    if not file.is_file() or not _size_bytes(file):
-        raise ValueError("no image: it is empty, or no regular file")
-    picture = ImagePicture(file)
-    if is_installed("PIL"):  # `index` looks for a first document before it knows whether the model sees images
-        picture.size()
-    return picture
 
 
 def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from late_rerank.arguments.given import finite
+from late_rerank.arguments.numbers import page_number
 from late_rerank.corpus.folders import PDF
+from late_rerank.corpus.images import read_image
 from late_rerank.pictures import ImagePicture, PdfPage, Picture
+from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
 
 
@@ -29,7 +32,9 @@ def read_json_lines(path: Path) -> list[Candidate]:
     ]
 
 
-def parse_json_lines(lines: Iterable[bytes], source: str, *, images_in: Path | None = None) -> Iterator[Candidate]:
+def parse_json_lines(
+    lines: Iterable[bytes], source: str, *, images_in: Path | None = None, tell: Callable[[str], None] | None = None
+) -> Iterator[Candidate]:
     """Parse lines of UTF-8 JSON into documents; blank lines are ignored.
 
     A line is an object with "text" and, optionally, "_id" or "id", "title", "score" and "metadata". With a title the document's
@@ -39,17 +44,33 @@ def parse_json_lines(lines: Iterable[bytes], source: str, *, images_in: Path | N
         lines: The lines, as bytes.
         source: Names them in messages.
         images_in: The folder that paths of images are seen from. Then a line may have "image", the path of an image or of a PDF
-            file with "page", instead of "text" or beside it; the text of a page is read from the file. None ignores images.
+            file with "page", instead of "text" or beside it; the text of a page is read from the file. A line may name any file
+            that this process can read. None ignores images.
+        tell: Is told of each line whose image can't be read, and of frames that are left out: "line 2: ...". Such a line is
+            kept by its text; without one it is skipped. Image files are decoded for that. None makes it an error.
 
     Raises:
-        ValueError: If a line is no such object; names `source` and the line.
+        ValueError: If a line is no such object; names `source` and the line. Without `tell` also if an image can't be read.
     """
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            place = f"{source}, line {number}"
-            row = _parse(line, place)
-            image = None if images_in is None or row.get("image") is None else _image(row, images_in, place)
-            yield _candidate(row, place, image)
+        if not line.strip():
+            continue
+        place = f"{source}, line {number}"
+        row = _parse(line, place)
+        image = None
+        if images_in is not None and row.get("image") is not None:
+            try:
+                image, left_out = _image(row, images_in, decode=tell is not None)
+            except (OSError, TypeError, ValueError) as error:
+                if tell is None:
+                    raise ValueError(f"{place}: {error}") from error
+                tell(f"line {number}: {error}{'; its text is read' if _has_text(row) else ''}")
+                if not _has_text(row):
+                    continue
+            else:
+                if left_out is not None and tell is not None:
+                    tell(f"line {number}: {image.path}: {left_out}")
+        yield _candidate(row, place, image)
 
 
 def _parse(line: bytes, place: str) -> dict[str, Any]:
@@ -64,30 +85,41 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
     return row
 
 
-def _image(row: dict[str, Any], folder: Path, place: str) -> Picture:
-    """Make the picture that a line names, and read the text of a page into a line without one."""
-    try:
-        picture = _picture(row["image"], row.get("page"), folder)
-        if isinstance(picture, PdfPage) and row.get("text") is None:
-            row["text"] = picture.text()
-    except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: {error}") from error
-    return picture
+def _image(row: dict[str, Any], folder: Path, *, decode: bool) -> tuple[ImagePicture | PdfPage, str | None]:
+    """Make the picture that a line names, and read the text of a page into a line without one.
+
+    Returns:
+        The picture; and what of an image file isn't read, in words, or None.
+    """
+    file, number = _named(row["image"], row.get("page"), folder)
+    if number is None:
+        return read_image(file) if decode else (ImagePicture(file), None)
+    page = PdfPage(file, number)
+    text = page.text()  # where a line has its text too, the page must be there all the same
+    if row.get("text") is None:
+        row["text"] = text
+    return page, None
 
 
-def _picture(name: Any, page: Any, folder: Path) -> Picture:
+def _named(name: Any, page: Any, folder: Path) -> tuple[Path, int | None]:
+    """Give the file that a line names; and its page, if it is a PDF file."""
     if not isinstance(name, str) or not name:
         raise ValueError(f'"image" must be the path of an image, or of a PDF file with "page", got {name!r:.60}')
     if "://" in name or name.startswith("data:"):
-        return ImagePicture(name)  # which refuses it, and says what to do
+        ImagePicture(name)  # which refuses it, and says what to do
     file = folder / name
     if not file.is_file():
         raise ValueError(f"there is no image at {file}")
-    if file.suffix.lower() not in PDF:
-        return ImagePicture(file)
-    if page is None:
+    is_pdf = file.suffix.lower() in PDF
+    if is_pdf and page is None:
         raise ValueError(f'{file} needs a "page", from 1')
-    return PdfPage(file, page)
+    if page is not None and not is_pdf:
+        raise ValueError(f'{file} is no PDF file, so it has no "page" {page!r:.60}: leave it out')
+    return file, None if page is None else page_number(page)
+
+
+def _has_text(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("text"), str) and not is_blank(row["text"])
 
 
 def _candidate(row: dict[str, Any], place: str, image: Picture | None = None) -> Candidate:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from late_rerank.arguments.given import as_candidates
+from late_rerank.pictures import Picture
 from late_rerank.retrieve.base import Retriever, check_query
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
@@ -42,13 +43,28 @@ class PagesRetriever:
         """
         check_query(query, k)
         found = self.retriever.retrieve(query, k)
-        # Candidates get a score from the retriever, but keep their picture.
-        pictures = {id(candidate.image) for candidate in found}
-        texts = {(candidate.id, candidate.text) for candidate in found if candidate.image is None}
         rest = self.documents if len(self.documents) <= k else self._without_text
         lowest = min([0.0, *(candidate.score for candidate in found if candidate.score is not None)])
+        pictures: dict[tuple[str, str], list[Picture | None]] = {}
+        for candidate in found:
+            pictures.setdefault(_name(candidate), []).append(candidate.image)
         return found + [
             replace(document, score=lowest)
             for document in rest
-            if (id(document.image) not in pictures if document.image is not None else (document.id, document.text) not in texts)
+            if not any(_are_same(document.image, picture) for picture in pictures.get(_name(document), ()))
         ]
+
+
+def _name(document: Candidate) -> tuple[str, str]:
+    """Give a document's id and text. An id may be of a type that can't be hashed."""
+    return repr(document.id), document.text
+
+
+def _are_same(one: Picture | None, other: Picture | None) -> bool:
+    """Tell whether two candidates have the same picture. A retriever may give copies, or what it pickled."""
+    if one is None or other is None or one is other:
+        return one is other
+    try:
+        return one.key() == other.key()
+    except (OSError, ValueError):  # the file is gone: the reranker tells which one
+        return False

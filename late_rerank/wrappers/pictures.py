@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
+from late_rerank.arguments.numbers import page_number
 from late_rerank.encode import modalities
 from late_rerank.pictures import ImagePicture, PdfPage, Picture, as_picture
 from late_rerank.pictures.labels import number_of_label
@@ -204,21 +205,6 @@ def base64_picture(text: str | bytes) -> ImagePicture:
     except (binascii.Error, UnicodeEncodeError) as error:
         raise ValueError(f"an image must be base64 of an image file's bytes, got {text[:40]!r}: {error}") from None
     return ImagePicture(held)
-
-
-def page_number(given: object) -> int:
-    """Read a page's number, as metadata hold it: some vector stores make 3.0 of 3, and readers write "3".
-
-    Raises:
-        ValueError: If it is no whole number.
-    """
-    if isinstance(given, str) and given.strip().isdecimal():
-        return int(given)
-    if isinstance(given, float) and given.is_integer():
-        return int(given)
-    if isinstance(given, bool) or not hasattr(given, "__index__"):
-        raise ValueError(f"a page's number must be a whole number from 1, got {given!r:.60}")
-    return int(given.__index__())
 
 
 @contextmanager

@@ -219,6 +219,87 @@ class TestWithoutText:
         assert pack_context("red", ranking, reranker=Reranker(FakeEncoder()), budget_tokens=100).dropped[0].reason == SCAN
 
 
+class TestUnreadable:
+    """Pages were ranked by their images, whose files are gone or damaged by now."""
+
+    GONE, DAMAGED = "No such file or directory", "b.png is no whole image of PNG"
+
+    @pytest.fixture(params=[GONE, DAMAGED])
+    def reason(self, request):
+        return request.param
+
+    @pytest.fixture
+    def packed(self, tmp_path, reason):
+        def packed(text, others=("blue words",), *, only_pictures=False, seen=None, **more):
+            file = tmp_path / "b.png"
+            page("red").save(file)
+            hook = None if seen is None else seen.extend
+            reranker = Reranker(FakeVisualEncoder(only_pictures=only_pictures, before_document=hook), codec="float32")
+            ranking = reranker.rerank("red alpha", [Candidate(text, image=file), *others])
+            if reason == self.GONE:
+                file.unlink()
+            else:
+                file.write_bytes(file.read_bytes()[:-30])
+            return pack_context("red alpha", ranking, reranker=reranker, budget_tokens=more.pop("budget", 1000), **more)
+
+        return packed
+
+    @pytest.mark.parametrize("strategy", ["coverage", "relevance", "mmr"])
+    @pytest.mark.parametrize("images", ["drop", "keep"])
+    def test_a_page_is_shown_by_its_text_and_covers_what_that_matches(self, packed, strategy, images):
+        context = packed("Alpha stands here.", strategy=strategy, images=images, order="relevance")
+
+        assert context.text == "[1] Alpha stands here.\n\n[2] blue words"
+        assert context.coverage.well == [1]
+        assert context.dropped == []
+
+    @pytest.mark.parametrize("strategy", ["coverage", "relevance", "mmr"])
+    @pytest.mark.parametrize("compress", [False, True])
+    def test_or_by_its_rank_alone_where_the_model_reads_no_texts(self, packed, strategy, compress):
+        options = {"strategy": strategy, "compress": compress, "only_pictures": True, "count_tokens": words}
+        context = packed("Alpha stands here.", [], **options)
+        assert (context.text, context.coverage.well) == ("[1] Alpha stands here.", [])
+
+        cut = packed("Alpha stands here. " * 9, [], budget=5, **options)
+        assert cut.text == f"[1] Alpha stands here.{CUT_MARK}"
+
+    def test_its_rank_counts_for_marginal_relevance(self, packed):
+        blue = Candidate("Beta stands there.", image=page("blue"))
+        context = packed("Alpha stands here.", [blue], strategy="mmr", top_k=1, only_pictures=True)
+        assert context.text == "[1] Alpha stands here."
+
+    @pytest.mark.parametrize("compress", [False, True])
+    def test_a_scan_is_left_out_with_the_reason_and_without_its_folder(self, packed, reason, compress, tmp_path):
+        context = packed("", [scan("blue"), "red words"], images="keep", compress=compress)
+        ((left, why),) = [(each.document.index, each.reason) for each in context.dropped]
+
+        assert left == 0
+        assert why.startswith(f"a page without text, whose image can't be read: {reason}")
+        assert str(tmp_path) not in why
+        assert len(context.parts) == 2
+        assert len([block for block in context.blocks() if block["type"] == "image_url"]) == 1
+
+    def test_a_scan_that_is_not_kept_is_not_opened(self, packed):
+        assert [each.reason for each in packed("").dropped] == [SCAN]
+
+    def test_all_other_pages_keep_their_vectors(self, packed, reason):
+        seen = []
+        others = [Candidate(f"Page {i}.", image=page(colour)) for i, colour in enumerate(COLOURS)]
+        context = packed("Alpha stands here.", others, seen=seen)
+
+        assert len(context.parts) == 5
+        encoded_twice = [each for each in seen if isinstance(each, ImagePicture) and each.path is None]
+        assert len(encoded_twice) == len({each.key() for each in encoded_twice})
+
+
+def test_errors_of_the_readers_own_count_of_images_are_told():
+    def count(width, height):
+        raise ValueError("no count")
+
+    with pytest.raises(ValueError, match="no count"):
+        pack([scan("red")], images="keep", count_image=count)
+
+
 class TestTheSamePicture:
     def test_by_its_key(self):
         context = pack([scan("red"), scan("red"), scan("blue")], images="keep", query="red blue")
@@ -230,6 +311,7 @@ class TestTheSamePicture:
         first, second = ImagePicture(page("red")), ImagePicture(page("red"))
         reranker = Reranker(FakeVisualEncoder())
         reranker.index([first])
+        second.key()  # which is that of a Pillow image's pixels
         second.pixels = None
         assert len(pack([first, second], reranker=reranker, images="keep").parts) == 1
 

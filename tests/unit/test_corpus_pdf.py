@@ -1,6 +1,8 @@
 """PDF files, notebooks and images as documents: their places, what is skipped and why, memory and progress."""
 
+import io
 import json
+import struct
 import textwrap
 from pathlib import Path
 
@@ -16,8 +18,8 @@ pytest.importorskip("pypdfium2", reason='needs pypdfium2: pip install "late-rera
 
 LONG = textwrap.wrap("The part is screwed on by hand and tightened with the key that lies in the box beside it. " * 38, 80)
 PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
-    + "1f15c4890000000d49444154789c6360000000020001e221bc330000000049454e44ae426082"
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de000000"
+    "0c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
 )
 
 
@@ -25,6 +27,27 @@ def write(folder, **files):
     for name, content in files.items():
         (folder / name.replace("_", ".")).write_bytes(content)
     return folder
+
+
+def image_bytes(kind, n_frames=1):
+    """Noise, which no format makes short."""
+    from PIL import Image
+
+    frames = [Image.effect_noise((64, 64), 90 + i) for i in range(n_frames)]
+    held = io.BytesIO()
+    frames[0].save(held, kind, **({"save_all": True, "append_images": frames[1:]} if n_frames > 1 else {}))
+    return held.getvalue()
+
+
+def write_tiff(order, n_frames):
+    """A TIFF file of pixels of one grey value, each in a directory of its own, in a byte order."""
+    tags = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (278, 1), (279, 1)]
+    held = struct.pack(f"{order}2sHI4s", b"II" if order == "<" else b"MM", 42, 12, b"grey")
+    for i in range(n_frames):
+        entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
+        after = len(held) + 2 + len(entries) + 4
+        held += struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", after if i + 1 < n_frames else 0)
+    return held
 
 
 class TestPages:
@@ -202,7 +225,7 @@ class TestImages:
         assert read_corpus(tmp_path).passed_over == {".png": 3, ".jpeg": 1}
 
     def test_image_files_are_found_without_pillow(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("late_rerank.corpus.files.is_installed", lambda package: package != "PIL")
+        monkeypatch.setattr("late_rerank.corpus.images.is_installed", lambda package: package != "PIL")
         assert len(read_corpus(write(tmp_path, p_png=PIXEL), images=True).documents) == 1
 
     def test_an_image_as_the_path_needs_a_model_that_sees(self, tmp_path):
@@ -210,6 +233,54 @@ class TestImages:
         assert len(read_corpus(tmp_path / "p.png", images=True).documents) == 1
         with pytest.raises(ValueError, match="only a model that sees images"):
             read_corpus(tmp_path / "p.png")
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP"])
+    def test_a_truncated_image_is_skipped_and_the_others_are_read(self, tmp_path, kind):
+        whole = image_bytes(kind)
+        write(tmp_path, **{f"a_{kind}": whole, f"b_{kind}": whole[: len(whole) * 2 // 3]})
+        corpus = read_corpus(tmp_path, images=True)
+
+        assert [document.id for document in corpus.documents] == [f"a.{kind}"]
+        ((file, reason),) = corpus.skipped
+        assert file == str(tmp_path / f"b.{kind}")
+        assert reason.startswith("no whole image of PNG")
+
+    def test_frames_of_a_tiff_file_that_are_not_read_are_told(self, tmp_path):
+        several = image_bytes("TIFF", n_frames=5)
+        write(tmp_path, a_tif=several, b_tiff=image_bytes("TIFF"), c_gif=image_bytes("GIF", n_frames=5))
+        corpus = read_corpus(tmp_path, images=True)
+
+        assert [document.id for document in corpus.documents] == ["a.tif", "b.tiff", "c.gif"]
+        reason = "only the first of 5 frames is read; save each as a file of its own"
+        assert corpus.skipped == [(str(tmp_path / "a.tif"), reason)]
+
+    @pytest.mark.parametrize("big", [False, True])
+    def test_the_frames_of_each_kind_of_tiff_file_are_counted(self, tmp_path, big):
+        from PIL import Image
+
+        pages = [Image.new("L", (8, 8), grey) for grey in (0, 128, 255)]
+        pages[0].save(tmp_path / "a.png", "TIFF", save_all=True, append_images=pages[1:], big_tiff=big)
+        for order in "<>":
+            held = write_tiff(order, n_frames=4)
+            (tmp_path / f"{'b' if order == '<' else 'c'}.tif").write_bytes(held)
+        reasons = [reason.partition(";")[0] for _, reason in read_corpus(tmp_path, images=True).skipped]
+        assert reasons == ["only the first of 3 frames is read", *["only the first of 4 frames is read"] * 2]
+
+    def test_damaged_frames_of_a_tiff_file_cost_only_themselves(self, tmp_path):
+        several = image_bytes("TIFF", n_frames=2)
+        write(tmp_path, a_tif=several[: len(several) // 2 + 100])
+        corpus = read_corpus(tmp_path, images=True)
+
+        assert [document.id for document in corpus.documents] == ["a.tif"]
+        assert corpus.skipped[0][1] == "only its first frame is read; what follows is damaged"
+
+    def test_one_image_is_decoded_at_a_time(self, tmp_path, monkeypatch):
+        write(tmp_path, a_png=PIXEL, b_png=PIXEL, c_png=PIXEL)
+        decoded, pixels = [], ImagePicture.pixels
+        monkeypatch.setattr(ImagePicture, "pixels", lambda picture: decoded.append(picture.path.name) or pixels(picture))
+        stream = iter(CorpusStream(tmp_path, images=True))
+        next(stream)
+        assert decoded == ["a.png"]
 
     def test_damaged_pages_are_skipped(self, tmp_path):
         write(tmp_path, r_pdf=make_pdf(["a"], ["b"]).replace(b"/Type /Page\n", b"/Type /Pagx\n", 1))
@@ -235,24 +306,73 @@ class TestJsonLines:
         assert [type(document.image) for document in documents] == [ImagePicture, ImagePicture, PdfPage, PdfPage, type(None)]
         assert documents[0].image.key() == documents[1].image.key() == ImagePicture(PIXEL).key()
 
-    @pytest.mark.parametrize(
-        ("row", "said"),
-        [
-            ({"image": "nowhere.png"}, "there is no image at"),
-            ({"image": "r.pdf"}, 'needs a "page"'),
-            ({"image": "r.pdf", "page": 0}, "at least 1"),
-            ({"image": "r.pdf", "page": "2"}, "whole number"),
-            ({"image": "r.pdf", "page": 7}, "no page 7"),
-            ({"image": 7}, '"image" must be the path'),
-            ({"image": "https://example.org/x.png"}, "not a URL"),
-            ({"image": "data:image/png;base64,AAAA"}, "not a URL"),
-            ({"image": "p.png", "text": 7}, '"text" string'),
-        ],
+    WRONG = (
+        ({"image": "nowhere.png"}, "there is no image at"),
+        ({"image": "r.pdf"}, 'needs a "page"'),
+        ({"image": "r.pdf", "page": 0}, "at least 1"),
+        ({"image": "r.pdf", "page": "ii"}, "whole number"),
+        ({"image": "r.pdf", "page": 1.5}, "whole number"),
+        ({"image": "r.pdf", "page": 7}, "no page 7"),
+        ({"image": "p.png", "page": 1}, 'no PDF file, so it has no "page" 1'),
+        ({"image": "locked.pdf", "page": 1}, "encrypted"),
+        ({"image": "damaged.pdf", "page": 1}, "damaged"),
+        ({"image": 7}, '"image" must be the path'),
+        ({"image": "https://example.org/x.png"}, "not a URL"),
+        ({"image": "data:image/png;base64,AAAA"}, "not a URL"),
     )
-    def test_a_line_that_names_none_is_told_with_its_place(self, tmp_path, row, said):
-        write(tmp_path, p_png=PIXEL, r_pdf=make_pdf(["first"]), x_jsonl=json.dumps(row).encode())
-        with pytest.raises(ValueError, match=f"x.jsonl, line 1.*{said}"):
-            read_corpus(tmp_path / "x.jsonl", images=True)
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        files = {"p_png": PIXEL, "r_pdf": make_pdf(["first"]), "locked_pdf": make_pdf(["x"], password="word")}
+        return write(tmp_path, damaged_pdf=b"no pdf", **files)
+
+    @pytest.mark.parametrize(("row", "said"), WRONG)
+    def test_an_image_that_can_not_be_read_costs_its_line_alone(self, folder, row, said):
+        rows = [
+            {"_id": "a", "image": "p.png"},
+            {"_id": "b", **row},
+            {"_id": "c", "text": "kept", **row},
+            {"_id": "d", "text": ""},
+        ]
+        write(folder, x_jsonl="\n".join(map(json.dumps, rows)).encode())
+        corpus = read_corpus(folder / "x.jsonl", images=True)
+
+        assert [document.id for document in corpus.documents] == ["a", "c", "d"]
+        assert (corpus.documents[1].text, corpus.documents[1].image) == ("kept", None)
+        assert [file for file, _ in corpus.skipped] == [str(folder / "x.jsonl")] * 2
+        (_, alone), (_, with_text) = corpus.skipped
+        assert alone.startswith("line 2: ")
+        assert said in alone
+        assert with_text == alone.replace("line 2", "line 3") + "; its text is read"
+
+    @pytest.mark.parametrize(("row", "said"), WRONG)
+    def test_among_candidates_it_is_an_error_that_names_the_line(self, folder, row, said):
+        lines = [b'{"text": "a"}', json.dumps({"text": "mine", **row}).encode()]
+        with pytest.raises(ValueError, match=f"stdin, line 2: .*{said}"):
+            list(parse_json_lines(lines, "stdin", images_in=folder))
+
+    @pytest.mark.parametrize("line", ['{"image": "p.png", "text": 7}', '{"image": "p.png"', "[]"])
+    def test_a_damaged_line_is_an_error_in_a_corpus_too(self, folder, line):
+        write(folder, x_jsonl=line.encode())
+        with pytest.raises(ValueError, match=r"x.jsonl, line 1"):
+            read_corpus(folder / "x.jsonl", images=True)
+
+    def test_damaged_images_and_frames_left_out_are_told_with_their_lines(self, tmp_path):
+        write(tmp_path, a_png=image_bytes("PNG")[:-60], b_tif=image_bytes("TIFF", n_frames=3))
+        write(tmp_path, x_jsonl=b'{"image": "a.png"}\n\n{"image": "b.tif", "_id": "b"}')
+        corpus = read_corpus(tmp_path / "x.jsonl", images=True)
+
+        assert [document.id for document in corpus.documents] == ["b"]
+        (_, damaged), (_, left_out) = corpus.skipped
+        assert damaged.startswith(f"line 1: {tmp_path / 'a.png'} is no whole image")
+        assert left_out.startswith(f"line 3: {tmp_path / 'b.tif'}: only the first of 3 frames is read")
+
+    @pytest.mark.parametrize("page", [2, "2", 2.0, " 2 "])
+    def test_a_pages_number_is_read_as_vector_stores_give_it(self, tmp_path, page):
+        write(tmp_path, r_pdf=make_pdf(["first"], ["second"]))
+        row = json.dumps({"image": "r.pdf", "page": page}).encode()
+        (document,) = parse_json_lines([row], "x", images_in=tmp_path)
+        assert document.text == "second"
 
     def test_a_model_that_sees_no_images_reads_the_text_alone(self, tmp_path):
         (document,) = parse_json_lines([b'{"text": "a", "image": "nowhere.png"}'], "x")

@@ -1,7 +1,10 @@
 """PDF files through the doors: first stages, contexts, commands, tools of agents. Each names the file and the page."""
 
+import copy
 import json
+import pickle
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from pdfs import Page, make_pdf
@@ -10,7 +13,7 @@ from late_rerank import Candidate, Reranker, pack_context
 from late_rerank.cli import opening
 from late_rerank.cli.main import main
 from late_rerank.cli.results import source_of
-from late_rerank.pictures import StoredPicture
+from late_rerank.pictures import ImagePicture, StoredPicture
 from late_rerank.retrieve import BM25Retriever, PagesRetriever
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
 
@@ -45,6 +48,28 @@ class TestPagesRetriever:
         first = FirstStage(Candidate("", "s1", 0.0, image=SCANS[1].image), *TEXTS)
         found = PagesRetriever(first, [*SCANS, *TEXTS]).retrieve("q", 2)
         assert [candidate.id for candidate in found] == ["s1", "t0", "s0", "s2"]
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])
+    @pytest.mark.parametrize("name", ["a", ["a", 1], None])
+    def test_a_copy_of_a_page_is_that_page(self, copied, name):
+        pages = [Candidate("", name, image=ImagePicture(b"scan")), Candidate("text", name, image=ImagePicture(b"page"))]
+        pages.append(Candidate("no image", name))
+        first = FirstStage(*(copied(replace(each, score=1.0)) for each in pages[1:]))
+
+        assert len(PagesRetriever(first, pages).retrieve("q", 2)) == 3
+        assert len(PagesRetriever(FirstStage(*map(copied, pages)), pages).retrieve("q", 10)) == 3
+
+    def test_pages_with_one_name_are_told_apart_by_their_pictures(self):
+        pages = [
+            Candidate("", "a", image=picture(1)),
+            Candidate("", "a", image=picture(2)),
+            Candidate("", "b", image=picture(1)),
+        ]
+        assert len(PagesRetriever(FirstStage(pages[0]), pages).retrieve("q", 1)) == 3
+
+    def test_a_page_whose_file_is_gone_is_a_candidate_all_the_same(self, tmp_path):
+        gone, copied = (Candidate("", "a", image=ImagePicture(tmp_path / "gone.png")) for _ in range(2))
+        assert PagesRetriever(FirstStage(gone), [copied]).retrieve("q", 1)[0] is gone
 
     def test_up_to_k_pages_are_all_candidates_whatever_the_first_stage_finds(self):
         found = PagesRetriever(FirstStage(TEXTS[7]), [*TEXTS[:9], Candidate("no image", "n")]).retrieve("q", 10)

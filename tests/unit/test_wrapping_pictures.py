@@ -7,13 +7,14 @@ import os
 import pytest
 
 from late_rerank import Candidate, Reranker
+from late_rerank.arguments.numbers import page_number
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import ImagePicture, PdfPage, StoredPicture
 from late_rerank.pictures import labels as page_labels_room
 from late_rerank.pictures.labels import number_of_label, page_labels
 from late_rerank.testing import PictureTests
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
-from late_rerank.wrappers.pictures import DocumentPicture, page_number
+from late_rerank.wrappers.pictures import DocumentPicture
 from late_rerank.wrapping import (
     Choice,
     ImageFiles,
