@@ -110,12 +110,11 @@ def _named(name: Any, page: Any, folder: Path) -> tuple[Path, int | None]:
     file = folder / name
     if not file.is_file():
         raise ValueError(f"there is no image at {file}")
-    is_pdf = file.suffix.lower() in PDF
-    if is_pdf and page is None:
+    if file.suffix.lower() not in PDF:
+        return file, None  # many sets of page images say which page an image is
+    if page is None:
         raise ValueError(f'{file} needs a "page", from 1')
-    if page is not None and not is_pdf:
-        raise ValueError(f'{file} is no PDF file, so it has no "page" {page!r:.60}: leave it out')
-    return file, None if page is None else page_number(page)
+    return file, page_number(page)
 
 
 def _has_text(row: dict[str, Any]) -> bool:

@@ -298,12 +298,20 @@ class TestJsonLines:
             {"_id": "c", "image": "r.pdf", "page": 2},
             {"_id": "d", "image": "r.pdf", "page": 2, "text": "mine"},
             {"_id": "e", "text": "no image"},
+            {"image": "p.png", "page": 7},
         ]
         write(tmp_path, x_jsonl="\n".join(map(json.dumps, rows)).encode())
         documents = read_corpus(tmp_path / "x.jsonl", images=True).documents
 
-        assert [document.text for document in documents] == ["", "a caption", "second", "mine", "no image"]
-        assert [type(document.image) for document in documents] == [ImagePicture, ImagePicture, PdfPage, PdfPage, type(None)]
+        assert [document.text for document in documents] == ["", "a caption", "second", "mine", "no image", ""]
+        assert [type(document.image) for document in documents] == [
+            ImagePicture,
+            ImagePicture,
+            PdfPage,
+            PdfPage,
+            type(None),
+            ImagePicture,
+        ]
         assert documents[0].image.key() == documents[1].image.key() == ImagePicture(PIXEL).key()
 
     WRONG = (
@@ -313,7 +321,6 @@ class TestJsonLines:
         ({"image": "r.pdf", "page": "ii"}, "whole number"),
         ({"image": "r.pdf", "page": 1.5}, "whole number"),
         ({"image": "r.pdf", "page": 7}, "no page 7"),
-        ({"image": "p.png", "page": 1}, 'no PDF file, so it has no "page" 1'),
         ({"image": "locked.pdf", "page": 1}, "encrypted"),
         ({"image": "damaged.pdf", "page": 1}, "damaged"),
         ({"image": 7}, '"image" must be the path'),
