@@ -48,7 +48,7 @@ class Reranker:
     Args:
         model: Turns texts into token vectors. "minilm" and "minilm-late" are built in; "minilm-late" was trained for late
             interaction. You can also give a hub name, a folder or an Encoder. A folder holds a model in native, PyLate or
-            Stanford ColBERT format; "~" is your home.
+            Stanford ColBERT format, or a model of page images; "~" is your home.
         store: Keeps token vectors. None or ":memory:" is this process's memory. You can also give a folder, a Store, or the URL
             of a Redis server: "redis://...", "rediss://...", "unix://...". A Store that you give stays yours to close. A full
             disk or a read-only store costs one warning; queries are still answered.
