@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from late_rerank.pictures import Picture
+from late_rerank.pictures.words import Box
 from late_rerank.types import Content, TokenVectors
 
 Kind = Literal["query", "document"]
@@ -13,9 +14,6 @@ Kind = Literal["query", "document"]
 
 Token = tuple[str, int, int]
 """The token as the vocabulary names it; its start and its end in the text, in code points."""
-
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom of a part of a picture, in fractions of the picture: from 0 to 1, from the top left."""
 
 
 @runtime_checkable

@@ -12,8 +12,8 @@ KEY_BYTES = 16
 _EMPTY = hashlib.blake2b(digest_size=KEY_BYTES, person=b"image")
 
 
-# "C:" is a drive. "file:" and "data:" need no slashes.
-_URL = re.compile(r"\s*(?:[a-z][a-z0-9+.-]+://|(?:data|file|https?):)", re.IGNORECASE)
+# "C:" is a drive. Some schemes are known without slashes too.
+_URL = re.compile(r"\s*(?:[a-z][a-z0-9+.-]+://|(?:data|file|ftp|gs|https?|s3):)", re.IGNORECASE)
 
 
 def names_url(path: str) -> bool:

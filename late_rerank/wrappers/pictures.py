@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -14,12 +13,11 @@ from typing import Any
 from late_rerank.arguments.numbers import page_number
 from late_rerank.encode import modalities
 from late_rerank.pictures import ImagePicture, PdfPage, Picture, as_picture
+from late_rerank.pictures.base import names_url
 from late_rerank.pictures.labels import number_of_label
 from late_rerank.reranker import Reranker
 from late_rerank.text.words import is_blank
 
-# A scheme of one letter is a Windows drive.
-_URL = re.compile(r"(?:data|https?|ftp|file|s3|gs):|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # As pictures.image takes them. Not `mimetypes`: its table is the machine's, and Python 3.10's has no WebP.
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 
@@ -145,7 +143,7 @@ class ImageFiles:
             TypeError: If it is no path.
         """
         path = _as_text(given)
-        if _URL.match(path):
+        if names_url(path):
             raise ValueError(
                 f"an image's path must name a file, got a URL, which is never fetched: {path!r:.60}. Give its bytes"
             )
