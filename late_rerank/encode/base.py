@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from late_rerank.pictures import Picture
-from late_rerank.pictures.words import Box
+from late_rerank.pictures.words import Box as Box
 from late_rerank.types import Content, TokenVectors
 
 Kind = Literal["query", "document"]
