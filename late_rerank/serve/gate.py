@@ -23,8 +23,11 @@ from late_rerank.serve.logs import Answered, log_answer, log_failure
 from late_rerank.serve.metrics import Metrics
 from late_rerank.serve.paths import CLUSTER_PATH, Paths, path_asked
 
+# Open under any name: a proxy's check has no Host, and Kubernetes' probes have the pod's address. So they tell the state alone,
+# which a page in another site's name may read.
+_PROBES = ("/health", "/ready")
 # Open without a key: a browser and a watchdog ask for them, and they tell nothing of documents.
-_OPEN = ("/health", "/ready", "/", "/docs", "/openapi.json", CLUSTER_PATH)
+_OPEN = (*_PROBES, "/", "/docs", "/openapi.json", CLUSTER_PATH)
 _OPEN_FOLDER = "/page/"
 # How long to wait for the beginning of a body, which tells the client's language.
 _BEGINNING_S = 1.0
@@ -40,7 +43,7 @@ class Gate:
         metrics: Counts the requests.
         paths: What is known. These are counted one by one; all other paths together, since there is no end of them.
         hosts: Names under which the server may be asked; None for any. A page in a browser on this machine can make another
-            site's name point to this machine, but the browser still sends that name.
+            site's name point to this machine, but the browser still sends that name. Probes are answered under any name.
     """
 
     def __init__(
@@ -98,10 +101,10 @@ class Gate:
         await request.refuse(error, headers)
 
     def _check(self, scope: Scope, request: _Request) -> None:
-        host = host_of(request.headers.get("host", "")).lower()
-        if self._hosts is not None and host not in self._hosts and not is_loopback(host):
-            raise RequestError(421, f"unknown Host {host[:80]!r}; allow it with --allowed-host {_shown_host(host)}")
         path = scope["path"]
+        host = host_of(request.headers.get("host", "")).lower()
+        if path not in _PROBES and self._hosts is not None and host not in self._hosts and not is_loopback(host):
+            raise RequestError(421, f"unknown Host {host[:80]!r}; allow it with --allowed-host {_shown_host(host)}")
         if path in _OPEN or path.startswith(_OPEN_FOLDER):
             return
         if not self._keys.admits(request.headers):

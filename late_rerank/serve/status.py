@@ -54,7 +54,8 @@ class Status:
         return json_text.response({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
-        return json_text.response({"status": "ready", "model": self._served.ready.name})
+        _ = self._served.ready  # raises 503 while it isn't loaded. Its name isn't told: any site's page may ask for this path
+        return json_text.response({"status": "ready"})
 
     async def _info(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
         limits = self._settings.limits

@@ -423,6 +423,21 @@ class TestNames:
             assert answer.status_code == status
             assert status == 200 or f"unknown Host '{host}'; allow it with --allowed-host" in answer.json()["message"]
 
+    @pytest.mark.parametrize("host", ["evil.example", "10.1.2.3:8000", ""])
+    def test_a_probe_is_answered_under_any_name_and_told_the_state_alone(self, served, host):
+        """Proxies' checks have no Host, and Kubernetes' probes have the pod's address."""
+        url = served(hosts=("reranker.example",), keys=ApiKeys([KEY]))
+        answers = [httpx.get(f"{url}{path}", headers={"host": host}) for path in ("/health", "/ready", "/v1/ready/")]
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert [answer.json() for answer in answers] == [{"status": "ok"}, {"status": "ready"}, {"status": "ready"}]
+        assert httpx.get(f"{url}/metrics", headers={"host": host, "x-api-key": KEY}).status_code == 421
+
+    def test_haproxys_check_without_a_host_is_answered(self, served):
+        address = httpx.URL(served(hosts=()))
+        with socket.create_connection((address.host, address.port), 60) as connection:
+            connection.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
     def test_other_sites_pages_may_ask_only_where_that_was_said(self, url, served):
         preflight = {"origin": "https://app.example", "access-control-request-method": "POST"}
         assert "access-control-allow-origin" not in httpx.options(f"{url}/rerank", headers=preflight).headers

@@ -73,7 +73,7 @@ class TestLines:
     def test_so_has_one_without_a_key_or_under_another_name(self, served, log):
         url = served(keys=ApiKeys([KEY]), hosts=())
         httpx.post(f"{url}/rerank", json=QUESTION)
-        told = httpx.get(f"{url}/health", headers={"host": "host.docker.internal:8000"}).json()["message"]
+        told = httpx.get(f"{url}/info", headers={"host": "host.docker.internal:8000"}).json()["message"]
         httpx.get(f"{url}/nowhere", headers={"x-api-key": KEY})
         unknown, other, nowhere = log(3)
         assert (unknown["status"], unknown["reason"]) == (401, "no valid API key: send it as `Authorization: Bearer KEY`")
