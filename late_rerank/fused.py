@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,10 +24,11 @@ from late_rerank.ranking.together import Method, checked_method, weights_of
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
-from late_rerank.types import Candidate, Document, FirstStageWeight, QueryVectors, RankedDocument
+from late_rerank.types import Candidate, Content, Document, FirstStageWeight, QueryVectors, RankedDocument
 from late_rerank.vectors.indexing import DamagedPicturesError, IndexReport, raise_damaged
 from late_rerank.vectors.lookup import BATCH_SIZE
 
+_T = TypeVar("_T")
 _FEWEST = 2
 _BLANK = Candidate()
 # A model ranks all candidates; what is kept is decided by all models together.
@@ -166,7 +167,11 @@ class FusedReranker:
             deadline_s=deadline_s,
             max_tokens=max_tokens,
         )
-        return (await self.rerankers[0].in_thread(self.rank, [query], [candidates], wanted))[0]
+        return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
+
+    async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """Call a function in one of the threads of the first Reranker's `arerank`."""
+        return await self.rerankers[0].in_thread(call, *args, **kwargs)
 
     def rank(
         self,
@@ -259,6 +264,15 @@ class FusedReranker:
             seconds=time.perf_counter() - started,
         )
 
+    def content_of(self, document: Candidate | RankedDocument) -> Content:
+        """Give what is ranked of a document: its text or its picture, by the first Reranker that can encode it.
+
+        Raises:
+            IncompatibleError: If no model can encode what it has.
+        """
+        able = next((reranker for reranker in self.rerankers if _is_able(reranker, document)), self.rerankers[0])
+        return able.content_of(document)
+
     def matching(self, documents: Collection[RankedDocument]) -> Reranker:
         """Give the Reranker by which these documents' matches are compared: matches of two models can't be.
 
@@ -340,6 +354,10 @@ class FusedReranker:
                 _leave_out(error, i, lists, able)
                 continue
             return [Look(self.names[i], self.weights[i], each, masks[i]) for each, masks in zip(rankings, able, strict=True)]
+
+
+AnyReranker = Reranker | FusedReranker
+"""A reranker of one model, or of several together."""
 
 
 def _checked(given: Any) -> list[Reranker]:

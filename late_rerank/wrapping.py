@@ -6,6 +6,7 @@ from late_rerank.codecs import Codec
 from late_rerank.context.layout import Order
 from late_rerank.encode import Encoder
 from late_rerank.errors import MissingDependencyError
+from late_rerank.fused import AnyReranker
 from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.pictures import Picture
 from late_rerank.ranking.relevance import Calibration
@@ -14,7 +15,7 @@ from late_rerank.text.words import is_blank
 from late_rerank.types import Content, FirstStageWeight
 from late_rerank.wrappers.choice import Choice
 from late_rerank.wrappers.choosing import asks_nothing, choose
-from late_rerank.wrappers.given import read_scoring, reranker_from
+from late_rerank.wrappers.given import any_reranker_from, read_scoring, reranker_from
 from late_rerank.wrappers.pictures import (
     ImageFiles,
     Pictures,
@@ -26,6 +27,7 @@ from late_rerank.wrappers.places import Chosen
 from late_rerank.wrappers.shown import maxsim_of, unscored
 
 __all__ = [
+    "AnyReranker",
     "Calibration",
     "Choice",
     "Chosen",
@@ -41,6 +43,7 @@ __all__ = [
     "Pictures",
     "Scoring",
     "Store",
+    "any_reranker_from",
     "asks_nothing",
     "base64_picture",
     "check_root",

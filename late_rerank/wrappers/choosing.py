@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from late_rerank.context import pack_context
 from late_rerank.context.file_spans import N_CHARACTERS
-from late_rerank.reranker import Reranker
+from late_rerank.fused import AnyReranker
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate, RankedDocument, Ranking
 from late_rerank.wrappers.choice import Choice
@@ -18,7 +18,7 @@ from late_rerank.wrappers.shown import unscored
 
 
 def choose(
-    reranker: Reranker,
+    reranker: AnyReranker,
     query: str,
     candidates: Sequence[Candidate],
     choice: Choice,
@@ -86,7 +86,7 @@ def _blank_without(candidate: Candidate, content: str) -> Candidate:
     return replace(candidate, text="") if is_blank(content) else candidate
 
 
-def _named(own: Sequence[str], candidates: Sequence[Candidate], reranker: Reranker) -> Sequence[Hashable]:
+def _named(own: Sequence[str], candidates: Sequence[Candidate], reranker: AnyReranker) -> Sequence[Hashable]:
     """Give what tells documents from each other: their contents, with the pictures that are ranked instead."""
     if len(set(own)) == len(own) or not sees_pictures(reranker):
         return own

@@ -8,6 +8,7 @@ from typing import Any
 
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
+from late_rerank.fused import AnyReranker, FusedReranker
 from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.reranker import Reranker
@@ -67,6 +68,25 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     if given:
         raise ValueError(f"give either a ready reranker or {', '.join(given)}, not both: the reranker has its own")
     return reranker
+
+
+def any_reranker_from(
+    reranker: AnyReranker | None,
+    *,
+    model: str | Encoder | None = None,
+    store: str | os.PathLike[str] | Store | None = None,
+    codec: str | Codec | None = None,
+    scoring: str | Scoring | None = None,
+) -> AnyReranker:
+    """Give a ready reranker of one model or of several, or make one from the other arguments, as `reranker_from` does.
+
+    Raises:
+        TypeError: If `reranker` is neither.
+        ValueError: If both a ready reranker and arguments for a new one are given.
+    """
+    ready = reranker.rerankers[0] if isinstance(reranker, FusedReranker) else reranker
+    made = reranker_from(ready, model=model, store=store, codec=codec, scoring=scoring)
+    return reranker if isinstance(reranker, FusedReranker) else made
 
 
 def read_scoring(given: str | Scoring | Mapping[str, Any] | None) -> str | Scoring | None:

@@ -12,19 +12,20 @@ from typing import Any
 
 from late_rerank.arguments.numbers import page_number
 from late_rerank.encode import modalities
+from late_rerank.fused import AnyReranker, FusedReranker
 from late_rerank.pictures import ImagePicture, PdfPage, Picture, as_picture
 from late_rerank.pictures.base import names_url
 from late_rerank.pictures.labels import number_of_label
-from late_rerank.reranker import Reranker
 from late_rerank.text.words import is_blank
 
 # As pictures.image takes them. Not `mimetypes`: its table is the machine's, and Python 3.10's has no WebP.
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 
 
-def sees_pictures(reranker: Reranker) -> bool:
-    """Tell whether the reranker's model takes pictures as documents."""
-    return "image" in modalities(reranker.encoder)
+def sees_pictures(reranker: AnyReranker) -> bool:
+    """Tell whether the reranker's model, or one of its models, takes pictures as documents."""
+    of_one_model = reranker.rerankers if isinstance(reranker, FusedReranker) else [reranker]
+    return any("image" in modalities(each.encoder) for each in of_one_model)
 
 
 class Pictures:
@@ -37,7 +38,7 @@ class Pictures:
         reranker: The one that ranks. It is asked once: for each of 100 documents that took 5 ms.
     """
 
-    def __init__(self, reranker: Reranker) -> None:
+    def __init__(self, reranker: AnyReranker) -> None:
         self._are_seen = sees_pictures(reranker)
 
     def of(self, find: Callable[[], Any], *, text: str, name: str) -> Picture | None:

@@ -7,8 +7,8 @@ import os
 import pyarrow as pa
 from lancedb.rerankers import Reranker as LanceReranker
 
-from late_rerank import Candidate, Reranker
-from late_rerank.wrapping import Codec, Encoder, Pictures, Scoring, Store, asks_nothing, reranker_from
+from late_rerank import Candidate
+from late_rerank.wrapping import AnyReranker, Codec, Encoder, Pictures, Scoring, Store, any_reranker_from, asks_nothing
 
 _RELEVANCE, _OTHERS = "_relevance_score", ("_distance", "_score")
 
@@ -23,7 +23,7 @@ class LateRerankReranker(LanceReranker):
     Args:
         column: The column to rank.
         return_score: "relevance", or "all" to keep "_distance" and "_score" too, as LanceDB gives them.
-        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store, codec and scoring.
+        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
@@ -43,7 +43,7 @@ class LateRerankReranker(LanceReranker):
         column: str = "text",
         return_score: str = "relevance",
         *,
-        reranker: Reranker | None = None,
+        reranker: AnyReranker | None = None,
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
@@ -53,7 +53,7 @@ class LateRerankReranker(LanceReranker):
         super().__init__(return_score)
         self.column = column
         self.image_column = image_column
-        self.reranker = reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
+        self.reranker = any_reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
         """Order the rows of a vector search. Such a search has no text: give one as `rerank(..., query_string=...)`."""

@@ -8,7 +8,7 @@ import pytest
 from late_rerank_lancedb import LateRerankReranker
 from PIL import Image
 
-from late_rerank import Reranker
+from late_rerank import FusedReranker, Reranker
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import ImagePicture
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
@@ -100,3 +100,10 @@ def test_a_model_of_texts_ranks_the_text_and_an_image_without_text_is_an_error(t
     with pytest.raises(IncompatibleError, match=r"candidates\[2\] has an image without text, but the model 'FakeEncoder'"):
         found(table, late(FakeEncoder()))
     assert decoded == []
+
+
+def test_two_models_rank_rows_by_the_text_and_the_image(tmp_path):
+    rows = [{"image": png("red"), "text": "words of blue"}, {"image": png("white"), "text": "words of red"}, {"text": "none"}]
+    both = FusedReranker([Reranker(FakeEncoder()), Reranker(FakeVisualEncoder())])
+    ranked = found(table_of(tmp_path, rows), LateRerankReranker(reranker=both, image_column="image")).to_pylist()
+    assert {row["id"] for row in ranked[:2]} == {0, 1}

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.documents import Document
 
-from late_rerank import Candidate, RankedDocument, Reranker
-from late_rerank.wrapping import Choice, Chosen, Content, Pictures, choose, finite, is_blank, maxsim_of, unscored
+from late_rerank import Candidate, RankedDocument
+from late_rerank.wrapping import AnyReranker, Choice, Chosen, Content, Pictures, choose, finite, is_blank, maxsim_of, unscored
 
 # What is ranked of a document: what a function makes of it, or fields of its metadata and its content. None: the content.
 TextOf: TypeAlias = Callable[[Document], str] | Sequence[str] | None
@@ -118,13 +118,15 @@ def text_of(document: Document, text: TextOf) -> str:
     return given
 
 
-def content_of(document: Document, reranker: Reranker, reading: Reading) -> Content:
+def content_of(document: Document, reranker: AnyReranker, reading: Reading) -> Content:
     """Give what is ranked of a document: its text, or its picture."""
     (candidate,), _ = _candidates([document], reranker, reading)
     return reranker.content_of(candidate)
 
 
-def chosen_of(documents: Sequence[Document], query: str, choice: Choice, reranker: Reranker, reading: Reading) -> list[Chosen]:
+def chosen_of(
+    documents: Sequence[Document], query: str, choice: Choice, reranker: AnyReranker, reading: Reading
+) -> list[Chosen]:
     """Rank documents and choose from them; `index` of each is its place in `documents`."""
     candidates, contents = _candidates(documents, reranker, reading)
     own = [document.page_content for document in documents]
@@ -154,7 +156,7 @@ def retrieval_score(metadata: dict[str, Any]) -> float | None:
     return None
 
 
-def _candidates(documents: Sequence[Document], reranker: Reranker, reading: Reading) -> tuple[list[Candidate], list[str]]:
+def _candidates(documents: Sequence[Document], reranker: AnyReranker, reading: Reading) -> tuple[list[Candidate], list[str]]:
     """Give what is ranked of documents, and the part of each text that is the document's content."""
     texts = [text_of(document, reading.text) for document in documents]
     contents = [_content(*each, reading.text) for each in zip(texts, documents, strict=True)]

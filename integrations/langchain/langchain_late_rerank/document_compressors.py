@@ -24,8 +24,8 @@ from langchain_late_rerank._documents import (
     relevance,
     text_of,
 )
-from late_rerank import Reranker
 from late_rerank.wrapping import (
+    AnyReranker,
     Choice,
     Chosen,
     Codec,
@@ -35,8 +35,8 @@ from late_rerank.wrapping import (
     Order,
     Scoring,
     Store,
+    any_reranker_from,
     asks_nothing,
-    reranker_from,
     whole_number,
 )
 
@@ -91,7 +91,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     Args:
         top_n: The most documents to return. None returns 3 without a budget, and with a budget as many as fit.
-        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store, codec and scoring.
+        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
@@ -128,7 +128,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
     """
 
     top_n: int | None = 3  # None: as many as fit the budget
-    reranker: Reranker = Field(repr=False)
+    reranker: AnyReranker = Field(repr=False)
     min_relevance: float | None = None
     budget_tokens: int | None = None
     order: Order | None = None
@@ -144,7 +144,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         self,
         *,
         top_n: int | None = None,
-        reranker: Reranker | None = None,
+        reranker: AnyReranker | None = None,
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
@@ -175,7 +175,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
             "text": text,
             "image": image,
             "keep_scores": keep_scores,
-            "reranker": reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring),
+            "reranker": any_reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring),
         }
         super().__init__(**fields)
 

@@ -26,8 +26,8 @@ from langchain_late_rerank._documents import (
     content_of,
     text_of,
 )
-from late_rerank import Reranker
 from late_rerank.wrapping import (
+    AnyReranker,
     Choice,
     Codec,
     Content,
@@ -36,8 +36,8 @@ from late_rerank.wrapping import (
     Order,
     Scoring,
     Store,
+    any_reranker_from,
     asks_nothing,
-    reranker_from,
     whole_number,
 )
 
@@ -92,7 +92,7 @@ class LateRerankRetriever(BaseRetriever):
         fetch_k: How many documents to ask of the base retriever. Its `invoke` is given `k=fetch_k`, which retrievers of vector
             stores take. None leaves the number to the base retriever. Leave it None if the base retriever takes no `k` (a
             RunnableLambda).
-        reranker: A ready late_rerank.Reranker, to be shared, instead of model, store, codec and scoring.
+        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
@@ -143,7 +143,7 @@ class LateRerankRetriever(BaseRetriever):
     image: Any = Field(default=None, repr=False)
     keep_scores: bool = True
     # A field, not a private attribute: configurable_fields makes the retriever anew from its fields for every configured call.
-    reranker: Reranker = Field(repr=False)
+    reranker: AnyReranker = Field(repr=False)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -153,7 +153,7 @@ class LateRerankRetriever(BaseRetriever):
         base_retriever: RetrieverLike,
         k: int | None = None,
         fetch_k: int | None = None,
-        reranker: Reranker | None = None,
+        reranker: AnyReranker | None = None,
         model: str | Encoder | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
@@ -184,7 +184,7 @@ class LateRerankRetriever(BaseRetriever):
         check_text(text)
         check_image(image)
         _warn_of_few(base_retriever, fetch_k)
-        reranker = reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
+        reranker = any_reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
         metadata = {**(metadata or {}), "late_rerank_model": reranker.model_name}
         fields: dict[str, Any] = {

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_late_rerank import LateRerankCompressor, LateRerankRetriever
 from PIL import Image
 
-from late_rerank import Reranker
+from late_rerank import FusedReranker, Reranker
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import ImagePicture, PdfPage
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
@@ -71,6 +71,20 @@ def ids(documents):
 
 
 class TestRanking:
+    @pytest.mark.parametrize("more", [{}, {"top_n": None, "budget_tokens": 100}])
+    async def test_by_two_models_takes_the_text_and_the_image(self, more, folder, visual):
+        documents = [
+            Document(f"words of {colour}", id=colour, metadata={"path": str(folder / f"{other}.png")})
+            for colour, other in zip(COLOURS, COLOURS[1:] + COLOURS[:1], strict=True)
+        ]
+        both = FusedReranker([Reranker(FakeEncoder()), Reranker(visual)])
+        made = LateRerankCompressor(reranker=both, image=by_path, **{"top_n": 2, **more})
+        found = made.compress_documents(documents, "red")
+        assert ids(found)[:2] == ids(await made.acompress_documents(documents, "red"))[:2]
+        assert set(ids(found)[:2]) == {"red", "green"}  # one has the word, the other the colour
+        retriever = LateRerankRetriever(base_retriever=RunnableLambda(lambda _: documents), reranker=both, image=by_path)
+        assert ids(await retriever.ainvoke("red"))[:2] == ids(found)[:2]
+
     async def test_is_by_the_image_in_both_classes_and_documents_come_back_as_they_are(self, pages, visual):
         before = copy.deepcopy(pages)
         made = compressor(visual, top_n=2)
