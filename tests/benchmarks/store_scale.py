@@ -24,7 +24,7 @@ from late_rerank.codecs import codec
 from late_rerank.evaluate.bench.provenance import commit, platform_name
 from late_rerank.stores import DiskStore
 from late_rerank.stores.disk import rebuild
-from late_rerank.stores.record import size_of
+from late_rerank.stores.record import HEADER_BYTES, layout
 from late_rerank.types import TokenVectors
 from late_rerank.vectors.keys import key_of
 
@@ -214,12 +214,18 @@ def verify_and_rebuild(folder):
     }
 
 
+def record_bytes(name, dim):
+    """What the format makes of one document of N_TOKENS tokens."""
+    _, ends = layout(codec(name).spec(dim).columns, np.array([N_TOKENS]), HEADER_BYTES)
+    return int(ends[0])
+
+
 def extrapolation(index_bytes):
     """GB of `EXTRAPOLATED` documents: their records, whose size the format fixes, and as many index rows as measured."""
     rows = {}
     for dim in DIMS:
         for name in CODECS:
-            record = size_of(codec(name).spec(dim).columns, N_TOKENS)
+            record = record_bytes(name, dim)
             parts = {"segments": record, "index": index_bytes, "both": record + index_bytes}
             rows[f"{name} {dim}"] = {
                 "record_bytes": record,
@@ -250,7 +256,7 @@ def main():
     large, small = folder / "large", folder / "small"
     growth = index_in_steps(large, encoder)
     closed = disk_bytes(large, SIZES[-1])
-    record = size_of(codec(CODEC).spec(DIM).columns, N_TOKENS)
+    record = record_bytes(CODEC, DIM)
     result = {
         "machine": platform_name(),
         "commit": commit(),
