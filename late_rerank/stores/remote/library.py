@@ -1,0 +1,146 @@
+"""obstore, and what it needs in each process: the library itself, one event loop, and words for its errors.
+
+obstore's threads don't survive a fork: in the child every call would wait for ever. There the library is loaded once more, from
+a copy of its file, with threads of its own. This is the only module that imports obstore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.machinery
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from threading import Lock, Thread
+from types import ModuleType
+from typing import Any, TypeVar
+
+from late_rerank.errors import MissingDependencyError
+from late_rerank.processes.forks import guarded, watch
+
+_T = TypeVar("_T")
+
+_NATIVE = "obstore._obstore"
+_STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_KIND = re.compile(r"kind: (Connect|Timeout|Decode|Body|Request|Interrupted)")
+_KINDS = {
+    "Connect": "no connection",
+    "Timeout": "no answer in time",
+    "Interrupted": "the connection broke",
+    "Request": "the connection broke",
+    "Decode": "the answer ended early",
+    "Body": "the answer ended early",
+}
+
+
+class _Library:
+    """This process's obstore and event loop, each made when it is first used."""
+
+    def __init__(self) -> None:
+        self._native: ModuleType | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_forked = False
+        self._kept: list[object] = []
+        self._lock = guarded(Lock())
+
+    def after_fork(self) -> None:
+        """Leave the parent's library and loop alone: their threads aren't here. They are never freed."""
+        self._is_forked = self._is_forked or _NATIVE in sys.modules
+        self._kept += [self._native, self._loop]
+        self._native = self._loop = None
+
+    def native(self) -> ModuleType:
+        """Give the library, which is loaded if this process hasn't one.
+
+        Raises:
+            MissingDependencyError: If obstore isn't installed.
+        """
+        if self._native is None:
+            with self._lock:
+                if self._native is None:
+                    self._native = _load_copy() if self._is_forked else _load()
+        return self._native
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Give the loop of this process; a daemon thread runs it."""
+        if self._loop is None:
+            with self._lock:
+                if self._loop is None:
+                    loop = asyncio.new_event_loop()
+                    Thread(target=loop.run_forever, name="late-rerank reads objects", daemon=True).start()
+                    self._loop = loop
+        return self._loop
+
+
+_LIBRARY = _Library()
+watch(_LIBRARY)
+
+
+def native() -> ModuleType:
+    """Give obstore's compiled module for this process.
+
+    Raises:
+        MissingDependencyError: If obstore isn't installed.
+    """
+    return _LIBRARY.native()
+
+
+def wait_for(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine on this process's event loop, and wait for its result. Any thread may call this."""
+    future = asyncio.run_coroutine_threadsafe(work, _LIBRARY.loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def reason(error: BaseException) -> str:
+    """Say in a few words why a request failed. obstore's own message may hold keys and signed addresses, so it isn't repeated."""
+    text = str(error)
+    if isinstance(error, ValueError) or "Missing AccessKeyId" in text or "CredentialsProvider" in text:
+        return "the credentials or the settings in the environment are missing or wrong"
+    status, code, kind = _STATUS.search(text), _CODE.search(text), _KIND.search(text)
+    if status:
+        said = f"it answered {status[1].strip()}" + (f" ({code[1]})" if code else "")
+        return f"{said}; check the credentials" if status[1][:3] in ("401", "403") else said
+    if kind:
+        return _KINDS[kind[1]]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower() + " error"
+
+
+def _load() -> ModuleType:
+    try:
+        import obstore  # noqa: PLC0415 - an extra, and 14 MB
+    except ModuleNotFoundError as error:
+        if error.name != "obstore":
+            raise
+        raise MissingDependencyError("a store in object storage", "obstore", "remote") from error
+    return sys.modules[f"{obstore.__name__}._obstore"]
+
+
+def _load_copy() -> ModuleType:
+    """Load the library again. A loader knows a library by its file, so the file is copied; it takes 20 ms."""
+    found = importlib.util.find_spec(_NATIVE)
+    if found is None or found.origin is None:
+        raise MissingDependencyError("a store in object storage", "obstore", "remote")
+    others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "obstore"}
+    folder = tempfile.mkdtemp(prefix="late-rerank-")
+    try:
+        copy = Path(folder) / Path(found.origin).name
+        shutil.copyfile(found.origin, copy)
+        loader = importlib.machinery.ExtensionFileLoader(_NATIVE, os.fspath(copy))
+        module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(_NATIVE, loader, origin=os.fspath(copy)))
+        loader.exec_module(module)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        sys.modules.update(others)  # the program's own obstore stays as it was
+    return module

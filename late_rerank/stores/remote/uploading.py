@@ -1,0 +1,83 @@
+"""A published folder -> objects named by their content, and the runs that name them."""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+
+from late_rerank.errors import StoreFormatError
+from late_rerank.observing.progress import progress_bar
+from late_rerank.stores.disk import format_file
+from late_rerank.stores.disk.keys_file import Keys
+from late_rerank.stores.disk.segment import path_of
+from late_rerank.stores.folders import folder_at
+from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.runs import Run
+
+_CHUNK_BYTES = 2**20
+
+
+def upload(objects: Objects, published_folder: str | os.PathLike[str], *, progress: bool = False) -> list[Run]:
+    """Send a published store's files. An object that is there already isn't sent again. Commit the runs to make them count.
+
+    Args:
+        objects: Where to.
+        published_folder: What `DiskStore.publish` wrote.
+        progress: Show a bar on stderr, if stderr is a terminal.
+
+    Returns:
+        A run for each space that has documents.
+
+    Raises:
+        FileNotFoundError: If there is no store.
+        StoreFormatError: If the folder is no published store, or is damaged.
+        StoreConnectionError: If the service can't be reached, or refuses.
+    """
+    folder = folder_at(published_folder)
+    if format_file.read_format(folder)["format"] != format_file.PUBLISHED:
+        raise StoreFormatError(f"{folder} is a store that is written to; publish it first")
+    sent = _Sending(objects, folder, progress=progress)
+    runs = [sent.space(path) for path in sorted((folder / "keys").glob("*.keys"))]
+    sent.bar.close()
+    return [run for run in runs if run.n_documents]
+
+
+class _Sending:
+    def __init__(self, objects: Objects, folder: Path, *, progress: bool) -> None:
+        self._objects, self._folder = objects, folder
+        total = sum(path.stat().st_size for path in (folder / "segments").glob("*.seg"))
+        self.bar = progress_bar(total=total, unit="B", unit_scale=True, desc="Uploading", progress=progress)
+
+    def space(self, path: Path) -> Run:
+        """Send a space's segments, then its keys."""
+        keys = Keys(path)
+        if not keys.is_whole():
+            raise StoreFormatError(f"{path} is damaged: its checksum doesn't match; publish the store, or copy it, again")
+        segments, size = {}, 0
+        for number in keys.segments():
+            segment = path_of(self._folder, number)
+            segments[number] = self._send(segment, "segments", "seg")
+            size += segment.stat().st_size
+            self.bar.update(segment.stat().st_size)
+        name = self._send(path, "keys", "keys")
+        return Run(keys.space, keys.n, name, segments, size + keys.size_bytes, keys.size_bytes)
+
+    def _send(self, path: Path, folder: str, ending: str) -> str:
+        name = object_name(folder, _digest(path), ending)
+        if self._objects.size(name) != path.stat().st_size:
+            self._objects.put(name, path)
+        return name
+
+
+def object_name(folder: str, digest: str, ending: str) -> str:
+    """Name an object by its content. The digest's first byte makes 256 prefixes, over which a service spreads its load."""
+    return f"{folder}/{digest[:2]}/{digest}.{ending}"
+
+
+def _digest(path: Path) -> str:
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
