@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from late_rerank.stores import RedisStore
-from late_rerank.stores.redis import trouble
+from late_rerank.stores import RedisStore, trouble
 from late_rerank.stores.redis.address import shown_url
-from late_rerank.stores.redis.trouble import Breaker
+from late_rerank.stores.trouble import Breaker
 
 URL = "redis://localhost:6379/0"
 

@@ -2,11 +2,9 @@
 
 store.py         RedisStore: arguments, spaces, counts
 space.py         documents of one space: names, values, batches
-values.py        Redis's values -> documents, or damage
 servers.py       which server of a cluster owns which name; commands in, replies out, in order
 replies.py       whether a reply fits its command
 connections.py   one server's connections; sending to several at once, retries, errors as sentences
-trouble.py       a server that doesn't answer: breaker, counts, one warning or an error
 address.py       URLs: checked at the door, and shown without their password
 """
 

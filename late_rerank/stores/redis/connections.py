@@ -33,7 +33,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from late_rerank.stores.redis.replies import fits
-from late_rerank.stores.redis.trouble import Breaker, Failed
+from late_rerank.stores.trouble import Breaker, Failed
 
 Command = tuple[Any, ...]
 _Given = TypeVar("_Given")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from late_rerank.stores.redis.connections import Command, Node, exchange, options_of, slot_of
-from late_rerank.stores.redis.trouble import Failed, Unanswered
+from late_rerank.stores.trouble import Failed, Unanswered
 
 # Commands sent before their replies are read: bounds the buffers.
 BATCH_COMMANDS = 256

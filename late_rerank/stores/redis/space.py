@@ -14,8 +14,8 @@ import numpy as np
 from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space
 from late_rerank.stores.record import HEADER_BYTES, layout, pack_records
-from late_rerank.stores.redis.trouble import Failed, Trouble, Unanswered
-from late_rerank.stores.redis.values import read_values
+from late_rerank.stores.trouble import Failed, Trouble, Unanswered
+from late_rerank.stores.values import read_values
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
 if TYPE_CHECKING:  # `redis` is an extra

@@ -13,7 +13,7 @@ from late_rerank.stores.base import Space, Store
 from late_rerank.stores.record import parse_space, space_json
 from late_rerank.stores.redis.address import checked_url, shown_url
 from late_rerank.stores.redis.space import RedisSpace, Shared
-from late_rerank.stores.redis.trouble import LONGEST_PAUSE_S, OnError, Trouble
+from late_rerank.stores.trouble import LONGEST_PAUSE_S, OnError, Trouble
 from late_rerank.types import CodecSpec
 
 # stats() looks up the size of so many documents a server.
@@ -83,7 +83,7 @@ class RedisStore(Store):
         servers = _load_servers()
         self._shared = Shared(
             servers.Servers(url, timeout_s=timeout_s, retries=retries, pause_s=pause_s, cluster=cluster),
-            Trouble(self.url, on_error),
+            Trouble("Redis", self.url, on_error, store="RedisStore"),
             f"{prefix}:spaces".encode(),
             None if ttl_s is None else max(1, round(ttl_s * 1000)),
             check,

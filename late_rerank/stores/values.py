@@ -1,4 +1,4 @@
-"""Redis's values -> fetched documents, read in place; a value that is no record of its key is missing."""
+"""A server's values -> fetched documents, read in place; a value that is no record of its key is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from late_rerank.types import Bytes, CodecSpec, Fetched
 
 
 def read_values(codec: CodecSpec, keys: Sequence[bytes], values: Sequence[bytes | None], *, check: bool) -> tuple[Fetched, int]:
-    """Make a space's Fetched of Redis's values.
+    """Make a space's Fetched of a server's values.
 
     Args:
         codec: Of the space.

@@ -97,12 +97,15 @@ class Trouble:
     """Counts failures; warns once, or raises each time.
 
     Args:
+        server: What the server is, as messages begin: "Redis".
         place: The server's URL as messages show it.
         on_error: "miss" to count and go on, "raise" for a StoreConnectionError.
+        store: The class whose `stats` has the counts.
     """
 
-    def __init__(self, place: str, on_error: OnError) -> None:
+    def __init__(self, server: str, place: str, on_error: OnError, *, store: str) -> None:
         self.place = place
+        self._server, self._store = server, store
         self.on_error = on_error
         self._counts = Counter({"n_errors": 0, "n_unreachable": 0, "n_not_stored": 0, "n_damaged": 0})
         self._last_error: str | None = None
@@ -122,7 +125,7 @@ class Trouble:
         """
         if not failures:
             return
-        text = f"Redis at {self.place}: {failures[0].text}"
+        text = f"{self._server} at {self.place}: {failures[0].text}"
         with self._lock:
             self._counts.update(n_errors=1, n_unreachable=n_unreachable, n_not_stored=n_not_stored)
             self._last_error = text
@@ -132,7 +135,7 @@ class Trouble:
         if first:
             warn_caller(
                 f"{text} Documents count as missing meanwhile, and are encoded again. This is said once; "
-                'RedisStore.stats() counts on ("n_errors", "last_error").',
+                f'{self._store}.stats() counts on ("n_errors", "last_error").',
                 RuntimeWarning,
             )
 
