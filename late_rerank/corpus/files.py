@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from late_rerank.corpus.blobs import blobs
 from late_rerank.corpus.decoding import decoded
-from late_rerank.corpus.folders import HTML, IMAGES, JSON_LINES_SUFFIXES, NOTEBOOKS, PDF, FolderFiles, is_read, kinds_read
+from late_rerank.corpus.folders import (
+    HTML,
+    IMAGES,
+    JSON_LINES_SUFFIXES,
+    NOTEBOOKS,
+    PARQUET,
+    PDF,
+    FolderFiles,
+    is_read,
+    kinds_read,
+)
 from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.images import read_image
 from late_rerank.corpus.json_lines import parse_json_lines
 from late_rerank.corpus.notebooks import cell_documents
 from late_rerank.corpus.pages import PdfDocuments
+from late_rerank.corpus.parquet import ParquetRows
+from late_rerank.corpus.ranges import FileRanges
 from late_rerank.corpus.split import split
 from late_rerank.pictures.pdfium import check_pdfium
 from late_rerank.types import Candidate
@@ -46,12 +58,14 @@ class CorpusStream:
 
     Args:
         path: A folder of txt, md, rst, adoc, html, pdf and ipynb files (sub-folders and links too, each file once; hidden ones
-            not), one such file, a JSON Lines file (`_id` or `id`, `title`, `text`), or a BEIR folder (one that holds
-            corpus.jsonl). PDF files need the extra `pdf`; without it those of a folder are passed over.
+            not), one such file, a JSON Lines file (`_id` or `id`, `title`, `text`), a Parquet file with columns of these names,
+            or a BEIR folder (one that holds corpus.jsonl). Parquet needs the extra `parquet`. PDF files need the extra `pdf`;
+            without it those of a folder are passed over.
         images: Whether the model sees images. Then each page of a PDF file is one document with its picture, and so is each
             image file; image files are decoded now, and damaged ones skipped. A line of JSON Lines may name an image, and the
             page if it is a PDF file: `image`, `page`. It may name any file that this process can read. A line whose image can't
             be read is kept by its text; without one it is skipped.
+        only: Files below the folder `path`: these are read, in this order, and the folder isn't searched. None reads all.
 
     Attributes:
         skipped: (path, reason) of each file so far that could not be read, wholly or in part.
@@ -65,17 +79,18 @@ class CorpusStream:
         MissingDependencyError: If the file is a PDF file, and pypdfium2 isn't installed.
     """
 
-    def __init__(self, path: str | Path, *, images: bool = False) -> None:
+    def __init__(self, path: str | Path, *, images: bool = False, only: Sequence[Path] | None = None) -> None:
         root = Path(path)
         if not root.exists():
             raise FileNotFoundError(f"{root} does not exist")
-        if root.is_dir() and (root / "corpus.jsonl").is_file():
+        if only is None and root.is_dir() and (root / "corpus.jsonl").is_file():
             root /= "corpus.jsonl"
         self._kinds = kinds_read(images=images)
         if not root.is_dir():
-            _check_kind(root, self._kinds | JSON_LINES_SUFFIXES)
+            check_kind(root, self._kinds | JSON_LINES_SUFFIXES | PARQUET)
         self._root = root
         self._images = images
+        self._only = only
         self._folder = FolderFiles(root, self._kinds)
         self.skipped: list[tuple[str, str]] = []
         self.n_bytes_read = 0
@@ -92,13 +107,16 @@ class CorpusStream:
         """Give documents in the order of the files' paths, then of their place in the file.
 
         Raises:
-            ValueError: If a line of JSON Lines is damaged; names it. A line with a damaged image is in `skipped`.
+            ValueError: If a line of JSON Lines or a row of Parquet is damaged; names it. A line with a damaged image is in
+                `skipped`.
         """
         self._folder = FolderFiles(self._root, self._kinds)
         self.skipped = self._folder.closed
         self.n_bytes_read = 0
         if not self._root.is_dir() and self._root.suffix.lower() in JSON_LINES_SUFFIXES:
             return self._json_lines()
+        if not self._root.is_dir() and self._root.suffix.lower() in PARQUET:
+            return self._rows()
         return self._documents()
 
     @cached_property
@@ -110,6 +128,13 @@ class CorpusStream:
         with self._root.open("rb") as lines:
             images_in = self._root.parent if self._images else None
             yield from parse_json_lines(self._counted(lines), str(self._root), images_in=images_in, tell=self._skip)
+
+    def _rows(self) -> Iterator[Candidate]:
+        rows = ParquetRows(FileRanges(self._root), str(self._root))
+        for number, group_bytes in enumerate(rows.group_bytes):
+            yield from rows.documents([number])
+            self.n_bytes_read += group_bytes
+        self.n_bytes_read = self.size_bytes
 
     def _skip(self, reason: str) -> None:
         self.skipped.append((str(self._root), reason))
@@ -149,6 +174,8 @@ class CorpusStream:
         yield from documents
 
     def _files(self, folder: FolderFiles) -> Iterator[Path]:
+        if self._only is not None:
+            return iter(self._only)
         return iter(folder) if self._root.is_dir() else iter([self._root])
 
 
@@ -194,8 +221,13 @@ def read_text(file: Path) -> str:
     return decoded(file.read_bytes())
 
 
-def _check_kind(file: Path, kinds: frozenset[str]) -> None:
-    """Refuse a file of a kind that isn't read."""
+def check_kind(file: Path, kinds: frozenset[str]) -> None:
+    """Refuse a file of a kind that isn't read. The file itself isn't looked at.
+
+    Raises:
+        ValueError: If it is of no such kind.
+        MissingDependencyError: If it is a PDF file, and pypdfium2 isn't installed.
+    """
     suffix = file.suffix.lower()
     if is_read(file.name, kinds):
         return

@@ -16,6 +16,7 @@ NOTEBOOKS = frozenset({".ipynb"})
 PDF = frozenset({".pdf"})
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 JSON_LINES_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+PARQUET = frozenset({".parquet"})
 # A project's own documentation mostly has no ending.
 _WITHOUT_ENDING = frozenset({"readme", "install", "faq", "news", "changes", "changelog", "history", "contributing"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ def read_json_lines(path: Path) -> list[Candidate]:
 
 
 def parse_json_lines(
-    lines: Iterable[bytes], source: str, *, images_in: Path | None = None, tell: Callable[[str], None] | None = None
+    lines: Iterable[bytes],
+    source: str,
+    *,
+    images_in: Path | None = None,
+    tell: Callable[[str], None] | None = None,
+    lines_before: Callable[[], int] = int,
 ) -> Iterator[Candidate]:
     """Parse lines of UTF-8 JSON into documents; blank lines are ignored.
 
@@ -48,6 +53,7 @@ def parse_json_lines(
             that this process can read. None ignores images.
         tell: Is told of each line whose image can't be read, and of frames that are left out: "line 2: ...". Such a line is
             kept by its text; without one it is skipped. Image files are decoded for that. None makes it an error.
+        lines_before: Counts the lines of the file that come before these; asked when a message names a line.
 
     Raises:
         ValueError: If a line is no such object; names `source` and the line. Without `tell` also if an image can't be read.
@@ -55,7 +61,7 @@ def parse_json_lines(
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        place = f"{source}, line {number}"
+        place = _Place(source, number, lines_before)
         row = _parse(line, place)
         image = None
         if images_in is not None and row.get("image") is not None:
@@ -64,16 +70,32 @@ def parse_json_lines(
             except (OSError, TypeError, ValueError) as error:
                 if tell is None:
                     raise ValueError(f"{place}: {error}") from error
-                tell(f"line {number}: {error}{'; its text is read' if _has_text(row) else ''}")
+                tell(f"{place.line}: {error}{'; its text is read' if _has_text(row) else ''}")
                 if not _has_text(row):
                     continue
             else:
                 if left_out is not None and tell is not None:
-                    tell(f"line {number}: {image.path}: {left_out}")
-        yield _candidate(row, place, image)
+                    tell(f"{place.line}: {image.path}: {left_out}")
+        yield candidate_of(row, place, image)
 
 
-def _parse(line: bytes, place: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a line stands. Counting the lines before a range of a file means reading them, so only a message does it."""
+
+    source: str
+    number: int
+    lines_before: Callable[[], int]
+
+    @property
+    def line(self) -> str:
+        return f"line {self.lines_before() + self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.source}, {self.line}"
+
+
+def _parse(line: bytes, place: _Place) -> dict[str, Any]:
     try:
         row = json.loads(line, parse_constant=_no_number)
     except ValueError as error:
@@ -121,7 +143,17 @@ def _has_text(row: dict[str, Any]) -> bool:
     return isinstance(row.get("text"), str) and not is_blank(row["text"])
 
 
-def _candidate(row: dict[str, Any], place: str, image: Picture | None = None) -> Candidate:
+def candidate_of(row: dict[str, Any], place: object, image: Picture | None = None) -> Candidate:
+    """Make the document of one row of a corpus, as `parse_json_lines` describes it.
+
+    Args:
+        row: A line's object, or a row of a table.
+        place: Names the row in messages.
+        image: The row's picture.
+
+    Raises:
+        ValueError: If the row has no text, or one of its values is of a wrong kind; names the row.
+    """
     if image is not None:
         row["text"] = row.get("text") or ""
     if not isinstance(row.get("text"), str):
