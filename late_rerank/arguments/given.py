@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from late_rerank.pictures import Picture
-from late_rerank.types import Candidate, Document
+from late_rerank.types import Candidate, Document, GivenVectors
 
 
 def finite(value: object) -> float | None:
@@ -52,6 +52,8 @@ def as_candidate(given: object, index: int, what: str) -> Candidate:
         return Candidate(given)
     if isinstance(given, Picture):
         return Candidate(image=given)
+    if isinstance(given, GivenVectors):  # what a context compares is such a content
+        return Candidate(token_vectors=given)
     got = f"{type(given).__name__}: {given!r:.60}"
     raise TypeError(f"{what}[{index}] must be a str, a Picture or a Candidate, got {got}{_instead_of_item(given, what)}")
 

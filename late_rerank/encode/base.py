@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from late_rerank.pictures import Picture
 from late_rerank.pictures.words import Box as Box
-from late_rerank.types import Content, TokenVectors
+from late_rerank.types import Encodable, TokenVectors
 
 Kind = Literal["query", "document"]
 """Which of the two a text is encoded as."""
@@ -82,7 +82,7 @@ class SeesPictures(Protocol):
     modalities: frozenset[str]
     batch_pictures: int
 
-    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
+    def encode_document(self, texts: Sequence[Encodable]) -> TokenVectors:
         """Encode documents, pictures and texts mixed, in the order given. A document's vectors don't depend on its neighbours.
 
         Raises:

@@ -84,7 +84,7 @@ def runs(tokens: Sequence[Token], spans: Sequence[Span]) -> tuple[I64, I64]:
     return starts, lengths
 
 
-def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool) -> Span | None:
+def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool, n_vectors: int | None = None) -> Span | None:
     """Find where a run of a text's tokens stands: the other way round than `runs`.
 
     Args:
@@ -92,10 +92,12 @@ def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool
         text: As it was encoded.
         run: The first token, and the token after the last one.
         is_whole: Whether the run has all tokens of the text, so that nobody needs to be asked.
+        n_vectors: How many vectors the text has, if they came with it. None if the encoder made them.
 
     Returns:
         (start, end) in code points, from the beginning of a word to the end of one, since a token may be a part of a word. None
-        if the encoder can't tell, since it pools for one, or if none of the tokens is in the text.
+        if the encoder can't tell, since it pools for one, or if none of the tokens is in the text. Also if it names another
+        number of tokens than `n_vectors`.
     """
     if is_whole:
         return 0, len(text)
@@ -104,6 +106,8 @@ def span_of(encoder: Encoder, text: str, run: tuple[int, int], *, is_whole: bool
     try:
         tokens = encoder.tokens(text, "document")
     except IncompatibleError:  # it pools in a way whose factor is unknown
+        return None
+    if n_vectors not in (None, len(tokens)):
         return None
     inside = [token for token in tokens[slice(*run)] if token[2] > token[1]]
     return in_whole_words(text, inside[0][1], inside[-1][2]) if inside else None

@@ -18,7 +18,7 @@ from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.observing.progress import progress_bar
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
-from late_rerank.types import Candidate, Content, TokenVectors
+from late_rerank.types import Candidate, Encodable, TokenVectors
 from late_rerank.vectors.lookup import BATCH_SIZE
 
 COMPARED_BY = "nDCG@10"
@@ -191,12 +191,12 @@ class Remembering:
         told = described(encoder)
         self.name, self.backend, self.pooling, self.query_tokens = told.name, told.backend, told.pooling, told.query_tokens
         self.modalities, self.batch_pictures = modalities(encoder), getattr(encoder, "batch_pictures", 1)
-        self._last: tuple[list[Content], TokenVectors | None] = ([], None)
+        self._last: tuple[list[Encodable], TokenVectors | None] = ([], None)
 
     def encode_query(self, texts: Sequence[str]) -> TokenVectors:
         return self._encoder.encode_query(texts)
 
-    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
+    def encode_document(self, texts: Sequence[Encodable]) -> TokenVectors:
         given, (last, vectors) = list(texts), self._last
         if vectors is None or given != last:
             vectors = self._encoder.encode_document(cast("Sequence[str]", given))

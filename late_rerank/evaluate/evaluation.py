@@ -190,7 +190,7 @@ def _counted(names: list[str], judged: Judged) -> tuple[Run, int]:
 def longest_first(candidates: Run) -> list[Candidate]:
     """Give each document once, the longest first: batches then hold little padding, and memory peaks at the start."""
     unique = {
-        (candidate.text, candidate.image and candidate.image.key()): candidate
+        (candidate.text, candidate.image and candidate.image.key(), candidate.token_vectors): candidate
         for found in candidates.values()
         for candidate in found
     }

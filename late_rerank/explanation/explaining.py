@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from late_rerank.encode import unpooled
 from late_rerank.encode.places import Span, check_places
-from late_rerank.explanation.encoding import encoded
+from late_rerank.explanation.encoding import encoded, given_with_tokens
 from late_rerank.explanation.matches import Match, Token
 from late_rerank.explanation.pages.comparing import check_patches, explain_page
 from late_rerank.explanation.pages.result import PageExplanation
@@ -14,7 +14,7 @@ from late_rerank.explanation.result import Explanation
 from late_rerank.explanation.windows import best_windows
 from late_rerank.pictures import Picture
 from late_rerank.text.words import in_whole_words, is_blank
-from late_rerank.types import F32, Candidate, Content, RankedDocument
+from late_rerank.types import F32, Candidate, Content, GivenVectors, RankedDocument
 
 if TYPE_CHECKING:
     from late_rerank.reranker import Reranker
@@ -46,7 +46,8 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
         reranker: A Reranker. Its encoder encodes both, and its scoring is explained; its store is neither read nor written.
         query: Must not be blank.
         text: A document's text, of any length; a Picture; or a Candidate or RankedDocument, of which is explained what the
-            Reranker encodes: the picture, if there is one and the model sees pictures, else the text.
+            Reranker encodes: the picture, if there is one and the model sees pictures, else the text. If it came with token
+            vectors, these are explained, with the tokens of its text.
 
     Returns:
         An Explanation of a text, a PageExplanation of a picture.
@@ -56,13 +57,15 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
             key alone.
         TypeError: If the query isn't a str, or the document is none of these.
         IncompatibleError: If the encoder can't tell its tokens' or its patches' places, or doesn't tell one for each vector.
-            Also if it can't encode what the document has.
+            Also if it can't encode what the document has, or names another number of tokens than the document came with.
         OSError: If a picture is in a file that can't be read.
     """
     if hasattr(reranker, "rerankers"):
         raise TypeError("reranker must be one Reranker, got several models: explain each of its `rerankers`' own score")
     _check_query(query)
     content = _content(reranker, text)
+    if isinstance(content, GivenVectors):
+        return _explain_text(reranker, query, getattr(text, "text", ""), content)
     return _explain_text(reranker, query, content) if isinstance(content, str) else explain_page(reranker, query, content)
 
 
@@ -89,12 +92,12 @@ def _content(reranker: Reranker, document: Any) -> Content:
     return reranker.content_of(document)
 
 
-def _explain_text(reranker: Reranker, query: str, text: str) -> Explanation:
+def _explain_text(reranker: Reranker, query: str, text: str, given: GivenVectors | None = None) -> Explanation:
     encoder = reranker.encoder
-    plain = unpooled(encoder)
+    plain = unpooled(encoder) if given is None else encoder
     check_places(plain, "explained")
     query_vectors, query_tokens, query_truncated = encoded(plain, query, "query")
-    vectors, tokens, truncated = encoded(plain, text, "document")
+    vectors, tokens, truncated = encoded(plain, text, "document") if given is None else given_with_tokens(plain, text, given)
     similarity: F32 = query_vectors.values @ vectors.values.T
     scoring = reranker.scoring
     windows = best_windows(scoring, query_vectors, vectors, tokens, len(text))

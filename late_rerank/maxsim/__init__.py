@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from late_rerank.errors import check_installed
 from late_rerank.maxsim.base import Kernel
 from late_rerank.maxsim.numpy_kernel import NumpyKernel
-from late_rerank.maxsim.packed import token_maxima
+from late_rerank.maxsim.packed import decoded, token_maxima
 from late_rerank.maxsim.scoring import DEFAULT_SCORING, MAXSIM, PROXIMITY, SCORINGS, Scoring, as_scoring, scored
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Scoring",
     "as_kernel",
     "as_scoring",
+    "decoded",
     "describe_native",
     "kernel",
     "scored",

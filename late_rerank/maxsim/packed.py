@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from late_rerank.codecs import Codec, Float32Codec
+from late_rerank.codecs import Codec, Float32Codec, from_spec
 from late_rerank.maxsim.base import Kernel
 from late_rerank.types import F32, PackedVectors, TokenVectors
 
@@ -20,4 +20,10 @@ def scorable(kernel: Kernel, codec: Codec, documents: PackedVectors) -> PackedVe
     """Give documents in a packing that the kernel reads."""
     if documents.codec.name in kernel.codecs:
         return documents
-    return Float32Codec().encode(codec.decode(documents))
+    return Float32Codec().encode(decoded(codec, documents))
+
+
+def decoded(codec: Codec, documents: PackedVectors) -> TokenVectors:
+    """Unpack documents by their codec: the given one, or that of vectors which came with their documents."""
+    spec = documents.codec
+    return (codec if spec == codec.spec(spec.dim) else from_spec(spec)).decode(documents)

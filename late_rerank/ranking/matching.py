@@ -12,7 +12,7 @@ from late_rerank.encode import Encoder
 from late_rerank.encode.places import Span, runs, tokens_of
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import PictureError
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, PackedVectors, TokenVectors
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, GivenVectors, PackedVectors, TokenVectors
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.keys import KeyedContents
 from late_rerank.vectors.lookup import DocumentVectors
@@ -68,7 +68,7 @@ class Matcher:
         found = np.zeros((len(others), n_spans), dtype=np.float32)
         keyed = self._keyed([document], "text")
         for found_own in self._found(keyed, "text"):
-            own = self._codec.decode(found_own.packed)
+            own = maxsim.decoded(self._codec, found_own.packed)
             if not len(own.values):
                 break  # not blank, but nothing that the model knows
             maxima = self.in_documents(own, others)
@@ -106,8 +106,13 @@ def _text(content: Content) -> str:
     """Give a document's text, whose parts are asked for.
 
     Raises:
-        IncompatibleError: If a picture is encoded instead, which has no parts.
+        IncompatibleError: If a picture is encoded instead, which has no parts, or the document came with its own token vectors.
     """
+    if isinstance(content, GivenVectors):
+        raise IncompatibleError(
+            f"parts of a text were asked for, but the document came with {content!r}, whose rows have no places in the text; "
+            "give the text alone"
+        )
     if not isinstance(content, str):
         raise IncompatibleError(f"parts of a text were asked for, but {content!r} is encoded as an image, which has none")
     return content

@@ -17,7 +17,7 @@ from late_rerank.observing.tracing import span
 from late_rerank.ranking.fusion import falling, first_stage_scores, fused_order
 from late_rerank.ranking.relevance import Calibration, relevance
 from late_rerank.ranking.wanted import Wanted
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, QueryVectors, RankedDocument, Ranking
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, GivenVectors, QueryVectors, RankedDocument, Ranking
 from late_rerank.types.documents import PassagePlace
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments
@@ -108,6 +108,7 @@ class CandidatePool:
         """
         keys = self.contents.keys
         n_misses = sum(key in missing for key in keys) if missing else 0
+        n_given = sum(isinstance(each, GivenVectors) and len(each) > 0 for each in self.contents.contents)
         n_query_tokens = len(self.query.vectors.values) if self.query else 0
         order, scores = self._ordered(n_query_tokens)
         relevances = relevance(scores, n_query_tokens, calibration)
@@ -131,7 +132,7 @@ class CandidatePool:
         return Ranking(
             ranked,
             timings_ms={"maxsim": self._maxsim_ms},
-            n_hits=len(keys) - keys.count(None) - n_misses,
+            n_hits=len(keys) - keys.count(None) - n_misses - n_given,
             n_misses=n_misses,
             n_unscored=int((self._scores == _UNSCORED).sum()),
             n_tokens=n_query_tokens + int(self._lengths.sum()),
@@ -158,7 +159,7 @@ class _Passages(NamedTuple):
         scoring: Has windows.
         first: (n_candidates,) int64, the first token of each candidate's best window.
         lengths: (n_candidates,) int64, in tokens; 0 for candidates without tokens.
-        contents: What was encoded of each candidate. A picture has no passages.
+        contents: What was compared of each candidate. A picture has no passages.
     """
 
     encoder: Encoder
@@ -170,12 +171,13 @@ class _Passages(NamedTuple):
     def of(self, document: RankedDocument) -> PassagePlace | None:
         """Give the place of a candidate's best window; None if it has no tokens."""
         first, length = int(self.first[document.index]), int(self.lengths[document.index])
-        text = self.contents[document.index]
-        if not length or not isinstance(text, str):
+        content = self.contents[document.index]
+        text, n_given = (document.text, len(content)) if isinstance(content, GivenVectors) else (content, None)
+        if not length or not isinstance(text, str) or not text:
             return None
         stop = min(first + self.scoring.window_tokens[self.scoring.passage_scale], length)
         is_whole = first == 0 and stop == length and not document.truncated
-        return PassagePlace(partial(span_of, self.encoder, text, (first, stop), is_whole=is_whole))
+        return PassagePlace(partial(span_of, self.encoder, text, (first, stop), is_whole=is_whole, n_vectors=n_given))
 
 
 def _unranked(given: Iterable[Document]) -> Iterator[RankedDocument]:
@@ -186,4 +188,5 @@ def _unranked(given: Iterable[Document]) -> Iterator[RankedDocument]:
             continue
         candidate = as_candidate(item, i, "candidates")
         id_, score, metadata = candidate.id, candidate.score, candidate.metadata
-        yield RankedDocument(candidate.text, id_, None, None, 0, i, score, False, metadata, candidate.image)  # noqa: FBT003
+        own = candidate.image, candidate.token_vectors
+        yield RankedDocument(candidate.text, id_, None, None, 0, i, score, False, metadata, *own)  # noqa: FBT003

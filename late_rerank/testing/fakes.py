@@ -14,7 +14,7 @@ from late_rerank.encode import Box
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import Picture, PictureError
 from late_rerank.text.words import folded, word_spans
-from late_rerank.types import F32, Content, TokenVectors
+from late_rerank.types import F32, Encodable, TokenVectors
 
 Hook: TypeAlias = Callable[[Sequence[Any]], object]
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class FakeVisualEncoder(FakeEncoder):
         self.batch_pictures = 1
         self.fingerprint = f"fake-visual-{dim}-{block}-{only_pictures}"
 
-    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
+    def encode_document(self, texts: Sequence[Encodable]) -> TokenVectors:
         """Give one vector for each word of a text, and for each block of a picture, row by row from the top left."""
         if self._before_document is not None:
             self._before_document(texts)
@@ -153,7 +153,7 @@ class FakeVisualEncoder(FakeEncoder):
             (x / width, y / height, min(x + side, width) / width, min(y + side, height) / height) for y in down for x in across
         ]
 
-    def _rows(self, content: Content, index: int) -> F32:
+    def _rows(self, content: Encodable, index: int) -> F32:
         if isinstance(content, Picture):
             try:
                 return self._vectors(self._colours(content))

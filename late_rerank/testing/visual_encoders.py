@@ -18,7 +18,7 @@ from late_rerank.encode import CanUnpool, Encoder, SeesPictures, TellsTokens, un
 from late_rerank.encode.base import Box
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import Picture, PictureError, as_picture
-from late_rerank.types import Content, TokenVectors
+from late_rerank.types import Encodable, TokenVectors
 
 # Width and height in pixels, colour, and the box that is painted: pages upright and lying, a strip, a small one.
 _PAGES = (
@@ -91,7 +91,7 @@ class VisualEncoderTests:
         np.testing.assert_array_equal(vectors.rows(0), vectors.rows(2))
 
     def test_pictures_and_texts_may_be_mixed_where_documents_may_be_texts(self, encoder: Encoder, pages: list[Picture]) -> None:
-        given: list[Content] = [pages[0], "words", pages[1], " \n"]
+        given: list[Encodable] = [pages[0], "words", pages[1], " \n"]
         if "text" not in _seeing(encoder).modalities:
             with pytest.raises(IncompatibleError, match="1"):
                 _encoded(encoder, given)
@@ -168,7 +168,7 @@ def _drawn(size: tuple[int, int], colour: str, box: tuple[int, int, int, int]) -
     return image
 
 
-def _encoded(encoder: Encoder, documents: Sequence[Content]) -> TokenVectors:
+def _encoded(encoder: Encoder, documents: Sequence[Encodable]) -> TokenVectors:
     return _seeing(encoder).encode_document(documents)
 
 

@@ -1,7 +1,15 @@
 """The nouns that every room shares: candidates, ranked documents, token vectors, packed vectors. NumPy and stdlib only."""
 
 from late_rerank.types.arrays import F32, I64, Bytes
-from late_rerank.types.documents import NO_TOKENS_SCORE, Candidate, Content, Document, FirstStageWeight, RankedDocument, Ranking
+from late_rerank.types.documents import (
+    NO_TOKENS_SCORE,
+    Candidate,
+    Document,
+    FirstStageWeight,
+    RankedDocument,
+    Ranking,
+)
+from late_rerank.types.given import Content, Encodable, GivenVectors
 from late_rerank.types.vectors import CodecSpec, Fetched, PackedVectors, QueryVectors, TokenVectors
 
 __all__ = [
@@ -13,8 +21,10 @@ __all__ = [
     "CodecSpec",
     "Content",
     "Document",
+    "Encodable",
     "Fetched",
     "FirstStageWeight",
+    "GivenVectors",
     "PackedVectors",
     "QueryVectors",
     "RankedDocument",
@@ -23,6 +33,6 @@ __all__ = [
 ]
 
 # Pickles name this package, not the file that a class stands in: older and newer versions read each other's.
-for _noun in (Candidate, CodecSpec, Fetched, PackedVectors, QueryVectors, RankedDocument, Ranking, TokenVectors):
+for _noun in (Candidate, CodecSpec, Fetched, GivenVectors, PackedVectors, QueryVectors, RankedDocument, Ranking, TokenVectors):
     _noun.__module__ = __name__
 del _noun

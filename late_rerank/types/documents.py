@@ -8,10 +8,8 @@ from html import escape
 from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, overload
 
 from late_rerank.pictures import Picture, as_picture
+from late_rerank.types.given import Content, GivenVectors
 from late_rerank.types.vectors import QueryVectors
-
-Content: TypeAlias = str | Picture
-"""What is encoded of a document: its text, or its picture."""
 
 FirstStageWeight = float | Literal["auto"]
 """How much a first stage's own scores count for the order: 0 not at all, 1 as much as MaxSim."""
@@ -36,10 +34,13 @@ class Candidate:
         image: The document as a picture, such as a page's. A model that sees images encodes it instead of the text; BM25, other
             models and the LLM read the text. You can give the bytes of an image file, its path, a Pillow image or a Picture
             (`late_rerank.pictures`). A URL is refused.
+        token_vectors: The document's token vectors, if you hold them: (n_tokens, dim) float32 or float16, of the model that
+            ranks. They are scored as they are: nothing is encoded, and no store is asked. The LLM reads the text.
 
     Raises:
-        TypeError: If the text isn't a str, the metadata aren't a mapping, or the image is no image.
-        ValueError: If the image is a URL.
+        TypeError: If the text isn't a str, the metadata aren't a mapping, the image is no image, or the token vectors are no
+            array of float32 or float16.
+        ValueError: If the image is a URL, or the token vectors have another shape or hold NaN.
     """
 
     text: str = ""
@@ -47,10 +48,13 @@ class Candidate:
     score: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     image: Any = None  # given as anything that `as_picture` takes; a Picture or None from then on
+    token_vectors: Any = None  # given as an array; GivenVectors or None from then on
 
     def __post_init__(self) -> None:
         if self.image is not None and not isinstance(self.image, Picture):
             object.__setattr__(self, "image", as_picture(self.image))
+        if self.token_vectors is not None and not isinstance(self.token_vectors, GivenVectors):
+            object.__setattr__(self, "token_vectors", GivenVectors(self.token_vectors))
         if not isinstance(self.text, str):
             raise TypeError(f"Candidate.text must be a str, got {type(self.text).__name__}: {self.text!r:.60}")
         metadata: object = self.metadata
@@ -62,16 +66,16 @@ class Candidate:
             )
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.text, self.id, self.score, self.metadata, self.image
+        return tuple(getattr(self, name) for name in Candidate.__slots__)
 
     def __setstate__(self, state: Sequence[Any]) -> None:
-        """Read a pickle, also an earlier release's, whose candidates had no image."""
-        for name, value in zip(("text", "id", "score", "metadata", "image"), (*state, None), strict=False):
+        """Read a pickle, also an earlier release's, whose candidates had no image or no token vectors."""
+        for name, value in zip(Candidate.__slots__, (*state, None, None), strict=False):
             object.__setattr__(self, name, value)
 
 
-Document: TypeAlias = str | Picture | Candidate
-"""What users give as a document: a text, a picture, or a Candidate that has one or both."""
+Document: TypeAlias = Content | Candidate
+"""What users give as a document: a text, a picture, token vectors alone, or a Candidate that has some of these."""
 
 
 class PassagePlace:
@@ -165,6 +169,7 @@ class RankedDocument(_Quotable):
         truncated: Whether tokens of the document were cut, before encoding or by `max_tokens`.
         metadata: The candidate's metadata.
         image: The candidate's Picture, or None.
+        token_vectors: The candidate's GivenVectors, or None.
     """
 
     text: str
@@ -177,6 +182,7 @@ class RankedDocument(_Quotable):
     truncated: bool
     metadata: Mapping[str, Any]
     image: Picture | None = None
+    token_vectors: GivenVectors | None = None
 
     @property
     def best_span(self) -> tuple[int, int] | None:
@@ -189,8 +195,8 @@ class RankedDocument(_Quotable):
         return None if self.passage is None else self.passage.span
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
-        """Read a pickle, also an earlier release's, whose documents had no image."""
-        for name, value in {"image": None, **state[1]}.items():
+        """Read a pickle, also an earlier release's, whose documents had no image or no token vectors."""
+        for name, value in {"image": None, "token_vectors": None, **state[1]}.items():
             setattr(self, name, value)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A document -> what is encoded of it: its picture, if the encoder sees pictures, else its text; and how much work that is."""
+"""A document -> what is compared of it: its own token vectors, its picture, if the encoder sees pictures, or its text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from late_rerank.encode import Encoder, described, modalities
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import Picture
 from late_rerank.text.words import is_blank
-from late_rerank.types import Candidate, Content, RankedDocument
+from late_rerank.types import Candidate, Content, GivenVectors, RankedDocument
 
 # No more documents are added to a batch of so many characters: a document may be as long as a book.
 BATCH_CHARS = 150_000
@@ -18,15 +18,17 @@ def characters(content: Content, *, batch_pictures: int = 1) -> int:
     """Tell how much work a document is to encode, in characters of text.
 
     Args:
-        content: A text or a picture.
+        content: A text or a picture. Given vectors are no work.
         batch_pictures: How many pictures make a batch. A page takes seconds on a processor; there it is a batch of its own, so
             that a deadline holds.
     """
+    if isinstance(content, GivenVectors):
+        return 0
     return len(content) if isinstance(content, str) else BATCH_CHARS // batch_pictures
 
 
 class Contents:
-    """Chooses what an encoder encodes of each document.
+    """Chooses what is compared of each document: its own token vectors, or what the encoder encodes of it.
 
     Args:
         encoder: Any. One that is no SeesPictures takes texts alone.
@@ -39,22 +41,32 @@ class Contents:
     def __init__(self, encoder: Encoder) -> None:
         kinds = modalities(encoder)
         self._name = described(encoder).name
+        self._dim = encoder.dim
         self.sees_pictures = "image" in kinds
         self._reads_texts = "text" in kinds
         self.batch_pictures = max(1, getattr(encoder, "batch_pictures", 1))
 
     def of(self, document: Candidate | RankedDocument, index: int, what: str) -> Content:
-        """Give what is encoded of a document.
+        """Give what is compared of a document.
 
         Args:
-            document: With a text, a picture or both.
+            document: With a text, a picture or both; or with token vectors, which count alone.
             index: Its place among the given ones, for the error.
             what: What the given ones are called, for the error: "candidates".
 
         Raises:
             IncompatibleError: If the encoder takes texts alone, and the document has a picture without a text; or the encoder
-                takes pictures alone, and the document has a text without a picture.
+                takes pictures alone, and the document has a text without a picture. Also if its token vectors have another
+                number of components than the encoder's.
         """
+        given: GivenVectors | None = document.token_vectors
+        if given is not None:
+            if given.dim != self._dim:
+                raise IncompatibleError(
+                    f"{_named(document, index, what)} has token vectors of {given.dim} components, but those of the model "
+                    f"{self._name!r} have {self._dim}: give vectors that this model made, or leave them out"
+                )
+            return given
         image: Picture | None = document.image
         if image is not None:
             if self.sees_pictures:
@@ -76,7 +88,7 @@ class Contents:
         reads = self._reads_texts
         # Most documents are texts; a call for each of 100 takes 20 us.
         return [
-            document.text if reads and document.image is None else self.of(document, i, what)
+            document.text if reads and document.image is document.token_vectors is None else self.of(document, i, what)
             for i, document in enumerate(documents)
         ]
 

@@ -11,10 +11,10 @@ from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import PictureError
-from late_rerank.types import Content, PackedVectors, TokenVectors
+from late_rerank.types import Encodable, PackedVectors, TokenVectors
 
 
-def encode_and_pack(encoder: Encoder, codec: Codec, contents: Sequence[Content]) -> PackedVectors:
+def encode_and_pack(encoder: Encoder, codec: Codec, contents: Sequence[Encodable]) -> PackedVectors:
     """Encode documents and pack them.
 
     Args:
@@ -42,13 +42,13 @@ def encode_and_pack(encoder: Encoder, codec: Codec, contents: Sequence[Content])
     return codec.encode(vectors)
 
 
-def encode_contents(encoder: Encoder, contents: Sequence[Content]) -> TokenVectors:
+def encode_contents(encoder: Encoder, contents: Sequence[Encodable]) -> TokenVectors:
     """Let an encoder encode documents; whether it takes pictures was checked when they were chosen."""
     # Encoders that see pictures declare wider arguments than the protocol that all encoders have.
     return encoder.encode_document(cast("Sequence[str]", contents))
 
 
-def check_vectors(vectors: TokenVectors, texts: Sequence[Content], dim: int, kind: str) -> None:
+def check_vectors(vectors: TokenVectors, texts: Sequence[Encodable], dim: int, kind: str) -> None:
     """Refuse vectors that no score can be computed from.
 
     Raises:

@@ -14,10 +14,10 @@ from late_rerank.encode import Encoder
 from late_rerank.observing.progress import progress_bar
 from late_rerank.pictures import Picture, PictureError
 from late_rerank.stores import Space
-from late_rerank.types import Content, Document, PackedVectors
+from late_rerank.types import Content, Document, Encodable, PackedVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.encoding import encode_and_pack
-from late_rerank.vectors.keys import KeyedContents
+from late_rerank.vectors.keys import KeyedContents, parted
 
 # Damaged pictures that an error names.
 _SHOWN_ERRORS = 5
@@ -62,7 +62,8 @@ class IndexReport:
     Attributes:
         n_documents: Documents that were given.
         n_encoded: Documents that were encoded and stored now.
-        n_cached: Documents that were in the store already, or stood earlier in the same call. The rest are blank.
+        n_cached: Documents that were in the store already, or stood earlier in the same call. The rest are blank, or came with
+            token vectors of their own, which need no store.
         n_tokens: Token vectors of the encoded documents.
         size_bytes: The packed bytes of the encoded documents.
         seconds: Wall time.
@@ -106,7 +107,7 @@ def index_documents(
         # A page takes seconds on a processor: each is stored at once, so that an interruption loses one.
         for batch in _batches(contents, batch_size, choose.batch_pictures):
             keyed = KeyedContents(batch)
-            by_key = keyed.by_key()
+            _, by_key = parted(keyed.by_key())
             keys = list(by_key)
             missing = [keys[i] for i in space.missing(keys)]
             packed, blamed = _packed(encoder, codec, {key: by_key[key] for key in missing})
@@ -121,14 +122,14 @@ def index_documents(
             )
             n_documents += len(batch)
             n_encoded += len(missing) - len(blamed)
-            n_cached += sum(key is not None for key in keyed.keys) - len(missing)
+            n_cached += sum(key in by_key for key in keyed.keys) - len(missing)
             bar.update(len(batch))
     raise_damaged(damaged)
     return IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
 
 
 def _packed(
-    encoder: Encoder, codec: Codec, contents: Mapping[bytes, Content]
+    encoder: Encoder, codec: Codec, contents: Mapping[bytes, Encodable]
 ) -> tuple[PackedVectors | None, dict[bytes, PictureError]]:
     """Encode and pack documents but those whose pictures are damaged, which are given with their errors."""
     if not contents:
@@ -150,7 +151,7 @@ def _batches(contents: Iterator[Content], size: int, n_pictures: int) -> Iterato
     pictures = 0
     for content in contents:
         batch.append(content)
-        pictures += not isinstance(content, str)
+        pictures += isinstance(content, Picture)
         if len(batch) == size or pictures == n_pictures:
             yield batch
             batch, pictures = [], 0

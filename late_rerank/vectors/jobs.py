@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from late_rerank.types import Content
+from late_rerank.types import Encodable
 from late_rerank.vectors.contents import characters
 from late_rerank.vectors.documents import KeyedDocuments
 
@@ -89,7 +89,7 @@ class Job:
 
     __slots__ = ("_state", "content", "is_settled", "key", "may_be_stored", "wanted_by", "weight")
 
-    def __init__(self, key: bytes, content: Content, weight: int | None = None) -> None:
+    def __init__(self, key: bytes, content: Encodable, weight: int | None = None) -> None:
         self.key = key
         self.content = content
         self.weight = characters(content) if weight is None else weight

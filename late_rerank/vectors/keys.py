@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
 
 from late_rerank.text.words import is_blank
-from late_rerank.types import I64, Content, PackedVectors
+from late_rerank.types import I64, Content, Encodable, GivenVectors, PackedVectors
 from late_rerank.vectors.documents import KeyedDocuments
 
 _EMPTY = hashlib.blake2b(digest_size=16)
@@ -33,13 +33,27 @@ def key_of(content: Content) -> bytes:
 
 
 def is_nothing(content: Content) -> bool:
-    """Tell whether there is nothing to encode: a blank text."""
+    """Tell whether there is nothing to compare: a blank text, or token vectors without a row."""
+    if isinstance(content, GivenVectors):
+        return not len(content)
     # A text that begins with a letter isn't blank: no need to look at the rest.
     return isinstance(content, str) and not (content[:1].isascii() and content[:1].isalnum()) and is_blank(content)
 
 
+def parted(contents: Mapping[bytes, Content]) -> tuple[dict[bytes, GivenVectors], dict[bytes, Encodable]]:
+    """Part the documents that came with their token vectors from those that a store may hold."""
+    given: dict[bytes, GivenVectors] = {}
+    stored: dict[bytes, Encodable] = {}
+    for key, content in contents.items():
+        if isinstance(content, GivenVectors):
+            given[key] = content
+        else:
+            stored[key] = content
+    return given, stored
+
+
 class KeyedContents:
-    """Texts and pictures with their keys.
+    """Texts, pictures and given token vectors with their keys.
 
     Args:
         contents: Any; blank texts have no key, duplicates share one.

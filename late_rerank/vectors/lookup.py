@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 from late_rerank.codecs import Codec
@@ -13,12 +13,12 @@ from late_rerank.errors import StoreError
 from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import guarded
 from late_rerank.stores import Space
-from late_rerank.types import Content, Document, Fetched
+from late_rerank.types import Content, Document, Encodable, Fetched, GivenVectors
 from late_rerank.vectors.contents import Contents
-from late_rerank.vectors.documents import KeyedDocuments
+from late_rerank.vectors.documents import KeyedDocuments, packed_as_given
 from late_rerank.vectors.encoding import encode_and_pack
 from late_rerank.vectors.indexing import IndexReport, index_documents
-from late_rerank.vectors.keys import KeyedContents
+from late_rerank.vectors.keys import KeyedContents, parted
 from late_rerank.vectors.sharing import SharedEncoding
 from late_rerank.warn import warn_caller
 
@@ -31,18 +31,20 @@ class Lookup:
     """What the store held of some documents.
 
     Attributes:
-        contents: Key -> text or picture, of all that were asked for.
+        contents: Key -> text or picture, of all that the store was asked for.
         keys: Those keys, in the order asked.
         fetched: The store's answer to `keys`.
         missing: The keys that the store didn't hold, in the same order.
         asked_at: When the store was asked, of `time.monotonic()`.
+        given: Key -> token vectors that came with their documents. The store isn't asked for them.
     """
 
-    contents: Mapping[bytes, Content]
+    contents: Mapping[bytes, Encodable]
     keys: Sequence[bytes]
     fetched: Fetched
     missing: Sequence[bytes]
     asked_at: float
+    given: Mapping[bytes, GivenVectors] = field(default_factory=dict)
 
     @property
     def hits(self) -> KeyedDocuments | None:
@@ -86,20 +88,21 @@ class DocumentVectors:
         """Ask the store, in one round trip.
 
         Args:
-            contents: Key -> text or picture.
+            contents: Key -> text, picture or given token vectors.
             timer: Counts "fetch".
         """
         timer = timer or Timer()
-        keys = list(contents)
+        given, stored = parted(contents)
+        keys = list(stored)
         asked_at = time.monotonic()
         with timer.stage("fetch"):
             fetched = self._space.get(keys)
-        return Lookup(contents, keys, fetched, [keys[i] for i in fetched.missing], asked_at)
+        return Lookup(stored, keys, fetched, [keys[i] for i in fetched.missing], asked_at, given)
 
     def documents(
         self, found: Lookup, timer: Timer | None = None, *, until: float | None = None, encodes: bool = True
     ) -> Iterator[KeyedDocuments]:
-        """Give the documents as they come: the store's first, then batches of those that are encoded now.
+        """Give the documents as they come: those that came with their vectors, the store's, then those that are encoded now.
 
         Args:
             found: What `look` gave.
@@ -109,12 +112,13 @@ class DocumentVectors:
             encodes: Whether missing documents are encoded at all.
 
         Returns:
-            Batches, possibly with documents of other calls among them. Each batch is in the store before it is given, if the
-            store can keep it.
+            Batches, possibly with documents of other calls among them. What is encoded is in the store before it is given, if
+            the store can keep it.
 
         Raises:
             ValueError: If the encoder gave NaN or infinity, or not one document a content; names the document.
         """
+        yield from packed_as_given(found.given)
         if (hits := found.hits) is not None:
             yield hits
         if not encodes or not found.missing:
@@ -142,7 +146,7 @@ class DocumentVectors:
         self._is_closed = True
         self._shared.close()
 
-    def _encoded(self, contents: Mapping[bytes, Content], stored: set[bytes]) -> list[KeyedDocuments]:
+    def _encoded(self, contents: Mapping[bytes, Encodable], stored: set[bytes]) -> list[KeyedDocuments]:
         """Encode and keep a batch. Of `stored` keys another call may have stored documents since: ask the store first."""
         found: list[KeyedDocuments] = []
         rest = dict(contents)

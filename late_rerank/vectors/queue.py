@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from late_rerank.types import Content
+from late_rerank.types import Encodable
 from late_rerank.vectors.contents import characters
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.jobs import WAITING, Batch, Call, Done, Failed, Job, Kind, Leftovers, Outcome
@@ -58,7 +58,7 @@ class Queue:
         bounds: Bounds | None = None,
         pace: Pace | None = None,
         *,
-        weight: Callable[[Content], int] = characters,
+        weight: Callable[[Encodable], int] = characters,
     ) -> None:
         self.pace = pace or Pace()
         self.is_closed = False
@@ -85,7 +85,7 @@ class Queue:
     def __contains__(self, call: Call) -> bool:
         return call in self._calls or call in self._hurried
 
-    def join(self, call: Call, contents: Mapping[bytes, Content], looked: float) -> None:
+    def join(self, call: Call, contents: Mapping[bytes, Encodable], looked: float) -> None:
         """Let a call wait for documents.
 
         Args:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Condition, RLock
 
 from late_rerank.processes.forks import guarded, watch
-from late_rerank.types import Content
+from late_rerank.types import Encodable
 from late_rerank.vectors.contents import characters
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.jobs import Batch, Call, Outcome
@@ -44,7 +44,7 @@ class SharedEncoding:
         batch_size: int,
         is_kept: Callable[[], bool] = lambda: True,
         *,
-        weight: Callable[[Content], int] = characters,
+        weight: Callable[[Encodable], int] = characters,
     ) -> None:
         self._is_kept = is_kept
         self._batch_size = batch_size
@@ -68,7 +68,7 @@ class SharedEncoding:
         self._begin(queue)
 
     def documents(
-        self, contents: Mapping[bytes, Content], until: float | None = None, *, looked: float | None = None
+        self, contents: Mapping[bytes, Encodable], until: float | None = None, *, looked: float | None = None
     ) -> Iterator[KeyedDocuments]:
         """Give the documents of these keys, each once, batch by batch.
 

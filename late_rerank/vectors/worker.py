@@ -9,12 +9,12 @@ from functools import partial
 from threading import Thread
 
 from late_rerank.processes.forks import StoppedError, background_work, stoppable
-from late_rerank.types import Content
+from late_rerank.types import Encodable
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.jobs import Batch, Done, Failed, Job, Outcome
 
 # Encodes and keeps documents, given as key -> text or picture. Of some keys, named beside them, it asks the store first.
-Encode = Callable[[Mapping[bytes, Content], set[bytes]], list[KeyedDocuments]]
+Encode = Callable[[Mapping[bytes, Encodable], set[bytes]], list[KeyedDocuments]]
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,23 @@ def test_candidates_can_be_pickled_copied_and_made_dicts():
     candidate = Candidate("x")
 
     assert pickle.loads(pickle.dumps(candidate)) == copy.deepcopy(candidate) == candidate
-    assert dataclasses.asdict(candidate) == {"text": "x", "id": None, "score": None, "metadata": {}, "image": None}
+    assert dataclasses.asdict(candidate) == {
+        "text": "x",
+        "id": None,
+        "score": None,
+        "metadata": {},
+        "image": None,
+        "token_vectors": None,
+    }
 
 
-def test_pickles_of_before_documents_had_images_are_read():
+@pytest.mark.parametrize("later", [("image", "token_vectors"), ("token_vectors",)])
+def test_pickles_of_before_documents_had_images_or_token_vectors_are_read(later):
     candidate, document = Candidate("x"), RankedDocument("x", None, 1.0, 1.0, 1, 0, None, truncated=False, metadata={})
     older = Candidate.__new__(Candidate)
-    older.__setstate__(candidate.__getstate__()[:4])
+    older.__setstate__(candidate.__getstate__()[: -len(later)])
     ranked = RankedDocument.__new__(RankedDocument)
-    ranked.__setstate__((None, {name: value for name, value in document.__getstate__()[1].items() if name != "image"}))
+    ranked.__setstate__((None, {name: value for name, value in document.__getstate__()[1].items() if name not in later}))
 
     assert older == candidate
     assert ranked == document

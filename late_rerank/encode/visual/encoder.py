@@ -22,7 +22,7 @@ from late_rerank.encode.visual.requirements import adapter_base, check_torchvisi
 from late_rerank.encode.visual.texts import placed
 from late_rerank.errors import IncompatibleError, ModelError, check_installed
 from late_rerank.pictures import Picture, PictureError
-from late_rerank.types import F32, Content, TokenVectors
+from late_rerank.types import F32, Encodable, TokenVectors
 
 if TYPE_CHECKING:
     from late_rerank.encode.visual.model import Features, VisualModel
@@ -93,7 +93,7 @@ class VisualEncoder:
             truncated.append(cut)
         return TokenVectors.from_arrays(rows, self.dim, truncated)
 
-    def encode_document(self, texts: Sequence[Content]) -> TokenVectors:
+    def encode_document(self, texts: Sequence[Encodable]) -> TokenVectors:
         """Encode pages, and texts where the model takes them, mixed. A page is decoded when its turn comes.
 
         A text without any token of its own (blank, say) has no rows.
@@ -233,7 +233,7 @@ class VisualEncoder:
         except ValueError as error:
             raise PictureError(str(error), picture) from error
 
-    def _check_pictures(self, documents: Sequence[Content]) -> None:
+    def _check_pictures(self, documents: Sequence[Encodable]) -> None:
         for i, document in enumerate(documents):
             if not isinstance(document, Picture) and self._model.has_tokens(document):
                 raise IncompatibleError(
