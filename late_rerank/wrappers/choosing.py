@@ -86,9 +86,13 @@ def _blank_without(candidate: Candidate, content: str) -> Candidate:
     return replace(candidate, text="") if is_blank(content) else candidate
 
 
-def _named(own: Sequence[str], candidates: Sequence[Candidate], reranker: AnyReranker) -> Sequence[Hashable]:
-    """Give what tells documents from each other: their contents, with the pictures that are ranked instead."""
-    if len(set(own)) == len(own) or not sees_pictures(reranker):
+def _named(own: Sequence[Hashable], candidates: Sequence[Candidate], reranker: AnyReranker) -> Sequence[Hashable]:
+    """Give what tells documents from each other: their contents, with the vectors or the pictures that are ranked instead."""
+    if len(set(own)) == len(own):
+        return own
+    if any(candidate.token_vectors is not None for candidate in candidates):
+        own = [(content, candidate.token_vectors) for content, candidate in zip(own, candidates, strict=True)]
+    if not sees_pictures(reranker):
         return own
     pictures = (candidate.image for candidate in candidates)
     return [content if picture is None else (content, picture.key()) for content, picture in zip(own, pictures, strict=True)]

@@ -245,7 +245,7 @@ class TestOptions:
         old = {
             name: value
             for name, value in written["init_parameters"].items()
-            if name not in ("root_path", "file_path_meta_field")
+            if name not in ("root_path", "file_path_meta_field", "token_vectors_field")
         }
         read = LateRerankRanker.from_dict({**written, "init_parameters": old})
         assert (read.root_path, read.file_path_meta_field) == (None, "file_path")

@@ -16,10 +16,12 @@ def check_threshold(value: object) -> None:
         raise ValueError("score_threshold must be a number or None, got NaN: no score is at least that")
 
 
-def check_fields(names: object, path_name: object) -> None:
-    """See to it that the fields to read are named by a list, or None, and the one of the path by a str."""
+def check_fields(names: object, path_name: object, vectors_name: object = None) -> None:
+    """See to it that the fields to read are named by a list, or None, and those of the path and of vectors by a str."""
     if not isinstance(path_name, str):
         raise TypeError(f"file_path_meta_field must be a name, got {path_name!r:.60}")
+    if vectors_name is not None and not isinstance(vectors_name, str):
+        raise TypeError(f"token_vectors_field must be a name, or None, got {vectors_name!r:.60}")
     # Of a str the letters would be looked up, and none found.
     listed = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
     if names is not None and not listed:

@@ -19,6 +19,7 @@ from haystack_integrations.components.rankers.late_rerank.checks import (
 )
 from haystack_integrations.components.rankers.late_rerank.documents import checked, chosen_document, unique
 from haystack_integrations.components.rankers.late_rerank.images import picture_in
+from haystack_integrations.components.rankers.late_rerank.vectors import candidate_of
 from haystack_integrations.components.rankers.late_rerank.written import NAMED, all_written_down, read
 
 from late_rerank import Candidate, Reranker
@@ -91,6 +92,9 @@ class LateRerankRanker:
             "page_number", from 1, is ranked by that image or page. Relative paths count from the folder, and a path that leads
             out of it is an error. None looks for no files. For models that see images.
         file_path_meta_field: The field of `meta` that holds a file's path.
+        token_vectors_field: The field that holds a document's token vectors, if a document store keeps them: one row of numbers
+            a token, by the ranker's model. It is a field of the document if Haystack has it, such as "multivector_embedding",
+            else of `meta`. Such documents are scored by these vectors: nothing is encoded. None, the default, looks for none.
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
@@ -118,6 +122,7 @@ class LateRerankRanker:
         first_stage_weight: FirstStageWeight = 0.0,
         root_path: str | os.PathLike[str] | None = None,
         file_path_meta_field: str = "file_path",
+        token_vectors_field: str | None = None,
     ) -> None:
         choice = Choice(
             top_k=top_k,
@@ -128,7 +133,7 @@ class LateRerankRanker:
             count_tokens=count_tokens,
         )
         check_threshold(score_threshold)
-        check_fields(meta_fields_to_embed, file_path_meta_field)
+        check_fields(meta_fields_to_embed, file_path_meta_field, token_vectors_field)
         check_device(device)
         if reranker is not None:
             # Refused here: what can't go together.
@@ -150,6 +155,7 @@ class LateRerankRanker:
         self.first_stage_weight = choice.first_stage_weight
         self.root_path = check_root(root_path)
         self.file_path_meta_field = file_path_meta_field
+        self.token_vectors_field = token_vectors_field
         self._is_ours = reranker is None
         self._loading = Lock()
 
@@ -226,7 +232,7 @@ class LateRerankRanker:
         return await in_thread(self.run, query, documents, top_k, score_threshold, min_relevance, budget_tokens)
 
     def content_of(self, document: Document) -> Content:
-        """Give what is ranked of a document: its text, or its picture. To index ahead, give this to `reranker.index`.
+        """Give what is ranked of a document: its token vectors, its text or its picture. `reranker.index` takes it ahead.
 
         Raises:
             IncompatibleError: If the model can't encode what the document has.
@@ -274,7 +280,7 @@ class LateRerankRanker:
             find = partial(picture_in, document, files, self.file_path_meta_field)
             image = pictures.of(find, text=content, name=f"the document {document.id!r:.70}")
             text = "" if is_blank(content) else self._text(document)
-            found.append(Candidate(text, document.id, document.score, document.meta, image))
+            found.append(candidate_of(document, text, image, self.token_vectors_field))
         return found
 
     def _text(self, document: Document) -> str:

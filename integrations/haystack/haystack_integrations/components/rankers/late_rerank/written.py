@@ -17,7 +17,14 @@ NAMED = ("model", "store", "codec", "scoring")
 """Arguments of a Reranker that the component has too, under the same names; and "device", which Haystack has a class for."""
 
 
-_PLAIN = ("meta_fields_to_embed", "embedding_separator", "score_threshold", "root_path", "file_path_meta_field")
+_PLAIN = (
+    "meta_fields_to_embed",
+    "embedding_separator",
+    "score_threshold",
+    "root_path",
+    "file_path_meta_field",
+    "token_vectors_field",
+)
 
 
 def all_written_down(ranker: Any, ready: Reranker | None) -> dict[str, Any]:
