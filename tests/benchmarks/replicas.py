@@ -2,9 +2,10 @@
 
     python tests/benchmarks/replicas.py [--rate 15] [--least 1000] [--default-buffers]
 
-Both servers keep their vectors in one Redis. Requests come at `rate` a second, whether answers come or not: 100 stored passages
-of about 180 tokens, each request with another question. Meanwhile one server is killed with SIGKILL and started again, then both
-are replaced one after the other with SIGTERM. All of it is done twice, and goes on until so many requests were sent.
+Both servers keep their vectors in one Redis. Requests come at `rate` a second, whether answers come or not: 100 stored
+passages of about 180 tokens, each request with another question. Meanwhile one server is killed with SIGKILL and started
+again, then both are replaced one after the other with SIGTERM. All of it is done twice, and goes on until so many requests
+were sent.
 --default-buffers leaves out tune.bufsize, which shows why it is there.
 """
 
