@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.stores import open_store
-from late_rerank.stores.opening import is_url
+from late_rerank.stores.opening import is_url, room_of
 
 if TYPE_CHECKING:
     from late_rerank import FusedReranker, Reranker, Searcher
@@ -148,17 +148,11 @@ def open_answering(where: str) -> Store:
     Raises:
         StoreConnectionError: If the server can't be reached; each method may raise it later.
     """
-    if not is_url(where):
-        return open_store(where)
-    from late_rerank.stores import RedisStore
-
-    return RedisStore(where, on_error="raise", timeout_s=_PATIENT_S, retries=_PATIENT_RETRIES)
+    room = room_of(where)
+    return open_store(where) if room is None else room.open_answering(where, timeout_s=_PATIENT_S, retries=_PATIENT_RETRIES)
 
 
 def shown_place(where: str) -> str:
     """Give a store's place for output: a URL without its password."""
-    if not is_url(where):
-        return where
-    from late_rerank.stores.redis.address import shown_url
-
-    return shown_url(where)
+    room = room_of(where)
+    return where if room is None else room.shown_url(where)

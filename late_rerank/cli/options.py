@@ -42,16 +42,15 @@ def blank_refused(text: str) -> str:
 
 
 def store_place(text: str) -> str:
-    """Take the place of a store: a folder, or a Redis server's URL."""
+    """Take the place of a store: a folder, or a URL."""
     # These load NumPy, which --help must not.
     from late_rerank.stores.folders import folder_at
-    from late_rerank.stores.opening import is_url
+    from late_rerank.stores.opening import room_of
 
     try:
-        if is_url(text):
-            from late_rerank.stores.redis.address import checked_url
-
-            checked_url(text)
+        room = room_of(text)
+        if room is not None:
+            room.shown_url(text)  # refuses a wrong one
             return text
         return str(folder_at(text))  # a shell doesn't expand the "~" of --store=~/vectors
     except ValueError as error:
@@ -204,7 +203,7 @@ def add_store(command: argparse.ArgumentParser, *, required: bool = False) -> No
         metavar="DIR|URL",
         type=store_place,
         required=required,
-        help="where token vectors are kept: a folder, made where there is none, or redis://HOST:PORT/0"
+        help="where token vectors are kept: a folder, made where there is none, or a URL: redis://..., postgresql://..., s3://..."
         + ("" if required else " (default: nowhere, they are made anew each time)"),
     )
 

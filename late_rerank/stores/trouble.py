@@ -139,6 +139,12 @@ class Trouble:
                 RuntimeWarning,
             )
 
+    def noted(self, text: str) -> None:
+        """Count a failure that no call met: in the background, say."""
+        with self._lock:
+            self._counts.update(n_errors=1)
+            self._last_error = f"{self._server} at {self.place}: {text}"
+
     def damaged(self, n: int) -> None:
         """Count values that are no record of their key."""
         with self._lock:

@@ -1,5 +1,6 @@
 """Keys and records in, fetched records out, through Redis or a Redis Cluster. Only `connections.py` imports redis.
 
+opening.py       a URL -> its store
 store.py         RedisStore: arguments, spaces, counts
 space.py         documents of one space: names, values, batches
 servers.py       which server of a cluster owns which name; commands in, replies out, in order

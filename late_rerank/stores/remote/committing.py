@@ -87,8 +87,8 @@ def prove(objects: Objects) -> None:
         objects.delete([name])
     if not kept:
         raise StoreError(
-            f"{objects.url}: the service ignores conditional puts (If-None-Match: *): of two writers at once one would lose its "
-            "documents. Use a service that honours them: AWS S3, Google Cloud Storage, Azure, MinIO, Cloudflare R2, Ceph"
+            f"{objects.url}: the service ignores conditional puts (If-None-Match: *): of two writers at once one would lose "
+            "its documents. Use a service that honours them: AWS S3, Google Cloud Storage, Azure, MinIO, Cloudflare R2, Ceph"
         )
 
 

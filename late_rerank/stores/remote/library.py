@@ -102,7 +102,7 @@ def wait_for(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 def reason(error: BaseException) -> str:
-    """Say in a few words why a request failed. obstore's own message may hold keys and signed addresses, so it isn't repeated."""
+    """Say in a few words why a request failed. obstore's message isn't repeated: it may hold keys and signed addresses."""
     text = str(error)
     if isinstance(error, ValueError) or "Missing AccessKeyId" in text or "CredentialsProvider" in text:
         return "the credentials or the settings in the environment are missing or wrong"

@@ -26,10 +26,39 @@ _MOST_CALLS = 64
 _PART_BYTES = 8 * 2**20
 _MOST_PARTS = 4
 _DELETED_AT_ONCE = 1000
+_TOO_SHORT = "fewer bytes came than were asked for"
+
+
+class RequestError(StoreConnectionError):
+    """A request failed.
+
+    Attributes:
+        text: What failed and why, without the URL.
+    """
+
+    def __init__(self, url: str, text: str) -> None:
+        super().__init__(f"{url}: {text}")
+        self.text = text
 
 
 class GoneError(StoreError):
     """An object isn't there, though a manifest named it: the manifest is old, or the object was removed."""
+
+
+Wanted = Mapping[str, tuple[Sequence[int], Sequence[int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of ranges.
+
+    Attributes:
+        buffers: By object, a buffer for each asked range, or None where it couldn't be read.
+        errors: What failed, a line for each call.
+    """
+
+    buffers: dict[str, list[Any]]
+    errors: list[StoreError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +92,7 @@ class Objects:
 
     def __init__(self, url: str, *, timeout_s: float = 60.0, retries: int = 6) -> None:
         self.url = read_address(url).url
-        self.n_requests = self.n_bytes = 0  # of ranges: what a query costs
+        self.n_calls = self.n_bytes = 0  # of ranges
         self._folder = folder_of(self.url)
         self._timeout_s, self._retries = timeout_s, retries
         self._store: Any = None
@@ -152,41 +181,54 @@ class Objects:
         """
         return self.ranges_of({name: (starts, ends)})[name]
 
-    def ranges_of(self, wanted: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> dict[str, list[Any]]:
+    def ranges_of(self, wanted: Wanted) -> dict[str, list[Any]]:
         """Read ranges of several objects at once. Gives a buffer for each range, in the asked order.
 
         Args:
             wanted: For each name where the ranges start, ascending, and where they end.
+
+        Raises:
+            GoneError: If an object isn't there.
+            StoreConnectionError: If the service can't be reached, or refuses, or gave fewer bytes.
         """
-        if not wanted:
-            return {}
-        return self._do("reading", lambda: wait_for(self._gather(wanted)))
+        read = self.fetch(wanted)
+        if read.errors:
+            raise read.errors[0]
+        return read.buffers
 
-    async def _gather(self, wanted: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> dict[str, list[Any]]:
-        store, library, turn = self._at, native(), asyncio.Semaphore(_MOST_CALLS)
+    def fetch(self, wanted: Wanted) -> Read:
+        """Read ranges of several objects at once, as many as can be read."""
+        return wait_for(self._gather(wanted, self._at)) if wanted else Read({}, [])
 
-        async def call(name: str, starts: Sequence[int], ends: Sequence[int]) -> list[Any]:
-            async with turn:
-                try:
-                    got = await library.get_ranges_async(store, name, starts=starts, ends=ends, coalesce=COALESCE_BYTES)
-                except FileNotFoundError:
-                    raise GoneError(f"{self.url}/{name} is gone") from None
-            if [len(part) for part in got] != [end - start for start, end in zip(starts, ends, strict=True)]:
-                raise EOFError
-            return list(got)
-
+    async def _gather(self, wanted: Wanted, store: Any) -> Read:
+        turn = asyncio.Semaphore(_MOST_CALLS)
         calls = [
-            (name, call(name, starts[first : first + _RANGES_A_CALL], ends[first : first + _RANGES_A_CALL]))
+            (name, starts[first : first + _RANGES_A_CALL], ends[first : first + _RANGES_A_CALL])
             for name, (starts, ends) in wanted.items()
             for first in range(0, len(starts), _RANGES_A_CALL)
         ]
-        parts = await asyncio.gather(*(work for _, work in calls))
-        read: dict[str, list[Any]] = {name: [] for name in wanted}
-        for (name, _), part in zip(calls, parts, strict=True):
-            read[name] += part
-            self.n_bytes += sum(map(len, part))
-        self.n_requests += len(calls)
+        parts = await asyncio.gather(*(self._call(store, turn, *call) for call in calls))
+        read = Read({name: [] for name in wanted}, [part for part in parts if isinstance(part, StoreError)])
+        for (name, starts, _), part in zip(calls, parts, strict=True):
+            read.buffers[name] += [None] * len(starts) if isinstance(part, StoreError) else part
         return read
+
+    async def _call(
+        self, store: Any, turn: asyncio.Semaphore, name: str, starts: Sequence[int], ends: Sequence[int]
+    ) -> list[Any] | StoreError:
+        library = native()
+        try:
+            async with turn:
+                got = await library.get_ranges_async(store, name, starts=starts, ends=ends, coalesce=COALESCE_BYTES)
+        except FileNotFoundError:
+            return GoneError(f"{self.url}/{name} is gone")
+        except (library.exceptions.BaseError, OSError, ValueError) as error:
+            return RequestError(self.url, f"reading: {reason(error)}")
+        if [len(part) for part in got] != [end - start for start, end in zip(starts, ends, strict=True)]:
+            return RequestError(self.url, f"reading {name}: {_TOO_SHORT}")
+        self.n_calls += 1
+        self.n_bytes += sum(map(len, got))
+        return list(got)
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[Found]:
         """List the objects whose names begin with "prefix/".
@@ -247,10 +289,10 @@ class Objects:
         except (StoreError, FileNotFoundError):
             raise
         except EOFError:
-            raise StoreConnectionError(f"{self.url}: {what}: fewer bytes came than were asked for") from None
+            raise RequestError(self.url, f"{what}: {_TOO_SHORT}") from None
         except (native().exceptions.BaseError, OSError, ValueError) as error:
             # `from None`: the library's message may hold a signed address.
-            raise StoreConnectionError(f"{self.url}: {what}: {reason(error)}") from None
+            raise RequestError(self.url, f"{what}: {reason(error)}") from None
 
     def _make_durable(self, name: str) -> None:
         """Bring a folder's new file to the disk; a service does so before it answers."""

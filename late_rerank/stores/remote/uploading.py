@@ -9,9 +9,9 @@ from pathlib import Path
 from late_rerank.errors import StoreFormatError
 from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import format_file
-from late_rerank.stores.disk.keys_file import Keys
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.folders import folder_at
+from late_rerank.stores.remote.keys_files import blocks_of
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.runs import Run
 
@@ -51,17 +51,15 @@ class _Sending:
 
     def space(self, path: Path) -> Run:
         """Send a space's segments, then its keys."""
-        keys = Keys(path)
-        if not keys.is_whole():
-            raise StoreFormatError(f"{path} is damaged: its checksum doesn't match; publish the store, or copy it, again")
-        segments, size = {}, 0
-        for number in keys.segments():
-            segment = path_of(self._folder, number)
-            segments[number] = self._send(segment, "segments", "seg")
-            size += segment.stat().st_size
-            self.bar.update(segment.stat().st_size)
-        name = self._send(path, "keys", "keys")
-        return Run(keys.space, keys.n, name, segments, size + keys.size_bytes, keys.size_bytes)
+        with blocks_of(path) as (file, header, numbers):
+            segments, size = {}, 0
+            for number in numbers:
+                segment = path_of(self._folder, number)
+                segments[number] = self._send(segment, "segments", "seg")
+                size += segment.stat().st_size
+                self.bar.update(segment.stat().st_size)
+            name = self._send(file, "keys", "keys")
+        return Run(header.space, header.n_keys, name, segments, size + header.size_bytes, header.size_bytes)
 
     def _send(self, path: Path, folder: str, ending: str) -> str:
         name = object_name(folder, _digest(path), ending)
