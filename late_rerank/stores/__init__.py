@@ -15,10 +15,12 @@ from late_rerank.stores.tiered import TieredStore
 if TYPE_CHECKING:
     from late_rerank.stores.disk import DiskStore as DiskStore
     from late_rerank.stores.disk import PublishedStore as PublishedStore
+    from late_rerank.stores.postgres import PostgresStore as PostgresStore
     from late_rerank.stores.redis import RedisStore as RedisStore
 
 _HOMES = {
     "DiskStore": "late_rerank.stores.disk",
+    "PostgresStore": "late_rerank.stores.postgres",
     "PublishedStore": "late_rerank.stores.disk",
     "RedisStore": "late_rerank.stores.redis",
 }
@@ -26,6 +28,7 @@ _HOMES = {
 __all__ = [
     "DiskStore",
     "MemoryStore",
+    "PostgresStore",
     "PublishedStore",
     "RedisStore",
     "Space",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Literal
 
-from late_rerank.errors import StoreConnectionError
+from late_rerank.errors import StoreConnectionError, StoreError
 from late_rerank.processes.forks import guarded
 from late_rerank.warn import warn_caller
 
@@ -29,6 +29,7 @@ class Failed:
         again: Whether trying again at once is worth while.
         refused: Whether the server answered with a refusal.
         stale: Whether another server may own the key by now.
+        error: What is raised with `on_error="raise"`.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Failed:
     again: bool = False
     refused: bool = False
     stale: bool = False
+    error: type[StoreError] = StoreConnectionError
 
 
 class Unanswered(Exception):  # noqa: N818 - never leaves the store
@@ -121,7 +123,7 @@ class Trouble:
             n_not_stored: Documents that could not be put.
 
         Raises:
-            StoreConnectionError: If there are failures, with `on_error="raise"`.
+            StoreError: If there are failures, with `on_error="raise"`; of the first one's kind.
         """
         if not failures:
             return
@@ -131,7 +133,7 @@ class Trouble:
             self._last_error = text
             first, self._warned = not self._warned, True
         if self.on_error == "raise":
-            raise StoreConnectionError(text)
+            raise failures[0].error(text)
         if first:
             warn_caller(
                 f"{text} Documents count as missing meanwhile, and are encoded again. This is said once; "

@@ -1,8 +1,8 @@
-"""A server's values -> fetched documents, read in place; a value that is no record of its key is missing."""
+"""Documents in parts that a server takes at once; its values -> fetched documents, read in place, damaged ones missing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from late_rerank.stores.record import (
     one_buffer_each,
     read_headers,
 )
-from late_rerank.types import Bytes, CodecSpec, Fetched
+from late_rerank.types import Bytes, CodecSpec, Fetched, PackedVectors
 
 
 def read_values(codec: CodecSpec, keys: Sequence[bytes], values: Sequence[bytes | None], *, check: bool) -> tuple[Fetched, int]:
@@ -47,6 +47,19 @@ def read_values(codec: CodecSpec, keys: Sequence[bytes], values: Sequence[bytes 
     truncated = (headers["flags"] & TRUNCATED != 0).tolist()
     fetched = one_buffer_each(codec, documents, headers["n_tokens"].tolist(), truncated, start=HEADER_BYTES)
     return fetched, len(found) - len(headers)
+
+
+def parts_of(packed: PackedVectors, most_bytes: int, most_documents: int | None = None) -> Iterator[slice]:
+    """Cut documents into slices of some megabytes: a put of a thousand long documents must not double its memory."""
+    sizes = layout(packed.codec.columns, packed.lengths, HEADER_BYTES)[1].tolist()
+    start = size = 0
+    for i, more in enumerate(sizes):
+        if i > start and (size + more > most_bytes or i - start == most_documents):
+            yield slice(start, i)
+            start, size = i, 0
+        size += more
+    if sizes:
+        yield slice(start, len(sizes))
 
 
 def _whole(codec: CodecSpec, keys: Sequence[bytes], values: Sequence[bytes], headers: NDArray[np.void]) -> NDArray[np.bool_]:

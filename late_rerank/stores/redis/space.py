@@ -13,9 +13,9 @@ import numpy as np
 
 from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space
-from late_rerank.stores.record import HEADER_BYTES, layout, pack_records
+from late_rerank.stores.record import pack_records
 from late_rerank.stores.trouble import Failed, Trouble, Unanswered
-from late_rerank.stores.values import read_values
+from late_rerank.stores.values import parts_of, read_values
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 
 if TYPE_CHECKING:  # `redis` is an extra
@@ -94,7 +94,7 @@ class RedisSpace(Space):
         self._shared.refuse_if_closed()
         failures: list[Failed] = []
         n_not_stored = 0
-        for part in _parts(packed):
+        for part in parts_of(packed, _PUT_BYTES, _PUT_DOCUMENTS):
             replies = self._shared.servers.each(self._put_commands(keys[part], packed.take(part)))
             failures += _failures(replies)
             n_not_stored += len(_failures(replies[1:]))
@@ -156,16 +156,3 @@ class RedisSpace(Space):
 
 def _failures(replies: Sequence[Any]) -> list[Failed]:
     return [reply for reply in replies if isinstance(reply, Failed)]
-
-
-def _parts(packed: PackedVectors) -> Iterator[slice]:
-    """Cut documents into slices of some megabytes: a put of a thousand long documents must not double its memory."""
-    sizes = layout(packed.codec.columns, packed.lengths, HEADER_BYTES)[1].tolist()
-    start = size = 0
-    for i, more in enumerate(sizes):
-        if i > start and (size + more > _PUT_BYTES or i - start == _PUT_DOCUMENTS):
-            yield slice(start, i)
-            start, size = i, 0
-        size += more
-    if sizes:
-        yield slice(start, len(sizes))
