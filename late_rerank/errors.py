@@ -8,12 +8,14 @@ LateRerankError
 +- StoreError
 |  +- StoreFormatError (ValueError)         unknown version or damaged bytes
 |  +- StoreConnectionError (ConnectionError)
++- BulkError                                splits of a bulk encoding failed; carries them
 +- MissingDocumentsError (KeyError)         on_missing="raise"; carries the count and the first index
 +- ForkError (RuntimeError)                 a model that doesn't survive the fork which made this process; says what to do
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 
@@ -52,6 +54,19 @@ class StoreFormatError(StoreError, ValueError):
 
 class StoreConnectionError(StoreError, ConnectionError):
     """A store on another process or machine can't be reached."""
+
+
+class BulkError(LateRerankError):
+    """Splits of a bulk encoding failed, or no worker could be made. Finished splits stay finished.
+
+    Args:
+        message: Names the first splits, and says how to go on.
+        failed: (place in the corpus, error) of each split that failed.
+    """
+
+    def __init__(self, message: str, failed: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.failed = list(failed)
 
 
 class MissingDocumentsError(LateRerankError, KeyError):

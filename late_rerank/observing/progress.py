@@ -26,6 +26,7 @@ class _NoBar:
     """What tqdm's bar is where it is disabled, as far as it is used here."""
 
     n = 0
+    disable = True
 
     def __init__(self, items: Iterable[Any] | None) -> None:
         self._items = () if items is None else items

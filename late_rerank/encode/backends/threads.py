@@ -17,7 +17,12 @@ def n_threads() -> int:
     if lost_threads():
         return 1
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return max(1, int(asked)) if asked.isdigit() else min(_n_cores(), _n_processors())
+    return max(1, int(asked)) if asked.isdigit() else n_cores()
+
+
+def n_cores() -> int:
+    """Count the cores that this process may use, whatever OMP_NUM_THREADS says."""
+    return min(_n_cores(), _n_processors())
 
 
 def _n_processors() -> int:

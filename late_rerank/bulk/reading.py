@@ -1,0 +1,67 @@
+"""A split -> its documents, as a `CorpusStream` over the whole corpus would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+
+from late_rerank.bulk.places import places_of
+from late_rerank.bulk.splits import Split
+from late_rerank.corpus import CorpusStream, parse_json_lines
+from late_rerank.corpus.parquet import ParquetRows
+from late_rerank.corpus.ranges import count_lines, lines_between
+from late_rerank.types import Candidate
+
+
+class SplitDocuments:
+    """The documents of a split, one by one.
+
+    Args:
+        split: The split.
+        images: Whether the model sees images.
+        scratch: A folder for files of object storage.
+
+    Attributes:
+        skipped: (path, reason) of each file so far that could not be read, wholly or in part.
+    """
+
+    def __init__(self, split: Split, scratch: Path, *, images: bool) -> None:
+        self._split = split
+        self._scratch = scratch
+        self._images = images
+        self._path = f"{split.root.rstrip('/')}/{split.files[0].name}"
+        self.skipped: list[tuple[str, str]] = []
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """Give the documents, in order.
+
+        Raises:
+            ValueError: If a line or a row is damaged; names it.
+            OSError: If a file of lines or rows can't be read, or has changed since the job was planned.
+        """
+        return {"lines": self._lines, "rows": self._rows, "files": self._files}[self._split.kind]()
+
+    def _lines(self) -> Iterator[Candidate]:
+        split = self._split
+        ranges = places_of(split.root).ranges(split.files[0])
+        return parse_json_lines(
+            lines_between(ranges, split.start, split.end),
+            self._path,
+            images_in=Path(split.root) if self._images else None,
+            tell=lambda reason: self.skipped.append((self._path, reason)),
+            lines_before=cache(partial(count_lines, ranges, split.start)),
+        )
+
+    def _rows(self) -> Iterator[Candidate]:
+        ranges = places_of(self._split.root).ranges(self._split.files[0])
+        return ParquetRows(ranges, self._path).documents(range(self._split.start, self._split.end))
+
+    def _files(self) -> Iterator[Candidate]:
+        near = places_of(self._split.root).near(self._split.files, self._scratch)
+        stream = CorpusStream(near.root, images=self._images, only=list(near.paths))
+        try:
+            yield from stream
+        finally:
+            named = {str(path): name for path, name in near.paths.items()}
+            self.skipped += [(named.get(path, path), reason) for path, reason in stream.skipped]
