@@ -11,7 +11,13 @@ import pytest
 from late_rerank.encode.builtin import MINILM_PACKAGES
 
 TESTS = Path(__file__).parent
-MODULES = {"subprocess": "process", "multiprocessing": "process", "redis_servers": "redis", "browsers": "browser"}
+MODULES = {
+    "subprocess": "process",
+    "multiprocessing": "process",
+    "redis_servers": "redis",
+    "postgres_servers": "postgres",
+    "browsers": "browser",
+}
 """Module that a test or one of its fixtures reaches -> marker."""
 STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 LISTS_FONTS = ("fc-list",)
@@ -28,7 +34,7 @@ def set_markers(item: pytest.Item) -> None:
         search.follow(function)
     if "minilm" in item.fixturenames:
         search.markers.add("model")
-    if (search.markers | {marker.name for marker in item.iter_markers()}) & {"redis", "browser"}:
+    if (search.markers | {marker.name for marker in item.iter_markers()}) & {"redis", "postgres", "browser"}:
         search.markers.add("process")
     for marker in sorted(search.markers):
         item.add_marker(marker)

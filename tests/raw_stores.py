@@ -72,6 +72,20 @@ def in_redis(url, prefix, space, *, cluster):
     return found
 
 
+def in_postgres(server, schema, space):
+    """The rows of a space."""
+    digest = hashlib.blake2b(described(space).encode(), digest_size=16).digest()
+    rows = server.run(
+        f"SELECT key, value FROM {schema}.record JOIN {schema}.space ON number = record.space WHERE digest = %s", digest
+    )
+    found = {}
+    for name, value in rows:
+        ((_, key, _, document),) = records(value, 0, space.codec.columns)
+        assert name == key
+        found[key] = document
+    return found
+
+
 def in_memory(store, space):
     """What a MemoryStore holds; there is no other way in than its own dict."""
     documents = store._documents.by_name
