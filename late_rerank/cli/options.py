@@ -65,6 +65,27 @@ def new_folder(text: str) -> str:
     return place
 
 
+def is_bucket(place: str) -> bool:
+    """Whether a store's place is in object storage."""
+    return place.startswith(("s3://", "gs://", "az://", "file://"))  # as in late_rerank.stores.opening, which loads NumPy
+
+
+def new_folder_or_bucket(text: str) -> str:
+    """Take the path of a folder to be made, or a URL of object storage."""
+    return store_place(text) if is_bucket(text) else new_folder(text)
+
+
+def hours(text: str) -> float:
+    """Take a number of hours, 0 or more."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of hours, 0 or more, got {text!r}")
+    return number
+
+
 def add_path(command: argparse.ArgumentParser) -> None:
     """Add PATH, where documents are."""
     command.add_argument(

@@ -1,4 +1,4 @@
-"""`late-rerank store`: show, verify, compact, drop, rebuild, back up and publish a store."""
+"""`late-rerank store`: show, verify, compact, drop, rebuild, back up, publish, merge and clean a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, blank_refused, new_folder, store_place
+from late_rerank.cli.options import add_json, blank_refused, hours, is_bucket, new_folder, new_folder_or_bucket, store_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,19 +15,17 @@ if TYPE_CHECKING:
     from late_rerank.stores import Store
     from late_rerank.stores.disk import DiskStore
 
-_SHOWN_PROBLEMS = 20
-
 
 def register(commands: Any) -> None:
     """Add the command and its verbs to the parser."""
     command = commands.add_parser(
         "store",
-        help="look after a store: stats, verify, compact, drop, rebuild, backup, publish",
+        help="look after a store: stats, verify, compact, drop, rebuild, backup, publish, merge, clean",
         description="Look after a store that `late-rerank index` made. None of these makes a store where there is none.",
     )
     verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add(verbs, "stats", _stats, "what it holds, by encoder and codec")
-    _add(verbs, "verify", _verify, "read all of a folder's vectors and check them; exit code 1 where some are damaged")
+    _add(verbs, "verify", _verify, "read all vectors and check them; exit code 1 where some are damaged")
     _add(verbs, "compact", _compact, "give back the room of deleted, replaced and damaged documents of a folder")
     drop = _add(verbs, "drop", _drop, "forget the vectors of one encoder")
     which = drop.add_mutually_exclusive_group(required=True)
@@ -37,13 +35,24 @@ def register(commands: Any) -> None:
     _add(verbs, "rebuild", _rebuild, "make a folder's index again from its segments")
     backup = _add(verbs, "backup", _backup, "copy a folder's store, also while it is in use; the copy can be used in its place")
     backup.add_argument("out", metavar="OUT", type=new_folder, help="a new folder; it appears when the copy is whole")
-    publish = _add(verbs, "publish", _publish, "write what a folder holds in the form that only reads, for read-only disks")
-    publish.add_argument("out", metavar="OUT", type=new_folder, help="a new folder")
+    publish = _add(verbs, "publish", _publish, "write what a folder holds in the form that only reads, or to object storage")
+    publish.add_argument("out", metavar="OUT", type=new_folder_or_bucket, help="a new folder, or s3://BUCKET/PREFIX")
+    _add(verbs, "merge", _merge, "merge the runs of a store in object storage into one, so that documents are found faster")
+    clean = _add(verbs, "clean", _clean, "remove objects of a store in object storage that no commit of the last hours names")
+    clean.add_argument(
+        "--grace-hours",
+        metavar="HOURS",
+        type=hours,
+        default=24.0,
+        help="how old they must be (default: 24). With 0, nobody may be writing or reading",
+    )
 
 
 def _add(verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None], said: str) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=said, description=f"{said[0].upper()}{said[1:]}.")
-    verb.add_argument("store", metavar="STORE", type=store_place, help="a folder, or redis://HOST:PORT/0 for stats and drop")
+    verb.add_argument(
+        "store", metavar="STORE", type=store_place, help="a folder, or a URL: redis://HOST:PORT/0, s3://BUCKET/PREFIX"
+    )
     add_json(verb)
     verb.set_defaults(run=run)
     return verb
@@ -63,40 +72,23 @@ def _stats(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from late_rerank.cli.results import counted, print_json
+    from late_rerank.cli import remote_stores as remote
+    from late_rerank.cli.results import print_json
+    from late_rerank.cli.store_text import print_verified
     from late_rerank.stores.disk import DiskStore, PublishedStore
 
-    with _existing(_folder(options)) as store:
-        if not isinstance(store, (DiskStore, PublishedStore)):
-            raise ValueError(f"{options.store} is no store in a folder")
-        report = store.verify(progress=True)
-    problems = report.problems
+    if is_bucket(options.store):
+        report = remote.verify(options.store)
+    else:
+        with _existing(_folder(options)) as store:
+            if not isinstance(store, (DiskStore, PublishedStore)):
+                raise ValueError(f"{options.store} is no store in a folder")
+            report = store.verify(progress=True)
     if options.json:
-        print_json({"store": options.store, **asdict(report), "n_problems": len(problems)})
-        return int(bool(problems))
-    print(
-        f"checked {counted(report.n_segments, 'segment')} with {counted(report.n_records, 'record')}, "
-        f"{counted(report.n_documents, 'document')}: "
-        f"{counted(len(problems), 'problem') if problems else 'no problems'}"
-    )
-    for problem in problems[:_SHOWN_PROBLEMS]:
-        print(f"{problem.where}: {problem.reason}")
-    if len(problems) > _SHOWN_PROBLEMS:
-        print(f"... and {len(problems) - _SHOWN_PROBLEMS:,} more; --json gives all")
-    _tell_remedies(options, {problem.remedy for problem in problems}, len(problems))
-    return int(bool(problems))
-
-
-def _tell_remedies(options: argparse.Namespace, remedies: set[str], n_problems: int) -> None:
-    """Print how to repair the store, step by step."""
-    if "remove" in remedies:
-        print(f"move files that are no segments of the index out of {options.store}/segments")
-    if "rebuild" in remedies:
-        print(f"`late-rerank store rebuild {options.store}` makes the index again from the segments")
-    if "compact" in remedies:
-        print(f"`late-rerank store compact {options.store}` drops damaged documents, so that they are encoded again")
-    if n_problems and not any(remedies):
-        print("publish it again, or copy it again, to a new folder")
+        print_json({"store": options.store, **asdict(report), "n_problems": len(report.problems)})
+    else:
+        print_verified(options.store, report)
+    return int(bool(report.problems))
 
 
 def _compact(options: argparse.Namespace) -> None:
@@ -118,6 +110,11 @@ def _compact(options: argparse.Namespace) -> None:
 def _drop(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import counted, size_text
 
+    if is_bucket(options.store):
+        from late_rerank.cli import remote_stores as remote
+
+        _tell(options, *remote.drop(options.store, lambda known: _chosen(options, known)))
+        return
     with _existing(options.store) as store:
         before = store.stats()
         fingerprints = _chosen(options, sorted({space.fingerprint for space in store.spaces()}))
@@ -152,10 +149,42 @@ def _backup(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
+    if is_bucket(options.out):
+        from late_rerank.cli import remote_stores as remote
+
+        _tell(options, *remote.publish(_checked(_folder(options)), options.out))
+        return
     store = _writable(options)
     with store:
         report = store.publish(Path(options.out), progress=True)
     _tell_written(options, report, "published in")
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from late_rerank.cli import remote_stores as remote
+
+    _tell(options, *remote.merge(_bucket(options)))
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from late_rerank.cli import remote_stores as remote
+
+    _tell(options, *remote.clean(_bucket(options), options.grace_hours))
+
+
+def _bucket(options: argparse.Namespace) -> str:
+    """Give STORE, if it is in object storage.
+
+    Raises:
+        ValueError: If it is a folder, or a server's URL.
+    """
+    from late_rerank.cli.opening import shown_place
+
+    if not is_bucket(options.store):
+        raise ValueError(
+            f"{options.verb} is for stores in object storage (s3://BUCKET/PREFIX); got {shown_place(options.store)}"
+        )
+    return str(options.store)
 
 
 def _tell_written(options: argparse.Namespace, report: Any, done: str) -> None:

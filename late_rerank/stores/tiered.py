@@ -10,7 +10,7 @@ import numpy as np
 
 from late_rerank.errors import StoreError
 from late_rerank.processes.forks import guarded
-from late_rerank.stores.base import Space, Store
+from late_rerank.stores.base import OwnRows, Space, Store
 from late_rerank.stores.filling import Filler
 from late_rerank.stores.record import space_json
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
@@ -92,6 +92,11 @@ class TieredStore(Store):
     def read_only(self) -> bool:
         """Whether neither store takes changes. If only `far` takes none, `near` keeps new documents."""
         return self.near.read_only and self.far.read_only
+
+    @property
+    def own_rows(self) -> OwnRows | None:
+        """Those of `far`."""
+        return self.far.own_rows
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         self._guard.refuse_if_closed()

@@ -1,6 +1,7 @@
 """A place -> the store that lies there, and who closes it."""
 
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -181,8 +182,13 @@ def test_a_folder_that_may_not_be_entered_is_a_store_error(monkeypatch, tmp_path
         open_store(tmp_path)
 
 
-@pytest.mark.parametrize("verb", ["backup", "publish"])
-@pytest.mark.parametrize("place", ["redis://localhost/0", "s3://bucket/x", "file:///x", ":memory:", "~no-such-user/x"])
+OTHER_PLACES = ["redis://localhost/0", "postgresql://localhost/x", ":memory:", "~no-such-user/x"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "place"),
+    [("backup", "s3://bucket/x"), ("backup", "file:///x"), *product(["backup", "publish"], OTHER_PLACES)],
+)
 def test_what_commands_write_goes_to_folders_only(verb, place, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     with disk.DiskStore("store"):

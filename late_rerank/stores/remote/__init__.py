@@ -19,6 +19,12 @@ manifest.py     which runs a store has
 committing.py   manifest N+1, made only if nobody made it before
 uploading.py    a published folder -> objects and runs
 keys_files.py   a published keys file -> one of version 2
+publishing.py   a folder's store -> a store in object storage, in one call
+ upkeep
+merging.py      several runs -> one, by their keys alone
+deleting.py     documents and spaces are forgotten by a commit
+cleaning.py     what no manifest names goes, after a grace time
+verification.py every byte that the newest manifest names
 """
 
 from late_rerank.stores.remote.store import RemoteStore

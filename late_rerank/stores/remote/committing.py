@@ -16,7 +16,7 @@ from late_rerank.stores.remote.runs import Run
 FORMAT_NAME = "FORMAT.json"
 FORMAT = "late-rerank remote store"
 VERSION = 1
-_PROBES = "probes"
+PROBES = "probes"
 # Each attempt that fails means that another writer got through.
 _MOST_ATTEMPTS = 1000
 _LONGEST_WAIT_S = 1.0
@@ -77,7 +77,7 @@ def prove(objects: Objects) -> None:
         StoreError: If the service ignores such puts, or another kind of store is there.
     """
     _prove_format(objects)
-    name = f"{_PROBES}/{uuid.uuid4().hex}"
+    name = f"{PROBES}/{uuid.uuid4().hex}"
     try:
         objects.create(name, b"first")  # False means that only its answer was lost
         kept = not objects.create(name, b"second") and objects.get(name) == b"first"

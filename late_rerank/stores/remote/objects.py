@@ -25,6 +25,7 @@ _RANGES_A_CALL = 10
 _MOST_CALLS = 64
 _PART_BYTES = 8 * 2**20
 _MOST_PARTS = 4
+_STREAM_BYTES = 16 * 2**20
 _DELETED_AT_ONCE = 1000
 _TOO_SHORT = "fewer bytes came than were asked for"
 
@@ -63,7 +64,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object of a listing.
+    """One object, without its bytes.
 
     Attributes:
         name: Relative to the URL.
@@ -116,6 +117,7 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
+        self._make_folder()
         self._do(
             f"writing {name}",
             lambda: native().put(self._at, name, data, chunk_size=_PART_BYTES, max_concurrency=_MOST_PARTS),
@@ -137,6 +139,7 @@ class Objects:
                 return False
             return True
 
+        self._make_folder()
         created = self._do(f"creating {name}", attempt)
         if created:
             self._make_durable(name)
@@ -161,16 +164,30 @@ class Objects:
 
         return self._do(f"reading {name}", attempt)
 
-    def size(self, name: str) -> int | None:
-        """Give an object's size in bytes; None if it isn't there."""
+    def look(self, name: str) -> Found | None:
+        """Give an object's size and time; None if it isn't there.
 
-        def attempt() -> int | None:
+        Raises:
+            StoreConnectionError: If the service can't be reached, or refuses.
+        """
+
+        def attempt() -> Found | None:
             try:
-                return int(native().head(self._at, name)["size"])
+                found = native().head(self._at, name)
             except FileNotFoundError:
                 return None
+            return Found(name, int(found["size"]), found["last_modified"])
 
         return self._do(f"looking at {name}", attempt)
+
+    def size(self, name: str) -> int | None:
+        """Give an object's size in bytes; None if it isn't there.
+
+        Raises:
+            StoreConnectionError: If the service can't be reached, or refuses.
+        """
+        found = self.look(name)
+        return None if found is None else found.size
 
     def ranges(self, name: str, starts: Sequence[int], ends: Sequence[int]) -> list[Any]:
         """Read ranges of one object, many at once. Gives a buffer for each, in the asked order.
@@ -198,7 +215,14 @@ class Objects:
 
     def fetch(self, wanted: Wanted) -> Read:
         """Read ranges of several objects at once, as many as can be read."""
-        return wait_for(self._gather(wanted, self._at)) if wanted else Read({}, [])
+        if not wanted:
+            return Read({}, [])
+        try:
+            store = self._at
+        except FileNotFoundError:
+            empty: dict[str, list[Any]] = {name: [None] * len(starts) for name, (starts, _) in wanted.items()}
+            return Read(empty, [GoneError(f"{self.url} is gone")])
+        return wait_for(self._gather(wanted, store))
 
     async def _gather(self, wanted: Wanted, store: Any) -> Read:
         turn = asyncio.Semaphore(_MOST_CALLS)
@@ -240,10 +264,26 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
-        chunks = iter(self._do("listing", lambda: native().list(self._at, prefix=prefix, offset=after)))
+        try:
+            chunks = iter(self._do("listing", lambda: native().list(self._at, prefix=prefix, offset=after)))
+        except FileNotFoundError:
+            return
         while (chunk := self._do("listing", lambda: next(chunks, None))) is not None:
             for found in chunk:
                 yield Found(found["path"], found["size"], found["last_modified"])
+
+    def stream(self, name: str) -> Iterator[memoryview]:
+        """Read a whole object, some megabytes at a time.
+
+        Raises:
+            GoneError: If the object isn't there.
+            StoreConnectionError: If the service can't be reached, or refuses, or gave fewer bytes.
+        """
+        found = self.look(name)
+        if found is None:
+            raise GoneError(f"{self.url}/{name} is gone")
+        for start in range(0, found.size, _STREAM_BYTES):
+            yield memoryview(self.ranges(name, [start], [min(start + _STREAM_BYTES, found.size)])[0])
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects. A name that isn't there is passed over."""
@@ -265,7 +305,9 @@ class Objects:
 
     def _connected(self) -> Any:
         if self._folder is not None:
-            return native()._store.LocalStore(self._folder, mkdir=True)  # noqa: SLF001 - the module without its Python part
+            if not self._folder.is_dir():
+                raise FileNotFoundError(self._folder)  # nothing is there; only a write makes the folder
+            return native()._store.LocalStore(self._folder)  # noqa: SLF001 - the module without its Python part
         timeout = timedelta(seconds=self._timeout_s)
         return native()._store.from_url(  # noqa: SLF001
             self.url,
@@ -281,6 +323,10 @@ class Objects:
                 "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=5), "base": 2},
             },
         )
+
+    def _make_folder(self) -> None:
+        if self._folder is not None:
+            self._do("making the folder", lambda: self._folder.mkdir(parents=True, exist_ok=True))  # type: ignore[union-attr]
 
     def _do(self, what: str, work: Callable[[], _T]) -> _T:
         """Do some work, and tell its errors as StoreConnectionErrors without any secret."""

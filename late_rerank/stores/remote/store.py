@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 from late_rerank.stores.base import Space, Store
@@ -113,7 +114,7 @@ class RemoteStore(Store):
             "estimated": estimated,
             "url": self.url,
             "manifest": snapshot.manifest.number,
-            "committed_at": snapshot.manifest.committed_at,
+            "committed_at": _time(snapshot.manifest.committed_at),
             **self._shared.trouble.counts(),
             "spaces": spaces,
         }
@@ -124,6 +125,10 @@ class RemoteStore(Store):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, self._given
+
+
+def _time(seconds: int) -> str | None:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat() if seconds else None
 
 
 def _reopen(url: str, options: dict[str, Any]) -> RemoteStore:

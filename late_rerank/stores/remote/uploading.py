@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
 from hashlib import blake2b
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import format_file
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.folders import folder_at
+from late_rerank.stores.remote.cleaning import GRACE
 from late_rerank.stores.remote.keys_files import blocks_of
+from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.runs import Run
 
+DIGEST_BYTES = 16
 _CHUNK_BYTES = 2**20
 
 
@@ -46,6 +50,9 @@ def upload(objects: Objects, published_folder: str | os.PathLike[str], *, progre
 class _Sending:
     def __init__(self, objects: Objects, folder: Path, *, progress: bool) -> None:
         self._objects, self._folder = objects, folder
+        self._named = newest(objects).objects()
+        # No manifest may name what is there: then it could be cleaned away before the commit. Sent again, it is new.
+        self._fresh_since = datetime.now(timezone.utc) - GRACE / 2
         total = sum(path.stat().st_size for path in (folder / "segments").glob("*.seg"))
         self.bar = progress_bar(total=total, unit="B", unit_scale=True, desc="Uploading", progress=progress)
 
@@ -62,9 +69,11 @@ class _Sending:
         return Run(header.space, header.n_keys, name, segments, size + header.size_bytes, header.size_bytes)
 
     def _send(self, path: Path, folder: str, ending: str) -> str:
-        name = object_name(folder, _digest(path), ending)
-        if self._objects.size(name) != path.stat().st_size:
-            self._objects.put(name, path)
+        name = object_name(folder, digest_of(path), ending)
+        if name not in self._named:
+            found = self._objects.look(name)
+            if found is None or found.size != path.stat().st_size or found.modified < self._fresh_since:
+                self._objects.put(name, path)
         return name
 
 
@@ -73,8 +82,9 @@ def object_name(folder: str, digest: str, ending: str) -> str:
     return f"{folder}/{digest[:2]}/{digest}.{ending}"
 
 
-def _digest(path: Path) -> str:
-    digest = blake2b(digest_size=16)
+def digest_of(path: Path) -> str:
+    """Compute the digest by which an object is named."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)

@@ -1,0 +1,76 @@
+"""A folder's store -> a store in object storage, in one call."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from late_rerank.errors import StoreError
+from late_rerank.stores.disk import DiskStore
+from late_rerank.stores.disk.format_file import PUBLISHED, read_format
+from late_rerank.stores.folders import folder_at
+from late_rerank.stores.remote.committing import commit, prove
+from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.uploading import upload
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePublishReport:
+    """Counts of what was published.
+
+    Attributes:
+        n_documents: Documents of the runs.
+        n_segments: Segments of the runs.
+        size_bytes: Bytes of segments and keys. What was there already wasn't sent again.
+        manifest: The number of the manifest that has the runs.
+    """
+
+    n_documents: int
+    n_segments: int
+    size_bytes: int
+    manifest: int
+
+
+def publish(folder: str | os.PathLike[str], url: str, *, progress: bool = False) -> RemotePublishReport:
+    """Send a store's documents to object storage, and commit them. Documents that the store there has already stay.
+
+    A store that is written to is published beside itself first, which takes its room once more.
+
+    Args:
+        folder: A DiskStore's folder, or a published one.
+        url: "s3://bucket/prefix", "gs://...", "az://..." or "file:///folder". A store is made there if there is none.
+        progress: Show bars on stderr, if stderr is a terminal.
+
+    Raises:
+        FileNotFoundError: If the folder holds no store.
+        StoreError: If the service ignores conditional puts, or another kind of store is at the URL.
+        StoreConnectionError: If the service can't be reached, or refuses.
+        OSError: If there is no room on the disk.
+    """
+    path = folder_at(folder).absolute()
+    objects = Objects.at(url)
+    prove(objects)  # before hours are spent
+    if read_format(path)["format"] == PUBLISHED:
+        return _send(objects, path, progress=progress)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-publishing-", dir=_scratch(path)) as scratch:
+        published = Path(scratch) / "published"
+        store = DiskStore(path)
+        with store:
+            store.publish(published, progress=progress)
+        return _send(objects, published, progress=progress)
+
+
+def _send(objects: Objects, published: Path, *, progress: bool) -> RemotePublishReport:
+    runs = upload(objects, published, progress=progress)
+    if not runs:
+        raise StoreError("the store holds no document, so there is nothing to publish")
+    number = commit(objects, runs)
+    n_segments = sum(len(run.segments) for run in runs)
+    return RemotePublishReport(sum(run.n_documents for run in runs), n_segments, sum(run.size_bytes for run in runs), number)
+
+
+def _scratch(path: Path) -> Path | None:
+    """Give a folder on the store's own disk, where there is room; else the system's for temporary files."""
+    return path.parent if os.access(path.parent, os.W_OK) else None
