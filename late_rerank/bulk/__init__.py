@@ -93,11 +93,7 @@ def index(  # noqa: PLR0913 - one call says everything
     destination.prepare()
     running = Running(job, _name(job, given), planned, destination=destination, engine=runs_on, workers=workers)
     running.resume()
-    if 0 < running.left_bytes < runs_on.worth_bytes:
-        warn_caller(
-            f"{running.left_bytes:,} bytes are few for engine={runs_on.name!r}, which pays from about {runs_on.worth_bytes:,}: "
-            "one process is faster (`late-rerank index` without --engine, Reranker.index)"
-        )
+    _tell_if_small(running.left_bytes, runs_on, destination)
     try:
         return running.run(progress=progress)
     finally:
@@ -111,6 +107,18 @@ def _check_reach(engine: Engine, destination: Destination) -> None:
             f"engine={engine.name!r} may have workers on other machines, which can't write to the folder {destination.place}: "
             f'give store="s3://BUCKET/PREFIX", "file://{destination.place}" if all machines see that folder, "redis://..." or '
             '"postgresql://...", or take engine="local"'
+        )
+
+
+def _tell_if_small(n_bytes: int, engine: Engine, destination: Destination) -> None:
+    """Warn if starting the workers takes longer than they save."""
+    faster = "`late-rerank index` without --engine, or Reranker.index, is faster"
+    if engine.name != "local" and not destination.is_directly_written:
+        faster = 'engine="local" is faster'
+    if 0 < n_bytes < engine.worth_bytes and (engine.name != "local" or destination.is_directly_written):
+        warn_caller(
+            f"{n_bytes:,} bytes of text are few for engine={engine.name!r}, which takes time to start: below about "
+            f"{engine.worth_bytes:,} {faster}"
         )
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from late_rerank.codecs import Codec, from_spec
 from late_rerank.encode import Encoder, as_encoder
@@ -108,4 +108,4 @@ def encoder_of(model: str, backend: str = "auto", device: str | None = None, poo
     encoder = make()
     if not isinstance(encoder, Encoder):
         raise IncompatibleError(f"model={model!r} must give an Encoder, got {type(encoder).__name__}")
-    return cast("Encoder", encoder)
+    return encoder

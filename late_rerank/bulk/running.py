@@ -120,7 +120,7 @@ class Running:
             )
         if name in self._done:
             return
-        self._done[name] = self._new[name] = receipt if self._destination.keeps_receipts else self._receipts.first(receipt)
+        self._done[name] = self._new[name] = self._receipts.first(receipt) if self._destination.is_directly_written else receipt
         rate = sum(each.n_documents for each in self._new.values()) / max(time.perf_counter() - self._began, 1e-9)
         if not bar.disable:
             bar.set_postfix_str(f"{len(self._done):,} of {len(self._splits):,} splits, {rate:,.1f} documents/s", refresh=False)

@@ -8,31 +8,32 @@ from typing import TYPE_CHECKING
 from late_rerank.text.shown import one_line
 
 if TYPE_CHECKING:
+    from late_rerank.bulk import BulkReport
     from late_rerank.corpus import Corpus, CorpusStream
 
 # At most so many endings are named; a folder of source code has hundreds.
 _NAMED = 8
 
 
-def tell_skipped(read: Corpus | CorpusStream) -> None:
+def tell_skipped(read: Corpus | CorpusStream | BulkReport) -> None:
     """Print a line to stderr for each file that can't be read."""
     for path, reason in read.skipped:
         print(f"skipped {one_line(path)}: {reason}", file=sys.stderr)
 
 
-def tell_passed_over(read: Corpus | CorpusStream) -> None:
+def tell_passed_over(read: Corpus | CorpusStream | BulkReport) -> None:
     """Print a line to stderr for the files of kinds that aren't read, if there are any."""
     if read.passed_over:
         print(f"passed over {_passed_over(read)}", file=sys.stderr)
 
 
-def no_documents(path: str, read: Corpus | CorpusStream | None = None) -> ValueError:
+def no_documents(path: str, read: Corpus | CorpusStream | BulkReport | None = None) -> ValueError:
     """Make the error for a PATH without documents."""
     also = "" if read is None or not read.passed_over else f"; it has {_passed_over(read)}"
     return ValueError(f"{path} holds no documents (txt, md, rst, adoc, html, pdf, ipynb, or JSON Lines){also}")
 
 
-def _passed_over(read: Corpus | CorpusStream) -> str:
+def _passed_over(read: Corpus | CorpusStream | BulkReport) -> str:
     """Count the files of kinds that aren't read, by ending, most frequent first."""
     from late_rerank.cli.results import counted
 

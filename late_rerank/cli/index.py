@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, add_model, add_path, add_store
+from late_rerank.cli.options import add_json, add_model, add_path, add_store, at_least_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from late_rerank import Candidate
+    from late_rerank.bulk import BulkReport
     from late_rerank.corpus import CorpusStream
 
 
 # Documents between two puts: a kill loses at most so many. Flushing to disk costs nothing beside encoding them.
 _BATCH_SIZE = 128
+_ENGINES = ("local", "ray", "dask", "spark")  # as in late_rerank.bulk.engines, which would load NumPy for --help
 
 
 def register(commands: Any) -> None:
@@ -26,20 +29,101 @@ def register(commands: Any) -> None:
         "index",
         help="encode documents into a store, ahead of queries",
         description="Encode documents and keep their token vectors, so that queries need not. What the store holds already "
-        "isn't encoded again: stopped and started again, it goes on where it was. Memory doesn't grow with the documents.",
+        "isn't encoded again: stopped and started again, it goes on where it was. Memory doesn't grow with the documents. "
+        "With --engine, many workers encode parts of the documents: processes of this machine, or those of a cluster. PATH may "
+        "then be a pattern as 'shards/*.jsonl', or a URL in object storage.",
     )
     add_path(command)
     add_store(command, required=True)
     add_model(command)
+    _add_engine(command)
     add_json(command)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, command_parser=command)
+
+
+def _add_engine(command: argparse.ArgumentParser) -> None:
+    """Add --engine, --address, --workers and --split-mb."""
+    command.add_argument(
+        "--engine",
+        choices=_ENGINES,
+        help="encode on many workers: local for processes of this machine, or ray, dask, spark (default: in this process; "
+        "local for a store in object storage)",
+    )
+    command.add_argument("--address", metavar="ADDRESS", help="where the engine's cluster is (default: on this machine)")
+    command.add_argument(
+        "--workers", type=at_least_one, metavar="N", help="workers of the engine (default: one a core, or all of the cluster)"
+    )
+    command.add_argument(
+        "--split-mb",
+        type=at_least_one,
+        metavar="N",
+        help="MB of text that a worker encodes before it tells so; another size begins anew (default: at most 16)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Read, encode, store, print."""
+    from late_rerank.stores.opening import is_url
+    from late_rerank.stores.remote.address import SCHEMES
+
+    if options.engine is None and is_url(options.store) and options.store.startswith(SCHEMES):
+        options.engine = "local"
+    if options.engine is not None:
+        _run_in_bulk(options)
+        return
+    for name in ("address", "workers", "split_mb"):
+        if getattr(options, name) is not None:
+            options.command_parser.error(f"--{name.replace('_', '-')} needs --engine")
+    _run_here(options)
+
+
+def _run_in_bulk(options: argparse.Namespace) -> None:
+    """Let the workers of an engine read, encode and store."""
+    from late_rerank import bulk
+    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
+    from late_rerank.cli.opening import shown_place
+
+    try:
+        report = bulk.index(
+            options.path,
+            store=options.store,
+            model=options.model,
+            codec=options.codec,
+            backend=options.backend,
+            pooling=options.pooling,
+            engine=options.engine,
+            workers=options.workers,
+            address=options.address,
+            split_bytes=None if options.split_mb is None else options.split_mb * 2**20,
+            progress=True,
+        )
+    except KeyboardInterrupt as interrupted:
+        if str(interrupted):
+            print(interrupted, file=sys.stderr)
+        raise
+    tell_skipped(report)
+    if not report.n_documents:
+        raise no_documents(options.path, report)
+    tell_passed_over(report)
+    counts = asdict(report)
+    del counts["json_lines"], counts["skipped"]
+    result = {
+        "path": options.path,
+        "store": shown_place(options.store),
+        "model": options.model,
+        "codec": options.codec,
+        **counts,
+        "n_skipped_files": len(report.skipped),
+    }
+    _show(result, options)
+    if not options.json:
+        _print_workers(report)
+
+
+def _run_here(options: argparse.Namespace) -> None:
+    """Read, encode and store in this process."""
     from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
     from late_rerank.cli.opening import open_answering, opened_reranker, sees_images, shown_place
-    from late_rerank.cli.results import print_json
     from late_rerank.corpus import CorpusStream
     from late_rerank.observing.progress import progress_bar
 
@@ -71,6 +155,12 @@ def run(options: argparse.Namespace) -> None:
         "n_skipped_files": len(stream.skipped),
         "passed_over": dict(stream.passed_over),
     }
+    _show(result, options)
+
+
+def _show(result: dict[str, Any], options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import print_json
+
     if options.json:
         print_json(result)
     else:
@@ -100,3 +190,13 @@ def _print(result: dict[str, Any]) -> None:
         f"({counted(result['n_tokens'], 'token')}, {size_text(result['size_bytes'])}), {result['n_cached']:,} already there"
     )
     print(f"kept in {result['store']} for model {result['model']}, codec {result['codec']}")
+
+
+def _print_workers(report: BulkReport) -> None:
+    from late_rerank.cli.results import counted
+
+    resumed = f", {report.n_resumed:,} of them before" if report.n_resumed else ""
+    print(
+        f"{counted(report.n_splits, 'split')}{resumed}, by {counted(report.n_workers, 'worker')} of engine {report.engine}: "
+        f"{report.documents_per_s:,.1f} documents/s"
+    )

@@ -37,12 +37,13 @@ class Destination(ABC):
     Attributes:
         place: The store's folder or URL.
         is_local: Whether only this machine's processes can write there.
-        keeps_receipts: Whether workers keep receipts there. Else the driver does, on its machine.
+        is_directly_written: Whether documents are visible when a worker has written them. Then the driver keeps the receipts,
+            on its machine; else the workers do, in the store.
     """
 
     place: str
     is_local: bool
-    keeps_receipts: bool
+    is_directly_written: bool
 
     @abstractmethod
     def open(self) -> Store:

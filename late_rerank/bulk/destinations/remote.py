@@ -7,7 +7,8 @@ from pathlib import Path
 
 from late_rerank.bulk.destinations.base import Destination, Filled, Index
 from late_rerank.bulk.receipts import Receipt, RemoteReceipts
-from late_rerank.stores import DiskStore, Space, Store
+from late_rerank.stores import Space, Store
+from late_rerank.stores.disk import DiskStore
 from late_rerank.stores.record import parse_space
 from late_rerank.stores.remote.address import read_address
 from late_rerank.stores.remote.committing import commit, prove
@@ -34,7 +35,7 @@ class RemoteDestination(Destination):
     """
 
     is_local = False
-    keeps_receipts = True
+    is_directly_written = False
 
     def __init__(self, url: str) -> None:
         self.place = read_address(url).url

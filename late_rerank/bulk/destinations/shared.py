@@ -33,7 +33,7 @@ class SharedDestination(Destination):
         ValueError: If it is another kind of URL.
     """
 
-    keeps_receipts = False
+    is_directly_written = True
 
     def __init__(self, place: str) -> None:
         self.is_local = not is_url(place)

@@ -113,7 +113,7 @@ def _outcome(future: Any, index: int) -> Outcome:
     error = future.exception()
     if error is not None:
         return Outcome(index, None, f"its worker died {DEATHS + 1} times ({type(error).__name__})")
-    outcome = future.result()
+    outcome: Outcome | str = future.result()
     if isinstance(outcome, str):
         raise EngineError(f"a worker can't be made: {outcome}")
     return outcome

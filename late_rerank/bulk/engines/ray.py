@@ -99,7 +99,7 @@ def _outcomes(ray: Any, actors: Sequence[Any], tasks: Sequence[Task]) -> Iterato
         (done,), _ = ray.wait(list(running), num_returns=1)
         index, actor = running.pop(done)
         try:
-            outcome = ray.get(done)
+            outcome: Outcome | str = ray.get(done)
         except ray.exceptions.RayError as error:
             said = str(error).strip().splitlines()
             outcome = Outcome(index, None, f"its worker died {DEATHS + 1} times ({said[0] if said else type(error).__name__})")

@@ -46,7 +46,7 @@ class SparkEngine(Engine):
         if not tasks:
             return
         with self._context(pyspark, workers) as context:
-            ended = context.accumulator([], _list_param(pyspark))
+            ended = context.accumulator([], _Lists())
             do = _Doing(uuid.uuid4().hex, make_worker, ended)
             each = context.parallelize([(i, dict(task)) for i, task in enumerate(tasks)], len(tasks))
             job = _Job(each, do)
@@ -135,18 +135,14 @@ def _as_they_end(job: _Job, ended: Any, n_tasks: int) -> Iterator[Outcome]:
             raise EngineError(f"Spark gave the job up: {said[0] if said else 'not all tasks ended'}")
 
 
-def _list_param(pyspark: Any) -> Any:
-    """Make an accumulator's rules for lists that grow."""
-    base: type = pyspark.accumulators.AccumulatorParam
+class _Lists:
+    """An accumulator's rules for lists that grow."""
 
-    class ListParam(base):
-        """Joins lists."""
+    def zero(self, value: list[Any]) -> list[Any]:  # noqa: ARG002 - as pyspark calls it
+        """Give what nothing was added to yet."""
+        return []
 
-        def zero(self, value: list[Any]) -> list[Any]:  # noqa: ARG002 - as pyspark calls it
-            return []
-
-        def addInPlace(self, one: list[Any], other: list[Any]) -> list[Any]:  # noqa: N802 - as pyspark calls it
-            one += other
-            return one
-
-    return ListParam()
+    def addInPlace(self, one: list[Any], other: list[Any]) -> list[Any]:  # noqa: N802 - as pyspark calls it
+        """Join two lists."""
+        one += other
+        return one
