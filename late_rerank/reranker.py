@@ -31,6 +31,7 @@ from late_rerank.types import F32, Content, Document, FirstStageWeight, QueryVec
 from late_rerank.vectors.centre import binary_codec
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
+from late_rerank.vectors.probing import space_of
 
 OnMissing = Literal["encode", "skip", "raise"]
 _T = TypeVar("_T")
@@ -140,11 +141,11 @@ class Reranker:
             check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name)
             if codec == "binary":
                 self.codec = binary_codec(self.encoder, self.store)
-            space = self.store.space(self.encoder.fingerprint, self.codec.spec(self.encoder.dim))
+            space, own_rows = space_of(self.store, self.encoder, self.codec)
         except BaseException:
             self._close_store()
             raise
-        self._vectors = DocumentVectors(self.encoder, self.codec, space)
+        self._vectors = DocumentVectors(self.encoder, self.codec, space, own_rows)
         self._scoring = self.scoring.over(described(self.encoder).pooling)
         self._queries = QueryEncoder(self.encoder)
         self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._vectors)

@@ -47,6 +47,11 @@ class Offer:
         return self.image is None and self.content == self.document.text
 
     @property
+    def encoded_text(self) -> str:
+        """The text whose parts are matched. Unlike the document's own, it may carry the key of a row in somebody's table."""
+        return self.content if isinstance(self.content, str) else self.document.text
+
+    @property
     def text(self) -> str:
         """The text that is shown; the mark of an image."""
         if self.image is not None:
@@ -85,7 +90,7 @@ def shortened(offers: Sequence[Offer], positions: Sequence[int], matches: QueryM
         All offers, in the same order.
     """
     found = list(offers)
-    short = extracts(matches, [offers[i].document.text for i in positions], said)
+    short = extracts(matches, [offers[i].encoded_text for i in positions], said)
     for i, extract in zip(positions, short, strict=True):
         if extract.order:
             found[i] = replace(offers[i], extract=extract)
@@ -149,7 +154,7 @@ def _cut(offer: Offer, matches: QueryMatches, budget: Budget) -> tuple[str, Span
     document = offer.document
     passage = document.best_span
     if passage is not None and passage != (0, len(document.text)):  # a document of one window has no better place to begin
-        place = _beginning(document.text, passage, matches, budget) if offer.has_places else passage[0]
+        place = _beginning(offer.encoded_text, passage, matches, budget) if offer.has_places else passage[0]
         if (piece := cut_from(document.text, place, budget.fits_alone)) is not None:
             return piece
     text = cut_to(document.text, budget.fits_alone)
@@ -170,7 +175,7 @@ def _matches_in(offer: Offer, spans: Sequence[Span], matches: QueryMatches) -> F
     if not offer.has_places:
         return offer.whole_matches
     try:
-        found = matches.in_spans([offer.document.text], [spans])[0]
+        found = matches.in_spans([offer.encoded_text], [spans])[0]
     except IncompatibleError:  # the encoder can't tell its tokens' places
         return offer.whole_matches
     best: F32 = np.maximum(found, 0).max(axis=0)

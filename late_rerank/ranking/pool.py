@@ -17,7 +17,18 @@ from late_rerank.observing.tracing import span
 from late_rerank.ranking.fusion import falling, first_stage_scores, fused_order
 from late_rerank.ranking.relevance import Calibration, relevance
 from late_rerank.ranking.wanted import Wanted
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE, Content, Document, GivenVectors, QueryVectors, RankedDocument, Ranking
+from late_rerank.types import (
+    F32,
+    I64,
+    NO_TOKENS_SCORE,
+    Content,
+    Document,
+    GivenVectors,
+    NamedText,
+    QueryVectors,
+    RankedDocument,
+    Ranking,
+)
 from late_rerank.types.documents import PassagePlace
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments
@@ -172,9 +183,14 @@ class _Passages(NamedTuple):
         """Give the place of a candidate's best window; None if it has no tokens."""
         first, length = int(self.first[document.index]), int(self.lengths[document.index])
         content = self.contents[document.index]
-        text, n_given = (document.text, len(content)) if isinstance(content, GivenVectors) else (content, None)
+        text = document.text if isinstance(content, GivenVectors) else content
         if not length or not isinstance(text, str) or not text:
             return None
+        n_given = None
+        if isinstance(content, GivenVectors):
+            n_given = len(content)
+        elif isinstance(content, NamedText) and not document.truncated:  # all vectors of somebody's row, then
+            n_given = length
         stop = min(first + self.scoring.window_tokens[self.scoring.passage_scale], length)
         is_whole = first == 0 and stop == length and not document.truncated
         return PassagePlace(partial(span_of, self.encoder, text, (first, stop), is_whole=is_whole, n_vectors=n_given))

@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from late_rerank.errors import IncompatibleError
-from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
+from late_rerank.types import F32, I64, CodecSpec, Fetched, PackedVectors, RowKey, TokenVectors
 
 KEY_BYTES = 16
+
+
+class Packs(Protocol):
+    """What packs token vectors: a codec, of which stores know no more."""
+
+    def spec(self, dim: int) -> CodecSpec:
+        """Say how vectors of `dim` components are laid out."""
+
+    def encode(self, vectors: TokenVectors) -> PackedVectors:
+        """Pack documents."""
+
+
+class Sample(NamedTuple):
+    """A document of a table: the row's name, its text, and its token vectors, (n_tokens, dim) float32."""
+
+    row: Any
+    text: str
+    rows: F32
+
+
+class OwnRows(Protocol):
+    """A table of token vectors that somebody else fills, under ids of its own, in floats."""
+
+    def key_of(self, name: object) -> RowKey | None:
+        """Give the key of the document that users call `name`. None if no row can have that name."""
+
+    def pack_by(self, codec: Packs) -> None:
+        """Pack rows by this codec from now on, in the spaces that have its spec."""
+
+    def samples(self, n: int) -> list[Sample]:
+        """Give up to `n` documents with their texts, to compare them with a model's vectors. None if they can't be compared."""
 
 
 class Space(ABC):
@@ -94,6 +125,11 @@ class Store(ABC):
     def read_only(self) -> bool:
         """Whether `put`, `delete` and `drop` are refused."""
         return False
+
+    @property
+    def own_rows(self) -> OwnRows | None:
+        """The table of somebody else's vectors. None, as in most stores, where keys are digests of contents."""
+        return None
 
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:

@@ -10,6 +10,7 @@ from late_rerank.types.documents import (
     Ranking,
 )
 from late_rerank.types.given import Content, Encodable, GivenVectors
+from late_rerank.types.named import NamedPicture, NamedText, RowKey
 from late_rerank.types.vectors import CodecSpec, Fetched, PackedVectors, QueryVectors, TokenVectors
 
 __all__ = [
@@ -25,10 +26,13 @@ __all__ = [
     "Fetched",
     "FirstStageWeight",
     "GivenVectors",
+    "NamedPicture",
+    "NamedText",
     "PackedVectors",
     "QueryVectors",
     "RankedDocument",
     "Ranking",
+    "RowKey",
     "TokenVectors",
 ]
 

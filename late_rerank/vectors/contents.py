@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from late_rerank.encode import Encoder, described, modalities
 from late_rerank.errors import IncompatibleError
 from late_rerank.pictures import Picture
+from late_rerank.stores.base import OwnRows
 from late_rerank.text.words import is_blank
-from late_rerank.types import Candidate, Content, GivenVectors, RankedDocument
+from late_rerank.types import Candidate, Content, GivenVectors, NamedPicture, NamedText, RankedDocument
 
 # No more documents are added to a batch of so many characters: a document may be as long as a book.
 BATCH_CHARS = 150_000
@@ -32,13 +33,15 @@ class Contents:
 
     Args:
         encoder: Any. One that is no SeesPictures takes texts alone.
+        own_rows: A table in which documents are found by their ids. None where they are found by their contents.
 
     Attributes:
         sees_pictures: Whether the encoder takes pictures.
         batch_pictures: How many pictures it encodes in one pass.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, own_rows: OwnRows | None = None) -> None:
+        self._own_rows = own_rows
         kinds = modalities(encoder)
         self._name = described(encoder).name
         self._dim = encoder.dim
@@ -67,6 +70,8 @@ class Contents:
                     f"{self._name!r} have {self._dim}: give vectors that this model made, or leave them out"
                 )
             return given
+        if self._own_rows is not None and (named := _named_content(document, self._own_rows, self.sees_pictures)) is not None:
+            return named
         image: Picture | None = document.image
         if image is not None:
             if self.sees_pictures:
@@ -85,7 +90,7 @@ class Contents:
 
     def of_all(self, documents: Iterable[Candidate | RankedDocument], what: str) -> list[Content]:
         """Give what `of` gives of each document, in order."""
-        reads = self._reads_texts
+        reads = self._reads_texts and self._own_rows is None
         # Most documents are texts; a call for each of 100 takes 20 us.
         return [
             document.text if reads and document.image is document.token_vectors is None else self.of(document, i, what)
@@ -100,3 +105,14 @@ class Contents:
 def _named(document: Candidate | RankedDocument, index: int, what: str) -> str:
     """Name a document by its place, and by its id if it has one: wrappers leave repeated documents out, and places change."""
     return f"{what}[{index}]" if document.id is None else f"{what}[{index}] (id {document.id!r:.60})"
+
+
+def _named_content(document: Candidate | RankedDocument, own_rows: OwnRows, sees_pictures: bool) -> Content | None:  # noqa: FBT001
+    """Give what is encoded if a document's row is missing, with the row's key; None for a document without an id."""
+    if isinstance(document.text, NamedText):
+        return document.text
+    key = None if document.id is None else own_rows.key_of(document.id)
+    if key is None:
+        return None
+    image: Picture | None = document.image
+    return NamedPicture(image, key) if image is not None and sees_pictures else NamedText(document.text, key)

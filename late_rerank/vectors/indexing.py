@@ -17,7 +17,7 @@ from late_rerank.stores import Space
 from late_rerank.types import Content, Document, Encodable, PackedVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.encoding import encode_and_pack
-from late_rerank.vectors.keys import KeyedContents, parted
+from late_rerank.vectors.keys import KeyedContents, has_something, parted
 
 # Damaged pictures that an error names.
 _SHOWN_ERRORS = 5
@@ -30,11 +30,15 @@ class DamagedPicturesError(PictureError):
         message: Names the first of them, each with its place.
         picture: The first of them.
         damaged: Place among the given documents -> what is wrong with the picture there, without its place.
+
+    Attributes:
+        report: Counts of the other documents; None if nobody counted.
     """
 
     def __init__(self, message: str, picture: Picture, damaged: Mapping[int, PictureError] | None = None) -> None:
         super().__init__(message, picture)
         self.damaged = dict(damaged or {})
+        self.report: IndexReport | None = None
 
 
 def raise_damaged(damaged: Mapping[int, PictureError]) -> None:
@@ -109,7 +113,7 @@ def index_documents(
             keyed = KeyedContents(batch)
             _, by_key = parted(keyed.by_key())
             keys = list(by_key)
-            missing = [keys[i] for i in space.missing(keys)]
+            missing = [keys[i] for i in space.missing(keys) if has_something(by_key[keys[i]])]
             packed, blamed = _packed(encoder, codec, {key: by_key[key] for key in missing})
             if packed is not None:
                 space.put([key for key in missing if key not in blamed], packed)
@@ -124,8 +128,13 @@ def index_documents(
             n_encoded += len(missing) - len(blamed)
             n_cached += sum(key in by_key for key in keyed.keys) - len(missing)
             bar.update(len(batch))
-    raise_damaged(damaged)
-    return IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
+    report = IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
+    try:
+        raise_damaged(damaged)
+    except DamagedPicturesError as error:
+        error.report = report
+        raise
+    return report
 
 
 def _packed(

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from late_rerank.text.words import is_blank
-from late_rerank.types import I64, Content, Encodable, GivenVectors, PackedVectors
+from late_rerank.types import I64, Content, Encodable, GivenVectors, NamedText, PackedVectors
 from late_rerank.vectors.documents import KeyedDocuments
 
 _EMPTY = hashlib.blake2b(digest_size=16)
@@ -20,12 +20,12 @@ def key_of(content: Content) -> bytes:
     """Digest a document's content: its key, 16 bytes.
 
     The same content is encoded once, whatever ids or corpora bring it. A changed one has a new key, so nothing goes stale. No
-    picture has a text's key.
+    picture has a text's key. A document that a store finds by its id has its row's key.
 
     Raises:
         OSError: If it is a picture in a file that can't be read.
     """
-    if not isinstance(content, str):
+    if not isinstance(content, str) or isinstance(content, NamedText):
         return content.key()
     digest = _EMPTY.copy()  # a quarter faster than making one
     digest.update(content.encode("utf-8", "surrogatepass"))
@@ -34,10 +34,15 @@ def key_of(content: Content) -> bytes:
 
 def is_nothing(content: Content) -> bool:
     """Tell whether there is nothing to compare: a blank text, or token vectors without a row."""
-    if isinstance(content, GivenVectors):
-        return not len(content)
+    if isinstance(content, (GivenVectors, NamedText)):  # a named document has its vectors in a row, whatever its text
+        return isinstance(content, GivenVectors) and not len(content)
     # A text that begins with a letter isn't blank: no need to look at the rest.
     return isinstance(content, str) and not (content[:1].isascii() and content[:1].isalnum()) and is_blank(content)
+
+
+def has_something(content: Encodable) -> bool:
+    """Tell whether a document that has a row's key could be encoded, if the row is missing: it is a picture, or has words."""
+    return not isinstance(content, str) or not is_blank(content)
 
 
 def parted(contents: Mapping[bytes, Content]) -> tuple[dict[bytes, GivenVectors], dict[bytes, Encodable]]:

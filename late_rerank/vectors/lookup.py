@@ -7,18 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
+from late_rerank.arguments.given import as_candidates
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
 from late_rerank.errors import StoreError
 from late_rerank.observing.timing import Timer
 from late_rerank.processes.forks import guarded
 from late_rerank.stores import Space
+from late_rerank.stores.base import OwnRows
 from late_rerank.types import Content, Document, Encodable, Fetched, GivenVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments, packed_as_given
-from late_rerank.vectors.encoding import encode_and_pack
+from late_rerank.vectors.encoding import encode_and_pack, without_tokens
 from late_rerank.vectors.indexing import IndexReport, index_documents
-from late_rerank.vectors.keys import KeyedContents, parted
+from late_rerank.vectors.keys import KeyedContents, has_something, parted
 from late_rerank.vectors.sharing import SharedEncoding
 from late_rerank.warn import warn_caller
 
@@ -62,20 +64,22 @@ class DocumentVectors:
         encoder: Encodes what the store doesn't hold.
         codec: Packs it.
         space: The store's space of that encoder and codec.
+        own_rows: The store's table of somebody else's vectors, where documents are found by their ids.
 
     Attributes:
         choose: Chooses what is encoded of a document.
         n_not_stored: Documents that were encoded, but that the store could not keep.
     """
 
-    def __init__(self, encoder: Encoder, codec: Codec, space: Space) -> None:
+    def __init__(self, encoder: Encoder, codec: Codec, space: Space, own_rows: OwnRows | None = None) -> None:
         self._encoder = encoder
         self._codec = codec
         self._space = space
         self._lock = guarded(Lock())
         self._keeps = True
         self._is_closed = False
-        self.choose = Contents(encoder)
+        self.choose = Contents(encoder, own_rows)
+        self._has_own_rows = own_rows is not None
         self._shared = SharedEncoding(self._encoded, BATCH_SIZE, lambda: self._keeps, weight=self.choose.weight)
         self.n_not_stored = 0
 
@@ -125,6 +129,9 @@ class DocumentVectors:
             return
         timer = timer or Timer()
         missing = {key: found.contents[key] for key in found.missing}
+        if self._has_own_rows and (blank := [key for key, content in missing.items() if not has_something(content)]):
+            yield KeyedDocuments(blank, without_tokens(self._codec, self._encoder.dim, len(blank)))
+            missing = {key: content for key, content in missing.items() if has_something(content)}
         batches = self._shared.documents(missing, until, looked=found.asked_at)
         while True:
             with timer.stage("encode_missing"):
@@ -139,6 +146,8 @@ class DocumentVectors:
 
     def index(self, documents: Iterable[Document], batch_size: int, *, progress: bool) -> IndexReport:
         """Encode and store documents ahead of queries: `index_documents` into this space."""
+        if self._has_own_rows:
+            documents = (self.choose.of(each, i, "documents") for i, each in enumerate(as_candidates(documents, "documents")))
         return index_documents(self._encoder, self._codec, self._space, documents, batch_size=batch_size, progress=progress)
 
     def close(self) -> None:
