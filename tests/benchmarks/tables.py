@@ -17,6 +17,7 @@ ENCODING = Path(__file__).parent / "encoding.json"
 COMPRESSION = Path(__file__).parent / "compression.json"
 SERVER = Path(__file__).parent / "server.json"
 START = Path(__file__).parent / "start.json"
+REPLICAS = Path(__file__).parent / "replicas.json"
 CALIBRATION = Path(__file__).parent / "calibration.json"
 BARS = ("0.1", "0.2", "0.3", "0.5", "0.6", "0.7", "0.8")
 
@@ -199,6 +200,15 @@ def server_memory(report):
     )
 
 
+def replica_rows(report):
+    """Requests of each round behind haproxy, those that failed, and their latency while servers came and went."""
+    return [
+        f"| {way} | {row['requests']:,} | {row['failed']} | {row['p50_ms']:.0f} / {row['p99_ms']:.0f} ms |"
+        for way, rounds in report["rounds"].items()
+        for row in rounds
+    ]
+
+
 def bar_rows(report):
     """Per cent at each bar of relevance: answers kept and near misses left out, without and with calibration; other topics."""
     overall = report["results"]["overall"]
@@ -243,6 +253,7 @@ def main():
     print(*scale_rows(scale), "", *ten_million_rows(scale), "", sep="\n")
     server = json.loads(SERVER.read_text(encoding="utf-8"))
     print(*server_rows(server), "", server_memory(server), "", sep="\n")
+    print(*replica_rows(json.loads(REPLICAS.read_text(encoding="utf-8"))), "", sep="\n")
     start = json.loads(START.read_text(encoding="utf-8"))
     print(*start_rows(start), "", *size_rows(start), "", sep="\n")
     print(*bar_rows(json.loads(CALIBRATION.read_text(encoding="utf-8"))), sep="\n")

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import capacity_tables, tables
 from benchmarks import quality_tables as quality
-from benchmarks import tables
 
 SCIFACT = "scifact/bm25"
 # What README.md shows of the stages; one loses.
@@ -17,7 +17,7 @@ FRONT_STAGES = (
 
 def parts() -> dict[str, str]:
     """Name of a part -> what stands there."""
-    return _quality() | _times() | _stores() | _contexts() | _server()
+    return _quality() | _times() | _stores() | _contexts() | _server() | _capacity()
 
 
 def _quality() -> dict[str, str]:
@@ -102,12 +102,19 @@ def _server() -> dict[str, str]:
             tables.server_rows(server),
         ),
         "server memory": tables.server_memory(server),
+        "replicas": _table(
+            "| haproxy's settings | requests | failed | p50 / p99 |", tables.replica_rows(_read(tables.REPLICAS))
+        ),
         "bars": _table(
             "| bar | answers kept | near misses left out | answers kept, calibrated | near misses left out, calibrated "
             "| other topics left out, calibrated |",
             tables.bar_rows(_read(tables.CALIBRATION)),
         ),
     }
+
+
+def _capacity() -> dict[str, str]:
+    return {name: _table(header, rows) for name, (header, rows) in capacity_tables.tables().items()}
 
 
 def _headline(results: dict[str, Any]) -> str:
