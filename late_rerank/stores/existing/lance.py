@@ -12,13 +12,15 @@ import numpy as np
 
 from late_rerank.errors import IncompatibleError, StoreError, StoreFormatError, check_installed
 from late_rerank.stores.base import Sample
-from late_rerank.stores.existing.rows import Rows
+from late_rerank.stores.existing.rows import Rows, whole_number
 from late_rerank.stores.existing.store import ExistingVectorsStore
 
 # Names in one filter: its text is parsed anew each time.
 _NAMED_AT_ONCE = 1000
 # How old a version of the table may be. Looking for a newer one takes a listing of its folder.
 _LATEST_S = 5.0
+# Types of ids that are whole numbers. LanceDB reads numbers of a filter as 64 bits with a sign.
+_BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64, "uint8": 9, "uint16": 17, "uint32": 33, "uint64": 64}
 
 
 class LanceVectors(ExistingVectorsStore):
@@ -64,17 +66,12 @@ class LanceVectors(ExistingVectorsStore):
         for column in filter(None, (id, vectors, text)):
             if column not in fields:
                 raise StoreError(f"{place} has no column {column!r}; it has {', '.join(map(repr, fields))}")
-        self._has_numbers = str(fields[id]).startswith(("int", "uint"))
+        self._bits = _BITS.get(str(fields[id]), 0)
         super().__init__(place, dim=_width(fields[vectors], dim, place, vectors), fingerprint=fingerprint, row_of=row_of)
 
     def written(self, row: Any) -> str | None:
         """Write a row's name as the table has it."""
-        if not self._has_numbers:
-            return str(row)
-        try:
-            return str(int(row))
-        except (TypeError, ValueError):
-            return None
+        return whole_number(row, self._bits) if self._bits else str(row)
 
     def fetch(self, names: Sequence[str]) -> Mapping[str, Rows]:
         """Read rows by their ids. LanceDB reads nothing else of them.
@@ -118,7 +115,7 @@ class LanceVectors(ExistingVectorsStore):
         """Read these columns of these rows, as Arrow tables."""
         rest = iter(names)
         while some := list(islice(rest, _NAMED_AT_ONCE)):
-            literals = some if self._has_numbers else ["'" + name.replace("'", "''") + "'" for name in some]
+            literals = some if self._bits else ["'" + name.replace("'", "''") + "'" for name in some]
             chosen = f"{_column(self._id)} IN ({', '.join(literals)})"
             # Twice the number, so that an id that stands in two rows is noticed.
             read = self._table.search().where(chosen).select(columns).limit(2 * len(some))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import numpy as np
 
 from late_rerank.errors import StoreConnectionError, StoreError, check_installed
 from late_rerank.stores.base import Sample
-from late_rerank.stores.existing.rows import Rows, from_bytes, from_sent_array
+from late_rerank.stores.existing.rows import Rows, from_bytes, from_sent_array, whole_number
 from late_rerank.stores.existing.store import ExistingVectorsStore
 from late_rerank.stores.postgres.address import checked_url, shown_url
 from late_rerank.stores.postgres.statements import Parameter, Row, Statement, integer_of, text
@@ -29,9 +28,8 @@ _COLUMNS = (
     "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute "
     "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
 )
-_WHOLE = re.compile(r"[+-]?\d{1,19}")
 _ARRAYS = ("real[]", "double precision[]")
-_NUMBERS = ("smallint", "integer", "bigint")
+_NUMBERS = {"smallint": 16, "integer": 32, "bigint": 64}
 
 
 class PostgresVectors(ExistingVectorsStore):
@@ -106,7 +104,7 @@ class PostgresVectors(ExistingVectorsStore):
         """Write a row's name as the column has it."""
         name = str(row)
         if self._kind in _NUMBERS:
-            return str(int(name)) if _WHOLE.fullmatch(name.strip()) else None
+            return whole_number(row, _NUMBERS[self._kind])
         if self._kind == "uuid":
             try:
                 return str(UUID(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -18,6 +19,8 @@ Rows: TypeAlias = NDArray[Any]
 # length and the first index of each dimension; then the elements, each after its length. All are of 4 bytes, the highest first.
 _HEAD_WORDS, _WORDS_A_DIMENSION = 3, 2
 _FLOAT4 = 700
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 
 def from_bytes(value: bytes | memoryview, dtype: np.dtype[Any], dim: int, name: str) -> Rows:
@@ -53,6 +56,14 @@ def from_sent_array(value: bytes | memoryview, dim: int, name: str) -> Rows:
             f"row {name!r:.60} has {len(numbers):,} numbers in rows of {inner}, which aren't whole vectors of {dim} components"
         )
     return numbers.reshape(-1, dim)
+
+
+def whole_number(row: Any, bits: int) -> str | None:
+    """Write a row's name as a column of whole numbers of so many bits gives it. None if it holds no such number."""
+    name = str(row).strip()
+    if not _WHOLE.fullmatch(name) or not -(1 << (bits - 1)) <= int(name) < 1 << (bits - 1):
+        return None
+    return str(int(name))
 
 
 def joined(fetched: Mapping[str, Rows], dim: int, place: str) -> TokenVectors:
