@@ -58,12 +58,22 @@ class Running:
         return sum(split.size_bytes for name, split in self._splits.items() if name not in self._done)
 
     def resume(self) -> None:
-        """Find what an earlier run finished. Receipts that don't hold any more are removed."""
-        there = self._receipts.names()
-        found = {name: self._receipts.read(name, self._identity) for name in self._splits if name in there}
-        self._receipts.remove([name for name, receipt in found.items() if receipt is None])
-        self._done = {name: receipt for name, receipt in found.items() if receipt is not None}
-        self._forget_lost()
+        """Find what an earlier run finished. Receipts that don't hold any more are removed.
+
+        A file that was written to since then has new splits. What was encoded of it is committed now, so that the workers find
+        the documents that stayed: after days one damaged line must not cost all the others.
+
+        Raises:
+            StoreError: If the store can't be used.
+        """
+        there = {name: self._receipts.read(name, self._identity) for name in sorted(self._receipts.names())}
+        found = {name: receipt for name, receipt in there.items() if receipt is not None}
+        lost = self._destination.lost(list(found.values()), self._job.space)
+        earlier = [receipt for name, receipt in found.items() if name not in self._splits and name not in lost]
+        if earlier:
+            self._destination.commit(earlier)
+        self._done = {name: receipt for name, receipt in found.items() if name in self._splits and name not in lost}
+        self._receipts.remove(there.keys() - self._done.keys())
 
     def run(self, *, progress: bool) -> BulkReport:
         """Do all splits, then commit.

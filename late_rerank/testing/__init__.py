@@ -1,4 +1,4 @@
-"""Public conformance suites, as tests to inherit: the law of stores, codecs, kernels, encoders, pictures and retrievers.
+"""Public conformance suites, as tests to inherit: the law of stores, codecs, kernels, encoders, pictures, retrievers, engines.
 
     from late_rerank.testing import StoreTests
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from late_rerank.testing.codecs import CodecTests as CodecTests
     from late_rerank.testing.encoders import EncoderTests as EncoderTests
+    from late_rerank.testing.engines import EngineTests as EngineTests
     from late_rerank.testing.kernels import KernelTests as KernelTests
     from late_rerank.testing.pictures import PictureTests as PictureTests
     from late_rerank.testing.retrievers import RetrieverTests as RetrieverTests
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CodecTests": "codecs",
     "EncoderTests": "encoders",
+    "EngineTests": "engines",
     "KernelTests": "kernels",
     "PictureTests": "pictures",
     "RetrieverTests": "retrievers",
@@ -31,7 +33,16 @@ _HOMES = {
     "VisualEncoderTests": "visual_encoders",
 }
 
-__all__ = ["CodecTests", "EncoderTests", "KernelTests", "PictureTests", "RetrieverTests", "StoreTests", "VisualEncoderTests"]
+__all__ = [
+    "CodecTests",
+    "EncoderTests",
+    "EngineTests",
+    "KernelTests",
+    "PictureTests",
+    "RetrieverTests",
+    "StoreTests",
+    "VisualEncoderTests",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -77,7 +77,8 @@ class RemoteDestination(Destination):
         if self._before is None:
             raise RuntimeError("begin() must be called before fill()")
         name = parse_space(self._space)
-        with DiskStore(folder / "store") as store:
+        store = DiskStore(folder / "store")
+        with store:
             report = index(_Beyond(store.space(*name), self._before.space(*name)))
             if report.n_encoded:
                 store.publish(folder / "published")

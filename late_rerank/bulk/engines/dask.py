@@ -11,9 +11,6 @@ from typing import Any
 from late_rerank.bulk.engines.base import DEATHS, Engine, EngineError, MakeWorker, Outcome, Task, Works, done_by
 from late_rerank.errors import check_installed
 
-# Tasks that wait at each worker, so that none is idle while a receipt travels.
-_AHEAD = 2
-
 # Run -> the worker of this process. A Dask worker stays for many runs.
 _WORKERS: dict[str, Works] = {}
 _MAKING = Lock()
@@ -53,7 +50,8 @@ class DaskEngine(Engine):
                     return [future]
                 return []
 
-            ended = distributed.as_completed([future for _ in range(most * _AHEAD) for future in give()], loop=client.loop)
+            # One task a thread: Dask blames a worker's death on the tasks that wait there too.
+            ended = distributed.as_completed([future for _ in range(most) for future in give()], loop=client.loop)
             try:
                 for future in ended:
                     outcome = _outcome(future, running.pop(future))
