@@ -94,3 +94,37 @@ def in_memory(store, space):
         for name, held in documents.items()
         if name[:8] == space.prefix
     }
+
+
+def keys_rows(raw):
+    """(key, offset, tokens, segment, flags) of each row of a keys file of version 2, and its space's name."""
+    magic, _, version, n, size, text_size, _, _ = struct.unpack_from("<8sIIQIIII", raw)
+    assert (magic, version) == (b"LRRKKEYS", 2)
+    rows = []
+    for start in range(size, size + -(-n // 102) * 4096, 4096):
+        block = raw[start : start + 4096]
+        number, n_rows, checksum = struct.unpack_from("<QII", block, 4080)
+        assert (number, checksum) == ((start - size) // 4096, zlib.crc32(block[:4092]))
+        rows += [struct.unpack_from("<16sQQII", block, 40 * i) for i in range(n_rows)]
+    assert len(rows) == n
+    return rows, raw[40 : 40 + text_size].decode()
+
+
+def in_objects(folder, space):
+    """The documents of a space that the newest manifest's runs give; of two runs with one key the first counts."""
+    newest = max((folder / "manifests").glob("*.json"), default=None)
+    runs = [] if newest is None else json.loads(newest.read_text())["runs"]
+    found = {}
+    for run in reversed(runs):
+        rows, name = keys_rows((folder / run["keys"]).read_bytes())
+        assert name == run["space"]
+        if name != described(space):
+            continue
+        for key, offset, n_tokens, segment, flags in rows:
+            if flags & TOMBSTONE:
+                found.pop(key, None)
+                continue
+            raw = (folder / run["segments"][str(segment)]).read_bytes()
+            _, written, _, found[key] = next(records(raw, offset, space.codec.columns))
+            assert (written, HEADER.unpack_from(raw, offset)[5]) == (key, n_tokens)
+    return found
