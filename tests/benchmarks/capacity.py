@@ -4,7 +4,8 @@
 
 It measures nothing. Its laws are what other benchmarks measured, read from their JSON, and the sizes that the format fixes.
 ASSUMED is what no measurement can tell: change it for your case, and run this again; `make docs` writes the tables of
-late_rerank/stores/SCALE.md. Every result says whether it is "exact", "measured", "simulated" or "extrapolated".
+late_rerank/stores/SCALE.md. Every result says whether it is "exact", "measured", "simulated" or "extrapolated", encoding
+the last.
 """
 
 import argparse
@@ -111,7 +112,7 @@ def sizes(known):
                     "gb": gb,
                     "segments": math.ceil(n * size / known["segment_bytes"]["value"]),
                     "usd_a_month": (gb + n * known["keys_bytes"]["value"] / 1e9) * ASSUMED["usd"]["gb_month"],
-                    "known": "exact" if n <= SIZES[0] else "extrapolated",
+                    "known": "exact",
                 }
             )
     return rows
@@ -135,7 +136,7 @@ def indexes(known):
                 "core_hours": hours,
                 "days_on_100_cores": hours / 100 / 24,
                 "usd_to_encode": hours * ASSUMED["usd"]["core_hour"],
-                "known": "measured" if n <= SIZES[0] else "extrapolated",
+                "known": {"index_gb": "measured" if n <= SIZES[0] else "extrapolated", "keys_gb": "exact", "fence_mb": "exact"},
             }
         )
     return rows
@@ -207,7 +208,7 @@ def plans(known, near):
                 "usd_storage": row["usd_a_month"],
                 "usd": served["usd_gets"] + served["usd_machines"] + row["usd_a_month"],
                 "usd_all_near": all_near * max(1, math.ceil(row["gb"] / room)) + row["usd_a_month"],
-                "known": "simulated" if row["n_documents"] <= SIZES[0] else "extrapolated",
+                "known": "extrapolated",
             }
         )
     return rows

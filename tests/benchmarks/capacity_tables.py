@@ -46,11 +46,10 @@ def index_table(rows):
             f"{row['fence_mb']:.2g} MB",
             f"{row['core_hours']:,.0f} core hours, {_usd(row['usd_to_encode'])}",
             _days(row["days_on_100_cores"]),
-            row["known"],
         )
         for row in rows
     ]
-    return "| documents | a folder's index | a bucket's keys | fences in memory | encoding | on 100 cores | |", lines
+    return "| documents | a folder's index | a bucket's keys | fences in memory | encoding | on 100 cores |", lines
 
 
 def machines_table(rows):
