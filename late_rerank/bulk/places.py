@@ -12,7 +12,8 @@ from late_rerank.bulk.splits import File
 from late_rerank.corpus.folders import is_read
 from late_rerank.corpus.ranges import FileRanges, Ranges
 from late_rerank.errors import StoreConnectionError
-from late_rerank.stores.remote.objects import GoneError, Objects
+from late_rerank.stores.remote.failures import GoneError
+from late_rerank.stores.remote.objects import Objects
 
 _REMOTE = re.compile(r"(s3|gs|az)://")
 

@@ -13,6 +13,8 @@ reading.py      places -> documents, by ranges of segments
 address.py      URLs and their options: checked
 library.py      obstore, its event loop, its errors; made anew after a fork
 objects.py      bytes by name below a URL
+ranges.py       many ranges of several objects, read at once
+failures.py     what goes wrong with objects
  writing
 runs.py         one sorted keys object over some segments
 manifest.py     which runs a store has

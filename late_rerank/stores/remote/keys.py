@@ -23,7 +23,8 @@ from late_rerank.stores.keys_blocks import (
     rows_of,
 )
 from late_rerank.stores.record import TOMBSTONE
-from late_rerank.stores.remote.objects import Objects, Wanted
+from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.ranges import Wanted
 from late_rerank.stores.remote.runs import Run
 from late_rerank.types import I64
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk.keys_file import Keys
-from late_rerank.stores.keys_blocks import FIELDS, ROW, VERSION, Fence, KeysHeader, header_size, parse_header
+from late_rerank.stores.disk.keys_file import open_keys
+from late_rerank.stores.keys_blocks import FIELDS, VERSION, Fence, KeysHeader, header_size, parse_header
 from late_rerank.stores.keys_writer import KeysWriter
-
-_ROWS_AT_ONCE = 10_000
 
 
 @contextmanager
@@ -46,14 +41,11 @@ def _read(path: Path) -> tuple[KeysHeader, list[int]]:
 
 
 def _rewrite(path: Path, made: Path) -> None:
-    keys = Keys(path)
-    if not keys.is_whole():
-        raise StoreFormatError(f"{path} is damaged: its checksum doesn't match; publish the store, or copy it, again")
+    keys = open_keys(path)
+    for problem in keys.problems():
+        raise StoreFormatError(f"{path} is damaged: {problem}; publish the store, or copy it, again")
     with made.open("wb") as file:
         writer = KeysWriter(file, keys.space)
-        rows = keys.rows()
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            writer.add(
-                np.array([(key, offset, n_tokens, segment, flags) for key, segment, offset, n_tokens, flags in some], ROW)
-            )
+        for rows in keys.parts():
+            writer.add(rows)
         writer.finish()

@@ -114,7 +114,14 @@ def reason(error: BaseException) -> str:
         return _KINDS[kind[1]]
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower() + " error"
+    # Its first line, without addresses and answers.
+    return re.sub(r"\S+://\S+|<.*", "", text.partition("\n")[0]).strip()[:160] or type(error).__name__
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether the service answered that another put of the same name runs. The library calls that "already exists", too."""
+    status = _STATUS.search(str(error))
+    return status is not None and status[1].startswith("409")
 
 
 def _load() -> ModuleType:

@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from late_rerank.errors import StoreConnectionError, StoreError
+from late_rerank.errors import StoreError
 from late_rerank.processes.forks import watch
+from late_rerank.stores.disk import files
 from late_rerank.stores.remote.address import folder_of, read_address
-from late_rerank.stores.remote.library import native, reason, wait_for
+from late_rerank.stores.remote.failures import TOO_SHORT, GoneError, RequestError
+from late_rerank.stores.remote.library import is_conflict, native, reason, wait_for
+from late_rerank.stores.remote.ranges import Read, Wanted, read_ranges
 
 _T = TypeVar("_T")
 
-# Ranges closer than this are read in one request: 64 KiB take less time than a request.
-COALESCE_BYTES = 2**16
-# obstore sends ten requests at once for one call; so ten calls of ten ranges each take as long as one.
-_RANGES_A_CALL = 10
-_MOST_CALLS = 64
 _PART_BYTES = 8 * 2**20
 _MOST_PARTS = 4
 _STREAM_BYTES = 16 * 2**20
 _DELETED_AT_ONCE = 1000
-_TOO_SHORT = "fewer bytes came than were asked for"
-
-
-class RequestError(StoreConnectionError):
-    """A request failed.
-
-    Attributes:
-        text: What failed and why, without the URL.
-    """
-
-    def __init__(self, url: str, text: str) -> None:
-        super().__init__(f"{url}: {text}")
-        self.text = text
-
-
-class GoneError(StoreError):
-    """An object isn't there, though a manifest named it: the manifest is old, or the object was removed."""
-
-
-Wanted = Mapping[str, tuple[Sequence[int], Sequence[int]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What came of ranges.
-
-    Attributes:
-        buffers: By object, a buffer for each asked range, or None where it couldn't be read.
-        errors: What failed, a line for each call.
-    """
-
-    buffers: dict[str, list[Any]]
-    errors: list[StoreError]
+_MOST_CONFLICTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +60,6 @@ class Objects:
 
     def __init__(self, url: str, *, timeout_s: float = 60.0, retries: int = 6) -> None:
         self.url = read_address(url).url
-        self.n_calls = self.n_bytes = 0  # of ranges
         self._folder = folder_of(self.url)
         self._timeout_s, self._retries = timeout_s, retries
         self._store: Any = None
@@ -103,7 +69,7 @@ class Objects:
 
     @classmethod
     def at(cls, url: str) -> Objects:
-        """Open the objects below a URL with the patience of a command, which has minutes."""
+        """Open the objects below a URL with the patience of a command."""
         return cls(url)
 
     def after_fork(self) -> None:
@@ -130,20 +96,26 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
-
-        def attempt() -> bool:
-            library = native()
-            try:
-                library.put(self._at, name, data, mode="create")
-            except library.exceptions.AlreadyExistsError:
-                return False
-            return True
-
         self._make_folder()
-        created = self._do(f"creating {name}", attempt)
+        for attempt in range(_MOST_CONFLICTS):
+            created = self._do(f"creating {name}", lambda: self._create(name, data))
+            if created is not None:
+                break
+            time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+        else:
+            raise RequestError(self.url, f"creating {name}: it answered 409 Conflict {_MOST_CONFLICTS} times")
         if created:
             self._make_durable(name)
         return created
+
+    def _create(self, name: str, data: bytes) -> bool | None:
+        """Try to write an object. None if the service can't tell yet, since another such put runs (409)."""
+        library = native()
+        try:
+            library.put(self._at, name, data, mode="create")
+        except library.exceptions.AlreadyExistsError as error:
+            return None if is_conflict(error) else False
+        return True
 
     def get(self, name: str) -> bytes | None:
         """Read an object; None if it isn't there.
@@ -222,37 +194,7 @@ class Objects:
         except FileNotFoundError:
             empty: dict[str, list[Any]] = {name: [None] * len(starts) for name, (starts, _) in wanted.items()}
             return Read(empty, [GoneError(f"{self.url} is gone")])
-        return wait_for(self._gather(wanted, store))
-
-    async def _gather(self, wanted: Wanted, store: Any) -> Read:
-        turn = asyncio.Semaphore(_MOST_CALLS)
-        calls = [
-            (name, starts[first : first + _RANGES_A_CALL], ends[first : first + _RANGES_A_CALL])
-            for name, (starts, ends) in wanted.items()
-            for first in range(0, len(starts), _RANGES_A_CALL)
-        ]
-        parts = await asyncio.gather(*(self._call(store, turn, *call) for call in calls))
-        read = Read({name: [] for name in wanted}, [part for part in parts if isinstance(part, StoreError)])
-        for (name, starts, _), part in zip(calls, parts, strict=True):
-            read.buffers[name] += [None] * len(starts) if isinstance(part, StoreError) else part
-        return read
-
-    async def _call(
-        self, store: Any, turn: asyncio.Semaphore, name: str, starts: Sequence[int], ends: Sequence[int]
-    ) -> list[Any] | StoreError:
-        library = native()
-        try:
-            async with turn:
-                got = await library.get_ranges_async(store, name, starts=starts, ends=ends, coalesce=COALESCE_BYTES)
-        except FileNotFoundError:
-            return GoneError(f"{self.url}/{name} is gone")
-        except (library.exceptions.BaseError, OSError, ValueError) as error:
-            return RequestError(self.url, f"reading: {reason(error)}")
-        if [len(part) for part in got] != [end - start for start, end in zip(starts, ends, strict=True)]:
-            return RequestError(self.url, f"reading {name}: {_TOO_SHORT}")
-        self.n_calls += 1
-        self.n_bytes += sum(map(len, got))
-        return list(got)
+        return wait_for(read_ranges(store, self.url, wanted))
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[Found]:
         """List the objects whose names begin with "prefix/".
@@ -335,22 +277,17 @@ class Objects:
         except (StoreError, FileNotFoundError):
             raise
         except EOFError:
-            raise RequestError(self.url, f"{what}: {_TOO_SHORT}") from None
+            raise RequestError(self.url, f"{what}: {TOO_SHORT}") from None
         except (native().exceptions.BaseError, OSError, ValueError) as error:
             # `from None`: the library's message may hold a signed address.
             raise RequestError(self.url, f"{what}: {reason(error)}") from None
 
     def _make_durable(self, name: str) -> None:
         """Bring a folder's new file to the disk; a service does so before it answers."""
-        if self._folder is None:
-            return
-        path = self._folder / name
-        for part in (path, path.parent):
-            fd = os.open(part, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        if self._folder is not None:
+            with (self._folder / name).open("rb") as file:
+                files.sync(file.fileno())
+            files.sync_folder((self._folder / name).parent)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.url, self._timeout_s, self._retries)

@@ -11,8 +11,9 @@ from late_rerank.errors import StoreConnectionError, StoreError
 from late_rerank.processes.forks import guarded, watch
 from late_rerank.processes.threads import CallThreads
 from late_rerank.stores.remote.committing import read_format
+from late_rerank.stores.remote.failures import GoneError, RequestError
 from late_rerank.stores.remote.manifest import newest
-from late_rerank.stores.remote.objects import GoneError, Objects, RequestError
+from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.snapshot import Snapshot
 from late_rerank.stores.trouble import Breaker, Failed, Trouble
 from late_rerank.warn import warn_caller

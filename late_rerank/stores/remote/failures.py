@@ -1,0 +1,23 @@
+"""What goes wrong with objects."""
+
+from __future__ import annotations
+
+from late_rerank.errors import StoreConnectionError, StoreError
+
+TOO_SHORT = "fewer bytes came than were asked for"
+
+
+class RequestError(StoreConnectionError):
+    """A request failed.
+
+    Attributes:
+        text: What failed and why, without the URL.
+    """
+
+    def __init__(self, url: str, text: str) -> None:
+        super().__init__(f"{url}: {text}")
+        self.text = text
+
+
+class GoneError(StoreError):
+    """An object isn't there, though a manifest named it: the manifest is old, or the object was removed."""
