@@ -29,6 +29,7 @@ from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.types import F32, Content, Document, FirstStageWeight, QueryVectors, RankedDocument, Ranking
 from late_rerank.vectors.centre import binary_codec
+from late_rerank.vectors.importing import ImportReport
 from late_rerank.vectors.indexing import IndexReport
 from late_rerank.vectors.lookup import BATCH_SIZE, DocumentVectors
 from late_rerank.vectors.probing import space_of
@@ -461,6 +462,27 @@ class Reranker:
         """
         with background_work():
             return self._vectors.index(documents, batch_size, progress=progress)
+
+    def import_vectors(self, documents: Iterable[Document], *, check: bool = True, progress: bool = False) -> ImportReport:
+        """Store token vectors that this model made somewhere else, under their texts. Nothing is encoded but a few samples.
+
+        Later queries find these texts as if they had been indexed. `late_rerank.corpus.held.read_vectors` reads files. What the
+        store holds already stays as it is, so an interrupted import goes on where it was.
+
+        Args:
+            documents: Candidates with a text and token vectors. They are read once, so you can give a generator. Blank texts
+                are passed over.
+            check: Whether the 1st, 2nd, 4th, 8th ... document is encoded and compared with its vectors, before it is stored.
+            progress: Show a bar on stderr, if stderr is a terminal.
+
+        Raises:
+            TypeError: If a document is no Candidate with token vectors. The message names it. Earlier batches are stored.
+            IncompatibleError: If vectors have another width than the model's, or the mean cosine to the model's own is below
+                .999. Earlier batches are stored.
+            StoreError: If the store can't keep them. Earlier batches are stored.
+        """
+        with background_work():
+            return self._vectors.import_(documents, check=check, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """Give counts since this Reranker was made, the store's size, and the names of its parts. All are JSON values.

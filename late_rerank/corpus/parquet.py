@@ -22,9 +22,12 @@ class ParquetRows:
     Args:
         ranges: The file.
         source: Names it in messages.
+        needs_text: Whether the rows are documents. Else `documents` can't be called.
 
     Attributes:
         group_bytes: Compressed bytes of each row group, in order.
+        n_rows: Rows of the file.
+        kinds: Column -> type, as Arrow writes it.
 
     Raises:
         MissingDependencyError: If pyarrow isn't installed.
@@ -32,7 +35,7 @@ class ParquetRows:
         OSError: If it can't be read.
     """
 
-    def __init__(self, ranges: Ranges, source: str) -> None:
+    def __init__(self, ranges: Ranges, source: str, *, needs_text: bool = True) -> None:
         check_installed("a Parquet file", "parquet", "pyarrow")
         import pyarrow  # noqa: PLC0415 - half a second that other corpora need not pay
         import pyarrow.parquet  # noqa: PLC0415
@@ -42,12 +45,14 @@ class ParquetRows:
         except pyarrow.ArrowInvalid as error:
             raise ValueError(f"{source} is no Parquet file: {error}") from error
         self._source = source
-        names = set(self._file.schema_arrow.names)
-        if "text" not in names:
+        self.kinds: dict[str, Any] = {field.name: field.type for field in self._file.schema_arrow}
+        names = set(self.kinds)
+        if needs_text and "text" not in names:
             raise ValueError(f'{source} must have a column "text", got {", ".join(sorted(names)) or "none"}')
         self._columns = [name for name in _COLUMNS if name in names]
         metadata = self._file.metadata
         self._n_rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self.n_rows = sum(self._n_rows)
         self.group_bytes = [_compressed(metadata.row_group(i)) for i in range(metadata.num_row_groups)]
 
     def documents(self, groups: Sequence[int] | None = None) -> Iterator[Candidate]:
@@ -69,6 +74,15 @@ class ParquetRows:
                 if not isinstance(row["text"], str):
                     raise ValueError(f'{place}: "text" must be a string, got {row["text"]!r:.60}')
                 yield candidate_of(row, place)
+
+    def column(self, name: str, n_rows: int) -> Iterator[Any]:
+        """Give a column as Arrow arrays, of at most `n_rows` rows each.
+
+        Raises:
+            OSError: If the file can't be read.
+        """
+        for batch in self._file.iter_batches(n_rows, columns=[name], use_threads=False):
+            yield batch.column(0)
 
 
 def _compressed(group: Any) -> int:

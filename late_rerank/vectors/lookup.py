@@ -19,6 +19,7 @@ from late_rerank.types import Content, Document, Encodable, Fetched, GivenVector
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments, packed_as_given
 from late_rerank.vectors.encoding import encode_and_pack, without_tokens
+from late_rerank.vectors.importing import ImportReport, import_documents
 from late_rerank.vectors.indexing import IndexReport, index_documents
 from late_rerank.vectors.keys import KeyedContents, has_something, parted
 from late_rerank.vectors.sharing import SharedEncoding
@@ -149,6 +150,11 @@ class DocumentVectors:
         if self._has_own_rows:
             documents = (self.choose.of(each, i, "documents") for i, each in enumerate(as_candidates(documents, "documents")))
         return index_documents(self._encoder, self._codec, self._space, documents, batch_size=batch_size, progress=progress)
+
+    def import_(self, documents: Iterable[Document], *, check: bool, progress: bool) -> ImportReport:
+        """Store vectors that somebody made: `import_documents` into this space."""
+        space = self._space
+        return import_documents(self._encoder, self._codec, space, documents, check=check, progress=progress)
 
     def close(self) -> None:
         """Encode nothing more in the background. A batch that is being encoded isn't waited for."""

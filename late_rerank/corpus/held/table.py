@@ -1,0 +1,69 @@
+"""A Parquet column of lists of vectors -> each document's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from late_rerank.corpus.parquet import ParquetRows
+from late_rerank.corpus.ranges import FileRanges
+
+COLUMN = "token_vectors"
+# Documents in memory at once: 24 MB of float32 at 180 tokens of 128 components.
+_DOCUMENTS = 256
+_FLOATS = ("halffloat", "float", "double")
+
+
+class TableRows:
+    """Documents in a column of a Parquet file: lists of vectors of floats.
+
+    Args:
+        file: The file.
+        column: The column's name.
+
+    Raises:
+        ValueError: If the file has no such column, or it holds anything else.
+    """
+
+    def __init__(self, file: Path, column: str) -> None:
+        self._file, self._column = file, column
+        rows = self._opened()
+        kinds = rows.kinds
+        if column not in kinds:
+            raise ValueError(f"{file} has no column {column!r}; it has {', '.join(map(repr, kinds))}")
+        inner = getattr(kinds[column], "value_type", None)
+        numbers = getattr(inner, "value_type", None)
+        if str(numbers) not in _FLOATS:
+            raise ValueError(f"column {column!r} of {file} must be lists of vectors of floats, got {kinds[column]}")
+        self.n_documents = rows.n_rows
+        self.dim: int | None = getattr(inner, "list_size", None)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Give each document's rows.
+
+        Raises:
+            ValueError: If a row has no vectors, or vectors of several widths; names the row.
+        """
+        number = 0
+        for column in self._opened().column(self._column, _DOCUMENTS):
+            for rows in column:
+                number += 1
+                yield self._rows(rows, number)
+
+    def _rows(self, scalar: Any, number: int) -> NDArray[Any]:
+        if not scalar.is_valid:
+            raise ValueError(f"{self._file}, row {number}: column {self._column!r} is empty; leave the row out")
+        vectors = scalar.values
+        widths = set(vectors.value_lengths().to_pylist())
+        if len(widths) > 1 or None in widths:
+            raise ValueError(f"{self._file}, row {number}: the vectors have several widths, {sorted(map(str, widths))}")
+        values: NDArray[Any] = vectors.flatten().to_numpy(zero_copy_only=False)
+        values = values if values.dtype in (np.float16, np.float32) else values.astype(np.float32)
+        return values.reshape(len(vectors), widths.pop() if widths else self.dim or 1)
+
+    def _opened(self) -> ParquetRows:
+        return ParquetRows(FileRanges(self._file), str(self._file), needs_text=False)
