@@ -111,13 +111,15 @@ def lines_between(ranges: Ranges, start: int, end: int, *, block_bytes: int = _B
 
 
 def count_lines(ranges: Ranges, end: int) -> int:
-    """Count the lines that begin before byte `end`, where a line begins. Reads the file up to there.
+    """Count the lines that begin before byte `end`. Reads the file up to there.
 
     Raises:
         OSError: If the file can't be read.
     """
-    blocks = ((at, min(at + _BLOCK_BYTES, end)) for at in range(0, end, _BLOCK_BYTES))
-    return sum(ranges.read(*block).count(b"\n") for block in blocks)
+    if not end:
+        return 0
+    blocks = ((at, min(at + _BLOCK_BYTES, end - 1)) for at in range(0, end - 1, _BLOCK_BYTES))
+    return 1 + sum(ranges.read(*block).count(b"\n") for block in blocks)
 
 
 def _lines(ranges: Ranges, start: int, end: int, block_bytes: int) -> Iterator[bytes]:

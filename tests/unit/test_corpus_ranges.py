@@ -33,6 +33,14 @@ def test_ranges_that_join_give_each_line_of_the_file_once(text, cuts, block_byte
     assert [line for lines in found for line in lines] == list(io.BytesIO(raw))
 
 
+@given(st.text(alphabet="ab\n", max_size=30), st.integers(0, 30))
+def test_the_lines_before_a_range_are_those_that_it_does_not_give(text, start):
+    raw = text.encode()
+    start = min(start, len(raw))
+    n_given = sum(1 for _ in lines_between(Held(raw), start, len(raw)))
+    assert count_lines(Held(raw), start) == len(list(io.BytesIO(raw))) - n_given
+
+
 def test_few_bytes_behind_a_range_are_read():
     raw = b"a line of some length\n" * 2_000_000
     asked = []
