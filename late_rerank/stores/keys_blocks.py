@@ -100,11 +100,13 @@ class Found(NamedTuple):
     Attributes:
         key: (n_found,) int64, positions of asked keys, in order.
         rows: (n_found,) ROW.
+        number: (n_found,) int64, which row of the file each is, from 0.
         damaged: Blocks that don't match their checksums. None of their keys is found.
     """
 
     key: I64
     rows: Rows
+    number: I64
     damaged: list[int]
 
 
@@ -211,8 +213,9 @@ def find_rows(keys: Sequence[bytes], asked: Asked, numbers: I64, raw: Raw, *, is
     same = (numbers_in[slot, :, 0] == wanted[:, :1]) & (numbers_in[slot, :, 1] == wanted[:, 1:])
     same &= np.arange(ROWS_A_BLOCK) < blocks["n_rows"][slot][:, None]  # the last block ends with zeros, which may be a key
     is_here = same.any(axis=1)
-    rows = blocks["rows"][slot[is_here], same.argmax(axis=1)[is_here]]
-    return Found(position[is_here], rows, damaged)
+    slot, within = slot[is_here], same.argmax(axis=1)[is_here]
+    number = numbers[slot] * ROWS_A_BLOCK + within
+    return Found(position[is_here], blocks["rows"][slot, within], number, damaged)
 
 
 def rows_of(numbers: I64, raw: Raw) -> tuple[Rows, list[int]]:

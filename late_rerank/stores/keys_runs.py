@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from late_rerank.stores.keys_blocks import Rows, halves
+from late_rerank.stores.keys_blocks import U64, Rows, halves
 
 
 class _Run:
@@ -15,23 +15,27 @@ class _Run:
     def __init__(self, parts: Iterator[Rows]) -> None:
         self._parts = parts
         self.rows: Rows
-        self.last: tuple[int, int] = (0, 0)  # the highest key of `rows`, as two numbers
+        self._firsts: U64  # the halves of their keys, as numbers
+        self._lasts: U64
+        self.last: tuple[int, int] = (0, 0)  # the highest key of `rows`
 
     def read_on(self) -> bool:
         """Read the next part that has rows; False at the end."""
         for rows in self._parts:
             if len(rows):
                 self.rows = rows
-                self.last = tuple(halves(rows["key"][-1].tobytes())[0].tolist())
+                self._firsts, self._lasts = np.ascontiguousarray(halves(np.ascontiguousarray(rows["key"]).tobytes()).T)
+                self.last = (int(self._firsts[-1]), int(self._lasts[-1]))
                 return True
         return False
 
     def take_until(self, key: tuple[int, int]) -> Rows:
         """Take the rows up to a key, that key included."""
-        numbers = halves(np.ascontiguousarray(self.rows["key"]).tobytes())
-        first, last = np.uint64(key[0]), np.uint64(key[1])
-        n = int(np.count_nonzero((numbers[:, 0] < first) | ((numbers[:, 0] == first) & (numbers[:, 1] <= last))))
+        first, last = (np.uint64(half) for half in key)
+        low, high = np.searchsorted(self._firsts, first, side="left"), np.searchsorted(self._firsts, first, side="right")
+        n = int(low + np.searchsorted(self._lasts[low:high], last, side="right"))
         taken, self.rows = self.rows[:n], self.rows[n:]
+        self._firsts, self._lasts = self._firsts[n:], self._lasts[n:]
         return taken
 
 

@@ -230,7 +230,7 @@ def arm(death: Death) -> None:
         "evicting, before COMMIT": lambda: death.around_transactions(inside=death.reached, when="forgetting"),
         "evicting, after COMMIT": lambda: death.around_transactions(after=death.reached, when="forgetting"),
         "publishing, half a segment": lambda: death.half_a_write(header=False, when="publishing"),
-        "publishing, no keys": lambda: death.around(publishing, "pack_keys", before=hit),
+        "publishing, no keys": lambda: death.around(publishing, "KeysWriter", before=hit),
         "publishing, no format": lambda: death.around(format_file, "write_format", before=hit, when="publishing"),
         "published": lambda: death.around(format_file, "write_format", after=hit, when="publishing"),
         "making the store, before its format": lambda: death.around(format_file, "write_format", before=hit),
@@ -331,7 +331,7 @@ BREAKAGES = {
         "with self._gate.held()",
         "for i in segment_ids: path_of(self._folder, i).unlink(missing_ok=True)\n    with self._gate.held()",
     ),
-    "the last to commit wins": lambda: setattr(tables, "_UPSERT", tables._UPSERT.partition("WHERE (excluded")[0]),
+    "the last to commit wins": lambda: setattr(tables, "_LATER", tables._LATER.replace(" > ", " != ")),
     "no gate": lambda: _changed(files.Gate, "_lock", "fcntl.flock(self._fd, fcntl.LOCK_EX)", "pass"),
     "evicted tombstones are lost": lambda: _changed(Writing, "retire", "self._carry_tombstones(segment)", "pass"),
     "published before it is written": lambda: _changed(

@@ -15,6 +15,8 @@ from late_rerank.stores import DiskStore, PublishedStore
 from late_rerank.types import CodecSpec, PackedVectors
 
 GOLDEN = Path(__file__).parent / "stores-1"
+# The same documents published with keys files of version 2.
+BLOCKS = Path(__file__).parent / "stores-2"
 INT8 = CodecSpec("int8", 3, {"codes": 3, "scales": 4})
 OTHER = CodecSpec("int4", 4, {"codes": 2, "scales": 4}, {"seed": 7})
 STORED_AT = 1_700_000_000
@@ -112,8 +114,10 @@ def test_it_is_gone_on_with(golden):
         assert len(store.space("model-a", INT8)) == 4
 
 
-def test_a_published_store_of_format_1_is_read(golden):
-    with PublishedStore(golden / "published", check=True) as store:
+@pytest.mark.parametrize("published", [GOLDEN / "published", BLOCKS / "published"], ids=["columns", "blocks"])
+def test_a_published_store_is_read_with_keys_of_each_version(published, tmp_path):
+    shutil.copytree(published, tmp_path / "published")
+    with PublishedStore(tmp_path / "published", check=True) as store:
         assert contents(store) == expected()
         assert store.verify().problems == []
 
@@ -123,9 +127,11 @@ def test_the_bytes_written_today_are_those_of_format_1(tmp_path, monkeypatch):
     write(tmp_path / "store", tmp_path / "published")
     for name in ("store/segments/0000000001.seg", "store/segments/0000000002.seg"):
         assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
-    for path in (GOLDEN / "published").rglob("*.[sk]e*"):
+    for path in (BLOCKS / "published").rglob("*.[sk]e*"):
         if path.is_file():
-            assert (tmp_path / path.relative_to(GOLDEN)).read_bytes() == path.read_bytes()
+            assert (tmp_path / path.relative_to(BLOCKS)).read_bytes() == path.read_bytes()
+    for path in (GOLDEN / "published" / "segments").iterdir():
+        assert (tmp_path / path.relative_to(GOLDEN)).read_bytes() == path.read_bytes()
 
 
 if __name__ == "__main__":

@@ -471,15 +471,47 @@ def test_a_published_store_says_what_is_damaged(folder, tmp_path):
         with pytest.warns(UserWarning, match="damaged"):
             assert published.space("a", SPEC).get(names).missing.tolist() == [0]
     path = next((out / "keys").iterdir())
-    raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1
-    path.write_bytes(raw)
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, 4096 + 20))
     with PublishedStore(out) as published:
-        assert any("checksum" in problem.reason for problem in published.verify().problems)
-    raw[12] ^= 1
-    path.write_bytes(raw)
-    with pytest.raises(StoreFormatError, match="header is damaged"):
-        PublishedStore(out)
+        assert any("checksum of block 0" in problem.reason for problem in published.verify().problems)
+        with pytest.warns(UserWarning, match="block 0 of 0000000001.keys is damaged"):
+            assert len(published.space("a", SPEC).get(names).found) == 0
+        assert published.stats()["n_damaged"] == 1
+    for raw, said in (
+        (flipped(whole, 20), "damaged header"),
+        (flipped(whole, len(whole) - 1), "damaged fence"),
+        (whole[:-4], "must have 8204 bytes"),
+        (whole[:100], "shorter than"),
+        (flipped(whole, 12), "of version 3"),
+    ):
+        path.write_bytes(raw)
+        with pytest.raises(StoreFormatError, match=said):
+            PublishedStore(out)
+
+
+def flipped(raw, byte):
+    changed = bytearray(raw)
+    changed[byte] ^= 1
+    return bytes(changed)
+
+
+def test_verify_names_each_row_of_a_published_store_that_has_no_record(folder, tmp_path):
+    with DiskStore(folder) as store:
+        fill(store, 5)
+        store.publish(tmp_path / "one")
+    with DiskStore(folder) as store:
+        store.space("a", SPEC).put(keys(9)[5:], random_packed([2, 2, 2, 2], SPEC))
+        store.publish(tmp_path / "two")
+    more = (tmp_path / "two" / "keys" / "0000000001.keys").read_bytes()
+    (tmp_path / "one" / "keys" / "0000000001.keys").write_bytes(more)
+    with PublishedStore(tmp_path / "one") as published:
+        report = published.verify()
+        assert (report.n_records, report.n_documents) == (5, 5)
+        assert [problem.reason for problem in report.problems] == ["no whole record here"] * 4
+    next((tmp_path / "one" / "segments").iterdir()).unlink()
+    with PublishedStore(tmp_path / "one") as published:
+        assert [(p.where, p.reason) for p in published.verify().problems] == [("0000000001.seg", "missing")]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from late_rerank.stores.disk.internals import Internals
 VERSION = 1
 # How long each further try waits while another program keeps the index locked.
 _BRIEFLY_S = 1.0
+# How many times `log_bytes` the log of a large index may take: 64 MB.
+_MOST_LOGS = 8
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -167,7 +169,7 @@ class Writer:
                 with suppress(sqlite3.Error):
                     pragmas.roll_back(connection)
                 raise
-            if self._log_bytes() > self._internals.log_bytes:
+            if self._log_bytes() > self._most_log_bytes(connection):
                 self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -224,6 +226,14 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+    def _most_log_bytes(self, connection: sqlite3.Connection) -> int:
+        """Tell from which size on the log is brought in: half of the index, within bounds.
+
+        The larger the index, the more pages a commit changes. A page that is in the log several times is written back once.
+        """
+        least = self._internals.log_bytes
+        return min(max(least, pragmas.size_bytes(connection) // 2), _MOST_LOGS * least)
 
     def _log_bytes(self) -> int:
         with suppress(FileNotFoundError):

@@ -18,6 +18,9 @@ from late_rerank.stores.disk.places import Place, PlaceCache
 from late_rerank.stores.disk.tables import DEAD, Row, Segment
 
 NAME = "index.sqlite"
+# Part of a segment whose rows are asked for at once. The smallest documents take 64 bytes: at most 65,536 rows.
+_BYTES_AT_ONCE = 4 * 2**20
+_BEYOND = 2**63 - 1
 
 
 class Index:
@@ -106,6 +109,23 @@ class Index:
     def rows(self, segment_id: int) -> list[Row]:
         """List every row that points into a segment, by offset."""
         return self._reader.ask(lookups.rows, segment_id)
+
+    def rows_in(self, segment: Segment) -> Iterator[Row]:
+        """Give every row that points into a segment, by offset, and asks for some megabytes of the segment at a time.
+
+        Each question sees the index as it is then, unless the index is pinned.
+        """
+        if not self.has_places():
+            yield from self.rows(segment.id)
+            return
+        for start in range(0, segment.size, _BYTES_AT_ONCE):
+            end = min(start + _BYTES_AT_ONCE, segment.size)
+            yield from self._reader.ask(lookups.rows_between, segment.id, start, end)
+        yield from self._reader.ask(lookups.rows_between, segment.id, segment.size, _BEYOND)  # none, unless it grows or is torn
+
+    def has_places(self) -> bool:
+        """Whether rows are sorted by place too. An index of an earlier version is not, until the store is compacted."""
+        return self._reader.ask(lookups.has_places)
 
     def n_tombstones(self) -> int:
         """Count the tombstones of all spaces."""

@@ -12,7 +12,8 @@ class Internals:
     Attributes:
         segment_bytes: Size from which a segment is full. A bounded store takes an eighth of its bound where that is less.
         least_bytes: The smallest bound that a user may set.
-        log_bytes: Size of SQLite's log from which a commit brings it into the database.
+        log_bytes: Size of SQLite's log from which a commit brings it into the database. A large index takes up to eight
+            times that.
         join_below: Share of `segment_bytes`. Compaction joins segments that are smaller, where there are several.
         resumes: Whether a writer goes on with a sealed segment that has room. If not, it begins a new one.
         busy_s: How long SQLite waits for another program that keeps the index locked.

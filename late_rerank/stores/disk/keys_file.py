@@ -1,4 +1,4 @@
-"""A keys file: where each document of a published space lies, sorted by key, in place of a database."""
+"""Keys files: where each document of a published space lies, sorted by key. Opens all versions, and reads version 1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,58 +15,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
+from late_rerank.stores.disk.block_keys import BlockKeys
 from late_rerank.stores.disk.places import Place, pack_place
+from late_rerank.stores.keys_blocks import MAGIC, ROW, VERSION, Found, Rows, halves
 from late_rerank.types import Bytes
 
-VERSION = 1
-_MAGIC = b"LRRKKEYS"
+_COLUMNS_VERSION = 1
 # magic, checksum of the rest of the header, version, keys, bytes of this header, bytes of its JSON, checksum of the columns, 0
 _FIELDS = struct.Struct("<8sIIQIIII")
+_VERSION_AT = 12
 _CHECKED_FROM = 12
 _PAGE = 4096
 # A key's first and last 8 bytes as numbers, so that they sort as the keys do.
 _COLUMNS = {"first": "<u8", "last": "<u8", "offset": "<u8", "n_tokens": "<u8", "segment": "<u4", "flags": "<u4"}
 _MOST = 2**62
 _PLACE = ("segment", "offset", "n_tokens", "flags")
-
-# A key, then as _PLACE says.
-Found = tuple[bytes, int, int, int, int]
+_ROWS_AT_ONCE = 2**16
 
 
-def pack_keys(space: str, rows: Sequence[Found]) -> bytes:
-    """Make a keys file: where each document of a space lies, sorted by key."""
-    numbers = np.frombuffer(b"".join(row[0] for row in rows), dtype=">u8").reshape(-1, 2)
-    places = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4)
-    order = np.lexsort((numbers[:, 1], numbers[:, 0]))
-    values = dict(zip(("first", "last", "segment", "offset", "n_tokens", "flags"), [*numbers.T, *places.T], strict=True))
-    body = b"".join(values[name][order].astype(kind).tobytes() for name, kind in _COLUMNS.items())
-    text = space.encode()
-    size = -(-(_FIELDS.size + len(text)) // _PAGE) * _PAGE
-    header = bytearray(size)
-    _FIELDS.pack_into(header, 0, _MAGIC, 0, VERSION, len(rows), size, len(text), zlib.crc32(body), 0)
-    header[_FIELDS.size : _FIELDS.size + len(text)] = text
-    struct.pack_into("<I", header, 8, zlib.crc32(header[_CHECKED_FROM:]))
-    return bytes(header) + body
-
-
-class Keys:
-    """A keys file mapped into memory.
+def open_keys(path: Path) -> BlockKeys | ColumnKeys:
+    """Open a keys file of any version.
 
     Raises:
-        StoreFormatError: If it is no keys file, has a damaged header, or is of a later version.
+        StoreFormatError: If it is no keys file, is damaged, or is of a later version.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(_FIELDS.size)
+    if os.stat(path).st_size < _PAGE:  # noqa: PTH116 - as the file's own size is asked
+        raise StoreFormatError(f"{path} is shorter than a keys file's header; publish the store, or copy it, again")
+    version = int.from_bytes(beginning[_VERSION_AT : _VERSION_AT + 4], "little")
+    if beginning.startswith(MAGIC) and version not in (_COLUMNS_VERSION, VERSION):
+        raise StoreFormatError(
+            f"{path} is damaged, or of version {version}; this late-rerank reads {_COLUMNS_VERSION} and {VERSION}: publish the "
+            "store, or copy it, again; or install a later one"
+        )
+    return ColumnKeys(path) if version == _COLUMNS_VERSION else BlockKeys(path)
+
+
+class ColumnKeys:
+    """A keys file of version 1, mapped into memory: each column whole, sorted by key.
+
+    Attributes:
+        space: The space's name.
+        n: Its documents.
+        size_bytes: The size of the whole file.
+
+    Raises:
+        StoreFormatError: If it is no keys file, or has a damaged header.
     """
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < _PAGE:
-                raise StoreFormatError(f"{path} is shorter than a keys file's header; publish the store, or copy it, again")
             self._raw: Bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
-        magic, checksum, version, self.n, size, text_size, self._body_checksum, _ = _FIELDS.unpack_from(self._raw.data)
-        if magic != _MAGIC or zlib.crc32(self._raw[_CHECKED_FROM:size].data) != checksum:
+        magic, checksum, _, self.n, size, text_size, self._body_checksum, _ = _FIELDS.unpack_from(self._raw.data)
+        if magic != MAGIC or zlib.crc32(self._raw[_CHECKED_FROM:size].data) != checksum:
             raise StoreFormatError(f"{path} is no keys file, or its header is damaged; publish the store, or copy it, again")
-        if version != VERSION:
-            raise StoreFormatError(f"{path} is of version {version}; this late-rerank reads {VERSION}: install a later one")
         self.space = self._raw[_FIELDS.size : _FIELDS.size + text_size].tobytes().decode()
+        self.size_bytes = len(self._raw)
         self._body = self._raw[size:]
         if len(self._body) != self.n * sum(np.dtype(kind).itemsize for kind in _COLUMNS.values()):
             raise StoreFormatError(
@@ -78,37 +84,54 @@ class Keys:
             self._columns[name] = self._body[start:end].view(kind)
             start = end
 
-    def find(self, keys: Sequence[bytes]) -> list[Place | None]:
-        """Find where each key's document lies, None where it isn't here."""
-        wanted = np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 2).astype(np.uint64)
-        rows = np.searchsorted(self._columns["first"], wanted[:, 0]).tolist()
-        return [self._place(row, first, last) for row, (first, last) in zip(rows, wanted.tolist(), strict=True)]
-
-    def _place(self, row: int, first: int, last: int) -> Place | None:
-        while row < self.n and self._columns["first"][row] == first:  # equal first halves: one pair of keys in 2**64
-            if self._columns["last"][row] == last:
-                # A damaged offset is beyond every file, and must not be beyond what a place can say.
-                return pack_place(*(min(int(self._columns[name][row]), _MOST) for name in _PLACE))
-            row += 1
-        return None
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the whole file."""
-        return len(self._raw)
-
+    @cached_property
     def segments(self) -> list[int]:
-        """List the segments that its documents lie in."""
+        """The segments that its documents lie in, ascending."""
         numbers: list[int] = np.unique(self._columns["segment"]).tolist()
         return numbers
 
-    def rows(self) -> Iterator[Found]:
-        """Give every row, sorted by key."""
-        raw = np.stack([self._columns["first"], self._columns["last"]], axis=1).astype(">u8").tobytes()
-        places = zip(*(self._columns[name].tolist() for name in _PLACE), strict=True)
-        for i, (segment, offset, n_tokens, flags) in enumerate(places):
-            yield raw[16 * i : 16 * i + 16], segment, offset, n_tokens, flags
+    def find(self, keys: Sequence[bytes]) -> tuple[list[Place | None], list[str]]:
+        """Find where each key's document lies, None where it isn't here. No line of damage: only `problems` reads all bytes."""
+        numbers = [self._number(first, last) for first, last in self._asked(keys)]
+        return [None if number is None else self._place(number) for number in numbers], []
 
-    def is_whole(self) -> bool:
-        """Whether the columns match their checksum."""
-        return bool(zlib.crc32(self._body.data) == self._body_checksum)
+    def locate(self, keys: Sequence[bytes]) -> Found:
+        """Find the rows of keys."""
+        numbers = [self._number(first, last) for first, last in self._asked(keys)]
+        here = np.array([i for i, number in enumerate(numbers) if number is not None], dtype=np.int64)
+        known = np.array([number for number in numbers if number is not None], dtype=np.int64)
+        return Found(here, self._rows(known), known, [])
+
+    def problems(self) -> Iterator[str]:
+        """Tell whether the columns don't match their checksum."""
+        if zlib.crc32(self._body.data) != self._body_checksum:
+            yield "the checksum doesn't match"
+
+    def parts(self) -> Iterator[Rows]:
+        """Give all rows, sorted by key, some thousands at a time."""
+        for start in range(0, self.n, _ROWS_AT_ONCE):
+            yield self._rows(np.arange(start, min(start + _ROWS_AT_ONCE, self.n)))
+
+    def _asked(self, keys: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+        return ((first, last) for first, last in halves(b"".join(keys)).tolist())
+
+    def _number(self, first: int, last: int) -> int | None:
+        firsts, lasts = self._columns["first"], self._columns["last"]
+        row = int(np.searchsorted(firsts, np.uint64(first)))
+        while row < self.n and firsts[row] == first:  # equal first halves: one pair of keys in 2**64
+            if lasts[row] == last:
+                return row
+            row += 1
+        return None
+
+    def _place(self, row: int) -> Place:
+        # A damaged offset is beyond every file, and must not be beyond what a place can say.
+        return pack_place(*(min(int(self._columns[name][row]), _MOST) for name in _PLACE))
+
+    def _rows(self, numbers: NDArray[np.int64]) -> Rows:
+        rows = np.zeros(len(numbers), dtype=ROW)
+        key = np.stack([self._columns["first"][numbers], self._columns["last"][numbers]], axis=1).astype(">u8")
+        rows["key"] = np.frombuffer(key.tobytes(), dtype="V16")
+        for name in _PLACE:
+            rows[name] = self._columns[name][numbers]
+        return rows

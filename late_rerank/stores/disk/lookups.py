@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from late_rerank.stores.disk.tables import DEAD, Row, Segment
+from late_rerank.stores.disk.tables import DEAD, PLACES, Row, Segment
 from late_rerank.stores.record import TOMBSTONE
 
 # SQLite takes 32,766 variables a statement.
@@ -104,6 +104,18 @@ def rows(connection: sqlite3.Connection, segment_id: int) -> list[Row]:
     """List every row that points into a segment, by offset."""
     sql = f"SELECT {', '.join(Row._fields)} FROM record WHERE segment = ? ORDER BY offset"
     return [Row(*row) for row in connection.execute(sql, (segment_id,)).fetchall()]
+
+
+def rows_between(connection: sqlite3.Connection, segment_id: int, start: int, end: int) -> list[Row]:
+    """List the rows that point into a part of a segment, by offset."""
+    sql = f"SELECT {', '.join(Row._fields)} FROM record WHERE segment = ? AND offset >= ? AND offset < ? ORDER BY offset"
+    return [Row(*row) for row in connection.execute(sql, (segment_id, start, end)).fetchall()]
+
+
+def has_places(connection: sqlite3.Connection) -> bool:
+    """Whether rows are sorted by place too."""
+    sql = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
+    return connection.execute(sql, (PLACES,)).fetchone() is not None
 
 
 def n_tombstones(connection: sqlite3.Connection) -> int:

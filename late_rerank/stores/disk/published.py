@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from late_rerank.errors import StoreError, StoreFormatError
-from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
-from late_rerank.stores.disk.keys_file import Found, Keys
+from late_rerank.stores.disk.keys_file import open_keys
 from late_rerank.stores.disk.places import Place, unpack_place
+from late_rerank.stores.disk.published_verification import verify_published
 from late_rerank.stores.disk.reading import MappedSegments, Reading
-from late_rerank.stores.disk.segment import MappedSegment, path_of, walk
-from late_rerank.stores.disk.verification import Problem, VerifyReport
+from late_rerank.stores.disk.segment import path_of
+from late_rerank.stores.disk.verification import VerifyReport
 from late_rerank.stores.folders import folder_at
-from late_rerank.stores.record import SEAL, parse_space, space_json
+from late_rerank.stores.record import parse_space, space_json
 from late_rerank.types import CodecSpec, Fetched, PackedVectors
 from late_rerank.warn import warn_caller
 
@@ -30,7 +30,7 @@ class _Shared:
         self.path = path
         self.check = check
         self.mappings = MappedSegments(path, noting=False)
-        self.keys = {keys.space: keys for keys in map(Keys, sorted((path / "keys").glob("*.keys")))}
+        self.keys = {keys.space: keys for keys in map(open_keys, sorted((path / "keys").glob("*.keys")))}
         self.n_damaged = 0
         self.is_closed = False
 
@@ -99,7 +99,7 @@ class PublishedStore(Store):
         spaces: list[dict[str, Any]] = []
         for name, keys in self._shared.keys.items():
             fingerprint, codec = parse_space(name)
-            segments = keys.segments()
+            segments = keys.segments
             spaces.append(
                 {
                     "fingerprint": fingerprint,
@@ -138,14 +138,7 @@ class PublishedStore(Store):
             progress: Show a bar on stderr, if stderr is a terminal.
         """
         self._shared.refuse_if_closed()
-        check = _Check()
-        for name, keys in self._shared.keys.items():
-            check.add_keys(name, keys)
-        paths = sorted((self.path / "segments").glob("*.seg"))
-        for path in progress_bar(paths, unit=" segments", desc="Reading", progress=progress):
-            check.read(path)
-        check.problems += [Problem(path_of(self.path, number).name, "missing") for number in check.places]
-        return VerifyReport(len(paths), check.n_records, check.n_documents, check.problems)
+        return verify_published(self.path, self._shared.keys, progress=progress)
 
     def close(self) -> None:
         """Let go of all files. Fetched documents stay valid."""
@@ -171,15 +164,15 @@ class _PublishedSpace(Space):
         shared = self._shared
         shared.refuse_if_closed()
         known = shared.keys.get(self.name)
-        places = known.find(keys) if known is not None else [None] * len(keys)
+        places, damage = known.find(keys) if known is not None else ([None] * len(keys), [])
         reading = Reading(shared.mappings, self.name, self.codec, check=shared.check)
         try:
-            fetched, damage = reading.fetch(keys, places)
+            fetched, more = reading.fetch(keys, places)
         except FileNotFoundError:
             lost = {place for place in places if place is not None and not shared.is_there(place)}
-            fetched, damage = reading.fetch(keys, [None if place in lost else place for place in places])
+            fetched, more = reading.fetch(keys, [None if place in lost else place for place in places])
             damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
-        shared.count_damage(damage)
+        shared.count_damage(damage + more)
         return fetched
 
     def delete(self, keys: Sequence[bytes]) -> int:  # noqa: ARG002 - a space's interface
@@ -195,46 +188,3 @@ class _PublishedSpace(Space):
         self._shared.refuse_if_closed()
         if keys:
             self._shared.refuse_change()
-
-
-class _Check:
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.n_records = 0
-        self.n_documents = 0
-        self.places: dict[int, dict[int, Found]] = {}
-
-    def add_keys(self, name: str, keys: Keys) -> None:
-        """Note which documents the segments should hold."""
-        if not keys.is_whole():
-            self.problems.append(Problem(f"the keys of {name:.60}", "the checksum doesn't match"))
-        for row in keys.rows():
-            self.places.setdefault(row[1], {})[row[2]] = row
-
-    def read(self, path: Path) -> None:
-        """Compare one segment."""
-        try:
-            mapping = MappedSegment(path)
-        except StoreFormatError as error:
-            self.problems.append(Problem(path.name, str(error)))
-            return
-        number = mapping.header.id
-        expected = self.places.pop(number, {})
-        sealed = False
-        for offset, header in walk(mapping.bytes, mapping.header.size, len(mapping.bytes)):
-            if header is None:
-                self.problems.append(Problem(f"{path.name} at byte {offset}", "damaged from here"))
-            elif header.flags & SEAL:
-                sealed = True
-            else:
-                self.n_records += 1
-                self._compare(path, expected.pop(offset, None), (header.key, number, offset, header.n_tokens, header.flags))
-        if not sealed:
-            self.problems.append(Problem(path.name, "the seal is damaged or missing"))
-        self.problems += [Problem(f"{path.name} at byte {offset}", "no whole record here") for offset in expected]
-
-    def _compare(self, path: Path, expected: Found | None, found: Found) -> None:
-        if expected == found:
-            self.n_documents += 1
-        else:
-            self.problems.append(Problem(f"{path.name} at byte {found[2]}", "the keys say something else"))

@@ -14,16 +14,20 @@ import numpy as np
 from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import files, format_file
 from late_rerank.stores.disk.index import Index
-from late_rerank.stores.disk.keys_file import Found, pack_keys
+from late_rerank.stores.disk.keys_sorting import RowSorter
 from late_rerank.stores.disk.parts import Parts
 from late_rerank.stores.disk.segment import MappedSegment, SegmentWriter, path_of
 from late_rerank.stores.disk.tables import Row
+from late_rerank.stores.keys_blocks import ROW, Rows
+from late_rerank.stores.keys_writer import KeysWriter
 from late_rerank.stores.record import TOMBSTONE, Records, checked_header
 from late_rerank.types import Bytes
 from late_rerank.warn import warn_caller
 
 _SEGMENT_BYTES = 2**30
 _CHUNK_BYTES = 16 * 2**20
+# Rows and views of one chunk take 0.5 KB each in Python.
+_CHUNK_ROWS = 2**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def _living(
         if segment.space != space_id or segment.id not in mapped:
             continue
         whole = mapped[segment.id].bytes
-        for row in snapshot.rows(segment.id):
+        for row in snapshot.rows_in(segment):
             if row.flags & TOMBSTONE or row.stored_at <= newer_than:
                 continue
             if checked_header(whole, row.offset) is None:
@@ -98,30 +102,36 @@ class _Publisher:
 
     def add_space(self, number: int, name: str, rows: Iterator[tuple[Row, Bytes]]) -> None:
         """Write one space's segments and keys."""
-        placed: list[tuple[bytes, int, int, int, int]] = []
+        path = self._folder / "keys" / f"{number:010}.keys"
         batch: list[tuple[Row, Bytes]] = []
         n_bytes = 0
-        for row, record in rows:
-            batch.append((row, record))
-            n_bytes += len(record)
-            if n_bytes > _CHUNK_BYTES:
-                placed += self._write(batch, number, name)
-                batch, n_bytes = [], 0
-        placed += self._write(batch, number, name)
-        self._finish()
-        raw = pack_keys(name, placed)
-        path = self._folder / "keys" / f"{number:010}.keys"
+        with RowSorter(path.with_suffix(".rows")) as placed:
+            for row, record in rows:
+                batch.append((row, record))
+                n_bytes += len(record)
+                if n_bytes > _CHUNK_BYTES or len(batch) == _CHUNK_ROWS:
+                    placed.add(self._write(batch, number, name))
+                    batch, n_bytes = [], 0
+            placed.add(self._write(batch, number, name))
+            self._finish()
+            self._write_keys(path, name, placed)
+        files.sync_folder(path.parent)
+
+    def _write_keys(self, path: Path, name: str, placed: RowSorter) -> None:
         with path.open("wb") as file:
-            file.write(raw)
+            writer = KeysWriter(file, name)
+            for part in placed.sorted_parts():
+                writer.add(part)
+            header = writer.finish()
             file.flush()
             os.fsync(file.fileno())
-        files.sync_folder(path.parent)
-        self.n_documents += len(placed)
-        self.size_bytes += len(raw)
+        self.n_documents += header.n_keys
+        self.size_bytes += header.size_bytes
 
-    def _write(self, batch: list[tuple[Row, Bytes]], number: int, name: str) -> list[Found]:
+    def _write(self, batch: list[tuple[Row, Bytes]], number: int, name: str) -> Rows:
+        placed = np.zeros(len(batch), dtype=ROW)
         if not batch:
-            return []
+            return placed
         if self._target is not None and self._target.size >= _SEGMENT_BYTES:
             self._finish()
         if self._target is None:
@@ -132,11 +142,12 @@ class _Publisher:
         start = self._target.size
         self._target.append(records)
         self._target.size += len(records.bytes)
-        segment_id = self._target.id
-        return [
-            (row.key, segment_id, start + offset, row.n_tokens, row.flags)
-            for (row, _), offset in zip(batch, offsets.tolist(), strict=False)
-        ]
+        placed["key"] = np.frombuffer(b"".join([row.key for row, _ in batch]), dtype="V16")
+        placed["offset"] = start + offsets[:-1]
+        placed["segment"] = self._target.id
+        placed["n_tokens"] = [row.n_tokens for row, _ in batch]
+        placed["flags"] = [row.flags for row, _ in batch]
+        return placed
 
     def _finish(self) -> None:
         if self._target is not None:

@@ -16,7 +16,7 @@ from late_rerank.stores.disk.internals import USUAL, Internals
 from late_rerank.stores.disk.publishing import PublishReport, publish
 from late_rerank.stores.disk.shared import Bounds, Shared
 from late_rerank.stores.disk.space import DiskSpace
-from late_rerank.stores.disk.tables import delete_some_rows, delete_space, drop_space
+from late_rerank.stores.disk.tables import delete_some_rows, delete_space, drop_space, sort_by_place
 from late_rerank.stores.disk.verification import VerifyReport, verify
 from late_rerank.stores.folders import folder_at
 from late_rerank.stores.record import parse_space, space_json
@@ -156,6 +156,7 @@ class DiskStore(Store):
         with self._shared.writing_alone():
             self._parts.writing.seal_all()
             self._parts.writing.recover()
+            self._sort_by_place()
             newer_than = self._shared.bounds.newer_than()
             report = Compaction(self._parts).run(min_live=min_live, newer_than=newer_than, progress=progress)
             self._delete_rows_of_dropped()
@@ -203,6 +204,11 @@ class DiskStore(Store):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.max_bytes, self.ttl_s, self.check)
+
+    def _sort_by_place(self) -> None:
+        if not self._parts.index.has_places():
+            with self._parts.gate.held(), self._parts.index.changing() as changes:
+                sort_by_place(changes)
 
     def _delete_rows_of_dropped(self) -> None:
         gate, index = self._parts.gate, self._parts.index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from late_rerank.stores.record import TOMBSTONE
@@ -13,6 +14,8 @@ from late_rerank.stores.record import TOMBSTONE
 # writer died and its tail is being cleaned; DEAD, nothing refers to it and its file is to be removed.
 OPEN, SEALED, FULL, RECOVERING, DEAD = "open", "sealed", "full", "recovering", "dead"
 
+# Sorts rows by place. A segment only grows at its end, so new rows go to the end of this tree: few pages of it change.
+PLACES = "record_place"
 # Counts are kept by triggers, so that no statement can forget them. A tombstone is no document.
 _COUNT = "UPDATE segment SET n_live = n_live {0} 1, live_bytes = live_bytes {0} {1}.size WHERE id = {1}.segment;"
 SCHEMA = f"""
@@ -44,19 +47,23 @@ CREATE TABLE record (
     stored_at INTEGER NOT NULL,
     PRIMARY KEY (space, key)
 ) WITHOUT ROWID;
-CREATE INDEX record_segment ON record (segment);
+CREATE INDEX {PLACES} ON record (segment, offset);
 CREATE TRIGGER document_came AFTER INSERT ON record WHEN NOT NEW.flags & {TOMBSTONE} BEGIN {_COUNT.format("+", "NEW")} END;
 CREATE TRIGGER document_left AFTER DELETE ON record WHEN NOT OLD.flags & {TOMBSTONE} BEGIN {_COUNT.format("-", "OLD")} END;
 CREATE TRIGGER document_left_here AFTER UPDATE ON record WHEN NOT OLD.flags & {TOMBSTONE} BEGIN {_COUNT.format("-", "OLD")} END;
 CREATE TRIGGER document_came_here AFTER UPDATE ON record WHEN NOT NEW.flags & {TOMBSTONE} BEGIN {_COUNT.format("+", "NEW")} END;
 """
 
+_NEW = """
+INSERT OR IGNORE INTO record (space, key, segment, offset, size, n_tokens, flags, sequence, stored_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+# Rows sorted at once; a rebuild brings those of a whole segment.
+_ROWS_AT_ONCE = 20_000
 # Of two records of one key the later one counts, in the index as in the segments: by sequence, then by place.
-_UPSERT = """
-INSERT INTO record (space, key, segment, offset, size, n_tokens, flags, sequence, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (space, key) DO UPDATE SET segment = excluded.segment, offset = excluded.offset, size = excluded.size,
-    n_tokens = excluded.n_tokens, flags = excluded.flags, sequence = excluded.sequence, stored_at = excluded.stored_at
-WHERE (excluded.sequence, excluded.segment, excluded.offset) > (record.sequence, record.segment, record.offset)
+_LATER = """
+UPDATE record SET segment = ?, offset = ?, size = ?, n_tokens = ?, flags = ?, sequence = ?, stored_at = ?
+WHERE space = ? AND key = ? AND (?, ?, ?) > (sequence, segment, offset)
 """
 
 
@@ -134,8 +141,17 @@ def use_up(connection: sqlite3.Connection, segment_ids: Sequence[int]) -> None:
 
 
 def add_rows(connection: sqlite3.Connection, space: int, rows: Iterable[Row]) -> None:
-    """Point keys at records; a key that has a later record already keeps it."""
-    connection.executemany(_UPSERT, ((space, *row) for row in rows))
+    """Point keys at records; a key that has a later record already keeps it.
+
+    Rows are added by key, so that those of one page of the tree come one after the other. Almost all are new. They are
+    inserted by a statement that can't fail halfway: an upsert can, so SQLite copies each page before each row.
+    """
+    left = iter(rows)
+    while ordered := sorted(islice(left, _ROWS_AT_ONCE)):
+        cursor = connection.executemany(_NEW, ((space, *row) for row in ordered))
+        if cursor.rowcount < len(ordered):
+            later = ((*row[1:], space, row.key, row.sequence, row.segment, row.offset) for row in ordered)
+            connection.executemany(_LATER, later)
 
 
 def move_rows(connection: sqlite3.Connection, space: int, rows: Sequence[Row], copies: Sequence[Row]) -> None:
@@ -183,6 +199,12 @@ def make_tables(connection: sqlite3.Connection, store_id: str, version: int) -> 
     """Make the tables of a new index, in one transaction; `pragmas.set_up` comes first."""
     connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {version}; COMMIT;")
     connection.execute("INSERT INTO meta VALUES (?, 0)", (store_id,))
+
+
+def sort_by_place(connection: sqlite3.Connection) -> None:
+    """Sort the rows of an earlier version's index by place. Earlier versions go on with it as well."""
+    connection.execute(f"CREATE INDEX IF NOT EXISTS {PLACES} ON record (segment, offset)")
+    connection.execute("DROP INDEX IF EXISTS record_segment")
 
 
 def enter_segment(connection: sqlite3.Connection, segment_id: int, space: int) -> None:

@@ -74,7 +74,7 @@ def verify(folder: Path, opened: Index, *, progress: bool = False) -> VerifyRepo
 def _check(folder: Path, opened: Index, segment: Segment, spaces: dict[int, str]) -> tuple[_SegmentCheck, list[Problem]]:
     """Check a segment; again if somebody changed it meanwhile, since the problem may then be none."""
     for _ in range(_TRIES):
-        check = _SegmentCheck(folder, segment, spaces.get(segment.space), opened.rows(segment.id))
+        check = _SegmentCheck(folder, segment, spaces.get(segment.space), opened.rows_in(segment))
         found = list(check.problems())
         if not found:
             return check, []
@@ -88,12 +88,14 @@ def _check(folder: Path, opened: Index, segment: Segment, spaces: dict[int, str]
 
 
 class _SegmentCheck:
-    def __init__(self, folder: Path, segment: Segment, space: str | None, rows: list[Row]) -> None:
+    """One pass over a segment, its rows of the index beside it: both are sorted by offset, and neither is held in memory."""
+
+    def __init__(self, folder: Path, segment: Segment, space: str | None, rows: Iterator[Row]) -> None:
         self._path = path_of(folder, segment.id)
         self._segment = segment
         self._space = space
         may_grow = is_being_written(folder, segment)
-        self._rows = {row.offset: row for row in rows if row.offset < segment.size or not may_grow}
+        self._rows = _Ahead(row for row in rows if row.offset < segment.size or not may_grow)
         self.n_records = 0
         self.n_documents = 0
 
@@ -113,10 +115,7 @@ class _SegmentCheck:
         if len(mapping.bytes) < self._segment.size:
             yield Problem(self._path.name, f"has {len(mapping.bytes)} bytes of {self._segment.size}", "compact")
         yield from self._record_problems(mapping)
-        for offset, row in sorted(self._rows.items()):
-            is_beyond = offset >= self._segment.size
-            said = f"the index finds {row.key.hex()} here, but no such record is whole"
-            yield self._at(offset, said, "rebuild" if is_beyond else "compact")
+        yield from self._lost(self._rows.before(None))
         if self._segment.state in (tables.SEALED, tables.FULL):
             seal = checked_header(mapping.bytes, self._segment.size)
             if seal is None or not seal.flags & SEAL or any(seal.key):
@@ -128,7 +127,8 @@ class _SegmentCheck:
                 yield self._at(offset, "damaged from here: the checksum doesn't match, or no record begins here")
                 continue
             self.n_records += 1
-            row = self._rows.pop(offset, None)
+            yield from self._lost(self._rows.before(offset))
+            row = self._rows.at(offset)
             if row is None:
                 continue  # replaced, deleted or never found
             if row != row_of(header, self._segment.id, offset):
@@ -136,8 +136,35 @@ class _SegmentCheck:
             elif not header.flags & TOMBSTONE:
                 self.n_documents += 1
 
+    def _lost(self, rows: Iterator[Row]) -> Iterator[Problem]:
+        for row in rows:
+            is_beyond = row.offset >= self._segment.size
+            said = f"the index finds {row.key.hex()} here, but no such record is whole"
+            yield self._at(row.offset, said, "rebuild" if is_beyond else "compact")
+
     def _at(self, offset: int, reason: str, remedy: str = "compact") -> Problem:
         return Problem(f"{self._path.name} at byte {offset}", reason, remedy)
+
+
+class _Ahead:
+    """Rows by offset, of which the next is known before it is taken."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def before(self, offset: int | None) -> Iterator[Row]:
+        """Take the rows that lie before an offset; all that are left if it is None."""
+        while self._next is not None and (offset is None or self._next.offset < offset):
+            yield self._take(self._next)
+
+    def at(self, offset: int) -> Row | None:
+        """Take the row of this offset, if there is one. The rows before it were taken."""
+        return self._take(self._next) if self._next is not None and self._next.offset == offset else None
+
+    def _take(self, row: Row) -> Row:
+        self._next = next(self._rows, None)
+        return row
 
 
 def _strangers(folder: Path, opened: Index) -> list[tuple[Path, str]]:
