@@ -38,14 +38,13 @@ class DaskEngine(Engine):
         with self._connected(distributed, min(workers or len(tasks), len(tasks))) as client:
             most = workers or max(1, sum(client.nthreads().values()))
             token = uuid.uuid4().hex
-            maker = client.scatter(make_worker, broadcast=True, hash=False)
             waiting = iter(enumerate(tasks))
             running: dict[Any, int] = {}
 
             def give() -> list[Any]:
                 with suppress(StopIteration):
                     index, task = next(waiting)
-                    future = client.submit(_done, token, maker, index, dict(task), pure=False, retries=0)
+                    future = client.submit(_done, token, make_worker, index, dict(task), pure=False, retries=0)
                     running[future] = index
                     return [future]
                 return []
