@@ -42,6 +42,7 @@ class Habits:
         damage: (name, bytes) -> the bytes to send.
         frozen_list: Names that listings show, whatever is there; None for the truth.
         loses_answer: So many puts are done, and then get 500.
+        said: What the body of a failure is.
     """
 
     delay_s: float = 0.0
@@ -54,6 +55,7 @@ class Habits:
     damage: object = lambda name, raw: raw
     frozen_list: object = None
     loses_answer: int = 0
+    said: bytes = b"<Error><Code>Simulated</Code></Error>"
 
 
 @dataclass
@@ -154,7 +156,7 @@ class ObjectServer:
                 method, name, dict(urllib.parse.parse_qsl(query, keep_blank_values=True)), headers, body
             )
         else:
-            more, raw = {}, b"<Error><Code>Simulated</Code></Error>"
+            more, raw = {}, self.habits.said
         sent = raw[: len(raw) // 2] if method == "GET" and status < 300 and self.habits.cut(name) else raw
         length = more.pop("Content-Length", len(raw))
         lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {length}", *(f"{key}: {value}" for key, value in more.items())]

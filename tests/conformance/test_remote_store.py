@@ -32,8 +32,11 @@ class TestRemoteStore(StoreTests):
 
 
 class TestRemoteStoreBehindANearOne(TestRemoteStore):
+    """Its keys are read by blocks, as those of a large store are."""
+
     @pytest.fixture(autouse=True)
-    def _opened(self, _folder):
+    def _opened(self, _folder, monkeypatch):
+        monkeypatch.setattr("late_rerank.stores.remote.keys._WHOLE_BYTES", 0)
         yield
         self.opened.close()
 

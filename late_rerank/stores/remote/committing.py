@@ -39,6 +39,7 @@ def commit(objects: Objects, runs: Sequence[Run]) -> int:
         StoreConnectionError: If the service can't be reached.
     """
     new = tuple(runs)
+    # An older run with the same keys is hidden by the new one, whatever its segments hold.
     names = {run.keys for run in new}
     return change(objects, lambda old: (*new, *(run for run in old if run.keys not in names))).number
 

@@ -20,4 +20,12 @@ class RequestError(StoreConnectionError):
 
 
 class GoneError(StoreError):
-    """An object isn't there, though a manifest named it: the manifest is old, or the object was removed."""
+    """An object isn't there, though a manifest named it: the manifest is old, or the object was removed.
+
+    Attributes:
+        text: Which one, without the URL.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.text = f"{name} is gone" if name else "the folder is gone"
+        super().__init__(f"{url}: {self.text}")

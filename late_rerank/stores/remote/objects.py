@@ -83,7 +83,7 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
-        self._make_folder()
+        self._make_folder(name)
         self._do(
             f"writing {name}",
             lambda: native().put(self._at, name, data, chunk_size=_PART_BYTES, max_concurrency=_MOST_PARTS),
@@ -96,7 +96,7 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
-        self._make_folder()
+        self._make_folder(name)
         for attempt in range(_MOST_CONFLICTS):
             created = self._do(f"creating {name}", lambda: self._create(name, data))
             if created is not None:
@@ -193,7 +193,7 @@ class Objects:
             store = self._at
         except FileNotFoundError:
             empty: dict[str, list[Any]] = {name: [None] * len(starts) for name, (starts, _) in wanted.items()}
-            return Read(empty, [GoneError(f"{self.url} is gone")])
+            return Read(empty, [GoneError(self.url, "")])
         return wait_for(read_ranges(store, self.url, wanted))
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[Found]:
@@ -223,7 +223,7 @@ class Objects:
         """
         found = self.look(name)
         if found is None:
-            raise GoneError(f"{self.url}/{name} is gone")
+            raise GoneError(self.url, name)
         for start in range(0, found.size, _STREAM_BYTES):
             yield memoryview(self.ranges(name, [start], [min(start + _STREAM_BYTES, found.size)])[0])
 
@@ -266,9 +266,10 @@ class Objects:
             },
         )
 
-    def _make_folder(self) -> None:
+    def _make_folder(self, name: str) -> None:
         if self._folder is not None:
-            self._do("making the folder", lambda: self._folder.mkdir(parents=True, exist_ok=True))  # type: ignore[union-attr]
+            path = self._folder / name
+            self._do("making the folder", lambda: files.make_folder(path.parent))
 
     def _do(self, what: str, work: Callable[[], _T]) -> _T:
         """Do some work, and tell its errors as StoreConnectionErrors without any secret."""

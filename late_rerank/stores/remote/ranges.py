@@ -62,7 +62,7 @@ async def _call(
         async with turn:
             got = await library.get_ranges_async(store, name, starts=starts, ends=ends, coalesce=_COALESCE_BYTES)
     except FileNotFoundError:
-        return GoneError(f"{url}/{name} is gone")
+        return GoneError(url, name)
     except (library.exceptions.BaseError, OSError, ValueError) as error:
         return RequestError(url, f"reading: {reason(error)}")
     if [len(part) for part in got] != [end - start for start, end in zip(starts, ends, strict=True)]:

@@ -97,7 +97,7 @@ class Shared:
             self._tell([Failed("it failed a moment ago, and is left alone for some seconds.")], n_keys)
             return None
         try:
-            found, errors = work(self.snapshot())
+            found, errors = self._first(work)
             if any(isinstance(error, GoneError) for error in errors):
                 found, errors = work(self._newer())
         except StoreError as error:
@@ -110,6 +110,12 @@ class Shared:
             self._breaker.succeeded()
         self._look()
         return found
+
+    def _first(self, work: Callable[[Snapshot], tuple[_T, list[StoreError]]]) -> tuple[_T | None, list[StoreError]]:
+        try:
+            return work(self.snapshot())
+        except GoneError as error:
+            return None, [error]
 
     def count_damage(self, n: int) -> None:
         """Count damaged documents, and warn of the first."""
@@ -176,8 +182,6 @@ class Shared:
     def _failed(self, errors: list[StoreError], n_keys: int) -> None:
         if any(isinstance(error, RequestError) for error in errors):
             self._breaker.failed()
-        elif not any(isinstance(error, GoneError) for error in errors):
-            raise errors[0]  # no store, or a manifest that can't be read
         self._tell([Failed(f"{_text(error)}.") for error in errors], n_keys)
 
     def _tell(self, failures: list[Failed], n_keys: int) -> None:
@@ -185,4 +189,4 @@ class Shared:
 
 
 def _text(error: StoreError) -> str:
-    return error.text if isinstance(error, RequestError) else str(error)
+    return error.text if isinstance(error, (RequestError, GoneError)) else str(error)

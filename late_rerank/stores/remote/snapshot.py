@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 
 from late_rerank.processes.forks import guarded
@@ -57,7 +58,8 @@ class Snapshot:
             with self._lock:
                 self._opened |= more
             known |= more
-        return [known[run.keys] for run in runs]
+        # Keys name segments by numbers, so two runs may have the same keys and other segments.
+        return [replace(known[run.keys], run=run) for run in runs]
 
     def in_use(self) -> set[str]:
         """Name the spaces whose keys were opened."""

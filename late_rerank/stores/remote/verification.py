@@ -122,7 +122,8 @@ class _Walk:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Give (place, reason) of what is wrong. After the first damaged record nothing is walked, only read."""
-        self._more()
+        while len(self._rest) < _MOST_HEADER_BYTES and self._more():
+            pass
         header = read_header(self._rest, self._where)  # type: ignore[arg-type]
         if header.space != self._space:
             yield "", "it belongs to another space"
