@@ -199,6 +199,7 @@ def bouncer(server):
             "pool_mode": "transaction",
             "default_pool_size": 2,
             "server_reset_query_always": 1,  # DISCARD ALL after each transaction
+            "server_login_retry": 1,
             "unix_socket_dir": "",
         }
         lines = [

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 import pytest
+from postgres_servers import PostgresServer, fresh_schema, skip_without_postgres
 from redis_servers import RedisServer, fresh_prefix, skip_without_redis
 
 
@@ -33,6 +34,46 @@ def opened():
     def open_store(url, **options):
         options = {"prefix": fresh_prefix(), "timeout_s": 10, "pause_s": 0.1} | options
         stores.append(RedisStore(url, **options))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A Postgres server for tests that leave it running."""
+    skip_without_postgres()
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _mortal():
+    skip_without_postgres()
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal(_mortal):
+    """A Postgres server to be killed; it is started again for the next test."""
+    if _mortal.running.poll() is not None:
+        _mortal.start()
+    return _mortal
+
+
+@pytest.fixture
+def in_postgres():
+    """PostgresStore, closed at the end."""
+    from late_rerank.stores import PostgresStore
+
+    stores = []
+
+    def open_store(url, **options):
+        options = {"schema": fresh_schema(), "timeout_s": 10, "write_timeout_s": 30, "pause_s": 0.1} | options
+        stores.append(PostgresStore(url, **options))
         return stores[-1]
 
     yield open_store

@@ -32,7 +32,7 @@ _BEGINNINGS: Mapping[str, str] = {
     r"password|no pg_hba.conf entry|authentication failed": "28",
     r"database .* does not exist": "3D000",
     r"too many clients|remaining connection slots|too many connections": "53300",
-    r"starting up|shutting down|recovery": "57P03",
+    r"starting up|shutting down|recovery|terminating": "57P03",
 }
 
 
@@ -64,9 +64,9 @@ def loss(where: str, said: str, *, hung: bool) -> Failed:
     begins = f"{where} did not answer: {said.rstrip('.')}."
     if hung:
         return Failed(f"{begins} It is too slow or hangs; timeout_s and write_timeout_s say how long to wait.")
-    if "FATAL" in said:
-        code = next((code for pattern, code in _BEGINNINGS.items() if re.search(pattern, said)), "")
-        return Refusal(f"{begins} {_advice(code)}".strip(), again=code.startswith(_AGAIN) and bool(code), code=code)
+    code = next((code for pattern, code in _BEGINNINGS.items() if re.search(pattern, said)), "")
+    if code or "FATAL" in said:
+        return Refusal(f"{begins} {_advice(code)}".strip(), again=bool(code) and code.startswith(_AGAIN), code=code)
     return Failed(f"{begins} Is it running, and is this its URL?", again=True)
 
 
