@@ -106,6 +106,14 @@ class CandidatePool:
         if first is not None:
             self._first[positions] = first[which]
 
+    def take_scores(self, scores: F32) -> None:
+        """Take scores that were computed somewhere else.
+
+        Args:
+            scores: (n_candidates,) float32; NaN for candidates that weren't scored.
+        """
+        self._scores = np.where(np.isnan(scores), _UNSCORED, scores).astype(np.float32)
+
     def ranking(self, missing: Collection[bytes], encoder: Encoder, calibration: Calibration | None = None) -> Ranking:
         """Order the candidates, best first.
 
