@@ -109,7 +109,7 @@ class Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether another statement can be sent: the session is whole, and in no transaction."""
+        """Whether anybody may use the session next: it is whole, no answer is unread, and no transaction is open."""
         return self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status == pq.TransactionStatus.IDLE
 
     @property
@@ -130,24 +130,15 @@ class Connection:
             timeout_s: To wait each time until the server goes on.
 
         Raises:
-            RefusedError: If the server refused the statement; the session can be used further, unless in a transaction.
-            LostError: If the session broke or no answer came; it is closed.
+            RefusedError: If the server refused the statement.
+            LostError: If the session broke or no answer came.
         """
         try:
             self._send(statement)
             self._flush(timeout_s)
-            answer = self._answer(timeout_s)
-        except RefusedError:
-            raise  # the session goes on; if these were the server's last words, `is_idle` tells
+            return self._answer(timeout_s)
         except (Error, OSError) as error:
-            said = self._said() if isinstance(error, Error) else str(error)
-            self.close()
-            raise LostError(said) from error
-        except BaseException:
-            # An answer that is unread would be taken for the next statement's.
-            self.close()
-            raise
-        return answer
+            raise LostError(self._said() if isinstance(error, Error) else str(error)) from error
 
     def close(self) -> None:
         """End the session."""
