@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from late_rerank.stores.disk import PublishedStore as PublishedStore
     from late_rerank.stores.postgres import PostgresStore as PostgresStore
     from late_rerank.stores.redis import RedisStore as RedisStore
+    from late_rerank.stores.remote import RemoteStore as RemoteStore
 
 _HOMES = {
     "DiskStore": "late_rerank.stores.disk",
     "PostgresStore": "late_rerank.stores.postgres",
     "PublishedStore": "late_rerank.stores.disk",
     "RedisStore": "late_rerank.stores.redis",
+    "RemoteStore": "late_rerank.stores.remote",
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "PostgresStore",
     "PublishedStore",
     "RedisStore",
+    "RemoteStore",
     "Space",
     "Store",
     "TieredStore",
