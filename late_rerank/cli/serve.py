@@ -49,6 +49,14 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes; with ONNX Runtime on Linux they share one model (default: 1)",
     )
+    command.add_argument(
+        "--drain-s",
+        type=above_zero,
+        default=0.0,
+        metavar="S",
+        help="seconds after SIGTERM in which /ready says no and everything else is answered, so that proxies send requests "
+        "elsewhere before the end (default: none)",
+    )
 
 
 def _add_store_and_models(command: argparse.ArgumentParser) -> None:
@@ -161,6 +169,7 @@ def run(options: argparse.Namespace) -> None:
             folders=dict(options.folder),
             language=options.language,
             n_workers=options.workers,
+            drain_s=options.drain_s,
             log_level=options.log_level,
             log_format=options.log_format,
         ),

@@ -24,6 +24,7 @@ from late_rerank.reranker import Reranker
 from late_rerank.serve import bodies, json_text
 from late_rerank.serve.answers import About, envelope, image_key, meta, result, with_id
 from late_rerank.serve.clients.choosing import dialect_of
+from late_rerank.serve.ending import Closing, Ending
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.gate import Gate
 from late_rerank.serve.ignored import in_header
@@ -71,7 +72,7 @@ def create_app(make_reranker: MakeReranker | Mapping[str, MakeReranker], setting
         paths=paths,
         hosts=settings.hosts,
     )
-    app = Routed(Traced(app, paths), paths)
+    app = Closing(Routed(Traced(app, paths), paths), server.ending)
     if settings.cors_origins:
         exposed = ["x-request-id", "retry-after", "x-late-rerank-unscored", "x-late-rerank-ignored"]
         app = CORSMiddleware(
@@ -93,6 +94,7 @@ class _Server:
         self._models = Models(makers, settings.limits)
         self._reader = BodyReader(settings.limits)
         self.metrics = Metrics()
+        self.ending = Ending(settings.drain_s)
 
     def routes(self) -> Iterator[Route]:
         endpoints: dict[str, Endpoint] = {
@@ -104,7 +106,7 @@ class _Server:
         }
         for path, endpoint in endpoints.items():
             yield Route(path, self._with_body(endpoint), methods=["POST"])
-        yield from Status(self._models, self.metrics, self._settings).routes()
+        yield from Status(self._models, self.metrics, self._settings, self.ending).routes()
         yield from page_routes()
 
     @asynccontextmanager
@@ -114,7 +116,8 @@ class _Server:
         try:
             if self._settings.load_first:
                 await self._models.loaded()
-            yield
+            with self.ending.delayed():
+                yield
         finally:
             await self._models.close()
 

@@ -46,6 +46,7 @@ class Options:
         folders: Name -> path, for /v1/search.
         language: Of the folders' documents, as BM25Retriever takes it.
         n_workers: Processes that share the port.
+        drain_s: Seconds from SIGTERM in which the server says that it isn't ready, and still answers.
         log_level: One of logs.LEVELS.
         log_format: One of logs.FORMATS.
     """
@@ -59,6 +60,7 @@ class Options:
     folders: Mapping[str, str] = field(default_factory=dict)
     language: str | None = "english"
     n_workers: int = 1
+    drain_s: float = 0.0
     log_level: str = "info"
     log_format: str = "text"
 
@@ -126,6 +128,7 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
         cors_origins=tuple(options.cors_origins),
         folders=_folders(options),
         load_first=options.n_workers > 1,
+        drain_s=options.drain_s,
     )
     # An encoder pools by itself.
     shared = {} if encoder is None else {"model": encoder, "pooling": 1}

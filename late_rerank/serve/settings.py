@@ -23,6 +23,7 @@ class Settings:
         folders: The folders that /v1/search knows: Folders, or name -> retriever.
         load_first: Whether the server accepts connections only when the model is loaded. Right where other processes accept
             them meanwhile; otherwise the server answers from the start that it is alive, and not ready.
+        drain_s: Seconds from SIGTERM in which the server says that it isn't ready, and still answers.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -31,6 +32,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     folders: Folders | Mapping[str, Retriever] = field(default_factory=Folders)
     load_first: bool = False
+    drain_s: float = 0.0
 
     @property
     def searched(self) -> Folders:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from late_rerank.serve import json_text, models
+from late_rerank.serve.ending import Ending
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.metrics import CONTENT_TYPE, Metrics
 from late_rerank.serve.openapi import description
@@ -27,12 +28,14 @@ class Status:
         served: The server's models.
         metrics: Its counts.
         settings: Its settings.
+        ending: Whether it is about to end.
     """
 
-    def __init__(self, served: Models, metrics: Metrics, settings: Settings) -> None:
+    def __init__(self, served: Models, metrics: Metrics, settings: Settings, ending: Ending) -> None:
         self._served = served
         self._metrics = metrics
         self._settings = settings
+        self._ending = ending
         self._created = int(time.time())
 
     def routes(self) -> Iterator[Route]:
@@ -54,6 +57,8 @@ class Status:
         return json_text.response({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:  # noqa: ARG002 - Starlette passes it
+        if self._ending.is_near:
+            raise RequestError(503, "this server is about to end; ask another")
         _ = self._served.ready  # raises 503 while it isn't loaded. Its name isn't told: any site's page may ask for this path
         return json_text.response({"status": "ready"})
 

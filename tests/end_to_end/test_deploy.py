@@ -89,12 +89,12 @@ class TestManifests:
 
     def test_a_server_has_time_to_finish_what_runs(self, manifests):
         pod = named(manifests, "Deployment")["spec"]["template"]["spec"]
-        container = one(pod["containers"])
-        command, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
         settings = named(manifests, "ConfigMap")["data"]
-        assert command == "sleep"
-        assert float(settings["LATE_RERANK_TIMEOUT_S"]) == Limits().timeout_s
-        assert pod["terminationGracePeriodSeconds"] >= int(seconds) + Limits().timeout_s + 5
+        drains, answers = (float(settings[f"LATE_RERANK_{name}_S"]) for name in ("DRAIN", "TIMEOUT"))
+        assert pod["terminationGracePeriodSeconds"] >= drains + answers + 5
+        # Until the kubelet has seen it twice, and proxies were told.
+        probe = one(pod["containers"])["readinessProbe"]
+        assert drains >= 2 * probe["periodSeconds"] * probe["failureThreshold"]
 
     def test_no_server_goes_before_another_answers(self, manifests):
         strategy = named(manifests, "Deployment")["spec"]["strategy"]["rollingUpdate"]
