@@ -25,6 +25,9 @@ from late_rerank.stores.keys_blocks import (
     halves_of,
 )
 
+# Rows packed at once: some megabytes.
+_ROWS_AT_ONCE = 2**14
+
 
 class KeysWriter:
     """Writes a keys file in one pass. What it keeps in memory is the fence: 0.08 bytes a key.
@@ -52,8 +55,10 @@ class KeysWriter:
         Raises:
             ValueError: If a key isn't above the key before it.
         """
-        if not len(rows):
-            return
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            self._add(rows[start : start + _ROWS_AT_ONCE])
+
+    def _add(self, rows: Rows) -> None:
         self._refuse_unsorted(rows)
         self._segments.update(np.unique(rows["segment"]).tolist())
         self._n_keys += len(rows)

@@ -16,7 +16,7 @@ from late_rerank.stores.keys_writer import sort_rows
 # Rows sorted in memory: 10 MB.
 _ROWS_A_RUN = 2**18
 # Rows of all runs that are read at a time while they are merged, and the fewest of one run.
-_ROWS_AT_ONCE = 2**19
+_ROWS_AT_ONCE = 2**17
 _ROWS_OF_A_RUN = 2**10
 
 

@@ -14,7 +14,7 @@ from late_rerank.stores.disk.creation import open_or_create
 from late_rerank.stores.disk.frozen import HOW_TO_READ_ONLY, unwritable
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.internals import Internals
-from late_rerank.stores.disk.reading import MappedSegments
+from late_rerank.stores.disk.mapped import MappedSegments
 from late_rerank.stores.disk.writing import Writing
 from late_rerank.warn import warn_caller
 

@@ -12,9 +12,10 @@ from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
 from late_rerank.stores.disk.keys_file import open_keys
+from late_rerank.stores.disk.mapped import MappedSegments
 from late_rerank.stores.disk.places import Place, unpack_place
 from late_rerank.stores.disk.published_verification import verify_published
-from late_rerank.stores.disk.reading import MappedSegments, Reading
+from late_rerank.stores.disk.reading import Reading
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.disk.verification import VerifyReport
 from late_rerank.stores.folders import folder_at

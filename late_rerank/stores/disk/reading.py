@@ -2,87 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
+from late_rerank.stores.disk.mapped import MappedSegments
 from late_rerank.stores.disk.places import Place, unpack_place
-from late_rerank.stores.disk.segment import MappedSegment, path_of
+from late_rerank.stores.disk.segment import MappedSegment
 from late_rerank.stores.record import HEADER_BYTES, MAGIC, TRUNCATED, checked_header, layout, read_headers
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
-
-# A mapping keeps its file open, and a process may open about a thousand.
-_MOST_MAPPED = 512
-
-
-class MappedSegments:
-    """The segments that this process has mapped. Safe to share between threads.
-
-    Args:
-        folder: The store's.
-        noting: Whether to note on the files which segments were used.
-    """
-
-    def __init__(self, folder: Path, *, noting: bool = True) -> None:
-        self._folder = folder
-        self._noting = noting
-        self._mapped: dict[int, MappedSegment] = {}
-        self._used: set[int] = set()
-        self._lock = Lock()
-
-    def get(self, segment_id: int, end: int, space: str) -> MappedSegment:
-        """Map the segment, up to `end` at least if the file is that long.
-
-        Raises:
-            FileNotFoundError: If the segment was removed.
-            StoreFormatError: If its header is damaged, or is another segment's or space's.
-        """
-        mapping = self._mapped.get(segment_id)
-        if mapping is None or len(mapping.bytes) < end:
-            mapping = self._map(segment_id, space)
-        self._used.add(segment_id)
-        return mapping
-
-    def note_use(self) -> None:
-        """Note on the files which segments were used since the last time; eviction goes by that.
-
-        A reader can't write the index, but can set a file's time of modification; only an order is needed.
-        """
-        with self._lock:
-            used, self._used = self._used, set()
-        for segment_id in used if self._noting else ():
-            with suppress(OSError):  # not ours to write
-                os.utime(path_of(self._folder, segment_id))
-
-    def keep(self, segment_ids: set[int]) -> None:
-        """Unmap all other segments: a removed file takes room on the disk as long as somebody has it mapped."""
-        with self._lock:
-            for segment_id in self._mapped.keys() - segment_ids:
-                del self._mapped[segment_id]
-
-    def after_fork(self) -> None:
-        """Go on in a child: mapped segments are shared and stay valid."""
-        self._lock = Lock()
-
-    def _map(self, segment_id: int, space: str) -> MappedSegment:
-        path = path_of(self._folder, segment_id)
-        mapping = MappedSegment(path)
-        if mapping.header.id != segment_id or mapping.header.space != space:
-            raise StoreFormatError(f"{path} says it is segment {mapping.header.id} of {mapping.header.space}")
-        with self._lock:
-            if segment_id not in self._mapped and self._noting:
-                with suppress(OSError):
-                    os.utime(path)
-            while len(self._mapped) >= _MOST_MAPPED:
-                del self._mapped[next(iter(self._mapped))]
-            self._mapped[segment_id] = mapping
-        return mapping
 
 
 class Reading:

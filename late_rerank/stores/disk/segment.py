@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,8 @@ _HEADER_MULTIPLE = 4096
 _FIELDS = struct.Struct("<8sIIQII")
 _CHECKED_FROM = 12
 _PAGE = mmap.PAGESIZE
+# Before 3.13 Python's mmap keeps a descriptor of its own for each file.
+MAPPINGS_HOLD_FILES = sys.version_info < (3, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,12 @@ class SegmentWriter:
         self._file.close()
 
 
+def _map(fd: int, size: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, access=mmap.ACCESS_READ, trackfd=False)
+    return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+
+
 class MappedSegment:
     """A segment file mapped into memory, read-only. The arrays made from it keep it alive, also when its file is gone.
 
@@ -206,7 +215,7 @@ class MappedSegment:
             size = os.fstat(fd).st_size
             if size < _HEADER_MULTIPLE:
                 raise StoreFormatError(f"{path} has {size} bytes, less than a segment's header")
-            self._mmap = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+            self._mmap = _map(fd, size)
         finally:
             os.close(fd)
         self.bytes: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
