@@ -223,6 +223,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(some, store):
         ["search", "{folder}", "q", "--store", "redis:/x"],
         ["index", "{folder}", "--store", "redis://here:99999"],
         ["index", "{folder}", "--store", "redis://:se/cret@here"],
+        ["index", "{folder}", "--store", "postgresql://me:se/cret@here/db"],
         ["index", "{folder}", "--store", "{store}", "--codec", "int3"],
     ],
 )
@@ -290,12 +291,14 @@ class TestRedis:
     DOWN = "redis://:secret@127.0.0.1:1/0"
 
     @pytest.mark.parametrize("more", [[], ["--json"]])
-    def test_what_is_not_kept_is_a_failure(self, folder, more, capsys):
-        assert main(["index", folder, "--store", self.DOWN, *more]) == 1
+    @pytest.mark.parametrize("where", [DOWN, "postgresql://:secret@127.0.0.1:1/db"])
+    def test_what_is_not_kept_is_a_failure(self, folder, where, more, capsys, monkeypatch):
+        monkeypatch.setattr("late_rerank.cli.opening._PATIENT_RETRIES", 1)
+        assert main(["index", folder, "--store", where, *more]) == 1
         out, err = capsys.readouterr()
 
         assert out == ""
-        assert "redis://:***@127.0.0.1:1/0" in err
+        assert where.replace("secret", "***") in err
         assert "refused" in err
         assert "secret" not in err
 

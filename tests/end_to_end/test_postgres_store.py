@@ -165,6 +165,20 @@ class TestServerThatFails:
 
         assert used_again(reranker)
 
+    def test_after_a_wait_in_vain_other_sessions_of_then_are_not_waited_for_too(self, mortal, in_postgres, tried):
+        """A firewall that forgot one session forgot all."""
+        store = in_postgres(mortal.url, timeout_s=1, pause_s=0)
+        hits(Reranker(FakeEncoder(), store=store))
+        server = store._shared.server
+        both = [server._take(), server._take()]
+        for session in both:
+            server._give_back(session)
+        with mortal.hanging(), pytest.warns(RuntimeWarning, match="too slow or hangs"):
+            store.space("a", SPEC).get(keys(1))
+
+        until(lambda: len(store.space("b", SPEC).get(keys(1)).missing) == 1 and server._idle)
+        assert not set(both) & set(server._idle)
+
     def test_one_that_hangs_while_connecting_is_not_waited_for_by_the_constructor(self, mortal, in_postgres, tried):
         with mortal.hanging():
             reranker = Reranker(FakeEncoder(), store=in_postgres(mortal.url, timeout_s=0.3, pause_s=30))

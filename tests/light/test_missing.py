@@ -77,6 +77,7 @@ def test_the_library_says_what_to_install(use, package, extra, checkpoint):
         ("mcp --backend torch", "torch", "torch"),
         ("compile checkpoint --out out", "torch", "torch"),
         ("search notes cats --store redis://127.0.0.1:1", "redis", "redis"),
+        ("search notes cats --store postgresql://127.0.0.1:1/db", "psycopg", "postgres"),
     ],
 )
 def test_a_command_says_what_to_install(arguments, package, extra, checkpoint, notes, run):
