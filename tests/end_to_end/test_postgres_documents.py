@@ -4,9 +4,10 @@ import os
 import pickle
 import signal
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from forking import needs_fork
+from forking import in_a_child, needs_fork
 from postgres_servers import fresh_schema, skip_without_postgres
 from redis_queries import QUERY, TEXTS, hits, until
 
@@ -14,6 +15,7 @@ from late_rerank import Reranker
 from late_rerank.cli import main
 from late_rerank.errors import StoreConnectionError
 from late_rerank.stores import MemoryStore, PostgresStore, TieredStore, open_store
+from late_rerank.stores.postgres.statements import Statement
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -174,20 +176,43 @@ class TestWhatPostgresHolds:
 
 @needs_fork
 class TestProcesses:
-    def test_a_forked_process_uses_sessions_of_its_own(self, postgres, in_postgres):
-        store = in_postgres(postgres.url, on_error="raise")
+    def test_a_forked_process_uses_sessions_of_its_own_while_threads_go_on(self, postgres, in_postgres):
+        store = in_postgres(postgres.url, on_error="raise", retries=0)
         space, names, packed = store.space("a", SPEC), keys(50), random_packed([9] * 50, SPEC)
         space.put(names, packed)
 
-        def work():
-            assert all(same_documents(space.get(names).found, packed) for _ in range(50))
-            store.close()
+        def session():
+            return store._shared.server.ask(Statement("SELECT pg_backend_pid()")).rows[0][0]
 
-        child = forked(work)
-        good = all(same_documents(space.get(names).found, packed) for _ in range(50))
-        assert os.waitpid(child, 0)[1] == 0
-        assert good
-        assert same_documents(space.get(names).found, packed)  # the child closed no session but its own
+        def found():
+            return all(same_documents(space.get(names).found, packed) for _ in range(20))
+
+        ours = session()
+        assert in_a_child(session) != ours == session()
+        with ThreadPoolExecutor(2) as pool:
+            finding = [pool.submit(found) for _ in range(8)]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: threads are there
+                assert all(in_a_child(found) for _ in range(4))
+            assert all(future.result(60) for future in finding)
+        assert found()  # no child closed a session but its own
+
+    def test_a_put_locks_documents_in_the_order_of_their_keys(self, postgres, in_postgres):
+        """Else two that put the same documents in different orders wait for each other."""
+        import psycopg
+
+        store = in_postgres(postgres.url, write_timeout_s=60)
+        first, last = keys(2)
+        store.space("a", SPEC).put([first, last], random_packed([1, 2], SPEC))
+        asked = f"SELECT key FROM {store.schema}.record WHERE key = %s FOR UPDATE"
+        with ThreadPoolExecutor(1) as pool, psycopg.connect(postgres.url) as connection:
+            connection.execute(asked, [last])
+            putting = pool.submit(store.space("a", SPEC).put, [last, first], random_packed([3, 4], SPEC))
+            until(lambda: postgres.run("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            assert postgres.run(f"{asked} SKIP LOCKED", first) == []
+            connection.rollback()
+            putting.result(60)
+        assert store.space("a", SPEC).get([first, last]).found.lengths.tolist() == [4, 3]
 
     def test_four_that_begin_an_empty_store_at_once_make_one(self, postgres):
         schema, begin = fresh_schema(), os.pipe()

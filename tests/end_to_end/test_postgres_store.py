@@ -201,6 +201,26 @@ class TestServerThatFails:
         assert len(caught) <= 1
         assert used_again(reranker)
 
+    def test_what_a_killed_server_had_acknowledged_is_there_again(self, mortal, in_postgres):
+        store, told = in_postgres(mortal.url, on_error="raise", retries=0, check=True), []
+
+        def put():
+            for n in range(10_000):
+                store.space("a", SPEC).put(keys(3, salt=n), random_packed([200, 0, 17], SPEC, seed=n))
+                told.append(n)
+
+        with ThreadPoolExecutor(1) as pool:
+            putting = pool.submit(put)
+            until(lambda: len(told) > 5)
+            mortal.kill()
+            with pytest.raises(StoreConnectionError):
+                putting.result(60)
+        mortal.start()
+
+        again = in_postgres(mortal.url, schema=store.schema, on_error="raise", check=True).space("a", SPEC)
+        for n in told:
+            assert same_documents(again.get(keys(3, salt=n)).found, random_packed([200, 0, 17], SPEC, seed=n))
+
     def test_it_raises_where_that_is_asked_for(self, mortal, in_postgres):
         reranker = Reranker(FakeEncoder(), store=in_postgres(mortal.url, on_error="raise"))
         mortal.kill()
