@@ -41,14 +41,14 @@ class RowSorter:
             self._scratch.unlink()
 
     def add(self, rows: Rows) -> None:
-        """Add rows, (n,) ROW, in any order."""
+        """Add rows, (n,) ROW, in any order. No key comes twice."""
         self._parts.append(rows)
         self._n_held += len(rows)
         if self._n_held >= _ROWS_A_RUN:
             self._spill()
 
     def sorted_parts(self) -> Iterator[Rows]:
-        """Give all rows, sorted by key, some thousands at a time. Of rows of one key, the first run's alone."""
+        """Give all rows, sorted by key, some thousands at a time."""
         held = iter([self._take()])
         if not self._runs:
             yield from merged([held])

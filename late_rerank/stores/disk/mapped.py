@@ -95,12 +95,12 @@ class MappedSegments:
                     os.utime(path)
             self._mapped[segment_id] = mapping
             if len(self._mapped) > self._most:
-                self._unmap_some(segment_id)
+                self._unmap_some()
         return mapping
 
-    def _unmap_some(self, newest: int) -> None:
+    def _unmap_some(self) -> None:
         """Unmap an eighth of the segments, those used longest ago: to look for one each time would take longer than to map."""
-        by_use = sorted(self._mapped.keys() - {newest}, key=lambda segment_id: self._last_use.get(segment_id, 0))
+        by_use = sorted(self._mapped, key=lambda segment_id: self._last_use.get(segment_id, 0))
         for segment_id in by_use[: max(self._most // 8, 1)]:
             del self._mapped[segment_id]
         self._last_use = {segment_id: self._last_use.get(segment_id, 0) for segment_id in self._mapped}
