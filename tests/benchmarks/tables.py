@@ -17,6 +17,7 @@ ENCODING = Path(__file__).parent / "encoding.json"
 COMPRESSION = Path(__file__).parent / "compression.json"
 SERVER = Path(__file__).parent / "server.json"
 START = Path(__file__).parent / "start.json"
+NETWORK = Path(__file__).parent / "networked_stores.json"
 REPLICAS = Path(__file__).parent / "replicas.json"
 CALIBRATION = Path(__file__).parent / "calibration.json"
 BARS = ("0.1", "0.2", "0.3", "0.5", "0.6", "0.7", "0.8")
@@ -209,6 +210,28 @@ def replica_rows(report):
     ]
 
 
+def network_rows(report):
+    """RedisStore, PostgresStore, and their ratio: fetches, what is missing, puts, a count, a drop."""
+    asked = {f"fetch {k}": times for k, times in report["get_ms"].items()} | {
+        "find 100 without fetching": report["missing_ms"]["100"]
+    }
+    rows = [
+        f"| {what} | {_spread(times['redis'])} | {_spread(times['postgres'])} | {times['ratio']['p50']:.1f} |"
+        for what, times in asked.items()
+    ]
+    redis, postgres = (report["put_documents_per_s"][name] for name in ("redis", "postgres"))
+    rows.append(f"| put | {redis:,.0f} a second | {postgres:,.0f} a second | {redis / postgres:.1f} |")
+    for what, said in (("count", "count"), ("drop", "forget a model of")):
+        redis, postgres = (report[what][name] for name in ("redis", "postgres"))
+        ratio = postgres["ms"] / redis["ms"]
+        rows.append(f"| {said} {redis['n_documents']:,} | {redis['ms']:.0f} ms | {postgres['ms']:.0f} ms | {ratio:.1f} |")
+    return rows
+
+
+def _spread(times):
+    return f"{times['p50']:.1f} / {times['p99']:.1f} ms"
+
+
 def bar_rows(report):
     """Per cent at each bar of relevance: answers kept and near misses left out, without and with calibration; other topics."""
     overall = report["results"]["overall"]
@@ -253,6 +276,7 @@ def main():
     print(*scale_rows(scale), "", *ten_million_rows(scale), "", sep="\n")
     server = json.loads(SERVER.read_text(encoding="utf-8"))
     print(*server_rows(server), "", server_memory(server), "", sep="\n")
+    print(*network_rows(json.loads(NETWORK.read_text(encoding="utf-8"))), "", sep="\n")
     print(*replica_rows(json.loads(REPLICAS.read_text(encoding="utf-8"))), "", sep="\n")
     start = json.loads(START.read_text(encoding="utf-8"))
     print(*start_rows(start), "", *size_rows(start), "", sep="\n")

@@ -102,6 +102,9 @@ def _server() -> dict[str, str]:
             tables.server_rows(server),
         ),
         "server memory": tables.server_memory(server),
+        "stores, network": _table(
+            "| documents | RedisStore | PostgresStore | times as long |", tables.network_rows(_read(tables.NETWORK))
+        ),
         "replicas": _table(
             "| haproxy's settings | requests | failed | p50 / p99 |", tables.replica_rows(_read(tables.REPLICAS))
         ),
