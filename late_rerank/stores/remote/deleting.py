@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from late_rerank.errors import StoreFormatError
 from late_rerank.stores.base import KEY_BYTES
 from late_rerank.stores.keys_blocks import ROW
 from late_rerank.stores.keys_writer import KeysWriter, sort_rows
@@ -41,6 +42,8 @@ def delete(objects: Objects, fingerprint: str, codec: CodecSpec, keys: Sequence[
     places = find(objects, snapshot.keys_of(space), wanted)
     if places.errors:
         raise places.errors[0]
+    if places.n_damaged:
+        raise StoreFormatError(f"{objects.url}: keys are damaged; `late-rerank store verify URL` names them")
     here = [key for key, run in zip(wanted, places.run.tolist(), strict=True) if run >= 0]
     if here:
         commit(objects, [_tombstones(objects, space, here)])

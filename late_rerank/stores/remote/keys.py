@@ -57,12 +57,16 @@ class Places:
         rows: (n_keys,) ROW; zeros where the document isn't here.
         errors: What failed; keys that may lie in unread blocks count as missing.
         n_damaged: Blocks that don't match their checksums.
+        n_read: Blocks that the service gave.
+        n_unread: Keys that may lie in blocks that couldn't be read.
     """
 
     run: I64
     rows: Rows
     errors: list[StoreError] = field(default_factory=list)
     n_damaged: int = 0
+    n_read: int = 0
+    n_unread: int = 0
 
 
 def open_keys(objects: Objects, runs: Sequence[Run]) -> list[RunKeys]:
@@ -116,6 +120,8 @@ def find(objects: Objects, runs: Sequence[RunKeys], keys: Sequence[bytes]) -> Pl
     asked = [known.fence.blocks_of(keys) for known in runs]
     read = objects.fetch(_blocks_to_read(runs, asked))
     places.errors += read.errors
+    places.n_read = read.n_read
+    is_unread = np.zeros(len(keys), dtype=np.bool_)
     is_open = np.ones(len(keys), dtype=np.bool_)
     for position, (known, pairs) in enumerate(zip(runs, asked, strict=True)):
         numbers = pairs.blocks()
@@ -127,9 +133,11 @@ def find(objects: Objects, runs: Sequence[RunKeys], keys: Sequence[bytes]) -> Pl
         places.rows[found.key[here]] = found.rows[here]
         is_open[found.key] = False
         # A block that can't be read may hold a newer document, or a tombstone, so that older runs mustn't answer.
-        unread = ~np.isin(pairs.block, numbers) | np.isin(pairs.block, found.damaged)
-        is_open[pairs.key[unread]] = False
+        unread = ~np.isin(pairs.block, numbers)
+        is_unread[pairs.key[unread]] |= is_open[pairs.key[unread]]
+        is_open[pairs.key[unread | np.isin(pairs.block, found.damaged)]] = False
     places.run[(places.rows["flags"] & TOMBSTONE) != 0] = -1
+    places.n_unread = int(is_unread.sum())
     return places
 
 

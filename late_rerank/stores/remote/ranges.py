@@ -32,6 +32,11 @@ class Read:
     buffers: dict[str, list[Any]]
     errors: list[StoreError]
 
+    @property
+    def n_read(self) -> int:
+        """How many ranges were read."""
+        return sum(buffer is not None for buffers in self.buffers.values() for buffer in buffers)
+
 
 async def read_ranges(store: Any, url: str, wanted: Wanted) -> Read:
     """Read ranges, as many as can be read.

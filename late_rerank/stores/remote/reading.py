@@ -23,11 +23,15 @@ class Answer:
         fetched: The documents; what failed is missing.
         errors: What failed.
         n_damaged: Documents and blocks of keys that don't match their checksums.
+        n_read: Ranges that the service gave.
+        n_unread: Documents that may be there, and couldn't be read.
     """
 
     fetched: Fetched
     errors: list[StoreError]
     n_damaged: int
+    n_read: int
+    n_unread: int
 
 
 def nothing(codec: CodecSpec, n_keys: int) -> Fetched:
@@ -53,15 +57,17 @@ def read(objects: Objects, runs: Sequence[RunKeys], codec: CodecSpec, keys: Sequ
     got = objects.fetch(wanted)
     documents: list[Bytes | None] = [None] * len(keys)
     n_damaged = places.n_damaged + len(order.get("", []))
+    n_unread = places.n_unread
     for name, buffers in got.buffers.items():
         for i, buffer in zip(order[name], buffers, strict=True):
             position = int(here[i])
             documents[position] = _checked(buffer, keys[position], rows[i])
             n_damaged += buffer is not None and documents[position] is None
+            n_unread += buffer is None
     left = [i for i, position in enumerate(here.tolist()) if documents[position] is not None]
     truncated = (rows["flags"][left] & TRUNCATED) != 0
     fetched = one_buffer_each(codec, documents, rows["n_tokens"][left].tolist(), truncated.tolist(), HEADER_BYTES)
-    return Answer(fetched, [*places.errors, *got.errors], n_damaged)
+    return Answer(fetched, [*places.errors, *got.errors], n_damaged, places.n_read + got.n_read, n_unread)
 
 
 def _checked(buffer: Any, key: bytes, row: Any) -> Bytes | None:

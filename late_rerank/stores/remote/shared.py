@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from late_rerank.errors import StoreConnectionError, StoreError
 from late_rerank.processes.forks import guarded, watch
@@ -18,7 +18,21 @@ from late_rerank.stores.remote.snapshot import Snapshot
 from late_rerank.stores.trouble import Breaker, Failed, Trouble
 from late_rerank.warn import warn_caller
 
-_T = TypeVar("_T")
+
+class _Told(Protocol):
+    """What reading gives: what failed, what the service gave, and how many documents couldn't be read."""
+
+    @property
+    def errors(self) -> Sequence[StoreError]: ...
+
+    @property
+    def n_read(self) -> int: ...
+
+    @property
+    def n_unread(self) -> int: ...
+
+
+_Outcome = TypeVar("_Outcome", bound=_Told)
 
 
 class Shared:
@@ -84,12 +98,19 @@ class Shared:
             known = self._take(Snapshot(self.objects, newest(self.objects)))
         return known
 
-    def ask(self, work: Callable[[Snapshot], tuple[_T, list[StoreError]]], n_keys: int) -> _T | None:
+    def names(self) -> list[str]:
+        """Name the spaces, oldest first; none while the service can't be reached."""
+        try:
+            return list(self.snapshot().spaces())
+        except StoreConnectionError as error:
+            self._failed([error], 0)
+            return []
+
+    def ask(self, work: Callable[[Snapshot], _Outcome], n_keys: int) -> _Outcome | None:
         """Ask the service; None if it can't be asked.
 
         Args:
-            work: Reads from a snapshot. Gives its result, and what failed. If an object was gone, it is called again, with a
-                newer snapshot.
+            work: Reads from a snapshot, and says what failed. If an object was gone, it is called again, with a newer snapshot.
             n_keys: How many documents are asked for, to be counted.
         """
         self.refuse_if_closed()
@@ -97,25 +118,26 @@ class Shared:
             self._tell([Failed("it failed a moment ago, and is left alone for some seconds.")], n_keys)
             return None
         try:
-            found, errors = self._first(work)
-            if any(isinstance(error, GoneError) for error in errors):
-                found, errors = work(self._newer())
+            outcome = self._first(work)
+            if outcome is None or any(isinstance(error, GoneError) for error in outcome.errors):
+                outcome = work(self._newer())
         except StoreError as error:
             self.refuse_if_closed()
             self._failed([error], n_keys)
             return None
-        if errors:
-            self._failed(errors, 0)
+        if outcome.errors:
+            # A service that answers 99 of 100 requests isn't left alone.
+            self._failed(outcome.errors, outcome.n_unread, is_down=not outcome.n_read)
         else:
             self._breaker.succeeded()
         self._look()
-        return found
+        return outcome
 
-    def _first(self, work: Callable[[Snapshot], tuple[_T, list[StoreError]]]) -> tuple[_T | None, list[StoreError]]:
+    def _first(self, work: Callable[[Snapshot], _Outcome]) -> _Outcome | None:
         try:
             return work(self.snapshot())
-        except GoneError as error:
-            return None, [error]
+        except GoneError:
+            return None
 
     def count_damage(self, n: int) -> None:
         """Count damaged documents, and warn of the first."""
@@ -179,9 +201,11 @@ class Shared:
                 self._next_look = time.monotonic() + self._poll_s
                 self._is_looking = False
 
-    def _failed(self, errors: list[StoreError], n_keys: int) -> None:
-        if any(isinstance(error, RequestError) for error in errors):
+    def _failed(self, errors: Sequence[StoreError], n_keys: int, *, is_down: bool = True) -> None:
+        if is_down and any(isinstance(error, RequestError) for error in errors):
             self._breaker.failed()
+        elif not is_down:
+            self._breaker.succeeded()
         self._tell([Failed(f"{_text(error)}.") for error in errors], n_keys)
 
     def _tell(self, failures: list[Failed], n_keys: int) -> None:

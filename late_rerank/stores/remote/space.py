@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from late_rerank.errors import StoreError
 from late_rerank.stores.base import Space
 from late_rerank.stores.remote import keys as keys_
 from late_rerank.stores.remote.counting import count
@@ -54,12 +53,10 @@ class RemoteSpace(Space):
         if keys:
             self._shared.refuse_change()
 
-    def _find(self, snapshot: Snapshot, keys: Sequence[bytes]) -> tuple[keys_.Places, list[StoreError]]:
-        places = keys_.find(self._shared.objects, snapshot.keys_of(self.name), keys)
-        return places, places.errors
+    def _find(self, snapshot: Snapshot, keys: Sequence[bytes]) -> keys_.Places:
+        return keys_.find(self._shared.objects, snapshot.keys_of(self.name), keys)
 
-    def _get(self, snapshot: Snapshot, keys: Sequence[bytes]) -> tuple[Answer, list[StoreError]]:
+    def _get(self, snapshot: Snapshot, keys: Sequence[bytes]) -> Answer:
         runs = snapshot.keys_of(self.name)
         places = keys_.find(self._shared.objects, runs, keys)
-        answer = read(self._shared.objects, runs, self.codec, keys, places)
-        return answer, answer.errors
+        return read(self._shared.objects, runs, self.codec, keys, places)

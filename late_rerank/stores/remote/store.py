@@ -73,8 +73,7 @@ class RemoteStore(Store):
         return RemoteSpace(self._shared, space_json(fingerprint, codec), fingerprint, codec)
 
     def spaces(self) -> list[Space]:
-        names = self._shared.ask(lambda snapshot: (list(snapshot.spaces()), []), 0) or []
-        return [RemoteSpace(self._shared, name, *parse_space(name)) for name in names]
+        return [RemoteSpace(self._shared, name, *parse_space(name)) for name in self._shared.names()]
 
     def drop(self, fingerprint: str) -> int:  # noqa: ARG002 - a store's interface
         """Raise a StoreError: nothing can be dropped through an open store."""
