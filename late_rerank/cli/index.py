@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Documents between two puts: a kill loses at most so many. Flushing to disk costs nothing beside encoding them.
 _BATCH_SIZE = 128
+# Each split is a run of a store in object storage, and a query asks each run.
+_MANY_RUNS = 16
 _ENGINES = ("local", "ray", "dask", "spark")  # as in late_rerank.bulk.engines, which would load NumPy for --help
 
 
@@ -117,7 +119,7 @@ def _run_in_bulk(options: argparse.Namespace) -> None:
     }
     _show(result, options)
     if not options.json:
-        _print_workers(report)
+        _print_workers(report, options.store)
 
 
 def _run_here(options: argparse.Namespace) -> None:
@@ -192,7 +194,7 @@ def _print(result: dict[str, Any]) -> None:
     print(f"kept in {result['store']} for model {result['model']}, codec {result['codec']}")
 
 
-def _print_workers(report: BulkReport) -> None:
+def _print_workers(report: BulkReport, store: str) -> None:
     from late_rerank.cli.results import counted
 
     resumed = f", {report.n_resumed:,} of them before" if report.n_resumed else ""
@@ -200,3 +202,7 @@ def _print_workers(report: BulkReport) -> None:
         f"{counted(report.n_splits, 'split')}{resumed}, by {counted(report.n_workers, 'worker')} of engine {report.engine}: "
         f"{report.documents_per_s:,.1f} documents/s"
     )
+    if report.commit is not None and report.n_splits > _MANY_RUNS:
+        print(
+            f"{report.n_splits:,} runs are looked into by each query; this makes one of them: late-rerank store merge {store}"
+        )

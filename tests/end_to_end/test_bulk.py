@@ -108,12 +108,14 @@ class TestCommand:
         with DiskStore(store) as opened:
             assert n_there(opened, corpus) == 400
 
-    def test_a_store_in_object_storage_has_an_engine_by_itself(self, corpus, url, capsys):
+    def test_a_store_in_object_storage_has_an_engine_by_itself(self, corpus, url, monkeypatch, capsys):
+        monkeypatch.setattr("late_rerank.cli.index._MANY_RUNS", 0)
         assert main(["index", str(corpus), "--store", url, "--model", FAKE, "--workers", "1"]) == 0
         out, err = capsys.readouterr()
         assert "400 documents in" in out
         assert f"kept in {url} for model {FAKE}, codec int8" in out
         assert "1 split, by 1 worker of engine local: " in out
+        assert f"1 run is looked into by each query; this makes one of them: late-rerank store merge {url}" in out
         assert err == ""
 
     def test_skipped_and_passed_over_files_are_told(self, tmp_path, url, capsys):
