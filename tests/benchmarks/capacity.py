@@ -69,16 +69,17 @@ N_ASKED = 500_000
 def laws():
     """Everything the tables are computed from: value, unit, how it is known, and from where."""
     server, encoding, scale = (_read(name) for name in ("server", "encoding", "store_scale"))
-    remote = _read("capacity_remote")
+    remote, networked = _read("capacity_remote"), _read("networked_stores")["get_ms"]["100"]
     one_worker = next(row for row in server["workers"]["1"]["rows"] if row["clients"] == 8)
     bulk = encoding["n_documents"] / encoding["documents"]["openvino"]["seconds"]
     index = scale["small_documents"]["index_bytes_per_document"]
     return {
         "cpu_ms": _law(1000 / one_worker["requests_per_cpu_second"], "ms of a core, a request", "server.json"),
         "cpu_ms_of_get": _law(remote["cpu_ms_of_get"], "ms of a core, a GET", "capacity_remote.json"),
-        "cold_ms": _law(remote["p50_ms"], "ms, 100 documents from a bucket", "capacity_remote.json"),
         "documents_per_core_s": _law(bulk, "documents a second of a core", "encoding.json"),
         "index_bytes": _law(index, "bytes of SQLite a document", "store_scale.json"),
+        "redis_ms": _law(networked["redis"]["p50"], "ms, 100 documents from Redis, over loopback", "networked_stores.json"),
+        "postgres_ms": _law(networked["postgres"]["p50"], "ms, the same from Postgres", "networked_stores.json"),
         "keys_bytes": _law(BLOCK_BYTES / ROWS_A_BLOCK, "bytes of a keys file a document", "FORMAT.md", "exact"),
         "fence_bytes": _law(8 / ROWS_A_BLOCK, "bytes in memory a document", "FORMAT.md", "exact"),
         "segment_bytes": _law(USUAL.segment_bytes, "bytes of a full segment", "FORMAT.md", "exact"),
@@ -110,6 +111,7 @@ def sizes(known):
                     "n_documents": n,
                     "record_bytes": size,
                     "gb": gb,
+                    "gbit_per_s": size * ASSUMED["k"] * ASSUMED["requests_per_s"] * 8 / 1e9,
                     "segments": math.ceil(n * size / known["segment_bytes"]["value"]),
                     "usd_a_month": (gb + n * known["keys_bytes"]["value"] / 1e9) * ASSUMED["usd"]["gb_month"],
                     "known": "exact",

@@ -30,10 +30,10 @@ def bytes_table(rows):
     for packing, of_it in _by(rows, "packing").items():
         cells = [_amount(row["gb"]) for row in of_it]
         largest = of_it[-1]
-        more = [f"{largest['segments']:,}", _usd(largest["usd_a_month"])]
+        more = [f"{largest['segments']:,}", _usd(largest["usd_a_month"]), f"{largest['gbit_per_s']:.2g} Gbit/s"]
         lines.append(_row(packing, f"{largest['record_bytes']:,}", *cells, *more))
     names = " | ".join(_NAMES[n] for n in sizes)
-    return f"| codec, dims | bytes a document | {names} | segments at 10^9 | a month at 10^9 |", lines
+    return f"| codec, dims | bytes a document | {names} | segments at 10^9 | a month at 10^9 | 1,000 requests a second |", lines
 
 
 def index_table(rows):
