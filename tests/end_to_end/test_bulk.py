@@ -115,7 +115,7 @@ class TestCommand:
         assert "400 documents in" in out
         assert f"kept in {url} for model {FAKE}, codec int8" in out
         assert "1 split, by 1 worker of engine local: " in out
-        assert f"1 run is looked into by each query; this makes one of them: late-rerank store merge {url}" in out
+        assert f"looked into by each query; this makes one of them: late-rerank store merge {url}" in out
         assert err == ""
 
     def test_skipped_and_passed_over_files_are_told(self, tmp_path, url, capsys):
