@@ -91,6 +91,22 @@ class TestWhatPostgresHolds:
         assert hits(reading) == 20
         assert (ours.stats()["n_errors"], theirs.stats()["n_errors"]) == (0, 0)
 
+    def test_a_space_that_another_process_dropped_and_made_again_is_found_and_written(self, postgres, in_postgres):
+        schema = fresh_schema()
+        ours, theirs = (in_postgres(postgres.url, schema=schema, on_error="raise") for _ in range(2))
+        space, names = ours.space("a", SPEC), keys(2)
+        space.put(names, random_packed([3, 5], SPEC))
+        theirs.drop("a")
+        space.put(names[:1], random_packed([7], SPEC))  # without looking first
+        assert theirs.space("a", SPEC).get(names).found.lengths.tolist() == [7]
+
+        theirs.drop("a")
+        theirs.space("a", SPEC).put(names, random_packed([3, 5], SPEC))
+        assert space.get(names).found.lengths.tolist() == [3, 5]
+        theirs.drop("a")
+        theirs.space("a", SPEC).put(names, random_packed([3, 5], SPEC))
+        assert space.missing(names).tolist() == []
+
     def test_a_put_after_the_whole_schema_is_gone_makes_it_again(self, postgres, in_postgres):
         reranker = Reranker(FakeEncoder(), store=in_postgres(postgres.url))
         hits(reranker)

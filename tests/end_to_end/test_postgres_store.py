@@ -232,11 +232,14 @@ class TestServerThatFails:
         with pytest.raises(StoreConnectionError):
             in_postgres(mortal.url, on_error="raise")
 
-    def test_the_second_host_is_used_where_the_first_is_down(self, mortal, in_postgres):
+    @pytest.mark.parametrize("hangs", [False, True])
+    def test_the_second_host_is_used_where_the_first_is_down_or_hangs(self, mortal, in_postgres, hangs):
         with socket.socket() as nobody:
-            nobody.bind(("127.0.0.1", 0))  # and doesn't listen
+            nobody.bind(("127.0.0.1", 0))
+            if hangs:
+                nobody.listen()  # and says nothing
             hosts = f"127.0.0.1:{nobody.getsockname()[1]},127.0.0.1:{mortal.port}"
-            reranker = Reranker(FakeEncoder(), store=in_postgres(f"postgresql://postgres@{hosts}/postgres"))
+            reranker = Reranker(FakeEncoder(), store=in_postgres(f"postgresql://postgres@{hosts}/postgres", timeout_s=2))
             hits(reranker)
             assert hits(reranker) == 20
 
