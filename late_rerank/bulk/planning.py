@@ -19,7 +19,8 @@ Source = str | os.PathLike[str]
 # So small that a killed worker loses minutes; so large that a split's own costs are little: 16 MiB of text have some 16,000
 # documents, which take 7 minutes on a core, and 400 MB of int8 vectors.
 _MOST_BYTES = 2**24
-_LEAST_BYTES = 2**18
+# A split's own costs are some 50 ms; 64 KiB of text take two seconds of a core.
+_LEAST_BYTES = 2**16
 # A corpus has about so many splits, so that many workers end at about the same time.
 _SPLITS = 64
 # Small files of one split: each has its own costs.

@@ -487,7 +487,7 @@ class TestPlans:
             splits = plan(file, images=False, split_bytes=None).splits
             sizes[n_bytes] = max(split.size_bytes for split in splits)
             assert sum(split.size_bytes for split in splits) == n_bytes
-        assert sizes == {1: 1, 2**20: 2**18, 2**26: 2**20, 2**30: 2**24, 2**36: 2**24}
+        assert sizes == {1: 1, 2**20: 2**16, 2**26: 2**20, 2**30: 2**24, 2**36: 2**24}
 
     def test_small_files_share_a_split(self, tmp_path):
         for i in range(2500):
