@@ -1,6 +1,6 @@
 """The capacity plan: its simulations keep known laws, and its committed figures are what the script makes of the measured ones.
 
-After a new measurement of server.json, encoding.json or store_scale.json: python tests/benchmarks/capacity.py, then make docs.
+After a new measurement of what capacity.py reads: python tests/benchmarks/capacity.py, then make docs.
 """
 
 import json
