@@ -1,6 +1,7 @@
 """What each store of somebody else's vectors must do, on the real database."""
 
 import os
+import pickle
 from importlib import util
 
 import numpy as np
@@ -132,6 +133,14 @@ class ExistingStoreTests:
         self.refreshed(store)
 
         assert set(store.fetch(["a", "b"])) == {"a", "b"}
+
+    def test_another_process_opens_its_own(self):
+        """A Reranker is pickled as its arguments, and its store with them."""
+        store = self.open(self.make_table(self.all_rows(), self.kinds[0]), self.kinds[0], text="text")
+        with pickle.loads(pickle.dumps(store)) as again:
+            assert set(again.fetch(list(TEXTS))) == set(TEXTS)
+            assert again.key_of("plain") == store.key_of("plain")
+            assert len(again.samples(1)) == 1
 
     def test_a_closed_store_says_so(self):
         store = self.open(self.make_table(self.all_rows(), self.kinds[0]), self.kinds[0])

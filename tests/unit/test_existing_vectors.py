@@ -240,6 +240,14 @@ class TestOtherVectors:
         with pytest.raises(StoreFormatError, match=message):
             Reranker(FakeEncoder(), store=table).rerank("cat", [*named(), Candidate(id="d9")])
 
+    def test_components_whose_sum_is_beyond_float32_are_no_damage(self):
+        rows = np.full((3, 64), 3e37, np.float32)
+        ranking = Reranker(FakeEncoder(), store=Table({"d": rows}), codec="float32", scoring="maxsim").rerank(
+            "cat", [Candidate(id="d")]
+        )
+
+        assert np.isfinite(ranking[0].score)
+
     def test_what_is_declared_must_be_a_fingerprint_and_a_width(self):
         with pytest.raises(TypeError, match=r"fingerprint must be the str .* got None"):
             Table({}, fingerprint=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -59,6 +60,15 @@ class LanceVectors(ExistingVectorsStore):
     ) -> None:
         check_installed("LanceVectors", "lancedb", "lancedb")
         place = f"the LanceDB table {table!r} in {os.fspath(uri)}"
+        told: dict[str, Any] = {
+            "fingerprint": fingerprint,
+            "id": id,
+            "vectors": vectors,
+            "text": text,
+            "dim": dim,
+            "row_of": row_of,
+        }
+        self._again = partial(LanceVectors, uri, table, **told)
         self._id, self._vectors, self._text = id, vectors, text
         self._table = _opened(uri, table, place)
         self._pid = os.getpid()
@@ -106,6 +116,10 @@ class LanceVectors(ExistingVectorsStore):
     def count(self) -> int:
         """Count the rows."""
         return int(self._read(self._table.count_rows))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments. Another process opens the table itself."""
+        return self._again, ()
 
     @property
     def _columns(self) -> list[str]:

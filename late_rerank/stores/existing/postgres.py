@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -81,6 +82,9 @@ class PostgresVectors(ExistingVectorsStore):
         from late_rerank.stores.postgres.server import Limits, Server  # noqa: PLC0415 - psycopg is an extra
 
         super().__init__(f"the table {table} at {shown_url(url)}", dim=dim, fingerprint=fingerprint, row_of=row_of)
+        more: dict[str, Any] = {"text": text, "row_of": row_of, "on_error": on_error, "timeout_s": timeout_s}
+        told: dict[str, Any] = {"dim": dim, "fingerprint": fingerprint, "id": id, "vectors": vectors, "dtype": dtype}
+        self._again = partial(PostgresVectors, url, table, **told, **more)
         self._dtype = np.dtype(dtype)
         limits = Limits(timeout_s=timeout_s, write_timeout_s=timeout_s, retries=1, pause_s=1.0, max_connections=10)
         self._server = Server(url, "Postgres", limits)
@@ -159,6 +163,10 @@ class PostgresVectors(ExistingVectorsStore):
         """Close the sessions with the server."""
         super().close()
         self._server.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments. Another process opens sessions of its own."""
+        return self._again, ()
 
     def _kinds(self) -> dict[str, str]:
         """Give the table's columns and their types.
