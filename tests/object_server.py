@@ -75,6 +75,7 @@ class ObjectServer:
         objects: Name -> Kept.
         habits: How it misbehaves.
         counts: Requests by method, and "bytes" that were sent.
+        most_at_once: The most requests that were being answered.
     """
 
     def __init__(self):
@@ -84,6 +85,7 @@ class ObjectServer:
         self._uploads = {}
         self._random = random.Random(1)
         self.port = 0
+        self.most_at_once = self._now = 0
 
     @property
     def environment(self):
@@ -146,6 +148,14 @@ class ObjectServer:
             writer.write(f"HTTP/1.1 200 Said\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw)
             return True
         self.counts[method] += 1
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            return await self._answer(method, name, query, headers, body, writer)
+        finally:
+            self._now -= 1
+
+    async def _answer(self, method, name, query, headers, body, writer):
         if self.habits.delay_s:
             await asyncio.sleep(self.habits.delay_s * self._random.lognormvariate(0, 0.35))
         if self.habits.hangs(method, name):

@@ -14,6 +14,7 @@ address.py      URLs and their options: checked
 library.py      obstore, its event loop, its errors; made anew after a fork
 objects.py      bytes by name below a URL
 ranges.py       many ranges of several objects, read at once
+turns.py        a bound on what runs at once
 failures.py     what goes wrong with objects
  writing
 runs.py         one sorted keys object over some segments

@@ -28,7 +28,8 @@ from late_rerank.stores.remote.ranges import Wanted
 from late_rerank.stores.remote.runs import Run
 from late_rerank.types import I64
 
-# Keys of few documents are read whole when a store is opened: then finding a document takes no request of its own.
+# Keys of few documents are read whole when they are opened: then finding a document takes no request of its own. So many bytes
+# in all, since a store may have many small runs.
 _WHOLE_BYTES = 512 * 1024
 _BLOCKS_AT_ONCE = 1024
 
@@ -77,14 +78,18 @@ def open_keys(objects: Objects, runs: Sequence[Run]) -> list[RunKeys]:
         StoreConnectionError: If the service can't be reached.
         StoreFormatError: If one is damaged.
     """
-    wanted = {run.keys: _first_ranges(run) for run in runs}
+    wanted, left = {}, _WHOLE_BYTES
+    for run in runs:
+        is_whole = run.keys_bytes <= left
+        left -= run.keys_bytes if is_whole else 0
+        wanted[run.keys] = _first_ranges(run, is_whole=is_whole)
     parts = objects.ranges_of(wanted)
     return [_opened(objects, run, wanted[run.keys][0], parts[run.keys]) for run in runs]
 
 
-def _first_ranges(run: Run) -> tuple[list[int], list[int]]:
+def _first_ranges(run: Run, *, is_whole: bool) -> tuple[list[int], list[int]]:
     """Guess where header and tail lie; the guess is wrong only if the space's name is very long."""
-    if run.keys_bytes <= _WHOLE_BYTES:
+    if is_whole:
         return [0], [run.keys_bytes]
     n_blocks = -(-(run.n_documents + run.n_deleted) // ROWS_A_BLOCK)
     return [0, FIRST_BYTES + n_blocks * BLOCK_BYTES], [FIRST_BYTES, run.keys_bytes]

@@ -22,9 +22,12 @@ from typing import Any, TypeVar
 
 from late_rerank.errors import MissingDependencyError
 from late_rerank.processes.forks import guarded, watch
+from late_rerank.stores.remote.turns import Turns
 
 _T = TypeVar("_T")
 
+# A process may open about a thousand files, and a request takes one.
+MOST_REQUESTS = 256
 _NATIVE = "obstore._obstore"
 _STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
@@ -45,6 +48,7 @@ class _Library:
     def __init__(self) -> None:
         self._native: ModuleType | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.turns = Turns(MOST_REQUESTS)
         self._is_forked = False
         self._kept: list[object] = []
         self._lock = guarded(Lock())
@@ -54,6 +58,7 @@ class _Library:
         self._is_forked = self._is_forked or _NATIVE in sys.modules
         self._kept += [self._native, self._loop]
         self._native = self._loop = None
+        self.turns = Turns(MOST_REQUESTS)
 
     def native(self) -> ModuleType:
         """Give the library, which is loaded if this process hasn't one.
@@ -89,6 +94,11 @@ def native() -> ModuleType:
         MissingDependencyError: If obstore isn't installed.
     """
     return _LIBRARY.native()
+
+
+def turns() -> Turns:
+    """Give the bound on this process's requests."""
+    return _LIBRARY.turns
 
 
 def wait_for(work: Coroutine[Any, Any, _T]) -> _T:

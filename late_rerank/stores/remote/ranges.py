@@ -9,13 +9,12 @@ from typing import Any
 
 from late_rerank.errors import StoreError
 from late_rerank.stores.remote.failures import TOO_SHORT, GoneError, RequestError
-from late_rerank.stores.remote.library import native, reason
+from late_rerank.stores.remote.library import native, reason, turns
 
 # Ranges closer than this are read in one request: 64 KiB take less time than a request.
 _COALESCE_BYTES = 2**16
 # The library sends ten requests at once for one call; so ten calls of ten ranges each take as long as one.
 _RANGES_A_CALL = 10
-_MOST_CALLS = 64
 
 Wanted = Mapping[str, tuple[Sequence[int], Sequence[int]]]
 
@@ -46,25 +45,22 @@ async def read_ranges(store: Any, url: str, wanted: Wanted) -> Read:
         url: Of the store, for messages.
         wanted: For each object where the ranges start, ascending, and where they end.
     """
-    turn = asyncio.Semaphore(_MOST_CALLS)
     calls = [
         (name, starts[first : first + _RANGES_A_CALL], ends[first : first + _RANGES_A_CALL])
         for name, (starts, ends) in wanted.items()
         for first in range(0, len(starts), _RANGES_A_CALL)
     ]
-    parts = await asyncio.gather(*(_call(store, url, turn, *call) for call in calls))
+    parts = await asyncio.gather(*(_call(store, url, *call) for call in calls))
     read = Read({name: [] for name in wanted}, [part for part in parts if isinstance(part, StoreError)])
     for (name, starts, _), part in zip(calls, parts, strict=True):
         read.buffers[name] += [None] * len(starts) if isinstance(part, StoreError) else part
     return read
 
 
-async def _call(
-    store: Any, url: str, turn: asyncio.Semaphore, name: str, starts: Sequence[int], ends: Sequence[int]
-) -> list[Any] | StoreError:
+async def _call(store: Any, url: str, name: str, starts: Sequence[int], ends: Sequence[int]) -> list[Any] | StoreError:
     library = native()
     try:
-        async with turn:
+        async with turns().taken(len(starts)):
             got = await library.get_ranges_async(store, name, starts=starts, ends=ends, coalesce=_COALESCE_BYTES)
     except FileNotFoundError:
         return GoneError(url, name)
