@@ -82,11 +82,12 @@ def _folder():
 class PostgresServer:
     """One server with an empty database, in the foreground: its end is this process's to see.
 
-    Its superuser needs no password; other roles do.
+    Its superuser needs no password; other roles do, and TLS too where the server is certified.
     """
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, certified=False):
         self.settings = [*SETTINGS, *settings]
+        self._certified = certified
 
     def __enter__(self):
         self._home = _folder()
@@ -98,7 +99,10 @@ class PostgresServer:
             with (self.folder / "log").open("ab") as log:
                 words = ["initdb", "-D", self.folder / "data", "-U", "postgres", "--no-sync", "-E", "UTF8", "--no-locale"]
                 assert _start([PROGRAMS / words[0], *words[1:], "-A", "trust"], log).wait() == 0, self.log()
-            self._let_in("host all postgres all trust\nlocal all all trust\nhost all all all scram-sha-256\n")
+            others = "hostssl" if self._certified else "host"
+            self._let_in(f"host all postgres all trust\nlocal all all trust\n{others} all all all scram-sha-256\n")
+            if self._certified:
+                self._certify()
             self.start()
         except BaseException:
             self._home.__exit__(None, None, None)
@@ -111,6 +115,17 @@ class PostgresServer:
 
     def _let_in(self, rules):
         (self.folder / "data" / "pg_hba.conf").write_text(rules)
+
+    def _certify(self):
+        key, certificate = self.folder / "key.pem", self.folder / "cert.pem"
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*make, *names], check=True, capture_output=True)
+        key.chmod(0o600)
+        if USER:
+            shutil.chown(key, USER)
+        certificate.chmod(0o644)
+        self.settings += ["ssl=on", f"ssl_key_file={key}", f"ssl_cert_file={certificate}"]
 
     def log(self):
         return (self.folder / "log").read_text(errors="replace")

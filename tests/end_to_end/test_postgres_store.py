@@ -6,10 +6,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from shutil import which
 from threading import Thread
 
 import pytest
-from postgres_servers import bouncer, fresh_schema, skip_without_pgbouncer, skip_without_postgres
+from postgres_servers import PostgresServer, bouncer, fresh_schema, skip_without_pgbouncer, skip_without_postgres
 from redis_queries import QUERY, TEXTS, hits, until, used_again
 
 from late_rerank import Reranker
@@ -380,6 +381,29 @@ class TestRights:
         postgres.run(writes)
         assert Reranker(FakeEncoder(dim=32), store=store).index(TEXTS).n_encoded == 20  # a space of its own is made
         assert Reranker(FakeEncoder(dim=32), store=store).index(TEXTS).n_cached == 20
+
+
+class TestWays:
+    def test_tls(self, in_postgres):
+        if which("openssl") is None:
+            pytest.skip("needs openssl: apt-get install openssl")
+        with PostgresServer(certified=True) as server:
+            checked = f"?sslmode=verify-full&sslrootcert={server.folder / 'cert.pem'}"
+            store = in_postgres(server.url_of("secured") + checked)
+            server.run("CREATE ROLE secured LOGIN PASSWORD 'secret'")
+            server.run(f"CREATE SCHEMA {store.schema} AUTHORIZATION secured")
+            space, packed = store.space("a", SPEC), random_packed([3000] * 40, SPEC)
+            space.put(keys(40), packed)
+            assert same_documents(space.get(keys(40)).found, packed)
+
+            with pytest.warns(RuntimeWarning, match="certificate verify failed"):
+                in_postgres(server.url_of("secured") + "?sslmode=verify-full&sslrootcert=system").space("a", SPEC).get(keys(1))
+
+    def test_a_unix_socket(self, postgres, in_postgres):
+        url = f"postgresql:///postgres?host={postgres.folder}&port={postgres.port}&user=postgres"
+        reranker = Reranker(FakeEncoder(), store=in_postgres(url))
+        hits(reranker)
+        assert hits(reranker) == 20
 
 
 class TestWhatIsNoPostgres:
