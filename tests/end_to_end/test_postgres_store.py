@@ -148,7 +148,7 @@ class TestServerThatFails:
         assert used_again(reranker)
 
     def test_one_that_hangs_is_waited_for_once(self, mortal, in_postgres, tried):
-        reranker = Reranker(FakeEncoder(), store=in_postgres(mortal.url, timeout_s=1, pause_s=30))
+        reranker = Reranker(FakeEncoder(), store=in_postgres(mortal.url, timeout_s=2, pause_s=30))
         hits(reranker)
         tried.clear()
         with mortal.hanging():
@@ -168,7 +168,7 @@ class TestServerThatFails:
 
     def test_after_a_wait_in_vain_other_sessions_of_then_are_not_waited_for_too(self, mortal, in_postgres, tried):
         """A firewall that forgot one session forgot all."""
-        store = in_postgres(mortal.url, timeout_s=1, pause_s=0)
+        store = in_postgres(mortal.url, timeout_s=2, pause_s=0)
         hits(Reranker(FakeEncoder(), store=store))
         server = store._shared.server
         both = [server._take(), server._take()]
@@ -247,7 +247,7 @@ class TestServerThatFails:
     def test_a_pooler_whose_server_is_killed_and_restarted(self, mortal, in_postgres):
         skip_without_pgbouncer()
         with bouncer(mortal) as url:
-            reranker = Reranker(FakeEncoder(), store=in_postgres(url, timeout_s=1, retries=3))
+            reranker = Reranker(FakeEncoder(), store=in_postgres(url, timeout_s=3, retries=3))
             hits(reranker)
             mortal.kill()
             with warnings.catch_warnings():
@@ -335,7 +335,7 @@ class TestServerThatRefuses:
             in_postgres(postgres.url, schema=store.schema, on_error="raise").space("a", SPEC).get(keys(1))
 
     def test_fewer_connections_than_threads_are_told(self, postgres, in_postgres):
-        store = in_postgres(postgres.url, max_connections=1, timeout_s=0.2)
+        store = in_postgres(postgres.url, max_connections=1, timeout_s=2)
         hits(Reranker(FakeEncoder(), store=store))
         taken = store._shared.server._take()
         with pytest.warns(RuntimeWarning, match="max_connections is below the number of threads"):
@@ -453,7 +453,7 @@ class TestWhatIsNoPostgres:
             in_postgres(url, timeout_s=0.2, on_error="raise")
 
     def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(self, postgres, in_postgres):
-        store = in_postgres(postgres.url, pause_s=0, timeout_s=0.5)
+        store = in_postgres(postgres.url, pause_s=0, timeout_s=2)
         space, packed = store.space("a", SPEC), random_packed([3, 5], SPEC)
         space.put(keys(2), packed)
         with locked(postgres, store), pytest.warns(RuntimeWarning, match="too slow or hangs"):
