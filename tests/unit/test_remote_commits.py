@@ -108,7 +108,9 @@ def test_a_commit_whose_answer_is_lost_counts_once(server):
         prove(objects)
         fail_next_manifest(server)
         assert commit(objects, [a_run(f"y{number}")]) == number
-    assert [run.keys for run in newest(objects).runs] == ["keys/y3", "keys/y2", "keys/x"]
+    fail_next_manifest(server)
+    assert change(objects, lambda runs: (a_run(f"z{len(runs)}"), *runs)).number == 4  # an edit that would be seen twice
+    assert [run.keys for run in newest(objects).runs] == ["keys/z3", "keys/y3", "keys/y2", "keys/x"]
 
 
 def fail_next_manifest(server):
