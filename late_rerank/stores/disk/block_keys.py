@@ -37,16 +37,17 @@ class BlockKeys:
         self._path = path
         with path.open("rb") as file:
             self._mmap = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        raw: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
-        self._header = header = parse_header(raw.data, path)
-        if len(raw) != header.size_bytes:
-            raise StoreFormatError(
-                f"{path} must have {header.size_bytes} bytes for {header.n_keys} keys, but has {len(raw)}: publish it again"
-            )
-        if hasattr(mmap, "MADV_RANDOM"):
-            self._mmap.madvise(mmap.MADV_RANDOM)  # or a block that is touched brings 31 neighbours
-        start, end = header.tail
-        self._fence = Fence(header, raw[start:end].tobytes(), path)
+            raw: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
+            self._header = header = parse_header(raw.data, path)
+            if len(raw) != header.size_bytes:
+                raise StoreFormatError(
+                    f"{path} must have {header.size_bytes} bytes for {header.n_keys} keys, but has {len(raw)}: publish it again"
+                )
+            if hasattr(mmap, "MADV_RANDOM"):
+                self._mmap.madvise(mmap.MADV_RANDOM)  # or a block that is touched brings 31 neighbours
+            start, end = header.tail
+            file.seek(start)
+            self._fence = Fence(header, file.read(end - start), path)  # by the mapping it would take a trip to the disk a page
         self._blocks = raw[header.size : start].reshape(-1, BLOCK_BYTES)
         self._is_checked: NDArray[np.bool_] = np.zeros(header.n_blocks, dtype=np.bool_)
         self.space = header.space
