@@ -69,7 +69,12 @@ class TestFromPython:
         other = Candidate("a cat", token_vectors=rows_of("a dog"))
         report = reranker.import_vectors([other, *documents(["two words", "two words"])], check=False)
 
+        twice = [Candidate("a mouse", token_vectors=rows_of(text)) for text in ("a mouse", "a dog")]
+        again = reranker.import_vectors(twice, check=False)
+
         assert (report.n_documents, report.n_imported, report.n_cached) == (3, 1, 2)
+        assert (again.n_imported, again.n_cached) == (1, 1)
+        assert reranker.rerank("mouse", ["a mouse"])[0].relevance > 0.9
         assert reranker.rerank("cat", ["a cat"])[0].relevance > 0.9
 
     def test_an_interrupted_import_goes_on_where_it_was(self, fake):
