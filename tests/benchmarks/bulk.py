@@ -7,8 +7,11 @@ figure is the median of so many runs, plain indexing and engines in turns. A run
 start to its end: models are loaded in it, by every worker. Plain indexing and every worker have one thread. "load" is the
 machine's load before each run: other work shares the processors.
 
-"memory" is one worker with FakeEncoder over tiny documents, in so many splits. "anonymous_mb" is its largest anonymous memory,
-seen every 10 ms: mapped files don't count, since the system takes them back.
+"cpu_s" is what all processes of a run took of the processors. It hardly depends on the load: on two idle processors a run of two
+workers takes little more than half of it.
+
+"memory" is one worker with FakeEncoder over tiny documents, in splits as `index` makes them, or in one. "anonymous_mb" is its
+largest anonymous memory, seen every 10 ms: mapped files don't count, since the system takes them back.
 """
 
 import argparse
@@ -24,7 +27,7 @@ from pathlib import Path
 
 # No library here, as in start.py: it would count in the processes' memory.
 WORKERS = 2
-SIZES = ((20_000, 1), (200_000, 1), (200_000, 10))
+SIZES = ((20_000, False), (200_000, False), (200_000, True))
 
 CORPUS = """
 import json, sys
@@ -35,7 +38,7 @@ for i in range(int(sys.argv[1])):
     print(json.dumps({"_id": str(i), "text": texts[i % len(texts)] + (f" (copy {round})" if round else "")}))
 """
 WORKER = """
-import json, os, sys
+import json, sys
 from late_rerank.bulk.job import Job, encoder_of
 from late_rerank.bulk.planning import plan
 from late_rerank.bulk.worker import Worker
@@ -43,13 +46,13 @@ from late_rerank.codecs import codec
 from late_rerank.stores.record import space_json
 from late_rerank.stores.remote.committing import prove
 from late_rerank.stores.remote.objects import Objects
-corpus, store, model, n_splits = sys.argv[1:]
+corpus, store, model, in_one = sys.argv[1:]
 encoder = encoder_of(model)
 job = Job(store=store, model=model, space=space_json(encoder.fingerprint, codec("int8").spec(encoder.dim)))
 if store.startswith("file"):
     prove(Objects.at(store))
 worker = Worker(job.to_json(), "benchmark")
-splits = plan(corpus, images=False, split_bytes=-(-os.path.getsize(corpus) // int(n_splits))).splits
+splits = plan(corpus, images=False, split_bytes=2**40 if in_one == "True" else None).splits
 print(json.dumps(sum(worker.task(split.to_json())["n_encoded"] for split in splits)))
 """
 MODEL = "late_rerank.testing.fakes:FakeEncoder"
@@ -82,6 +85,7 @@ def _summary(runs: dict[str, list[dict]]) -> dict:
             "seconds": round(statistics.median(run["seconds"] for run in some), 2),
             "documents_per_s": round(some[0]["n_documents"] / statistics.median(run["seconds"] for run in some), 1),
             "times_plain": round(plain / statistics.median(run["seconds"] for run in some), 2),
+            "cpu_s": round(statistics.median(run["cpu_s"] for run in some), 2),
             "each": [round(run["seconds"], 2) for run in some],
             "load": [run["load"] for run in some],
         }
@@ -92,24 +96,24 @@ def _summary(runs: dict[str, list[dict]]) -> dict:
 def _run(python: str, corpus: Path, store: str, options: list[str]) -> dict:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     load = round(os.getloadavg()[0], 2)
-    began = time.perf_counter()
+    before, began = sum(os.times()[2:4]), time.perf_counter()
     command = [python, "-W", "ignore", "-m", "late_rerank", "index", str(corpus), "--store", store, "--json", *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, sum(os.times()[2:4]) - before
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     found = json.loads(done.stdout)
-    return {"seconds": seconds, "n_documents": found["n_documents"], "load": load}
+    return {"seconds": seconds, "cpu_s": cpu_s, "n_documents": found["n_documents"], "load": load}
 
 
 def memory(scratch: Path) -> dict:
     """The largest memory of one worker, by the number of documents of its split."""
     found = {}
-    for n_documents, n_splits in SIZES:
+    for n_documents, in_one in SIZES:
         corpus = scratch / f"tiny-{n_documents}.jsonl"
         corpus.write_text("".join(json.dumps({"text": f"d{i}"}) + "\n" for i in range(n_documents)))
         for kind in ("folder", "object storage"):
-            store = scratch / f"tiny-{n_documents}-{n_splits}-{kind[:6]}"
+            store = scratch / f"tiny-{n_documents}-{in_one}-{kind[:6]}"
             process = subprocess.Popen(
                 [
                     sys.executable,
@@ -118,7 +122,7 @@ def memory(scratch: Path) -> dict:
                     corpus,
                     str(store) if kind == "folder" else f"file://{store}",
                     MODEL,
-                    str(n_splits),
+                    str(in_one),
                 ],
                 stdout=subprocess.PIPE,
             )
@@ -127,7 +131,7 @@ def memory(scratch: Path) -> dict:
             out, _ = process.communicate()
             if process.returncode or json.loads(out) != n_documents:
                 sys.exit(f"a worker failed: {process.returncode}, {out!r}")
-            found[f"{n_documents:,} documents, {n_splits} splits, {kind}"] = {
+            found[f"{n_documents:,} documents{' in one split' if in_one else ''}, {kind}"] = {
                 "anonymous_mb": round(peak.kb / 1024, 1),
                 "seconds": round(time.perf_counter() - began, 1),
             }
