@@ -452,6 +452,16 @@ class TestWhatIsNoPostgres:
         with pytest.raises(StoreConnectionError):
             in_postgres(url, timeout_s=0.2, on_error="raise")
 
+    def test_what_was_waited_for_in_vain_is_canceled(self, postgres, in_postgres):
+        """Else each query leaves a session behind that waits for the lock."""
+        store = in_postgres(postgres.url, timeout_s=2)
+        space = store.space("a", SPEC)
+        space.put(keys(1), random_packed([3], SPEC))
+        with locked(postgres, store):
+            with pytest.warns(RuntimeWarning, match="too slow or hangs"):
+                space.get(keys(1))
+            until(lambda: not waits(postgres))
+
     def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(self, postgres, in_postgres):
         store = in_postgres(postgres.url, pause_s=0, timeout_s=2)
         space, packed = store.space("a", SPEC), random_packed([3, 5], SPEC)

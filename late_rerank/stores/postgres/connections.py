@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from psycopg import Error, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -17,6 +18,8 @@ from late_rerank.stores.postgres.statements import Answer, Statement
 
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 _BINARY = 1
+_CANCELS_WITHOUT_WAITING = 170_000  # libpq's version
+_CANCEL_S = 0.2
 # What a user's URL may say otherwise. A session that a firewall forgot is noticed in a minute.
 _DEFAULTS = {
     "fallback_application_name": "late-rerank",
@@ -116,7 +119,7 @@ class Connection:
     def is_gone(self) -> bool:
         """Whether the server hung up while nobody asked it anything."""
         try:
-            if self._ready(0, reads=True, writes=False):
+            if _ready(self._pg.socket, 0, reads=True, writes=False):
                 self._pg.consume_input()  # a notice, a changed setting, or the end
         except (Error, OSError):
             return True
@@ -141,8 +144,23 @@ class Connection:
             raise LostError(self._said() if isinstance(error, Error) else str(error)) from error
 
     def close(self) -> None:
-        """End the session."""
+        """End the session; what the server still does for it is canceled, or a statement that waits for a lock would stay."""
+        if self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status == pq.TransactionStatus.ACTIVE:
+            with suppress(Error, OSError, LostError):  # a server that hangs can't be told
+                self._cancel(time.monotonic() + _CANCEL_S)
         self._pg.finish()
+
+    def _cancel(self, deadline: float) -> None:
+        if pq.version() < _CANCELS_WITHOUT_WAITING:
+            return
+        cancel = self._pg.cancel_conn()
+        try:
+            cancel.start()
+            while (status := cancel.poll()) not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
+                reading = status == pq.PollingStatus.READING
+                _wait(cancel.socket, deadline - time.monotonic(), reads=reading, writes=not reading)
+        finally:
+            cancel.finish()
 
     def _send(self, statement: Statement) -> None:
         given = statement.parameters
@@ -182,22 +200,7 @@ class Connection:
             yield result
 
     def _wait(self, timeout_s: float, *, reads: bool, writes: bool) -> bool:
-        """Wait until the server goes on. Tell whether something can be read."""
-        ready = self._ready(max(timeout_s, 0), reads=reads, writes=writes)
-        if not ready:
-            raise LostError("no answer in time", hung=True)
-        return "r" in ready
-
-    def _ready(self, timeout_s: float, *, reads: bool, writes: bool) -> str:
-        """Give "r", "w", "rw" or "": what can be done with the session's socket."""
-        socket = self._pg.socket
-        if not hasattr(select, "poll"):  # Windows
-            readable, writable, broken = select.select([socket] * reads, [socket] * writes, [socket], timeout_s)
-            return "r" * bool(readable or broken) + "w" * bool(writable)
-        poll = select.poll()  # `select` knows no socket above the 1024th
-        poll.register(socket, select.POLLIN * reads | select.POLLOUT * writes)
-        events = [event for _, event in poll.poll(timeout_s * 1000)]
-        return "".join("w" if event == select.POLLOUT else "rw" if event & select.POLLOUT else "r" for event in events)
+        return _wait(self._pg.socket, timeout_s, reads=reads, writes=writes)
 
     def _said(self) -> str:
         return self._pg.get_error_message().strip().partition("\n")[0] or "the connection broke"
@@ -212,3 +215,22 @@ def _refused(result: pq.abc.PGresult) -> RefusedError:
     code = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message).decode(errors="replace")
     return RefusedError(code, said.strip())
+
+
+def _wait(socket: int, timeout_s: float, *, reads: bool, writes: bool) -> bool:
+    """Wait until the server goes on. Tell whether something can be read."""
+    ready = _ready(socket, max(timeout_s, 0), reads=reads, writes=writes)
+    if not ready:
+        raise LostError("no answer in time", hung=True)
+    return "r" in ready
+
+
+def _ready(socket: int, timeout_s: float, *, reads: bool, writes: bool) -> str:
+    """Give "r", "w", "rw" or "": what can be done with a socket."""
+    if not hasattr(select, "poll"):  # Windows
+        readable, writable, broken = select.select([socket] * reads, [socket] * writes, [socket], timeout_s)
+        return "r" * bool(readable or broken) + "w" * bool(writable)
+    poll = select.poll()  # `select` knows no socket above the 1024th
+    poll.register(socket, select.POLLIN * reads | select.POLLOUT * writes)
+    events = [event for _, event in poll.poll(timeout_s * 1000)]
+    return "".join("w" if event == select.POLLOUT else "rw" if event & select.POLLOUT else "r" for event in events)
