@@ -445,3 +445,10 @@ def test_what_earlier_queries_wrote_keeps_no_neighbours_apart_and_makes_no_other
     assert both.content == " ".join(texts)
     assert both.document.metadata in places
     assert kept([Candidate(BEST, metadata={"best_span": [0, 9]}), Candidate(BEST, metadata={"best_span": [1, 9]})]) == [0]
+
+
+def test_documents_of_one_text_and_other_token_vectors_are_two():
+    rows = [FakeEncoder().encode_document([word]).values for word in ("dog", "cat", "cat")]
+    candidates = [Candidate("one text", token_vectors=each) for each in rows]
+
+    assert [each.document.index for each in choose(Reranker(FakeEncoder()), "cat", candidates, Choice())] == [1, 0]
