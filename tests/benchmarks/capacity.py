@@ -68,16 +68,16 @@ N_ASKED = 500_000
 
 def laws():
     """Everything the tables are computed from: value, unit, how it is known, and from where."""
-    server, encoding, scale = (_read(name) for name in ("server", "encoding", "store_scale"))
+    server, encoding, growth = (_read(name) for name in ("server", "encoding", "index_growth"))
     remote, networked = _read("capacity_remote"), _read("networked_stores")["get_ms"]["100"]
     one_worker = next(row for row in server["workers"]["1"]["rows"] if row["clients"] == 8)
     bulk = encoding["n_documents"] / encoding["documents"]["openvino"]["seconds"]
-    index = scale["small_documents"]["index_bytes_per_document"]
+    index = growth["growth"]["index_bytes_per_document"]
     return {
         "cpu_ms": _law(1000 / one_worker["requests_per_cpu_second"], "ms of a core, a request", "server.json"),
         "cpu_ms_of_get": _law(remote["cpu_ms_of_get"], "ms of a core, a GET", "capacity_remote.json"),
         "documents_per_core_s": _law(bulk, "documents a second of a core", "encoding.json"),
-        "index_bytes": _law(index, "bytes of SQLite a document", "store_scale.json"),
+        "index_bytes": _law(index, "bytes of SQLite a document", "index_growth.json"),
         "redis_ms": _law(networked["redis"]["p50"], "ms, 100 documents from Redis, over loopback", "networked_stores.json"),
         "postgres_ms": _law(networked["postgres"]["p50"], "ms, the same from Postgres", "networked_stores.json"),
         "keys_bytes": _law(BLOCK_BYTES / ROWS_A_BLOCK, "bytes of a keys file a document", "FORMAT.md", "exact"),
