@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -84,12 +84,19 @@ class Running:
             KeyboardInterrupt: If the user interrupts it; says how to go on.
         """
         with self._told_how_to_go_on(), self._bar(progress=progress) as bar:
-            while len(self._done) < len(self._splits):
-                self._do_all(bar)
-                self._forget_lost()  # before the commit, which must name nothing that isn't there
+            self._do_all_and_look(bar)
             number = self._destination.commit([self._done[name] for name in self._splits])
         self._receipts.remove(self._receipts.names())
         return replace(self._report(), commit=number)
+
+    def _do_all_and_look(self, bar: Any) -> None:
+        """Do all splits, until all that they made is there: a commit must name nothing else."""
+        for _ in range(TRIES):
+            self._do_all(bar)
+            # Of documents that are visible already, a server may have removed some by its own rules.
+            if self._destination.is_directly_written or not self._forget_lost():
+                return
+        raise BulkError(f"{self._destination.place}: objects are removed while the job runs. {self._how_to_go_on()}")
 
     def _do_all(self, bar: Any) -> None:
         failed: dict[str, Outcome] = {}
@@ -99,18 +106,20 @@ class Running:
             if not left:
                 break
             failed = {}
-            for name, outcome in self._outcomes(left):
-                if outcome.receipt is not None:
-                    self._keep(name, outcome.receipt, bar)
-                    failed.pop(name, None)
-                elif name not in self._done:
-                    (lasting if outcome.is_lasting else failed)[name] = outcome
-                if not self._new and len(failed) + len(lasting) >= _HOPELESS:
-                    self._give_up(failed | lasting)
+            # Closed by name: a traceback would keep the engine, and so the workers, alive.
+            with closing(self._outcomes(left)) as outcomes:
+                for name, outcome in outcomes:
+                    if outcome.receipt is not None:
+                        self._keep(name, outcome.receipt, bar)
+                        failed.pop(name, None)
+                    elif name not in self._done:
+                        (lasting if outcome.is_lasting else failed)[name] = outcome
+                    if not self._new and len(failed) + len(lasting) >= _HOPELESS:
+                        self._give_up(failed | lasting)
         if failed or lasting:
             self._give_up(failed | lasting)
 
-    def _outcomes(self, left: Mapping[str, Split]) -> Iterator[tuple[str, Outcome]]:
+    def _outcomes(self, left: Mapping[str, Split]) -> Generator[tuple[str, Outcome], None, None]:
         names = list(left)
         tasks = [split.to_json() for split in left.values()]
         make_worker = partial(Worker, self._job.to_json(), self._name)
@@ -136,12 +145,14 @@ class Running:
             bar.set_postfix_str(f"{len(self._done):,} of {len(self._splits):,} splits, {rate:,.1f} documents/s", refresh=False)
             bar.update(self._splits[name].size_bytes)
 
-    def _forget_lost(self) -> None:
+    def _forget_lost(self) -> bool:
+        """Look whether all is there. Tell whether something isn't, which is to be done again then."""
         lost = self._destination.lost(list(self._done.values()), self._job.space)
         self._receipts.remove(lost)
         for name in lost:
             self._new.pop(name, None)
             del self._done[name]
+        return bool(lost)
 
     def _give_up(self, failed: Mapping[str, Outcome]) -> None:
         places = [(self._splits[name].place, outcome.error or "") for name, outcome in failed.items()]

@@ -7,8 +7,8 @@ figure is the median of so many runs, plain indexing and engines in turns. A run
 start to its end: models are loaded in it, by every worker. Plain indexing and every worker have one thread. "load" is the
 machine's load before each run: other work shares the processors.
 
-"cpu_s" is what all processes of a run took of the processors. It hardly depends on the load: on two idle processors a run of two
-workers takes little more than half of it.
+"cpu_s" is what all processes of a run took of the processors. It hardly depends on the load: on two idle processors a run of
+two workers takes little more than half of it.
 
 "memory" is one worker with FakeEncoder over tiny documents, in splits as `index` makes them, or in one. "anonymous_mb" is its
 largest anonymous memory, seen every 10 ms: mapped files don't count, since the system takes them back.

@@ -15,6 +15,7 @@ pytest.importorskip("obstore", reason='pip install "late-rerank[remote]"')
 from pdfs import make_pdf
 
 from late_rerank import Reranker, bulk
+from late_rerank.bulk.destinations import RemoteDestination, SharedDestination
 from late_rerank.bulk.planning import plan
 from late_rerank.bulk.receipts import FolderReceipts, RemoteReceipts
 from late_rerank.bulk.scratch import Scratch, remove_abandoned
@@ -298,6 +299,37 @@ class TestFailures:
 
         with pytest.raises(KeyboardInterrupt, match="1 of 3 splits are done; the same call goes on from there"):
             index(lines(), url, engine=Here(before=interrupt))
+
+    def test_workers_end_while_the_error_is_still_looked_at(self, lines, url):
+        class Noticing(Here):
+            is_closed = False
+
+            def run(self, tasks, make_worker, workers):
+                try:
+                    yield from super().run(tasks, make_worker, workers)
+                finally:
+                    self.is_closed = True
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        engine = Noticing()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("late_rerank.bulk.running.Running._keep", interrupt)
+            with pytest.raises(KeyboardInterrupt) as caught:
+                index(lines(), url, engine=engine)
+        assert caught.tb is not None
+        assert engine.is_closed
+
+    def test_objects_that_are_removed_again_and_again_are_told(self, lines, url, monkeypatch):
+        monkeypatch.setattr(RemoteDestination, "lost", lambda self, receipts, space: {each.split for each in receipts[:1]})
+        with pytest.raises(BulkError, match="objects are removed while the job runs"):
+            index(lines(), url)
+        assert newest(Objects.at(url)).number == 0
+
+    def test_a_server_may_remove_documents_by_its_own_rules(self, lines, tmp_path, monkeypatch):
+        monkeypatch.setattr(SharedDestination, "lost", lambda self, receipts, space: {each.split for each in receipts})
+        assert index(lines(), tmp_path / "store").n_documents == 100
 
 
 class TestGoingOn:
