@@ -117,7 +117,8 @@ def test_a_refusal_says_whether_to_try_again_and_whether_to_leave_the_server_alo
         ("Connection refused", False, True, "Is it running"),
         ('FATAL:  password authentication failed for user "me"', False, False, "another user or password"),
         ("FATAL:  the database system is starting up", False, True, "just now"),
-        ("FATAL:  la base n'existe pas", False, False, ""),  # a server that speaks French
+        ("FATAL:  the database system is not yet accepting connections", False, True, "just now"),
+        ("FATAL:  la base est en cours de démarrage", False, True, ""),  # a server that speaks French
     ],
 )
 def test_a_session_that_is_lost_or_refused_says_what_to_do(said, hung, again, advice):

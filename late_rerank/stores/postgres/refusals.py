@@ -32,7 +32,7 @@ _BEGINNINGS: Mapping[str, str] = {
     r"password|no pg_hba.conf entry|authentication failed": "28",
     r"database .* does not exist": "3D000",
     r"too many clients|remaining connection slots|too many connections": "53300",
-    r"starting up|shutting down|recovery|terminating": "57P03",
+    r"starting up|shutting down|recovery|terminating|accepting connections": "57P03",
 }
 
 
@@ -66,7 +66,7 @@ def loss(where: str, said: str, *, hung: bool) -> Failed:
         return Failed(f"{begins} It is too slow or hangs; timeout_s and write_timeout_s say how long to wait.")
     code = next((code for pattern, code in _BEGINNINGS.items() if re.search(pattern, said)), "")
     if code or "FATAL" in said:
-        return Refusal(f"{begins} {_advice(code)}".strip(), again=bool(code) and code.startswith(_AGAIN), code=code)
+        return Refusal(f"{begins} {_advice(code)}".strip(), again=not code or code.startswith(_AGAIN), code=code)
     return Failed(f"{begins} Is it running, and is this its URL?", again=True)
 
 
