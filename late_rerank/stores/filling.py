@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Lock
@@ -11,6 +13,7 @@ from late_rerank.processes.threads import CallThreads
 from late_rerank.types import PackedVectors
 
 MOST_BYTES = 64 * 2**20
+_OPEN: weakref.WeakSet[Filler] = weakref.WeakSet()
 
 
 class Filler:
@@ -27,6 +30,9 @@ class Filler:
         self._error: BaseException | None = None
         self._lock = guarded(Lock())
         watch(self)
+        if not _OPEN:  # not at import: the near store's own end, which was registered before, must come later
+            atexit.register(_drain_all)
+        _OPEN.add(self)
 
     def after_fork(self) -> None:
         """Begin without copies: those on their way were the parent's."""
@@ -76,3 +82,9 @@ class Filler:
         with self._lock:
             self._n_bytes -= self._waiting.pop(future, 0)
             self._error = self._error or future.exception()
+
+
+def _drain_all() -> None:
+    """Copy what waits, if a program ends without closing its store."""
+    for filler in list(_OPEN):
+        filler.drain()

@@ -1,6 +1,8 @@
 """Requests to object storage that run at once are bounded, whoever sends them."""
 
 import asyncio
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 
@@ -12,6 +14,7 @@ pytest.importorskip("obstore", reason='needs `pip install "late-rerank[remote]"`
 
 from remote_runs import ObjectServer, add, put_run
 
+from late_rerank.stores import DiskStore
 from late_rerank.stores.remote import RemoteStore
 from late_rerank.stores.remote.committing import commit
 from late_rerank.stores.remote.objects import Objects
@@ -86,3 +89,30 @@ def test_many_small_runs_are_opened_with_little_reading(monkeypatch):
             server.counts.clear()
             assert store.space("a", SPEC).missing([digests(11, 1)[0], digests(77, 1)[0]]).tolist() == [1]
             assert server.counts["bytes"] < 900_000  # the two blocks of a run are read with what lies between
+
+
+ENDING = """
+import threading
+from late_rerank.stores import open_store
+from late_rerank.testing.stores import SPEC, keys
+
+store = open_store("s3://bucket/p?poll_s=0.0001")
+space = store.space("a", SPEC)
+found = len(space.get(keys(20)).found)
+threading.Thread(target=lambda: [space._far.get(keys(20)) for _ in range(1000)], daemon=True).start()
+print(found)
+"""
+
+
+def test_a_program_that_ends_while_threads_read_ends_well_and_keeps_what_it_read(monkeypatch, tmp_path):
+    with ObjectServer().serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        add("s3://bucket/p", keys(20), [5] * 20)
+        server.habits.delay_s = 0.005
+        done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "20\n", "")
+    (folder,) = (tmp_path / "late-rerank" / "stores").iterdir()
+    with DiskStore(folder) as near:
+        assert len(near.space("a", SPEC)) == 20

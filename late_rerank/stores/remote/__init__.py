@@ -15,6 +15,7 @@ library.py      obstore, its event loop, its errors; made anew after a fork
 objects.py      bytes by name below a URL
 ranges.py       many ranges of several objects, read at once
 turns.py        a bound on what runs at once
+calls.py        the end of the process waits for calls
 failures.py     what goes wrong with objects
  writing
 runs.py         one sorted keys object over some segments

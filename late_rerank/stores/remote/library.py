@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock, Thread
 from types import ModuleType
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 
 from late_rerank.errors import MissingDependencyError
 from late_rerank.processes.forks import guarded, watch
+from late_rerank.stores.remote.calls import Calls
 from late_rerank.stores.remote.turns import Turns
 
 _T = TypeVar("_T")
@@ -49,6 +51,7 @@ class _Library:
         self._native: ModuleType | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.turns = Turns(MOST_REQUESTS)
+        self.calls = Calls()
         self._is_forked = False
         self._kept: list[object] = []
         self._lock = guarded(Lock())
@@ -58,6 +61,7 @@ class _Library:
         self._is_forked = self._is_forked or _NATIVE in sys.modules
         self._kept += [self._native, self._loop]
         self._native = self._loop = None
+        self.calls.after_fork()
         self.turns = Turns(MOST_REQUESTS)
 
     def native(self) -> ModuleType:
@@ -96,6 +100,11 @@ def native() -> ModuleType:
     return _LIBRARY.native()
 
 
+def running() -> AbstractContextManager[None]:
+    """Call the library inside: the end of the process waits for that."""
+    return _LIBRARY.calls.running()
+
+
 def turns() -> Turns:
     """Give the bound on this process's requests."""
     return _LIBRARY.turns
@@ -103,12 +112,13 @@ def turns() -> Turns:
 
 def wait_for(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine on this process's event loop, and wait for its result. Any thread may call this."""
-    future = asyncio.run_coroutine_threadsafe(work, _LIBRARY.loop())
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+    with running():
+        future = asyncio.run_coroutine_threadsafe(work, _LIBRARY.loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
 
 def reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from late_rerank.processes.forks import watch
 from late_rerank.stores.disk import files
 from late_rerank.stores.remote.address import folder_of, read_address
 from late_rerank.stores.remote.failures import TOO_SHORT, GoneError, RequestError
-from late_rerank.stores.remote.library import is_conflict, native, reason, wait_for
+from late_rerank.stores.remote.library import is_conflict, native, reason, running, wait_for
 from late_rerank.stores.remote.ranges import Read, Wanted, read_ranges
 
 _T = TypeVar("_T")
@@ -274,7 +274,8 @@ class Objects:
     def _do(self, what: str, work: Callable[[], _T]) -> _T:
         """Do some work, and tell its errors as StoreConnectionErrors without any secret."""
         try:
-            return work()
+            with running():
+                return work()
         except (StoreError, FileNotFoundError):
             raise
         except EOFError:
