@@ -11,6 +11,7 @@ from late_rerank.errors import MissingDependencyError, check_installed
 from late_rerank.evaluate import Judged, compare, crossed, difference, evaluate
 from late_rerank.evaluate.bench import benchmark
 from late_rerank.evaluate.tuning import tune
+from late_rerank.stores.existing import LanceVectors, PostgresVectors
 from late_rerank.testing.fakes import FakeEncoder
 
 RUN = {"q": [Candidate("cats sat", "a"), Candidate("a dog", "b")]}
@@ -45,6 +46,8 @@ CASES = [
     ("sentence_transformers", "bench", benchmarked),
     ("torch", "train", lambda: train.adapt),
     ("transformers", "train", lambda: train.adapt),
+    ("lancedb", "lancedb", lambda: LanceVectors("folder", "docs", fingerprint="x")),
+    ("psycopg", "postgres", lambda: PostgresVectors("postgresql://localhost/x", "docs", dim=8, fingerprint="x")),
 ]
 
 
