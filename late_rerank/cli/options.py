@@ -92,7 +92,7 @@ def add_path(command: argparse.ArgumentParser) -> None:
         "path",
         metavar="PATH",
         type=blank_refused,
-        help="a folder of txt, md, rst, adoc, html, pdf, ipynb; one such file; JSON Lines; a BEIR folder",
+        help="a folder of txt, md, rst, adoc, html, pdf, ipynb; one such file; JSON Lines; Parquet; a BEIR folder",
     )
 
 
