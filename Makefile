@@ -35,7 +35,7 @@ $(WEIGHTS_WHEEL): $(addprefix $(WEIGHTS)/,pyproject.toml hatch_build.py README.m
 	@touch $@
 
 .venv/installed: pyproject.toml constraints.txt $(WEIGHTS_WHEEL) $(WRAPPERS:%=%/pyproject.toml)
-	@echo "Installing into .venv: about 2 GB with torch, a minute or two on a fast connection."
+	@echo "Installing into .venv: about 3 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(INSTALL) -c constraints.txt \
 		-e ".[offline,torch,eval,pooling,bm25s,pdf,visual,redis,postgres,remote,ray,dask,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")

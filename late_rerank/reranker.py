@@ -16,7 +16,7 @@ from late_rerank.encode.describe import described, modalities
 from late_rerank.encode.places import Span, check_places
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.observing.timing import Timer
-from late_rerank.pictures import PictureError
+from late_rerank.pictures import Picture, PictureError
 from late_rerank.processes.forks import background_work, guarded
 from late_rerank.processes.threads import CallThreads, in_thread
 from late_rerank.ranking.matching import Matcher
@@ -51,9 +51,10 @@ class Reranker:
         model: Turns texts into token vectors. "minilm" and "minilm-late" are built in; "minilm-late" was trained for late
             interaction. You can also give a hub name, a folder or an Encoder. A folder holds a model in native, PyLate or
             Stanford ColBERT format, or a model of page images; "~" is your home.
-        store: Keeps token vectors. None or ":memory:" is this process's memory. You can also give a folder, a Store, or the URL
-            of a Redis server: "redis://...", "rediss://...", "unix://...". A Store that you give stays yours to close. A full
-            disk or a read-only store costs one warning; queries are still answered.
+        store: Keeps token vectors. None or ":memory:" is this process's memory. You can also give a folder, a Store or a URL:
+            "redis://..." and "postgresql://..." are servers, "s3://bucket/prefix", "gs://...", "az://..." and "file:///folder"
+            are stores in object storage. A Store that you give stays yours to close. A full disk or a read-only store costs one
+            warning; queries are still answered.
         codec: Packs token vectors: "int8", "int4", "binary", "float16", "float32" or a Codec. "binary" takes the model's common
             vector off first, if its token vectors share a large one.
         backend: Runs a model given by name: "torch", "openvino", "onnx" or "auto". "auto" takes the fastest installed backend
@@ -301,7 +302,7 @@ class Reranker:
                 for pool in pools:
                     pool.score(self.kernel, self.codec, documents)
         except PictureError as error:
-            raise error.at(_place(error.picture.key(), pools)) from error
+            raise error.at(_place(error.picture, pools)) from error
         return frozenset(found.missing)
 
     async def arerank(
@@ -566,11 +567,12 @@ class Reranker:
             self._counts["misses"] += sum(ranking.n_misses for ranking in rankings)
 
 
-def _place(key: bytes, pools: Sequence[CandidatePool]) -> str:
-    """Say which candidate has a key, for an error."""
-    query = next((i for i, pool in enumerate(pools) if key in pool.contents.keys), 0)
+def _place(picture: Picture, pools: Sequence[CandidatePool]) -> str:
+    """Say which candidate has a picture, for an error."""
+    places = ((query, pool.contents.place_of(picture)) for query, pool in enumerate(pools))
+    query, index = next(each for each in places if each[1] is not None)
     candidates = "candidates" if len(pools) == 1 else f"candidate_lists[{query}]"
-    return f"{candidates}[{pools[query].contents.keys.index(key)}]"
+    return f"{candidates}[{index}]"
 
 
 def _made_again(arguments: dict[str, Any]) -> Reranker:
