@@ -1,5 +1,6 @@
 """A keys file on a disk: which blocks a lookup reads, and that both versions say the same."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,33 @@ def test_a_damaged_block_is_compared_each_time(rows, path):
         places, damage = keys.find(some_of(rows, [3, 1]))
         assert (places[0], damage) == (None, ["block 3 of 1.keys is damaged"])
         assert places[1] is not None
+
+
+class PagesOf:
+    """The mapping of a keys file, on a machine whose pages are as large as said. Notes what it is told to read ahead."""
+
+    def __init__(self, size, mapping):
+        self.size, self.mapping, self.ahead = size, mapping, []
+
+    def __len__(self):
+        return len(self.mapping)
+
+    def madvise(self, advice, start, n_bytes):
+        if start % self.size:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        self.mapping.madvise(advice, start, n_bytes)
+        self.ahead.append(range(start, start + n_bytes))
+
+
+@pytest.mark.parametrize("size", [4096, 16384, 65536])
+def test_blocks_are_read_ahead_whatever_size_pages_have(size, rows, path, monkeypatch):
+    monkeypatch.setattr(block_keys, "_PAGE", size)
+    keys = BlockKeys(path)
+    keys._mmap = pages = PagesOf(size, keys._mmap)
+    blocks = [0, 2, 3, 9]
+    assert None not in keys.find(some_of(rows, blocks))[0]
+    for start in (4096 + 4096 * block for block in blocks):
+        assert sum(start in part and start + 4095 in part for part in pages.ahead) == 1
 
 
 @pytest.mark.parametrize("name", ["0000000001.keys", "0000000002.keys"])

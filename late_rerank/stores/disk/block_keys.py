@@ -18,6 +18,7 @@ from late_rerank.types import I64, Bytes
 _BLOCKS_AT_ONCE = 1024
 # A damaged offset is beyond every file, and must not be beyond what a place can say.
 _MOST = 2**62
+_PAGE = mmap.PAGESIZE
 
 
 class BlockKeys:
@@ -102,5 +103,6 @@ class BlockKeys:
     def _prefetch(self, numbers: I64) -> None:
         """Have blocks read, all at once: touched one by one, each costs a trip to the disk."""
         if hasattr(mmap, "MADV_WILLNEED"):
-            for block in numbers.tolist():
-                self._mmap.madvise(mmap.MADV_WILLNEED, self._header.size + block * BLOCK_BYTES, BLOCK_BYTES)
+            starts = self._header.size + numbers * BLOCK_BYTES
+            for page in np.unique(starts // _PAGE).tolist():  # some machines' pages hold 4 or 16 blocks
+                self._mmap.madvise(mmap.MADV_WILLNEED, page * _PAGE, min(_PAGE, len(self._mmap) - page * _PAGE))
