@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from late_rerank.bulk.engines.base import DEATHS, Engine, EngineError, MakeWorker, Outcome, Task, Works, done_by
@@ -85,13 +86,14 @@ class _Actor:
 
 def _outcomes(ray: Any, actors: Sequence[Any], tasks: Sequence[Task]) -> Iterator[Outcome]:
     """Give one task to each actor, and the next one when it is done: a death costs one task."""
-    waiting = iter(enumerate(tasks))
+    waiting = deque(range(len(tasks)))
     running: dict[Any, tuple[int, Any]] = {}
+    not_reached: Counter[int] = Counter()
 
     def give(actor: Any) -> None:
-        with suppress(StopIteration):
-            index, task = next(waiting)
-            running[actor.task.remote(index, dict(task))] = (index, actor)
+        if waiting:
+            index = waiting.popleft()
+            running[actor.task.remote(index, dict(tasks[index]))] = (index, actor)
 
     for actor in actors:
         give(actor)
@@ -101,6 +103,12 @@ def _outcomes(ray: Any, actors: Sequence[Any], tasks: Sequence[Task]) -> Iterato
         try:
             outcome: Outcome | str = ray.get(done)
         except ray.exceptions.RayError as error:
+            not_reached[index] += 1
+            # The actor is being made again; its next task isn't to blame.
+            if isinstance(error, ray.exceptions.ActorUnavailableError) and not_reached[index] <= DEATHS:
+                waiting.append(index)
+                give(actor)
+                continue
             said = str(error).strip().splitlines()
             outcome = Outcome(index, None, f"its worker died {DEATHS + 1} times ({said[0] if said else type(error).__name__})")
         if isinstance(outcome, str):
