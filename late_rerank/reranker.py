@@ -186,8 +186,9 @@ class Reranker:
 
         Returns:
             The best document first. Equal scores keep the candidates' order. Blank candidates follow the scored ones, with
-            score -1e9 and relevance 0. Unscored documents come last (`on_missing="skip"`, or the deadline passed). The Ranking
-            is empty if there are no candidates, or if none is relevant enough.
+            score -1e9 and relevance 0. Unscored documents come last (`on_missing="skip"`, the deadline passed, or a table that
+            is read by ids gave no row and there is no text). The Ranking is empty if there are no candidates, or if none is
+            relevant enough.
 
         Raises:
             ValueError: If the query is blank, an option is out of its range, or the encoder gives NaN or infinity. Also if the

@@ -88,7 +88,7 @@ class Matcher:
         try:
             yield from self._vectors.of(keyed)
         except PictureError as error:
-            raise error.at(f"{what}[{keyed.keys.index(error.picture.key())}]") from error
+            raise error.at(f"{what}[{keyed.place_of(error.picture)}]") from error
 
     def _maxima(self, query: TokenVectors, documents: PackedVectors) -> F32:
         return maxsim.token_maxima(self._kernel, self._codec, query, documents)

@@ -217,7 +217,8 @@ class Ranking(list[RankedDocument]):
             "first_stage".
         n_hits: Candidates whose vectors the store held.
         n_misses: Candidates whose vectors the store didn't hold. Blank candidates are neither hits nor misses.
-        n_unscored: Candidates that were left unscored, by `on_missing="skip"` or because `deadline_s` had passed.
+        n_unscored: Candidates that were left unscored, by `on_missing="skip"`, because `deadline_s` had passed, or because they
+            have neither a row in the store's table nor a text.
         n_tokens: Token vectors that were compared: those of the query and of all scored candidates.
         query_truncated: Whether the query was longer than the model takes, and was cut.
         query_vectors: The query's token vectors, to use them again. None if they aren't known. Pickles and comparisons leave

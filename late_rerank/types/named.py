@@ -30,7 +30,7 @@ class RowKey(bytes):
 
 
 class NamedText(str):
-    """A document's text, with the key of its row. It is encoded if the row is missing.
+    """A document's text, with the key of its row. It is encoded if the row is missing, and kept under a key of its own.
 
     Args:
         text: The text; may be empty, since the row has the vectors.
@@ -48,12 +48,17 @@ class NamedText(str):
         """Give the row's key, 16 bytes."""
         return self._key
 
+    @property
+    def unnamed(self) -> str:
+        """The text alone."""
+        return str(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return NamedText, (str(self), self._key)
 
 
 class NamedPicture(Picture):
-    """A document's picture, with the key of its row. It is encoded if the row is missing.
+    """A document's picture, with the key of its row. It is encoded if the row is missing, and kept under a key of its own.
 
     Args:
         picture: The picture.
@@ -74,6 +79,11 @@ class NamedPicture(Picture):
     def key(self) -> bytes:
         """Give the row's key, 16 bytes."""
         return self._key
+
+    @property
+    def unnamed(self) -> Picture:
+        """The picture alone."""
+        return self._picture
 
     def __repr__(self) -> str:
         return repr(self._picture)

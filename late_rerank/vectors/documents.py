@@ -24,6 +24,15 @@ class KeyedDocuments:
         """Where each key's document stands. None, the key of blank texts, stands nowhere."""
         return dict(zip(self.keys, range(len(self.keys)), strict=True))
 
+    def under(self, names: Mapping[bytes, bytes]) -> KeyedDocuments:
+        """Give documents under other keys, over the same buffers.
+
+        Args:
+            names: The other key -> the key here. Documents that aren't here are left out.
+        """
+        rows = {name: self.rows[key] for name, key in names.items() if key in self.rows}
+        return KeyedDocuments(list(rows), self.packed.take(np.array(list(rows.values()), dtype=np.int64)))
+
     def only(self, keys: Set[bytes]) -> KeyedDocuments:
         """Give the documents of these keys, of which each has one, over the same buffers."""
         if len(keys) == len(self.keys):

@@ -42,11 +42,6 @@ def encode_and_pack(encoder: Encoder, codec: Codec, contents: Sequence[Encodable
     return codec.encode(vectors)
 
 
-def without_tokens(codec: Codec, dim: int, n: int) -> PackedVectors:
-    """Pack `n` documents that have no tokens."""
-    return codec.encode(TokenVectors(np.empty((0, dim), dtype=np.float32), np.zeros(n + 1, dtype=np.int64)))
-
-
 def encode_contents(encoder: Encoder, contents: Sequence[Encodable]) -> TokenVectors:
     """Let an encoder encode documents; whether it takes pictures was checked when they were chosen."""
     # Encoders that see pictures declare wider arguments than the protocol that all encoders have.

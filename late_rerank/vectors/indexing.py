@@ -17,7 +17,7 @@ from late_rerank.stores import Space
 from late_rerank.types import Content, Document, Encodable, PackedVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.encoding import encode_and_pack
-from late_rerank.vectors.keys import KeyedContents, has_something, parted
+from late_rerank.vectors.keys import KeyedContents, own_names, parted, unnamed
 
 # Damaged pictures that an error names.
 _SHOWN_ERRORS = 5
@@ -112,21 +112,20 @@ def index_documents(
         for batch in _batches(contents, batch_size, choose.batch_pictures):
             keyed = KeyedContents(batch)
             _, by_key = parted(keyed.by_key())
-            keys = list(by_key)
-            missing = [keys[i] for i in space.missing(keys) if has_something(by_key[keys[i]])]
-            packed, blamed = _packed(encoder, codec, {key: by_key[key] for key in missing})
+            to_encode = _missing(space, by_key)
+            packed, blamed = _packed(encoder, codec, to_encode)
             if packed is not None:
-                space.put([key for key in missing if key not in blamed], packed)
+                space.put([key for key in to_encode if key not in blamed], packed)
                 n_tokens += packed.n_tokens
                 size_bytes += packed.size_bytes
             # New errors: the traceback of a caught one would keep the decoded batch in memory.
             damaged.update(
-                (n_documents + keyed.keys.index(key), PictureError(error.reason, error.picture))
-                for key, error in blamed.items()
+                (n_documents + (keyed.place_of(error.picture) or 0), PictureError(error.reason, error.picture))
+                for error in blamed.values()
             )
             n_documents += len(batch)
-            n_encoded += len(missing) - len(blamed)
-            n_cached += sum(key in by_key for key in keyed.keys) - len(missing)
+            n_encoded += len(to_encode) - len(blamed)
+            n_cached += sum(key in by_key for key in keyed.keys) - len(to_encode)
             bar.update(len(batch))
     report = IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
     try:
@@ -135,6 +134,17 @@ def index_documents(
         error.report = report
         raise
     return report
+
+
+def _missing(space: Space, contents: Mapping[bytes, Encodable]) -> dict[bytes, Encodable]:
+    """Give what is to be encoded, under the keys of the contents: the store holds neither that nor a row."""
+    keys = list(contents)
+    missing = [keys[i] for i in space.missing(keys)]
+    names = own_names(contents, missing)
+    found = {own: unnamed(contents[key]) for key, own in names.items()}
+    unasked = [own for own in found if own not in names]
+    there = set(unasked) - {unasked[i] for i in space.missing(unasked)} if unasked else set()
+    return {own: content for own, content in found.items() if own not in there}
 
 
 def _packed(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
 
+from late_rerank.pictures import Picture
 from late_rerank.text.words import is_blank
-from late_rerank.types import I64, Content, Encodable, GivenVectors, NamedText, PackedVectors
+from late_rerank.types import I64, Content, Encodable, GivenVectors, NamedPicture, NamedText, PackedVectors
 from late_rerank.vectors.documents import KeyedDocuments
 
 _EMPTY = hashlib.blake2b(digest_size=16)
@@ -25,7 +26,7 @@ def key_of(content: Content) -> bytes:
     Raises:
         OSError: If it is a picture in a file that can't be read.
     """
-    if not isinstance(content, str) or isinstance(content, NamedText):
+    if type(content) is not str and (not isinstance(content, str) or isinstance(content, NamedText)):
         return content.key()
     digest = _EMPTY.copy()  # a quarter faster than making one
     digest.update(content.encode("utf-8", "surrogatepass"))
@@ -34,10 +35,13 @@ def key_of(content: Content) -> bytes:
 
 def is_nothing(content: Content) -> bool:
     """Tell whether there is nothing to compare: a blank text, or token vectors without a row."""
-    if isinstance(content, (GivenVectors, NamedText)):  # a named document has its vectors in a row, whatever its text
-        return isinstance(content, GivenVectors) and not len(content)
+    if type(content) is not str:  # most are: two looks at the type of each of 100 take 10 us
+        if isinstance(content, GivenVectors):
+            return not len(content)
+        if not isinstance(content, str) or isinstance(content, NamedText):  # whose vectors lie in a row, whatever its text
+            return False
     # A text that begins with a letter isn't blank: no need to look at the rest.
-    return isinstance(content, str) and not (content[:1].isascii() and content[:1].isalnum()) and is_blank(content)
+    return not (content[:1].isascii() and content[:1].isalnum()) and is_blank(content)
 
 
 def has_something(content: Encodable) -> bool:
@@ -45,8 +49,36 @@ def has_something(content: Encodable) -> bool:
     return not isinstance(content, str) or not is_blank(content)
 
 
-def parted(contents: Mapping[bytes, Content]) -> tuple[dict[bytes, GivenVectors], dict[bytes, Encodable]]:
+def unnamed(content: Encodable) -> Encodable:
+    """Give what is encoded of a document, without the key of its row: its own key is that of its content alone."""
+    return content.unnamed if isinstance(content, (NamedText, NamedPicture)) else content
+
+
+def own_names(contents: Mapping[bytes, Encodable], keys: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Give the keys under which documents are kept that have no row: those of their contents.
+
+    What was encoded never counts as a row's: the text that came along may be a part, or the row may come later.
+
+    Args:
+        contents: Key -> text or picture, of all keys.
+        keys: Documents without a row. Those that have nothing to encode are left out.
+
+    Raises:
+        OSError: If one is a picture in a file that can't be read.
+    """
+    found = {key: contents[key] for key in keys if has_something(contents[key])}
+    return {key: key_of(each.unnamed) if isinstance(each, (NamedText, NamedPicture)) else key for key, each in found.items()}
+
+
+def has_given(contents: Iterable[Content]) -> bool:
+    """Tell whether any document came with its token vectors."""
+    return any(issubclass(kind, GivenVectors) for kind in set(map(type, contents)))
+
+
+def parted(contents: Mapping[bytes, Content]) -> tuple[Mapping[bytes, GivenVectors], Mapping[bytes, Encodable]]:
     """Part the documents that came with their token vectors from those that a store may hold."""
+    if not has_given(contents.values()):
+        return {}, cast("dict[bytes, Encodable]", contents)
     given: dict[bytes, GivenVectors] = {}
     stored: dict[bytes, Encodable] = {}
     for key, content in contents.items():
@@ -80,6 +112,12 @@ class KeyedContents:
         contents = dict(zip(self.keys, self.contents, strict=True))
         contents.pop(None, None)
         return cast("dict[bytes, Content]", contents)
+
+    def place_of(self, picture: Picture) -> int | None:
+        """Find the first document that is encoded as this picture; None if there is none."""
+        key = picture.key()
+        pictures = ((i, each) for i, each in enumerate(self.contents) if isinstance(each, Picture))
+        return next((i for i, each in pictures if key_of(unnamed(each)) == key), None)
 
     def select(self, found: KeyedDocuments) -> tuple[I64 | slice, I64 | slice, PackedVectors]:
         """Find these documents among packed documents.

@@ -18,10 +18,10 @@ from late_rerank.stores.base import OwnRows
 from late_rerank.types import Content, Document, Encodable, Fetched, GivenVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments, packed_as_given
-from late_rerank.vectors.encoding import encode_and_pack, without_tokens
+from late_rerank.vectors.encoding import encode_and_pack
 from late_rerank.vectors.importing import ImportReport, import_documents
 from late_rerank.vectors.indexing import IndexReport, index_documents
-from late_rerank.vectors.keys import KeyedContents, has_something, parted
+from late_rerank.vectors.keys import KeyedContents, own_names, parted, unnamed
 from late_rerank.vectors.sharing import SharedEncoding
 from late_rerank.warn import warn_caller
 
@@ -38,6 +38,7 @@ class Lookup:
         keys: Those keys, in the order asked.
         fetched: The store's answer to `keys`.
         missing: The keys that the store didn't hold, in the same order.
+        kept: Documents without a row, found by their contents' own keys. None for none.
         asked_at: When the store was asked, of `time.monotonic()`.
         given: Key -> token vectors that came with their documents. The store isn't asked for them.
     """
@@ -48,13 +49,14 @@ class Lookup:
     missing: Sequence[bytes]
     asked_at: float
     given: Mapping[bytes, GivenVectors] = field(default_factory=dict)
+    kept: KeyedDocuments | None = None
 
     @property
     def hits(self) -> KeyedDocuments | None:
         """The documents that the store held; None for none."""
         if not len(self.fetched.found):
             return None
-        found = self.keys if not self.missing else [self.keys[i] for i in self.fetched.positions.tolist()]
+        found = self.keys if not len(self.fetched.missing) else [self.keys[i] for i in self.fetched.positions.tolist()]
         return KeyedDocuments(list(found), self.fetched.found)
 
 
@@ -79,6 +81,7 @@ class DocumentVectors:
         self._lock = guarded(Lock())
         self._keeps = True
         self._is_closed = False
+        self._told_of_nothing = False
         self.choose = Contents(encoder, own_rows)
         self._has_own_rows = own_rows is not None
         self._shared = SharedEncoding(self._encoded, BATCH_SIZE, lambda: self._keeps, weight=self.choose.weight)
@@ -90,7 +93,7 @@ class DocumentVectors:
         return self._shared.n_waiting
 
     def look(self, contents: Mapping[bytes, Content], timer: Timer | None = None) -> Lookup:
-        """Ask the store, in one round trip.
+        """Ask the store, in one round trip; of documents without a row it is asked once more, by their contents' own keys.
 
         Args:
             contents: Key -> text, picture or given token vectors.
@@ -102,7 +105,11 @@ class DocumentVectors:
         asked_at = time.monotonic()
         with timer.stage("fetch"):
             fetched = self._space.get(keys)
-        return Lookup(stored, keys, fetched, [keys[i] for i in fetched.missing], asked_at, given)
+            missing = [keys[i] for i in fetched.missing]
+            kept = self._kept(stored, missing) if self._has_own_rows and missing else None
+        if kept is not None:
+            missing = [key for key in missing if key not in kept.rows]
+        return Lookup(stored, keys, fetched, missing, asked_at, given, kept)
 
     def documents(
         self, found: Lookup, timer: Timer | None = None, *, until: float | None = None, encodes: bool = True
@@ -118,7 +125,7 @@ class DocumentVectors:
 
         Returns:
             Batches, possibly with documents of other calls among them. What is encoded is in the store before it is given, if
-            the store can keep it.
+            the store can keep it. Documents that have neither a row nor anything to encode are left out.
 
         Raises:
             ValueError: If the encoder gave NaN or infinity, or not one document a content; names the document.
@@ -126,20 +133,24 @@ class DocumentVectors:
         yield from packed_as_given(found.given)
         if (hits := found.hits) is not None:
             yield hits
+        if found.kept is not None:
+            yield found.kept
         if not encodes or not found.missing:
             return
         timer = timer or Timer()
         missing = {key: found.contents[key] for key in found.missing}
-        if self._has_own_rows and (blank := [key for key, content in missing.items() if not has_something(content)]):
-            yield KeyedDocuments(blank, without_tokens(self._codec, self._encoder.dim, len(blank)))
-            missing = {key: content for key, content in missing.items() if has_something(content)}
+        names: dict[bytes, bytes] | None = None
+        if self._has_own_rows:
+            names = own_names(missing, missing)
+            self._tell_of_nothing(len(missing) - len(names))
+            missing = {own: unnamed(missing[key]) for key, own in names.items()}
         batches = self._shared.documents(missing, until, looked=found.asked_at)
         while True:
             with timer.stage("encode_missing"):
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield batch
+            yield batch if names is None else batch.under(names)
 
     def of(self, contents: KeyedContents) -> Iterator[KeyedDocuments]:
         """Look, then give all documents that aren't blank."""
@@ -161,6 +172,15 @@ class DocumentVectors:
         self._is_closed = True
         self._shared.close()
 
+    def _kept(self, contents: Mapping[bytes, Encodable], missing: Sequence[bytes]) -> KeyedDocuments | None:
+        """Ask the store for documents without a row by their contents' own keys, under which earlier calls kept them."""
+        names = {key: own for key, own in own_names(contents, missing).items() if key != own}
+        keys = list(dict.fromkeys(names.values()))
+        fetched = self._space.get(keys) if keys else None
+        if fetched is None or not len(fetched.found):
+            return None
+        return KeyedDocuments([keys[i] for i in fetched.positions.tolist()], fetched.found).under(names)
+
     def _encoded(self, contents: Mapping[bytes, Encodable], stored: set[bytes]) -> list[KeyedDocuments]:
         """Encode and keep a batch. Of `stored` keys another call may have stored documents since: ask the store first."""
         found: list[KeyedDocuments] = []
@@ -175,6 +195,18 @@ class DocumentVectors:
             self._keep(documents)
             found.append(documents)
         return found
+
+    def _tell_of_nothing(self, n: int) -> None:
+        """Warn once of documents that have neither a row nor anything to encode."""
+        with self._lock:
+            first = n > 0 and not self._told_of_nothing
+            self._told_of_nothing = self._told_of_nothing or first
+        if first:
+            warn_caller(
+                f"{n} candidates have neither a row in the store nor a text to encode, or the store doesn't answer: they are "
+                "left unscored, and min_relevance leaves them out; Ranking.n_unscored counts them. This is said once.",
+                RuntimeWarning,
+            )
 
     def _keep(self, documents: KeyedDocuments) -> None:
         try:

@@ -8,6 +8,7 @@ import pytest
 from late_rerank import Candidate, Reranker, explain, pack_context
 from late_rerank.codecs import codec
 from late_rerank.errors import IncompatibleError, MissingDocumentsError, StoreError, StoreFormatError
+from late_rerank.pictures import PictureError
 from late_rerank.stores import DiskStore, MemoryStore, TieredStore
 from late_rerank.stores.base import Sample
 from late_rerank.stores.existing import ExistingVectorsStore
@@ -32,10 +33,11 @@ class Table(ExistingVectorsStore):
         more = {"dim": 64, "fingerprint": FakeEncoder().fingerprint, **more}
         super().__init__("a table", **more)
         self.rows, self.texts, self.asked = rows, texts, []
+        self.is_down = False
 
     def fetch(self, names):
         self.asked.append(list(names))
-        return {name: self.rows[name] for name in names if name in self.rows}
+        return {name: self.rows[name] for name in names if name in self.rows and not self.is_down}
 
     def samples(self, n):
         return [Sample(name, text, np.asarray(self.rows[name], np.float32)) for name, text in list(self.texts)[:n]]
@@ -100,12 +102,15 @@ class TestRanking:
             Candidate(id="nothing at all"),
             *named("d1"),
         ]
-        with pytest.warns(UserWarning, match="can't be kept in a table, whose rows are somebody else's; put a near store"):
+        with (
+            pytest.warns(UserWarning, match="can't be kept in a table, whose rows are somebody else's; put a near store"),
+            pytest.warns(RuntimeWarning, match="1 candidates have neither a row in the store nor a text to encode"),
+        ):
             ranking = reranker.rerank(QUERY, candidates)
 
         assert [document.index for document in ranking] == [1, 0, 4, 2, 3]
-        assert (ranking[-1].score, ranking[-1].relevance) == (-1e9, 0)  # neither a row nor a text
-        assert (ranking.n_hits, ranking.n_misses) == (2, 3)
+        assert (ranking[-1].score, ranking[-1].relevance) == (None, None)  # neither a row nor a text
+        assert (ranking.n_hits, ranking.n_misses, ranking.n_unscored) == (2, 3, 1)
         assert encoder.n_documents == 3
         assert reranker.stats()["n_not_stored"] == 2
 
@@ -158,6 +163,55 @@ class TestNearStores:
         assert all(names in ([], ["absent"]) for names in table.asked[1:])
         assert encoder.n_documents == 3
         assert (report.n_encoded, report.n_cached) == (0, 7)
+
+    @pytest.mark.parametrize(
+        "make", [lambda path: MemoryStore(), lambda path: DiskStore(path / "near")], ids=["memory", "disk"]
+    )
+    def test_what_is_encoded_while_the_table_is_down_never_counts_as_its_row(self, table, make, tmp_path):
+        encoder = FakeEncoder()
+        expected = scores(Reranker(FakeEncoder(), store=table).rerank(QUERY, named("d3")))
+        with Reranker(encoder, store=TieredStore(make(tmp_path), table)) as reranker:
+            n_encoded = encoder.n_documents
+            table.is_down = True
+            for _ in range(2):  # the teaser is encoded once
+                ranking = reranker.rerank(QUERY, [Candidate("a mouse", id="d3"), Candidate("a mouse", id="d1"), "a mouse"])
+                assert len({document.score for document in ranking}) == 1
+            assert encoder.n_documents == n_encoded + 1
+            assert reranker.index([Candidate("a mouse", id="d3"), Candidate("a rat", id="d3")]).n_encoded == 1
+            table.is_down = False
+
+            assert scores(reranker.rerank(QUERY, [Candidate(id="d3")])) == expected
+
+    def test_a_document_without_a_row_follows_its_text_until_its_row_comes(self, table):
+        reranker = Reranker(FakeEncoder(), store=TieredStore(MemoryStore(), table))
+        found = [reranker.rerank("dog", [Candidate(text, id="new")])[0].relevance for text in ("a dog", "a cat")]
+        table.rows["new"] = rows_of("the dog")
+        found.append(reranker.rerank("dog", [Candidate("a cat", id="new")])[0].relevance)
+
+        assert [relevance > 0.9 for relevance in found] == [True, False, True]
+
+    def test_candidates_with_ids_alone_stay_unscored_while_the_table_is_down(self, table):
+        reranker = Reranker(FakeEncoder(), store=TieredStore(MemoryStore(), table))
+        table.is_down = True
+        with pytest.warns(RuntimeWarning, match="4 candidates have neither a row .*, or the store doesn't answer"):
+            ranking = reranker.rerank(QUERY, [*named("d1"), *(Candidate(id=name) for name in list(TEXTS)[1:])])
+        relevant = reranker.rerank(QUERY, [Candidate(id="d1")], min_relevance=0.1)
+
+        assert [document.score is None for document in ranking] == [False, True, True, True, True]
+        assert (ranking.n_unscored, ranking.n_misses) == (4, 5)
+        assert (list(relevant), relevant.n_unscored) == ([], 1)
+
+    def test_a_damaged_page_without_a_row_is_told_by_its_place(self):
+        encoder = FakeVisualEncoder()
+        store = TieredStore(MemoryStore(), Table({}, fingerprint=encoder.fingerprint, dim=encoder.dim))
+        reranker = Reranker(encoder, store=store)
+        pages = [Candidate("red", id="a"), Candidate(id="b", image=b"no picture")]
+        with pytest.raises(PictureError, match=r"candidates\[1\]: "):
+            reranker.rerank("red", pages)
+        with pytest.raises(PictureError, match=r"documents\[1\]: "):
+            reranker.index(pages)
+        with pytest.raises(PictureError, match=r"texts\[1\]: "):
+            reranker.token_maxima("red", pages)
 
     def test_ids_of_two_tables_do_not_meet_in_one_near_store(self):
         near = MemoryStore()
