@@ -15,6 +15,7 @@ from typing import Any
 from late_rerank import __version__
 from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.encode.backends.names import installed_engines
+from late_rerank.encode.describe import modalities
 from late_rerank.encode.devices import torch_device
 from late_rerank.errors import LateRerankError
 from late_rerank.processes.loading import Loader
@@ -171,10 +172,19 @@ def _log(name: str, error: Exception) -> None:
 
 
 def _about(reranker: Reranker, name: str) -> dict[str, Any]:
-    stats = reranker.stats()
-    about = {name: stats[name] for name in ("codec", "pooling", "backend", "kernel", "fingerprint", "modalities")}
-    about |= {"scoring": stats["scoring"], "window_tokens": list(reranker.scoring.window_tokens)}
+    """Say what /info says. The store isn't asked: counting may take long, and it may be down."""
+    encoder = reranker.encoder
+    about: dict[str, Any] = {
+        "codec": reranker.codec.name,
+        "pooling": described(encoder).pooling,
+        "backend": described(encoder).backend.name,
+        "kernel": reranker.kernel.name,
+        "fingerprint": encoder.fingerprint,
+        "modalities": sorted(modalities(encoder)),
+        "scoring": reranker.scoring.name,
+        "window_tokens": list(reranker.scoring.window_tokens),
+    }
     # A model's folder on this machine is nobody else's business.
     name = name or (Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name)
     about |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
-    return about | {"dim": reranker.encoder.dim, "store": type(reranker.store).__name__}
+    return about | {"dim": encoder.dim, "store": type(reranker.store).__name__}
