@@ -158,6 +158,31 @@ def test_messages_hold_no_credentials(filled, monkeypatch):
     assert not re.search("somebody|a-secret-key|a-session-token|X-Amz", shown)
 
 
+ANSWER = b"<Error><Code>NoSuchBucket</Code><AWSAccessKeyId>somebody</AWSAccessKeyId></Error>"
+ASKED = {
+    "put": lambda objects: objects.put("x", b""),
+    "create": lambda objects: objects.create("x", b""),
+    "get": lambda objects: objects.get("x"),
+    "list": lambda objects: list(objects.list("x")),
+    "delete": lambda objects: objects.delete(["x"]),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_bucket_that_isnt_there_is_told_without_the_services_answer(asked, server):
+    server.habits.fail, server.habits.said = lambda method, name: 404, ANSWER
+    with pytest.raises(StoreConnectionError, match="the bucket isn't there: check its name") as error:
+        ASKED[asked](Objects.at(URL))
+    assert "somebody" not in "".join(traceback.format_exception(error.value))
+
+
+def test_an_object_that_isnt_there_is_no_error_and_a_folder_that_isnt_there_holds_none(server, tmp_path):
+    for objects in (Objects.at(URL), Objects.at(f"file://{tmp_path}/none"), Objects.at(f"file://{tmp_path}")):
+        objects.delete(["x", "y/z"])
+        assert (objects.get("x"), objects.look("x"), list(objects.list("y"))) == (None, None, [])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_store_opens_while_the_service_is_down_and_finds_documents_once_it_is_up(filled):
     filled.habits.fail = lambda method, name: 503
     with pytest.warns(RuntimeWarning, match="answered 503"):

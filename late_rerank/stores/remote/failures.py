@@ -5,6 +5,15 @@ from __future__ import annotations
 from late_rerank.errors import StoreConnectionError, StoreError
 
 TOO_SHORT = "fewer bytes came than were asked for"
+NO_BUCKET = "the bucket isn't there: check its name"
+NO_FOLDER = "the folder isn't there"
+# What S3 and Google Cloud Storage answer, and Azure.
+_CODES_WITHOUT_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+
+
+def lacks_bucket(error: Exception) -> bool:
+    """Tell a bucket that isn't there from an object that isn't there."""
+    return any(code in str(error) for code in _CODES_WITHOUT_BUCKET)
 
 
 class RequestError(StoreConnectionError):

@@ -16,7 +16,7 @@ from late_rerank.errors import StoreError
 from late_rerank.processes.forks import watch
 from late_rerank.stores.disk import files
 from late_rerank.stores.remote.address import folder_of, read_address
-from late_rerank.stores.remote.failures import TOO_SHORT, GoneError, RequestError
+from late_rerank.stores.remote.failures import NO_BUCKET, NO_FOLDER, TOO_SHORT, GoneError, RequestError, lacks_bucket
 from late_rerank.stores.remote.library import is_conflict, native, reason, running, wait_for
 from late_rerank.stores.remote.ranges import Read, Wanted, read_ranges
 
@@ -127,7 +127,9 @@ class Objects:
         def attempt() -> bytes | None:
             try:
                 found = native().get(self._at, name)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if lacks_bucket(error):
+                    raise
                 return None
             body = bytes(found.bytes())
             if len(body) != found.meta["size"]:
@@ -151,15 +153,6 @@ class Objects:
             return Found(name, int(found["size"]), found["last_modified"])
 
         return self._do(f"looking at {name}", attempt)
-
-    def size(self, name: str) -> int | None:
-        """Give an object's size in bytes; None if it isn't there.
-
-        Raises:
-            StoreConnectionError: If the service can't be reached, or refuses.
-        """
-        found = self.look(name)
-        return None if found is None else found.size
 
     def ranges(self, name: str, starts: Sequence[int], ends: Sequence[int]) -> list[Any]:
         """Read ranges of one object, many at once. Gives a buffer for each, in the asked order.
@@ -189,12 +182,10 @@ class Objects:
         """Read ranges of several objects at once, as many as can be read."""
         if not wanted:
             return Read({}, [])
-        try:
-            store = self._at
-        except FileNotFoundError:
+        if self._is_nowhere():
             empty: dict[str, list[Any]] = {name: [None] * len(starts) for name, (starts, _) in wanted.items()}
             return Read(empty, [GoneError(self.url, "")])
-        return wait_for(read_ranges(store, self.url, wanted))
+        return wait_for(read_ranges(self._do("opening", lambda: self._at), self.url, wanted))
 
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[Found]:
         """List the objects whose names begin with "prefix/".
@@ -206,10 +197,9 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
-        try:
-            chunks = iter(self._do("listing", lambda: native().list(self._at, prefix=prefix, offset=after)))
-        except FileNotFoundError:
+        if self._is_nowhere():
             return
+        chunks = iter(self._do("listing", lambda: native().list(self._at, prefix=prefix, offset=after)))
         while (chunk := self._do("listing", lambda: next(chunks, None))) is not None:
             for found in chunk:
                 yield Found(found["path"], found["size"], found["last_modified"])
@@ -232,22 +222,29 @@ class Objects:
         every = list(names)
         for first in range(0, len(every), _DELETED_AT_ONCE):
             some = every[first : first + _DELETED_AT_ONCE]
-            try:
-                self._do("removing", lambda some=some: native().delete(self._at, some))  # type: ignore[misc]
-            except FileNotFoundError:  # of a folder; a service passes over it
-                for name in some:
-                    with suppress(FileNotFoundError):
-                        self._do("removing", lambda name=name: native().delete(self._at, name))  # type: ignore[misc]
+            self._do("removing", lambda some=some: self._delete(some))  # type: ignore[misc]
+
+    def _delete(self, names: Sequence[str]) -> None:
+        if self._folder is None:
+            native().delete(self._at, names)
+            return
+        for name in names:
+            with suppress(FileNotFoundError):  # a service passes over it
+                (self._folder / name).unlink()
 
     @property
     def _at(self) -> Any:
         if self._store is None:
-            self._store = self._do("opening", self._connected)
+            self._store = self._connected()
         return self._store
+
+    def _is_nowhere(self) -> bool:
+        """Tell whether the folder isn't there, if it is one. Of a bucket the service tells with each answer."""
+        return self._folder is not None and not self._folder.is_dir()
 
     def _connected(self) -> Any:
         if self._folder is not None:
-            if not self._folder.is_dir():
+            if self._is_nowhere():
                 raise FileNotFoundError(self._folder)  # nothing is there; only a write makes the folder
             return native()._store.LocalStore(self._folder)  # noqa: SLF001 - the module without its Python part
         timeout = timedelta(seconds=self._timeout_s)
@@ -276,13 +273,15 @@ class Objects:
         try:
             with running():
                 return work()
-        except (StoreError, FileNotFoundError):
+        except StoreError:
             raise
+        except FileNotFoundError:  # reads of one object know what it means there
+            raise RequestError(self.url, f"{what}: {NO_FOLDER if self._folder else NO_BUCKET}") from None
         except EOFError:
             raise RequestError(self.url, f"{what}: {TOO_SHORT}") from None
         except (native().exceptions.BaseError, OSError, ValueError) as error:
             # `from None`: the library's message may hold a signed address.
-            raise RequestError(self.url, f"{what}: {reason(error)}") from None
+            raise RequestError(self.url, f"{what}: {NO_BUCKET if lacks_bucket(error) else reason(error)}") from None
 
     def _make_durable(self, name: str) -> None:
         """Bring a folder's new file to the disk; a service does so before it answers."""
