@@ -38,7 +38,7 @@ $(WEIGHTS_WHEEL): $(addprefix $(WEIGHTS)/,pyproject.toml hatch_build.py README.m
 	@echo "Installing into .venv: about 3 GB with torch, a minute or two on a fast connection."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(INSTALL) -c constraints.txt \
-		-e ".[offline,torch,eval,pooling,bm25s,pdf,visual,redis,postgres,remote,ray,dask,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
+		-e ".[offline,torch,eval,pooling,bm25s,pdf,visual,redis,postgres,remote,parquet,ray,dask,server,mcp,openvino,onnx,plot,train,bench,dev]" $(WRAPPERS:%=-e "%[test]")
 	@touch $@
 
 demo: install
@@ -124,9 +124,11 @@ format: install
 bench: install
 	$(BIN)/late-rerank bench --json
 
-# Kills writers of a DiskStore some 1,200 times; about ten minutes. `make test-all` does a few rounds.
+# Kills writers of a DiskStore some 1,200 times, and workers and drivers of bulk encodings 200 times; about 17 minutes. `make test-all`
+# does a few rounds of each.
 crash: install
 	$(BIN)/python tests/end_to_end/crash.py --rounds 200
+	PYTHONPATH=tests:tests/end_to_end $(BIN)/python tests/end_to_end/bulk_crash.py --kills 200
 
 # The kernel's tests with AddressSanitizer and UndefinedBehaviorSanitizer, in an environment of their own. Without detect_leaks=0
 # Python's own memory counts as leaked; with captured output (no -s) a report would be lost.
