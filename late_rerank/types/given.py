@@ -36,7 +36,7 @@ class GivenVectors:
 
     Raises:
         TypeError: If `values` is no NumPy array of float32 or float16.
-        ValueError: If it hasn't two dimensions, has no components, or holds NaN or infinity.
+        ValueError: If it hasn't two dimensions, has no components, holds NaN or infinity, or hides entries behind a mask.
     """
 
     __slots__ = ("_key", "values")
@@ -47,6 +47,12 @@ class GivenVectors:
             raise TypeError(
                 f"token_vectors must be a NumPy array of float32 or float16, got {got}; give np.asarray(rows, dtype=np.float32)"
             )
+        if np.ma.is_masked(values):
+            raise ValueError(
+                "token_vectors are a masked array that hides entries, and no score can be computed from these: leave the masked "
+                "rows out, and give a plain array"
+            )
+        values = np.asarray(values)  # of subclasses, such as np.matrix, the numbers alone
         if values.ndim != 2 or not values.shape[1]:
             raise ValueError(f"token_vectors must be (n_tokens, dim), one row a token, got shape {values.shape}")
         if not _is_finite(values):

@@ -105,6 +105,14 @@ class ExistingStoreTests:
         scored = {document.index for document in ranking if document.score not in (None, -1e9)}
         assert scored == {0, 1, 2, 3}
 
+    def test_ids_that_no_database_can_hold_are_missing(self):
+        store = self.open(self.make_table(self.all_rows(), self.kinds[0]), self.kinds[0])
+        found = Reranker(FakeEncoder(DIM), store=store, on_missing="skip").rerank(
+            "cat", [Candidate("a cat", id=name) for name in ("half \ud800 a pair", "nothing \0 there", "plain")]
+        )
+
+        assert [document.index for document in found if document.score is not None] == [2]
+
     def test_another_models_rows_are_refused_when_the_reranker_is_made(self, kind):
         wrong = {name: (text, ROWS["plain"]) for name, text in TEXTS.items() if name == "long"}
         with pytest.raises(

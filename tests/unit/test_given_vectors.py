@@ -46,11 +46,20 @@ class TestTheDoor:
             ([[1.0] * 64], TypeError, "got list; give np.asarray"),
             (np.ones(64, np.float32), ValueError, r"one row a token, got shape \(64,\)"),
             (np.ones((3, 0), np.float32), ValueError, r"got shape \(3, 0\)"),
+            (np.ma.masked_array(np.ones((2, 64), np.float32), mask=True), ValueError, "a masked array that hides entries"),
+            (np.ma.masked_less(np.arange(128, dtype=np.float32).reshape(2, 64), 3), ValueError, "leave the masked rows out"),
         ],
     )
     def test_what_is_no_array_of_rows_is_refused(self, rows, error, message):
         with pytest.raises(error, match=message):
             Candidate("x", token_vectors=rows)
+
+    @pytest.mark.parametrize("kind", [np.ma.MaskedArray, np.matrix])
+    def test_arrays_of_other_kinds_count_by_their_numbers(self, fake, kind):
+        found = Reranker(fake).rerank("cat", [Candidate(token_vectors=rows_of("a cat").view(kind)), with_rows("a cat")])
+
+        assert type(found[0].token_vectors.values) is np.ndarray
+        assert found[0].score == found[1].score
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float16])
     @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
@@ -16,6 +17,8 @@ from late_rerank.stores.existing.space import ExistingSpace
 from late_rerank.stores.record import space_json
 from late_rerank.types import CodecSpec, RowKey
 
+# Half a pair: such texts can't be written as UTF-8.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _KEY = hashlib.blake2b(digest_size=16, person=b"row")
 
 
@@ -103,13 +106,17 @@ class ExistingVectorsStore(Store):
         return True
 
     def key_of(self, name: object) -> RowKey | None:
-        """Give the key of a candidate's row. 7 and "7" name the same row, since ids come from JSON as either."""
+        """Give the key of a candidate's row. 7 and "7" name the same row, since ids come from JSON as either.
+
+        Returns:
+            None if no row can have that name. No database holds half a surrogate pair, say, and asking for it would fail.
+        """
         given = name if self._row_of is None else self._row_of(name)
         row = None if given is None else self.written(given)
-        if row is None:
+        if row is None or _SURROGATE.search(row):
             return None
         digest = _KEY.copy()
-        digest.update(self._place + b"\0" + row.encode("utf-8", "surrogatepass"))
+        digest.update(self._place + b"\0" + row.encode())
         return RowKey(digest.digest(), row)
 
     def pack_by(self, codec: Packs) -> None:
