@@ -1,5 +1,6 @@
 """What PostgresStore decides without a server."""
 
+import socket
 import struct
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from late_rerank.errors import StoreConnectionError
 from late_rerank.stores import PostgresStore, open_store
 from late_rerank.stores.postgres.address import shown_url
+from late_rerank.stores.postgres.hosts import addresses_of, is_name
 from late_rerank.stores.postgres.refusals import loss, refusal
 from late_rerank.stores.postgres.statements import binaries, integer, integer_of, number
 
@@ -25,6 +28,9 @@ URL = "postgresql://me@localhost:5432/db"
         ("postgresql://u:secret@h1:1,h2:2/db?target_session_attrs=read-write", None),
         ("postgresql:///db?host=/var/run/postgresql&password=secret", None),
         ("postgresql://h/db?sslpassword=secret&sslmode=require", None),
+        ("postgresql://h/db?oauth_client_secret=x&user=me", "postgresql://h/db?oauth_client_secret=***&user=me"),
+        ("postgresql://h/db?passfile=secret&sslkey=secret&options=secret&port=5", None),
+        ("postgresql://h/db?pass%77ord=secret", "postgresql://h/db?password=***"),
         ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
         ("postgresql://", "postgresql://"),
     ],
@@ -56,6 +62,15 @@ def test_a_wrong_url_is_refused_without_repeating_it(url):
 
 
 @pytest.mark.parametrize(
+    ("url", "got"),
+    [("", "an empty text"), ("localhost:5432", "a text without"), (None, "NoneType"), (b"x", "bytes"), ("http://h", "'http'")],
+)
+def test_what_was_given_instead_of_a_url_is_told(url, got):
+    with pytest.raises(ValueError, match=f', got {got}; for example "?postgresql://'):
+        PostgresStore(url)
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [
         (f"{URL}?surprise=1", r'url is refused by libpq: invalid URI query parameter: "surprise"'),
@@ -77,11 +92,18 @@ def test_what_libpq_refuses_is_refused_without_the_password(url, said):
         ({"schema": "Upper"}, "schema"),
         ({"schema": "a" * 41}, "schema"),
         ({"ttl_s": 0}, "ttl_s"),
+        ({"ttl_s": "5"}, "ttl_s"),
         ({"timeout_s": 0}, "timeout_s"),
+        ({"timeout_s": "1"}, "timeout_s"),
+        ({"timeout_s": None}, "timeout_s"),
         ({"write_timeout_s": float("nan")}, "write_timeout_s"),
         ({"retries": -1}, "retries"),
+        ({"retries": 1.0}, "retries"),
         ({"max_connections": 0}, "max_connections"),
+        ({"max_connections": 1.5}, "max_connections"),
+        ({"max_connections": True}, "max_connections"),
         ({"pause_s": 31}, "pause_s"),
+        ({"pause_s": "1"}, "pause_s"),
         ({"on_error": "ignore"}, "on_error"),
     ],
 )
@@ -126,6 +148,28 @@ def test_a_session_that_is_lost_or_refused_says_what_to_do(said, hung, again, ad
     assert (failed.again, failed.refused) == (again, False)
     assert advice in failed.text
     assert ("Is it running" in failed.text) == (advice == "Is it running")
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "::1", "fe80::1%eth0", "/run/postgresql", "@abstract", "C:\\run"])
+def test_addresses_and_sockets_are_not_looked_up(host):
+    assert not is_name(host)
+    assert is_name("db.internal")
+    assert is_name("localhost")
+
+
+def test_a_host_is_looked_up_and_one_that_is_none_is_an_error_of_the_system():
+    assert set(addresses_of("localhost", 60)) & {"127.0.0.1", "::1"}
+    with pytest.raises(OSError, match="label"):
+        addresses_of("x" * 64 + ".example", 60)
+
+
+def test_a_host_that_is_not_there_is_told(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(StoreConnectionError, match=r'host name "absent" to address: .*not known\. Is it running'):
+        PostgresStore("postgresql://me@absent/db", on_error="raise", retries=0)
 
 
 @given(st.integers(-(2**31), 2**31 - 1))

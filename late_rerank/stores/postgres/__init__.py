@@ -9,8 +9,10 @@ tables.py        the tables: made once, checked; the number of each space
 statements.py    parameters and answers in Postgres's binary form
 server.py        sessions kept for the next use, retries, whether to ask at all
 connections.py   one session: statements sent, answers read, each wait bounded
+hosts.py         the addresses of a host, looked up in bounded time
 refusals.py      what the server said -> a sentence that says what to do
 address.py       URLs: checked at the door, and shown without their password
+checks.py        numbers and other arguments: checked at the door
 """
 
 from late_rerank.stores.postgres.store import PostgresStore

@@ -7,6 +7,12 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 _DATABASE = re.compile(r"/?[^/]*")
 SCHEMES = ("postgresql", "postgres")
+# Options of libpq that messages show. Any other one may be a secret, or lead to one, and libpq learns new ones.
+_SHOWN = re.compile(
+    "application_name|channel_binding|client_encoding|connect_timeout|dbname|fallback_application_name|gssencmode|host|hostaddr"
+    "|keepalives(_count|_idle|_interval)?|load_balance_hosts|port|require_auth|sslmode|sslnegotiation|sslrootcert"
+    "|ssl_(max|min)_protocol_version|target_session_attrs|tcp_user_timeout|user"
+)
 
 
 def checked_url(url: str) -> SplitResult:
@@ -18,7 +24,7 @@ def checked_url(url: str) -> SplitResult:
     scheme = url.partition("://")[0] if isinstance(url, str) else ""
     if scheme not in SCHEMES:
         raise ValueError(
-            f'url must begin with "postgresql://" or "postgres://", got {scheme[:20] or type(url).__name__!r}; '
+            f'url must begin with "postgresql://" or "postgres://", got {_beginning(url)}; '
             "for example postgresql://user:password@localhost:5432/database"
         )
     try:
@@ -37,9 +43,18 @@ def checked_url(url: str) -> SplitResult:
 
 
 def shown_url(url: str) -> str:
-    """Return the URL for messages: a password becomes ***."""
+    """Return the URL for messages: a password becomes ***, and so does each option that might hold a secret."""
     parts = checked_url(url)
     secret, at, place = parts.netloc.rpartition("@")
     user, colon, _ = secret.partition(":")
-    query = urlencode([(name, "***" if "password" in name else value) for name, value in parse_qsl(parts.query)], safe="*/:,")
+    shown = [(name, value if _SHOWN.fullmatch(name) else "***") for name, value in parse_qsl(parts.query)]
+    query = urlencode(shown, safe="*/:,")
     return f"{parts.scheme}://{user}{colon and ':***'}{at}{place}{parts.path}{query and '?' + query}"
+
+
+def _beginning(url: object) -> str:
+    """Give what a wrong URL begins with, or what it is instead of a text; no more, since a password may follow."""
+    if not isinstance(url, str):
+        return type(url).__name__
+    scheme, found, _ = url.partition("://")
+    return repr(scheme[:20]) if found else "an empty text" if not url else "a text without"

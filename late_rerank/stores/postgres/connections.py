@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from psycopg import Error, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from late_rerank.stores.postgres.hosts import addresses_of, is_name
 from late_rerank.stores.postgres.statements import Answer, Statement
 
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
@@ -53,15 +55,44 @@ class LostError(Exception):
         self.hung = hung
 
 
-def targets_of(url: str) -> list[str]:
-    """Make the connection strings to try, in order: one for each host that the URL names.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A host to connect to.
+
+    Attributes:
+        options: Options of libpq, its name or address among them.
+    """
+
+    options: Mapping[str, str]
+
+    def conninfo(self, timeout_s: float) -> bytes:
+        """Give the connection string. A host's name stays in it for TLS and password files; its addresses come with it.
+
+        Raises:
+            LostError: If the host has no address, or none was found in time.
+        """
+        host = self.options.get("host", "")
+        if "hostaddr" in self.options or not is_name(host):
+            return make_conninfo(**self.options).encode()
+        try:
+            addresses = addresses_of(host, timeout_s)
+        except TimeoutError as error:
+            raise LostError(str(error), hung=True) from error
+        except OSError as error:
+            raise LostError(f'could not translate host name "{host}" to address: {error}') from error
+        known = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
+        return make_conninfo(**{**self.options, **known}).encode()
+
+
+def targets_of(url: str) -> list[Target]:
+    """List what to connect to, in order: each host that the URL names.
 
     libpq would try them in turn itself, but would wait for the first one, if that hangs, as long as for all.
 
     Raises:
         ValueError: If libpq doesn't know an option of the URL.
     """
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    usual = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults()}
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     except Error as error:
@@ -69,14 +100,16 @@ def targets_of(url: str) -> list[str]:
         said = str(error).strip()
         unknown = f": {said}" if said.startswith("invalid URI query parameter") else ""
         raise ValueError(f"url is refused by libpq{unknown}; see libpq's connection URIs") from None
-    options = {name: value for name, value in _DEFAULTS.items() if name in known} | given | {"client_encoding": "UTF8"}
+    if not given.keys() & {"host", "hostaddr", "service"}:  # a service may name a host
+        of_environment = {name: usual.get(name) for name in ("host", "hostaddr")}  # PGHOST
+        given |= {name: value.decode() for name, value in of_environment.items() if value}
+    options = {name: value for name, value in _DEFAULTS.items() if name in usual} | given | {"client_encoding": "UTF8"}
     hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
     if len(hosts) == 1 or "hostaddr" in given:
-        return [make_conninfo(**options)]
+        return [Target(options)]
     ports = ports * len(hosts) if len(ports) == 1 else ports
     return [
-        make_conninfo(**options | {"host": host} | ({"port": port} if port else {}))
-        for host, port in zip(hosts, ports, strict=False)
+        Target(options | {"host": host} | ({"port": port} if port else {})) for host, port in zip(hosts, ports, strict=False)
     ]
 
 
@@ -84,17 +117,18 @@ class Connection:
     """A session that nobody else uses meanwhile. Connects at once.
 
     Args:
-        target: A connection string of libpq.
+        target: What to connect to.
         timeout_s: To wait until the server goes on.
 
     Raises:
         LostError: If there is no session.
     """
 
-    def __init__(self, target: str, timeout_s: float) -> None:
-        self._pg = pq.PGconn.connect_start(target.encode())
+    def __init__(self, target: Target, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        self._pg = pq.PGconn.connect_start(target.conninfo(timeout_s))
         try:
-            self._connect(time.monotonic() + timeout_s)
+            self._connect(deadline)
             self._pg.nonblocking = 1
         except BaseException:
             self.close()

@@ -10,23 +10,25 @@ from late_rerank.errors import MissingDependencyError, StoreFormatError
 from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.postgres.address import checked_url, shown_url
+from late_rerank.stores.postgres.checks import check_count, check_on_error, check_pause, check_seconds
 from late_rerank.stores.postgres.shared import Shared
 from late_rerank.stores.postgres.sizes import sizes_of
 from late_rerank.stores.postgres.space import PostgresSpace
 from late_rerank.stores.postgres.tables import Tables
 from late_rerank.stores.record import parse_space, space_json
-from late_rerank.stores.trouble import LONGEST_PAUSE_S, Failed, OnError, Trouble
+from late_rerank.stores.trouble import Failed, OnError, Trouble
 from late_rerank.types import CodecSpec
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 
 class PostgresStore(Store):
-    """Token vectors in Postgres 12 or later, shared between processes and machines. Safe to share between threads.
+    """Token vectors in Postgres, shared between processes and machines. Safe to share between threads.
 
     The store makes its tables at the first put, in a schema of its own. While the server doesn't answer, documents count as
     missing and are encoded again. The store prepares no statement and keeps nothing in a session, so PgBouncer may stand before
-    the server in any mode. A pickled store takes its arguments along, the password included, and connects anew.
+    the server, by transaction or by session. A pickled store takes its arguments along, the password included, and connects
+    anew.
 
     Args:
         url: "postgresql://user:password@host:port/database", or "postgres://...". libpq's options may follow:
@@ -34,11 +36,13 @@ class PostgresStore(Store):
         schema: The schema in which the tables are: lower-case letters, digits and "_". Stores of different schemas know
             nothing of each other.
         ttl_s: Seconds for which a document is kept after it was put. None keeps it until it is deleted.
-        timeout_s: Seconds to wait for a connection, and until the server goes on with an answer to a query.
+        timeout_s: Seconds to wait for a connection, and until the server goes on with an answer to a query. A put or a
+            deletion waits as long for documents that another session holds, at most half of `write_timeout_s`.
         write_timeout_s: Seconds to wait until the server goes on with a put or a deletion.
         retries: How often a broken connection is tried again. The first try waits 25 to 50 ms, each further one twice as long.
             A timeout isn't tried again.
-        pause_s: Seconds for which a server that failed is left alone. Each further failure doubles them, up to 30 s.
+        pause_s: Seconds for which a server that failed is left alone. Each further failure doubles them, up to 30 s. Where
+            only puts took too long, only puts and deletions are left out.
         max_connections: How many connections this store opens at most in this process. A thread waits `timeout_s` for one.
         on_error: "miss" counts documents as missing, with one RuntimeWarning, and `stats` counts the failures. "raise" raises
             the error.
@@ -201,18 +205,14 @@ def _place(url: str) -> str:
 def _check_arguments(schema: str, ttl_s: float | None, on_error: str) -> None:
     if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema):
         raise ValueError(f'schema must be made of lower-case letters, digits and "_", at most 40, got {schema!r}')
-    if ttl_s is not None and not 0 < ttl_s < float("inf"):
-        raise ValueError(f"ttl_s must be above 0, or None to keep documents, got {ttl_s}")
-    if on_error not in ("miss", "raise"):
-        raise ValueError(f'on_error must be "miss" or "raise", got {on_error!r}')
+    if ttl_s is not None:
+        check_seconds("ttl_s", ttl_s, otherwise=", or None to keep documents")
+    check_on_error(on_error)
 
 
 def _check_limits(*, timeout_s: float, write_timeout_s: float, retries: int, pause_s: float, max_connections: int) -> None:
-    for name, seconds in (("timeout_s", timeout_s), ("write_timeout_s", write_timeout_s)):
-        if not 0 < seconds < float("inf"):
-            raise ValueError(f"{name} must be above 0, got {seconds}")
-    for name, number, least in (("retries", retries, 0), ("max_connections", max_connections, 1)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
-    if not 0 <= pause_s <= LONGEST_PAUSE_S:
-        raise ValueError(f"pause_s must be from 0 to {LONGEST_PAUSE_S:g}, got {pause_s}")
+    check_seconds("timeout_s", timeout_s)
+    check_seconds("write_timeout_s", write_timeout_s)
+    check_count("retries", retries, 0)
+    check_count("max_connections", max_connections, 1)
+    check_pause(pause_s)
