@@ -202,7 +202,7 @@ def skip_without_pgbouncer():
 
 
 @contextmanager
-def bouncer(server):
+def bouncer(server, pool_mode="transaction"):
     """PgBouncer before a server: each transaction gets one of two sessions, whichever is free. Gives its URL."""
     program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
     port = _free_port()
@@ -211,7 +211,7 @@ def bouncer(server):
             "listen_addr": "127.0.0.1",
             "listen_port": port,
             "auth_type": "any",
-            "pool_mode": "transaction",
+            "pool_mode": pool_mode,
             "default_pool_size": 2,
             "server_reset_query_always": 1,  # DISCARD ALL after each transaction
             "server_login_retry": 1,

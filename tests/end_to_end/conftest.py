@@ -1,6 +1,7 @@
 """Servers and stores that several tests share."""
 
 from contextlib import ExitStack
+from threading import Event
 
 import pytest
 from postgres_servers import PostgresServer, fresh_schema, skip_without_postgres
@@ -79,6 +80,25 @@ def in_postgres():
     yield open_store
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def addresses(monkeypatch):
+    """What name servers answer: host -> addresses. "slow.example" isn't answered before the test ends."""
+    import socket
+
+    known, look_up, ended = {}, socket.getaddrinfo, Event()
+
+    def answered(host, port, *args, **options):
+        if host == "slow.example":
+            ended.wait()
+        if host not in known:
+            return look_up(host, port, *args, **options)
+        return [found for address in known[host] for found in look_up(address, port, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answered)
+    yield known
+    ended.set()
 
 
 @pytest.fixture(scope="session")

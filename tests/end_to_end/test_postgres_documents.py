@@ -116,6 +116,32 @@ class TestWhatPostgresHolds:
         assert hits(reranker) == 20
         assert reranker.store.stats()["n_errors"] == 0
 
+    def test_a_schema_that_another_model_made_anew_gives_and_takes_no_documents_of_the_first(self, postgres, in_postgres):
+        """Its space has the number that the first one's had."""
+        schema, names = fresh_schema(), keys(2)
+        ours, theirs = (in_postgres(postgres.url, schema=schema, on_error="raise").space(name, SPEC) for name in ("a", "b"))
+        for call in (
+            lambda: ours.get(names).missing.tolist() == ours.missing(names).tolist() == [0, 1],
+            lambda: ours.delete(names) == 0,
+            lambda: ours.clear() == 0,
+            lambda: ours.put(names, random_packed([7, 7], SPEC)) is None and ours.get(names).found.lengths.tolist() == [7, 7],
+        ):
+            ours.put(names, random_packed([3, 5], SPEC))
+            postgres.run(f"DROP SCHEMA {schema} CASCADE")
+            theirs.put(names, random_packed([1, 2], SPEC))
+            assert call()
+            assert theirs.get(names).found.lengths.tolist() == [1, 2]
+
+    def test_a_space_that_is_dropped_between_two_tries_of_a_put_is_told(self, postgres, in_postgres, monkeypatch):
+        store = in_postgres(postgres.url)
+        space, tables = store.space("a", SPEC), store._shared.tables
+        space.put(keys(1), random_packed([1], SPEC))
+        monkeypatch.setattr(type(tables), "made", lambda *_: 99)  # which somebody drops at once
+        store.drop("a")
+        with pytest.warns(RuntimeWarning, match="was dropped while documents were put"):
+            space.put(keys(1), random_packed([1], SPEC))
+        assert store.stats()["n_not_stored"] == 1
+
     def test_spaces_come_oldest_first_and_a_later_versions_is_passed_over(self, postgres, in_postgres):
         schema = fresh_schema()
         names = [f"encoder {i}" for i in (3, 1, 2)]

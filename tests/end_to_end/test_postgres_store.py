@@ -15,6 +15,8 @@ from redis_queries import QUERY, TEXTS, hits, until, used_again
 
 from late_rerank import Reranker
 from late_rerank.errors import StoreConnectionError, StoreFormatError
+from late_rerank.stores.postgres.refusals import Busy
+from late_rerank.stores.postgres.statements import Statement
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -76,6 +78,11 @@ class TestServerThatFails:
         assert (counts["n_unreachable"], counts["n_not_stored"]) == (40, 40)
         assert counts["n_documents"] == counts["size_bytes"] == len(reranker.store.space("a", SPEC)) == 0
         assert "refused" in counts["last_error"]
+
+    def test_one_whose_name_is_not_found_in_time_is_not_waited_for(self, in_postgres, addresses):
+        store = in_postgres("postgresql://me@slow.example/db", timeout_s=0.3, pause_s=30)
+        with pytest.warns(RuntimeWarning, match='the address of host "slow.example" was not found in time'):
+            assert store.space("a", SPEC).get(keys(1)).missing.tolist() == [0]  # and the name servers are still silent
 
     def test_one_that_comes_up_later_is_used(self, mortal, in_postgres):
         mortal.kill()
@@ -244,6 +251,29 @@ class TestServerThatFails:
             hits(reranker)
             assert hits(reranker) == 20
 
+    def test_a_server_that_hangs_is_not_asked_more_when_all_connections_are_in_use(self, mortal, in_postgres, tried):
+        store = in_postgres(mortal.url, max_connections=1, timeout_s=0.3, pause_s=30)
+        hits(Reranker(FakeEncoder(), store=store))
+        server = store._shared.server
+        with mortal.hanging(), pytest.warns(RuntimeWarning, match="too slow or hangs"):
+            store.space("a", SPEC).get(keys(1))
+        server._once = lambda call: Busy("all in use")
+        server._reads._until = 0  # the pause is over
+        assert isinstance(server.ask(Statement("SELECT 1")), Busy)
+
+        tried.clear()
+        del server._once
+        assert not isinstance(server.ask(Statement("SELECT 1")), Busy)
+        assert tried == []
+
+    def test_a_pooler_that_takes_no_transactions_says_what_to_set(self, postgres, in_postgres):
+        skip_without_pgbouncer()
+        with (
+            bouncer(postgres, pool_mode="statement") as url,
+            pytest.warns(RuntimeWarning, match="Set PgBouncer's pool_mode = transaction, or session"),
+        ):
+            hits(Reranker(FakeEncoder(), store=in_postgres(url)))
+
     def test_a_pooler_whose_server_is_killed_and_restarted(self, mortal, in_postgres):
         skip_without_pgbouncer()
         with bouncer(mortal) as url:
@@ -323,6 +353,36 @@ class TestServerThatRefuses:
         with pytest.warns(RuntimeWarning, match=said):
             assert hits(Reranker(FakeEncoder(), store=in_postgres(url))) == 0
 
+    def test_a_row_that_another_session_holds_costs_the_put_of_it_alone(self, postgres, in_postgres):
+        import psycopg
+
+        store = in_postgres(postgres.url, timeout_s=0.3, pause_s=30)
+        space, names = store.space("a", SPEC), keys(3)
+        space.put(names, random_packed([1, 2, 3], SPEC))
+        with psycopg.connect(postgres.url) as connection:
+            connection.execute(f"SELECT FROM {store.schema}.record WHERE key = %s FOR UPDATE", [names[0]])
+            with pytest.warns(RuntimeWarning, match="lock timeout.*Another session holds its documents"):
+                space.put(names[:1], random_packed([4], SPEC))
+            assert store.stats()["n_not_stored"] == 1
+            space.put(names[1:2], random_packed([5], SPEC))
+            assert space.get(names).found.lengths.tolist() == [1, 5, 3]
+        assert space.delete(names) == 3
+
+    def test_puts_that_wait_in_vain_leave_reads_alone(self, postgres, in_postgres, tried):
+        import psycopg
+
+        store = in_postgres(postgres.url, write_timeout_s=0.5, pause_s=30)
+        space, names = store.space("a", SPEC), keys(3)
+        space.put(names, random_packed([1, 2, 3], SPEC))
+        with psycopg.connect(postgres.url) as connection:
+            connection.execute(f"LOCK TABLE {store.schema}.record IN SHARE MODE")  # as for making an index
+            with pytest.warns(RuntimeWarning, match="too slow or hangs"):
+                space.put(names, random_packed([4, 5, 6], SPEC))
+            tried.clear()
+            space.put(names, random_packed([4, 5, 6], SPEC))
+            assert tried == []
+            assert space.get(names).found.lengths.tolist() == [1, 2, 3]
+
     def test_tables_of_a_later_version_are_left_alone(self, postgres, in_postgres):
         store = in_postgres(postgres.url)
         hits(Reranker(FakeEncoder(), store=store))
@@ -384,12 +444,14 @@ class TestRights:
 
 
 class TestWays:
-    def test_tls(self, in_postgres):
+    def test_tls(self, in_postgres, addresses):
         if which("openssl") is None:
             pytest.skip("needs openssl: apt-get install openssl")
         with PostgresServer(certified=True) as server:
+            addresses |= {"localhost": ["127.0.0.1"], "stranger.example": ["127.0.0.1"]}
             checked = f"?sslmode=verify-full&sslrootcert={server.folder / 'cert.pem'}"
-            store = in_postgres(server.url_of("secured") + checked)
+            url = server.url_of("secured") + checked
+            store = in_postgres(url.replace("127.0.0.1", "localhost"))  # the name in the certificate
             server.run("CREATE ROLE secured LOGIN PASSWORD 'secret'")
             server.run(f"CREATE SCHEMA {store.schema} AUTHORIZATION secured")
             space, packed = store.space("a", SPEC), random_packed([3000] * 40, SPEC)
@@ -398,6 +460,20 @@ class TestWays:
 
             with pytest.warns(RuntimeWarning, match="certificate verify failed"):
                 in_postgres(server.url_of("secured") + "?sslmode=verify-full&sslrootcert=system").space("a", SPEC).get(keys(1))
+            with pytest.warns(RuntimeWarning, match=r"server certificate .* does not match host name"):
+                in_postgres(url.replace("127.0.0.1", "stranger.example")).space("a", SPEC).get(keys(1))
+
+    def test_a_host_has_several_addresses_of_which_the_first_is_down(self, postgres, in_postgres, addresses):
+        addresses["db.example"] = ["127.0.0.2", "127.0.0.1"]
+        reranker = Reranker(FakeEncoder(), store=in_postgres(postgres.url.replace("127.0.0.1", "db.example")))
+        hits(reranker)
+        assert hits(reranker) == 20
+
+    def test_the_second_host_is_used_where_the_first_is_not_found_in_time(self, postgres, in_postgres, addresses):
+        url = postgres.url.replace("127.0.0.1", "slow.example:1,127.0.0.1")
+        reranker = Reranker(FakeEncoder(), store=in_postgres(url, timeout_s=2))
+        hits(reranker)
+        assert hits(reranker) == 20
 
     def test_a_unix_socket(self, postgres, in_postgres):
         url = f"postgresql:///postgres?host={postgres.folder}&port={postgres.port}&user=postgres"

@@ -13,6 +13,9 @@ from late_rerank.stores.trouble import Failed
 _AGAIN = ("40", "57P01", "57P02", "57P03", "53300", "08")
 # After these the server is left alone for a while: the next query would wait in vain too.
 _DOWN = ("57", "53300", "08")
+_CANCELED = "57014"
+# PgBouncer's words, before it ends the session.
+_STATEMENT_POOLING = "transaction blocks not allowed in statement pooling mode"
 
 _ADVICE: Mapping[str, str] = {
     "25006": "It is a replica, or only reads: give its primary's URL.",
@@ -23,7 +26,7 @@ _ADVICE: Mapping[str, str] = {
     "53100": "Its disk is full: drop a model's vectors, give ttl_s, or give it more room.",
     "53200": "It has too little memory for this.",
     "53300": "Raise its max_connections, give max_connections below it, or put PgBouncer before it.",
-    "55P03": "Another session holds its tables for long (see pg_stat_activity); try again.",
+    "55P03": "Another session holds its documents or tables for long (see pg_stat_activity); try again.",
     "57014": "Its statement_timeout is too short, or somebody canceled the statement.",
     "57P03": "It was started just now.",
 }
@@ -47,6 +50,19 @@ class Refusal(Failed):
     code: str = ""
 
 
+class Hung(Failed):
+    """The server was waited for in vain."""
+
+
+class Busy(Failed):
+    """The server wasn't asked: every session was in use."""
+
+
+def is_slow(failed: Failed) -> bool:
+    """Whether a statement took too long. Others may not: one that changes documents may have waited for a lock."""
+    return isinstance(failed, Hung) or (isinstance(failed, Refusal) and failed.code == _CANCELED)
+
+
 def refusal(where: str, code: str, said: str) -> Refusal:
     """Say that the server refused a statement.
 
@@ -63,7 +79,9 @@ def loss(where: str, said: str, *, hung: bool) -> Failed:
     """Say that there is no session. A wait that was in vain isn't tried again: the caller has waited once."""
     begins = f"{where} did not answer: {said.rstrip('.')}."
     if hung:
-        return Failed(f"{begins} It is too slow or hangs; timeout_s and write_timeout_s say how long to wait.")
+        return Hung(f"{begins} It is too slow or hangs; timeout_s and write_timeout_s say how long to wait.")
+    if _STATEMENT_POOLING in said:
+        return Refusal(f"{begins} Set PgBouncer's pool_mode = transaction, or session.", refused=True)
     code = next((code for pattern, code in _BEGINNINGS.items() if re.search(pattern, said)), "")
     if code or "FATAL" in said:
         return Refusal(f"{begins} {_advice(code)}".strip(), again=not code or code.startswith(_AGAIN), code=code)

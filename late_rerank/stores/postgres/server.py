@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from late_rerank.processes.forks import guarded, watch
 from late_rerank.stores.postgres.connections import Connection, LostError, RefusedError, targets_of
-from late_rerank.stores.postgres.refusals import loss, refusal
+from late_rerank.stores.postgres.refusals import Busy, is_slow, loss, refusal
 from late_rerank.stores.postgres.statements import Answer, Statement
 from late_rerank.stores.trouble import Breaker, Failed
 
@@ -57,7 +57,8 @@ class Server:
         self._targets, self._name = targets_of(url), name
         self.limits = limits
         self.is_closed = False
-        self._breaker = Breaker(limits.pause_s)
+        # A write that waits for a lock says nothing of reads.
+        self._reads, self._writes = Breaker(limits.pause_s), Breaker(limits.pause_s)
         self._failure = ""  # the last one, as a sentence
         self._begin()
         watch(self)
@@ -73,17 +74,24 @@ class Server:
         self._begin()
 
     def ask(self, statement: Statement, timeout_s: float | None = None) -> Answer | Failed:
-        """Run one statement, as a transaction of its own."""
+        """Run one statement that reads, as a transaction of its own."""
         timeout_s = self.limits.timeout_s if timeout_s is None else timeout_s
-        return self.work(lambda connection: connection.run(statement, timeout_s))
+        return self._work(lambda connection: connection.run(statement, timeout_s), writes=False)
+
+    def change(self, statement: Statement) -> Answer | Failed:
+        """Run one statement that writes, as a transaction of its own."""
+        return self.work(lambda connection: connection.run(statement, self.limits.write_timeout_s))
 
     def work(self, call: Callable[[Connection], _Got]) -> _Got | Failed:
-        """Do some work in one session. A session that is left in a transaction is closed.
+        """Do some work that writes in one session. A session that is left in a transaction is closed.
 
         Returns:
             What `call` gave; Failed if the server didn't answer after retries, refused a statement, or is left alone.
         """
-        if not self._breaker.lets_through():
+        return self._work(call, writes=True)
+
+    def _work(self, call: Callable[[Connection], _Got], *, writes: bool) -> _Got | Failed:
+        if (writes and not self._writes.lets_through()) or not self._reads.lets_through():
             return Failed(f"{self._failure} It is left alone for a while after that.")
         outcome: _Got | Failed
         for attempt in range(self.limits.retries + 1):
@@ -92,12 +100,21 @@ class Server:
             outcome = self._once(call)
             if not isinstance(outcome, Failed) or not outcome.again:
                 break
+        self._note(outcome, writes=writes)
+        return outcome
+
+    def _note(self, outcome: object, *, writes: bool) -> None:
+        """Leave the server alone for a while, or no longer."""
+        if isinstance(outcome, Busy):
+            return
         if isinstance(outcome, Failed) and not outcome.refused:
             self._failure = outcome.text
-            self._breaker.failed()
-        else:
-            self._breaker.succeeded()
-        return outcome
+            of_writes_alone = writes and is_slow(outcome) and not self._reads.open
+            (self._writes if of_writes_alone else self._reads).failed()
+            return
+        self._reads.succeeded()
+        if writes:
+            self._writes.succeeded()
 
     def close(self) -> None:
         """Close every session for good; one in use is closed when its work is done."""
@@ -110,10 +127,9 @@ class Server:
         try:
             connection = self._take()
             if connection is None:
-                return Failed(
+                return Busy(
                     f"all {self.limits.max_connections} connections with {self._name} were in use for "
-                    f"{self.limits.timeout_s:g} s. max_connections is below the number of threads.",
-                    refused=True,
+                    f"{self.limits.timeout_s:g} s. max_connections is below the number of threads."
                 )
             return call(connection)
         except RefusedError as error:

@@ -49,7 +49,7 @@ class Shared:
         """Delete some documents whose time is over, if it is time to; for stores that keep documents for a time."""
         if self.ttl_s is None or not self._is_due(min(60.0, self.ttl_s / 10)):
             return
-        answer = self.server.ask(self.tables.sql(_SWEEP), self.server.limits.write_timeout_s)
+        answer = self.server.change(self.tables.sql(_SWEEP))
         if isinstance(answer, Failed):
             if not is_absent(answer):
                 self.met([answer])

@@ -13,8 +13,8 @@ from late_rerank.stores.base import Space
 from late_rerank.stores.postgres.refusals import Refusal
 from late_rerank.stores.postgres.shared import Shared
 from late_rerank.stores.postgres.sizes import count
-from late_rerank.stores.postgres.statements import Answer, Row, Statement, binaries, integer, integer_of, seconds
-from late_rerank.stores.postgres.tables import ALIVE, is_absent
+from late_rerank.stores.postgres.statements import Answer, Parameter, Row, binaries, binary, integer, integer_of, seconds
+from late_rerank.stores.postgres.tables import ALIVE, SAME, SAME_AND_HURRIED, is_absent
 from late_rerank.stores.record import pack_records
 from late_rerank.stores.trouble import Failed
 from late_rerank.stores.values import parts_of, read_values
@@ -27,18 +27,18 @@ _NAMED_AT_ONCE = 10_000
 # There is no partition of that number any more.
 _DROPPED = "23514"
 
-# `(SELECT $2)`: given as such, the array is planned key by key, which takes longer than to find them (1.3 ms for 100).
-_ASKED = f"FROM {{schema}}.record WHERE space = $1 AND key = ANY((SELECT $2::bytea[])::bytea[]) AND {ALIVE}"
+# `(SELECT $3)`: given as such, the array is planned key by key, which takes longer than to find them (1.3 ms for 100).
+_ASKED = f"FROM {{schema}}.record WHERE space = $1 AND {SAME} AND key = ANY((SELECT $3::bytea[])::bytea[]) AND {ALIVE}"
 _GET = f"SELECT key, value {_ASKED}"
 _HERE = f"SELECT key {_ASKED}"
 _DELETE = (
-    "WITH gone AS (DELETE FROM {schema}.record WHERE space = $1 AND key = ANY((SELECT $2::bytea[])::bytea[]) "
-    f"RETURNING {ALIVE} AS alive) SELECT count(*) FROM gone WHERE alive"
+    f"WITH gone AS (DELETE FROM {{schema}}.record WHERE space = $1 AND {SAME_AND_HURRIED} "
+    f"AND key = ANY((SELECT $4::bytea[])::bytea[]) RETURNING {ALIVE} AS alive) SELECT count(*) FROM gone WHERE alive"
 )
 _PUT = (
     "INSERT INTO {schema}.record (space, key, value, expires_at) "
-    "SELECT $1, key, value, now() + $4 * interval '1 second' FROM unnest($2::bytea[], $3::bytea[]) AS given (key, value) "
-    "ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
+    "SELECT $1, key, value, now() + $6 * interval '1 second' FROM unnest($4::bytea[], $5::bytea[]) AS given (key, value) "
+    f"WHERE {SAME_AND_HURRIED} ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
 )
 
 
@@ -77,12 +77,12 @@ class PostgresSpace(Space):
             space = self._number or self._shared.tables.made(self._digest, self.described)
             if isinstance(space, Failed):
                 return space
-            answer = self._ask_to_write(self._shared.tables.sql(_PUT, integer(space), *given))
+            answer = self._change(_PUT, space, *given)
             if not _is_dropped(answer):
                 self._number = space
-                break
+                return answer if isinstance(answer, Failed) else None
             self._number = None  # another process dropped the space
-        return answer if isinstance(answer, Failed) else None
+        return answer if isinstance(answer, Failed) else Failed("the space was dropped while documents were put.", refused=True)
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
         self._shared.refuse_if_closed()
@@ -105,7 +105,7 @@ class PostgresSpace(Space):
             return 0
         n = 0
         for some in _cut(sorted(set(keys)), _NAMED_AT_ONCE):
-            answer = self._ask_to_write(self._shared.tables.sql(_DELETE, integer(space), binaries(some)))
+            answer = self._change(_DELETE, space, binaries(some))
             if isinstance(answer, Failed):
                 self._shared.met([answer])
             else:
@@ -116,7 +116,7 @@ class PostgresSpace(Space):
         """Forget every document, and the space itself. Return how many documents it held."""
         space = self._current()
         n = 0 if space is None else count(self._shared, space)
-        failed = None if space is None else self._shared.tables.drop(space)
+        failed = None if space is None else self._shared.tables.drop(self._digest)
         self._number = None
         if failed is not None:
             self._shared.met([failed])
@@ -164,13 +164,14 @@ class PostgresSpace(Space):
     def _rows(self, sql: str, space: int | Failed, keys: Sequence[bytes]) -> Sequence[Row] | Failed:
         if isinstance(space, Failed):
             return space
-        answer = self._shared.server.ask(self._shared.tables.sql(sql, integer(space), binaries(keys)))
+        answer = self._shared.server.ask(self._shared.tables.sql(sql, integer(space), binary(self._digest), binaries(keys)))
         if isinstance(answer, Failed):
             return () if is_absent(answer) else answer
         return answer.rows
 
-    def _ask_to_write(self, statement: Statement) -> Answer | Failed:
-        return self._shared.server.ask(statement, self._shared.server.limits.write_timeout_s)
+    def _change(self, sql: str, space: int, *given: Parameter) -> Answer | Failed:
+        tables = self._shared.tables
+        return self._shared.server.change(tables.sql(sql, integer(space), binary(self._digest), tables.patience, *given))
 
     def _current(self) -> int | None:
         """Ask for the space's number; None if it has none, or the server doesn't answer."""
@@ -183,8 +184,10 @@ class PostgresSpace(Space):
 
 
 def _is_dropped(answer: Answer | Failed) -> bool:
-    """Whether the space of a put was dropped meanwhile, or the tables were."""
-    return isinstance(answer, Refusal) and (answer.code == _DROPPED or is_absent(answer))
+    """Whether the space of a put was dropped meanwhile, or the tables were, and may have been made again."""
+    if isinstance(answer, Failed):
+        return isinstance(answer, Refusal) and (answer.code == _DROPPED or is_absent(answer))
+    return answer.n_changed == 0
 
 
 def _cut(items: Sequence[bytes], at_once: int) -> Iterator[Sequence[bytes]]:

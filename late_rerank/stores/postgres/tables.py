@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.postgres.refusals import Refusal
-from late_rerank.stores.postgres.statements import Answer, Parameter, Row, Statement, binary, integer, integer_of, number, text
+from late_rerank.stores.postgres.statements import Answer, Parameter, Row, Statement, binary, integer_of, number, text
 from late_rerank.stores.trouble import Failed
 
 if TYPE_CHECKING:  # `psycopg` is an extra
@@ -42,6 +42,13 @@ _MADE = (
 )
 # A document whose time is over is missing, also before it is deleted.
 ALIVE = "(expires_at IS NULL OR expires_at > now())"
+# Numbers begin at 1 again where the schema was made anew, or restored: one that is remembered counts with its digest alone.
+SAME = "EXISTS (SELECT FROM {schema}.space WHERE number = $1 AND digest = $2)"
+# The same, for what writes: from here on it waits for a row that another session holds as long as $3 says, which the server
+# refuses then. The setting ends with the statement.
+SAME_AND_HURRIED = (
+    "EXISTS (SELECT FROM {schema}.space WHERE number = $1 AND digest = $2 AND set_config('lock_timeout', $3, true) <> '')"
+)
 _FIND = "SELECT (SELECT max(version) FROM {schema}.format), (SELECT number FROM {schema}.space WHERE digest = $1)"
 
 
@@ -96,16 +103,22 @@ class Tables:
             return [] if is_absent(answer) else answer
         return [(integer_of(row[0]), (row[1] or b"").decode(errors="replace")) for row in answer.rows]
 
-    def drop(self, space: int) -> Failed | None:
+    def drop(self, digest: bytes) -> Failed | None:
         """Forget a space and its documents."""
 
         def dropped(run: _Run) -> None:
             # While this one waits for somebody's long transaction, all others wait behind it.
-            run(Statement(f"SELECT set_config('lock_timeout', '{self._server.limits.timeout_s:.3f}s', true)"))
-            run(self.sql(f"DROP TABLE IF EXISTS {{schema}}.record_{space}"))
-            run(self.sql("DELETE FROM {schema}.space WHERE number = $1", integer(space)))
+            run(Statement("SELECT set_config('lock_timeout', $1, true)", [self.patience]))
+            for row in run(self.sql("DELETE FROM {schema}.space WHERE digest = $1 RETURNING number", binary(digest))).rows:
+                run(self.sql(f"DROP TABLE IF EXISTS {{schema}}.record_{integer_of(row[0])}"))
 
         return self._in_turn(dropped)
+
+    @property
+    def patience(self) -> Parameter:
+        """How long what writes waits for a lock: less than until the server is thought to hang."""
+        limits = self._server.limits
+        return text(f"{max(1, round(1000 * min(limits.timeout_s, limits.write_timeout_s / 2)))}ms")
 
     def explained(self, failed: Failed) -> Failed:
         """Add the SQL that gives this store's role its rights, where they are what it lacks."""
