@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from late_rerank.errors import StoreConnectionError, StoreError, StoreFormatError
 from late_rerank.stores.remote.manifest import Manifest, name_of, newest, read
 from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.replacing import Replacing
 from late_rerank.stores.remote.runs import Run
 
 FORMAT_NAME = "FORMAT.json"
@@ -22,6 +23,7 @@ _MOST_ATTEMPTS = 1000
 _LONGEST_WAIT_S = 1.0
 
 Edit = Callable[[tuple[Run, ...]], "tuple[Run, ...] | None"]
+Forgets = Callable[[tuple[Run, ...]], bool]
 
 
 def commit(objects: Objects, runs: Sequence[Run]) -> int:
@@ -41,15 +43,17 @@ def commit(objects: Objects, runs: Sequence[Run]) -> int:
     new = tuple(runs)
     # An older run with the same keys is hidden by the new one, whatever its segments hold.
     names = {run.keys for run in new}
-    return change(objects, lambda old: (*new, *(run for run in old if run.keys not in names))).number
+    return change(objects, lambda old: (*new, *(run for run in old if run.keys not in names)), Replacing(objects, new)).number
 
 
-def change(objects: Objects, edit: Edit) -> Manifest:
+def change(objects: Objects, edit: Edit, forgets: Forgets = bool) -> Manifest:
     """Commit what `edit` makes of the newest runs. Of several writers at once each gets through, one after the other.
 
     Args:
         objects: Of the store.
         edit: Gives the new runs, or None to leave the store as it is. It is called again if another writer was first.
+        forgets: Whether the change replaces, deletes or drops documents of the runs before it. Then the generation grows, and
+            copies that are kept near are forgotten.
 
     Returns:
         The manifest with the change, or the newest one if there was nothing to change.
@@ -60,7 +64,8 @@ def change(objects: Objects, edit: Edit) -> Manifest:
         runs = edit(now.runs)
         if runs is None or (runs == now.runs and now.number):
             return now
-        mine = Manifest(now.number + 1, uuid.uuid4().hex, now.id, int(time.time()), runs)
+        generation = now.generation + int(forgets(now.runs))
+        mine = Manifest(now.number + 1, uuid.uuid4().hex, now.id, int(time.time()), runs, generation)
         if objects.create(name_of(mine.number), mine.to_bytes()):
             return mine
         taken = read(objects, mine.number)

@@ -26,6 +26,7 @@ class Manifest:
         parent: The id of the manifest before it.
         committed_at: Seconds since 1970.
         runs: Newest first.
+        generation: Grows with each commit that replaced, deleted or dropped documents: copies from before may be old ones.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Manifest:
     parent: str
     committed_at: int
     runs: tuple[Run, ...]
+    generation: int = 0
 
     def objects(self) -> set[str]:
         """Name every object that its runs need."""
@@ -46,6 +48,7 @@ class Manifest:
             "id": self.id,
             "parent": self.parent,
             "committed_at": self.committed_at,
+            "generation": self.generation,
             "runs": [run.to_json() for run in self.runs],
         }
         return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode()
@@ -82,7 +85,9 @@ def read_manifest(raw: bytes, name: str) -> Manifest:
     if given.pop("checksum", None) != _checksum(given):
         raise StoreFormatError(f"{name} is damaged: its checksum doesn't match")
     runs = tuple(Run.from_json(run) for run in given["runs"])
-    return Manifest(given["number"], given["id"], given["parent"], given["committed_at"], runs)
+    return Manifest(
+        given["number"], given["id"], given["parent"], given["committed_at"], runs, generation=given.get("generation", 0)
+    )
 
 
 def newest(objects: Objects, *, known: Manifest = NOTHING) -> Manifest:

@@ -60,7 +60,7 @@ def merge(objects: Objects, *, progress: bool = False) -> MergeReport:
         if len(runs) == 1 and not runs[0].n_deleted:
             continue
         one = _merge(objects, snapshot.keys_of(space), progress=progress)
-        change(objects, lambda now, runs=runs, one=one: _replaced(objects, now, runs, one))  # type: ignore[misc]
+        change(objects, lambda now, runs=runs, one=one: _replaced(objects, now, runs, one), lambda _: False)  # type: ignore[misc]
         n_documents += one.n_documents
         n_left_out += sum(run.n_documents + run.n_deleted for run in runs) - one.n_documents
     return MergeReport(len(before.runs), len(newest(objects, known=before).runs), n_documents, n_left_out)

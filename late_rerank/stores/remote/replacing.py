@@ -1,0 +1,56 @@
+"""Whether runs replace or delete documents of older runs: then copies that are kept near may be of the old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from late_rerank.errors import StoreError
+from late_rerank.stores.remote.keys import RunKeys, every_row, find, open_keys
+from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.runs import Run
+
+# Of keys in order so many lie in few blocks, and their places take little memory.
+_AT_ONCE = 4096
+
+
+class Replacing:
+    """Looks whether keys of new runs are in older ones, by keys alone. It is asked again if others commit meanwhile.
+
+    Args:
+        objects: Of the store.
+        new: Runs that are to be committed.
+    """
+
+    def __init__(self, objects: Objects, new: Sequence[Run]) -> None:
+        self._objects, self._new = objects, new
+        self._looked: set[str] = set()
+        self._is_found = any(run.n_deleted for run in new)
+
+    def __call__(self, old: Sequence[Run]) -> bool:
+        """Tell whether one of these runs has documents that the new ones replace. True if that can't be read."""
+        known = {run.keys: run for run in old}
+        for run in self._new:
+            if known.get(run.keys) == run:
+                continue  # it is committed again
+            others = [one for one in old if one.space == run.space and one.keys not in self._looked]
+            self._is_found = self._is_found or (bool(others) and self._has_one_of(others, run))
+        self._looked |= known.keys()
+        return self._is_found
+
+    def _has_one_of(self, old: Sequence[Run], new: Run) -> bool:
+        try:
+            here = open_keys(self._objects, [new])[0]
+            there = open_keys(self._objects, old)
+            for keys in _keys(self._objects, here):
+                places = find(self._objects, there, keys)
+                if places.errors or places.n_damaged or (places.run >= 0).any():
+                    return True
+        except StoreError:  # forgetting copies for nothing costs time alone
+            return True
+        return False
+
+
+def _keys(objects: Objects, known: RunKeys) -> Iterator[list[bytes]]:
+    for rows in every_row(objects, known):
+        for start in range(0, len(rows), _AT_ONCE):
+            yield [bytes(key) for key in rows["key"][start : start + _AT_ONCE]]
