@@ -49,8 +49,8 @@ class GivenVectors:
             )
         if np.ma.is_masked(values):
             raise ValueError(
-                "token_vectors are a masked array that hides entries, and no score can be computed from these: leave the masked "
-                "rows out, and give a plain array"
+                "token_vectors are a masked array that hides entries, and no score can be computed from these: "
+                "leave the masked rows out, and give a plain array"
             )
         values = np.asarray(values)  # of subclasses, such as np.matrix, the numbers alone
         if values.ndim != 2 or not values.shape[1]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from late_rerank import Candidate, Reranker
 from late_rerank.cli import main
 from late_rerank.corpus.held import read_vectors
-from late_rerank.corpus.held.arrays import SafetensorsRows
+from late_rerank.corpus.held.arrays import NpyRows, SafetensorsRows
 from late_rerank.errors import IncompatibleError, StoreError
 from late_rerank.stores import MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
@@ -168,21 +168,65 @@ class TestFiles:
             assert [document.text for document in found] == TEXTS
             np.testing.assert_array_equal(found[2].token_vectors.values, rows_of(TEXTS[2]))
 
-    @given(lengths=st.lists(st.integers(0, 6), max_size=30), block=st.integers(1, 9))
-    def test_blocks_of_a_safetensors_file_do_not_show(self, lengths, block, tmp_path_factory):
+    @needs_pyarrow
+    @pytest.mark.parametrize("n_empty", [1, 300])
+    def test_a_parquet_document_without_vectors_is_as_wide_as_the_others(self, tmp_path, n_empty):
+        texts = [*[""] * n_empty, "a cat", "", "a dog"]
+        held = read_vectors(parquet(tmp_path, np.float32, texts, width=None))
+        report = Reranker(FakeEncoder()).import_vectors(held)
+
+        assert {document.token_vectors.dim for document in held} == {64}
+        assert (report.n_documents, report.n_imported) == (n_empty + 3, 2)
+        with pytest.raises(
+            ValueError, match=r"no document of .* has a vector in column 'token_vectors': their width is unknown"
+        ):
+            list(read_vectors(parquet(tmp_path, np.float32, [""], width=None)))
+
+    @given(
+        lengths=st.lists(st.integers(0, 6), max_size=30), block=st.integers(1, 9), offsets=st.sampled_from(["i4", "u8", "i8"])
+    )
+    def test_blocks_of_a_file_do_not_show(self, lengths, block, offsets, tmp_path_factory):
         from safetensors.numpy import save_file
 
         folder = tmp_path_factory.mktemp("held")
         rows = [np.random.default_rng(i).standard_normal((n, 3)).astype(np.float32) for i, n in enumerate(lengths)]
         values = np.concatenate(rows) if rows else np.empty((0, 3), np.float32)
-        save_file({"values": values, "offsets": np.cumsum([0, *lengths])}, folder / "x.safetensors")
+        save_file({"values": values, "offsets": np.cumsum([0, *lengths], dtype=offsets)}, folder / "x.safetensors")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("late_rerank.corpus.held.arrays._ROWS", block)
+            patch.setattr("late_rerank.corpus.held.arrays._OFFSETS", 1 + block // 2)
             found = list(SafetensorsRows(folder / "x.safetensors"))
+            np.save(folder / "values.npy", values)
+            np.save(folder / "offsets.npy", np.cumsum([0, *lengths], dtype=offsets))
+            mapped = list(NpyRows(folder / "values.npy", folder / "offsets.npy"))
 
-        assert len(found) == len(rows)
-        for own, wanted in zip(found, rows, strict=True):
+        assert len(found) == len(mapped) == len(rows)
+        for own, also, wanted in zip(found, mapped, rows, strict=True):
             np.testing.assert_array_equal(own, wanted)
+            np.testing.assert_array_equal(also, wanted)
+
+    def test_offsets_are_read_in_pieces(self, tmp_path):
+        import tracemalloc
+
+        from safetensors.numpy import save_file
+
+        n = 400_000
+        values, offsets = np.ones((n, 1), np.float16), np.arange(n + 1)
+        np.save(tmp_path / "values.npy", values)
+        np.save(tmp_path / "offsets.npy", offsets)
+        save_file({"values": values, "offsets": offsets}, tmp_path / "x.safetensors")
+        for make in (
+            lambda: NpyRows(tmp_path / "values.npy", tmp_path / "offsets.npy"),
+            lambda: SafetensorsRows(tmp_path / "x.safetensors"),
+        ):
+            tracemalloc.start()
+            rows = make()
+            for _ in zip(range(20_000), rows, strict=False):
+                pass
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert rows.n_documents == n
+            assert most < n * 8  # an array of all of them
 
     @pytest.mark.parametrize("write", FILES)
     def test_a_text_too_few_is_told_before_anything_is_stored(self, tmp_path, write):

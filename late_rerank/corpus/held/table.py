@@ -41,12 +41,14 @@ class TableRows:
             raise ValueError(f"column {column!r} of {file} must be lists of vectors of floats, got {kinds[column]}")
         self.n_documents = rows.n_rows
         self.dim: int | None = getattr(inner, "list_size", None)
+        self._width = self.dim
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """Give each document's rows.
 
         Raises:
-            ValueError: If a row has no vectors, or vectors of several widths; names the row.
+            ValueError: If a row is NULL, or has vectors of several widths; names the row. Also if no row has a vector, and the
+                column doesn't say how wide they are.
         """
         number = 0
         for column in self._opened().column(self._column, _DOCUMENTS):
@@ -63,7 +65,17 @@ class TableRows:
             raise ValueError(f"{self._file}, row {number}: the vectors have several widths, {sorted(map(str, widths))}")
         values: NDArray[Any] = vectors.flatten().to_numpy(zero_copy_only=False)
         values = values if values.dtype in (np.float16, np.float32) else values.astype(np.float32)
-        return values.reshape(len(vectors), widths.pop() if widths else self.dim or 1)
+        return values.reshape(len(vectors), widths.pop() if widths else self._known_width())
+
+    def _known_width(self) -> int:
+        """Give the width of a document without vectors: the column's, or that of the first document that has some."""
+        if self._width is None:
+            chunks = self._opened().column(self._column, _DOCUMENTS)
+            filled = (rows.values[0] for column in chunks for rows in column if rows.is_valid and len(rows.values))
+            self._width = next((len(vector) for vector in filled if vector.is_valid), 0)
+        if not self._width:
+            raise ValueError(f"no document of {self._file} has a vector in column {self._column!r}: their width is unknown")
+        return self._width
 
     def _opened(self) -> ParquetRows:
         return ParquetRows(FileRanges(self._file), str(self._file), needs_text=False)
