@@ -1,6 +1,7 @@
 """Merging, deleting, cleaning and verifying a store in object storage."""
 
 import json
+import os
 from datetime import timedelta
 
 import numpy as np
@@ -14,7 +15,7 @@ from remote_runs import ObjectServer, add, put_run
 
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores import DiskStore
-from late_rerank.stores.remote import RemoteStore
+from late_rerank.stores.remote import RemoteStore, cleaning, publishing
 from late_rerank.stores.remote.cleaning import clean
 from late_rerank.stores.remote.committing import commit
 from late_rerank.stores.remote.deleting import delete, drop
@@ -223,22 +224,126 @@ def test_nothing_is_cleaned_where_a_manifest_is_damaged_or_there_is_no_store(obj
         clean(Objects.at("s3://bucket/other"))
 
 
-def test_an_uploader_sends_an_old_object_again_that_nobody_names(objects, server, tmp_path):
+@pytest.fixture
+def published(tmp_path):
+    """A published folder of eight documents, of which the bucket may have the objects of a killed upload."""
     with DiskStore(tmp_path / "store") as store:
         store.space("a", SPEC).put(NAMES, random_packed([3] * 8, SPEC))
         store.publish(tmp_path / "published")
-    (run,) = upload(objects, tmp_path / "published")
+    return tmp_path / "published"
+
+
+def test_an_uploader_sends_again_what_no_commit_names_and_nothing_else(objects, server, published):
+    (run,) = upload(objects, published)
     server.counts.clear()
-    upload(objects, tmp_path / "published")
-    assert server.counts["PUT"] == 0
-    server.age(hours=13)
-    upload(objects, tmp_path / "published")
+    upload(objects, published)
     assert server.counts["PUT"] == 2
     commit(objects, [run])
     server.age(hours=13)
     server.counts.clear()
-    upload(objects, tmp_path / "published")
+    upload(objects, published)
     assert server.counts["PUT"] == 0
+    upload(objects, published, lost=[run.keys])
+    assert server.counts["PUT"] == 1
+
+
+def killed_upload(objects, server, published, **ago):
+    add(URL, NAMES[:1], [1], fingerprint="b")
+    upload(objects, published)
+    server.age(**ago)
+
+
+@pytest.mark.parametrize("step", ["_receipts", "_manifests", "look_at"])
+def test_what_is_published_while_somebody_cleans_stays(step, objects, server, published, monkeypatch):
+    killed_upload(objects, server, published, hours=30)
+    real, done = getattr(cleaning, step), []
+
+    def then_publish(*given):
+        told = real(*given)
+        if not done:
+            done.append(publish(published, URL))
+        return told
+
+    def publish_then(*given):
+        if not done:
+            done.append(publish(published, URL))
+        return real(*given)
+
+    monkeypatch.setattr(cleaning, step, publish_then if step == "look_at" else then_publish)
+    assert clean(objects).n_objects == 0
+    assert done[0].n_documents == 8
+    assert verify(objects).problems == []
+    assert len(found()) == 8
+
+
+def test_a_commit_that_loses_a_race_with_cleaning_by_a_moment_is_told(objects, server, published, monkeypatch):
+    killed_upload(objects, server, published, hours=30)
+    real = Objects.delete
+
+    def delete(self, names):
+        names = list(names)
+        if any(name.startswith("segments/") for name in names):
+            monkeypatch.setattr(Objects, "delete", real)
+            publish(published, URL)
+        real(self, names)
+
+    monkeypatch.setattr(Objects, "delete", delete)
+    with pytest.raises(StoreError, match="a commit that came meanwhile needs 2 objects that were removed"):
+        clean(objects)
+
+
+@pytest.mark.parametrize("step", ["upload", "commit"])
+def test_a_publish_sends_again_what_is_cleaned_away_around_its_commit(step, objects, server, published, monkeypatch):
+    real, cleaned = getattr(publishing, step), []
+
+    def then_clean(*given, **more):
+        told = real(*given, **more)
+        if not cleaned:
+            cleaned.extend(name.removeprefix("p/") for name in server.objects if name.startswith(("p/segments/", "p/keys/")))
+            objects.delete(cleaned)
+        return told
+
+    monkeypatch.setattr(publishing, step, then_clean)
+    assert publish(published, URL).manifest == 1
+    assert len(cleaned) == 2
+    assert verify(objects).problems == []
+    assert len(found()) == 8
+
+
+def test_a_publish_gives_up_where_objects_never_stay(objects, server, published, monkeypatch):
+    real = Objects.put
+    monkeypatch.setattr(Objects, "put", lambda self, name, data: None if "segments" in name else real(self, name, data))
+    with pytest.raises(StoreError, match="objects are removed as soon as they are sent"):
+        publish(published, URL)
+
+
+def test_publishing_needs_no_right_to_delete(objects, server, published):
+    server.habits.fail = lambda method, name: 403 if method in ("POST", "DELETE") else None
+    assert publish(published, URL).manifest == 1
+    server.habits.fail = lambda method, name: None
+    assert any("/probes/" in name for name in server.objects)
+    server.age(hours=25)
+    clean(objects)
+    assert not any("/probes/" in name for name in server.objects)
+
+
+def test_cleaning_a_folder_removes_old_halves_of_objects(tmp_path):
+    objects = Objects.at(f"file://{tmp_path}/remote")
+    add(objects.url, NAMES[:1], [1])
+    segment = next((tmp_path / "remote" / "segments").rglob("*.seg"))
+    old, young, other = (
+        segment.with_name(f"{segment.name}#1"),
+        segment.with_name(f"{segment.name}#2"),
+        segment.parents[2] / "a#b",
+    )
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (1e9, 1e9))
+    assert segment.name + "#1" not in {found.name for found in objects.list("segments")}
+    report = clean(objects)
+    assert (report.n_objects, report.size_bytes) == (1, 4)
+    assert (old.exists(), young.exists(), other.exists(), segment.exists()) == (False, True, True, True)
 
 
 def test_a_store_is_published_twice_as_one(tmp_path, server):

@@ -7,6 +7,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from late_rerank.errors import StoreConnectionError, StoreError, StoreFormatError
 from late_rerank.stores.remote.manifest import Manifest, name_of, newest, read
@@ -90,7 +91,9 @@ def prove(objects: Objects) -> None:
     except StoreConnectionError as error:
         raise StoreConnectionError(f"{error}. A store needs a service that makes an object only if it isn't there") from error
     finally:
-        objects.delete([name])
+        # Who may write need not have the right to delete. Cleaning removes what stays.
+        with suppress(StoreError):
+            objects.delete([name])
     if not kept:
         raise StoreError(
             f"{objects.url}: the service ignores conditional puts (If-None-Match: *): of two writers at once one would lose "

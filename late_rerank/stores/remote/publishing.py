@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from late_rerank.stores.disk.format_file import PUBLISHED, read_format
 from late_rerank.stores.folders import folder_at
 from late_rerank.stores.remote.committing import commit, prove
 from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.presence import absent
 from late_rerank.stores.remote.uploading import upload
+
+# Each time that objects are lost somebody cleans at that moment, with hardly a grace time.
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,28 @@ def _send(objects: Objects, published: Path, *, progress: bool) -> RemotePublish
     runs = upload(objects, published, progress=progress)
     if not runs:
         raise StoreError("the store holds no document, so there is nothing to publish")
+    names = {name for run in runs for name in run.objects()}
+    _send_lost(objects, published, names)  # an upload may take longer than the grace time of who cleans
     number = commit(objects, runs)
+    _send_lost(objects, published, names)
     n_segments = sum(len(run.segments) for run in runs)
     return RemotePublishReport(sum(run.n_documents for run in runs), n_segments, sum(run.size_bytes for run in runs), number)
+
+
+def _send_lost(objects: Objects, published: Path, names: Collection[str]) -> None:
+    """Send again what somebody cleaned away before the commit protected it.
+
+    Raises:
+        StoreError: If that happens again and again.
+    """
+    for _ in range(_TRIES):
+        lost = absent(objects, names)
+        if not lost:
+            return
+        upload(objects, published, lost=lost)
+    raise StoreError(
+        f"{objects.url}: objects are removed as soon as they are sent; let nobody clean with so short a grace time"
+    )
 
 
 def _scratch(path: Path) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timezone
+from collections.abc import Collection
 from hashlib import blake2b
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import format_file
 from late_rerank.stores.disk.segment import path_of
 from late_rerank.stores.folders import folder_at
-from late_rerank.stores.remote.cleaning import GRACE
 from late_rerank.stores.remote.keys_files import blocks_of
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
@@ -22,12 +21,15 @@ DIGEST_BYTES = 16
 _CHUNK_BYTES = 2**20
 
 
-def upload(objects: Objects, published_folder: str | os.PathLike[str], *, progress: bool = False) -> list[Run]:
-    """Send a published store's files. An object that is there already isn't sent again. Commit the runs to make them count.
+def upload(
+    objects: Objects, published_folder: str | os.PathLike[str], *, lost: Collection[str] = (), progress: bool = False
+) -> list[Run]:
+    """Send a published store's files. Objects of the newest manifest aren't sent again. Commit the runs to make them count.
 
     Args:
         objects: Where to.
         published_folder: What `DiskStore.publish` wrote.
+        lost: Objects to be sent again whatever the manifest says.
         progress: Show a bar on stderr, if stderr is a terminal.
 
     Returns:
@@ -41,18 +43,17 @@ def upload(objects: Objects, published_folder: str | os.PathLike[str], *, progre
     folder = folder_at(published_folder)
     if format_file.read_format(folder)["format"] != format_file.PUBLISHED:
         raise StoreFormatError(f"{folder} is a store that is written to; publish it first")
-    sent = _Sending(objects, folder, progress=progress)
+    sent = _Sending(objects, folder, lost, progress=progress)
     runs = [sent.space(path) for path in sorted((folder / "keys").glob("*.keys"))]
     sent.bar.close()
     return [run for run in runs if run.n_documents]
 
 
 class _Sending:
-    def __init__(self, objects: Objects, folder: Path, *, progress: bool) -> None:
+    def __init__(self, objects: Objects, folder: Path, lost: Collection[str], *, progress: bool) -> None:
         self._objects, self._folder = objects, folder
-        self._named = newest(objects).objects()
-        # No manifest may name what is there: then it could be cleaned away before the commit. Sent again, it is new.
-        self._fresh_since = datetime.now(timezone.utc) - GRACE / 2
+        # What is there, but in no manifest, could be cleaned away before the commit. Sent again, it is new.
+        self._named = newest(objects).objects() - set(lost)
         total = sum(path.stat().st_size for path in (folder / "segments").glob("*.seg"))
         self.bar = progress_bar(total=total, unit="B", unit_scale=True, desc="Uploading", progress=progress)
 
@@ -71,9 +72,8 @@ class _Sending:
     def _send(self, path: Path, folder: str, ending: str) -> str:
         name = object_name(folder, digest_of(path), ending)
         if name not in self._named:
-            found = self._objects.look(name)
-            if found is None or found.size != path.stat().st_size or found.modified < self._fresh_since:
-                self._objects.put(name, path)
+            self._objects.put(name, path)
+            self._named.add(name)
         return name
 
 
