@@ -20,9 +20,10 @@ def publish(folder: Path, url: str) -> Told:
     from late_rerank.stores.remote.publishing import publish
 
     report = publish(folder, url, progress=True)
+    known = f"; {report.n_known:,} of them were published before, and stay as old as they were" if report.n_known else ""
     return {"out": url, **asdict(report)}, (
         f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
-        f"{counted(report.n_segments, 'segment')}, published in {url} as manifest {report.manifest}"
+        f"{counted(report.n_segments, 'segment')}, published in {url} as manifest {report.manifest}{known}"
     )
 
 

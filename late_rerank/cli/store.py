@@ -44,8 +44,8 @@ def register(commands: Any) -> None:
         metavar="HOURS",
         type=hours,
         default=24.0,
-        help="how old they must be (default: 24). With less, uploads and jobs that take longer do again what was removed, and lose "
-        "nothing. With 0, nobody may be writing or reading",
+        help="how old they must be (default: 24). With less, uploads and jobs that take longer do again what was removed. "
+        "With 0, nobody may be writing or reading",
     )
 
 

@@ -134,12 +134,13 @@ def test_a_stale_listing_loses_no_commit(server):
     assert [run.keys for run in newest(objects).runs] == ["keys/z", "keys/y", "keys/x"]
 
 
-def test_the_same_runs_are_committed_once_and_a_run_that_comes_again_is_the_newest(server):
+def test_a_run_that_is_committed_again_stays_where_it_is(server):
     objects = Objects.at(URL)
     assert commit(objects, [a_run("x")]) == commit(objects, [a_run("x")]) == 1
     assert commit(objects, [a_run("y")]) == 2
-    assert commit(objects, [a_run("x")]) == 3
-    assert [run.keys for run in newest(objects).runs] == ["keys/x", "keys/y"]
+    assert commit(objects, [a_run("x")]) == 2
+    assert commit(objects, [a_run("x"), a_run("z")]) == 3
+    assert [run.keys for run in newest(objects).runs] == ["keys/z", "keys/y", "keys/x"]
 
 
 def test_nothing_is_committed_where_an_edit_changes_nothing(server):
@@ -181,6 +182,7 @@ RUNS = st.lists(
         keys_bytes=st.integers(0, 2**60),
         n_deleted=st.integers(0, 9),
         level=st.integers(0, 9),
+        replaced=st.lists(st.text()).map(tuple),
     ),
     max_size=4,
 )

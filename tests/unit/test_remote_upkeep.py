@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -135,9 +136,10 @@ def test_runs_that_are_committed_during_a_merge_stay_newer(objects):
     one = put_run(objects, NAMES[:2], [5, 2], seed=2)
     new = add(URL, NAMES[:1], [7], seed=3)
     now = newest(objects).runs
-    assert _replaced(objects, now, old, one) == (new, one)
+    merged = replace(one, replaced=(old[0].id, old[1].id))
+    assert _replaced(objects, now, old, one) == (new, merged)
     other = add(URL, NAMES[:1], [7], fingerprint="b")
-    assert _replaced(objects, newest(objects).runs, old, one) == (other, new, one)
+    assert _replaced(objects, newest(objects).runs, old, one) == (other, new, merged)
     for others in ((new, *old[:1]), (new, old[1], old[0]), (new, *old, one)):
         with pytest.raises(StoreError, match="merge again"):
             _replaced(objects, others, old, one)
@@ -149,7 +151,7 @@ def test_a_run_with_the_same_keys_and_other_documents_takes_the_place_of_the_fir
         space = store.space("a", SPEC)
         assert same_documents(space.get(NAMES).found, random_packed([5] * 8, SPEC))
         second = add(URL, NAMES, [5] * 8, seed=1)
-        assert (second.keys, newest(objects).runs) == (first.keys, (second,))
+        assert (second.keys, newest(objects).runs) == (first.keys, (replace(second, replaced=(first.id,)),))
         store._shared._newer()
         assert same_documents(space.get(NAMES).found, random_packed([5] * 8, SPEC, seed=1))
 
@@ -163,6 +165,51 @@ def test_a_deletion_hides_documents_until_they_are_put_again(objects):
     assert sorted(found()) == NAMES[:3]
     with pytest.raises(ValueError, match="a key is 16 bytes"):
         delete(objects, "a", SPEC, [b"short"])
+
+
+def late_again(objects, old, new):
+    commit(objects, [old])
+
+
+def late_after_a_merge(objects, old, new):
+    merge(objects)
+    commit(objects, [old])
+
+
+def late_after_two_merges(objects, old, new):
+    for seed in (8, 9):
+        add(URL, NAMES[4:5], [1], seed=seed)
+        merge(objects)
+    commit(objects, [old, new])
+
+
+@pytest.mark.parametrize("late", [late_again, late_after_a_merge, late_after_two_merges])
+@pytest.mark.parametrize("lengths", [[5, 5], [2, 2]])  # of another length, or with the very same keys
+def test_a_run_that_is_committed_late_again_brings_back_nothing(late, lengths, objects):
+    old = add(URL, NAMES[:2], [2, 2], seed=1)
+    new = add(URL, NAMES[:2], lengths, seed=2)
+    delete(objects, "a", SPEC, NAMES[:1])
+    late(objects, old, new)
+    left = {name: raw for name, raw in found().items() if name in NAMES[:2]}
+    assert left == {name: raw for name, raw in packed_bytes(NAMES[:2], lengths, 2).items() if name == NAMES[1]}
+
+
+def test_the_same_document_is_deleted_twice(objects):
+    for seed in range(2):
+        add(URL, NAMES[:1], [4], seed=seed)
+        assert delete(objects, "a", SPEC, NAMES[:1]) == 1
+        assert found() == {}
+    merge(objects)
+    add(URL, NAMES[:1], [4], seed=2)
+    assert delete(objects, "a", SPEC, NAMES[:1]) == 1
+    assert found() == {}
+
+
+def test_what_was_dropped_comes_back_if_it_is_committed_again(objects):
+    run = add(URL, NAMES[:2], [2, 2])
+    drop(objects, "a")
+    commit(objects, [run])
+    assert len(found()) == 2
 
 
 def test_a_drop_takes_every_space_of_an_encoder_and_no_other(objects):
@@ -352,6 +399,7 @@ def test_a_store_is_published_twice_as_one(tmp_path, server):
         store.space("b", OTHER).put(NAMES, random_packed([3] * 8, OTHER))
     first, again = publish(tmp_path / "store", URL), publish(tmp_path / "store", URL)
     assert (first.manifest, again.manifest, first.n_documents, first.n_segments) == (1, 1, 16, 2)
+    assert (first.n_known, again.n_known) == (0, 16)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     assert len(found()) == 8
 

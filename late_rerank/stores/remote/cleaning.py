@@ -54,8 +54,8 @@ def clean(objects: Objects, *, grace: timedelta = GRACE) -> CleanReport:
     Args:
         objects: Of the store.
         grace: How long a manifest still protects its objects after the next one, and how old an unnamed object must be. A job
-            whose last receipt is older counts as abandoned. An upload or a job that takes longer
-            sends again what was removed. With zero, nobody may be writing or reading.
+            whose last receipt is older counts as abandoned. An upload or a job that takes longer sends again
+            what was removed. With zero, nobody may be writing or reading.
 
     Raises:
         StoreError: If there is no store, or a manifest is damaged: nothing is removed then.

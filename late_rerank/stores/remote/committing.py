@@ -8,12 +8,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from late_rerank.errors import StoreConnectionError, StoreError, StoreFormatError
 from late_rerank.stores.remote.manifest import Manifest, name_of, newest, read
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.replacing import Replacing
-from late_rerank.stores.remote.runs import Run
+from late_rerank.stores.remote.runs import Run, ids_of, replaced_by
 
 FORMAT_NAME = "FORMAT.json"
 FORMAT = "late-rerank remote store"
@@ -28,7 +29,10 @@ Forgets = Callable[[tuple[Run, ...]], bool]
 
 
 def commit(objects: Objects, runs: Sequence[Run]) -> int:
-    """Add runs to a store, the first one newest; all of their objects must be there. Nothing changes if they are there already.
+    """Add runs to a store, the first one newest; all of their objects must be there.
+
+    A run that was committed before stays where it is, so that a job or a publishing that is done again brings back nothing that
+    was deleted or replaced since. Tombstones are newest in any case.
 
     Args:
         objects: Of the store. Its first commit makes the store.
@@ -41,10 +45,16 @@ def commit(objects: Objects, runs: Sequence[Run]) -> int:
         StoreError: If the service ignores conditional puts: two writers would overwrite each other's commits.
         StoreConnectionError: If the service can't be reached.
     """
-    new = tuple(runs)
+    return change(objects, lambda old: _added(old, runs), Replacing(objects, runs)).number
+
+
+def _added(old: Sequence[Run], runs: Sequence[Run]) -> tuple[Run, ...]:
+    known = ids_of(old)
+    new = [run for run in runs if run.n_deleted or run.id not in known]
     # An older run with the same keys is hidden by the new one, whatever its segments hold.
-    names = {run.keys for run in new}
-    return change(objects, lambda old: (*new, *(run for run in old if run.keys not in names)), Replacing(objects, new)).number
+    hidden = {run.keys: [one for one in old if one.keys == run.keys] for run in new}
+    mine = [replace(run, replaced=replaced_by(run, hidden[run.keys])) for run in new]
+    return (*mine, *(run for run in old if run.keys not in hidden))
 
 
 def change(objects: Objects, edit: Edit, forgets: Forgets = bool) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from late_rerank.stores.remote.keys import RunKeys, every_row
 from late_rerank.stores.remote.keys_files import blocks_of
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
-from late_rerank.stores.remote.runs import Run
+from late_rerank.stores.remote.runs import Run, replaced_by
 from late_rerank.stores.remote.snapshot import Snapshot
 from late_rerank.stores.remote.uploading import digest_of, object_name
 
@@ -109,6 +109,7 @@ def _replaced(objects: Objects, now: tuple[Run, ...], old: Sequence[Run], one: R
     space = [run.keys for run in now if run.space == one.space]
     if space[len(space) - len(old) :] != [run.keys for run in old]:
         raise StoreError(f"{objects.url}: somebody else merged, dropped or published the same runs meanwhile; merge again")
+    one = replace(one, replaced=replaced_by(one, old))
     gone = {run.keys for run in old[1:]}
     kept = [run for run in now if run.keys not in gone]
     place = [run.keys for run in kept].index(old[0].keys)

@@ -13,8 +13,10 @@ from late_rerank.stores.disk import DiskStore
 from late_rerank.stores.disk.format_file import PUBLISHED, read_format
 from late_rerank.stores.folders import folder_at
 from late_rerank.stores.remote.committing import commit, prove
+from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.presence import absent
+from late_rerank.stores.remote.runs import ids_of
 from late_rerank.stores.remote.uploading import upload
 
 # Each time that objects are lost somebody cleans at that moment, with hardly a grace time.
@@ -30,12 +32,14 @@ class RemotePublishReport:
         n_segments: Segments of the runs.
         size_bytes: Bytes of segments and keys. What was there already wasn't sent again.
         manifest: The number of the manifest that has the runs.
+        n_known: Documents of runs that were committed before. They stay where they are: later runs may hide some.
     """
 
     n_documents: int
     n_segments: int
     size_bytes: int
     manifest: int
+    n_known: int = 0
 
 
 def publish(folder: str | os.PathLike[str], url: str, *, progress: bool = False) -> RemotePublishReport:
@@ -73,10 +77,16 @@ def _send(objects: Objects, published: Path, *, progress: bool) -> RemotePublish
         raise StoreError("the store holds no document, so there is nothing to publish")
     names = {name for run in runs for name in run.objects()}
     _send_lost(objects, published, names)  # an upload may take longer than the grace time of who cleans
+    known = ids_of(newest(objects).runs)
     number = commit(objects, runs)
     _send_lost(objects, published, names)
-    n_segments = sum(len(run.segments) for run in runs)
-    return RemotePublishReport(sum(run.n_documents for run in runs), n_segments, sum(run.size_bytes for run in runs), number)
+    return RemotePublishReport(
+        n_documents=sum(run.n_documents for run in runs),
+        n_segments=sum(len(run.segments) for run in runs),
+        size_bytes=sum(run.size_bytes for run in runs),
+        manifest=number,
+        n_known=sum(run.n_documents for run in runs if run.id in known),
+    )
 
 
 def _send_lost(objects: Objects, published: Path, names: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from late_rerank.errors import StoreError
 from late_rerank.stores.remote.keys import RunKeys, every_row, find, open_keys
 from late_rerank.stores.remote.objects import Objects
-from late_rerank.stores.remote.runs import Run
+from late_rerank.stores.remote.runs import Run, ids_of
 
 # Of keys in order so many lie in few blocks, and their places take little memory.
 _AT_ONCE = 4096
@@ -28,13 +28,13 @@ class Replacing:
 
     def __call__(self, old: Sequence[Run]) -> bool:
         """Tell whether one of these runs has documents that the new ones replace. True if that can't be read."""
-        known = {run.keys: run for run in old}
+        known = ids_of(old)
         for run in self._new:
-            if known.get(run.keys) == run:
-                continue  # it is committed again
+            if run.id in known:
+                continue  # it is committed again, and stays in its place
             others = [one for one in old if one.space == run.space and one.keys not in self._looked]
             self._is_found = self._is_found or (bool(others) and self._has_one_of(others, run))
-        self._looked |= known.keys()
+        self._looked |= {run.keys for run in old}
         return self._is_found
 
     def _has_one_of(self, old: Sequence[Run], new: Run) -> bool:
