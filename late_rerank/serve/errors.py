@@ -13,9 +13,10 @@ _KINDS = {
     422: "invalid_request_error",
     429: "rate_limit_error",
     503: "overloaded_error",
+    504: "timeout_error",
 }
 # HTTP status -> the kind of an error, as text-embeddings-inference names it.
-_TEXTS_KINDS = {429: "Overloaded", 500: "Backend", 503: "Overloaded"}
+_TEXTS_KINDS = {429: "Overloaded", 500: "Backend", 503: "Overloaded", 504: "Overloaded"}
 
 
 class RequestError(Exception):

@@ -58,7 +58,7 @@ class Gatherer:
             The whole ranking of each, best first.
 
         Raises:
-            RequestError: If too many wait for documents (429), or the time is up (503).
+            RequestError: If too many wait for documents (429), or the time is up (504).
             Exception: If ranking one of them fails: the error.
         """
         loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ class Gatherer:
         """Index documents, by `Indexer.index`.
 
         Raises:
-            RequestError: If too many wait for documents to be encoded (429), or the time is up (503).
+            RequestError: If too many wait for documents to be encoded (429), or the time is up (504).
         """
         return await self._encodes.do(partial(self._indexer.index, documents, arrived))
 
@@ -92,7 +92,7 @@ class Gatherer:
             call: Goes on if it takes longer than `timeout_s`, but nobody gets its result.
 
         Raises:
-            RequestError: If all threads are busy and enough calls wait for one (429), or the call takes too long (503).
+            RequestError: If all threads are busy and enough calls wait for one (429), or the call takes too long (504).
         """
         return await self._in_time(arrived, self._works.do(call))
 
@@ -107,7 +107,7 @@ class Gatherer:
         await asyncio.wait([future], timeout=max(0.0, arrived + self._limits.timeout_s - time.monotonic()))
         if future.done():
             return future.result()
-        raise RequestError(503, f"this takes longer than {self._limits.timeout_s:g} s: ask for less at once", retry_after_s=10)
+        raise RequestError(504, f"this takes longer than {self._limits.timeout_s:g} s: ask for less at once", retry_after_s=10)
 
     async def _rank_all(self) -> None:
         loop = asyncio.get_running_loop()

@@ -43,11 +43,12 @@ class Indexer:
             arrived: When they came, of `time.monotonic()`.
 
         Raises:
-            RequestError: If the time is up, or the store can't keep the documents (503). Those stored until then stay.
+            RequestError: If the time is up (504), or the server ends or its store can't keep the documents (503). Those stored
+                until then stay.
         """
         until = arrived + self._timeout_s
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
-            raise RequestError(503, "documents of other requests are being encoded; try again", retry_after_s=10)
+            raise RequestError(504, "documents of other requests are being encoded; try again", retry_after_s=10)
         try:
             return self._indexed(documents, until)
         except StoreError as error:
@@ -63,9 +64,10 @@ class Indexer:
     def _indexed(self, documents: Sequence[str | Candidate], until: float) -> IndexReport:
         done = IndexReport(0, 0, 0, 0, 0, 0.0)
         for part in self._parts(documents):
-            if done.n_documents and (self._is_ending.is_set() or time.monotonic() > until):
+            is_ending = self._is_ending.is_set()
+            if done.n_documents and (is_ending or time.monotonic() > until):
                 raise RequestError(
-                    503,
+                    503 if is_ending else 504,
                     f"{done.n_documents} of {len(documents)} documents are stored by now: send all of them again, those cost "
                     "nothing, or fewer at once",
                     retry_after_s=1,

@@ -28,7 +28,7 @@ class Limits:
             documents are all stored don't count.
         working: Requests at a time that pack, explain or search, or wait for it; a further one is 429.
         models: That are loaded at a time, of a server with several; the least recently used go.
-        timeout_s: Of a request, from when its body is there; then 503. Its documents are encoded all the same, and are stored
+        timeout_s: Of a request, from when its body is there; then 504. Its documents are encoded all the same, and are stored
             when the client asks again.
         deadline_s: After so many seconds a request is answered with the documents scored until then; None for `timeout_s`
             alone. A request may ask for a shorter one.

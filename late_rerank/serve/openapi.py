@@ -30,7 +30,8 @@ _ERRORS = {
     "421": "The server isn't asked under this name.",
     "422": "JSON that isn't what it should be; says where.",
     "429": "Too many requests at once: try again after Retry-After seconds.",
-    "503": "The model is being loaded or can't be, or the time was up: try again.",
+    "503": "The model is being loaded or can't be, the store can't keep documents, or the server ends: try again.",
+    "504": "The time was up: ask for less at once, or again, since what was encoded is stored.",
 }
 _LANGUAGES = (
     "The body tells the client's language. `documents` (Cohere, Jina, vLLM, Voyage) is answered with `results`, and with "

@@ -45,7 +45,7 @@ def rank_in_time(reranker: Reranker, questions: Sequence[Question], firsts: Sequ
         limits: `timeout_s` and `deadline_s`.
 
     Raises:
-        RequestError: If the time is up and the client asked for no partial answer (503).
+        RequestError: If the time is up and the client asked for no partial answer (504).
     """
     asked = questions[0]
     deadlines = [seconds for seconds in (asked.wanted.deadline_s, limits.deadline_s) if seconds is not None]
@@ -61,7 +61,7 @@ def rank_in_time(reranker: Reranker, questions: Sequence[Question], firsts: Sequ
     n_unscored = max(ranking.n_unscored for ranking in rankings)
     if n_unscored and not deadlines:
         raise RequestError(
-            503,
+            504,
             f"{n_unscored} documents weren't encoded within {limits.timeout_s:g} s: ask again, what was encoded is "
             "stored, or send deadline_s to be answered with what is there by then",
             retry_after_s=10,

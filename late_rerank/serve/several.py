@@ -128,7 +128,7 @@ class Models:
             asked: The request's `model`.
 
         Raises:
-            RequestError: If it can't be loaded, couldn't be a short while ago, or isn't within `timeout_s` (503).
+            RequestError: If it can't be loaded or couldn't be a short while ago (503), or isn't within `timeout_s` (504).
         """
         name = self.named(asked)
         slot = self._slots.get(name)
@@ -174,7 +174,7 @@ class Models:
         try:
             await asyncio.wait_for(asyncio.shield(slot.loading), self._limits.timeout_s)
         except asyncio.TimeoutError:  # not TimeoutError itself before Python 3.11
-            raise RequestError(503, f"the model {name} is being loaded; try again", retry_after_s=2) from None
+            raise RequestError(504, f"the model {name} is being loaded; try again", retry_after_s=2) from None
         if slot.failure is not None:
             raise self._refused(name, slot.failure)
         return slot.loader.ready

@@ -191,8 +191,9 @@ class TestDeadlines:
     def test_without_one_it_is_told_when_the_time_is_up(self, served, held):
         url = served(FakeEncoder(before_document=held), limits=Limits(timeout_s=0.3))
         answer = post(url, "/rerank", {**QUESTION, "documents": new(20)})
-        assert answer.status_code == 503
+        assert answer.status_code == 504
         assert "ask again" in answer.json()["message"]
+        assert answer.json()["error"]["type"] == "timeout_error"
         assert int(answer.headers["retry-after"]) > 0
 
     def test_indexing_goes_as_far_as_its_time_and_what_is_stored_stays(self, served):
@@ -201,7 +202,7 @@ class TestDeadlines:
         url = served(encoder, limits=Limits(timeout_s=1.0))
         body = {"documents": new(60)}
         answer = post(url, "/v1/index", body)
-        assert answer.status_code == 503
+        assert answer.status_code == 504
         assert "16 of 60 documents are stored" in answer.json()["message"]
         assert int(answer.headers["retry-after"]) > 0
         assert encoder.n_documents == 16
@@ -231,7 +232,7 @@ class TestDeadlines:
 
         url = served(Failing(), limits=Limits(timeout_s=0.3, working=1))
         answer = post(url, "/v1/explain", {"query": "cats", "text": "secret"})
-        assert answer.status_code == 503
+        assert answer.status_code == 504
         asked = {"query": "cats", "text": "another"}
         assert post(url, "/v1/explain", asked).status_code == 429
         gate.open()

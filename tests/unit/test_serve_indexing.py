@@ -19,7 +19,7 @@ def test_a_request_whose_time_is_up_ends_after_its_first_part(documents, n):
     indexer = Indexer(Reranker(encoder), timeout_s=1.0)
     with pytest.raises(RequestError, match=f"^{n} of {len(documents)} documents are stored by now") as told:
         indexer.index(documents, arrived=time.monotonic() - 1.0)
-    assert (told.value.status, encoder.n_documents) == (503, n)
+    assert (told.value.status, encoder.n_documents) == (504, n)
 
 
 def test_pictures_that_are_encoded_together_are_a_part():
@@ -27,3 +27,18 @@ def test_pictures_that_are_encoded_together_are_a_part():
     encoder.batch_pictures = 2
     with pytest.raises(RequestError, match=r"^2 of 3"):
         Indexer(Reranker(encoder), timeout_s=1.0).index(PAGES, arrived=time.monotonic() - 1.0)
+
+
+def test_one_whose_server_ends_may_be_sent_to_another():
+    indexer = Indexer(Reranker(FakeVisualEncoder()), timeout_s=60.0)
+    indexer.close()
+    with pytest.raises(RequestError, match=r"^1 of 3") as told:
+        indexer.index(PAGES, arrived=time.monotonic())
+    assert told.value.status == 503
+
+
+def test_one_that_waits_for_another_until_its_time_is_up_is_not_sent_elsewhere():
+    indexer = Indexer(Reranker(FakeVisualEncoder()), timeout_s=0.01)
+    with indexer._turn, pytest.raises(RequestError, match="documents of other requests") as told:
+        indexer.index(PAGES, arrived=time.monotonic())
+    assert told.value.status == 504

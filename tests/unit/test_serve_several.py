@@ -132,9 +132,10 @@ def test_a_slow_one_is_not_closed_while_it_loads_and_served_in_the_end():
 
     async def does(models):
         for _ in range(3):
-            with pytest.raises(RequestError, match="is being loaded"):
+            with pytest.raises(RequestError, match="is being loaded") as told:
                 await use(models, "b")
         may_end.set()
+        assert told.value.status == 504
         while "b" not in models.loaded_names:
             await asyncio.sleep(0.001)
         await use(models, "b")

@@ -92,7 +92,7 @@ function refusal(response, told) {
     const title = apiKey() ? "This API key isn't accepted" : "This server asks for an API key";
     return new AskError(status, title, "Enter one that it knows.");
   }
-  if (status === 429 || status === 503) return new AskError(status, "Not just now", `${message} ${when(response)}`.trim());
+  if ([429, 503, 504].includes(status)) return new AskError(status, "Not just now", `${message} ${when(response)}`.trim());
   if (status >= 500) return new AskError(status, "The server failed", message);
   return new AskError(status, "The server can't take this", message);
 }
