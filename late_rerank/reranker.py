@@ -474,13 +474,14 @@ class Reranker:
         Args:
             documents: Candidates with a text and token vectors. They are read once, so you can give a generator. Blank texts
                 are passed over.
-            check: Whether the 1st, 2nd, 4th, 8th ... document is encoded and compared with its vectors, before it is stored.
+            check: Whether some documents are encoded and compared with their vectors, before they are stored: the 1st, 2nd,
+                4th, 8th ..., one at random of each 1,024, and the last one.
             progress: Show a bar on stderr, if stderr is a terminal.
 
         Raises:
             TypeError: If a document is no Candidate with token vectors. The message names it. Earlier batches are stored.
             IncompatibleError: If vectors have another width than the model's, or the mean cosine to the model's own is below
-                .999. Earlier batches are stored.
+                .999. Earlier batches are stored; the message tells how to remove them.
             StoreError: If the store can't keep them. Earlier batches are stored.
         """
         with background_work():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from random import Random
 
 from late_rerank.arguments.given import as_candidates
 from late_rerank.codecs import Codec
@@ -21,6 +22,9 @@ from late_rerank.vectors.probing import Known, check_same_model
 
 # Documents between two puts: bounds memory, and what an interrupted import loses.
 _BATCH = 128
+# One of so many is compared, beyond the first ones: vectors may have slipped by one text anywhere. Encoding one takes some
+# milliseconds, storing so many some hundred.
+_COMPARED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +79,31 @@ def import_documents(
         codec: Packs them.
         space: The store's space of both.
         documents: Candidates with a text and token vectors, read once. Blank texts are passed over.
-        check: Whether the 1st, 2nd, 4th, 8th ... document's text is encoded and compared with its vectors, before its batch is
-            stored.
+        check: Whether some documents' texts are encoded and compared with their vectors, before their batch is stored: the
+            1st, 2nd, 4th, 8th ..., one at random of each 1,024, and the last one.
         progress: Show a bar on stderr, if stderr is a terminal.
 
     Raises:
         TypeError: If a document is no Candidate with token vectors; names it.
         IncompatibleError: If vectors have another width than the model's, or a compared document isn't what the model makes.
+            Tells how many documents were stored before.
         StoreError: If the store can't keep them.
     """
     started = time.perf_counter()
     counts = _Counts()
     choose = Contents(encoder)
+    sample = _Sample()
     total = len(documents) if isinstance(documents, Sequence) else getattr(documents, "n_documents", None)
     with progress_bar(total=total, unit=" documents", desc="Importing", progress=progress) as bar:
         given = iter(as_candidates(documents, "documents"))
         while batch := list(islice(given, _BATCH)):
             vectors = [_vectors(each, counts.n_documents + i, choose) for i, each in enumerate(batch)]
             if check:
-                sample = list(_sample(batch, vectors, counts.n_documents))
-                check_same_model(encoder, sample)
-                counts.n_checked += len(sample)
+                _check(encoder, sample.of(batch, vectors, counts.n_documents), counts)
             _store(batch, vectors, codec, space, counts)
             bar.update(len(batch))
+        if check:
+            _check(encoder, sample.rest(), counts)
     return ImportReport(
         n_documents=counts.n_documents,
         n_imported=counts.n_imported,
@@ -117,7 +123,7 @@ def check_first(encoder: Encoder, documents: Iterable[Document]) -> None:
         IncompatibleError: As `import_documents` raises it.
     """
     for document in islice(as_candidates(documents, "documents"), 1):
-        check_same_model(encoder, list(_sample([document], [_vectors(document, 0, Contents(encoder))], 0)))
+        check_same_model(encoder, _Sample().of([document], [_vectors(document, 0, Contents(encoder))], 0))
 
 
 def _vectors(document: Candidate, index: int, choose: Contents) -> GivenVectors:
@@ -135,13 +141,61 @@ def _vectors(document: Candidate, index: int, choose: Contents) -> GivenVectors:
     return content
 
 
-def _sample(batch: Sequence[Candidate], vectors: Sequence[GivenVectors], before: int) -> Iterator[Known]:
-    """Choose the 1st, 2nd, 4th, 8th ... of all documents, as far as they are in this batch and have a text."""
-    for i, (document, own) in enumerate(zip(batch, vectors, strict=True)):
-        number = before + i + 1
-        if number & (number - 1) == 0 and not is_blank(document.text):
-            name = "" if document.id is None else f" (id {document.id!r:.60})"
-            yield Known(f"documents[{number - 1}]{name}", document.text, own.values.astype("float32"))
+class _Sample:
+    """Chooses documents to compare, among those that have a text."""
+
+    def __init__(self) -> None:
+        self._random = Random()
+        self._block, self._place = 0, -1  # which of so many documents is compared
+        self._last: Known | None = None
+
+    def of(self, batch: Sequence[Candidate], vectors: Sequence[GivenVectors], before: int) -> list[Known]:
+        """Choose among a batch. A batch that isn't full is the last one, and its last document is chosen too.
+
+        Args:
+            batch: The documents.
+            vectors: Their token vectors.
+            before: How many documents came before.
+        """
+        told = [i for i, document in enumerate(batch) if not is_blank(document.text)]
+        chosen = [i for i in told if self._is_chosen(before + i)]
+        rest = [i for i in told[-1:] if i not in chosen]
+        known = [_known(before + i, batch[i], vectors[i]) for i in chosen + rest]
+        self._last = known.pop() if rest and len(batch) == _BATCH else None
+        return known
+
+    def rest(self) -> list[Known]:
+        """Give the last document, if its batch was full and it wasn't chosen."""
+        return [] if self._last is None else [self._last]
+
+    def _is_chosen(self, index: int) -> bool:
+        block, place = divmod(index, _COMPARED)
+        if block != self._block:
+            self._block, self._place = block, self._random.randrange(_COMPARED)
+        return (index + 1) & index == 0 or place == self._place
+
+
+def _known(index: int, document: Candidate, own: GivenVectors) -> Known:
+    name = "" if document.id is None else f" (id {document.id!r:.60})"
+    return Known(f"documents[{index}]{name}", document.text, own.values.astype("float32"))
+
+
+def _check(encoder: Encoder, sample: Sequence[Known], counts: _Counts) -> None:
+    """Compare documents with what the model makes of their texts.
+
+    Raises:
+        IncompatibleError: If one isn't that. Tells how many documents were stored before, and how to remove them.
+    """
+    try:
+        check_same_model(encoder, sample)
+    except IncompatibleError as error:
+        if not counts.n_imported:
+            raise
+        raise IncompatibleError(
+            f"{error}. {counts.n_imported:,} documents were stored before it was found, and some may be wrong too. Remove them "
+            f"by store.drop({encoder.fingerprint!r}) or `late-rerank store drop`, which forget all documents of this model"
+        ) from error
+    counts.n_checked += len(sample)
 
 
 def _store(batch: Sequence[Candidate], vectors: Sequence[GivenVectors], codec: Codec, space: Space, counts: _Counts) -> None:

@@ -60,7 +60,7 @@ class TestFromPython:
 
         assert imported.rerank("the cat on a mat", TEXTS) == indexed.rerank("the cat on a mat", TEXTS)
         assert imported.encoder.n_documents == n_encoded
-        assert (report.n_documents, report.n_imported, report.n_cached, report.n_checked) == (7, 6, 0, 3)
+        assert (report.n_documents, report.n_imported, report.n_cached, report.n_checked) == (7, 6, 0, 4)
         assert report.n_tokens == sum(len(rows_of(text)) for text in TEXTS)
 
     def test_what_is_there_stays_and_repeated_texts_count_once(self, fake):
@@ -100,6 +100,35 @@ class TestFromPython:
 
         assert reranker.stats()["n_documents"] == stored
         assert reranker.import_vectors(given_documents, check=False).n_checked == 0
+
+    @pytest.mark.parametrize(("n", "stored"), [(300, 256), (384, 384)])
+    def test_vectors_that_slip_behind_the_first_ones_are_found_at_the_last(self, fake, n, stored):
+        texts = [f"document {i} of many" for i in range(n)]
+        slipped = [*texts[:260], *texts[261:], texts[260]]
+        given_documents = [Candidate(text, token_vectors=rows_of(of)) for text, of in zip(texts, slipped, strict=True)]
+        reranker = Reranker(fake)
+        with pytest.raises(IncompatibleError, match=rf"documents\[{n - 1}\] is not what") as told:
+            reranker.import_vectors(given_documents)
+
+        assert f"{stored} documents were stored before it was found, and some may be wrong too. Remove them" in str(told.value)
+        assert reranker.store.drop(fake.fingerprint) == stored
+
+    def test_one_document_of_each_thousand_is_compared_at_random(self, fake):
+        texts = [f"{i} of many" for i in range(3000)]
+        compared = set()
+        for _ in range(2):
+            encoder = FakeEncoder()
+            names = []
+            encode = encoder.encode_document
+            encoder.encode_document = lambda given, names=names, encode=encode: (names.extend(given), encode(given))[1]
+            report = Reranker(encoder).import_vectors(documents(texts))
+            numbers = [int(name.split()[0]) for name in names]
+            assert report.n_checked == len(numbers)
+            assert {2**i - 1 for i in range(12)} | {2999} <= set(numbers)
+            assert {number // 1024 for number in numbers} == {0, 1, 2}
+            compared |= set(numbers)
+
+        assert len(compared) > 12 + 1 + 2
 
     def test_other_widths_and_documents_without_vectors_are_refused_by_their_place(self, fake):
         with pytest.raises(IncompatibleError, match=r"documents\[1\] .* token vectors of 32 components"):
@@ -325,10 +354,10 @@ class TestTheCommand:
         with Reranker(FakeEncoder(), store=store, on_missing="raise") as reranker:
             ranking = reranker.rerank("the cat on a mat", TEXTS)
 
-        assert (told["n_documents"], told["n_imported"], told["n_checked"], told["codec"]) == (7, 6, 3, "int8")
+        assert (told["n_documents"], told["n_imported"], told["n_checked"], told["codec"]) == (7, 6, 4, "int8")
         assert told["fingerprint"] == FakeEncoder().fingerprint
         assert "7 documents in " in again
-        assert "0 imported (0 tokens, 0 bytes), 6 already there, 3 compared with the model" in again
+        assert "0 imported (0 tokens, 0 bytes), 6 already there, 4 compared with the model" in again
         assert ranking[0].text == "a cat on a mat"
 
     @pytest.mark.parametrize(
