@@ -12,7 +12,7 @@ from late_rerank.bulk.destinations import destination_at
 from late_rerank.bulk.job import Job
 from late_rerank.bulk.reading import SplitDocuments
 from late_rerank.bulk.receipts import Receipt
-from late_rerank.bulk.scratch import Scratch
+from late_rerank.bulk.scratch import worker_scratch
 from late_rerank.bulk.splits import Split
 from late_rerank.stores import Space
 from late_rerank.vectors.indexing import DamagedPicturesError, IndexReport, index_documents
@@ -37,7 +37,7 @@ class Worker:
         self._job = Job.from_json(job)
         self._identity = self._job.identity()
         self._destination = destination_at(self._job.store)
-        self._scratch = Scratch()
+        self._scratch = worker_scratch()
         self._encoder = self._job.encoder()
         self._codec = self._job.codec()
         self._destination.begin(name, self._job.space)

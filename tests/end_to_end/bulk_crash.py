@@ -32,7 +32,7 @@ from late_rerank import bulk
 from late_rerank.bulk import running
 from late_rerank.bulk.destinations.remote import RemoteDestination
 from late_rerank.bulk.receipts import RemoteReceipts
-from late_rerank.bulk.scratch import Scratch, remove_abandoned
+from late_rerank.bulk.scratch import remove_abandoned
 from late_rerank.codecs import codec as codec_named
 from late_rerank.corpus import CorpusStream
 from late_rerank.errors import LateRerankError
@@ -43,6 +43,7 @@ from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.store import RemoteStore
 from late_rerank.stores.remote.verification import verify
+from late_rerank.stores.scratch import Scratch
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.vectors.keys import key_of
 

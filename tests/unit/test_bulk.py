@@ -18,7 +18,6 @@ from late_rerank import Reranker, bulk
 from late_rerank.bulk.destinations import RemoteDestination, SharedDestination
 from late_rerank.bulk.planning import plan
 from late_rerank.bulk.receipts import FolderReceipts, RemoteReceipts
-from late_rerank.bulk.scratch import Scratch, remove_abandoned
 from late_rerank.corpus import CorpusStream
 from late_rerank.errors import BulkError, IncompatibleError, ModelError
 from late_rerank.stores import DiskStore
@@ -194,7 +193,7 @@ class TestObjectStorage:
 
     def test_nothing_is_left_in_scratch(self, lines, url, tmp_path):
         index(lines(), url)
-        (left,) = [path for path in tmp_path.glob(f"late-rerank-bulk-{os.getuid()}/*") if path.name != "LOCK"]
+        (left,) = tmp_path.glob(f"late-rerank-bulk-{os.getuid()}/*")
         assert [path.name for path in left.iterdir()] == ["LOCK"]  # of this process, which lives
 
     def test_a_corpus_in_object_storage_is_read(self, lines, tmp_path, url, monkeypatch):
@@ -527,31 +526,3 @@ class TestPlans:
         splits = plan(tmp_path, images=False, split_bytes=None).splits
         assert [len(split.files) for split in splits] == [1000, 1000, 500]
         assert splits[0].place == "0000.txt to 0999.txt (1,000 files)"
-
-
-class TestScratch:
-    def test_a_folder_lives_as_long_as_its_worker(self, tmp_path):
-        mine = Scratch(tmp_path)
-        other = Scratch(tmp_path)
-        with mine.folder("task") as folder:
-            assert folder.is_dir()
-            remove_abandoned(tmp_path)
-            assert folder.is_dir()
-        assert not folder.exists()
-        other.close()
-        mine.close()
-        assert [path.name for path in tmp_path.iterdir()] == ["LOCK"]
-
-    def test_what_killed_workers_left_is_removed_by_the_next_one(self, tmp_path):
-        for name in ("worker-killed", "removed-worker-half"):
-            (tmp_path / name / "task" / "store").mkdir(parents=True)
-            (tmp_path / name / "LOCK").touch()
-        (tmp_path / "worker-unlocked").mkdir()
-        mine = Scratch(tmp_path)
-        assert {path.name for path in tmp_path.iterdir()} == {"LOCK", mine.path.name}
-        mine.close()
-
-    def test_a_folder_of_another_user_is_not_used(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(os, "getuid", lambda: 4711)
-        with pytest.raises(PermissionError, match="TMPDIR"):
-            Scratch(tmp_path)
