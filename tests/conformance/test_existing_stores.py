@@ -150,6 +150,16 @@ class ExistingStoreTests:
             assert again.key_of("plain") == store.key_of("plain")
             assert len(again.samples(1)) == 1
 
+    def test_keys_of_other_columns_and_tables_differ(self):
+        kind, rows = self.kinds[0], self.all_rows()
+        table, other = self.make_table(rows, kind), self.make_table(rows, kind)
+        self.add_columns(table)
+        ways = [(table, {}), (other, {}), (table, {"vectors": "more"}), (table, {"id": "name"})]
+        keys = [self.open(where, kind, **options).key_of("plain") for where, options in ways]
+
+        assert len(set(keys)) == len(ways)
+        assert self.open(table, kind, row_of=str.lower).key_of("PLAIN") == keys[0]  # the same row
+
     def test_a_closed_store_says_so(self):
         store = self.open(self.make_table(self.all_rows(), self.kinds[0]), self.kinds[0])
         store.close()
@@ -228,6 +238,43 @@ class TestPostgresVectors(ExistingStoreTests):
             self.open(table, None, dtype="bfloat16")
         with pytest.raises(ValueError, match="url must begin with"):
             PostgresVectors("http://x", "docs", dim=DIM, fingerprint="x")
+
+    def add_columns(self, table):
+        self.server.run(f"ALTER TABLE {table} ADD COLUMN more bytea, ADD COLUMN name text")
+
+    def test_one_name_that_leads_to_two_tables_gives_other_keys_and_so_do_bytes_of_another_type(self):
+        self.server.run("CREATE SCHEMA IF NOT EXISTS other; DROP TABLE IF EXISTS other.same, team.same")
+        for schema in ("other", "team"):
+            self.server.run(f"CREATE TABLE {schema}.same (id text, vectors bytea)")
+        url, more = self.server.url, {"dim": DIM, "fingerprint": "x"}
+        for path, dtype in (("other", "float16"), ("team", "float16"), ("team", "float32")):
+            place = f"{url}?options=-c%20search_path%3D{path}"
+            self.opened.append(PostgresVectors(place, "same", dtype=dtype, **more))
+        assert len({store.key_of("a") for store in self.opened}) == 3
+
+    @pytest.mark.parametrize("kind", ["char(5)", "varchar(5)", "team.short"])
+    def test_ids_of_each_type_of_texts_are_found(self, kind):
+        self.server.run(f"CREATE DOMAIN team.short AS varchar(5); CREATE TABLE team.c (id {kind}, vectors bytea)")
+        for name in ("abc", "abd"):
+            self.server.run("INSERT INTO team.c VALUES (%s, %s)", name, ROWS["plain"].astype(np.float16).tobytes())
+        store = self.open("team.c", None)
+
+        assert set(store.fetch(["abc", "abd", "a", "abcdefg"])) == store.present(["abc", "abd"]) == {"abc", "abd"}
+        assert (store.key_of("abc ") == store.key_of("abc")) == (kind == "char(5)")
+
+    @pytest.mark.parametrize("kind", ["date", "numeric", "name"])
+    def test_ids_of_other_types_are_refused(self, kind):
+        self.server.run(f"CREATE TABLE team.c (id {kind}, vectors bytea)")
+        with pytest.raises(
+            StoreError, match=rf"column 'id' .* must be of texts, whole numbers or uuid .* got {kind}; let a view"
+        ):
+            self.open("team.c", None)
+
+    @pytest.mark.parametrize("wrong", [{"timeout_s": "1"}, {"on_error": "ignore"}])
+    def test_wrong_arguments_are_refused(self, wrong):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            self.open("team.c", None, **wrong)
 
     def test_arrays_with_null_are_refused(self):
         self.server.run(
@@ -311,7 +358,29 @@ class TestLanceVectors(ExistingStoreTests):
         return f"docs{self.n_tables}"
 
     def open(self, table, kind, **more):
-        return LanceVectors(self.folder, table, fingerprint=ENCODER.fingerprint, vectors="vectors", **{"dim": DIM, **more})
+        return LanceVectors(self.folder, table, fingerprint=ENCODER.fingerprint, **{"dim": DIM, "vectors": "vectors", **more})
+
+    def add_columns(self, table):
+        self.database.open_table(table).add_columns({"more": "vectors", "name": "id"})
+
+    def test_ids_of_other_types_are_refused(self):
+        import pyarrow as pa
+
+        vectors = pa.array([ROWS["plain"].tolist()], pa.list_(pa.list_(pa.float32(), DIM)))
+        self.database.create_table("floats", pa.table({"id": [1.5], "vectors": vectors}))
+        with pytest.raises(StoreError, match=r"column 'id' .* must be of texts or whole numbers to name rows by, got double"):
+            self.open("floats", None)
+
+    def test_a_folder_is_the_same_from_wherever_it_is_named(self, tmp_path, monkeypatch):
+        table = self.make_table(self.all_rows(), "float")
+        whole = self.open(table, "float")
+        monkeypatch.chdir(tmp_path)
+        near = LanceVectors("lance", table, fingerprint=ENCODER.fingerprint, vectors="vectors")
+        assert near.key_of("plain") == whole.key_of("plain")
+
+        monkeypatch.chdir("/")
+        with pickle.loads(pickle.dumps(near)) as again:
+            assert set(again.fetch(["plain"])) == {"plain"}
 
     def refreshed(self, store):
         store._table.checkout_latest()  # else it looks for a newer version every five seconds

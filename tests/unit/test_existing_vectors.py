@@ -217,7 +217,7 @@ class TestNearStores:
         near = MemoryStore()
         for word, place in (("cat", "here"), ("dog", "there")):
             store = Table({"7": rows_of(word)})
-            store.place, store._place = place, place.encode()
+            store.tell_apart("a table", place)
             assert Reranker(FakeEncoder(), store=TieredStore(near, store)).rerank(word, [Candidate(id=7)])[0].relevance > 0.9
 
     def test_index_refuses_what_it_could_not_keep(self, table):

@@ -23,6 +23,8 @@ _LATEST_S = 5.0
 # Types of ids that are whole numbers. LanceDB reads numbers of a filter as 64 bits with a sign.
 _BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64, "uint8": 9, "uint16": 17, "uint32": 33, "uint64": 64}
 
+_TEXTS = ("string", "large_string", "string_view")
+
 
 class LanceVectors(ExistingVectorsStore):
     """Reads token vectors from a LanceDB table: a column of lists of vectors, one list a document.
@@ -41,7 +43,7 @@ class LanceVectors(ExistingVectorsStore):
 
     Raises:
         MissingDependencyError: If lancedb isn't installed.
-        StoreError: If there is no such database, table or column.
+        StoreError: If there is no such database, table or column, or the column of ids has another type.
         IncompatibleError: If the column has vectors of another width than `dim`.
         ValueError: If the column doesn't say how wide its vectors are, and no `dim` is given.
     """
@@ -60,6 +62,7 @@ class LanceVectors(ExistingVectorsStore):
     ) -> None:
         check_installed("LanceVectors", "lancedb", "lancedb")
         place = f"the LanceDB table {table!r} in {os.fspath(uri)}"
+        where = _resolved(os.fspath(uri))
         told: dict[str, Any] = {
             "fingerprint": fingerprint,
             "id": id,
@@ -68,16 +71,19 @@ class LanceVectors(ExistingVectorsStore):
             "dim": dim,
             "row_of": row_of,
         }
-        self._again = partial(LanceVectors, uri, table, **told)
+        self._again = partial(LanceVectors, where, table, **told)
         self._id, self._vectors, self._text = id, vectors, text
-        self._table = _opened(uri, table, place)
+        self._table = _opened(where, table, place)
         self._pid = os.getpid()
         fields = {field.name: field.type for field in self._table.schema}
         for column in filter(None, (id, vectors, text)):
             if column not in fields:
                 raise StoreError(f"{place} has no column {column!r}; it has {', '.join(map(repr, fields))}")
         self._bits = _BITS.get(str(fields[id]), 0)
+        if not self._bits and str(fields[id]) not in _TEXTS:
+            raise StoreError(f"column {id!r} of {place} must be of texts or whole numbers to name rows by, got {fields[id]}")
         super().__init__(place, dim=_width(fields[vectors], dim, place, vectors), fingerprint=fingerprint, row_of=row_of)
+        self.tell_apart("lance", where, table, id, vectors)
 
     def written(self, row: Any) -> str | None:
         """Write a row's name as the table has it."""
@@ -168,11 +174,16 @@ class LanceVectors(ExistingVectorsStore):
             raise StoreError(f"{self.place} can't be read: {error}") from error
 
 
-def _opened(uri: str | os.PathLike[str], table: str, place: str) -> Any:
+def _resolved(uri: str) -> str:
+    """Give a folder's whole path: another process, or this one later, may stand elsewhere, or a link may lead elsewhere."""
+    return uri if "://" in uri else os.path.realpath(uri)
+
+
+def _opened(uri: str, table: str, place: str) -> Any:
     import lancedb  # noqa: PLC0415 - 4 s, and 360 MB that others don't have
 
     try:
-        database = lancedb.connect(os.fspath(uri), read_consistency_interval=timedelta(seconds=_LATEST_S))
+        database = lancedb.connect(uri, read_consistency_interval=timedelta(seconds=_LATEST_S))
         return database.open_table(table)
     except (OSError, RuntimeError, ValueError) as error:
         raise StoreError(f"{place} can't be opened: {error}") from error

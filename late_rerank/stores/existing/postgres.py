@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from late_rerank.stores.base import Sample
 from late_rerank.stores.existing.rows import Rows, from_bytes, from_sent_array, whole_number
 from late_rerank.stores.existing.store import ExistingVectorsStore
 from late_rerank.stores.postgres.address import checked_url, shown_url
+from late_rerank.stores.postgres.checks import check_on_error, check_seconds
 from late_rerank.stores.postgres.statements import Parameter, Row, Statement, integer_of, text
 from late_rerank.stores.trouble import Failed, OnError, Trouble
 
@@ -26,11 +28,21 @@ _COUNTED = 100_000
 _TEXT_ARRAY, _TEXT = 1009, 25
 
 _COLUMNS = (
-    "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute "
+    # Of a domain, the type that it is made of. The table as the search path finds it.
+    "SELECT attname::text, format_type(coalesce(nullif(typbasetype, 0), atttypid), NULL), "
+    "current_database()::text, nspname::text, relname::text "
+    "FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid JOIN pg_class ON pg_class.oid = attrelid "
+    "JOIN pg_namespace ON pg_namespace.oid = relnamespace "
     "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
 )
 _ARRAYS = ("real[]", "double precision[]")
 _NUMBERS = {"smallint": 16, "integer": 32, "bigint": 64}
+# Types of ids, and what names are cast to: `character` would cut them to one letter.
+_CASTS = {"text": "text", "character varying": "text", "character": "bpchar", "uuid": "uuid"} | {
+    kind: kind for kind in _NUMBERS
+}
+# Where a URL that names no host leads.
+_ENVIRONMENT = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT")
 
 
 class PostgresVectors(ExistingVectorsStore):
@@ -56,8 +68,8 @@ class PostgresVectors(ExistingVectorsStore):
     Raises:
         MissingDependencyError: If psycopg isn't installed.
         StoreConnectionError: If the server can't be asked about the table.
-        StoreError: If there is no such table or column, or the column of vectors has another type.
-        ValueError: If the URL or `dtype` is none.
+        StoreError: If there is no such table or column, or the column of ids or of vectors has another type.
+        ValueError: If the URL, `dtype`, `on_error` or `timeout_s` is none.
     """
 
     def __init__(  # noqa: PLR0913 - where things lie in a table
@@ -78,6 +90,8 @@ class PostgresVectors(ExistingVectorsStore):
         checked_url(url)
         if dtype not in ("float16", "float32"):
             raise ValueError(f'dtype must be "float16" or "float32", got {dtype!r:.60}')
+        check_on_error(on_error)
+        check_seconds("timeout_s", timeout_s)
         check_installed("PostgresVectors", "postgres", "psycopg")
         from late_rerank.stores.postgres.server import Limits, Server  # noqa: PLC0415 - psycopg is an extra
 
@@ -90,15 +104,13 @@ class PostgresVectors(ExistingVectorsStore):
         self._server = Server(url, "Postgres", limits)
         self._trouble = Trouble("Postgres", shown_url(url), on_error, store="PostgresVectors")
         self._table = ".".join(map(_quoted, table.split(".", 1)))
-        kinds = self._kinds()
-        for column in filter(None, (id, vectors, text)):
-            if column not in kinds:
-                raise StoreError(f"{self.place} has no column {column!r}; it has {', '.join(map(repr, kinds))}")
+        try:
+            kinds = self._kinds(url, (id, vectors, dtype))
+            self._check(kinds, id, vectors, text)
+        except BaseException:
+            self._server.close()
+            raise
         self._kind, self._is_array = kinds[id], kinds[vectors] in _ARRAYS
-        if not self._is_array and kinds[vectors] != "bytea":
-            raise StoreError(
-                f"column {vectors!r} of {self.place} must be bytea, real[] or double precision[], got {kinds[vectors]}"
-            )
         self._id = _quoted(id)
         self._vectors = f"array_send({_quoted(vectors)}::real[])" if self._is_array else _quoted(vectors)
         self._there = f"{_quoted(vectors)} IS NOT NULL"
@@ -114,6 +126,8 @@ class PostgresVectors(ExistingVectorsStore):
                 return str(UUID(name))
             except ValueError:
                 return None
+        if self._kind == "character":  # whose blanks at the end don't count
+            name = name.rstrip(" ")
         return None if "\0" in name else name  # Postgres has no such text
 
     def fetch(self, names: Sequence[str]) -> Mapping[str, Rows]:
@@ -168,8 +182,8 @@ class PostgresVectors(ExistingVectorsStore):
         """Pickle the arguments. Another process opens sessions of its own."""
         return self._again, ()
 
-    def _kinds(self) -> dict[str, str]:
-        """Give the table's columns and their types.
+    def _kinds(self, url: str, read: Sequence[str]) -> dict[str, str]:
+        """Give the table's columns and their types, and tell it from other tables.
 
         Raises:
             StoreConnectionError: If the server can't be asked.
@@ -177,17 +191,37 @@ class PostgresVectors(ExistingVectorsStore):
         """
         answer = self._server.ask(Statement(_COLUMNS, [text(self._table)]))
         if isinstance(answer, Failed):
-            self._server.close()
             raise StoreConnectionError(answer.text)
         if not answer.rows:
-            self._server.close()
             raise StoreError(f"there is no {self.place}, or its role may not see it; name it as schema.table")
-        return {(name or b"").decode(): (kind or b"").decode() for name, kind in answer.rows}
+        rows = [[(value or b"").decode() for value in row] for row in answer.rows]
+        environment = () if checked_url(url).netloc.rpartition("@")[2] else [os.environ.get(name, "") for name in _ENVIRONMENT]
+        self.tell_apart("postgres", shown_url(url), *environment, *rows[0][2:], *read)
+        return {row[0]: row[1] for row in rows}
+
+    def _check(self, kinds: Mapping[str, str], id: str, vectors: str, text: str | None) -> None:  # noqa: A002 - as above
+        """Refuse columns that aren't there, or can't be read.
+
+        Raises:
+            StoreError: If there is such a one.
+        """
+        for column in filter(None, (id, vectors, text)):
+            if column not in kinds:
+                raise StoreError(f"{self.place} has no column {column!r}; it has {', '.join(map(repr, kinds))}")
+        if kinds[id] not in _CASTS:
+            raise StoreError(
+                f"column {id!r} of {self.place} must be of texts, whole numbers or uuid to name rows by, got {kinds[id]}; "
+                "let a view give it as text"
+            )
+        if kinds[vectors] not in (*_ARRAYS, "bytea"):
+            raise StoreError(
+                f"column {vectors!r} of {self.place} must be bytea, real[] or double precision[], got {kinds[vectors]}"
+            )
 
     def _selected(self, columns: str, names: Sequence[str], at_once: int) -> list[Row]:
         """Read these columns of these rows; none of those that the server doesn't give."""
         # `(SELECT $1)`: given as such, the array is planned name by name.
-        chosen = f"{self._id} = ANY((SELECT $1::text[])::{self._kind}[]) AND {self._there}"
+        chosen = f"{self._id} = ANY((SELECT $1::text[])::{_CASTS[self._kind]}[]) AND {self._there}"
         rows: list[Row] = []
         for start in range(0, len(names), at_once):
             some = names[start : start + at_once]

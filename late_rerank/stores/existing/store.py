@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,8 @@ class ExistingVectorsStore(Store):
     A subclass says how rows are fetched (`fetch`), which texts they are of (`samples`), and how many there are (`stats`).
 
     Args:
-        place: Where the rows lie, without a password: for messages, and to tell ids of two tables from each other.
+        place: Where the rows lie, without a password: for messages, and to tell ids of two tables from each other. See also
+            `tell_apart`.
         dim: Components of one token vector.
         fingerprint: The fingerprint of the encoder that made the vectors, as you know it: nothing in the rows tells.
             `Reranker.encoder.fingerprint` and `late-rerank doctor MODEL` give a model's.
@@ -59,7 +61,7 @@ class ExistingVectorsStore(Store):
         self.dim = dim
         self.fingerprint = fingerprint
         self._row_of = row_of
-        self._place = place.encode()
+        self.tell_apart(place)
         self._packs: dict[str, Packs] = {}
         self._spaces: dict[str, ExistingSpace] = {}
         self._is_closed = False
@@ -116,8 +118,16 @@ class ExistingVectorsStore(Store):
         if row is None or _SURROGATE.search(row):
             return None
         digest = _KEY.copy()
-        digest.update(self._place + b"\0" + row.encode())
+        digest.update(self._apart + b"\0" + row.encode())
         return RowKey(digest.digest(), row)
+
+    def tell_apart(self, *parts: str) -> None:
+        """Say what tells these vectors from others: two stores of the same parts may share a near store, and no others.
+
+        A subclass calls it when it is made. Two columns of a table must differ, and so must two tables that one name leads to.
+        `row_of` is no part of it: a key is that of the row which it names.
+        """
+        self._apart = json.dumps(parts).encode()
 
     def pack_by(self, codec: Packs) -> None:
         """Pack rows by this codec from now on, in the space that has its spec."""

@@ -10,7 +10,7 @@ SCHEMES = ("postgresql", "postgres")
 # Options of libpq that messages show. Any other one may be a secret, or lead to one, and libpq learns new ones.
 _SHOWN = re.compile(
     "application_name|channel_binding|client_encoding|connect_timeout|dbname|fallback_application_name|gssencmode|host|hostaddr"
-    "|keepalives(_count|_idle|_interval)?|load_balance_hosts|port|require_auth|sslmode|sslnegotiation|sslrootcert"
+    "|keepalives(_count|_idle|_interval)?|load_balance_hosts|port|require_auth|service|sslmode|sslnegotiation|sslrootcert"
     "|ssl_(max|min)_protocol_version|target_session_attrs|tcp_user_timeout|user"
 )
 
