@@ -112,7 +112,7 @@ def test_a_copy_with_a_segment_that_this_user_may_not_read_is_opened_and_keeps_i
     monkeypatch.setattr(os, "open", refusing)
     store, said = opened_with_warnings(copy)
     assert said == []
-    with pytest.warns(UserWarning, match="is damaged"):
+    with pytest.warns(UserWarning, match="Permission denied"):
         assert is_right(store, 0) == 0
     monkeypatch.undo()
     assert is_right(store, 0) == 5

@@ -1,14 +1,12 @@
 """How many segments a process keeps mapped, and which."""
 
-import resource
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from late_rerank.stores import DiskStore
-from late_rerank.stores.disk import mapped, segment
+from late_rerank.stores.disk import mapped
 from late_rerank.stores.disk.inside import parts_of, with_internals
 from late_rerank.stores.disk.internals import Internals
 from late_rerank.stores.disk.mapped import MappedSegments, most_mapped
@@ -65,10 +63,7 @@ def test_more_than_512_segments_stay_mapped_and_are_mapped_once(folder, monkeypa
     opened = []
     real = mapped.MappedSegment
     monkeypatch.setattr(mapped, "MappedSegment", lambda path: opened.append(path) or real(path))
-    monkeypatch.setattr(mapped, "MAPPINGS_HOLD_FILES", False)
     mappings = MappedSegments(folder)
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 1500 and segment.MAPPINGS_HOLD_FILES:
-        pytest.skip("this Python's mappings hold files, of which too few may be open here: ulimit -n 2048, or Python 3.13")
     for _ in range(2):
         for number in numbers:
             mappings.get(number, SIZE, SPACE)
@@ -76,25 +71,16 @@ def test_more_than_512_segments_stay_mapped_and_are_mapped_once(folder, monkeypa
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
-def test_a_mapped_segment_holds_a_descriptor_before_python_3_13_alone(folder):
+def test_a_mapped_segment_holds_no_descriptor(folder):
     make(folder, range(1, 101))
     mappings = MappedSegments(folder)
     before = n_open_files()
     for number in range(1, 101):
         mappings.get(number, SIZE, SPACE)
-    assert (n_open_files() - before > 50) == (sys.version_info < (3, 13))
-
-
-@pytest.mark.parametrize(("limit", "most"), [(resource.RLIM_INFINITY, 4096), (1_048_576, 4096), (1024, 512), (1, 1)])
-def test_a_process_maps_as_many_as_its_open_files_allow(limit, most, monkeypatch):
-    monkeypatch.setattr(mapped, "MAPPINGS_HOLD_FILES", True)
-    monkeypatch.setattr(mapped, "_MAP_COUNT", "/nowhere")
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert most_mapped() == most
+    assert n_open_files() - before < 50
 
 
 def test_a_process_maps_as_many_as_the_system_allows_mappings(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "MAPPINGS_HOLD_FILES", False)
     monkeypatch.setattr(mapped, "_MAP_COUNT", str(tmp_path / "max_map_count"))
     (tmp_path / "max_map_count").write_text("400\n")
     assert most_mapped() == 100

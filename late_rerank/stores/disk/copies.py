@@ -111,6 +111,7 @@ def _segment_reasons(folder: Path, segment: Segment, end: int) -> Iterator[str]:
     except PermissionError:
         return  # its documents count as missing; an index that is made again would need it
     except (OSError, StoreFormatError) as error:
+        files.raise_if_exhausted(error)
         yield f"{path.name} can't be read: {error}"
         return
     if end > segment.size:
@@ -130,12 +131,17 @@ def is_being_written(folder: Path, segment: Segment) -> bool:
     """Whether a living writer has the segment, which may have grown since it was looked up."""
     if segment.state != tables.OPEN:
         return False
-    with suppress(OSError), files.locked(path_of(folder, segment.id)) as fd:
-        return fd is None
-    return False
+    try:
+        with files.locked(path_of(folder, segment.id)) as fd:
+            return fd is None
+    except OSError as error:
+        files.raise_if_exhausted(error)
+        return False
 
 
 def _is_readable(path: Path) -> bool:
-    with suppress(OSError, StoreFormatError):
+    try:
         return bool(MappedSegment(path).header.size)
-    return False
+    except (OSError, StoreFormatError) as error:
+        files.raise_if_exhausted(error)
+        return False

@@ -16,6 +16,12 @@ from late_rerank.errors import StoreError
 # Linux writes at most 2 GiB a call.
 _MOST_BYTES = 2**30
 _ZEROS = bytes(2**20)
+# The system has no more of something. Such an error says nothing of the file that was asked for.
+_EXHAUSTED = {
+    errno.EMFILE: "raise this process's limit: ulimit -n",
+    errno.ENFILE: "raise this machine's limit: sysctl fs.file-max",
+    errno.ENOMEM: "raise this process's limits: sysctl vm.max_map_count, ulimit -v",
+}
 
 
 def write_at(fd: int, data: memoryview, offset: int) -> None:
@@ -112,7 +118,19 @@ def os_errors_as_store_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(f"the store {path} can't be used: {error}") from error
+        raise StoreError(f"the store {path} can't be used: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Give an error's text, and what to do if the system has no more of something."""
+    remedy = _EXHAUSTED.get(error.errno or 0) if isinstance(error, OSError) else None
+    return f"{error} ({remedy})" if remedy else str(error)
+
+
+def raise_if_exhausted(error: Exception) -> None:
+    """Raise the error if the system has no more open files or mappings: the file itself may be sound."""
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        raise error
 
 
 class Gate:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from late_rerank.errors import StoreFormatError
-from late_rerank.stores.disk.segment import MAPPINGS_HOLD_FILES, MappedSegment, path_of
+from late_rerank.stores.disk.segment import MappedSegment, path_of
 
 # Segments of 1 GiB: 4 TiB are mapped.
 _MOST = 4096
@@ -17,14 +16,10 @@ _MAP_COUNT = "/proc/sys/vm/max_map_count"
 
 
 def most_mapped() -> int:
-    """Tell how many segments this process may have mapped: 4096, or half of what the system lets it hold."""
+    """Tell how many segments this process keeps mapped: 4096, or a quarter of the mappings that the system lets it have."""
     most = _MOST
-    if MAPPINGS_HOLD_FILES:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit != resource.RLIM_INFINITY:
-            most = min(most, limit // 2)
     with suppress(OSError, ValueError):  # Linux alone has it
-        most = min(most, int(Path(_MAP_COUNT).read_text(encoding="ascii")) // 4)  # a segment takes three
+        most = min(most, int(Path(_MAP_COUNT).read_text(encoding="ascii")) // 4)  # answers keep others mapped
     return max(most, 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from late_rerank.errors import StoreError, StoreFormatError
 from late_rerank.stores.base import Space, Store
 from late_rerank.stores.disk import format_file
+from late_rerank.stores.disk.files import os_errors_as_store_errors, reason_of
 from late_rerank.stores.disk.keys_file import open_keys
 from late_rerank.stores.disk.mapped import MappedSegments
 from late_rerank.stores.disk.places import Place, unpack_place
@@ -34,6 +35,7 @@ class _Shared:
         self.keys = {keys.space: keys for keys in map(open_keys, sorted((path / "keys").glob("*.keys")))}
         self.n_damaged = 0
         self.is_closed = False
+        self._warned_of_refusal = False
 
     def refuse_if_closed(self) -> None:
         """Raise a StoreError if the store was closed."""
@@ -53,6 +55,16 @@ class _Shared:
         if damage and not self.n_damaged:
             warn_caller(f"{self.path}: {damage[0]}; such documents count as missing")
         self.n_damaged += len(damage)
+
+    def tell_unreadable(self, refused: Iterable[OSError]) -> None:
+        """Warn once of segments that the system didn't let this process read."""
+        for error in refused:
+            if not self._warned_of_refusal:
+                self._warned_of_refusal = True
+                warn_caller(
+                    f"a part of the store {self.path} can't be read: {reason_of(error)}. Its documents count as missing; this "
+                    "is said once"
+                )
 
     def is_there(self, place: Place) -> bool:
         """Whether the segment that a place is in still has its file."""
@@ -139,7 +151,8 @@ class PublishedStore(Store):
             progress: Show a bar on stderr, if stderr is a terminal.
         """
         self._shared.refuse_if_closed()
-        return verify_published(self.path, self._shared.keys, progress=progress)
+        with os_errors_as_store_errors(self.path):
+            return verify_published(self.path, self._shared.keys, progress=progress)
 
     def close(self) -> None:
         """Let go of all files. Fetched documents stay valid."""
@@ -174,6 +187,7 @@ class _PublishedSpace(Space):
             fetched, more = reading.fetch(keys, [None if place in lost else place for place in places])
             damage += [f"segment {unpack_place(place)[0]} is lost" for place in lost]
         shared.count_damage(damage + more)
+        shared.tell_unreadable(reading.refused.values())
         return fetched
 
     def delete(self, keys: Sequence[bytes]) -> int:  # noqa: ARG002 - a space's interface

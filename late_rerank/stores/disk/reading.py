@@ -24,6 +24,9 @@ class Reading:
         codec: Of the space.
         check: Whether to compute each record's checksum.
         check_first: Whether to compute it when this process reads the record for the first time.
+
+    Attributes:
+        refused: Why documents are missing, by segment: the system didn't let this process read it. They count as no damage.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Reading:
         self._codec = codec
         self._check = check
         self._check_first = check or check_first
+        self.refused: dict[int, OSError] = {}
 
     def fetch(self, keys: Sequence[bytes], places: Sequence[Place | None]) -> tuple[Fetched, list[str]]:
         """Read documents, in the order of the asked keys.
@@ -43,7 +47,7 @@ class Reading:
             places: Of each key's document, None where the index doesn't have it.
 
         Returns:
-            The documents, and a line for each damaged one, which says why it is missing.
+            The documents, and a line for each damaged one, which says why it is missing; see also `refused`.
 
         Raises:
             FileNotFoundError: If a segment was removed since the index was asked: ask it again.
@@ -78,8 +82,8 @@ class Reading:
         rest = [None if place is None or next(bad) else place for place in places]
         lost = [place for place, left in zip(places, rest, strict=True) if place is not None and left is None]
         found, more = self.fetch(keys, rest)
-        lines = ["the document at byte {1} of segment {0} is damaged".format(*unpack_place(place)) for place in lost]
-        return found, [*lines, *more]
+        damaged_at = [place for place in map(unpack_place, lost) if place[0] not in self.refused]
+        return found, [*(f"the document at byte {offset} of segment {i} is damaged" for i, offset, *_ in damaged_at), *more]
 
     def _map(
         self, segment: I64, start: I64, end: I64
@@ -113,8 +117,11 @@ class Reading:
             return self._mappings.get(segment_id, end, self._space)
         except FileNotFoundError:
             raise
-        except (StoreFormatError, OSError):  # OSError: not ours to read, or too many files are open
+        except StoreFormatError:
             return None  # every document in it is damaged
+        except OSError as error:  # not ours to read, or too many files are open
+            self.refused[segment_id] = error
+            return None
 
     def _unlike(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from late_rerank.errors import StoreFormatError
 from late_rerank.stores.disk import files
+from late_rerank.stores.disk.file_mapping import map_file
 from late_rerank.stores.record import ALIGNMENT, MAGIC, SEAL, Header, Records, checked_header, pack_marks
 from late_rerank.types import I64, Bytes
 
@@ -28,8 +28,6 @@ _HEADER_MULTIPLE = 4096
 _FIELDS = struct.Struct("<8sIIQII")
 _CHECKED_FROM = 12
 _PAGE = mmap.PAGESIZE
-# Before 3.13 Python's mmap keeps a descriptor of its own for each file.
-MAPPINGS_HOLD_FILES = sys.version_info < (3, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +193,6 @@ class SegmentWriter:
         self._file.close()
 
 
-def _map(fd: int, size: int) -> mmap.mmap:
-    if sys.version_info >= (3, 13):
-        return mmap.mmap(fd, size, access=mmap.ACCESS_READ, trackfd=False)
-    return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-
-
 class MappedSegment:
     """A segment file mapped into memory, read-only. The arrays made from it keep it alive, also when its file is gone.
 
@@ -215,10 +207,10 @@ class MappedSegment:
             size = os.fstat(fd).st_size
             if size < _HEADER_MULTIPLE:
                 raise StoreFormatError(f"{path} has {size} bytes, less than a segment's header")
-            self._mmap = _map(fd, size)
+            self._mapping = map_file(fd, size)
         finally:
             os.close(fd)
-        self.bytes: Bytes = np.frombuffer(self._mmap, dtype=np.uint8)
+        self.bytes: Bytes = np.asarray(self._mapping, dtype=np.uint8)
         self.header = read_header(self.bytes, path)
         self._touched = np.zeros(size // _PAGE + 1, dtype=np.bool_)  # by page
         # By where a record may begin: 16 MB for 1 GiB, of which the system gives what is used.
@@ -256,4 +248,4 @@ class MappedSegment:
         if hasattr(mmap, "MADV_WILLNEED"):
             begin, end = first[~touched] * _PAGE, np.minimum((last[~touched] + 1) * _PAGE, len(self.bytes))
             for start, n_bytes in zip(begin.tolist(), (end - begin).tolist(), strict=True):
-                self._mmap.madvise(mmap.MADV_WILLNEED, start, n_bytes)
+                self._mapping.madvise(mmap.MADV_WILLNEED, start, n_bytes)

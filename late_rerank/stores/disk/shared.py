@@ -12,7 +12,7 @@ from pathlib import Path
 
 from late_rerank.errors import StoreError
 from late_rerank.stores.disk.eviction import Eviction
-from late_rerank.stores.disk.files import os_errors_as_store_errors
+from late_rerank.stores.disk.files import os_errors_as_store_errors, reason_of
 from late_rerank.stores.disk.frozen import HOW_TO_READ_ONLY, unwritable
 from late_rerank.stores.disk.internals import Internals
 from late_rerank.stores.disk.parts import Parts
@@ -119,10 +119,13 @@ class Shared:
         self.let_removed_go()
 
     def tell_unreadable(self, error: Exception) -> None:
-        """Warn once that the store can't be read."""
+        """Warn once that the store, or a part of it, can't be read."""
         if not self._warned_of_index:
             self._warned_of_index = True
-            warn_caller(f"the store {self.path} can't be read: {error}. Its documents count as missing; this is said once")
+            warn_caller(
+                f"the store {self.path}, or a part of it, can't be read: {reason_of(error)}. What can't be read counts as "
+                "missing; this is said once"
+            )
 
     def count_damage(self, damage: list[str]) -> None:
         """Count damaged documents, of which each line tells one, and warn of the first."""

@@ -49,6 +49,8 @@ class DiskSpace(Space):
             fetched, damage = self._fetch(keys, reading)
             if damage:
                 shared.count_damage(damage)
+            for error in reading.refused.values():
+                shared.tell_unreadable(error)
             shared.tick()
         except (StoreError, OSError) as error:  # the folder is gone, or the index can't be read: an answer needs neither
             if shared.is_closed:

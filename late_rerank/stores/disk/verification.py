@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from late_rerank.errors import StoreFormatError
 from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk import index, tables
 from late_rerank.stores.disk.copies import is_being_written
+from late_rerank.stores.disk.files import raise_if_exhausted
 from late_rerank.stores.disk.index import Index
 from late_rerank.stores.disk.rows import row_of
 from late_rerank.stores.disk.segment import MappedSegment, number_of, path_of, walk
@@ -106,6 +106,7 @@ class _SegmentCheck:
         try:
             mapping = MappedSegment(self._path)
         except (OSError, StoreFormatError) as error:
+            raise_if_exhausted(error)
             yield Problem(self._path.name, str(error), "compact")
             return
         header = mapping.header
@@ -176,6 +177,8 @@ def _strangers(folder: Path, opened: Index) -> list[tuple[Path, str]]:
 
 
 def _is_segment(path: Path) -> bool:
-    with suppress(OSError, StoreFormatError):
+    try:
         return MappedSegment(path).header.id == number_of(path)
-    return False
+    except (OSError, StoreFormatError) as error:
+        raise_if_exhausted(error)
+        return False
