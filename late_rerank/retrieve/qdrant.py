@@ -1,8 +1,9 @@
-"""Token vectors in Qdrant, scored where they lie, by Qdrant itself. The only module that imports qdrant_client."""
+"""Token vectors in Qdrant, scored where they lie, by Qdrant itself. The only module that imports qdrant_client and grpc."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 Point = int | str
 _MAX_POINT = 2**64
+# A payload's whole numbers have 64 bits with a sign. 007 is a text.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_MAX_WHOLE = 2**63
+# Half a pair: such texts can't be sent as UTF-8.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class QdrantVectors:
@@ -27,9 +33,10 @@ class QdrantVectors:
         client: A `qdrant_client.QdrantClient`. It stays yours to close.
         collection: The collection's name.
         vector: The name of its multivector, whose comparator is MAX_SIM. None if it has no name.
-        text: The field of the payload that has a document's text. None if there is none: candidates of `search` then have no
-            text, and the model isn't checked.
-        id: The field of the payload by which candidates name their points. None if candidates have the points' own ids.
+        text: The field of the payload that has a document's text, as Qdrant names it: "text", or "metadata.text" within an
+            object. None if there is none: candidates of `search` then have no text, and the model isn't checked.
+        id: The field of the payload by which candidates name their points: a text, a whole number, or a list of these. None if
+            candidates have the points' own ids.
 
     Attributes:
         place: What the collection is, for messages.
@@ -58,13 +65,13 @@ class QdrantVectors:
     def name_of(self, given: object) -> Point | None:
         """Give the name of the point that a candidate's id stands for; None if no point can have it.
 
-        Qdrant's own ids are whole numbers and UUIDs. "7" is the point 7, since ids come from JSON as either.
+        Qdrant's own ids are whole numbers and UUIDs. 7 and "7" are one, as ids and in a payload: they come from JSON as either.
         """
-        if given is None or self._id is not None:
-            return given if isinstance(given, (int, str)) else None if given is None else str(given)
-        if isinstance(given, int) and not isinstance(given, bool):
-            return given if 0 <= given < _MAX_POINT else None
+        if given is None or isinstance(given, bool):
+            return None
         text = str(given)
+        if self._id is not None:
+            return None if _SURROGATE.search(text) else text
         if text.isascii() and text.isdigit() and int(text) < _MAX_POINT:
             return int(text)
         try:
@@ -103,7 +110,7 @@ class QdrantVectors:
         if not any(map(len, names)):
             return [{} for _ in queries]
         answers = self._asked(lambda: self._client.query_batch_points(self._collection, requests))
-        return [self._read(answer.points) for answer in answers]
+        return [self._read(answer.points, set(some)) for answer, some in zip(answers, names, strict=True)]
 
     def search(self, query: F32, k: int, *, exact: bool = False) -> list[Candidate]:
         """Let Qdrant find the `k` points of highest MaxSim.
@@ -143,7 +150,7 @@ class QdrantVectors:
         )
         for point in points:
             held = point.vector[self._vector] if isinstance(point.vector, Mapping) else point.vector
-            text = (point.payload or {}).get(field)
+            text = next(_values(point.payload, field), None)
             if held and isinstance(text, str):
                 return f"point {point.id!r:.60} of {self.place}", text, np.array(held, dtype=np.float32)
         return None
@@ -153,29 +160,31 @@ class QdrantVectors:
 
         if self._id is None:
             return models.Filter(must=[models.HasIdCondition(has_id=list(names))])
-        numbers = [name for name in names if isinstance(name, int)]
-        texts = [name for name in names if isinstance(name, str)]
+        texts = [str(name) for name in names]
+        numbers = [int(name) for name in texts if _WHOLE.fullmatch(name) and -_MAX_WHOLE <= int(name) < _MAX_WHOLE]
         matches = [models.MatchAny(any=some) for some in (numbers, texts) if some]  # one match takes one kind
         return models.Filter(should=[models.FieldCondition(key=self._id, match=match) for match in matches])
 
-    def _read(self, points: Sequence[Any]) -> dict[Point, float]:
-        """Give the points' scores by their names.
+    def _read(self, points: Sequence[Any], asked: Set[Point]) -> dict[Point, float]:
+        """Give the points' scores by their names, as far as these were asked for.
 
         Raises:
             StoreError: If two points have one name.
         """
         found: dict[Point, float] = {}
         for point in points:
-            name: Point = point.id if self._id is None else (point.payload or {})[self._id]
-            if name in found:
-                raise StoreError(f"{name!r:.60} names two points of {self.place}: an id must name one")
-            found[name] = float(point.score)
+            for name in {point.id} if self._id is None else asked & set(map(str, _values(point.payload, self._id))):
+                if name in found:
+                    raise StoreError(f"the id {name:.60} names two points of {self.place}: an id must name one")
+                found[name] = float(point.score)
         return found
 
     def _candidate(self, point: Any) -> Candidate:
         payload = dict(point.payload or {})
-        text = payload.pop(self._text, "") if self._text is not None else ""
-        name = point.id if self._id is None else payload.get(self._id)
+        text = "" if self._text is None else next(_values(payload, self._text), "")
+        name = point.id if self._id is None else next(_values(payload, self._id), None)
+        if self._text is not None:
+            payload.pop(self._text, None)
         return Candidate(text if isinstance(text, str) else "", name, float(point.score), payload)
 
     def _checked_dim(self) -> int:
@@ -194,11 +203,33 @@ class QdrantVectors:
         return int(params.size)
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
+        from grpc import RpcError, StatusCode  # noqa: PLC0415 - as above: for clients with prefer_grpc
         from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse  # noqa: PLC0415 - as above
 
         try:
             return ask()
         except (ResponseHandlingException, ConnectionError) as error:
             raise StoreConnectionError(f"{self.place} can't be asked: {error}") from error
+        except RpcError as error:
+            told = f"{error.code().name}: {error.details()}"
+            if error.code() in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
+                raise StoreConnectionError(f"{self.place} can't be asked: {told}") from error
+            raise StoreError(f"{self.place} refused: {told}") from error
         except (UnexpectedResponse, ValueError, KeyError) as error:
             raise StoreError(f"{self.place} refused: {error}") from error
+
+
+def _values(payload: Any, path: str) -> Iterator[Any]:
+    """Give what stands in a field of a payload; all of a list.
+
+    Args:
+        payload: Objects, lists and values; None for none.
+        path: The field, as Qdrant names it: "id", or "metadata.id" within an object.
+    """
+    name, _, rest = path.partition(".")
+    held = payload.get(name.removesuffix("[]")) if isinstance(payload, Mapping) else None
+    for value in held if isinstance(held, list) else [held]:
+        if rest:
+            yield from _values(value, rest)
+        elif value is not None:
+            yield value

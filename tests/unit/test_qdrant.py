@@ -1,5 +1,6 @@
 """MaxSim inside Qdrant, by its client's local mode: the requests are those that a server gets."""
 
+import socket
 import uuid
 
 import numpy as np
@@ -14,6 +15,7 @@ from late_rerank.ranking.wanted import Wanted
 from late_rerank.testing.fakes import FakeEncoder
 
 qdrant_client = pytest.importorskip("qdrant_client", reason="needs Qdrant's client: pip install qdrant-client")
+import grpc  # noqa: E402
 from qdrant_client import QdrantClient, models  # noqa: E402
 from qdrant_client.http.exceptions import ResponseHandlingException  # noqa: E402
 
@@ -61,9 +63,15 @@ def rows_of(text):
     return FakeEncoder().encode_document([text]).values
 
 
+def payload(i, text):
+    """What users keep, partly as LangChain lays it out."""
+    metadata = {"id": f"doc {i}", "text": text, "also": [f"doc {i}", "all"], "pages": [{"n": i}, {"n": str(i + 10)}]}
+    return {"text": text, "name": f"doc {i}", "n": 7, "number": i if i % 2 else str(i), "metadata": metadata}
+
+
 @pytest.fixture
 def client():
-    documents = {i: ({"text": text, "name": f"doc {i}", "n": 7}, rows_of(text)) for i, text in enumerate(TEXTS)}
+    documents = {i: (payload(i, text), rows_of(text)) for i, text in enumerate(TEXTS)}
     return filled({"colbert": multivector(), "other": multivector(32)}, documents)
 
 
@@ -135,10 +143,35 @@ class TestRanking:
 
         assert [document.id for document in ranking][:2] == ["doc 2", "doc 0"]
         assert ranking.n_unscored == 2
-        with pytest.raises(StoreError, match="7 names two points of the Qdrant collection 'docs'"):
+        with pytest.raises(StoreError, match="the id 7 names two points of the Qdrant collection 'docs'"):
             InsideReranker(FakeEncoder(), QdrantVectors(client, "docs", vector="colbert", id="n")).rerank(
                 "cat", [Candidate(id=7)]
             )
+
+    @pytest.mark.parametrize(
+        ("field", "ids"),
+        [
+            ("metadata.id", ["doc 0", "doc 2", "doc 3"]),
+            ("metadata.also", ["doc 0", "doc 2", "doc 3"]),
+            ("metadata.pages[].n", [0, "2", 13]),
+            ("number", ["0", 2, "3"]),
+        ],
+    )
+    def test_a_field_may_lie_within_another_and_may_be_a_list_or_numbers(self, client, field, ids):
+        engine = QdrantVectors(client, "docs", vector="colbert", text="metadata.text", id=field)
+        inside = InsideReranker(FakeEncoder(), engine)
+        others = [True, None, 2.5, 2**70, "absent", "half \ud800 a pair"]
+        ranking = inside.rerank(QUERY, [Candidate(id=each) for each in [*ids, *others]])
+        found = inside.retrieve(QUERY, k=1)
+
+        assert [document.id for document in ranking if document.score is not None] == [ids[1], ids[0], ids[2]]
+        assert (ranking.n_hits, ranking.n_misses) == (3, 6)
+        assert (found[0].text, str(found[0].id)) == (TEXTS[2], str(ids[1]))
+
+    def test_a_name_in_the_lists_of_two_points_is_refused(self, client):
+        engine = QdrantVectors(client, "docs", vector="colbert", id="metadata.also")
+        with pytest.raises(StoreError, match="the id all names two points"):
+            InsideReranker(FakeEncoder(), engine).rerank("cat", [Candidate(id="all")])
 
     def test_points_may_have_uuids(self):
         name = uuid.UUID(int=15)
@@ -203,4 +236,29 @@ class TestOtherCollections:
 
         monkeypatch.setattr(inside.engine._client._client, "query_batch_points", refuse)
         with pytest.raises(StoreConnectionError, match="the Qdrant collection 'docs' can't be asked: connection refused"):
+            inside.rerank("cat", [Candidate(id=1)])
+
+    @pytest.mark.filterwarnings("ignore:Failed to obtain server version:UserWarning")
+    def test_a_server_that_does_not_answer_by_grpc_is_told(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        client = QdrantClient(host="127.0.0.1", grpc_port=port, prefer_grpc=True, check_compatibility=False)
+        with pytest.raises(StoreConnectionError, match="the Qdrant collection 'docs' can't be asked: UNAVAILABLE: "):
+            QdrantVectors(client, "docs")
+        client.close()
+
+    def test_a_server_that_refuses_by_grpc_is_told(self, inside, monkeypatch):
+        class Refused(grpc.RpcError):
+            def code(self):
+                return grpc.StatusCode.INVALID_ARGUMENT
+
+            def details(self):
+                return "Wrong input"
+
+        def refuse(*_, **__):
+            raise Refused
+
+        monkeypatch.setattr(inside.engine._client._client, "query_batch_points", refuse)
+        with pytest.raises(StoreError, match="the Qdrant collection 'docs' refused: INVALID_ARGUMENT: Wrong input"):
             inside.rerank("cat", [Candidate(id=1)])
