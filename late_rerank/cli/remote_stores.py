@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 Told = tuple[dict[str, Any], str]
 
+# What is done instead with a store in object storage.
+IN_BUCKETS = {
+    "compact": "is in object storage: `late-rerank store merge` and `clean` give room back there",
+    "rebuild": "is in object storage: remove the objects that `late-rerank store verify` names, and publish again",
+    "backup": "is in object storage: copy its objects, which never change, manifests last",
+    "publish": "is in object storage: copy its objects, which never change, manifests last",
+}
+
 
 def publish(folder: Path, url: str) -> Told:
     """Send a folder's documents to object storage, and commit them."""
@@ -25,6 +33,38 @@ def publish(folder: Path, url: str) -> Told:
         f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
         f"{counted(report.n_segments, 'segment')}, published in {url} as manifest {report.manifest}{known}"
     )
+
+
+def place_of(store: str) -> str:
+    """Give STORE, but the folder's path where a file:// URL names a folder that holds no store of object storage."""
+    from late_rerank.errors import StoreFormatError
+    from late_rerank.stores.disk.format_file import read_format
+    from late_rerank.stores.remote.address import folder_of, read_address
+
+    folder = folder_of(read_address(store).url) if store.startswith("file://") else None
+    if folder is None:
+        return store
+    try:
+        read_format(folder)
+    except (FileNotFoundError, StoreFormatError):
+        return store
+    return str(folder)
+
+
+def url_of(store: str, verb: str) -> str:
+    """Give STORE, if it is in object storage.
+
+    Raises:
+        ValueError: If it is a folder, or a server's URL.
+    """
+    from late_rerank.cli.opening import shown_place
+    from late_rerank.cli.options import is_bucket
+
+    place = place_of(store)
+    if is_bucket(place):
+        return place
+    otherwise = "; for a folder there are `compact` and `publish`" if place != store else ""
+    raise ValueError(f"{verb} is for stores in object storage (s3://BUCKET/PREFIX); got {shown_place(place)}{otherwise}")
 
 
 def verify(url: str) -> VerifyReport:

@@ -78,8 +78,9 @@ def _verify(options: argparse.Namespace) -> int:
     from late_rerank.cli.store_text import print_verified
     from late_rerank.stores.disk import DiskStore, PublishedStore
 
-    if is_bucket(options.store):
-        report = remote.verify(options.store)
+    place = remote.place_of(options.store)
+    if is_bucket(place):
+        report = remote.verify(place)
     else:
         with _existing(_folder(options)) as store:
             if not isinstance(store, (DiskStore, PublishedStore)):
@@ -109,14 +110,14 @@ def _compact(options: argparse.Namespace) -> None:
 
 
 def _drop(options: argparse.Namespace) -> None:
+    from late_rerank.cli import remote_stores as remote
     from late_rerank.cli.results import counted, size_text
 
-    if is_bucket(options.store):
-        from late_rerank.cli import remote_stores as remote
-
-        _tell(options, *remote.drop(options.store, lambda known: _chosen(options, known)))
+    place = remote.place_of(options.store)
+    if is_bucket(place):
+        _tell(options, *remote.drop(place, lambda known: _chosen(options, known)))
         return
-    with _existing(options.store) as store:
+    with _existing(place) as store:
         before = store.stats()
         fingerprints = _chosen(options, sorted({space.fingerprint for space in store.spaces()}))
         n_documents = sum(store.drop(fingerprint) for fingerprint in fingerprints)
@@ -164,28 +165,13 @@ def _publish(options: argparse.Namespace) -> None:
 def _merge(options: argparse.Namespace) -> None:
     from late_rerank.cli import remote_stores as remote
 
-    _tell(options, *remote.merge(_bucket(options)))
+    _tell(options, *remote.merge(remote.url_of(options.store, options.verb)))
 
 
 def _clean(options: argparse.Namespace) -> None:
     from late_rerank.cli import remote_stores as remote
 
-    _tell(options, *remote.clean(_bucket(options), options.grace_hours))
-
-
-def _bucket(options: argparse.Namespace) -> str:
-    """Give STORE, if it is in object storage.
-
-    Raises:
-        ValueError: If it is a folder, or a server's URL.
-    """
-    from late_rerank.cli.opening import shown_place
-
-    if not is_bucket(options.store):
-        raise ValueError(
-            f"{options.verb} is for stores in object storage (s3://BUCKET/PREFIX); got {shown_place(options.store)}"
-        )
-    return str(options.store)
+    _tell(options, *remote.clean(remote.url_of(options.store, options.verb), options.grace_hours))
 
 
 def _tell_written(options: argparse.Namespace, report: Any, done: str) -> None:
@@ -213,14 +199,17 @@ def _folder(options: argparse.Namespace) -> str:
     """Give STORE, if it is a folder.
 
     Raises:
-        ValueError: If it is a server's URL.
+        ValueError: If it is a server's URL, or in object storage.
     """
     from late_rerank.cli.opening import shown_place
+    from late_rerank.cli.remote_stores import IN_BUCKETS, place_of
     from late_rerank.stores.opening import is_url
 
-    if is_url(options.store):
-        raise ValueError(f"{options.verb} is for stores in folders; {shown_place(options.store)} is kept by its server")
-    return str(options.store)
+    place = place_of(options.store)
+    if not is_url(place):
+        return place
+    kept = IN_BUCKETS[options.verb] if is_bucket(place) else "is kept by its server"
+    raise ValueError(f"{options.verb} is for stores in folders; {shown_place(place)} {kept}")
 
 
 def _checked(folder: str) -> Path:

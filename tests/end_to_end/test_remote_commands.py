@@ -96,6 +96,16 @@ def test_a_published_folder_is_sent_as_it_is(url, store, tmp_path, call):
     assert call("publish", tmp_path / "published", url)["n_documents"] == 40
 
 
+def test_a_published_folder_that_is_named_by_a_url_is_verified_and_else_told_by_its_path(store, tmp_path, call, capsys):
+    folder = tmp_path / "published"
+    call("publish", store, folder)
+    assert (call("verify", folder.as_uri())["n_documents"], call("stats", folder.as_uri())["n_documents"]) == (40, 40)
+    for verb, said in (("merge", f"got {folder}"), ("clean", f"got {folder}"), ("drop", f"{folder} is a published store")):
+        assert main(["store", verb, folder.as_uri(), *(["--all"] if verb == "drop" else [])]) == 1
+        assert said in capsys.readouterr().err
+    assert call("drop", store.as_uri(), "--all")["n_documents"] == 40
+
+
 @pytest.mark.parametrize("verb", ["stats", "verify", "merge", "clean", "drop"])
 def test_a_url_without_a_store_is_an_error_that_says_how_to_make_one(verb, url, capsys, tmp_path):
     assert main(["store", verb, url, *(["--all"] if verb == "drop" else [])]) == 1
@@ -114,8 +124,14 @@ def test_a_service_that_ignores_conditional_puts_is_refused(server, store, capsy
     [
         (["merge", "."], "merge is for stores in object storage"),
         (["clean", "redis://localhost/0"], "clean is for stores in object storage"),
-        (["compact", "s3://bucket/p"], "compact is for stores in folders"),
-        (["publish", "s3://bucket/p", "out"], "publish is for stores in folders"),
+        (["compact", "redis://localhost/0"], "compact is for stores in folders; redis://localhost/0 is kept by its server"),
+        (
+            ["compact", "s3://bucket/p"],
+            "compact is for stores in folders; s3://bucket/p is in object storage: `late-rerank store m",
+        ),
+        (["rebuild", "s3://bucket/p"], "remove the objects that `late-rerank store verify` names"),
+        (["backup", "s3://bucket/p", "out"], "copy its objects"),
+        (["publish", "s3://bucket/p", "out"], "copy its objects"),
     ],
 )
 def test_verbs_of_other_stores_say_so(arguments, said, capsys, server):
