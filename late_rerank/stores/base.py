@@ -30,6 +30,22 @@ class Sample(NamedTuple):
     rows: F32
 
 
+class Edition(NamedTuple):
+    """What a store holds, as far as copies elsewhere need to know. A copy is good for the edition that it was read from.
+
+    Attributes:
+        store: Which store it is.
+        generation: Grows when documents were replaced, deleted or dropped.
+    """
+
+    store: str
+    generation: int
+
+
+# Of stores that don't number what they hold: a copy is good until it is deleted where it lies.
+UNNUMBERED = Edition("", 0)
+
+
 class OwnRows(Protocol):
     """A table of token vectors that somebody else fills, under ids of its own, in floats."""
 
@@ -130,6 +146,11 @@ class Store(ABC):
     def own_rows(self) -> OwnRows | None:
         """The table of somebody else's vectors. None, as in most stores, where keys are digests of contents."""
         return None
+
+    @property
+    def edition(self) -> Edition | None:
+        """What it holds now, as far as this is known here. None if it isn't known. Asking takes no time."""
+        return UNNUMBERED
 
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:

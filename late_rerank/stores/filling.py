@@ -38,14 +38,14 @@ class Filler:
         """Begin without copies: those on their way were the parent's."""
         self._waiting, self._n_bytes = {}, 0
 
-    def add(self, fill: Callable[[], None], packed: PackedVectors) -> bool:
+    def add(self, fill: Callable[[], None], packed: PackedVectors | None = None) -> bool:
         """Have documents copied soon. False if too many wait, or the interpreter is ending.
 
         Args:
             fill: Copies them.
-            packed: The documents, whose size counts.
+            packed: The documents, whose size counts. None for other work on the near store.
         """
-        size = sum(width * int(packed.lengths.sum()) for width in packed.codec.columns.values())
+        size = 0 if packed is None else sum(width * int(packed.lengths.sum()) for width in packed.codec.columns.values())
         with self._lock:
             if self._waiting and self._n_bytes + size > MOST_BYTES:
                 return False

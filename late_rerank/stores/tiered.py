@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -10,8 +12,9 @@ import numpy as np
 
 from late_rerank.errors import StoreError
 from late_rerank.processes.forks import guarded
-from late_rerank.stores.base import OwnRows, Space, Store
+from late_rerank.stores.base import Edition, OwnRows, Space, Store
 from late_rerank.stores.filling import Filler
+from late_rerank.stores.near import Copying, NearSpace, fingerprint_of
 from late_rerank.stores.record import space_json
 from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 from late_rerank.warn import warn_caller
@@ -54,6 +57,17 @@ class _Guard:
             return None
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a TieredStore and its spaces share. `filler` is None if copies are made before an answer."""
+
+    near: Store
+    far: Store
+    guard: _Guard
+    filler: Filler | None
+    copying: Copying = field(default_factory=Copying)
+
+
 class TieredStore(Store):
     """Two stores as one. `near` is asked first, and `far` for the rest.
 
@@ -62,8 +76,9 @@ class TieredStore(Store):
     they may share both stores.
 
     `near` is a copy of a part of `far`. If `near` fails, queries go on without it, with one RuntimeWarning, and `stats` counts
-    the failures. If `far` fails, the call does as `far` does: it raises, or not. A document that is deleted from `far`
-    elsewhere stays in `near` until it is deleted here.
+    the failures. If `far` fails, the call does as `far` does: it raises, or not. Documents that are replaced or deleted in
+    object storage elsewhere are soon forgotten in `near`, with all other copies. Of other stores, they stay in `near` until
+    they are deleted here.
 
     Args:
         near: The fast store: a MemoryStore or a DiskStore, for example.
@@ -86,6 +101,7 @@ class TieredStore(Store):
         self._spaces: dict[str, _TieredSpace] = {}
         self._guard = _Guard(near)
         self._filler = Filler() if behind else None
+        self._parts = _Parts(near, far, self._guard, self._filler)
         self._lock = guarded(Lock())
 
     @property
@@ -98,31 +114,34 @@ class TieredStore(Store):
         """Those of `far`."""
         return self.far.own_rows
 
+    @property
+    def edition(self) -> Edition | None:
+        """That of `far`."""
+        return self.far.edition
+
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         self._guard.refuse_if_closed()
         described = space_json(fingerprint, codec)
         with self._lock:
             if described not in self._spaces:
-                near, far = self.near.space(fingerprint, codec), self.far.space(fingerprint, codec)
-                self._spaces[described] = _TieredSpace(
-                    self._guard, near, far, far_writes=not self.far.read_only, filler=self._filler
-                )
+                self._spaces[described] = _TieredSpace(self._parts, self.far.space(fingerprint, codec))
             return self._spaces[described]
 
     def spaces(self) -> list[Space]:
         """List the spaces of `far`, oldest first, then the spaces that only `near` has."""
         self._guard.refuse_if_closed()
         both = [*self.far.spaces(), *self.near.spaces()]
-        return list(dict.fromkeys(self.space(space.fingerprint, space.codec) for space in both))
+        return list(dict.fromkeys(self.space(fingerprint_of(space.fingerprint), space.codec) for space in both))
 
     def drop(self, fingerprint: str) -> int:
         """Forget every space of that encoder in both stores. Return the larger of the two numbers of documents."""
         self._guard.refuse_if_closed()
-        if self._filler is not None:
-            self._filler.drain()
+        n_far = self.far.drop(fingerprint)
+        self._parts.copying.change()
         with self._lock:
             self._spaces = {key: space for key, space in self._spaces.items() if space.fingerprint != fingerprint}
-        return max(self.near.drop(fingerprint), self.far.drop(fingerprint))
+        names = {space.fingerprint for space in self.near.spaces()}
+        return max(n_far, sum(self.near.drop(name) for name in names if fingerprint_of(name) == fingerprint))
 
     def stats(self) -> dict[str, Any]:
         """Give n_documents and size_bytes of `far`, and n_near_errors. "near" and "far" hold each store's own counts."""
@@ -155,10 +174,16 @@ def _reopen(near: Store, far: Store, behind: bool) -> TieredStore:  # noqa: FBT0
 
 
 class _TieredSpace(Space):
-    def __init__(self, guard: _Guard, near: Space, far: Space, *, far_writes: bool, filler: Filler | None) -> None:
+    def __init__(self, parts: _Parts, far: Space) -> None:
         super().__init__(far.fingerprint, far.codec)
-        self._guard, self._near, self._far, self._far_writes = guard, near, far, far_writes
-        self._filler = filler
+        self._parts, self._far = parts, far
+        self._guard, self._filler, self._copying = parts.guard, parts.filler, parts.copying
+        self._far_writes = not parts.far.read_only
+        self._copies = NearSpace(parts.near, far.fingerprint, far.codec, forget=self._soon)
+
+    @property
+    def _near(self) -> Space:
+        return self._copies.of(self._parts.far.edition)
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
         self._guard.refuse_if_closed()
@@ -167,11 +192,14 @@ class _TieredSpace(Space):
             self._near.put(keys, packed)
             return
         self._far.put(keys, packed)
+        self._copying.change()
         self._guard.unless_near_fails(lambda: self._near.put(keys, packed))
 
     def get(self, keys: Sequence[bytes]) -> Fetched:
         self._guard.refuse_if_closed()
-        near: Fetched | None = self._guard.unless_near_fails(lambda: self._near.get(keys))
+        # Asked before the far store is read: what it gives is of that edition, or of a later one.
+        edition, since = self._parts.far.edition, self._copying.n_changes
+        near: Fetched | None = self._guard.unless_near_fails(lambda: self._copies.of(edition).get(keys))
         if near is None:
             return self._far.get(keys)  # a near store that fails is not written to either
         if not len(near.missing):
@@ -179,7 +207,7 @@ class _TieredSpace(Space):
         asked = [keys[i] for i in near.missing.tolist()]
         far = self._far.get(asked)
         if len(far.found):
-            self._fill([asked[i] for i in far.positions.tolist()], far.found)
+            self._fill([asked[i] for i in far.positions.tolist()], far.found, edition, since)
         return _joined(near, far)
 
     def missing(self, keys: Sequence[bytes]) -> I64:
@@ -196,24 +224,35 @@ class _TieredSpace(Space):
         return near[self._far.missing([keys[i] for i in near.tolist()])]
 
     def delete(self, keys: Sequence[bytes]) -> int:
-        """Forget documents in both stores. Return the larger of the two numbers of documents."""
+        """Forget documents in both stores, in the far one first. Return the larger of the two numbers of documents."""
         self._guard.refuse_if_closed()
-        self._drain()
-        return max(self._near.delete(keys), self._far.delete(keys))
+        n_far = self._far.delete(keys)
+        self._copying.change()
+        return max(self._near.delete(keys), n_far)
 
-    def _fill(self, keys: list[bytes], packed: PackedVectors) -> None:
+    def _fill(self, keys: list[bytes], packed: PackedVectors, edition: Edition | None, since: int) -> None:
         """Copy documents into the near store, now or behind the answer."""
 
         def fill() -> None:
-            self._guard.unless_near_fails(lambda: self._near.put(keys, packed))
+            copy = partial(self._copies.of(edition).put, keys, packed)
+            self._guard.unless_near_fails(lambda: self._copying.copy(copy, since))
 
         if self._filler is None:
             fill()
         else:
             self._filler.add(fill, packed)
 
+    def _soon(self, forget: Callable[[], object]) -> None:
+        """Free room in the near store, behind the answer if copies are made there."""
+
+        def free() -> None:
+            self._guard.unless_near_fails(forget)
+
+        if self._filler is None or not self._filler.add(free):
+            free()
+
     def _drain(self) -> None:
-        """Wait for copies that are on their way: an older document must not come after a newer one, or after a deletion."""
+        """Wait for copies that are on their way: an older document must not come after a newer one."""
         if self._filler is not None:
             self._filler.drain()
 

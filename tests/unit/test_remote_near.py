@@ -1,20 +1,28 @@
 """Near copies of object storage: what is corrected, deleted or dropped there is noticed by every machine."""
 
+import shutil
+
 import pytest
 
 pytest.importorskip("obstore", reason='needs `pip install "late-rerank[remote]"`')
 
-from remote_runs import add, put_run
+from remote_runs import ObjectServer, add, put_run
 
+from late_rerank.stores import DiskStore, MemoryStore, TieredStore, open_store
+from late_rerank.stores.remote import RemoteStore
 from late_rerank.stores.remote.committing import commit
 from late_rerank.stores.remote.deleting import delete, drop
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.merging import merge
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.testing.stores import SPEC, keys
+from late_rerank.testing.vectors import random_packed, same_documents
 
 NAMES = keys(6)
 LENGTHS = [3, 0, 1, 60, 17, 64]
+
+
+OLD, NEW = random_packed(LENGTHS[:3], SPEC), random_packed(LENGTHS[:3], SPEC, seed=7)
 
 
 @pytest.fixture
@@ -71,3 +79,117 @@ def test_of_writers_at_once_each_looks_at_what_the_other_committed(url, monkeypa
     monkeypatch.setattr(Objects, "create", after_another)
     commit(objects, [new])
     assert (newest(objects).number, newest(objects).generation) == (3, 1)
+
+
+def looked(store):
+    """See what was committed, as a reader does some seconds later."""
+    store.far._shared._next_look = 0.0
+    _ = store.edition
+    store.far._shared._threads.submit(lambda: None).result(60)
+
+
+CORRECTIONS = {
+    "replaced": lambda url: add(url, NAMES[:3], LENGTHS[:3], seed=7),
+    "deleted": lambda url: delete(Objects.at(url), "a", SPEC, NAMES[:3]),
+    "dropped": lambda url: drop(Objects.at(url), "a"),
+}
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_near_copies_follow_what_was_corrected_far(url, tmp_path, correction, is_open):
+    """While every document is near, so that no query asks the far store; and when the store is opened again."""
+    where = f"{url}?cache={tmp_path}/near"
+    with open_store(where) as store:
+        space = store.space("a", SPEC)
+        space.get(NAMES[:3])
+        store._filler.drain()
+        assert same_documents(space.get(NAMES[:3]).found, OLD)
+        CORRECTIONS[correction](url)
+        if is_open:
+            looked(store)
+            check(space, correction)
+    if not is_open:
+        with open_store(where) as store:
+            check(store.space("a", SPEC), correction)
+    with DiskStore(tmp_path / "near") as near:
+        assert near.stats()["n_documents"] == (3 if correction == "replaced" else 0)
+
+
+def check(space, correction):
+    fetched = space.get(NAMES[:3])
+    if correction == "replaced":
+        assert same_documents(fetched.found, NEW)
+    else:
+        assert fetched.missing.tolist() == [0, 1, 2]
+
+
+def test_additions_and_merges_leave_near_copies(url):
+    with TieredStore(MemoryStore(), RemoteStore(url)) as store:
+        space = store.space("a", SPEC)
+        space.get(NAMES[:3])
+        add(url, NAMES[3:], LENGTHS[3:], seed=1)
+        merge(Objects.at(url))
+        looked(store)
+        space._far.get = None  # isn't asked
+        assert len(space.get(NAMES[:3]).found) == 3
+
+
+def test_a_copy_read_before_a_correction_is_noticed_is_not_taken_for_a_newer_one(url):
+    with TieredStore(MemoryStore(), RemoteStore(url)) as store:
+        space = store.space("a", SPEC)
+        get = space._far.get
+
+        def slow(names):
+            found = get(names)
+            CORRECTIONS["replaced"](url)
+            looked(store)
+            return found
+
+        space._far.get = slow
+        assert same_documents(space.get(NAMES[:3]).found, OLD)
+        space._far.get = get
+        assert same_documents(space.get(NAMES[:3]).found, NEW)
+
+
+def test_processes_that_know_different_editions_share_a_near_store(url):
+    near = MemoryStore()
+    before = TieredStore(near, RemoteStore(url)).space("a", SPEC)
+    before.get(NAMES[:1])
+    CORRECTIONS["replaced"](url)
+    after = TieredStore(near, RemoteStore(url)).space("a", SPEC)
+    for _ in range(2):
+        assert same_documents(after.get(NAMES[:3]).found, NEW)
+        assert same_documents(before.get(NAMES[:3]).found, OLD)
+
+
+def test_a_store_made_anew_at_the_same_place_is_another_one(url, tmp_path):
+    where = f"{url}?cache={tmp_path}/near"
+    with open_store(where) as store:
+        store.space("a", SPEC).get(NAMES[:3])
+    shutil.rmtree(tmp_path / "remote")
+    CORRECTIONS["replaced"](url)
+    with open_store(where) as store:
+        check(store.space("a", SPEC), "replaced")
+
+
+def test_near_copies_are_used_though_a_store_is_opened_while_the_service_is_down(url, tmp_path):
+    near = MemoryStore()
+    store = TieredStore(near, RemoteStore(url))
+    store.space("a", SPEC).get(NAMES[:3])
+    with ObjectServer().serving() as served, pytest.MonkeyPatch.context() as environment:
+        for name, value in served.environment.items():
+            environment.setenv(name, value)
+        served.habits.fail = lambda method, name: 503
+        with pytest.warns(RuntimeWarning, match="503"):
+            far = RemoteStore("s3://bucket/p", retries=0, pause_s=0.01, poll_s=0.01)
+        later = TieredStore(near, far)
+        space = later.space("a", SPEC)
+        assert later.edition is None
+        assert same_documents(space.get(NAMES[:3]).found, OLD)
+        space.put(NAMES[5:], random_packed([9], SPEC, seed=9))
+        assert len(space.get(NAMES[5:]).found) == 1
+        served.habits.fail = lambda method, name: None
+        add("s3://bucket/p", NAMES[:3], LENGTHS[:3], seed=7)
+        looked(later)
+        check(space, "replaced")

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 from failing_stores import FailingStore
@@ -87,6 +89,62 @@ def test_spaces_are_those_of_both(near, far):
     far.space("both", SPEC)
 
     assert [space.fingerprint for space in TieredStore(near, far).spaces()] == ["far only", "both", "near only"]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("change", ["delete", "drop"])
+def test_a_document_that_is_fetched_while_it_is_deleted_stays_deleted(near, far, change, behind, monkeypatch):
+    store = TieredStore(near, far, behind=behind)
+    space = store.space("a", SPEC)
+    put(far, 0)
+    is_read, is_deleted = threading.Event(), threading.Event()
+    get = space._far.get
+
+    def slow(names):
+        found = get(names)
+        is_read.set()
+        assert is_deleted.wait(60)
+        return found
+
+    monkeypatch.setattr(space._far, "get", slow)
+    query = threading.Thread(target=lambda: space.get(NAMES[:1]))
+    query.start()
+    assert is_read.wait(60)
+    assert (space.delete(NAMES[:1]) if change == "delete" else store.drop("a")) == 1
+    is_deleted.set()
+    query.join(60)
+    if behind:
+        store._filler.close()
+    assert near.space("a", SPEC).get(NAMES[:1]).missing.tolist() == [0]
+
+
+def test_a_query_during_a_deletion_brings_nothing_back(space, near, far, monkeypatch):
+    put(near, 0)
+    put(far, 0)
+    delete = space._far.delete
+
+    def while_somebody_asks(names):
+        near.space("a", SPEC).delete(names)
+        space.get(names)
+        return delete(names)
+
+    monkeypatch.setattr(space._far, "delete", while_somebody_asks)
+    assert space.delete(NAMES[:1]) == 1
+    assert space.get(NAMES[:1]).missing.tolist() == [0]
+
+
+@pytest.mark.parametrize("change", ["delete", "drop"])
+def test_what_a_read_only_far_store_refuses_leaves_near_as_it_is(space, near, far, change, monkeypatch):
+    put(near, 0)
+
+    def refuse(*_):
+        raise StoreError("read-only")
+
+    monkeypatch.setattr(space._far, "delete", refuse)
+    monkeypatch.setattr(far, "drop", refuse)
+    with pytest.raises(StoreError, match="read-only"):
+        space.delete(NAMES[:1]) if change == "delete" else TieredStore(near, far).drop("a")
+    assert len(near.space("a", SPEC)) == 1
 
 
 def test_stats_are_fars_and_tell_of_both(space, near, far):

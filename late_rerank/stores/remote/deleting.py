@@ -27,7 +27,7 @@ from late_rerank.types import CodecSpec
 def delete(objects: Objects, fingerprint: str, codec: CodecSpec, keys: Sequence[bytes]) -> int:
     """Forget documents of a space: a run of tombstones hides them. Return how many documents were there.
 
-    Near stores of other machines may hold a copy until it is evicted there.
+    Other machines forget their near copies when they next look for a manifest.
 
     Raises:
         ValueError: If a key isn't 16 bytes.

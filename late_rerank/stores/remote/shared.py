@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol, TypeVar
 from late_rerank.errors import StoreConnectionError, StoreError
 from late_rerank.processes.forks import guarded, watch
 from late_rerank.processes.threads import CallThreads
+from late_rerank.stores.base import Edition
 from late_rerank.stores.remote.committing import read_format
 from late_rerank.stores.remote.failures import GoneError, RequestError
 from late_rerank.stores.remote.manifest import newest
@@ -58,6 +59,7 @@ class Shared:
         self._next_look = 0.0
         self._is_looking = False
         self._snapshot: Snapshot | None = None
+        self._id = ""
         self._has_warned = False
         self._lock = guarded(Lock())
         watch(self)
@@ -93,10 +95,18 @@ class Shared:
         self.refuse_if_closed()
         known = self._snapshot
         if known is None:
-            if read_format(self.objects) is None:
+            name = read_format(self.objects)
+            if name is None:
                 raise StoreError(f"{self.objects.url} holds no store; `late-rerank store publish DIR URL` makes one")
+            self._id = name
             known = self._take(Snapshot(self.objects, newest(self.objects)))
         return known
+
+    def edition(self) -> Edition | None:
+        """Name what the known manifest holds, and look behind the call for a newer one, if it is time."""
+        self._look()
+        known = self._snapshot
+        return None if known is None else Edition(self._id, known.manifest.generation)
 
     def names(self) -> list[str]:
         """Name the spaces, oldest first; none while the service can't be reached."""

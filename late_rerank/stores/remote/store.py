@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from late_rerank.stores.base import Space, Store
+from late_rerank.stores.base import Edition, Space, Store
 from late_rerank.stores.record import parse_space, space_json
 from late_rerank.stores.remote.address import read_address
 from late_rerank.stores.remote.counting import count
@@ -67,6 +67,10 @@ class RemoteStore(Store):
         objects = Objects(self.url, timeout_s=timeout_s, retries=retries)
         trouble = Trouble("Object storage", self.url, on_error, store="RemoteStore")
         self._shared = Shared(objects, trouble, pause_s=pause_s, poll_s=poll_s)
+
+    @property
+    def edition(self) -> Edition | None:
+        return self._shared.edition()
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         self._shared.refuse_if_closed()
