@@ -15,9 +15,10 @@ from stat import S_ISREG
 from late_rerank.errors import StoreError
 from late_rerank.stores.remote.address import folder_of
 from late_rerank.stores.remote.committing import PROBES, read_format
+from late_rerank.stores.remote.found import Found
 from late_rerank.stores.remote.manifest import FOLDER as MANIFESTS
 from late_rerank.stores.remote.manifest import Manifest, newest, number_of, read
-from late_rerank.stores.remote.objects import Found, Objects
+from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.presence import absent, look_at
 
 # Longer than any reader goes without looking for a new manifest, and than most uploads go without their commit or receipt.

@@ -7,8 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from late_rerank.processes.forks import watch
 from late_rerank.stores.disk import files
 from late_rerank.stores.remote.address import folder_of, read_address
 from late_rerank.stores.remote.failures import NO_BUCKET, NO_FOLDER, TOO_SHORT, GoneError, RequestError, lacks_bucket
+from late_rerank.stores.remote.found import Found
 from late_rerank.stores.remote.library import is_conflict, native, reason, running, wait_for
 from late_rerank.stores.remote.ranges import Read, Wanted, read_ranges
 
@@ -27,21 +27,6 @@ _MOST_PARTS = 4
 _STREAM_BYTES = 16 * 2**20
 _DELETED_AT_ONCE = 1000
 _MOST_CONFLICTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One object, without its bytes.
-
-    Attributes:
-        name: Relative to the URL.
-        size: In bytes.
-        modified: When it was written.
-    """
-
-    name: str
-    size: int
-    modified: datetime
 
 
 class Objects:
@@ -123,8 +108,17 @@ class Objects:
         Raises:
             StoreConnectionError: If the service can't be reached, or refuses.
         """
+        read = self.read(name)
+        return None if read is None else read[1]
 
-        def attempt() -> bytes | None:
+    def read(self, name: str) -> tuple[Found, bytes] | None:
+        """Read an object, and what is told of these very bytes; None if it isn't there.
+
+        Raises:
+            StoreConnectionError: If the service can't be reached, or refuses.
+        """
+
+        def attempt() -> tuple[Found, bytes] | None:
             try:
                 found = native().get(self._at, name)
             except FileNotFoundError as error:
@@ -134,7 +128,7 @@ class Objects:
             body = bytes(found.bytes())
             if len(body) != found.meta["size"]:
                 raise EOFError
-            return body
+            return Found.of(name, found.meta), body
 
         return self._do(f"reading {name}", attempt)
 
@@ -150,7 +144,7 @@ class Objects:
                 found = native().head(self._at, name)
             except FileNotFoundError:
                 return None
-            return Found(name, int(found["size"]), found["last_modified"])
+            return Found.of(name, found)
 
         return self._do(f"looking at {name}", attempt)
 
@@ -202,7 +196,7 @@ class Objects:
         chunks = iter(self._do("listing", lambda: native().list(self._at, prefix=prefix, offset=after)))
         while (chunk := self._do("listing", lambda: next(chunks, None))) is not None:
             for found in chunk:
-                yield Found(found["path"], found["size"], found["last_modified"])
+                yield Found.of(found["path"], found)
 
     def stream(self, name: str) -> Iterator[memoryview]:
         """Read a whole object, some megabytes at a time.

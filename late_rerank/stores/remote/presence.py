@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from late_rerank.stores.remote.objects import Found, Objects
+from late_rerank.stores.remote.found import Found
+from late_rerank.stores.remote.objects import Objects
 
 # Of more objects a listing takes less time than asking for each.
 _ASKED_ONE_BY_ONE = 64
