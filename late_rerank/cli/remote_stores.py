@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +30,8 @@ def publish(folder: Path, url: str) -> Told:
     from late_rerank.cli.results import counted, size_text
     from late_rerank.stores.remote.publishing import publish
 
-    report = publish(folder, url, progress=True)
+    with _ended_by_sigterm():
+        report = publish(folder, url, progress=True)
     known = f"; {report.n_known:,} of them were published before, and stay as old as they were" if report.n_known else ""
     return {"out": url, **asdict(report)}, (
         f"{counted(report.n_documents, 'document')}, {size_text(report.size_bytes)} in "
@@ -127,3 +131,16 @@ def _objects(url: str) -> Any:
     if read_format(objects) is None:
         raise FileNotFoundError(f"{url} holds no store; `late-rerank store publish DIR {url}` makes one")
     return objects
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: what was made on the way is as large as the store, and must go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,7 @@
 """`late-rerank store` and `rerank` with a store in object storage: publish, stats, verify, merge, drop, clean."""
 
 import json
+import signal
 
 import pytest
 
@@ -67,6 +68,20 @@ def test_a_folder_is_published_looked_after_and_dropped(url, store, call):
     assert call("clean", url)["n_objects"] == 0
     assert call("clean", url, "--grace-hours", 0)["n_objects"] > 0
     assert (call("verify", url)["n_problems"], call("stats", url)["n_documents"]) == (0, 21)
+
+
+def test_sigterm_ends_a_publishing_as_ctrl_c_does_and_leaves_no_copy(server, store, tmp_path, monkeypatch, capsys):
+    before, there = signal.getsignal(signal.SIGTERM), []
+
+    def upload(*_, **__):
+        there.extend(path.name for path in tmp_path.glob(".store-publishing-*"))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("late_rerank.stores.remote.publishing.upload", upload)
+    assert main(["store", "publish", str(store), "s3://bucket/p"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert (len(there), list(tmp_path.glob(".store-publishing-*"))) == (1, [])
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_damage_is_told_with_exit_code_1(server, store, call):

@@ -404,6 +404,17 @@ def test_a_store_is_published_twice_as_one(tmp_path, server):
     assert len(found()) == 8
 
 
+def test_a_publishing_removes_the_copy_that_a_killed_one_left(tmp_path, server):
+    with DiskStore(tmp_path / "store") as store:
+        store.space("a", SPEC).put(NAMES, random_packed([3] * 8, SPEC))
+    left, other = tmp_path / ".store-publishing-killed", tmp_path / ".store-publishing"
+    for folder in (left, other):
+        (folder / "published").mkdir(parents=True)
+        (folder / "LOCK").touch()
+    publish(tmp_path / "store", URL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "store"]
+
+
 def test_an_empty_store_is_not_published(tmp_path, server):
     with DiskStore(tmp_path / "store"):
         pass

@@ -18,6 +18,7 @@ from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.presence import absent
 from late_rerank.stores.remote.runs import ids_of
 from late_rerank.stores.remote.uploading import upload
+from late_rerank.stores.scratch import Scratch
 
 # Each time that objects are lost somebody cleans at that moment, with hardly a grace time.
 _TRIES = 5
@@ -63,8 +64,8 @@ def publish(folder: str | os.PathLike[str], url: str, *, progress: bool = False)
     prove(objects)  # before hours are spent
     if read_format(path)["format"] == PUBLISHED:
         return _send(objects, path, progress=progress)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-publishing-", dir=_scratch(path)) as scratch:
-        published = Path(scratch) / "published"
+    with _scratch(path) as scratch:
+        published = scratch.path / "published"
         store = DiskStore(path)
         with store:
             store.publish(published, progress=progress)
@@ -105,6 +106,11 @@ def _send_lost(objects: Objects, published: Path, names: Collection[str]) -> Non
     )
 
 
-def _scratch(path: Path) -> Path | None:
-    """Give a folder on the store's own disk, where there is room; else the system's for temporary files."""
-    return path.parent if os.access(path.parent, os.W_OK) else None
+def _scratch(path: Path) -> Scratch:
+    """Make a folder on the store's own disk, where there is room; else in the system's for temporary files.
+
+    It is as large as the store. So it mustn't stay if this process is killed: the next publishing removes it.
+    """
+    if os.access(path.parent, os.W_OK):
+        return Scratch(path.parent, f".{path.name}-publishing-")
+    return Scratch(Path(tempfile.gettempdir()), "late-rerank-publishing-")
