@@ -1,4 +1,4 @@
-"""Arguments of stores in Postgres: checked at the door."""
+"""Numbers and words that stores on servers are given: checked at the door."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def check_on_error(value: Any) -> None:
     """
     if value not in ("miss", "raise"):
         raise ValueError(f'on_error must be "miss" or "raise", got {value!r:.60}')
+
+
+def told(url: object) -> str:
+    """Give what a wrong URL begins with, or what it is instead of a text; no more, since a password may follow."""
+    if not isinstance(url, str):
+        return type(url).__name__
+    scheme, found, _ = url.partition("://")
+    return repr(scheme[:20]) if found else "a text without" if url else "an empty text"
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -108,16 +108,26 @@ def test_a_wrong_url_is_refused_without_repeating_it(url):
         ({"prefix": "{tag}"}, "prefix"),
         ({"prefix": "a*"}, "prefix"),
         ({"ttl_s": 0}, "ttl_s"),
+        ({"ttl_s": "5"}, "ttl_s"),
         ({"timeout_s": 0}, "timeout_s"),
+        ({"timeout_s": "1"}, "timeout_s"),
         ({"timeout_s": float("nan")}, "timeout_s"),
         ({"retries": -1}, "retries"),
+        ({"retries": 1.5}, "retries"),
         ({"pause_s": 31}, "pause_s"),
+        ({"pause_s": "1"}, "pause_s"),
         ({"on_error": "ignore"}, "on_error"),
     ],
 )
 def test_a_wrong_argument_is_refused(options, word):
     with pytest.raises(ValueError, match=word):
         RedisStore(URL, **options)
+
+
+@pytest.mark.parametrize(("url", "got"), [("", "an empty text"), ("localhost:6379", "a text without"), (None, "NoneType")])
+def test_what_was_given_instead_of_a_url_is_told(url, got):
+    with pytest.raises(ValueError, match=f", got {got}; for example redis://"):
+        RedisStore(url)
 
 
 def test_a_cluster_has_one_database_and_no_unix_socket():

@@ -13,10 +13,10 @@ import numpy as np
 
 from late_rerank.errors import StoreConnectionError, StoreError, check_installed
 from late_rerank.stores.base import Sample
+from late_rerank.stores.checks import check_on_error, check_seconds
 from late_rerank.stores.existing.rows import Rows, from_bytes, from_sent_array, whole_number
 from late_rerank.stores.existing.store import ExistingVectorsStore
 from late_rerank.stores.postgres.address import checked_url, shown_url
-from late_rerank.stores.postgres.checks import check_on_error, check_seconds
 from late_rerank.stores.postgres.statements import Parameter, Row, Statement, integer_of, text
 from late_rerank.stores.trouble import Failed, OnError, Trouble
 

@@ -12,7 +12,6 @@ connections.py   one session: statements sent, answers read, each wait bounded
 hosts.py         the addresses of a host, looked up in bounded time
 refusals.py      what the server said -> a sentence that says what to do
 address.py       URLs: checked at the door, and shown without their password
-checks.py        numbers and other arguments: checked at the door
 """
 
 from late_rerank.stores.postgres.store import PostgresStore

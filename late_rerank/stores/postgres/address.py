@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from late_rerank.stores.checks import told
+
 _DATABASE = re.compile(r"/?[^/]*")
 SCHEMES = ("postgresql", "postgres")
 # Options of libpq that messages show. Any other one may be a secret, or lead to one, and libpq learns new ones.
@@ -24,7 +26,7 @@ def checked_url(url: str) -> SplitResult:
     scheme = url.partition("://")[0] if isinstance(url, str) else ""
     if scheme not in SCHEMES:
         raise ValueError(
-            f'url must begin with "postgresql://" or "postgres://", got {_beginning(url)}; '
+            f'url must begin with "postgresql://" or "postgres://", got {told(url)}; '
             "for example postgresql://user:password@localhost:5432/database"
         )
     try:
@@ -50,11 +52,3 @@ def shown_url(url: str) -> str:
     shown = [(name, value if _SHOWN.fullmatch(name) else "***") for name, value in parse_qsl(parts.query)]
     query = urlencode(shown, safe="*/:,")
     return f"{parts.scheme}://{user}{colon and ':***'}{at}{place}{parts.path}{query and '?' + query}"
-
-
-def _beginning(url: object) -> str:
-    """Give what a wrong URL begins with, or what it is instead of a text; no more, since a password may follow."""
-    if not isinstance(url, str):
-        return type(url).__name__
-    scheme, found, _ = url.partition("://")
-    return repr(scheme[:20]) if found else "an empty text" if not url else "a text without"

@@ -9,8 +9,8 @@ from typing import Any
 from late_rerank.errors import MissingDependencyError, StoreFormatError
 from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
+from late_rerank.stores.checks import check_count, check_on_error, check_pause, check_seconds
 from late_rerank.stores.postgres.address import checked_url, shown_url
-from late_rerank.stores.postgres.checks import check_count, check_on_error, check_pause, check_seconds
 from late_rerank.stores.postgres.shared import Shared
 from late_rerank.stores.postgres.sizes import sizes_of
 from late_rerank.stores.postgres.space import PostgresSpace

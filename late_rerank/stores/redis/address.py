@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from late_rerank.stores.checks import told
+
 _DATABASE = re.compile(r"/?\d*")
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -18,7 +20,7 @@ def checked_url(url: str) -> SplitResult:
     scheme = url.partition("://")[0] if isinstance(url, str) else ""
     if scheme not in SCHEMES:
         raise ValueError(
-            f'url must begin with "redis://", "rediss://" (TLS) or "unix://", got {scheme[:20] or type(url).__name__!r}; '
+            f'url must begin with "redis://", "rediss://" (TLS) or "unix://", got {told(url)}; '
             "for example redis://localhost:6379/0"
         )
     try:

@@ -10,10 +10,11 @@ from typing import Any
 from late_rerank.errors import MissingDependencyError, StoreFormatError
 from late_rerank.processes.forks import guarded
 from late_rerank.stores.base import Space, Store
+from late_rerank.stores.checks import check_count, check_on_error, check_pause, check_seconds
 from late_rerank.stores.record import parse_space, space_json
 from late_rerank.stores.redis.address import checked_url, shown_url
 from late_rerank.stores.redis.space import RedisSpace, Shared
-from late_rerank.stores.trouble import LONGEST_PAUSE_S, OnError, Trouble
+from late_rerank.stores.trouble import OnError, Trouble
 from late_rerank.types import CodecSpec
 
 # stats() looks up the size of so many documents a server.
@@ -211,16 +212,12 @@ def _check_arguments(url: str, prefix: str, on_error: str, *, cluster: bool | No
     if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         # A brace would put every document on one server of a cluster, a star would match other names.
         raise ValueError(f'prefix must be made of letters, digits and "_.:-", got {prefix!r}')
-    if on_error not in ("miss", "raise"):
-        raise ValueError(f'on_error must be "miss" or "raise", got {on_error!r}')
+    check_on_error(on_error)
 
 
 def _check_numbers(ttl_s: float | None, timeout_s: float, retries: int, pause_s: float) -> None:
-    if ttl_s is not None and not 0 < ttl_s < float("inf"):
-        raise ValueError(f"ttl_s must be above 0, or None to keep documents, got {ttl_s}")
-    if not 0 < timeout_s < float("inf"):
-        raise ValueError(f"timeout_s must be above 0, got {timeout_s}")
-    if retries < 0:
-        raise ValueError(f"retries must be at least 0, got {retries}")
-    if not 0 <= pause_s <= LONGEST_PAUSE_S:
-        raise ValueError(f"pause_s must be from 0 to {LONGEST_PAUSE_S:g}, got {pause_s}")
+    if ttl_s is not None:
+        check_seconds("ttl_s", ttl_s, otherwise=", or None to keep documents")
+    check_seconds("timeout_s", timeout_s)
+    check_count("retries", retries, 0)
+    check_pause(pause_s)
