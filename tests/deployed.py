@@ -27,12 +27,13 @@ def all_pods(manifests):
     return [each["spec"]["template"]["metadata"]["labels"] for each in manifests if each["kind"] == "Deployment"]
 
 
-def built(folder, *, components=None, used=None, docs=()):
+def built(folder, *, components=None, without=(), used=None, docs=()):
     """What `kubectl kustomize FOLDER` gives, without the digests in names.
 
     Args:
         folder: Has a kustomization.yaml.
         components: In the place of those that it names; None for those.
+        without: Names of its resources that are left out.
         used: Gets each file that was read.
         docs: What a component changes.
     """
@@ -41,7 +42,8 @@ def built(folder, *, components=None, used=None, docs=()):
     assert set(told) <= _KNOWN, f"kustomize does more than this: {set(told) - _KNOWN}"
     used = set() if used is None else used
     docs = list(docs)
-    for name in told.get("resources", []):
+    assert set(without) <= set(told.get("resources", []))
+    for name in [each for each in told.get("resources", []) if each not in without]:
         path = (folder / name).resolve()
         if path.is_dir():
             docs += built(path, used=used)

@@ -16,7 +16,7 @@ from late_rerank.serve.limits import Limits
 
 validate = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate: pip install kubernetes-validate")
 
-OVERLAYS = ("redis", "bucket")
+OVERLAYS = ("redis", "bucket", "postgres")
 # Which resources of others the files use. No schema of them is here, so that tests look at what they refer to.
 OF_OTHERS = {
     ("keda.sh/v1alpha1", "ScaledObject"),
@@ -91,7 +91,7 @@ class TestManifests:
         pod = named(manifests, "Deployment")["spec"]["template"]["spec"]
         settings = named(manifests, "ConfigMap")["data"]
         drains, answers = (float(settings[f"LATE_RERANK_{name}_S"]) for name in ("DRAIN", "TIMEOUT"))
-        assert pod["terminationGracePeriodSeconds"] >= drains + answers + 5
+        assert pod["terminationGracePeriodSeconds"] >= drains + answers + 15
         # Until the kubelet has seen it twice, and proxies were told.
         probe = one(pod["containers"])["readinessProbe"]
         assert drains >= 2 * probe["periodSeconds"] * probe["failureThreshold"]
@@ -102,9 +102,34 @@ class TestManifests:
 
     def test_its_settings_are_options_of_the_server(self, manifests, monkeypatch):
         container = one(named(manifests, "Deployment")["spec"]["template"]["spec"]["containers"])
-        options = served_with(named(manifests, "ConfigMap")["data"], container["args"], monkeypatch)
-        assert str(options.store).startswith(("redis://", "s3://"))
+        variables = named(manifests, "ConfigMap")["data"] | {
+            each["name"]: "postgresql://db/rag" for each in of_secret(container)
+        }
+        options = served_with(variables, container["args"], monkeypatch)
+        assert str(options.store).startswith(("redis://", "s3://", "postgresql://"))
         assert (options.timeout_s, options.log_format) == (60, "json")
+
+    @pytest.mark.parametrize(
+        ("overlay", "without", "port"),
+        [
+            ("redis", [], 6379),
+            ("redis", ["redis.yaml"], 6379),  # a Redis of the cloud, as kustomization.yaml says
+            ("bucket", [], 443),
+            ("postgres", [], 5432),
+        ],
+    )
+    def test_servers_may_ask_the_store_wherever_it_is(self, overlay, without, port):
+        manifests = built(KUBERNETES / overlay, without=without)
+        (pod,) = [labels for labels in all_pods(manifests) if labels["app.kubernetes.io/name"] == "late-rerank"]
+        policies = [each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"]
+        rules = [
+            rule
+            for spec in policies
+            if spec["podSelector"]["matchLabels"].items() <= pod.items()
+            for rule in spec.get("egress", [])
+            if "to" not in rule
+        ]
+        assert {53, port} <= {each["port"] for rule in rules for each in rule["ports"]}
 
     def test_the_near_copy_has_room_in_its_volume(self):
         manifests = built(KUBERNETES / "bucket")
@@ -120,6 +145,14 @@ class TestManifests:
         image = (DEPLOY.parent / "docker" / "Dockerfile").read_text(encoding="utf-8")
         context = named(manifests, "Deployment")["spec"]["template"]["spec"]["securityContext"]
         assert f"--uid {context['runAsUser']} " in image
+
+
+def of_secret(container):
+    """Names of variables that a container has from the Secret alone: without the key it doesn't start."""
+    from_secrets = [each for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})]
+    for each in from_secrets:
+        assert each["valueFrom"]["secretKeyRef"] == {"name": "late-rerank", "key": each["name"]}
+    return [each["name"] for each in from_secrets]
 
 
 def served_with(variables, arguments, monkeypatch):
@@ -155,10 +188,23 @@ class TestCompose:
         variables = of_servers["compose.yaml"]["environment"] | of_servers[file]["environment"]
         # As Docker reads a variable that isn't set with what stands behind ":?" or ":-".
         filled = {
-            name: re.sub(r"\$\{LATE_RERANK_BUCKET:[^}]*\}", "s3://bucket/prefix", value) for name, value in variables.items()
+            name: re.sub(r"\$\{LATE_RERANK_BUCKET:[^}]*\}", "s3://bucket/prefix", value)
+            for name, value in variables.items()
+            if value is not None  # as here, or not set
         }
         options = served_with(filled, of_servers["compose.yaml"]["command"], monkeypatch)
         assert str(options.store).startswith(("redis://redis:", "s3://bucket/prefix?cache="))
+
+    def test_no_credential_that_is_not_set_becomes_an_empty_one(self, services):
+        given = services["late-rerank"]["compose.bucket.yaml"]["environment"]
+        of_clouds = {name: value for name, value in given.items() if not name.startswith("LATE_RERANK_")}
+        assert {"AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"} <= set(of_clouds)
+        assert set(of_clouds.values()) == {None}
+
+    def test_a_server_has_time_to_finish_what_runs(self, services):
+        server = services["late-rerank"]["compose.yaml"]
+        drains = float(server["environment"]["LATE_RERANK_DRAIN_S"])
+        assert float(server["stop_grace_period"].removesuffix("s")) >= drains + Limits().timeout_s + 15
 
     def test_what_it_builds_and_mounts_is_there(self, services):
         folder = DEPLOY / "compose"
@@ -246,6 +292,15 @@ class TestMetrics:
 
     def test_the_operators_rules_are_prometheuss(self):
         assert one(loaded(KUBERNETES / "monitoring" / "alerts.yaml"))["spec"] == ALERTS
+
+    def test_a_lost_server_is_told_by_the_name_under_which_prometheus_knows_it(self):
+        (rule,) = [rule for group in ALERTS["groups"] for rule in group["rules"] if rule["alert"] == "LateRerankDown"]
+        asked = re.search(r'up\{job=~"([^"]+)"\}', rule["expr"])[1]
+        in_compose = one(one(loaded(DEPLOY / "compose" / "prometheus.yaml"))["scrape_configs"])["job_name"]
+        # The operator names a job by the namespace and the name of its PodMonitor.
+        of_operator = f"default/{one(loaded(KUBERNETES / 'monitoring' / 'pod-monitor.yaml'))['metadata']['name']}"
+        assert all(re.fullmatch(asked, job) for job in (in_compose, of_operator))
+        assert not re.fullmatch(asked, "late-rerank-redis")
 
     def test_every_panel_has_its_place(self):
         places = [panel["gridPos"] for panel in DASHBOARD["panels"]]
