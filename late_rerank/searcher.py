@@ -14,6 +14,7 @@ from late_rerank.context.packing import Oversize
 from late_rerank.context.selection import StrategyName
 from late_rerank.fused import FusedReranker
 from late_rerank.observing.timing import add_first_stage
+from late_rerank.ranking.inside import FOR_A_CONTEXT, InsideReranker
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -25,7 +26,7 @@ class Searcher:
 
     Args:
         retriever: Any object with `retrieve(query, k) -> list[Candidate]`.
-        reranker: A Reranker or a FusedReranker.
+        reranker: A Reranker or a FusedReranker; or an InsideReranker, by which `search` works, but no `context`.
         k: The first stage's depth: how many candidates the reranker sees.
         first_stage_weight: How much the retriever's scores count for the order, as in `Reranker.rerank`. With 0 they don't
             count. "auto" decides by each query's scores.
@@ -38,14 +39,14 @@ class Searcher:
     def __init__(
         self,
         retriever: Retriever,
-        reranker: Reranker | FusedReranker,
+        reranker: Reranker | FusedReranker | InsideReranker,
         k: int = 100,
         *,
         first_stage_weight: FirstStageWeight = 0.0,
     ) -> None:
         if not isinstance(retriever, Retriever):
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
-        if not isinstance(reranker, (Reranker, FusedReranker)):
+        if not isinstance(reranker, (Reranker, FusedReranker, InsideReranker)):
             raise TypeError(f"reranker must be a Reranker or a FusedReranker, got {type(reranker).__name__}")
         self.retriever = retriever
         self.reranker = reranker
@@ -123,8 +124,11 @@ class Searcher:
 
         Raises:
             ValueError: As in `search` and `pack_context`.
-            TypeError: As in `pack_context`. Also if `neighbours` is True and the retriever has no `documents`.
+            TypeError: As in `pack_context`. Also if `neighbours` is True and the retriever has no `documents`, or the reranker
+                is an InsideReranker.
         """
+        if isinstance(self.reranker, InsideReranker):
+            raise TypeError(FOR_A_CONTEXT)
         beside = self._documents() if neighbours is True else neighbours or None
         ranking = self.search(query, top_k=None, min_relevance=min_relevance)
         return pack_context(

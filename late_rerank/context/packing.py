@@ -17,6 +17,7 @@ from late_rerank.context.query import QueryMatches
 from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
 from late_rerank.context.selection import STRATEGIES, Selection, Selector, StrategyName
 from late_rerank.fused import FusedReranker
+from late_rerank.ranking.inside import FOR_A_CONTEXT, InsideReranker
 from late_rerank.reranker import Reranker
 from late_rerank.text.words import is_blank
 from late_rerank.types import F32, Candidate, RankedDocument
@@ -190,6 +191,8 @@ def _parts(passages: Sequence[Passage], ranked: Sequence[RankedDocument], matche
 
 
 def _checked(ranked: Any, reranker: Any) -> list[RankedDocument]:
+    if isinstance(reranker, InsideReranker):
+        raise TypeError(FOR_A_CONTEXT)
     if not isinstance(reranker, (Reranker, FusedReranker)):
         raise TypeError(f"reranker must be the Reranker that ranked them, got {type(reranker).__name__}: {reranker!r:.60}")
     if isinstance(ranked, (str, RankedDocument)) or not isinstance(ranked, Iterable):

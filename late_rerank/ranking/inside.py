@@ -9,7 +9,7 @@ import numpy as np
 
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.arguments.queries import as_list, check_queries
-from late_rerank.encode import Encoder, as_encoder
+from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import MAXSIM
 from late_rerank.observing.timing import Timer
@@ -20,6 +20,13 @@ from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import F32, Candidate, Document, FirstStageWeight, Ranking
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.probing import Known, check_same_model
+
+FOR_A_CONTEXT = (
+    "a context is chosen by the documents' vectors, and those of an InsideReranker stay in its engine: take its best few, "
+    "which need texts, and call pack_context(query, ranking[:20], reranker=Reranker(model), budget_tokens=...), which encodes "
+    "them"
+)
+"""What to do for a context, for messages."""
 
 
 class ScoresInside(Protocol):
@@ -52,6 +59,9 @@ class InsideReranker:
     The scores are those of `Reranker(scoring="maxsim")` over the same vectors. Candidates are found by their ids; their texts
     may be empty. A candidate that the engine doesn't have is left unscored, after the scored ones. Threads may share it if they
     may share the engine's client.
+
+    A Searcher takes it, as its reranker and as its retriever. A context is chosen by documents' vectors, which aren't here. So
+    give the best few of a Ranking to `pack_context` with a Reranker of the same model, which encodes their texts.
 
     Args:
         model: The model that made the vectors, as for a Reranker. It encodes queries.
@@ -161,6 +171,11 @@ class InsideReranker:
         whole_number("k", k)
         check_queries([query], [()])
         return self.engine.search(self._queries.encode([query])[0].vectors.values, k, exact=exact)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name as it was given, or the class of the Encoder."""
+        return described(self.encoder).name
 
     def _scores(self, pools: Sequence[CandidatePool], names: Sequence[Sequence[Hashable]]) -> Sequence[Mapping[Any, float]]:
         vectors = [pool.query.vectors.values for pool in pools if pool.query is not None]

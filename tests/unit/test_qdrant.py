@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from late_rerank import Candidate, Reranker
+from late_rerank import Candidate, Reranker, Searcher, pack_context
 from late_rerank.errors import IncompatibleError, StoreConnectionError, StoreError
 from late_rerank.ranking.inside import InsideReranker
 from late_rerank.ranking.wanted import Wanted
@@ -195,6 +195,33 @@ class TestRetrieving:
             inside.retrieve(" ", k=3)
         with pytest.raises(ValueError, match="k must be"):
             inside.retrieve("cat", k=0)
+
+
+class TestTheOtherEnds:
+    def test_a_searcher_finds_and_ranks_within_qdrant(self, client, inside):
+        searcher = Searcher(inside, inside, k=4)
+        client.asked.clear()
+        ranking = searcher.search(QUERY, top_k=2)
+
+        assert ranking == inside.rerank(QUERY, inside.retrieve(QUERY, 4), top_k=2)
+        assert ranking[0].text == "a cat on a mat"
+        assert [name for name, *_ in client.asked][:2] == ["query_points", "query_batch_points"]
+        with pytest.raises(ValueError, match="deadline_s and max_tokens aren't for vectors"):
+            searcher.search(QUERY, deadline_s=1)
+
+    def test_a_context_is_packed_from_the_best_few_by_a_reranker_of_the_model(self, inside):
+        searcher = Searcher(inside, inside)
+        ranking = searcher.search(QUERY, top_k=3)
+        for call in (
+            lambda: searcher.context(QUERY),
+            lambda: pack_context(QUERY, ranking, reranker=inside, budget_tokens=50),
+        ):
+            with pytest.raises(TypeError, match=r"take its best few, .* reranker=Reranker\(model\)"):
+                call()
+        reranker = Reranker(FakeEncoder())
+
+        assert pack_context(QUERY, ranking, reranker=reranker, budget_tokens=50).parts[0].id == 2
+        assert reranker.stats()["n_documents"] == 3
 
 
 class TestOtherCollections:
