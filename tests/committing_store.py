@@ -19,7 +19,7 @@ class CommittingStore(RemoteStore):
     def __init__(self, url):
         self.objects = Objects.at(url)
         prove(self.objects)
-        super().__init__(url)
+        super().__init__(url, on_error="raise")  # which counts exactly
 
     def space(self, fingerprint, codec):
         return CommittingSpace(self, super().space(fingerprint, codec))

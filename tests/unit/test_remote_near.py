@@ -186,6 +186,8 @@ def test_near_copies_are_used_though_a_store_is_opened_while_the_service_is_down
         later = TieredStore(near, far)
         space = later.space("a", SPEC)
         assert later.edition is None
+        stats = later.stats()["far"]
+        assert (stats["n_documents"], stats["manifest"], stats["n_errors"] > 0) == (0, 0, True)
         assert same_documents(space.get(NAMES[:3]).found, OLD)
         space.put(NAMES[5:], random_packed([9], SPEC, seed=9))
         assert len(space.get(NAMES[5:]).found) == 1
@@ -193,3 +195,17 @@ def test_near_copies_are_used_though_a_store_is_opened_while_the_service_is_down
         add("s3://bucket/p", NAMES[:3], LENGTHS[:3], seed=7)
         looked(later)
         check(space, "replaced")
+
+
+def test_a_reader_is_counted_by_its_manifest_alone(monkeypatch):
+    with ObjectServer().serving() as served:
+        for name, value in served.environment.items():
+            monkeypatch.setenv(name, value)
+        add("s3://bucket/p", NAMES[:4], LENGTHS[:4])
+        add("s3://bucket/p", NAMES[3:], LENGTHS[3:], seed=1)
+        with RemoteStore("s3://bucket/p") as store:
+            served.counts.clear()
+            stats = store.stats()
+            assert (stats["n_documents"], stats["estimated"], dict(served.counts)) == (7, True, {})
+            assert len(store.space("a", SPEC)) == 6
+            assert store.stats()["n_documents"] == 6

@@ -469,12 +469,15 @@ def test_verify_reads_large_segments_in_parts(objects, monkeypatch):
     assert (report.n_segments, report.n_records, report.n_documents, report.problems) == (1, 8, 8, [])
 
 
-def test_stats_count_runs_and_say_where_they_are_estimates(objects, monkeypatch):
+def test_stats_compare_runs_once_a_manifest_and_say_where_they_are_estimates(objects, monkeypatch):
     add(URL, NAMES[:4], [1] * 4)
     add(URL, NAMES[2:], [1] * 6, seed=1)
-    with RemoteStore(URL) as store:
+    with RemoteStore(URL, on_error="raise") as store:
         stats = store.stats()
         assert (stats["n_documents"], stats["estimated"], stats["manifest"], stats["spaces"][0]["n_runs"]) == (8, False, 2, 2)
+        monkeypatch.setattr("late_rerank.stores.remote.counting._compared", None)
+        assert store.stats() == stats
+    with RemoteStore(URL, on_error="raise") as store:
         monkeypatch.setattr("late_rerank.stores.remote.counting._MOST_BYTES", 0)
         stats = store.stats()
         assert (stats["n_documents"], stats["estimated"]) == (10, True)

@@ -32,18 +32,30 @@ class Count:
 
 
 def count(objects: Objects, snapshot: Snapshot, space: str) -> Count:
-    """Count a space's documents. Several runs are compared, unless their keys are large.
+    """Count a space's documents. Several runs are compared once a manifest, unless their keys are large.
 
     Raises:
         StoreError: If the keys can't be read.
     """
+    known = summed(snapshot, space)
     runs = [run for run in snapshot.manifest.runs if run.space == space]
-    if _is_plain(runs):
-        return Count(sum(run.n_documents for run in runs), is_estimated=False)
-    if sum(run.keys_bytes for run in runs) > _MOST_BYTES:
-        return Count(max(0, sum(run.n_documents - run.n_deleted for run in runs)), is_estimated=True)
+    if known.is_estimated and sum(run.keys_bytes for run in runs) <= _MOST_BYTES:
+        known = Count(_compared(objects, snapshot, space), is_estimated=False)
+        snapshot.counted[space] = known.n_documents
+    return known
+
+
+def summed(snapshot: Snapshot, space: str) -> Count:
+    """Count a space's documents as the manifest has them, or as they were counted before. Nothing is read."""
+    if space in snapshot.counted:
+        return Count(snapshot.counted[space], is_estimated=False)
+    runs = [run for run in snapshot.manifest.runs if run.space == space]
+    return Count(max(0, sum(run.n_documents - run.n_deleted for run in runs)), is_estimated=not _is_plain(runs))
+
+
+def _compared(objects: Objects, snapshot: Snapshot, space: str) -> int:
     rows = merged([every_row(objects, known) for known in snapshot.keys_of(space)])
-    return Count(sum(int(np.count_nonzero((part["flags"] & TOMBSTONE) == 0)) for part in rows), is_estimated=False)
+    return sum(int(np.count_nonzero((part["flags"] & TOMBSTONE) == 0)) for part in rows)
 
 
 def _is_plain(runs: Sequence[Run]) -> bool:

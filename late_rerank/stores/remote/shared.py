@@ -102,6 +102,18 @@ class Shared:
             known = self._take(Snapshot(self.objects, newest(self.objects)))
         return known
 
+    def known(self) -> Snapshot | None:
+        """Give the newest snapshot that is known, for a question that mustn't wait for the service; None if none is known.
+
+        Raises:
+            StoreError: If the store can't be read, and `trouble` raises.
+        """
+        self.refuse_if_closed()
+        if self.trouble.on_error == "raise":
+            return self.snapshot()
+        self._look()
+        return self._snapshot
+
     def edition(self) -> Edition | None:
         """Name what the known manifest holds, and look behind the call for a newer one, if it is time."""
         self._look()

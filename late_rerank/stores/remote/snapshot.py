@@ -19,10 +19,15 @@ class Snapshot:
         objects: Of the store.
         manifest: The manifest.
         before: The snapshot before this one: its keys are used again.
+
+    Attributes:
+        manifest: The manifest.
+        counted: How many documents a space has, of spaces whose keys were compared.
     """
 
     def __init__(self, objects: Objects, manifest: Manifest, before: Snapshot | None = None) -> None:
         self.manifest = manifest
+        self.counted: dict[str, int] = {}
         self._objects = objects
         self._opened: dict[str, RunKeys] = {}
         self._lock = guarded(Lock())

@@ -8,9 +8,11 @@ from typing import Any
 from late_rerank.stores.base import Edition, Space, Store
 from late_rerank.stores.record import parse_space, space_json
 from late_rerank.stores.remote.address import read_address
-from late_rerank.stores.remote.counting import count
+from late_rerank.stores.remote.counting import Count, count, summed
+from late_rerank.stores.remote.manifest import NOTHING
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.shared import Shared
+from late_rerank.stores.remote.snapshot import Snapshot
 from late_rerank.stores.remote.space import RemoteSpace
 from late_rerank.stores.trouble import OnError, Trouble
 from late_rerank.types import CodecSpec
@@ -86,18 +88,19 @@ class RemoteStore(Store):
     def stats(self) -> dict[str, Any]:
         """Count documents, bytes and runs, over all spaces and of each, and failures in this process.
 
-        "estimated" is true if runs are too large to be compared; then a document in two runs counts twice. "manifest" is the
-        number of the last commit.
+        "manifest" is the number of the last commit that is known here, 0 if none is. Nothing is read: a document that is in two
+        runs counts twice, and "estimated" is true if there may be such. With `on_error="raise"` runs are compared, once a
+        manifest; then it is true only of runs that are too large for that.
 
         Raises:
-            StoreError: If the service can't be reached.
+            StoreError: If the service can't be reached and `on_error` is "raise".
         """
-        snapshot = self._shared.snapshot()
+        snapshot = self._shared.known() or Snapshot(self._shared.objects, NOTHING)
         spaces = []
         estimated = False
         for name, runs in snapshot.spaces().items():
             fingerprint, codec = parse_space(name)
-            counted = count(self._shared.objects, snapshot, name)
+            counted = self._count(snapshot, name)
             estimated = estimated or counted.is_estimated
             sizes = {run.keys: run.size_bytes for run in runs}
             spaces.append(
@@ -121,6 +124,12 @@ class RemoteStore(Store):
             **self._shared.trouble.counts(),
             "spaces": spaces,
         }
+
+    def _count(self, snapshot: Snapshot, space: str) -> Count:
+        # Who answers queries must not wait for millions of keys.
+        if self._shared.trouble.on_error == "raise":
+            return count(self._shared.objects, snapshot, space)
+        return summed(snapshot, space)
 
     def close(self) -> None:
         """Read nothing any more. Fetched documents stay valid."""
