@@ -59,7 +59,7 @@ def test_a_folder_is_published_looked_after_and_dropped(url, store, call):
         reranker.index(["another text"])
     assert call("publish", store, url)["manifest"] == 2
     checked = call("verify", url)
-    assert (checked["n_documents"], checked["n_problems"]) == (61, 0)
+    assert (checked["n_records"], checked["n_documents"], checked["n_problems"]) == (61, 41, 0)
     merged = call("merge", url)
     assert (merged["n_runs_after"], merged["n_documents"]) == (2, 21)
     assert call("stats", url)["n_documents"] == 41

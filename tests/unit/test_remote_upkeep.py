@@ -455,11 +455,33 @@ def test_verify_names_damaged_and_missing_objects(objects, server):
     assert newer.removeprefix("p/") in told
 
 
-def test_verify_finds_keys_that_point_beyond_their_segment(objects, monkeypatch):
+def test_verify_finds_keys_that_point_beyond_their_segment(objects):
     short = put_run(objects, NAMES[:1], [1])
     long = put_run(objects, NAMES, [50] * 8)
-    commit(objects, [type(long)(**{**vars(long), "segments": short.segments})])
-    assert any("point beyond segment 1" in problem.reason for problem in verify(objects).problems)
+    commit(objects, [replace(long, segments=short.segments)])
+    report = verify(objects)
+    assert [problem.where for problem in report.problems] == [long.keys]
+    assert report.problems[0].reason == f"8 keys have no such whole record in {short.segments[1]}"
+    assert report.n_documents == 0
+
+
+def test_verify_finds_keys_that_point_at_other_documents_records(objects):
+    one, other = put_run(objects, NAMES[:4], [2] * 4), put_run(objects, NAMES[4:], [2] * 4)
+    commit(
+        objects, [replace(one, segments=other.segments), put_run(objects, NAMES[:1], [3]), replace(other, segments={7: "x"})]
+    )
+    told = {problem.where: problem.reason for problem in verify(objects).problems}
+    assert told[one.keys] == f"4 keys have no such whole record in {other.segments[1]}"
+    assert told[other.keys] == "4 keys have no such whole record in segment 1, which its run hasn't"
+
+
+def test_verify_counts_replaced_and_deleted_documents_once(objects, monkeypatch):
+    monkeypatch.setattr("late_rerank.stores.remote.walked._ROWS_AT_ONCE", 3)
+    add(URL, NAMES, [2] * 8)
+    add(URL, NAMES[2:5], [4] * 3, seed=1)
+    delete(objects, "a", SPEC, NAMES[:1])
+    report = verify(objects)
+    assert (report.n_segments, report.n_records, report.n_documents, report.problems) == (2, 11, 7, [])
 
 
 def test_verify_reads_large_segments_in_parts(objects, monkeypatch):

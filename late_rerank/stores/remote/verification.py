@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 
 import numpy as np
@@ -13,23 +15,31 @@ from late_rerank.observing.progress import progress_bar
 from late_rerank.stores.disk.segment import read_header
 from late_rerank.stores.disk.verification import Problem, VerifyReport
 from late_rerank.stores.keys_blocks import Rows
-from late_rerank.stores.record import HEADER_BYTES, SEAL, TOMBSTONE, checked_header, layout, parse_space
+from late_rerank.stores.keys_runs import merged
+from late_rerank.stores.record import HEADER_BYTES, SEAL, TOMBSTONE, Header, checked_header
 from late_rerank.stores.record import read_header as read_record_header
 from late_rerank.stores.remote.committing import read_format
-from late_rerank.stores.remote.keys import RunKeys, every_row, open_keys
+from late_rerank.stores.remote.keys import every_row, open_keys
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.runs import Run
+from late_rerank.stores.remote.snapshot import Snapshot
 from late_rerank.stores.remote.uploading import DIGEST_BYTES
+from late_rerank.stores.remote.walked import WalkedRecords
 from late_rerank.types import Bytes
 
 _MOST_HEADER_BYTES = 2**20
+# No row has it.
+_LOST = 2**31
 
 
 def verify(objects: Objects, *, progress: bool = False) -> VerifyReport:
-    """Check every object against its name, every record and block of keys against its checksum, and where each key points.
+    """Compare every object with its name, every record and block of keys with its checksum, and each key with its record.
 
-    Memory doesn't grow with the documents.
+    Memory doesn't grow with the documents: where records lie is written to temporary files, 56 bytes a record.
+
+    Returns:
+        Its `n_documents` are those that are found and undamaged, each counted once.
 
     Raises:
         StoreError: If there is no store, or its manifest is damaged.
@@ -37,21 +47,24 @@ def verify(objects: Objects, *, progress: bool = False) -> VerifyReport:
     """
     if read_format(objects) is None:
         raise StoreError(f"{objects.url} holds no store")
-    check = _Check(objects)
-    manifest = newest(objects)
-    spaces = {name: run.space for run in manifest.runs for name in run.segments.values()}
-    for name in progress_bar(sorted(spaces), unit=" segments", desc="Reading", progress=progress):
-        check.segment(name, spaces[name])
-    for run in manifest.runs:
-        check.run(run)
-    return VerifyReport(len(spaces), check.n_records, check.n_documents, check.problems)
+    snapshot = Snapshot(objects, newest(objects))
+    spaces = {name: run.space for run in snapshot.manifest.runs for name in run.segments.values()}
+    with WalkedRecords() as records:
+        check = _Check(objects, records)
+        for name in progress_bar(sorted(spaces), unit=" segments", desc="Reading", progress=progress):
+            check.segment(name, spaces[name])
+        for runs in snapshot.spaces().values():
+            check.space(runs)
+    return VerifyReport(len(spaces), check.n_records, check.n_documents, [*check.problems, *check.lost_records()])
 
 
 @dataclass
 class _Check:
     objects: Objects
+    records: WalkedRecords
     problems: list[Problem] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+    lost: Counter[tuple[str, str]] = field(default_factory=Counter)
     n_records: int = 0
     n_documents: int = 0
 
@@ -59,20 +72,32 @@ class _Check:
         """Read one segment: its digest, its header, its records."""
         digest = blake2b(digest_size=DIGEST_BYTES)
         try:
-            walked = _Walk(_digesting(self.objects.stream(name), digest), space, f"{self.objects.url}/{name}")
+            chunks = _digesting(self.objects.stream(name), digest)
+            walked = _Walk(chunks, space, f"{self.objects.url}/{name}", partial(self.records.add, name))
             for problem in walked.problems():
                 self.problems.append(Problem(f"{name} {problem[0]}".rstrip(), problem[1]))
         except StoreConnectionError:
             raise
         except StoreError as error:
             self.problems.append(Problem(name, str(error)))
+            self.unreadable.add(name)
             return
-        self.sizes[name] = walked.size
         self.n_records += walked.n_records
         self._compare_name(name, digest.hexdigest())
 
-    def run(self, run: Run) -> None:
-        """Read one run's keys, and see that each points into a segment."""
+    def space(self, runs: Sequence[Run]) -> None:
+        """Read the keys of a space's runs, newest first, and look for each one's record. Count the documents that are found."""
+        for rows in merged([self._compared(run) for run in runs]):
+            self.n_documents += int(((rows["flags"] & (TOMBSTONE | _LOST)) == 0).sum())
+
+    def lost_records(self) -> Iterator[Problem]:
+        """Give the keys without a record, but those of segments that can't be read at all: these are told by then."""
+        for (keys, segment), n in self.lost.items():
+            if segment not in self.unreadable:
+                yield Problem(keys, f"{n:,} keys have no such whole record in {segment}")
+
+    def _compared(self, run: Run) -> Iterator[Rows]:
+        """Give a run's rows; those without their record get a flag of our own."""
         digest = blake2b(digest_size=DIGEST_BYTES)
         try:
             for _ in _digesting(self.objects.stream(run.keys), digest):
@@ -80,25 +105,19 @@ class _Check:
             self._compare_name(run.keys, digest.hexdigest())
             (known,) = open_keys(self.objects, [run])
             for rows in every_row(self.objects, known):
-                self._rows(known, rows)
+                yield self._marked(run, rows)
         except StoreConnectionError:
             raise
         except StoreError as error:
             self.problems.append(Problem(run.keys, str(error)))
 
-    def _rows(self, known: RunKeys, rows: Rows) -> None:
-        documents = rows[(rows["flags"] & TOMBSTONE) == 0]
-        codec = parse_space(known.run.space)[1]
-        ends = (
-            documents["offset"].astype(np.int64)
-            + layout(codec.columns, documents["n_tokens"].astype(np.int64), HEADER_BYTES)[1]
-        )
-        for number in np.unique(documents["segment"]).tolist():
-            size = self.sizes.get(known.run.segments.get(number, ""), 0)
-            outside = (documents["segment"] == number) & (ends > size)
-            if outside.any():
-                self.problems.append(Problem(known.run.keys, f"{int(outside.sum())} keys point beyond segment {number}"))
-        self.n_documents += len(documents)
+    def _marked(self, run: Run, rows: Rows) -> Rows:
+        is_lost = ((rows["flags"] & TOMBSTONE) == 0) & ~self.records.have(run.segments, rows)
+        for number, n in Counter(rows["segment"][is_lost].tolist()).items():
+            self.lost[run.keys, run.segments.get(number, f"segment {number}, which its run hasn't")] += n
+        marked: Rows = rows.copy()
+        marked["flags"][is_lost] |= _LOST
+        return marked
 
     def _compare_name(self, name: str, digest: str) -> None:
         if digest not in name:
@@ -114,11 +133,11 @@ def _digesting(chunks: Iterable[memoryview], digest: blake2b) -> Iterator[memory
 class _Walk:
     """Goes through a segment's records, while its bytes come."""
 
-    def __init__(self, chunks: Iterator[memoryview], space: str, where: str) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Iterator[memoryview], space: str, where: str, found: Callable[[int, Header], None]) -> None:
+        self._chunks, self._found = chunks, found
         self._space, self._where = space, where
         self._rest: Bytes = np.empty(0, dtype=np.uint8)
-        self.size = self.n_records = 0
+        self.n_records = 0
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Give (place, reason) of what is wrong. After the first damaged record nothing is walked, only read."""
@@ -134,17 +153,19 @@ class _Walk:
             if record is None:
                 yield f"at byte {offset}", "damaged from here"
                 break
-            sealed = bool(record[1] & SEAL)
-            self.n_records += not sealed
-            offset += record[0]
+            sealed = bool(record.flags & SEAL)
+            if not sealed:
+                self.n_records += 1
+                self._found(offset, record)
+            offset += record.size
         else:
             if not sealed:
                 yield "", "the seal is missing"
         while self._more():
             self._rest = self._rest[:0]
 
-    def _next(self) -> tuple[int, int] | None:
-        """Take the next record. Returns its size and flags; None if it is damaged."""
+    def _next(self) -> Header | None:
+        """Take the next record. Returns its header; None if it is damaged."""
         while len(self._rest) < HEADER_BYTES and self._more():
             pass
         told = read_record_header(self._rest)
@@ -154,12 +175,11 @@ class _Walk:
         if header is None:
             return None
         self._rest = self._rest[header.size :]
-        return header.size, header.flags
+        return header
 
     def _more(self) -> bool:
         chunk = next(self._chunks, None)
         if chunk is None:
             return False
-        self.size += len(chunk)
         self._rest = np.concatenate([self._rest, np.frombuffer(chunk, dtype=np.uint8)])
         return True
