@@ -252,7 +252,7 @@ class TestServerThatFails:
             assert hits(reranker) == 20
 
     def test_a_server_that_hangs_is_not_asked_more_when_all_connections_are_in_use(self, mortal, in_postgres, tried):
-        store = in_postgres(mortal.url, max_connections=1, timeout_s=0.3, pause_s=30)
+        store = in_postgres(mortal.url, max_connections=1, timeout_s=2, pause_s=30)
         hits(Reranker(FakeEncoder(), store=store))
         server = store._shared.server
         with mortal.hanging(), pytest.warns(RuntimeWarning, match="too slow or hangs"):
@@ -356,7 +356,7 @@ class TestServerThatRefuses:
     def test_a_row_that_another_session_holds_costs_the_put_of_it_alone(self, postgres, in_postgres):
         import psycopg
 
-        store = in_postgres(postgres.url, timeout_s=0.3, pause_s=30)
+        store = in_postgres(postgres.url, timeout_s=2, pause_s=30)
         space, names = store.space("a", SPEC), keys(3)
         space.put(names, random_packed([1, 2, 3], SPEC))
         with psycopg.connect(postgres.url) as connection:
@@ -371,9 +371,10 @@ class TestServerThatRefuses:
     def test_puts_that_wait_in_vain_leave_reads_alone(self, postgres, in_postgres, tried):
         import psycopg
 
-        store = in_postgres(postgres.url, write_timeout_s=0.5, pause_s=30)
-        space, names = store.space("a", SPEC), keys(3)
-        space.put(names, random_packed([1, 2, 3], SPEC))
+        patient, names = in_postgres(postgres.url), keys(3)
+        patient.space("a", SPEC).put(names, random_packed([1, 2, 3], SPEC))
+        store = in_postgres(postgres.url, schema=patient.schema, write_timeout_s=0.5, pause_s=30)
+        space = store.space("a", SPEC)
         with psycopg.connect(postgres.url) as connection:
             connection.execute(f"LOCK TABLE {store.schema}.record IN SHARE MODE")  # as for making an index
             with pytest.warns(RuntimeWarning, match="too slow or hangs"):
