@@ -11,6 +11,10 @@ from uvicorn.supervisors import Multiprocess
 from late_rerank.serve.forked import Forked
 from late_rerank.serve.port import hold
 
+# How long a spawned worker may be silent. On a machine that is busy, importing torch holds the interpreter for longer than
+# the five seconds that uvicorn allows by itself. A new worker would take as long, and be killed too.
+_LONGEST_SILENCE_S = 30
+
 
 def run_workers(config: uvicorn.Config, *, forks: bool) -> None:
     """Run several workers until SIGTERM or Ctrl-C. Linux deals out the connections among them.
@@ -31,6 +35,8 @@ def run_workers(config: uvicorn.Config, *, forks: bool) -> None:
             workers.run()
     else:
         with hold(config) if sys.platform == "linux" else config.bind_socket() as shared:
+            if hasattr(config, "timeout_worker_healthcheck"):  # older versions of uvicorn allow 5 s, whatever they are told
+                config.timeout_worker_healthcheck = _LONGEST_SILENCE_S
             # Older versions of uvicorn take the function that a process runs.
             told = {"target": uvicorn.Server(config).run} if "target" in inspect.signature(Multiprocess).parameters else {}
             workers = _Spawned(config, sockets=[shared], **told)

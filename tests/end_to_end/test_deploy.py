@@ -102,9 +102,8 @@ class TestManifests:
 
     def test_its_settings_are_options_of_the_server(self, manifests, monkeypatch):
         container = one(named(manifests, "Deployment")["spec"]["template"]["spec"]["containers"])
-        variables = named(manifests, "ConfigMap")["data"] | {
-            each["name"]: "postgresql://db/rag" for each in of_secret(container)
-        }
+        from_secret = {name: "postgresql://db/rag" for name in of_secret(container)}
+        variables = named(manifests, "ConfigMap")["data"] | from_secret
         options = served_with(variables, container["args"], monkeypatch)
         assert str(options.store).startswith(("redis://", "s3://", "postgresql://"))
         assert (options.timeout_s, options.log_format) == (60, "json")
