@@ -147,6 +147,18 @@ def test_errors_are_raised_where_that_is_asked_for(filled):
             space.get(NAMES)
 
 
+def test_damage_and_lost_objects_are_raised_as_what_they_are(filled):
+    filled.habits.damage = lambda name, raw: b"?" + raw[1:] if "/keys/" in name else raw
+    with opened(on_error="raise") as store, pytest.raises(StoreFormatError, match="Object storage at s3://bucket/p: .*keys"):
+        store.space("a", SPEC).get(NAMES)
+    filled.habits.damage = lambda name, raw: raw
+    for name in [name for name in filled.objects if "/segments/" in name]:
+        del filled.objects[name]
+    with opened(on_error="raise") as store, pytest.raises(StoreError, match="is gone") as error:
+        store.space("a", SPEC).get(NAMES)
+    assert not isinstance(error.value, StoreConnectionError)
+
+
 def test_messages_hold_no_credentials(filled, monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
     filled.habits.fail = lambda method, name: 403

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import NoReturn, Protocol, TypeVar
 
-from late_rerank.errors import StoreConnectionError, StoreError
+from late_rerank.errors import StoreConnectionError, StoreError, StoreFormatError
 from late_rerank.processes.forks import guarded, watch
 from late_rerank.processes.threads import CallThreads
 from late_rerank.stores.base import Edition
@@ -228,10 +228,15 @@ class Shared:
             self._breaker.failed()
         elif not is_down:
             self._breaker.succeeded()
-        self._tell([Failed(f"{_text(error)}.") for error in errors], n_keys)
+        self._tell([Failed(f"{_text(error)}.", error=_kind(error)) for error in errors], n_keys)
 
     def _tell(self, failures: list[Failed], n_keys: int) -> None:
         self.trouble.met(failures, n_unreachable=n_keys)
+
+
+def _kind(error: StoreError) -> type[StoreError]:
+    """Give what is raised: damage and lost objects stay what they are, whoever waits for the service to come back."""
+    return next((kind for kind in (StoreFormatError, StoreConnectionError) if isinstance(error, kind)), StoreError)
 
 
 def _text(error: StoreError) -> str:

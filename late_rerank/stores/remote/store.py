@@ -33,7 +33,7 @@ class RemoteStore(Store):
         retries: How often a request that failed is sent again.
         pause_s: Seconds for which a service that failed is left alone. Each further failure doubles them, up to 30 s.
         poll_s: Seconds between two looks for a new manifest. A look is made behind a query, which doesn't wait for it.
-        on_error: "miss" counts documents as missing. "raise" raises a StoreConnectionError.
+        on_error: "miss" counts documents as missing. "raise" raises a StoreConnectionError, or a StoreFormatError of damage.
 
     Raises:
         ValueError: If an argument is wrong.
