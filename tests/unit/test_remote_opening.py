@@ -103,6 +103,20 @@ def test_where_no_cache_can_be_written_near_documents_are_in_memory_and_that_is_
         open_store(f"{url}?cache={tmp_path}/file/near")
 
 
+def test_without_a_home_near_documents_are_in_memory_and_that_is_told(url, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+
+    def nobody(_):
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.warns(RuntimeWarning, match="no home directory; name a folder for caches by XDG_CACHE_HOME.*kept in memory"):
+        store = open_store(url)
+    with store:
+        assert isinstance(store.near, MemoryStore)
+
+
 def test_a_published_folder_is_opened_as_it_is(tmp_path):
     with DiskStore(tmp_path / "store") as store:
         store.space("a", SPEC).put(NAMES, random_packed(LENGTHS, SPEC))

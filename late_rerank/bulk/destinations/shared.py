@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -11,7 +10,7 @@ from late_rerank.bulk.destinations.base import Destination, Filled, Index
 from late_rerank.bulk.receipts import FolderReceipts, Receipt
 from late_rerank.errors import StoreError
 from late_rerank.stores import Space, Store, open_store
-from late_rerank.stores.folders import folder_at
+from late_rerank.stores.folders import cache_home, folder_at
 from late_rerank.stores.opening import is_url, room_of
 from late_rerank.stores.record import parse_space
 from late_rerank.types import I64, Fetched, PackedVectors
@@ -54,7 +53,7 @@ class SharedDestination(Destination):
 
     def receipts(self, job: str) -> FolderReceipts:
         name = blake2b(f"{job} {self.place}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        return FolderReceipts(_cache() / "late-rerank" / "bulk" / name)
+        return FolderReceipts(cache_home() / "late-rerank" / "bulk" / name)
 
     def lost(self, receipts: Sequence[Receipt], space: str) -> set[str]:
         of_key = {bytes.fromhex(key): receipt.split for receipt in receipts for key in receipt.witnesses}
@@ -113,9 +112,3 @@ class _Watched(Space):
 
     def _put(self, keys: Sequence[bytes], packed: PackedVectors) -> None:
         self._inner.put(keys, packed)
-
-
-def _cache() -> Path:
-    """Give the folder of this user's caches."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return home if home.is_absolute() else Path.home() / ".cache"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +10,7 @@ from late_rerank.errors import StoreError
 from late_rerank.stores.base import Store
 from late_rerank.stores.disk import DiskStore, PublishedStore, is_store
 from late_rerank.stores.disk.format_file import PUBLISHED
+from late_rerank.stores.folders import cache_home
 from late_rerank.stores.memory import MemoryStore
 from late_rerank.stores.remote.address import Address, folder_of, read_address
 from late_rerank.stores.remote.committing import FORMAT_NAME
@@ -64,12 +64,13 @@ def shown_url(url: str) -> str:
 
 
 def cache_folder(url: str) -> Path:
-    """Give the default folder of a URL's near store: each URL has one of its own."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of XDG: a relative path is to be passed over.
-    root = Path(home) if Path(home).is_absolute() else Path.home() / ".cache"
+    """Give the default folder of a URL's near store: each URL has one of its own.
+
+    Raises:
+        StoreError: If the user has no home.
+    """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", url)[:60].strip("-")
-    return root / "late-rerank" / "stores" / f"{readable}-{blake2b(url.encode(), digest_size=6).hexdigest()}"
+    return cache_home() / "late-rerank" / "stores" / f"{readable}-{blake2b(url.encode(), digest_size=6).hexdigest()}"
 
 
 def _published(address: Address) -> PublishedStore | None:
@@ -81,15 +82,15 @@ def _published(address: Address) -> PublishedStore | None:
 
 
 def _near(address: Address) -> Store:
-    folder = address.cache or cache_folder(address.url)
+    most_bytes = address.cache_bytes or CACHE_BYTES
+    if address.cache is not None:
+        return DiskStore(address.cache, max_bytes=most_bytes)
     try:
-        return DiskStore(folder, max_bytes=address.cache_bytes or CACHE_BYTES)
+        return DiskStore(cache_folder(address.url), max_bytes=most_bytes)
     except (StoreError, OSError) as error:
-        if address.cache is not None:
-            raise
         warn_caller(
-            f"the folder {folder} can't be used to keep near documents of {address.url}: {error}. They are kept in memory. "
-            'Name another folder: "?cache=/folder"',
+            f"the folder of this user's caches can't keep near documents of {address.url}: {error}. They are kept in memory. "
+            'Name a folder: "?cache=/folder"',
             RuntimeWarning,
         )
         return MemoryStore()
