@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from late_rerank.bulk.destinations import Destination
+from late_rerank.bulk.destinations import Destination, LostObjectsError
 from late_rerank.bulk.engines import Engine, EngineError, Outcome
 from late_rerank.bulk.job import Job
 from late_rerank.bulk.planning import Plan
@@ -46,7 +46,7 @@ class Running:
         self._job, self._name, self._planned = job, name, planned
         self._destination, self._engine, self._workers = destination, engine, workers
         self._identity = job.identity()
-        self._splits = {split.name(self._identity): split for split in planned.splits}
+        self._splits = _by_name(planned.splits, self._identity)
         self._receipts = destination.receipts(name)
         self._done: dict[str, Receipt] = {}
         self._new: dict[str, Receipt] = {}
@@ -84,10 +84,17 @@ class Running:
             KeyboardInterrupt: If the user interrupts it; says how to go on.
         """
         with self._told_how_to_go_on(), self._bar(progress=progress) as bar:
-            self._do_all_and_look(bar)
-            number = self._destination.commit([self._done[name] for name in self._splits])
+            number = self._commit_all(bar)
         self._receipts.remove(self._receipts.names())
         return replace(self._report(), commit=number)
+
+    def _commit_all(self, bar: Any) -> int | None:
+        """Do all splits and commit them; do again what is removed at the moment of the commit."""
+        for _ in range(TRIES):
+            self._do_all_and_look(bar)
+            with suppress(LostObjectsError):
+                return self._destination.commit([self._done[name] for name in self._splits])
+        raise self._removed()
 
     def _do_all_and_look(self, bar: Any) -> None:
         """Do all splits, until all that they made is there: a commit must name nothing else."""
@@ -96,7 +103,10 @@ class Running:
             # Of documents that are visible already, a server may have removed some by its own rules.
             if self._destination.is_directly_written or not self._forget_lost():
                 return
-        raise BulkError(f"{self._destination.place}: objects are removed while the job runs. {self._how_to_go_on()}")
+        raise self._removed()
+
+    def _removed(self) -> BulkError:
+        return BulkError(f"{self._destination.place}: objects are removed while the job runs. {self._how_to_go_on()}")
 
     def _do_all(self, bar: Any) -> None:
         failed: dict[str, Outcome] = {}
@@ -188,3 +198,17 @@ class Running:
             total=total, initial=total - self.left_bytes, unit="B", unit_scale=True, desc="Indexing", progress=progress
         ) as bar:
             yield bar
+
+
+def _by_name(splits: Sequence[Split], identity: str) -> dict[str, Split]:
+    """Give each split under its receipt's name.
+
+    Raises:
+        ValueError: If two have the same name: one of them would never be encoded.
+    """
+    named: dict[str, Split] = {}
+    for split in splits:
+        other = named.setdefault(split.name(identity), split)
+        if other is not split:
+            raise ValueError(f"the corpus holds {split.root}, {split.place} twice; name each place once")
+    return named

@@ -16,14 +16,17 @@ from pdfs import make_pdf
 
 from late_rerank import Reranker, bulk
 from late_rerank.bulk.destinations import RemoteDestination, SharedDestination
+from late_rerank.bulk.destinations import remote as remote_destination
 from late_rerank.bulk.planning import plan
 from late_rerank.bulk.receipts import FolderReceipts, RemoteReceipts
 from late_rerank.corpus import CorpusStream
 from late_rerank.errors import BulkError, IncompatibleError, ModelError
 from late_rerank.stores import DiskStore
+from late_rerank.stores.remote.committing import commit
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.store import RemoteStore
+from late_rerank.stores.remote.verification import verify
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.vectors.keys import key_of
 
@@ -325,6 +328,33 @@ class TestFailures:
         with pytest.raises(BulkError, match="objects are removed while the job runs"):
             index(lines(), url)
         assert newest(Objects.at(url)).number == 0
+
+    def test_objects_that_are_removed_at_the_moment_of_the_commit_are_made_again(self, lines, url, monkeypatch):
+        file, objects, removed = lines(), Objects.at(url), []
+
+        def commit_and_lose(objects, runs):
+            number = commit(objects, runs)
+            if not removed:
+                removed.extend(runs[0].objects())
+                objects.delete(removed)
+            return number
+
+        monkeypatch.setattr(remote_destination, "commit", commit_and_lose)
+        assert index(file, url).n_documents == 100
+        assert removed
+        assert texts_there(url, texts_of(file)) == 100
+        assert verify(objects).problems == []
+
+    def test_nothing_is_visible_whose_objects_are_removed_at_each_commit(self, lines, url, monkeypatch):
+        def commit_and_lose(objects, runs):
+            number = commit(objects, runs)
+            objects.delete(runs[0].objects())
+            return number
+
+        monkeypatch.setattr(remote_destination, "commit", commit_and_lose)
+        with pytest.raises(BulkError, match="objects are removed while the job runs"):
+            index(lines(), url)
+        assert verify(Objects.at(url)).problems == []
 
     def test_a_server_may_remove_documents_by_its_own_rules(self, lines, tmp_path, monkeypatch):
         monkeypatch.setattr(SharedDestination, "lost", lambda self, receipts, space: {each.split for each in receipts})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from late_rerank.bulk.destinations.base import Destination
+from late_rerank.bulk.destinations.base import Destination, LostObjectsError
 from late_rerank.bulk.destinations.remote import RemoteDestination
 from late_rerank.bulk.destinations.shared import SharedDestination
 from late_rerank.stores.opening import is_url
 from late_rerank.stores.remote.address import SCHEMES
 
-__all__ = ["Destination", "destination_at"]
+__all__ = ["Destination", "LostObjectsError", "destination_at"]
 
 
 def destination_at(store: str) -> Destination:

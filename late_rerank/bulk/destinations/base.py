@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.bulk.receipts import Receipt, Receipts
+from late_rerank.errors import StoreError
 from late_rerank.stores import Space, Store
 from late_rerank.vectors.indexing import IndexReport
 
 Index = Callable[[Space], IndexReport]
 """Encodes a split's documents into a space, those that the space is missing."""
+
+
+class LostObjectsError(StoreError):
+    """Somebody removed objects at the moment of the commit. What needs them isn't visible, and must be done again."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Destination(ABC):
         """Make all documents visible at once. Give the commit's number; None where they are visible already.
 
         Raises:
+            LostObjectsError: If objects were removed meanwhile. Only what needs them is taken back.
             StoreError: If they can't be.
         """
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from late_rerank.bulk.destinations.base import Destination, Filled, Index
+from late_rerank.bulk.destinations.base import Destination, Filled, Index, LostObjectsError
 from late_rerank.bulk.receipts import Receipt, RemoteReceipts
 from late_rerank.stores import Space, Store
 from late_rerank.stores.disk import DiskStore
 from late_rerank.stores.record import parse_space
 from late_rerank.stores.remote.address import read_address
-from late_rerank.stores.remote.committing import commit, prove
+from late_rerank.stores.remote.committing import commit, prove, withdraw
 from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.presence import absent
 from late_rerank.stores.remote.runs import Run
 from late_rerank.stores.remote.store import RemoteStore
 from late_rerank.stores.remote.uploading import upload
 from late_rerank.types import I64, Fetched, PackedVectors
 
-# Of more objects a listing takes less time than asking for each.
-_ASKED_ONE_BY_ONE = 64
 _TIMEOUT_S = 60.0
 _RETRIES = 6
 
@@ -57,16 +56,19 @@ class RemoteDestination(Destination):
         needed = {
             receipt.split: {name for run in receipt.runs for name in Run.from_json(run).objects()} for receipt in receipts
         }
-        every = set().union(*needed.values())
-        if len(every) > _ASKED_ONE_BY_ONE:
-            there = {found.name for folder in ("keys", "segments") for found in self._objects.list(folder)}
-        else:
-            there = {name for name in every if self._objects.look(name) is not None}
-        return {split for split, names in needed.items() if not names <= there}
+        lost = absent(self._objects, set().union(*needed.values()))
+        return {split for split, names in needed.items() if names & lost}
 
     def commit(self, receipts: Sequence[Receipt]) -> int | None:
         runs = {run.keys: run for receipt in receipts for run in map(Run.from_json, receipt.runs)}
-        return commit(self._objects, list(runs.values())) if runs else None
+        if not runs:
+            return None
+        number = commit(self._objects, list(runs.values()))
+        lost = absent(self._objects, {name for run in runs.values() for name in run.objects()})
+        if lost:
+            withdraw(self._objects, [run for run in runs.values() if lost & set(run.objects())])
+            raise LostObjectsError(f"{self.place}: {len(lost)} objects were removed while they were committed; index again")
+        return number
 
     def begin(self, job: str, space: str) -> None:
         self._space = space

@@ -48,6 +48,16 @@ def commit(objects: Objects, runs: Sequence[Run]) -> int:
     return change(objects, lambda old: _added(old, runs), Replacing(objects, runs)).number
 
 
+def withdraw(objects: Objects, runs: Sequence[Run]) -> None:
+    """Take runs out again whose objects were removed, so that nobody takes their documents for being there.
+
+    Raises:
+        StoreConnectionError: If the service can't be reached.
+    """
+    ids = {run.id for run in runs}
+    change(objects, lambda old: tuple(run for run in old if run.id not in ids))
+
+
 def _added(old: Sequence[Run], runs: Sequence[Run]) -> tuple[Run, ...]:
     known = ids_of(old)
     new = [run for run in runs if run.n_deleted or run.id not in known]
