@@ -459,9 +459,11 @@ class Reranker:
             IncompatibleError: If the model can't encode what a document has. Earlier batches are stored.
             PictureError: If pictures are damaged. The message names them. All other documents are stored.
             OSError: If a picture's file can't be read. Earlier batches are stored.
-            StoreError: If the store can't keep the documents. Earlier batches are stored.
+            StoreError: If the store can't keep the documents. Earlier batches are stored. Also if it is in object storage,
+                which grows by `late-rerank index PATH --store URL` or `late-rerank store publish DIR URL`.
             ValueError: If `batch_size` is below 1, or the encoder gives NaN or infinity.
         """
+        self.store.refuse_index()
         with background_work():
             return self._vectors.index(documents, batch_size, progress=progress)
 
@@ -482,8 +484,9 @@ class Reranker:
             TypeError: If a document is no Candidate with token vectors. The message names it. Earlier batches are stored.
             IncompatibleError: If vectors have another width than the model's, or the mean cosine to the model's own is below
                 .999. Earlier batches are stored; the message tells how to remove them.
-            StoreError: If the store can't keep them. Earlier batches are stored.
+            StoreError: If the store can't keep them. Earlier batches are stored. Also if it is in object storage.
         """
+        self.store.refuse_index()
         with background_work():
             return self._vectors.import_(documents, check=check, progress=progress)
 

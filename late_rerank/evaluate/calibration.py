@@ -16,6 +16,7 @@ from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
+from late_rerank.stores.tiered import near_is_enough
 from late_rerank.types import F32, Candidate
 
 F64 = NDArray[np.float64]
@@ -131,7 +132,8 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
         progress: Show a bar on stderr, if that is a terminal.
     """
     # Whatever the reranker does with documents that aren't stored.
-    reranker.index(candidate for query in labelled for candidate in (*query.relevant, *query.others))
+    with near_is_enough():
+        reranker.index(candidate for query in labelled for candidate in (*query.relevant, *query.others))
     scored = []
     for query in progress_bar(labelled, unit=" queries", desc="Scoring", progress=progress):
         candidates = [*query.relevant, *query.others]

@@ -18,6 +18,7 @@ from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.observing.progress import progress_bar
 from late_rerank.reranker import Reranker
 from late_rerank.stores import MemoryStore, Store
+from late_rerank.stores.tiered import near_is_enough
 from late_rerank.types import Candidate, Encodable, TokenVectors
 from late_rerank.vectors.lookup import BATCH_SIZE
 
@@ -174,7 +175,8 @@ def index_all(rerankers: Sequence[Reranker], run: Run, *, progress: bool) -> Non
         for start in range(0, len(documents), BATCH_SIZE):
             batch = documents[start : start + BATCH_SIZE]
             for reranker in rerankers:
-                reranker.index(batch)
+                with near_is_enough():
+                    reranker.index(batch)
             bar.update(len(batch))
 
 

@@ -16,6 +16,7 @@ from late_rerank.evaluate.runs import once
 from late_rerank.evaluate.significance import Difference, difference
 from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.wanted import Wanted
+from late_rerank.stores.tiered import near_is_enough
 from late_rerank.types import Candidate, FirstStageWeight, Ranking
 
 ByQuery = dict[str, dict[str, float]]
@@ -107,7 +108,8 @@ def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progre
     names = [name for name in judged.qrels if judged.qrels[name]]
     _check(names, judged)
     candidates, n_left_out = _counted(names, judged)
-    reranker.index(longest_first(candidates), progress=progress)
+    with near_is_enough():
+        reranker.index(longest_first(candidates), progress=progress)
     ranked, latencies = {}, []
     for name in progress_bar(names, unit=" queries", desc="Reranking", progress=progress):
         (ranking,) = reranker.rank([judged.queries[name]], [candidates[name]], wanted)

@@ -44,8 +44,16 @@ class Indexer:
 
         Raises:
             RequestError: If the time is up (504), or the server ends or its store can't keep the documents (503). Those stored
-                until then stay.
+                until then stay. Also if the store is in object storage (400).
         """
+        try:
+            self._reranker.store.refuse_index()
+        except StoreError as error:
+            raise RequestError(
+                400,
+                "this server's store is in object storage, and is only read here: add documents by `late-rerank index PATH "
+                "--store URL` or `late-rerank store publish DIR URL`; this server finds them soon",
+            ) from error
         until = arrived + self._timeout_s
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
             raise RequestError(504, "documents of other requests are being encoded; try again", retry_after_s=10)

@@ -152,6 +152,10 @@ class Store(ABC):
         """What it holds now, as far as this is known here. None if it isn't known. Asking takes no time."""
         return UNNUMBERED
 
+    def refuse_index(self) -> None:
+        """Raise the StoreError that says why documents can't be indexed here, and what to do instead. Most stores take them."""
+        return
+
     @abstractmethod
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         """Open the space of that encoder and codec. A new space is empty."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -20,6 +22,19 @@ from late_rerank.types import I64, CodecSpec, Fetched, PackedVectors
 from late_rerank.warn import warn_caller
 
 _T = TypeVar("_T")
+
+
+_NEAR_IS_ENOUGH: ContextVar[bool] = ContextVar("_NEAR_IS_ENOUGH", default=False)
+
+
+@contextmanager
+def near_is_enough() -> Iterator[None]:
+    """Let documents be indexed though only this machine keeps them: for a measurement or a training, which nobody shares."""
+    token = _NEAR_IS_ENOUGH.set(True)
+    try:
+        yield
+    finally:
+        _NEAR_IS_ENOUGH.reset(token)
 
 
 class _Guard:
@@ -118,6 +133,11 @@ class TieredStore(Store):
     def edition(self) -> Edition | None:
         """That of `far`."""
         return self.far.edition
+
+    def refuse_index(self) -> None:
+        """Raise a StoreError if `far` is in object storage: `near` alone would have the documents, and nobody else."""
+        if not _NEAR_IS_ENOUGH.get():
+            self.far.refuse_index()
 
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         self._guard.refuse_if_closed()

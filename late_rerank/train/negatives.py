@@ -15,6 +15,7 @@ from late_rerank.observing.progress import progress_bar
 from late_rerank.ranking.fusion import fused
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
+from late_rerank.stores.tiered import near_is_enough
 from late_rerank.text.words import is_blank
 from late_rerank.train.examples import Example
 from late_rerank.train.recipe import Recipe
@@ -68,7 +69,8 @@ def mine(
     """
     queries = {name: example.query for name, example in examples.items()}  # names need not be ids of queries
     found = retrieve_run(retriever, queries, _DEPTH, ignore_identical_ids=False, progress=progress)
-    reranker.index(longest_first(found), progress=progress)
+    with near_is_enough():
+        reranker.index(longest_first(found), progress=progress)
     bar = progress_bar(examples.items(), unit=" queries", desc="Hard negatives", progress=progress)
     all_choices = [_choices(reranker, example, found[name], recipe) for name, example in bar]
     chance = random.Random(recipe.seed)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from remote_runs import ObjectServer, add
 
 from late_rerank import Reranker
 from late_rerank.errors import StoreError
+from late_rerank.serve.errors import RequestError
+from late_rerank.serve.indexing import Indexer
 from late_rerank.stores import DiskStore, MemoryStore, PublishedStore, TieredStore, open_store
 from late_rerank.stores.opening import would_be_made
 from late_rerank.stores.remote import RemoteStore
@@ -20,6 +23,7 @@ from late_rerank.stores.remote.address import folder_of, read_address
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.opening import CACHE_BYTES, cache_folder
 from late_rerank.stores.remote.publishing import publish
+from late_rerank.stores.tiered import near_is_enough
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.testing.stores import SPEC, keys
 from late_rerank.testing.vectors import random_packed, same_documents
@@ -211,4 +215,17 @@ def test_a_reranker_reads_a_published_store_by_its_url(server, tmp_path):
     with Reranker(FakeEncoder(), store="s3://bucket/p", on_missing="raise") as reranker:
         ranking = reranker.rerank("cats", texts)
         assert ([(ranked.text, ranked.score) for ranked in ranking], ranking.n_hits) == (expected, 4)
-        assert reranker.index([*texts, "a new one"]).n_encoded == 1
+        for index in (reranker.index, reranker.import_vectors):
+            with pytest.raises(StoreError, match=r"s3://bucket/p is read-only here.*`late-rerank index PATH --store URL`"):
+                index([*texts, "a new one"])
+        with pytest.raises(RequestError, match="late-rerank index PATH --store URL") as refused:
+            Indexer(reranker, timeout_s=60.0).index(["a new one"], arrived=time.monotonic())
+        assert (refused.value.status, "bucket" in refused.value.message) == (400, False)
+
+
+def test_what_queries_and_measurements_encode_is_kept_near(url):
+    with Reranker(FakeEncoder(), store=url) as reranker:
+        assert [reranker.rerank("cats", ["cats sleep"]).n_hits for _ in range(2)] == [0, 1]
+        with near_is_enough():
+            assert reranker.index(["cats sleep", "rivers run"]).n_encoded == 1
+        assert reranker.rerank("cats", ["rivers run"]).n_hits == 1

@@ -81,8 +81,8 @@ class Shared:
         """Raise the StoreError that says why nothing can be changed here, and what to do instead."""
         self.refuse_if_closed()
         raise StoreError(
-            f"{self.objects.url} is read-only here: it changes by commits of whole runs. Use `late-rerank index --store`, "
-            "`late-rerank store publish DIR URL` or `late-rerank store drop URL`"
+            f"{self.objects.url} is read-only here: it changes by commits of whole runs. Use `late-rerank index PATH --store "
+            "URL`, `late-rerank store publish DIR URL` or `late-rerank store drop URL`"
         )
 
     def snapshot(self) -> Snapshot:

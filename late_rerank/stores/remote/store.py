@@ -74,6 +74,9 @@ class RemoteStore(Store):
     def edition(self) -> Edition | None:
         return self._shared.edition()
 
+    def refuse_index(self) -> None:
+        self._shared.refuse_change()
+
     def space(self, fingerprint: str, codec: CodecSpec) -> Space:
         self._shared.refuse_if_closed()
         return RemoteSpace(self._shared, space_json(fingerprint, codec), fingerprint, codec)
