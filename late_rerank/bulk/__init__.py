@@ -12,8 +12,8 @@ from typing import Any
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.bulk.destinations import Destination, destination_at
 from late_rerank.bulk.engines import Engine, as_engine
-from late_rerank.bulk.job import Job, encoder_of
-from late_rerank.bulk.places import is_remote
+from late_rerank.bulk.job import Job, encoder_of, seen_from_anywhere
+from late_rerank.bulk.places import as_place, is_remote
 from late_rerank.bulk.planning import Source, check_there, plan
 from late_rerank.bulk.report import BulkReport
 from late_rerank.bulk.running import Running
@@ -49,7 +49,8 @@ def index(  # noqa: PLR0913 - one call says everything
 
     Args:
         source: A folder, a file or a BEIR folder, as `CorpusStream` takes it; a URL of such a one in object storage; a pattern
-            as "shards/*.jsonl"; or several of these. Each worker reads it, so machines of a cluster must see it.
+            as "shards/*.jsonl", or "texts/**/*.md" for any depth; or several of these. Each worker reads it, so machines of a
+            cluster must see it.
         store: Where token vectors go. "s3://...", "gs://...", "az://..." or "file:///folder" is a store in object storage: all
             documents become visible at once, at the end. "redis://..." and "postgresql://..." are written to directly. So is a
             folder, by the engine "local" alone.
@@ -84,7 +85,7 @@ def index(  # noqa: PLR0913 - one call says everything
     runs_on = as_engine(engine, address)
     destination = destination_at(os.fspath(store))
     _check_reach(runs_on, destination)
-    given = [os.fspath(each) for each in ([source] if isinstance(source, (str, os.PathLike)) else source)]
+    given = [as_place(each) for each in ([source] if isinstance(source, (str, os.PathLike)) else source)]
     check_there(given)
     job = _job(destination, model, codec, backend=backend, pooling=pooling)
     planned = plan(given, images=job.images, split_bytes=split_bytes)
@@ -124,7 +125,7 @@ def _tell_if_small(n_bytes: int, engine: Engine, destination: Destination) -> No
 
 def _job(destination: Destination, model: str, codec: str | Codec, *, backend: str, pooling: int) -> Job:
     """Load the model once here: its fingerprint names the space, and a wrong name is told at once."""
-    named = str(Path(model).absolute()) if Path(model).is_dir() else model
+    named = seen_from_anywhere(model)
     encoder = encoder_of(named, backend, None, pooling)
     chosen = _binary(encoder, destination) if codec == "binary" else as_codec(codec)
     return Job(

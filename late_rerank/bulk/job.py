@@ -10,10 +10,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from late_rerank.codecs import Codec, from_spec
 from late_rerank.encode import Encoder, as_encoder
+from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.errors import IncompatibleError, ModelError
 from late_rerank.stores.record import parse_space
 
@@ -86,6 +88,15 @@ class Job:
     def from_json(cls, given: Mapping[str, Any]) -> Job:
         """Read it from JSON values."""
         return cls(**given)
+
+
+def seen_from_anywhere(model: str) -> str:
+    """Give a model's name as workers in other folders understand it: a folder's path as an absolute one.
+
+    A built-in name stays one, whatever is in this folder, as `as_encoder` takes it.
+    """
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 - as `as_encoder` finds it
+    return str(folder.absolute()) if model not in BUILT_IN and folder.is_dir() else model
 
 
 def encoder_of(model: str, backend: str = "auto", device: str | None = None, pooling: int = 1) -> Encoder:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from late_rerank.bulk.places import RemoteFiles, is_remote, places_of, remote_parts
+from late_rerank.bulk.patterns import has_magic, local_matches, matching_place, seen_from_folder
+from late_rerank.bulk.places import RemoteFiles, as_place, is_remote, local_file, places_of, remote_parts
 from late_rerank.bulk.splits import File, Split
 from late_rerank.corpus.files import check_kind
 from late_rerank.corpus.folders import JSON_LINES_SUFFIXES, PARQUET, FolderFiles, is_read, kinds_read
@@ -53,8 +53,8 @@ def plan(source: Source | Sequence[Source], *, images: bool, split_bytes: int | 
     """Cut a corpus into splits. The same corpus and `split_bytes` give the same splits, whatever engine and workers there are.
 
     Args:
-        source: As `CorpusStream` takes it; or a URL of a folder or a file in object storage; or a pattern as "shards/*.jsonl";
-            or several of these.
+        source: As `CorpusStream` takes it; or a URL of a folder or a file in object storage; or a pattern as "shards/*.jsonl",
+            or "texts/**/*.md" for any depth; or several of these.
         images: Whether the model sees images.
         split_bytes: The size of a split, about. None for one that suits the corpus.
 
@@ -66,7 +66,7 @@ def plan(source: Source | Sequence[Source], *, images: bool, split_bytes: int | 
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not sources:
         raise ValueError("source must name a corpus, got none")
-    parts = [part for each in sources for part in _parts(os.fspath(each), images=images)]
+    parts = [part for i, each in enumerate(sources) for part in _parts(as_place(each), i, images=images)]
     size_bytes = sum(file.size_bytes for part in parts for file in part.files)
     most = split_bytes or min(_MOST_BYTES, max(_LEAST_BYTES, _power_of_two(size_bytes // _SPLITS)))
     planned = Plan()
@@ -88,7 +88,7 @@ def check_there(sources: Sequence[str]) -> None:
         FileNotFoundError: If there is nothing at one of them.
     """
     for source in sources:
-        if not is_remote(source) and not os.path.exists(source) and not (glob.has_magic(source) and glob.glob(source)):  # noqa: PTH110, PTH207
+        if not is_remote(source) and not os.path.exists(source) and not (has_magic(source) and local_matches(source)):  # noqa: PTH110
             raise FileNotFoundError(f"{source} does not exist")
 
 
@@ -96,6 +96,7 @@ def check_there(sources: Sequence[str]) -> None:
 class _Part:
     """Files of one place: a file of lines or rows, or files that are read whole."""
 
+    name: str
     root: str
     files: list[File]
     closed: Sequence[tuple[str, str]] = ()
@@ -108,12 +109,12 @@ class _Part:
             size_bytes = self.files[0].size_bytes
             for start in range(0, size_bytes, most_bytes):
                 end = min(start + most_bytes, size_bytes)
-                yield Split("lines", self.root, (self.files[0],), start, end, end - start)
+                yield Split("lines", self.name, self.root, (self.files[0],), start, end, end - start)
         elif suffix in PARQUET:
             yield from self._row_groups(most_bytes)
         else:
             for files in _batches(self.files, most_bytes):
-                yield Split("files", self.root, tuple(files), 0, 0, sum(file.size_bytes for file in files))
+                yield Split("files", self.name, self.root, tuple(files), 0, 0, sum(file.size_bytes for file in files))
 
     def _row_groups(self, most_bytes: int) -> Iterator[Split]:
         file = self.files[0]
@@ -122,25 +123,32 @@ class _Part:
         for number, size_bytes in enumerate(sizes):
             held += size_bytes
             if held >= most_bytes or number == len(sizes) - 1:
-                yield Split("rows", self.root, (file,), start, number + 1, held)
+                yield Split("rows", self.name, self.root, (file,), start, number + 1, held)
                 start, held = number + 1, 0
 
 
-def _parts(source: str, *, images: bool) -> Iterator[_Part]:
+def _parts(source: str, position: int, *, images: bool) -> Iterator[_Part]:
+    """Give the parts of one given place.
+
+    Args:
+        source: The place.
+        position: Which of the given places it is.
+        images: Whether the model sees images.
+    """
     if is_remote(source):
-        yield from _remote_parts(source, images=images)
+        yield from _remote_parts(source, position, images=images)
         return
-    if not os.path.lexists(source) and glob.has_magic(source):
-        found = sorted(glob.glob(source))  # noqa: PTH207 - a pattern may be absolute
+    if not os.path.lexists(source) and has_magic(source):
+        found = local_matches(source)
         if not found:
             raise FileNotFoundError(f"no file matches {source}")
         for each in found:
-            yield _local_part(Path(each), images=images)
+            yield _local_part(Path(each), f"{position}/{seen_from_folder(each, source)}", images=images)
         return
-    yield _local_part(Path(source), images=images)
+    yield _local_part(Path(source), str(position), images=images)
 
 
-def _local_part(path: Path, *, images: bool) -> _Part:
+def _local_part(path: Path, name: str, *, images: bool) -> _Part:
     """Read what is at a path, as `CorpusStream` would."""
     root = path.absolute()
     if not root.exists():
@@ -150,44 +158,56 @@ def _local_part(path: Path, *, images: bool) -> _Part:
     kinds = kinds_read(images=images)
     if not root.is_dir():
         check_kind(root, kinds | JSON_LINES_SUFFIXES | PARQUET)
-        return _Part(str(root.parent), [_file(root, root.parent)])
+        return _Part(name, str(root.parent), [local_file(root, root.parent)])
     folder = FolderFiles(root, kinds)
-    files = [_file(file, root) for file in folder]
-    return _Part(str(root), files, folder.closed, folder.passed_over, folder.json_lines)
+    files = [local_file(file, root) for file in folder]
+    return _Part(name, str(root), files, folder.closed, folder.passed_over, folder.json_lines)
 
 
-def _file(path: Path, root: Path) -> File:
-    try:
-        status = path.stat()
-    except OSError:  # a broken link: the worker tells it
-        return File(path.relative_to(root).as_posix(), 0, "")
-    return File(path.relative_to(root).as_posix(), status.st_size, str(status.st_mtime_ns))
-
-
-def _remote_parts(source: str, *, images: bool) -> Iterator[_Part]:
+def _remote_parts(source: str, position: int, *, images: bool) -> Iterator[_Part]:
     kinds = kinds_read(images=images)
-    root, pattern = remote_parts(source, kinds | JSON_LINES_SUFFIXES | PARQUET)
-    files = list(RemoteFiles(root).files(pattern))
-    beir = next((file for file in files if pattern is None and file.name == "corpus.jsonl"), None)
-    if not files:
+    root, name = remote_parts(source, kinds | JSON_LINES_SUFFIXES | PARQUET)
+    matching = _matching(RemoteFiles(root), name)
+    if not matching:
         raise FileNotFoundError(f"there is nothing at {source}")
-    if pattern is None and beir is None:
-        yield _remote_folder(root, files, kinds)
-        return
-    for file in [beir] if beir else files:
-        check_kind(Path(file.name), kinds | JSON_LINES_SUFFIXES | PARQUET)
-        if images and Path(file.name).suffix.lower() in JSON_LINES_SUFFIXES:
-            raise ValueError(
-                f"{root}/{file.name}: a model of page images reads JSON Lines from a folder, since their images are files: "
-                "mount the bucket, or give the images as files"
-            )
-        yield _Part(root, [file])
+    for place, files in matching.items():
+        beir = next((file for file in files if file.name == f"{place}/corpus.jsonl".lstrip("/")), None)
+        if beir is not None or files[0].name == place:
+            yield _remote_file(root, beir or files[0], position, images=images)
+        else:
+            yield _remote_folder(root, place, files, position, kinds)
 
 
-def _remote_folder(root: str, files: Sequence[File], kinds: frozenset[str]) -> _Part:
+def _matching(places: RemoteFiles, name: str | None) -> Mapping[str, list[File]]:
+    """Give the files of each place that a name or pattern stands for, under the file's or folder's name."""
+    if name is None:
+        files = places.files()
+        return {"": files} if files else {}
+    if not has_magic(name):
+        file = places.file(name)
+        return {} if file is None else {name: [file]}
+    found: dict[str, list[File]] = {}
+    for each in places.files():
+        place = matching_place(each.name, name)
+        if place is not None:
+            found.setdefault(place, []).append(each)
+    return found
+
+
+def _remote_file(root: str, file: File, position: int, *, images: bool) -> _Part:
+    check_kind(Path(file.name), kinds_read(images=images) | JSON_LINES_SUFFIXES | PARQUET)
+    if images and Path(file.name).suffix.lower() in JSON_LINES_SUFFIXES:
+        raise ValueError(
+            f"{root}/{file.name}: a model of page images reads JSON Lines from a folder, since their images are files: "
+            "mount the bucket, or give the images as files"
+        )
+    return _Part(str(position), root, [file])
+
+
+def _remote_folder(root: str, place: str, files: Sequence[File], position: int, kinds: frozenset[str]) -> _Part:
     """Choose what is read of a folder in object storage, as `FolderFiles` chooses of a local one."""
-    shown = [file for file in files if not any(part.startswith(".") for part in file.name.split("/"))]
-    part = _Part(root, [file for file in shown if is_read(file.name.rpartition("/")[2], kinds)])
+    shown = [file for file in files if not any(part.startswith(".") for part in file.name[len(place) :].split("/"))]
+    part = _Part(str(position), root, [file for file in shown if is_read(file.name.rpartition("/")[2], kinds)])
     passed_over: dict[str, int] = {}
     for file in shown:
         name = file.name.rpartition("/")[2]

@@ -44,21 +44,26 @@ class SplitDocuments:
 
     def _lines(self) -> Iterator[Candidate]:
         split = self._split
-        ranges = places_of(split.root).ranges(split.files[0])
-        return parse_json_lines(
+        places = places_of(split.root)
+        ranges = places.ranges(split.files[0])
+        yield from parse_json_lines(
             lines_between(ranges, split.start, split.end),
             self._path,
             images_in=Path(split.root) if self._images else None,
             tell=lambda reason: self.skipped.append((self._path, reason)),
             lines_before=cache(partial(count_lines, ranges, split.start)),
         )
+        places.check(split.files[0])  # it was read for minutes
 
     def _rows(self) -> Iterator[Candidate]:
-        ranges = places_of(self._split.root).ranges(self._split.files[0])
-        return ParquetRows(ranges, self._path).documents(range(self._split.start, self._split.end))
+        places = places_of(self._split.root)
+        ranges = places.ranges(self._split.files[0])
+        yield from ParquetRows(ranges, self._path).documents(range(self._split.start, self._split.end))
+        places.check(self._split.files[0])
 
     def _files(self) -> Iterator[Candidate]:
         near = places_of(self._split.root).near(self._split.files, self._scratch)
+        self.skipped += near.skipped
         stream = CorpusStream(near.root, images=self._images, only=list(near.paths))
         try:
             yield from stream

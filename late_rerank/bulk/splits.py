@@ -18,7 +18,7 @@ class File:
     Attributes:
         name: Seen from the corpus' folder.
         size_bytes: Its length.
-        state: What changes when its content does: its time of modification.
+        state: What changes when its content does: its time of modification; in object storage its etag too.
     """
 
     name: str
@@ -32,7 +32,9 @@ class Split:
 
     Attributes:
         kind: "lines" for bytes of a JSON Lines file, "rows" for row groups of a Parquet file, "files" for whole files.
-        root: The corpus' folder, or the URL of one.
+        part: Which of the places that were given for the corpus, and which of those that match a pattern. It tells files of
+            equal names apart, and stays if all of the corpus is moved.
+        root: The folder of that place, or the URL of one.
         files: One file; for the kind "files" at least one.
         start: The first byte or row group.
         end: The byte or row group behind the last one.
@@ -40,6 +42,7 @@ class Split:
     """
 
     kind: Kind
+    part: str
     root: str
     files: tuple[File, ...]
     start: int
@@ -57,7 +60,7 @@ class Split:
         return first if first == last else f"{first} to {last} ({len(self.files):,} files)"
 
     def name(self, identity: str) -> str:
-        """Name its receipt: a digest of the files' states, the part, and what the vectors depend on.
+        """Name its receipt: a digest of the files' places and states, the range, and what the vectors depend on.
 
         A corpus that was moved keeps its names; one that was written to gets new ones.
 
@@ -65,7 +68,7 @@ class Split:
             identity: As `Job.identity` gives it.
         """
         files = [[file.name, file.size_bytes, file.state] for file in self.files]
-        what = json.dumps([identity, self.kind, files, self.start, self.end])
+        what = json.dumps([identity, self.kind, self.part, files, self.start, self.end])
         return hashlib.blake2b(what.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

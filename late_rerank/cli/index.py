@@ -68,6 +68,10 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.stores.opening import is_url
     from late_rerank.stores.remote.address import SCHEMES
 
+    if options.path.startswith("file://"):
+        from late_rerank.bulk.places import as_place
+
+        options.path = as_place(options.path)
     if options.engine is None and is_url(options.store) and options.store.startswith(SCHEMES):
         options.engine = "local"
     if options.engine is not None:
