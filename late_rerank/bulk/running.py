@@ -68,6 +68,9 @@ class Running:
         """
         there = {name: self._receipts.read(name, self._identity) for name in sorted(self._receipts.names())}
         found = {name: receipt for name, receipt in there.items() if receipt is not None}
+        if self._destination.is_committed(list(found.values())):
+            self._receipts.remove(there)  # what was deleted since the commit is missing, and mustn't count as done
+            return
         lost = self._destination.lost(list(found.values()), self._job.space)
         earlier = [receipt for name, receipt in found.items() if name not in self._splits and name not in lost]
         if earlier:

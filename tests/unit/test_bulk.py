@@ -23,6 +23,7 @@ from late_rerank.corpus import CorpusStream
 from late_rerank.errors import BulkError, IncompatibleError, ModelError
 from late_rerank.stores import DiskStore
 from late_rerank.stores.remote.committing import commit
+from late_rerank.stores.remote.deleting import delete
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.store import RemoteStore
@@ -329,6 +330,18 @@ class TestFailures:
             index(lines(), url)
         assert newest(Objects.at(url)).number == 0
 
+    def test_a_document_that_was_deleted_is_indexed_again_whatever_a_killed_job_left(self, lines, url, monkeypatch):
+        file, objects = lines(), Objects.at(url)
+        with monkeypatch.context() as patch:
+            patch.setattr(RemoteReceipts, "remove", lambda self, splits: None)  # killed before
+            index(file, url)
+        with RemoteStore(url, on_error="raise") as store:
+            space = space_of(store)
+            assert delete(objects, space.fingerprint, space.codec, [key_of(texts_of(file)[0])]) == 1
+        assert texts_there(url, texts_of(file)) == 99
+        assert index(file, url).n_encoded == 1
+        assert texts_there(url, texts_of(file)) == 100
+
     def test_objects_that_are_removed_at_the_moment_of_the_commit_are_made_again(self, lines, url, monkeypatch):
         file, objects, removed = lines(), Objects.at(url), []
 
@@ -430,7 +443,7 @@ class TestGoingOn:
                 index(file, url)
         before = newest(Objects.at(url))
         report = index(file, url)
-        assert (report.n_resumed, report.n_splits) == (3, 3)
+        assert (report.n_resumed, report.n_encoded, report.n_cached) == (0, 0, 100)
         assert newest(Objects.at(url)).runs == before.runs
         assert texts_there(url, texts_of(file)) == 100
 

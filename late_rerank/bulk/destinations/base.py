@@ -78,6 +78,14 @@ class Destination(ABC):
             StoreError: If the store can't be read.
         """
 
+    def is_committed(self, receipts: Sequence[Receipt]) -> bool:  # noqa: ARG002 - few have commits
+        """Tell whether an earlier run of the job committed these, and was killed before it removed them.
+
+        Raises:
+            StoreError: If the store can't be read.
+        """
+        return False
+
     @abstractmethod
     def commit(self, receipts: Sequence[Receipt]) -> int | None:
         """Make all documents visible at once. Give the commit's number; None where they are visible already.

@@ -12,9 +12,10 @@ from late_rerank.stores.disk import DiskStore
 from late_rerank.stores.record import parse_space
 from late_rerank.stores.remote.address import read_address
 from late_rerank.stores.remote.committing import commit, prove, withdraw
+from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.presence import absent
-from late_rerank.stores.remote.runs import Run
+from late_rerank.stores.remote.runs import Run, ids_of
 from late_rerank.stores.remote.store import RemoteStore
 from late_rerank.stores.remote.uploading import upload
 from late_rerank.types import I64, Fetched, PackedVectors
@@ -58,6 +59,10 @@ class RemoteDestination(Destination):
         }
         lost = absent(self._objects, set().union(*needed.values()))
         return {split for split, names in needed.items() if names & lost}
+
+    def is_committed(self, receipts: Sequence[Receipt]) -> bool:
+        runs = [Run.from_json(run) for receipt in receipts for run in receipt.runs]
+        return bool(runs) and not ids_of(newest(self._objects).runs).isdisjoint(run.id for run in runs)
 
     def commit(self, receipts: Sequence[Receipt]) -> int | None:
         runs = {run.keys: run for receipt in receipts for run in map(Run.from_json, receipt.runs)}
