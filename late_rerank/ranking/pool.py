@@ -21,6 +21,7 @@ from late_rerank.types import (
     F32,
     I64,
     NO_TOKENS_SCORE,
+    Candidate,
     Content,
     Document,
     GivenVectors,
@@ -75,7 +76,8 @@ class CandidatePool:
         self.query: QueryVectors | None = None
         keys = self.contents.keys
         self._scores = np.full(len(keys), _UNSCORED, dtype=np.float32)
-        self._scores[[key is None for key in keys]] = NO_TOKENS_SCORE
+        if None in keys:
+            self._scores[[key is None for key in keys]] = NO_TOKENS_SCORE
         self._truncated = np.zeros(len(keys), dtype=np.bool_)
         self._first = np.zeros(len(keys), dtype=np.int64)
         self._lengths = np.zeros(len(keys), dtype=np.int64)
@@ -127,7 +129,7 @@ class CandidatePool:
         """
         keys = self.contents.keys
         n_misses = sum(key in missing for key in keys) if missing else 0
-        n_given = sum(isinstance(each, GivenVectors) and len(each) > 0 for each in self.contents.contents)
+        n_given = self.contents.n_given
         n_query_tokens = len(self.query.vectors.values) if self.query else 0
         order, scores = self._ordered(n_query_tokens)
         relevances = relevance(scores, n_query_tokens, calibration)
@@ -210,7 +212,7 @@ def _unranked(given: Iterable[Document]) -> Iterator[RankedDocument]:
         if type(item) is str:
             yield RankedDocument(item, None, None, None, 0, i, None, False, {})  # noqa: FBT003
             continue
-        candidate = as_candidate(item, i, "candidates")
-        id_, score, metadata = candidate.id, candidate.score, candidate.metadata
-        own = candidate.image, candidate.token_vectors
-        yield RankedDocument(candidate.text, id_, None, None, 0, i, score, False, metadata, *own)  # noqa: FBT003
+        candidate = item if type(item) is Candidate else as_candidate(item, i, "candidates")
+        id_, score, metadata, image = candidate.id, candidate.score, candidate.metadata, candidate.image
+        vectors = candidate.token_vectors
+        yield RankedDocument(candidate.text, id_, None, None, 0, i, score, False, metadata, image, vectors)  # noqa: FBT003
