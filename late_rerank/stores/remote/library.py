@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import importlib.machinery
 import importlib.util
-import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
-from pathlib import Path
 from threading import Lock, Thread
 from types import ModuleType
 from typing import Any, TypeVar
 
-from late_rerank.errors import MissingDependencyError
+from late_rerank.errors import MissingDependencyError, StoreError
 from late_rerank.processes.forks import guarded, watch
 from late_rerank.stores.remote.calls import Calls
+from late_rerank.stores.remote.loading_again import load_again
 from late_rerank.stores.remote.turns import Turns
 
 _T = TypeVar("_T")
@@ -53,6 +50,7 @@ class _Library:
         self.turns = Turns(MOST_REQUESTS)
         self.calls = Calls()
         self._is_forked = False
+        self._error: StoreError | None = None
         self._kept: list[object] = []
         self._lock = guarded(Lock())
 
@@ -61,6 +59,7 @@ class _Library:
         self._is_forked = self._is_forked or _NATIVE in sys.modules
         self._kept += [self._native, self._loop]
         self._native = self._loop = None
+        self._error = None
         self.calls.after_fork()
         self.turns = Turns(MOST_REQUESTS)
 
@@ -69,12 +68,22 @@ class _Library:
 
         Raises:
             MissingDependencyError: If obstore isn't installed.
+            StoreError: If this is a forked process, and the library's copy can't be loaded.
         """
         if self._native is None:
             with self._lock:
+                if self._error is not None:
+                    raise StoreError(str(self._error))  # not 14 MB copied for each query
                 if self._native is None:
-                    self._native = _load_copy() if self._is_forked else _load()
+                    self._native = self._load_again() if self._is_forked else _load()
         return self._native
+
+    def _load_again(self) -> ModuleType:
+        try:
+            return _load_copy()
+        except StoreError as error:
+            self._error = error
+            raise
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """Give the loop of this process; a daemon thread runs it."""
@@ -155,19 +164,19 @@ def _load() -> ModuleType:
 
 
 def _load_copy() -> ModuleType:
-    """Load the library again. A loader knows a library by its file, so the file is copied; it takes 20 ms."""
+    """Load the library again, from a copy of its file."""
     found = importlib.util.find_spec(_NATIVE)
     if found is None or found.origin is None:
         raise MissingDependencyError("a store in object storage", "obstore", "remote")
     others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "obstore"}
-    folder = tempfile.mkdtemp(prefix="late-rerank-")
-    try:
-        copy = Path(folder) / Path(found.origin).name
-        shutil.copyfile(found.origin, copy)
-        loader = importlib.machinery.ExtensionFileLoader(_NATIVE, os.fspath(copy))
-        module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(_NATIVE, loader, origin=os.fspath(copy)))
+
+    def load(path: str) -> ModuleType:
+        loader = importlib.machinery.ExtensionFileLoader(_NATIVE, path)
+        module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(_NATIVE, loader, origin=path))
         loader.exec_module(module)
+        return module
+
+    try:
+        return load_again(found.origin, load)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         sys.modules.update(others)  # the program's own obstore stays as it was
-    return module
