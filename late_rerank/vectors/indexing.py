@@ -66,8 +66,8 @@ class IndexReport:
     Attributes:
         n_documents: Documents that were given.
         n_encoded: Documents that were encoded and stored now.
-        n_cached: Documents that were in the store already, or stood earlier in the same call. The rest are blank, or came with
-            token vectors of their own, which need no store.
+        n_cached: Documents that were in the store already, or stood earlier in the same call. The rest are blank, have neither
+            a row in a table nor a text, or came with token vectors of their own, which need no store.
         n_tokens: Token vectors of the encoded documents.
         size_bytes: The packed bytes of the encoded documents.
         seconds: Wall time.
@@ -112,7 +112,7 @@ def index_documents(
         for batch in _batches(contents, batch_size, choose.batch_pictures):
             keyed = KeyedContents(batch)
             _, by_key = parted(keyed.by_key())
-            to_encode = _missing(space, by_key)
+            to_encode, empty = _missing(space, by_key)
             packed, blamed = _packed(encoder, codec, to_encode)
             if packed is not None:
                 space.put([key for key in to_encode if key not in blamed], packed)
@@ -125,7 +125,7 @@ def index_documents(
             )
             n_documents += len(batch)
             n_encoded += len(to_encode) - len(blamed)
-            n_cached += sum(key in by_key for key in keyed.keys) - len(to_encode)
+            n_cached += sum(key in by_key and key not in empty for key in keyed.keys) - len(to_encode)
             bar.update(len(batch))
     report = IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
     try:
@@ -136,15 +136,24 @@ def index_documents(
     return report
 
 
-def _missing(space: Space, contents: Mapping[bytes, Encodable]) -> dict[bytes, Encodable]:
-    """Give what is to be encoded, under the keys of the contents: the store holds neither that nor a row."""
+def _missing(space: Space, contents: Mapping[bytes, Encodable]) -> tuple[dict[bytes, Encodable], set[bytes]]:
+    """Find what the store lacks.
+
+    Args:
+        space: The store's space.
+        contents: Key -> text or picture; some keys may be those of rows.
+
+    Returns:
+        What is to be encoded, under the keys of the contents: the store holds neither that nor a row. Then the keys of
+        documents that have neither a row nor anything to encode.
+    """
     keys = list(contents)
     missing = [keys[i] for i in space.missing(keys)]
     names = own_names(contents, missing)
     found = {own: unnamed(contents[key]) for key, own in names.items()}
     unasked = [own for own in found if own not in names]
     there = set(unasked) - {unasked[i] for i in space.missing(unasked)} if unasked else set()
-    return {own: content for own, content in found.items() if own not in there}
+    return {own: content for own, content in found.items() if own not in there}, set(missing) - set(names)
 
 
 def _packed(

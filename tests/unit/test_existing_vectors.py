@@ -200,6 +200,8 @@ class TestNearStores:
         assert [document.score is None for document in ranking] == [False, True, True, True, True]
         assert (ranking.n_unscored, ranking.n_misses) == (4, 5)
         assert (list(relevant), relevant.n_unscored) == ([], 1)
+        report = reranker.index([Candidate(id="d1"), *named("d2"), *named("d2")])
+        assert (report.n_documents, report.n_encoded, report.n_cached) == (3, 1, 1)
 
     def test_a_damaged_page_without_a_row_is_told_by_its_place(self):
         encoder = FakeVisualEncoder()
