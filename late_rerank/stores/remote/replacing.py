@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from late_rerank.errors import StoreError
-from late_rerank.stores.remote.keys import RunKeys, every_row, find, open_keys
+from late_rerank.stores.remote.keys import every_row, find, open_keys
 from late_rerank.stores.remote.objects import Objects
 from late_rerank.stores.remote.runs import Run, ids_of
-
-# Of keys in order so many lie in few blocks, and their places take little memory.
-_AT_ONCE = 4096
 
 
 class Replacing:
@@ -41,16 +38,10 @@ class Replacing:
         try:
             here = open_keys(self._objects, [new])[0]
             there = open_keys(self._objects, old)
-            for keys in _keys(self._objects, here):
-                places = find(self._objects, there, keys)
+            for rows in every_row(self._objects, here):
+                places = find(self._objects, there, [bytes(key) for key in rows["key"]])
                 if places.errors or places.n_damaged or (places.run >= 0).any():
                     return True
         except StoreError:  # forgetting copies for nothing costs time alone
             return True
         return False
-
-
-def _keys(objects: Objects, known: RunKeys) -> Iterator[list[bytes]]:
-    for rows in every_row(objects, known):
-        for start in range(0, len(rows), _AT_ONCE):
-            yield [bytes(key) for key in rows["key"][start : start + _AT_ONCE]]
