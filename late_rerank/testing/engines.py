@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from late_rerank.bulk.engines import Engine, EngineError, Outcome
+from late_rerank.bulk.engines.base import DEATHS
 
 _LONGEST_S = 60.0
 N_ECHOES = 12
@@ -38,6 +39,7 @@ class Puppet:
         if what == "fail":
             raise OSError("the disk is full")
         if what == "die" or (what == "die once" and self._is_first("died")):
+            (self._folder / f"death-{os.getpid()}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return {"number": given["number"], "pid": os.getpid()}
 
@@ -101,10 +103,11 @@ class EngineTests:
             assert sorted(outcome.index for outcome in outcomes) == list(range(5))
         assert all((outcome.receipt is None) == (outcome.index == 0) for outcome in outcomes)
         assert all("died" in (outcome.error or "") for outcome in outcomes if outcome.index == 0)
+        assert len(list(tmp_path.glob("death-*"))) <= DEATHS + 1
 
     def test_a_worker_that_cannot_be_made_is_told(self) -> None:
         with pytest.raises(EngineError, match="FileNotFoundError: there is no model 'nowhere'"):
-            list(self.make_engine().run([{"number": 0, "what": "echo"}], unmakeable, 2))
+            list(self.make_engine().run([{"number": 0, "what": "echo"}], unmakeable, 1))
 
     def test_workers_end_when_nobody_wants_more(self, tmp_path: Path) -> None:
         tasks = [{"number": i, "what": "echo"} for i in range(50)]

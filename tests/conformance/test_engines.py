@@ -32,7 +32,7 @@ class TestDask(EngineTests):
         return as_engine("dask")
 
 
-@pytest.mark.slow("starts Ray, 30 s")
+@pytest.mark.slow("starts Ray or Spark, 30 s")
 @pytest.mark.parametrize("engine", ["ray", "spark"])
 def test_a_cluster_passes_in_a_network_of_its_own(engine):
     pytest.importorskip({"spark": "pyspark"}.get(engine, engine), reason=f'pip install "late-rerank[{engine}]"')

@@ -36,12 +36,14 @@ class RayEngine(Engine):
     def run(self, tasks: Sequence[Task], make_worker: MakeWorker, workers: int | None) -> Iterator[Outcome]:
         import ray  # noqa: PLC0415 - half a second that other engines need not pay
 
+        if not tasks:
+            return
         with self._connected(ray, workers):
             most = workers or max(1, int(ray.cluster_resources().get("CPU", 1) // max(self._cpus, 0.001)))
-            actor = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=-1, max_task_retries=DEATHS)(_Actor)
+            actor = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=-1, max_task_retries=0)(_Actor)
             actors = [actor.remote(make_worker) for _ in range(min(most, len(tasks)))]
             try:
-                yield from _outcomes(ray, actors, tasks)
+                yield from _Sharing(ray, actors, tasks).outcomes()
             finally:
                 for each in actors:
                     ray.kill(each)
@@ -60,7 +62,7 @@ class RayEngine(Engine):
         }
         try:
             ray.init(address, log_to_driver=False, logging_level="ERROR", **(alone if address == "local" else {}))
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises a bare one if it takes more than 30 s to start
             raise EngineError(f"no Ray at {address}: {error}") from error
         try:
             yield
@@ -79,39 +81,85 @@ class _Actor:
         except Exception as error:  # noqa: BLE001 - the driver tells it; an actor that fails would be made again and again
             self._error = f"{type(error).__name__}: {error}"
 
-    def task(self, index: int, task: Task) -> Outcome | str:
-        """Do a task; give the error in words if there is no worker."""
-        return self._error if self._worker is None else done_by(self._worker, index, task)
+    def begun(self) -> str:
+        """Give the error in words if there is no worker; "" if there is one."""
+        return self._error
+
+    def task(self, index: int, task: Task) -> Outcome:
+        """Do a task."""
+        if self._worker is None:
+            return Outcome(index, None, f"a worker can't be made: {self._error}")
+        return done_by(self._worker, index, task)
 
 
-def _outcomes(ray: Any, actors: Sequence[Any], tasks: Sequence[Task]) -> Iterator[Outcome]:
-    """Give one task to each actor, and the next one when it is done: a death costs one task."""
-    waiting = deque(range(len(tasks)))
-    running: dict[Any, tuple[int, Any]] = {}
-    not_reached: Counter[int] = Counter()
+class _Sharing:
+    """Gives one task to each actor, and the next one when it is done: a death costs one task.
 
-    def give(actor: Any) -> None:
-        if waiting:
-            index = waiting.popleft()
-            running[actor.task.remote(index, dict(tasks[index]))] = (index, actor)
+    Ray gives no task again by itself. An actor that died gets no task before it is made again, so each death is its task's.
+    """
 
-    for actor in actors:
-        give(actor)
-    while running:
-        (done,), _ = ray.wait(list(running), num_returns=1)
-        index, actor = running.pop(done)
+    def __init__(self, ray: Any, actors: Sequence[Any], tasks: Sequence[Task]) -> None:
+        self._ray, self._tasks = ray, tasks
+        self._waiting = deque(range(len(tasks)))
+        self._deaths: Counter[int] = Counter()
+        self._running: dict[Any, tuple[int | None, Any]] = {}
+        self._idle: deque[Any] = deque()
+        for actor in actors:
+            self._begin(actor)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Give each task's outcome as it ends.
+
+        Raises:
+            EngineError: If a worker can't be made.
+        """
+        n_left = len(self._tasks)
+        while n_left:
+            (done,), _ = self._ray.wait(list(self._running), num_returns=1)
+            index, actor = self._running.pop(done)
+            outcome = None
+            if index is None:
+                self._check_begun(done)
+                self._idle.append(actor)
+            else:
+                outcome = self._ended(done, index, actor)
+            while self._idle and self._waiting:
+                self._give(self._idle.popleft())
+            if outcome is not None:
+                n_left -= 1
+                yield outcome
+
+    def _begin(self, actor: Any) -> None:
+        """Wait for an actor that is being made, however often that has to be tried."""
+        self._running[actor.begun.options(max_task_retries=-1).remote()] = (None, actor)
+
+    def _give(self, actor: Any) -> None:
+        index = self._waiting.popleft()
+        self._running[actor.task.remote(index, dict(self._tasks[index]))] = (index, actor)
+
+    def _check_begun(self, done: Any) -> None:
         try:
-            outcome: Outcome | str = ray.get(done)
-        except ray.exceptions.RayError as error:
-            not_reached[index] += 1
-            # The actor is being made again; its next task isn't to blame.
-            if isinstance(error, ray.exceptions.ActorUnavailableError) and not_reached[index] <= DEATHS:
-                waiting.append(index)
-                give(actor)
-                continue
-            said = str(error).strip().splitlines()
-            outcome = Outcome(index, None, f"its worker died {DEATHS + 1} times ({said[0] if said else type(error).__name__})")
-        if isinstance(outcome, str):
-            raise EngineError(f"a worker can't be made: {outcome}")
-        give(actor)
-        yield outcome
+            error = self._ray.get(done)
+        except self._ray.exceptions.RayError as gone:  # for good: Ray itself ends, or somebody removed the actor
+            raise EngineError(f"a worker ended for good: {_first_line(gone)}") from gone
+        if error:
+            raise EngineError(f"a worker can't be made: {error}")
+
+    def _ended(self, done: Any, index: int, actor: Any) -> Outcome | None:
+        """Read a task's outcome. If its worker died, let it wait again, behind the others; None then."""
+        try:
+            outcome: Outcome = self._ray.get(done)
+        except self._ray.exceptions.RayError as error:
+            self._begin(actor)
+            self._deaths[index] += 1
+            if self._deaths[index] <= DEATHS:
+                self._waiting.append(index)
+                return None
+            return Outcome(index, None, f"its worker died {self._deaths[index]} times ({_first_line(error)})")
+        self._idle.append(actor)
+        return outcome
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return said[0] if said else type(error).__name__
