@@ -128,6 +128,7 @@ def _add_log(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check what was given, then serve."""
     import sys
+    import warnings
 
     from late_rerank.errors import MissingDependencyError
 
@@ -146,7 +147,9 @@ def run(options: argparse.Namespace) -> None:
     for model in models.values():
         check_model(model, backend=options.backend, pooling=options.pooling)
     if options.store is not None:
-        open_store(options.store).close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the server's own store says it: the service is down, say
+            open_store(options.store).close()
     if not is_loopback(options.host) and not ApiKeys.read(options.api_keys):
         print(f"warning: anybody who reaches {options.host}:{options.port} may ask: see --api-keys", file=sys.stderr)
     serve(

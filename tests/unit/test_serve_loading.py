@@ -1,8 +1,12 @@
 """The model of a server is loaded whatever its store does."""
 
 import asyncio
+import warnings
+
+import pytest
 
 from late_rerank import Reranker
+from late_rerank.cli import main
 from late_rerank.errors import StoreConnectionError
 from late_rerank.serve.limits import Limits
 from late_rerank.serve.loading import ModelLoader
@@ -39,3 +43,16 @@ def test_what_a_server_tells_of_its_model_is_what_the_reranker_tells():
     about, stats = loaded(reranker), reranker.stats()
     names = ("codec", "pooling", "backend", "kernel", "fingerprint", "modalities", "scoring")
     assert {name: about[name] for name in names} == {name: stats[name] for name in names}
+
+
+def test_a_store_that_is_down_is_told_by_the_server_and_not_by_the_command_as_well(monkeypatch, tmp_path):
+    pytest.importorskip("obstore", reason='needs `pip install "late-rerank[remote]"`')
+    told = {"AWS_ENDPOINT": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "XDG_CACHE_HOME": str(tmp_path)}
+    for name, value in (told | dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"), "a")).items():
+        monkeypatch.setenv(name, value)
+    served = []
+    monkeypatch.setattr("late_rerank.serve.running.serve", served.append)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        main(["serve", "--store", "s3://bucket/p"])
+    assert len(served) == 1
