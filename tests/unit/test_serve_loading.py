@@ -51,7 +51,7 @@ def test_a_store_that_is_down_is_told_by_the_server_and_not_by_the_command_as_we
     for name, value in (told | dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"), "a")).items():
         monkeypatch.setenv(name, value)
     served = []
-    monkeypatch.setattr("late_rerank.serve.running.serve", served.append)
+    monkeypatch.setattr("late_rerank.serve.running.serve", lambda *given: served.append(given))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         main(["serve", "--store", "s3://bucket/p"])
