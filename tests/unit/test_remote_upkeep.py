@@ -23,6 +23,7 @@ from late_rerank.stores.remote.deleting import delete, drop
 from late_rerank.stores.remote.manifest import newest
 from late_rerank.stores.remote.merging import _replaced, merge
 from late_rerank.stores.remote.objects import Objects
+from late_rerank.stores.remote.presence import absent
 from late_rerank.stores.remote.publishing import publish
 from late_rerank.stores.remote.uploading import upload
 from late_rerank.stores.remote.verification import verify
@@ -341,7 +342,7 @@ def test_a_commit_that_loses_a_race_with_cleaning_by_a_moment_is_told(objects, s
 
 @pytest.mark.parametrize("step", ["upload", "commit"])
 def test_a_publish_sends_again_what_is_cleaned_away_around_its_commit(step, objects, server, published, monkeypatch):
-    real, cleaned = getattr(publishing, step), []
+    cleaned = []
 
     def then_clean(*given, **more):
         told = real(*given, **more)
@@ -350,6 +351,12 @@ def test_a_publish_sends_again_what_is_cleaned_away_around_its_commit(step, obje
             objects.delete(cleaned)
         return told
 
+    def whole_commit(objects, runs):
+        assert absent(objects, {name for run in runs for name in run.objects()}) == set()
+        return commit(objects, runs)
+
+    monkeypatch.setattr(publishing, "commit", whole_commit)
+    real = getattr(publishing, step)
     monkeypatch.setattr(publishing, step, then_clean)
     assert publish(published, URL).manifest == 1
     assert len(cleaned) == 2
