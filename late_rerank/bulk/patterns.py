@@ -28,7 +28,8 @@ def local_matches(pattern: str) -> list[str]:
     found: list[str] = []
     for each in sorted(set(glob.glob(pattern, recursive=True)), key=lambda path: Path(path).parts):  # noqa: PTH207 - may be absolute
         path = Path(each)
-        if folders.isdisjoint([path, *path.parents]):
+        # Python's glob gives "a/" for "a/**" also if there is no such folder.
+        if os.path.lexists(path) and folders.isdisjoint([path, *path.parents]):
             found.append(each)
             if path.is_dir():
                 folders.add(path)

@@ -119,6 +119,7 @@ class TestPatterns:
     @example(["**"])
     @example(["*"])
     @example(["a", "**"])
+    @example(["a", "a", "**"])
     def test_object_names_match_as_files_do(self, folder, parts):
         pattern = "/".join(parts)
         local = {Path(each).relative_to(folder).as_posix() for each in local_matches(f"{folder}/{pattern}")}
