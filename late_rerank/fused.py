@@ -307,8 +307,8 @@ class FusedReranker:
         if any(each.token_vectors is not None for each in documents):
             i = next(i for i, each in enumerate(documents) if each.token_vectors is not None)
             raise IncompatibleError(
-                f"{what}[{first + i}] has token vectors, which one model made, and several models rank together: leave its token "
-                "vectors out, or rank by one Reranker"
+                f"{what}[{first + i}] has token vectors, which one model made, and several models rank together: leave its "
+                "token vectors out, or rank by one Reranker"
             )
         able = [np.array([_is_able(reranker, each) for each in documents], dtype=np.bool_) for reranker in self.rerankers]
         nowhere = np.flatnonzero(~np.logical_or.reduce(able))

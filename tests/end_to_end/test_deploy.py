@@ -102,7 +102,7 @@ class TestManifests:
 
     def test_its_settings_are_options_of_the_server(self, manifests, monkeypatch):
         container = one(named(manifests, "Deployment")["spec"]["template"]["spec"]["containers"])
-        from_secret = {name: "postgresql://db/rag" for name in of_secret(container)}
+        from_secret = dict.fromkeys(of_secret(container), "postgresql://db/rag")
         variables = named(manifests, "ConfigMap")["data"] | from_secret
         options = served_with(variables, container["args"], monkeypatch)
         assert str(options.store).startswith(("redis://", "s3://", "postgresql://"))

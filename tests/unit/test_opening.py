@@ -70,7 +70,18 @@ def test_urls_open_redis(monkeypatch):
 
 @pytest.mark.parametrize(
     "place",
-    ["http://here", "redis:/x", "redis:here", "REDIS://here", "unix:/run/redis.sock", "file:/x", "s3:bucket/x", "ftp://x", "", " "],
+    [
+        "http://here",
+        "redis:/x",
+        "redis:here",
+        "REDIS://here",
+        "unix:/run/redis.sock",
+        "file:/x",
+        "s3:bucket/x",
+        "ftp://x",
+        "",
+        " ",
+    ],
 )
 def test_other_urls_are_refused_and_what_is_taken_is_said(place):
     with pytest.raises(ValueError, match=r"a folder, or a URL: redis://HOST:PORT/0"):

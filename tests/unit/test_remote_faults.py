@@ -149,7 +149,7 @@ def test_errors_are_raised_where_that_is_asked_for(filled):
 
 def test_damage_and_lost_objects_are_raised_as_what_they_are(filled):
     filled.habits.damage = lambda name, raw: b"?" + raw[1:] if "/keys/" in name else raw
-    with opened(on_error="raise") as store, pytest.raises(StoreFormatError, match="Object storage at s3://bucket/p: .*keys"):
+    with opened(on_error="raise") as store, pytest.raises(StoreFormatError, match=r"Object storage at s3://bucket/p: .*keys"):
         store.space("a", SPEC).get(NAMES)
     filled.habits.damage = lambda name, raw: raw
     for name in [name for name in filled.objects if "/segments/" in name]:
