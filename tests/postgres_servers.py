@@ -14,6 +14,7 @@ from importlib import util
 from pathlib import Path
 
 import pytest
+from ports import lasting_port
 
 # Postgres and PgBouncer refuse to run as root.
 USER = "postgres" if os.getuid() == 0 else None
@@ -49,20 +50,6 @@ def fresh_schema():
     return f"test_{uuid.uuid4().hex[:12]}"
 
 
-def _free_port():
-    # Below the range from which clients get theirs, or a restart may find it taken.
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] % 12000 + 15000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
 def _start(command, log):
     return subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, user=USER, cwd="/")
 
@@ -93,7 +80,7 @@ class PostgresServer:
         self._home = _folder()
         self.folder = self._home.__enter__()
         try:
-            self.port = _free_port()
+            self.port = lasting_port()
             self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
             (self.folder / "log").touch()
             with (self.folder / "log").open("ab") as log:
@@ -205,7 +192,7 @@ def skip_without_pgbouncer():
 def bouncer(server, pool_mode="transaction"):
     """PgBouncer before a server: each transaction gets one of two sessions, whichever is free. Gives its URL."""
     program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
-    port = _free_port()
+    port = lasting_port()
     with _folder() as folder:
         settings = {
             "listen_addr": "127.0.0.1",

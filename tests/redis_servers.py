@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import util
 
 import pytest
+from ports import lasting_port
 
 
 def skip_without_redis():
@@ -24,32 +25,13 @@ def fresh_prefix():
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
-def _free_port():
-    # A cluster's second port is 10000 higher; below the range from which clients get theirs, or a restart may find it taken.
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] % 12000 + 15000
-        if _binds(port) and _binds(port + 10000):
-            return port
-
-
-def _binds(port):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 class RedisServer:
     """One server, in the foreground: its end is this process's to see."""
 
     def __init__(self, folder, *options, tls=False):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.options, self.tls = folder, options, tls
-        self.port = _free_port()
+        self.port = lasting_port(10000)  # the second is the cluster's
         self.url = f"redis://127.0.0.1:{self.port}"
         self.start()
 

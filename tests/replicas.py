@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import lasting_port
 from serving import until, wait_until_ready
 
 SHIPPED = Path(__file__).parents[1] / "late_rerank" / "serve" / "deploy" / "haproxy.cfg"
@@ -24,25 +25,11 @@ def skip_without_haproxy():
         pytest.skip("needs haproxy: apt-get install haproxy", allow_module_level=True)
 
 
-def free_port():
-    """A port below the range from which clients get theirs, so that a server finds it free when it is started again."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] % 4000 + 28000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
 class Replica:
     """`late-rerank serve` on a port of its own, to be killed, ended and started again."""
 
     def __init__(self, log, *options):
-        self.port = free_port()
+        self.port = lasting_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log, self._options = log, options
         self.start()
@@ -94,7 +81,7 @@ class Proxy:
     """haproxy before servers on these ports of this machine."""
 
     def __init__(self, folder, ports, *, default_buffers=False):
-        self.port = free_port()
+        self.port = lasting_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # The path of a socket may have 107 characters.
         self._admin = f"/tmp/late-rerank-proxy-{self.port}.sock"

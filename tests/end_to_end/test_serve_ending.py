@@ -7,7 +7,7 @@ import sys
 
 import httpx
 import pytest
-from replicas import free_port
+from ports import lasting_port
 from serving import DOCUMENTS, QUERY, serving, until, wait_until_ready
 
 QUESTION = {"query": QUERY, "documents": DOCUMENTS}
@@ -29,7 +29,7 @@ def draining():
     processes = []
 
     def start(drain_s):
-        port = free_port()
+        port = lasting_port()
         processes.append(subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(drain_s)]))
         wait_until_ready(f"http://127.0.0.1:{port}", processes[-1])
         return f"http://127.0.0.1:{port}", processes[-1]
