@@ -14,6 +14,7 @@ from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
 from late_rerank.encode.describe import described, modalities
 from late_rerank.encode.places import Span, check_places
+from late_rerank.encode.revisions import at_revision
 from late_rerank.errors import MissingDocumentsError
 from late_rerank.observing.timing import Timer
 from late_rerank.pictures import Picture, PictureError
@@ -51,6 +52,8 @@ class Reranker:
         model: Turns texts into token vectors. "minilm" and "minilm-late" are built in; "minilm-late" was trained for late
             interaction. You can also give a hub name, a folder or an Encoder. A folder holds a model in native, PyLate or
             Stanford ColBERT format, or a model of page images; "~" is your home.
+        revision: A branch, a tag or a commit of a hub name. None takes the newest. A commit always gives the same model.
+            `Reranker("owner/name@revision")` says the same.
         store: Keeps token vectors. None or ":memory:" is this process's memory. You can also give a folder, a Store or a URL:
             "redis://..." and "postgresql://..." are servers, "s3://bucket/prefix", "gs://...", "az://..." and "file:///folder"
             are stores in object storage. A Store that you give stays yours to close. A full disk or a read-only store costs one
@@ -83,7 +86,7 @@ class Reranker:
         store: The Store in use.
         kernel: The Kernel in use. `kernel.name` gives its name.
         scoring: The Scoring in use.
-        arguments: The constructor's arguments, by name.
+        arguments: The constructor's arguments, by name. A revision is part of the model's name there.
 
     Raises:
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
@@ -93,14 +96,15 @@ class Reranker:
         MissingDependencyError: If a package that the backend, the device, the kernel or the store needs isn't installed.
         FileNotFoundError: If the calibration's file isn't there.
         ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1. Also if
-            `pooling` is above 1 with an Encoder.
+            `pooling` is above 1 with an Encoder, or a revision is given with anything but a hub name.
         TypeError: If an argument has a wrong type.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part of a Reranker, and which version of its model
         self,
         model: str | os.PathLike[str] | Encoder = "minilm",
         *,
+        revision: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | codecs.Codec = "int8",
         backend: Literal["auto", "torch", "openvino", "onnx"] = "auto",
@@ -113,7 +117,7 @@ class Reranker:
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
-        device = as_device(device)
+        device, model = as_device(device), at_revision(model, revision)
         self.arguments: dict[str, Any] = {
             "model": model,
             "store": store,

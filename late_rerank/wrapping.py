@@ -15,7 +15,7 @@ from late_rerank.text.words import is_blank
 from late_rerank.types import Content, FirstStageWeight
 from late_rerank.wrappers.choice import Choice
 from late_rerank.wrappers.choosing import asks_nothing, choose
-from late_rerank.wrappers.given import any_reranker_from, read_scoring, reranker_from
+from late_rerank.wrappers.given import any_reranker_from, model_at, read_scoring, reranker_from
 from late_rerank.wrappers.pictures import (
     ImageFiles,
     Pictures,
@@ -51,6 +51,7 @@ __all__ = [
     "finite",
     "is_blank",
     "maxsim_of",
+    "model_at",
     "read_scoring",
     "reranker_from",
     "sees_pictures",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from late_rerank.cli.options import add_json
+from late_rerank.cli.options import add_json, add_revision
 
 
 def register(commands: Any) -> None:
@@ -18,6 +18,7 @@ def register(commands: Any) -> None:
         "machine that loads the folder (--model DIR) needs no torch. A checkpoint's first load does the same, into the cache.",
     )
     command.add_argument("model", metavar="MODEL", help='"minilm", "minilm-late", a folder, or a hub name')
+    add_revision(command)
     command.add_argument("--out", metavar="DIR", type=Path, help="a new or empty folder (default: the Hugging Face cache)")
     add_json(command)
     command.set_defaults(run=run)

@@ -6,7 +6,7 @@ import argparse
 from contextlib import suppress
 from typing import Any
 
-from late_rerank.cli.options import add_backend, add_json
+from late_rerank.cli.options import add_backend, add_json, add_revision
 
 _PACKAGES = ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "onnx", "numpy")
 _VISUAL_PACKAGES = ("pillow", "peft", "torchvision")
@@ -22,6 +22,7 @@ def register(commands: Any) -> None:
     command.add_argument(
         "model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", "minilm-late", a folder, or a hub name'
     )
+    add_revision(command)
     add_backend(command)
     add_json(command)
     command.set_defaults(run=run)

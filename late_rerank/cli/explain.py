@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, add_scoring, at_least_one, blank_refused
+from late_rerank.cli.options import add_json, add_revision, add_scoring, at_least_one, blank_refused
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -43,6 +43,7 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
     )
+    add_revision(command)
     add_scoring(command)
     add_json(command)
     command.set_defaults(run=run)

@@ -33,6 +33,7 @@ from late_rerank.cli import (
     train,
     tune,
 )
+from late_rerank.cli.options import at_given_revision
 from late_rerank.cli.terminal import leave_stdout, shown_streams
 from late_rerank.errors import LateRerankError
 from late_rerank.text.shown import shown
@@ -104,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
+        if "command_parser" not in options:  # else the environment may name the model: the command reads it first
+            at_given_revision(options)
         # A command that worked, but found a fault, returns its own exit code.
         code = options.run(options) or 0
     sys.stdout.flush()

@@ -252,9 +252,36 @@ CODECS = ("float32", "float16", "int8", "int4", "binary")  # as in late_rerank.c
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """Add --model, --backend, --codec and --pooling."""
+    """Add --model, --revision, --backend, --codec and --pooling."""
     command.add_argument("--model", default="minilm", help=_MODEL_HELP)
+    add_revision(command)
     _add_backend_and_packing(command)
+
+
+def add_revision(command: argparse.ArgumentParser) -> None:
+    """Add --revision."""
+    command.add_argument(
+        "--revision",
+        type=blank_refused,
+        metavar="R",
+        help="a branch, a tag or a commit of the model on the hub (default: the newest); OWNER/NAME@R says the same",
+    )
+
+
+def at_given_revision(options: argparse.Namespace) -> None:
+    """Make --revision part of the model's name, in place.
+
+    Raises:
+        ValueError: If the model isn't given by its name on the hub.
+    """
+    revision = getattr(options, "revision", None)
+    if revision is None:
+        return
+    from late_rerank.encode.revisions import at_revision, one_at_revision
+
+    several = isinstance(options.model, list)
+    default = [("minilm", "minilm")]
+    options.model = one_at_revision(options.model or default, revision) if several else at_revision(options.model, revision)
 
 
 def add_fuse(command: argparse.ArgumentParser) -> None:
@@ -271,7 +298,7 @@ def add_fuse(command: argparse.ArgumentParser) -> None:
 
 
 def add_models(command: argparse.ArgumentParser) -> None:
-    """Add --model, once for each of several, --backend, --codec and --pooling."""
+    """Add --model, once for each of several, --revision, --backend, --codec and --pooling."""
     command.add_argument(
         "--model",
         action=_Named,
@@ -280,6 +307,7 @@ def add_models(command: argparse.ArgumentParser) -> None:
         metavar="[NAME=]MODEL",
         help=f'{_MODEL_HELP}; given several times, a request\'s "model" picks one by NAME, and others get the first',
     )
+    add_revision(command)
     _add_backend_and_packing(command)
 
 

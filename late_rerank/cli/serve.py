@@ -13,6 +13,7 @@ from late_rerank.cli.options import (
     add_models,
     add_scoring,
     add_store,
+    at_given_revision,
     at_least,
     at_least_one,
 )
@@ -133,6 +134,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.errors import MissingDependencyError
 
     read_environment(options)
+    at_given_revision(options)
 
     try:
         from late_rerank.serve.running import Options, serve

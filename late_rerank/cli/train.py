@@ -10,6 +10,7 @@ from late_rerank.cli.options import (
     above_zero,
     add_bm25,
     add_json,
+    add_revision,
     add_store,
     at_least,
     at_least_one,
@@ -47,6 +48,7 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--model", default="minilm", help='what is adapted: "minilm", a folder, or a hub name (default: minilm)'
     )
+    add_revision(command)
     command.add_argument(
         "--method", default="lora", choices=["lora", "full"], help="small matrices beside the weights, or all weights"
     )

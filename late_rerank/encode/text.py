@@ -14,6 +14,7 @@ from late_rerank.encode.base import Kind, Token
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.encoding import encode_documents, encode_queries
 from late_rerank.encode.loading import open_model
+from late_rerank.encode.revisions import at_revision
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import TokenVectors
 
@@ -24,6 +25,7 @@ class TextEncoder:
     Args:
         model: "minilm" or "minilm-late" (built in), a folder (native, PyLate or Stanford ColBERT format, or compiled), or a hub
             name. A checkpoint is compiled when it is loaded first, which needs the extra `torch`.
+        revision: A branch, a tag or a commit of a hub name; None for the newest. `model` may also end in "@" and the revision.
         backend: What runs the model: "torch", "openvino", "onnx", or "auto" for the fastest installed engine whose token
             vectors have a cosine of at least .999 to torch's in float32.
         device: A torch device; None for the fastest of this machine. On a device other than a CPU torch runs the model.
@@ -32,7 +34,7 @@ class TextEncoder:
         pooling: Each document keeps one of so many token vectors, similar ones merged; 1 keeps all of them.
 
     Attributes:
-        name: `model` as given.
+        name: `model` as given, and "@" and the revision if there is one.
         backend: The Backend that runs the model: its name, its precision, and why it was chosen.
         format: The format of the model's files: "native", "pylate", "stanford" or "built in".
         dim: Components of one token vector.
@@ -42,7 +44,8 @@ class TextEncoder:
         ModelError: If the model can't be found, or can't be what it says.
         MissingDependencyError: If the named backend isn't installed, or a package that the model needs.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
-        ValueError: If `max_tokens` or `pooling` is below 1, the backend is unknown, or the device isn't here.
+        ValueError: If `max_tokens` or `pooling` is below 1, the backend is unknown, or the device isn't here. Also if a
+            revision is given, and the model isn't a hub name.
         TypeError: If `max_tokens` or `pooling` is no whole number.
     """
 
@@ -50,11 +53,13 @@ class TextEncoder:
         self,
         model: str | os.PathLike[str] = MINILM,
         *,
+        revision: str | None = None,
         backend: str = "auto",
         device: str | None = None,
         max_tokens: int | None = None,
         pooling: int = 1,
     ) -> None:
+        model = at_revision(model, revision)
         self.name = str(model)
         self.max_tokens = whole_number("max_tokens", max_tokens, or_none="for no cap")
         asked = whole_number("pooling", pooling)

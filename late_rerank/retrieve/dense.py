@@ -23,12 +23,14 @@ class DenseRetriever:
         documents: Texts or Candidates, mixed. They are encoded when the retriever is made.
         model: "minilm" is built in: all-MiniLM-L6-v2 with mean pooling. You can also give a folder or a hub name that
             sentence-transformers' SentenceTransformer loads; that needs the extra `torch`.
+        revision: A branch, a tag or a commit of a hub name. None takes the newest. A saved retriever keeps it.
         device: A torch device. None takes the fastest one.
         progress: Show a bar on stderr, if stderr is a terminal.
 
     Raises:
         TypeError: If a document is neither a str nor a Candidate. The message names the document.
         ModelError: If the model can't be found.
+        ValueError: If a revision is given, and the model isn't a hub name.
     """
 
     def __init__(
@@ -36,11 +38,12 @@ class DenseRetriever:
         documents: Iterable[str | Candidate],
         model: str | os.PathLike[str] = MINILM,
         *,
+        revision: str | None = None,
         device: str | None = None,
         progress: bool = False,
     ) -> None:
         self.documents = list(as_candidates(documents, "documents"))
-        self._model = SingleVectorEncoder(model, device=device)
+        self._model = SingleVectorEncoder(model, revision=revision, device=device)
         self._model_name = self._model.name
         self._vectors = self._model.encode_document([document.text for document in self.documents], progress=progress)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from late_rerank.codecs import Codec
 from late_rerank.encode import Encoder
+from late_rerank.encode.builtin import MINILM
+from late_rerank.encode.revisions import at_revision
 from late_rerank.fused import AnyReranker, FusedReranker
 from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.ranking.relevance import Calibration
@@ -19,6 +21,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     reranker: Reranker | None,
     *,
     model: str | Encoder | None = None,
+    revision: str | None = None,
     store: str | os.PathLike[str] | Store | None = None,
     codec: str | Codec | None = None,
     device: str | None = None,
@@ -34,6 +37,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     Args:
         reranker: A ready one, to be shared; then none of the others may be given.
         model: As `Reranker` takes it, as are all others; None for its default.
+        revision: A branch, a tag or a commit of the model on the hub.
         store: Where token vectors are kept.
         codec: How they are packed.
         device: What the model runs on.
@@ -46,10 +50,11 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
 
     Raises:
         TypeError: If `reranker` is no Reranker.
-        ValueError: If both a ready reranker and arguments for a new one are given.
+        ValueError: If both a ready reranker and arguments for a new one are given. Also as in `Reranker`.
     """
     arguments = {
         "model": model,
+        "revision": revision,
         "store": store,
         "codec": codec,
         "device": device,
@@ -74,6 +79,7 @@ def any_reranker_from(
     reranker: AnyReranker | None,
     *,
     model: str | Encoder | None = None,
+    revision: str | None = None,
     store: str | os.PathLike[str] | Store | None = None,
     codec: str | Codec | None = None,
     scoring: str | Scoring | None = None,
@@ -85,8 +91,17 @@ def any_reranker_from(
         ValueError: If both a ready reranker and arguments for a new one are given.
     """
     ready = reranker.rerankers[0] if isinstance(reranker, FusedReranker) else reranker
-    made = reranker_from(ready, model=model, store=store, codec=codec, scoring=scoring)
+    made = reranker_from(ready, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
     return reranker if isinstance(reranker, FusedReranker) else made
+
+
+def model_at(model: str | Encoder | None, revision: str | None) -> str | Encoder | None:
+    """Give a wrapper's model at a revision: a hub name, then "@" and the revision; without a revision, the model as it is.
+
+    Raises:
+        ValueError: If the model isn't a hub name.
+    """
+    return None if model is None and revision is None else at_revision(MINILM if model is None else model, revision)
 
 
 def read_scoring(given: str | Scoring | Mapping[str, Any] | None) -> str | Scoring | None:

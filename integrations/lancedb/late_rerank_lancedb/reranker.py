@@ -25,6 +25,7 @@ class LateRerankReranker(LanceReranker):
         return_score: "relevance", or "all" to keep "_distance" and "_score" too, as LanceDB gives them.
         reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        revision: A branch, a tag or a commit of the model on the hub. None takes the newest.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
@@ -45,6 +46,7 @@ class LateRerankReranker(LanceReranker):
         *,
         reranker: AnyReranker | None = None,
         model: str | Encoder | None = None,
+        revision: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
@@ -53,7 +55,7 @@ class LateRerankReranker(LanceReranker):
         super().__init__(return_score)
         self.column = column
         self.image_column = image_column
-        self.reranker = any_reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
+        self.reranker = any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
         """Order the rows of a vector search. Such a search has no text: give one as `rerank(..., query_string=...)`."""

@@ -93,6 +93,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         top_n: The most documents to return. None returns 3 without a budget, and with a budget as many as fit.
         reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        revision: A branch, a tag or a commit of the model on the hub. None takes the newest.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
@@ -146,6 +147,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         top_n: int | None = None,
         reranker: AnyReranker | None = None,
         model: str | Encoder | None = None,
+        revision: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
@@ -175,7 +177,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
             "text": text,
             "image": image,
             "keep_scores": keep_scores,
-            "reranker": any_reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring),
+            "reranker": any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring),
         }
         super().__init__(**fields)
 

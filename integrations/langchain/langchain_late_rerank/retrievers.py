@@ -94,6 +94,7 @@ class LateRerankRetriever(BaseRetriever):
             RunnableLambda).
         reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
+        revision: A branch, a tag or a commit of the model on the hub. None takes the newest.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
@@ -155,6 +156,7 @@ class LateRerankRetriever(BaseRetriever):
         fetch_k: int | None = None,
         reranker: AnyReranker | None = None,
         model: str | Encoder | None = None,
+        revision: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
@@ -184,7 +186,7 @@ class LateRerankRetriever(BaseRetriever):
         check_text(text)
         check_image(image)
         _warn_of_few(base_retriever, fetch_k)
-        reranker = any_reranker_from(reranker, model=model, store=store, codec=codec, scoring=scoring)
+        reranker = any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
         metadata = {**(metadata or {}), "late_rerank_model": reranker.model_name}
         fields: dict[str, Any] = {

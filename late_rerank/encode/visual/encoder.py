@@ -15,6 +15,7 @@ from late_rerank.encode.base import Box, Kind, Token
 from late_rerank.encode.checkpoint import read_checkpoint
 from late_rerank.encode.devices import CPU, torch_device
 from late_rerank.encode.model import Backend
+from late_rerank.encode.revisions import at_revision
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.visual.boxes import NOWHERE, leading_image_tokens, patch_boxes
 from late_rerank.encode.visual.families import FAMILIES, NATIVE
@@ -39,12 +40,13 @@ class VisualEncoder:
     Args:
         model: A folder or a hub name: a checkpoint in sentence-transformers' format over one of `FAMILIES`, with or without an
             adapter, or transformers' ColPaliForRetrieval.
+        revision: A branch, a tag or a commit of a hub name; None for the newest. `model` may also end in "@" and the revision.
         backend: "torch", or "auto", which is torch here.
         device: A torch device; None for the fastest of this machine. A page takes seconds on a CPU.
         pooling: Each document keeps one of so many token vectors, similar ones merged; 1 keeps all of them.
 
     Attributes:
-        name: `model` as given.
+        name: `model` as given, and "@" and the revision if there is one.
         backend: The Backend that runs the model; its name is "torch".
         format: "visual".
         family: The model's family, in words.
@@ -57,13 +59,21 @@ class VisualEncoder:
         ModelError: If the model can't be found, or can't be what it says.
         MissingDependencyError: If a package is missing.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
-        ValueError: If `pooling` is below 1, the backend isn't torch, or the device isn't here.
+        ValueError: If `pooling` is below 1, the backend isn't torch, or the device isn't here. Also if a revision is given, and
+            the model isn't a hub name.
         TypeError: If `pooling` is no whole number.
     """
 
     def __init__(
-        self, model: str | os.PathLike[str], *, backend: str = "auto", device: str | None = None, pooling: int = 1
+        self,
+        model: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        backend: str = "auto",
+        device: str | None = None,
+        pooling: int = 1,
     ) -> None:
+        model = at_revision(model, revision)
         self.name, self.format = str(model), "visual"
         asked = whole_number("pooling", pooling)
         check_visual(self.name, backend)

@@ -77,6 +77,8 @@ class LateRerank(BaseNodePostprocessor):
         top_n: The most nodes to keep, at least 1. None keeps 3 without a budget, and with a budget as many as fit.
         model: "minilm" (built in), a hub name, a folder or an Encoder, as `late_rerank.Reranker` takes it. None takes the
             Reranker's default. This holds for the next nine arguments too.
+        revision: A branch, a tag or a commit of the model on the hub. None takes the newest. It becomes part of `model`:
+            "owner/name@revision".
         store: Keeps token vectors: a folder, a Redis server or a Store. By default, this process's memory.
         codec: Packs token vectors.
         device: The device that the model runs on.
@@ -151,6 +153,7 @@ class LateRerank(BaseNodePostprocessor):
         top_n: int | None = None,
         *,
         model: str | Encoder | None = None,
+        revision: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         device: str | None = None,
@@ -186,6 +189,7 @@ class LateRerank(BaseNodePostprocessor):
         ready = reranker_from(
             reranker,
             model=model,
+            revision=revision,
             store=store,
             codec=codec,
             device=device,

@@ -38,6 +38,7 @@ from late_rerank.wrapping import (
     check_root,
     choose,
     is_blank,
+    model_at,
     reranker_from,
     whole_number,
 )
@@ -65,6 +66,8 @@ class LateRerankRanker:
     Args:
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         top_k: The most documents to return. None returns 10 without a budget, and with a budget as many as fit.
+        revision: A branch, a tag or a commit of the model on the hub. None takes the newest. It becomes part of `model`:
+            "owner/name@revision".
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
         codec: Packs token vectors: "int8" and others, or a Codec. None takes "int8".
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
@@ -98,7 +101,8 @@ class LateRerankRanker:
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
-            reranker is given together with a model, store, codec, scoring or device.
+            reranker is given together with a model, store, codec, scoring or device. Also if a revision is given, and the model
+            isn't a hub name.
         TypeError: If an argument has a wrong type. For model, store, codec and scoring, `warm_up` raises it.
     """
 
@@ -107,6 +111,7 @@ class LateRerankRanker:
         model: str | Encoder | None = None,
         top_k: int | None = None,
         *,
+        revision: str | None = None,
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
@@ -137,8 +142,9 @@ class LateRerankRanker:
         check_device(device)
         if reranker is not None:
             # Refused here: what can't go together.
-            reranker_from(reranker, model=model, store=store, codec=codec, device=device_name(device), scoring=scoring)
-        self.model = model
+            parts: dict[str, Any] = {"model": model, "revision": revision, "store": store, "codec": codec, "scoring": scoring}
+            reranker_from(reranker, **parts, device=device_name(device))
+        self.model = model_at(model, revision)
         self.top_k = choice.top_k
         self.store = store
         self.codec = codec
