@@ -9,47 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from late_rerank.context.estimating import estimates
 from late_rerank.types import I64
 
 CountTokens = Callable[[str], int]
 
-# With a vocabulary of 30,000 to 200,000 one token covers about six letters of an English word, or more.
-_LETTERS = 6
-
-# For each byte of UTF-8. A byte beyond ASCII begins a character or, from 0x80 to 0xBF, continues one.
-_IS_LETTER = np.array([chr(byte).isascii() and chr(byte).isalpha() for byte in range(256)])
-_IS_SPACE = np.array([chr(byte).isascii() and chr(byte).isspace() for byte in range(256)])
-_GOES_ON = np.array([0x80 <= byte < 0xC0 for byte in range(256)])
-_IS_TOKEN = ~(_IS_LETTER | _IS_SPACE | _GOES_ON)
-
 
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens that GPT-like and BERT-like tokenizers make of English, rather too many than too few.
+    """Estimate the tokens that GPT-like tokenizers make of a text in any script, rather too many than too few.
 
-    A word counts one token for each six letters or fewer. A digit, a punctuation mark and a character beyond ASCII count one.
+    An English word counts one token for each six letters or fewer. Letters of other scripts have rates of their own. A digit
+    and a punctuation mark count one each. Counts of texts with white space between them add up.
     """
-    return int(_estimates([text])[0])
+    return int(estimates([text])[0])
 
 
 def count_all(count: CountTokens, texts: Sequence[str]) -> I64:
     """Count the tokens of each text; (n_texts,) int64."""
     if count is estimate_tokens:
-        return _estimates(texts)
+        return estimates(texts)
     return np.array([count(text) for text in texts], dtype=np.int64)
-
-
-def _estimates(texts: Sequence[str]) -> I64:
-    # A regular expression takes ten times as long, and packing asks for hundreds of documents.
-    encoded = [text.encode("utf-8", "surrogatepass") + b" " for text in texts]
-    raw = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    letters = np.zeros(len(raw) + 2, dtype=np.bool_)
-    letters[1:-1] = _IS_LETTER[raw]
-    edges = np.flatnonzero(letters[1:] != letters[:-1])
-    tokens = _IS_TOKEN[raw].astype(np.int32)
-    tokens[edges[::2]] = -(-(edges[1::2] - edges[::2]) // _LETTERS)
-    starts = np.cumsum([0, *map(len, encoded)])[:-1]
-    found: I64 = np.add.reduceat(tokens, starts, dtype=np.int64) if texts else np.empty(0, dtype=np.int64)
-    return found
 
 
 def counter(count_tokens: object | None) -> CountTokens:

@@ -1,7 +1,6 @@
 """Packing a context: budgets, strategies, twins, places, order, reasons."""
 
 import dataclasses
-import re
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from late_rerank import Candidate, Reranker, Searcher
 from late_rerank.context import pack_context
-from late_rerank.context.counting import counter, estimate_tokens
+from late_rerank.context.counting import counter
 from late_rerank.context.layout import merged, ordered, passage_of
 from late_rerank.context.sentences import CUT_MARK, cut_to
 from late_rerank.context.strategies import Room, select_by_coverage
@@ -316,11 +315,6 @@ class TestCounting:
         with pytest.raises(TypeError, match=r"count_tokens\.encode must give a list of token ids, got ndarray"):
             counter(Model())("cats")
         assert counter(lambda text: np.int64(3))("cats") == 3
-
-    @given(st.text())
-    def test_the_estimate_is_one_for_six_letters_begun_and_for_each_other_character_but_white_space(self, text):
-        pieces = re.findall(r"[A-Za-z]{1,6}|[^\x00-\x7f]|[^\sA-Za-z]", text)
-        assert estimate_tokens(text) == len(pieces)
 
     def test_the_default_says_that_it_is_an_estimate(self, reranker):
         assert pack(reranker, TEXTS, 100).is_estimate
