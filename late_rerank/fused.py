@@ -18,13 +18,15 @@ from late_rerank.errors import IncompatibleError
 from late_rerank.observing.progress import progress_bar
 from late_rerank.observing.timing import TOTAL, Timer
 from late_rerank.pictures import PictureError
+from late_rerank.ranking.doors import RanksInThreads
 from late_rerank.ranking.fused_ranking import FusedRanking, Look, Mask, fused_ranking
 from late_rerank.ranking.fusion import first_stage_scores
+from late_rerank.ranking.prior import of_candidates, of_queries
 from late_rerank.ranking.together import Method, checked_method, weights_of
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
-from late_rerank.types import Candidate, Content, Document, FirstStageWeight, QueryVectors, RankedDocument
+from late_rerank.types import Candidate, Content, Document, QueryVectors, RankedDocument
 from late_rerank.vectors.indexing import DamagedPicturesError, IndexReport, raise_damaged
 from late_rerank.vectors.lookup import BATCH_SIZE
 
@@ -35,12 +37,21 @@ _BLANK = Candidate()
 _OF_A_MODEL = Wanted()
 
 
-class FusedReranker:
+class FusedReranker(RanksInThreads[FusedRanking]):
     """Ranks candidates by several models together, most often one of texts and one of page images.
 
     Each model scores the candidates from its own stored vectors. The sum of what the scores are worth orders the candidates. A
     model may be unable to encode a candidate, such as a page without text or with a damaged picture. It counts as the worst of
     that model.
+
+    The options of `rerank` are a Reranker's, of all models together. `first_stage_weight` counts beside the models' weights.
+    Each model may take an equal share of the time that `deadline_s` leaves. `prior` is added to the standardised sum of the
+    models' scores. `max_tokens` counts in each model.
+
+    Of a result, `score` is the sum that the models and the first stage give; it compares documents of one query alone.
+    `relevance` is the weighted mean over the models that scored the document. A FusedRanking's `scores_by_model` holds the
+    models' own scores. Documents that no model scored come last. It is an error that names the candidate if no model can
+    encode it, or its picture is damaged and no model can rank its text.
 
     Args:
         rerankers: Two Rerankers or more, each with its own model. They may share a store. `close` closes them.
@@ -72,102 +83,6 @@ class FusedReranker:
     def model_name(self) -> str:
         """The models' names, joined by " + "."""
         return " + ".join(self.names)
-
-    def rerank(
-        self,
-        query: str,
-        candidates: Iterable[Document],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-        deadline_s: float | None = None,
-        max_tokens: int | None = None,
-    ) -> FusedRanking:
-        """Rank candidates by all models together.
-
-        Args:
-            query: Must not be blank.
-            candidates: Texts, Pictures or Candidates, mixed. They are never changed.
-            top_k: As in `Reranker.rerank`, like all other options.
-            min_relevance: From 0 to 1, of the fused relevance.
-            first_stage_weight: How much the candidates' own scores count, beside the models' weights.
-            deadline_s: Seconds for all models together. Each model may take an equal share of the time that is left.
-            max_tokens: Counts only so many stored token vectors of each document, in each model.
-
-        Returns:
-            The best document first. `score` is the sum that orders them; it compares documents of this query alone.
-            `scores_by_model` holds the models' own scores. `relevance` is the weighted mean over the models that scored the
-            document. Equal documents keep the candidates' order. Blank candidates follow the scored ones, with score -1e9 and
-            relevance 0. Documents that no model scored come last.
-
-        Raises:
-            ValueError: As in `Reranker.rerank`.
-            TypeError: As in `Reranker.rerank`.
-            IncompatibleError: If no model can encode what a candidate has. The message names the candidate.
-            PictureError: If a candidate's picture is damaged, and no model can rank its text. The message names the candidate.
-            OSError: As in `Reranker.rerank`.
-            MissingDocumentsError: As in `Reranker.rerank`, of any of the models.
-        """
-        wanted = Wanted(
-            top_k=top_k,
-            min_relevance=min_relevance,
-            first_stage_weight=first_stage_weight,
-            deadline_s=deadline_s,
-            max_tokens=max_tokens,
-        )
-        return self.rank([query], [candidates], wanted)[0]
-
-    def rerank_batch(
-        self,
-        queries: Iterable[str],
-        candidate_lists: Iterable[Iterable[Document]],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-        deadline_s: float | None = None,
-        max_tokens: int | None = None,
-    ) -> list[FusedRanking]:
-        """Rank the candidates of several queries, as `rerank` does.
-
-        Returns:
-            One ranking for each query, in order.
-
-        Raises:
-            ValueError: As in `rerank`. Also if the two lists differ in length.
-            TypeError: As in `rerank`.
-            IncompatibleError: As in `rerank`.
-        """
-        wanted = Wanted(
-            top_k=top_k,
-            min_relevance=min_relevance,
-            first_stage_weight=first_stage_weight,
-            deadline_s=deadline_s,
-            max_tokens=max_tokens,
-        )
-        return self.rank(queries, candidate_lists, wanted)
-
-    async def arerank(
-        self,
-        query: str,
-        candidates: Iterable[Document],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-        deadline_s: float | None = None,
-        max_tokens: int | None = None,
-    ) -> FusedRanking:
-        """Rank candidates, as `rerank` does, in a thread of the first Reranker. The event loop is never blocked."""
-        wanted = Wanted(
-            top_k=top_k,
-            min_relevance=min_relevance,
-            first_stage_weight=first_stage_weight,
-            deadline_s=deadline_s,
-            max_tokens=max_tokens,
-        )
-        return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
 
     async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call a function in one of the threads of the first Reranker's `arerank`."""
@@ -203,6 +118,10 @@ class FusedReranker:
             lists = [list(as_candidates(given, "candidates")) for given in candidate_lists]
             for candidates in lists if wanted.first_stage_weight else ():
                 first_stage_scores(candidate.score for candidate in candidates)  # a missing one is told before the work
+            priors = [
+                None if prior is None else of_candidates(prior, candidates)
+                for prior, candidates in zip(of_queries(wanted.prior, len(lists)), lists, strict=True)
+            ]
             able = [self._able(candidates, "candidates") for candidates in lists]
             own = replace(_OF_A_MODEL, max_tokens=wanted.max_tokens)
             looks = [
@@ -210,8 +129,8 @@ class FusedReranker:
                 for i in range(len(self.rerankers))
             ]
             rankings = [
-                fused_ranking(candidates, of_query, self.method, wanted)
-                for candidates, *of_query in zip(lists, *looks, strict=True)
+                fused_ranking(candidates, of_query, self.method, wanted, prior=prior)
+                for candidates, prior, *of_query in zip(lists, priors, *looks, strict=True)
             ]
             opened.tell_ranked(rankings, sum(map(len, lists)))
         for ranking in rankings:

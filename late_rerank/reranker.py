@@ -20,15 +20,17 @@ from late_rerank.observing.timing import Timer
 from late_rerank.pictures import Picture, PictureError
 from late_rerank.processes.forks import background_work, guarded
 from late_rerank.processes.threads import CallThreads, in_thread
+from late_rerank.ranking.doors import RanksInThreads
 from late_rerank.ranking.matching import Matcher
 from late_rerank.ranking.pool import CandidatePool
+from late_rerank.ranking.prior import of_queries
 from late_rerank.ranking.queries import QueryEncoder
 from late_rerank.ranking.relevance import Calibration, check_calibration, scoring_and_calibration
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
 from late_rerank.stores.opening import would_be_made
-from late_rerank.types import F32, Content, Document, FirstStageWeight, QueryVectors, RankedDocument, Ranking
+from late_rerank.types import F32, Content, Document, QueryVectors, RankedDocument, Ranking
 from late_rerank.vectors.centre import binary_codec
 from late_rerank.vectors.importing import ImportReport
 from late_rerank.vectors.indexing import IndexReport
@@ -39,7 +41,7 @@ OnMissing = Literal["encode", "skip", "raise"]
 _T = TypeVar("_T")
 
 
-class Reranker:
+class Reranker(RanksInThreads[Ranking]):
     """Reorders candidates by late interaction.
 
     Threads can share a Reranker. A Reranker is also a context manager, which closes it at the end.
@@ -159,95 +161,6 @@ class Reranker:
         self._counts_lock = guarded(Lock())
         self._threads: CallThreads | None = None  # of `arerank`
 
-    def rerank(
-        self,
-        query: str,
-        candidates: Iterable[Document],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-        deadline_s: float | None = None,
-        max_tokens: int | None = None,
-    ) -> Ranking:
-        """Rank candidates by MaxSim, or by MaxSim and the first stage's scores together.
-
-        Args:
-            query: Must not be blank.
-            candidates: Texts, Pictures or Candidates, mixed. They are never changed.
-            top_k: The most results to return, at least 1. None returns all.
-            min_relevance: From 0 to 1. Documents of lower `relevance` are left out; unscored documents count as 0. None keeps
-                all.
-            first_stage_weight: How much the candidates' own scores count for the order, 0 or more. With 0 they don't count;
-                with 1 they count as much as MaxSim. The order is by z(MaxSim) + weight * z(candidate_score). z is the distance
-                from the query's mean, in standard deviations. "auto" chooses a weight for each query: a tenth of the skewness
-                of the candidates' scores, from 0 to 0.15. The reason: a confident first stage scores a few candidates far above
-                the rest. `score` stays MaxSim.
-            deadline_s: Seconds to wait for documents, 0 or more. None waits for all. Stored documents are scored first. The
-                others are encoded in the candidates' order. Documents that seem too long for the time left come last. Documents
-                that aren't ready in time stay unscored. They are encoded in the background, for the next query.
-            max_tokens: Counts only the first `max_tokens` stored token vectors of each document, at least 1. None counts all.
-
-        Returns:
-            The best document first. Equal scores keep the candidates' order. Blank candidates follow the scored ones, with
-            score -1e9 and relevance 0. Unscored documents come last (`on_missing="skip"`, the deadline passed, or a table that
-            is read by ids gave no row and there is no text). The Ranking is empty if there are no candidates, or if none is
-            relevant enough.
-
-        Raises:
-            ValueError: If the query is blank, an option is out of its range, or the encoder gives NaN or infinity. Also if the
-                candidates' scores count and one has no finite score. The message names the candidate.
-            TypeError: If the query isn't a str, or a candidate is no str, Picture or Candidate. The message names the
-                candidate.
-            IncompatibleError: If the model can't encode what a candidate has: an image without text for a model of texts, or
-                the other way round.
-            OSError: If a candidate's image is in a file that can't be read.
-            PictureError: If a candidate's image is damaged, or one that the model can't take. The message names the candidate.
-            MissingDocumentsError: If `on_missing` is "raise" and the store lacks a candidate.
-        """
-        wanted = Wanted(
-            top_k=top_k,
-            min_relevance=min_relevance,
-            first_stage_weight=first_stage_weight,
-            deadline_s=deadline_s,
-            max_tokens=max_tokens,
-        )
-        return self.rank([query], [candidates], wanted)[0]
-
-    def rerank_batch(
-        self,
-        queries: Iterable[str],
-        candidate_lists: Iterable[Iterable[Document]],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-        deadline_s: float | None = None,
-        max_tokens: int | None = None,
-    ) -> list[Ranking]:
-        """Rank the candidates of several queries, as `rerank` does. Queries and documents are fetched and encoded together.
-
-        Returns:
-            One Ranking for each query, in order, equal to the Ranking that `rerank` gives. In `timings_ms`, "maxsim" is the
-            query's own. The other stages are the whole batch's.
-
-        Raises:
-            ValueError: As in `rerank`. Also if the two lists differ in length.
-            TypeError: As in `rerank`.
-            MissingDocumentsError: As in `rerank`.
-        """
-        return self.rank(
-            queries,
-            candidate_lists,
-            Wanted(
-                top_k=top_k,
-                min_relevance=min_relevance,
-                first_stage_weight=first_stage_weight,
-                deadline_s=deadline_s,
-                max_tokens=max_tokens,
-            ),
-        )
-
     def rank(
         self,
         queries: Iterable[str],
@@ -276,7 +189,8 @@ class Reranker:
         until = None if wanted.deadline_s is None else time.monotonic() + wanted.deadline_s
         timer = Timer()
         with background_work(), rerank_span(queries, wanted, self.model_name) as opened, timer.stage("total"):
-            pools = [CandidatePool(candidates, wanted, self._vectors.choose, self._scoring) for candidates in candidate_lists]
+            given = zip(candidate_lists, of_queries(wanted.prior, len(candidate_lists)), strict=True)
+            pools = [CandidatePool(each, wanted, self._vectors.choose, self._scoring, prior=prior) for each, prior in given]
             missing = self._score(queries, pools, timer, until, query_vectors) if any(map(len, pools)) else frozenset()
             rankings = [pool.ranking(missing, self.encoder, self.calibration) for pool in pools]
             opened.tell([pool.documents for pool in pools], rankings)
@@ -309,31 +223,6 @@ class Reranker:
         except PictureError as error:
             raise error.at(_place(error.picture, pools)) from error
         return frozenset(found.missing)
-
-    async def arerank(
-        self,
-        query: str,
-        candidates: Iterable[Document],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-        deadline_s: float | None = None,
-        max_tokens: int | None = None,
-    ) -> Ranking:
-        """Rank candidates, as `rerank` does, in a thread of this Reranker's own. The event loop is never blocked.
-
-        The loop's default threads stay free; asyncio needs them to look up host names. If a call is cancelled while it waits
-        for a thread, it never begins. If it runs already, it goes on to its end, and its documents are stored.
-        """
-        wanted = Wanted(
-            top_k=top_k,
-            min_relevance=min_relevance,
-            first_stage_weight=first_stage_weight,
-            deadline_s=deadline_s,
-            max_tokens=max_tokens,
-        )
-        return (await self.in_thread(self.rank, [query], [candidates], wanted))[0]
 
     async def in_thread(self, call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call a function in one of `arerank`'s threads.

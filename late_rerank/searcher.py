@@ -15,6 +15,7 @@ from late_rerank.context.selection import StrategyName
 from late_rerank.fused import FusedReranker
 from late_rerank.observing.timing import add_first_stage
 from late_rerank.ranking.inside import FOR_A_CONTEXT, InsideReranker
+from late_rerank.ranking.prior import FoundPrior, as_function
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.reranker import Reranker
 from late_rerank.retrieve import Retriever
@@ -30,6 +31,8 @@ class Searcher:
         k: The first stage's depth: how many candidates the reranker sees.
         first_stage_weight: How much the retriever's scores count for the order, as in `Reranker.rerank`. With 0 they don't
             count. "auto" decides by each query's scores.
+        prior: What is added to the order of every search, as in `Reranker.rerank`: a function of a Candidate, or the name of a
+            metadata field that holds a number.
 
     Raises:
         TypeError: If `retriever` has no `retrieve`, `reranker` is no Reranker, or a number has a wrong type.
@@ -43,6 +46,7 @@ class Searcher:
         k: int = 100,
         *,
         first_stage_weight: FirstStageWeight = 0.0,
+        prior: FoundPrior | None = None,
     ) -> None:
         if not isinstance(retriever, Retriever):
             raise TypeError(f"retriever must have retrieve(query, k) -> list[Candidate], got {type(retriever).__name__}")
@@ -52,6 +56,7 @@ class Searcher:
         self.reranker = reranker
         self.k = whole_number("k", k)
         self.first_stage_weight = Wanted(first_stage_weight=first_stage_weight).first_stage_weight
+        self.prior = as_function(prior)
 
     def search(
         self,
@@ -61,6 +66,7 @@ class Searcher:
         min_relevance: float | None = None,
         deadline_s: float | None = None,
         max_tokens: int | None = None,
+        prior: FoundPrior | None = None,
     ) -> Ranking:
         """Find candidates and rank them.
 
@@ -70,15 +76,24 @@ class Searcher:
             min_relevance: As in `Reranker.rerank`. If no document is good enough, the result is empty.
             deadline_s: As in `Reranker.rerank`, and for the reranker alone. The retriever's time doesn't count.
             max_tokens: As in `Reranker.rerank`: only so many stored token vectors of each document count.
+            prior: Instead of the Searcher's own; None for that.
 
         Returns:
             The best document first. `index` is the position in the first stage's order. `timings_ms` has "first_stage" too.
 
         Raises:
             ValueError: If the query is blank, or a number is out of its range. Also if the first stage's scores count and a
-                candidate has no finite score.
+                candidate has no finite score, or the prior fails.
+            TypeError: If a number has a wrong type, or `prior` is neither a function nor a name.
         """
-        wanted = Wanted.of(self, top_k=top_k, min_relevance=min_relevance, deadline_s=deadline_s, max_tokens=max_tokens)
+        wanted = Wanted.of(
+            self,
+            top_k=top_k,
+            min_relevance=min_relevance,
+            deadline_s=deadline_s,
+            max_tokens=max_tokens,
+            prior=as_function(prior),
+        )
         started = time.perf_counter()
         candidates = self.retriever.retrieve(query, self.k)
         first_stage_ms = (time.perf_counter() - started) * 1000
@@ -93,6 +108,7 @@ class Searcher:
         *,
         min_relevance: float | None = None,
         top_k: int | None = None,
+        prior: FoundPrior | None = None,
         strategy: StrategyName = "coverage",
         order: Order = "relevance",
         count_tokens: Any = None,
@@ -104,14 +120,15 @@ class Searcher:
     ) -> Context:
         """Find candidates, rank them, and choose the passages that go before the LLM.
 
-        The first stage's scores count where rank counts: with `strategy="relevance"`, and in the order in which the parts are
-        read. "coverage" chooses by matches alone.
+        The first stage's scores and a prior count where rank counts: with `strategy="relevance"`, and in the order in which the
+        parts are read. "coverage" and "mmr" choose by matches alone.
 
         Args:
             query: Must not be blank.
             budget_tokens: The most tokens of the whole text.
             min_relevance: As in `search`. If no document is good enough, the context is empty, and the chatbot can say so.
             top_k: As in `pack_context`, like all other arguments.
+            prior: As in `search`.
             strategy: How documents are chosen.
             order: How the parts are ordered.
             count_tokens: The reader's tokenizer.
@@ -130,7 +147,7 @@ class Searcher:
         if isinstance(self.reranker, InsideReranker):
             raise TypeError(FOR_A_CONTEXT)
         beside = self._documents() if neighbours is True else neighbours or None
-        ranking = self.search(query, top_k=None, min_relevance=min_relevance)
+        ranking = self.search(query, top_k=None, min_relevance=min_relevance, prior=prior)
         return pack_context(
             query,
             ranking,

@@ -9,6 +9,7 @@ from late_rerank.errors import MissingDependencyError
 from late_rerank.fused import AnyReranker
 from late_rerank.maxsim import Kernel, Scoring
 from late_rerank.pictures import Picture
+from late_rerank.ranking.prior import FoundPrior
 from late_rerank.ranking.relevance import Calibration
 from late_rerank.stores import Store
 from late_rerank.text.words import is_blank
@@ -35,6 +36,7 @@ __all__ = [
     "Content",
     "Encoder",
     "FirstStageWeight",
+    "FoundPrior",
     "ImageFiles",
     "Kernel",
     "MissingDependencyError",

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from late_rerank.ranking.fusion import F64, auto_weight, falling, first_stage_scores, standardised
+from late_rerank.ranking.fusion import F64, Sums, auto_weight, falling, first_stage_scores, standardised
 from late_rerank.ranking.together import Method, together
 from late_rerank.ranking.wanted import Wanted
-from late_rerank.types import I64, NO_TOKENS_SCORE, Candidate, QueryVectors, RankedDocument, Ranking
+from late_rerank.types import I64, NO_TOKENS_SCORE, Candidate, QueryVectors, RankedBy, RankedDocument, Ranking
 
 Mask = NDArray[np.bool_]
 
@@ -80,14 +80,17 @@ class Look(NamedTuple):
         return found
 
 
-def fused_ranking(candidates: Sequence[Candidate], looks: Sequence[Look], method: Method, wanted: Wanted) -> FusedRanking:
+def fused_ranking(
+    candidates: Sequence[Candidate], looks: Sequence[Look], method: Method, wanted: Wanted, *, prior: F64 | None = None
+) -> FusedRanking:
     """Make one ranking of several models' rankings.
 
     Args:
         candidates: Of one query.
         looks: One a model.
         method: What a score is worth, as `together` takes it.
-        wanted: The options. `deadline_s` and `max_tokens` were the models' own.
+        wanted: The options. `deadline_s` and `max_tokens` were the models' own, and its prior is `prior`.
+        prior: (n_candidates,) float64, what is added to the standard scores of the sums; None for nothing.
 
     Returns:
         Its timings are the models' sums; "total" is set by the caller.
@@ -103,7 +106,7 @@ def fused_ranking(candidates: Sequence[Candidate], looks: Sequence[Look], method
     relevances = _mean_relevance(looks, real)
     without_tokens = np.isnan(totals) & (is_blank | ~able).all(axis=0)
     totals[without_tokens], relevances[without_tokens] = NO_TOKENS_SCORE, 0.0
-    order, fallen = _ordered(totals)
+    order, fallen, parts = _ordered(totals, prior)
     kept = wanted.kept(np.nan_to_num(relevances[order]).astype(np.float32))
     order, fallen = order[kept], fallen[kept]
     by_index = [{document.index: document for document in look.ranking} for look in looks]
@@ -113,6 +116,8 @@ def fused_ranking(candidates: Sequence[Candidate], looks: Sequence[Look], method
         is_scored = not np.isnan(score)
         document = _document(candidates[index], index, rank, seen)
         document.score, document.relevance = (score, float(np.float32(relevances[index]))) if is_scored else (None, None)
+        if prior is not None:
+            document.prior, document.ranked_by = float(prior[index]), parts.get(index)
         documents.append(document)
     rankings = [look.ranking for look in looks]
     return FusedRanking(
@@ -151,12 +156,24 @@ def _mean_relevance(looks: Sequence[Look], scores: F64) -> F64:
     return mean
 
 
-def _ordered(totals: F64) -> tuple[I64, F64]:
-    """Give positions and totals, best first; equal ones in the candidates' order, those without tokens and unscored last."""
+def _ordered(totals: F64, prior: F64 | None) -> tuple[I64, F64, Mapping[int, RankedBy]]:
+    """Give positions and totals, best first; equal ones in the candidates' order, those without tokens and unscored last.
+
+    Also position -> what ordered it, with a prior.
+    """
     scored = np.flatnonzero(totals > NO_TOKENS_SCORE)
     order, fallen = falling(totals[scored], _ROUNDING)
+    parts: Mapping[int, RankedBy] = {}
+    if prior is not None:
+        even = np.empty_like(fallen)
+        even[order] = fallen
+        found = Sums(standardised(even), np.zeros(len(scored)), prior[scored])
+        order = falling(found.total, _ROUNDING)[0] if found.has_prior else order
+        fallen = even[order]
+        parts = dict(zip(scored.tolist(), found.parts(), strict=True))
+    order = scored[order]
     rest = [np.flatnonzero(totals <= NO_TOKENS_SCORE), np.flatnonzero(np.isnan(totals))]
-    return np.concatenate([scored[order], *rest]), np.concatenate([fallen, *(totals[each] for each in rest)])
+    return np.concatenate([order, *rest]), np.concatenate([fallen, *(totals[each] for each in rest)]), parts
 
 
 def _document(candidate: Candidate, index: int, rank: int, seen: Sequence[RankedDocument]) -> RankedDocument:

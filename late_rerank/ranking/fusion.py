@@ -1,15 +1,15 @@
-"""MaxSim and the first stage's scores -> one order, where a caller wants the first stage to count."""
+"""MaxSim, the first stage's scores and a prior -> one order, where a caller wants more than MaxSim to count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.arguments.given import finite
-from late_rerank.types import F32, I64, NO_TOKENS_SCORE
+from late_rerank.types import F32, I64, NO_TOKENS_SCORE, RankedBy
 from late_rerank.types import FirstStageWeight as FirstStageWeight
 
 F64 = NDArray[np.float64]
@@ -25,19 +25,91 @@ _FLAT = 1e-6
 _ROUNDING = 1e-6
 
 
+class Sums(NamedTuple):
+    """The parts of the numbers that order one query's candidates. All are (n_documents,) float64.
+
+    Attributes:
+        score: Standard scores of MaxSim.
+        first_stage: What the first stage adds.
+        prior: What the prior adds.
+    """
+
+    score: F64
+    first_stage: F64
+    prior: F64
+
+    @property
+    def total(self) -> F64:
+        """The sums, shifted together so that the highest prior adds 0: huge priors then don't round the best sums."""
+        with np.errstate(over="ignore"):  # two priors may be further apart than floats reach
+            shifted = self.prior - self.prior.max(initial=-np.inf)
+        total: F64 = self.score + self.first_stage + shifted
+        return total
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether priors differ: one prior for all changes no order."""
+        return bool(np.any(self.prior != self.prior[:1]))
+
+    def parts(self) -> list[RankedBy]:
+        """Give each document's own parts."""
+        columns = (column.tolist() for column in self)
+        return [RankedBy(*row) for row in zip(*columns, strict=True)]
+
+
 def fused_order(scores: F32, first_stage: F64, weight: FirstStageWeight) -> I64:
-    """Order one query's candidates, best first by `fused`; equal ones stay in the order given.
+    """Order one query's candidates as `ordered` does, without a prior."""
+    return ordered(scores, first_stage, weight)[0]
+
+
+def ordered(scores: F32, first_stage: F64 | None, weight: FirstStageWeight, prior: F64 | None = None) -> tuple[I64, I64, Sums]:
+    """Order one query's candidates, best first by the total of their `sums`; equal ones stay in the order given.
 
     Args:
         scores: (n_documents,) float32 MaxSim; -1e9 for documents without tokens, -inf for unscored ones. Both follow the
             others, in this order.
-        first_stage: (n_documents,) float64, finite.
-        weight: As `fused` takes it.
+        first_stage: (n_documents,) float64, finite; None where it doesn't count.
+        weight: As `sums` takes it.
+        prior: (n_documents,) float64, finite; None for none.
+
+    Returns:
+        The positions, best first; the positions of the documents that were compared, in the order given; and their sums.
     """
     both = np.flatnonzero(scores > np.float32(NO_TOKENS_SCORE))
     others = (-scores).argsort(kind="stable")[len(both) :]
-    order, _ = falling(fused(scores[both], first_stage[both], weight), _ROUNDING)
-    return np.concatenate([both[order], others])
+    found = sums(scores[both], _those(first_stage, both), weight, _those(prior, both))
+    order, _ = falling(found.total, _ROUNDING)
+    return np.concatenate([both[order], others]), both, found
+
+
+def sums(maxsim: F32, first_stage: F64 | None, weight: FirstStageWeight, prior: F64 | None = None) -> Sums:
+    """Compute z(MaxSim), weight * z(first stage) and the prior, whose sums order one query's candidates.
+
+    Args:
+        maxsim: (n_documents,) float32, of documents that have tokens.
+        first_stage: (n_documents,) float64, of the same documents; higher is better. None where it doesn't count.
+        weight: From 0, or "auto": `auto_weight` of these scores.
+        prior: (n_documents,) float64, of the same documents; None for none.
+
+    Returns:
+        Scores of either kind that are all the same, to six digits, add nothing. Neither scale nor shift of the first stage's
+        scores matters as long as they differ by more. A shift of the prior changes no order.
+    """
+    nothing = np.zeros(len(maxsim))
+    theirs = nothing
+    if first_stage is not None:
+        z = standardised(first_stage)
+        theirs = (auto_weight(z) if weight == "auto" else weight) * z
+    return Sums(standardised(maxsim.astype(np.float64)), theirs, nothing if prior is None else prior)
+
+
+def fused(maxsim: F32, first_stage: F64, weight: FirstStageWeight) -> F64:
+    """Compute z(MaxSim) + weight * z(first stage), as `sums` does."""
+    return sums(maxsim, first_stage, weight).total
+
+
+def _those(values: F64 | None, positions: I64) -> F64 | None:
+    return None if values is None else values[positions]
 
 
 def falling(scores: _Scores, rounding: float) -> tuple[I64, _Scores]:
@@ -54,23 +126,6 @@ def falling(scores: _Scores, rounding: float) -> tuple[I64, _Scores]:
     group = np.concatenate([[0], np.cumsum(apart)])
     first = np.concatenate([[0], np.flatnonzero(apart) + 1])
     return order[np.lexsort((order, group))], fallen[first][group]
-
-
-def fused(maxsim: F32, first_stage: F64, weight: FirstStageWeight) -> F64:
-    """Compute z(MaxSim) + weight * z(first stage), the values that order one query's candidates.
-
-    Args:
-        maxsim: (n_documents,) float32, of documents that have tokens.
-        first_stage: (n_documents,) float64, of the same documents; higher is better.
-        weight: From 0, or "auto": `auto_weight` of these scores.
-
-    Returns:
-        (n_documents,) float64. Scores of either kind that are all the same, to six digits, add nothing. Neither scale nor
-        shift of the first stage's scores matters as long as they differ by more.
-    """
-    ours, theirs = standardised(maxsim.astype(np.float64)), standardised(first_stage)
-    total: F64 = ours + (auto_weight(theirs) if weight == "auto" else weight) * theirs
-    return total
 
 
 def standardised(scores: F64) -> F64:

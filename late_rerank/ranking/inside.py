@@ -13,11 +13,13 @@ from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import MAXSIM
 from late_rerank.observing.timing import Timer
+from late_rerank.ranking.doors import Ranks
 from late_rerank.ranking.pool import CandidatePool
+from late_rerank.ranking.prior import of_queries
 from late_rerank.ranking.queries import QueryEncoder
 from late_rerank.ranking.relevance import Calibration, check_calibration
 from late_rerank.ranking.wanted import Wanted
-from late_rerank.types import F32, Candidate, Document, FirstStageWeight, Ranking
+from late_rerank.types import F32, Candidate, Document, Ranking
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.probing import Known, check_same_model
 
@@ -53,12 +55,15 @@ class ScoresInside(Protocol):
         """Give one document, to compare the model with: what it is, its text, its vectors."""
 
 
-class InsideReranker:
+class InsideReranker(Ranks[Ranking]):
     """Ranks candidates by the MaxSim that an engine computes: neither vectors nor texts of documents travel.
 
     The scores are those of `Reranker(scoring="maxsim")` over the same vectors. Candidates are found by their ids; their texts
     may be empty. A candidate that the engine doesn't have is left unscored, after the scored ones. Threads may share it if they
     may share the engine's client.
+
+    `rerank` takes the options of `Reranker.rerank`, but neither `deadline_s` nor `max_tokens`. In `timings_ms`, "fetch" is the
+    engine's answer. If the engine doesn't answer, or refuses, that is a StoreError.
 
     A Searcher takes it, as its reranker and as its retriever. A context is chosen by documents' vectors, which aren't here. So
     give the best few of a Ranking to `pack_context` with a Reranker of the same model, which encodes their texts.
@@ -103,34 +108,6 @@ class InsideReranker:
         self._queries = QueryEncoder(self.encoder)
         self._choose = Contents(self.encoder)
 
-    def rerank(
-        self,
-        query: str,
-        candidates: Iterable[Document],
-        *,
-        top_k: int | None = None,
-        min_relevance: float | None = None,
-        first_stage_weight: FirstStageWeight = 0.0,
-    ) -> Ranking:
-        """Rank candidates, in one request. The arguments are those of `Reranker.rerank`.
-
-        Returns:
-            The best document first. Equal scores keep the candidates' order. In `timings_ms`, "fetch" is the engine's answer.
-
-        Raises:
-            ValueError: If the query is blank, or an option is out of its range.
-            TypeError: If a candidate is none.
-            StoreError: If the engine doesn't answer, or refuses.
-        """
-        wanted = Wanted(top_k=top_k, min_relevance=min_relevance, first_stage_weight=first_stage_weight)
-        return self.rank([query], [candidates], wanted)[0]
-
-    def rerank_batch(
-        self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Document]], *, top_k: int | None = None
-    ) -> list[Ranking]:
-        """Rank the candidates of several queries, in one request."""
-        return self.rank(queries, candidate_lists, Wanted(top_k=top_k))
-
     def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Document]], wanted: Wanted) -> list[Ranking]:
         """Rank as `rerank_batch` does, with all options in one object. A deadline and `max_tokens` can't be kept here.
 
@@ -144,7 +121,8 @@ class InsideReranker:
         check_queries(queries, candidate_lists)
         timer = Timer()
         with timer.stage("total"):
-            pools = [CandidatePool(candidates, wanted, self._choose, MAXSIM) for candidates in candidate_lists]
+            given = zip(candidate_lists, of_queries(wanted.prior, len(candidate_lists)), strict=True)
+            pools = [CandidatePool(candidates, wanted, self._choose, MAXSIM, prior=prior) for candidates, prior in given]
             with timer.stage("encode_query"):
                 for pool, query in zip(pools, self._queries.encode(queries), strict=True):
                     pool.query = query

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from late_rerank.arguments.given import as_candidate, as_many
 from late_rerank.encode import Encoder
 from late_rerank.encode.places import span_of
 from late_rerank.observing.tracing import span
-from late_rerank.ranking.fusion import falling, first_stage_scores, fused_order
+from late_rerank.ranking.fusion import falling, first_stage_scores, ordered
+from late_rerank.ranking.prior import of_candidates
 from late_rerank.ranking.relevance import Calibration, relevance
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import (
@@ -27,10 +28,11 @@ from late_rerank.types import (
     GivenVectors,
     NamedText,
     QueryVectors,
+    RankedBy,
     RankedDocument,
     Ranking,
 )
-from late_rerank.types.documents import PassagePlace
+from late_rerank.types.passages import PassagePlace
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.documents import KeyedDocuments
 from late_rerank.vectors.keys import KeyedContents
@@ -49,6 +51,7 @@ class CandidatePool:
         wanted: The options of the rerank.
         choose: Chooses what is encoded of a candidate.
         scoring: How token maxima become a score.
+        prior: What is added to the standard scores: a function of a Candidate, a tuple of numbers, or None.
 
     Attributes:
         contents: What is encoded of the candidates, with their keys.
@@ -58,21 +61,29 @@ class CandidatePool:
         TypeError: If a candidate is no str, Picture or Candidate; names it.
         IncompatibleError: If the encoder can't encode what a candidate has; names it.
         OSError: If a candidate is a picture in a file that can't be read.
-        ValueError: If, with a weight, a candidate has no finite score; names it.
+        ValueError: If, with a weight, a candidate has no finite score; names it. Also if the prior gives one no finite number.
     """
 
     def __init__(
-        self, candidates: Iterable[Document], wanted: Wanted, choose: Contents, scoring: maxsim.Scoring = maxsim.MAXSIM
+        self,
+        candidates: Iterable[Document],
+        wanted: Wanted,
+        choose: Contents,
+        scoring: maxsim.Scoring = maxsim.MAXSIM,
+        *,
+        prior: Any = None,
     ) -> None:
+        given: Any = list(as_many(candidates, "candidates")) if callable(prior) else candidates  # which may be a generator
         # Made before the query is encoded: that empties the processor's caches, and each text, id and metadata touched after
         # it is fetched from memory again. 100 documents take 70 us here, and took 180 afterwards.
-        self._documents = list(_unranked(candidates))
+        self._documents = list(_unranked(given))
         self.contents = KeyedContents(choose.of_all(self._documents, "candidates"))
         self._wanted = wanted
         self._scoring = scoring
         scores = (document.candidate_score for document in self._documents)
         self._weight = wanted.first_stage_weight
         self._first_stage = first_stage_scores(scores) if self._weight else None
+        self._prior = None if prior is None else of_candidates(prior, given if callable(prior) else self._documents)
         self.query: QueryVectors | None = None
         keys = self.contents.keys
         self._scores = np.full(len(keys), _UNSCORED, dtype=np.float32)
@@ -131,7 +142,7 @@ class CandidatePool:
         n_misses = sum(key in missing for key in keys) if missing else 0
         n_given = self.contents.n_given
         n_query_tokens = len(self.query.vectors.values) if self.query else 0
-        order, scores = self._ordered(n_query_tokens)
+        order, scores, parts = self._ordered(n_query_tokens)
         relevances = relevance(scores, n_query_tokens, calibration)
         kept = self._wanted.kept(relevances)
         order, scores, relevances = order[kept], scores[kept], relevances[kept]
@@ -150,6 +161,7 @@ class CandidatePool:
                 document.score, document.relevance = score, relevant
                 document.passage = passages
             ranked.append(document)
+        self._tell_parts(parts)
         return Ranking(
             ranked,
             timings_ms={"maxsim": self._maxsim_ms},
@@ -161,15 +173,27 @@ class CandidatePool:
             query_vectors=self.query,
         )
 
-    def _ordered(self, n_query_tokens: int) -> tuple[I64, F32]:
-        """Give positions and their scores, best first; equal ones in the candidates' order; unscored ones, -inf, last."""
+    def _ordered(self, n_query_tokens: int) -> tuple[I64, F32, Mapping[int, RankedBy]]:
+        """Give positions and their scores, best first; equal ones in the candidates' order; unscored ones, -inf, last.
+
+        Also position -> what ordered it, where more than its score did.
+        """
         order, fallen = falling(self._scores, ROUNDING * max(n_query_tokens, 1))
-        if self._first_stage is None:
-            return order, fallen
+        if self._first_stage is None and self._prior is None:
+            return order, fallen, {}
         scores = np.empty_like(fallen)
         scores[order] = fallen
-        order = fused_order(scores, self._first_stage, self._weight)
-        return order, scores[order]
+        fused, compared, found = ordered(scores, self._first_stage, self._weight, self._prior)
+        order = fused if self._first_stage is not None or found.has_prior else order
+        return order, scores[order], dict(zip(compared.tolist(), found.parts(), strict=True))
+
+    def _tell_parts(self, parts: Mapping[int, RankedBy]) -> None:
+        """Tell the documents what ordered them, and their priors."""
+        for position, ranked_by in parts.items():
+            self._documents[position].ranked_by = ranked_by
+        if self._prior is not None:
+            for document, prior in zip(self._documents, self._prior.tolist(), strict=True):
+                document.prior = prior
 
 
 class _Passages(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from late_rerank.arguments.numbers import number, whole_number
+from late_rerank.ranking.prior import checked_prior
 from late_rerank.types import F32, I64, FirstStageWeight
 
 _Options = TypeVar("_Options", bound="Wanted")
@@ -25,6 +26,8 @@ class Wanted:
         first_stage_weight: 0 or more, or "auto".
         deadline_s: Seconds, 0 or more; None to wait for all documents.
         max_tokens: Token vectors of each document that count, at least 1; None for whole documents.
+        prior: What is added to the standard scores: a function of a Candidate, or one number for each candidate. For several
+            queries a function, or one list of numbers for each. Numbers are kept as tuples of floats.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -36,6 +39,7 @@ class Wanted:
     first_stage_weight: FirstStageWeight = 0.0
     deadline_s: float | None = None
     max_tokens: int | None = None
+    prior: Any = None
 
     def __post_init__(self) -> None:
         whole_number("top_k", self.top_k, or_none="for all")
@@ -46,6 +50,10 @@ class Wanted:
         if self.deadline_s is not None:
             number("deadline_s", self.deadline_s, or_else="None to wait for all documents")
         whole_number("max_tokens", self.max_tokens, or_none="for whole documents")
+        object.__setattr__(self, "prior", self._checked_prior())
+
+    def _checked_prior(self) -> Any:
+        return checked_prior(self.prior)
 
     @classmethod
     def of(cls: type[_Options], holder: object, **instead: Any) -> _Options:

@@ -6,11 +6,13 @@ from late_rerank.types.documents import (
     Candidate,
     Document,
     FirstStageWeight,
+    Prior,
     RankedDocument,
     Ranking,
 )
 from late_rerank.types.given import Content, Encodable, GivenVectors
 from late_rerank.types.named import NamedPicture, NamedText, RowKey
+from late_rerank.types.order import RankedBy
 from late_rerank.types.vectors import CodecSpec, Fetched, PackedVectors, QueryVectors, TokenVectors
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "NamedPicture",
     "NamedText",
     "PackedVectors",
+    "Prior",
     "QueryVectors",
+    "RankedBy",
     "RankedDocument",
     "Ranking",
     "RowKey",
@@ -37,6 +41,9 @@ __all__ = [
 ]
 
 # Pickles name this package, not the file that a class stands in: older and newer versions read each other's.
-for _noun in (Candidate, CodecSpec, Fetched, GivenVectors, PackedVectors, QueryVectors, RankedDocument, Ranking, TokenVectors):
+for _noun in (
+    *(Candidate, CodecSpec, Fetched, GivenVectors, PackedVectors, QueryVectors),
+    *(RankedBy, RankedDocument, Ranking, TokenVectors),
+):
     _noun.__module__ = __name__
 del _noun

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Literal, Protocol, SupportsIndex, TypeAlias, overload
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
+
+from numpy.typing import NDArray
 
 from late_rerank.pictures import Picture, as_picture
 from late_rerank.types.given import Content, GivenVectors
+from late_rerank.types.order import RankedBy
+from late_rerank.types.passages import PassagePlace as PassagePlace
+from late_rerank.types.passages import Passages, _found_place  # noqa: F401 - pickles find the function here
 from late_rerank.types.vectors import QueryVectors
 
 FirstStageWeight = float | Literal["auto"]
@@ -16,6 +21,11 @@ FirstStageWeight = float | Literal["auto"]
 
 NO_TOKENS_SCORE = -1e9
 """The score of a document without tokens. Source: sentence-transformers 6.2, `maxsim`."""
+
+# Fields of a RankedDocument that earlier releases didn't have. The latest are pickled only where they say something: an earlier
+# release can't read them.
+_LATEST = ("prior", "ranked_by")
+_LATER = ("image", "token_vectors", *_LATEST)
 
 # How much of a ranking is printed, and how much a notebook shows.
 _SHOWN_CHARS, _SHOWN_DOCUMENTS = 60, 3
@@ -77,51 +87,8 @@ class Candidate:
 Document: TypeAlias = Content | Candidate
 """What users give as a document: a text, a picture, token vectors alone, or a Candidate that has some of these."""
 
-
-class PassagePlace:
-    """Where a document's best passage stands. The place is looked up when it is first asked for, since that takes a tokenizer.
-
-    Pickling asks for it too, since the encoder stays behind. Copies share one.
-
-    Args:
-        find: Finds the passage's start and end in code points, or None.
-    """
-
-    __slots__ = ("_find", "_span")
-
-    def __init__(self, find: Callable[[], tuple[int, int] | None]) -> None:
-        self._find: Callable[[], tuple[int, int] | None] | None = find
-        self._span: tuple[int, int] | None = None
-
-    @property
-    def span(self) -> tuple[int, int] | None:
-        """The passage's start and end in code points. None if the encoder can't tell."""
-        find = self._find
-        if find is not None:
-            self._span, self._find = find(), None
-        return self._span
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the place alone, without the encoder that finds it."""
-        return _found_place, (self.span,)
-
-    def __copy__(self) -> PassagePlace:
-        """Give itself: a place never changes."""
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> PassagePlace:
-        return self
-
-
-def _found_place(span: tuple[int, int] | None) -> PassagePlace:
-    return PassagePlace(lambda: span)
-
-
-class Passages(Protocol):
-    """The best passages of one ranking's documents."""
-
-    def of(self, document: Any) -> PassagePlace | None:
-        """Give a document's passage. None if the scoring looks for none, or the document has no tokens."""
+Prior: TypeAlias = "Sequence[float] | NDArray[Any] | Callable[[Candidate], float]"
+"""What users add to the order themselves: one finite number for each candidate, or a function of a Candidate."""
 
 
 class _Quotable:
@@ -150,7 +117,8 @@ class _Quotable:
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """Give the state that pickles and copies take: the passage's place without the ranking's other places."""
         names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
-        return None, {name: getattr(self, name) for name in names if hasattr(self, name)} | {"_passage": self.passage}
+        held = {name: getattr(self, name) for name in names if hasattr(self, name)} | {"_passage": self.passage}
+        return None, {name: value for name, value in held.items() if value is not None or name not in _LATEST}
 
 
 @dataclass(slots=True, repr=False)  # not frozen: a hundred of them would take 180 us instead of 25
@@ -170,6 +138,9 @@ class RankedDocument(_Quotable):
         metadata: The candidate's metadata.
         image: The candidate's Picture, or None.
         token_vectors: The candidate's GivenVectors, or None.
+        prior: What the caller added to the order for this document: `prior=` of a rerank. None without one.
+        ranked_by: What the place came from, if `prior` or `first_stage_weight` counted: the standard score, and what both
+            added. None if the score alone ordered, or the document wasn't scored or has no tokens.
     """
 
     text: str
@@ -183,6 +154,8 @@ class RankedDocument(_Quotable):
     metadata: Mapping[str, Any]
     image: Picture | None = None
     token_vectors: GivenVectors | None = None
+    prior: float | None = None
+    ranked_by: RankedBy | None = None
 
     @property
     def best_span(self) -> tuple[int, int] | None:
@@ -195,8 +168,8 @@ class RankedDocument(_Quotable):
         return None if self.passage is None else self.passage.span
 
     def __setstate__(self, state: tuple[None, Mapping[str, Any]]) -> None:
-        """Read a pickle, also an earlier release's, whose documents had no image or no token vectors."""
-        for name, value in {"image": None, "token_vectors": None, **state[1]}.items():
+        """Read a pickle, also an earlier release's, whose documents had no image, no token vectors or no prior."""
+        for name, value in {**dict.fromkeys(_LATER), **state[1]}.items():
             setattr(self, name, value)
 
     def __repr__(self) -> str:
@@ -205,7 +178,8 @@ class RankedDocument(_Quotable):
         named = "" if self.id is None else f"id={self.id!r:.60}, "
         text = repr(self.text if len(self.text) <= _SHOWN_CHARS else f"{self.text[:_SHOWN_CHARS]}...")
         image = "" if self.image is None else f", image={self.image!r:.80}"
-        told = f"rank={self.rank}, score={score}, relevance={relevance}, {named}index={self.index}, text={text}{image}"
+        prior = "" if self.prior is None else f"prior={round(self.prior, 4)}, "
+        told = f"rank={self.rank}, score={score}, relevance={relevance}, {prior}{named}index={self.index}, text={text}{image}"
         return f"RankedDocument({told})"
 
 
@@ -273,8 +247,12 @@ class Ranking(list[RankedDocument]):
 
     def _repr_html_(self) -> str:
         """Draw a table, for notebooks."""
-        heads = "".join(f"<th>{name}</th>" for name in ("rank", "score", "relevance", "id", "text"))
-        return f"<table><tr>{heads}</tr>{''.join(map(_row, list(self)[:_SHOWN_ROWS]))}</table>{escape(self._cost())}"
+        shown = list(self)[:_SHOWN_ROWS]
+        has_prior = any(document.prior is not None for document in shown)
+        names = ("rank", "score", *(["prior"] if has_prior else []), "relevance", "id", "text")
+        heads = "".join(f"<th>{name}</th>" for name in names)
+        rows = "".join(_row(document, names) for document in shown)
+        return f"<table><tr>{heads}</tr>{rows}</table>{escape(self._cost())}"
 
     def _cost(self) -> str:
         """Say in a line how many documents there are, and what they cost."""
@@ -286,10 +264,15 @@ class Ranking(list[RankedDocument]):
         return {name: value for name, value in vars(self).items() if name != "query_vectors"}
 
 
-def _row(document: RankedDocument) -> str:
-    score, relevance = ("" if value is None else f"{value:.3f}" for value in (document.score, document.relevance))
+def _row(document: RankedDocument, names: Sequence[str]) -> str:
     text = document.text[:_ROW_CHARS] + ("..." if len(document.text) > _ROW_CHARS else "")
     if not text and document.image is not None:
         text = repr(document.image)[:_ROW_CHARS]
-    cells = (document.rank, score, relevance, "" if document.id is None else document.id, text)
-    return f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
+    cells = {name: getattr(document, name) for name in names} | {"text": text}
+    return f"<tr>{''.join(f'<td>{escape(_cell(each))}</td>' for each in cells.values())}</tr>"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

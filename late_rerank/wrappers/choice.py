@@ -9,6 +9,7 @@ from typing import Any
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.context.counting import counter
 from late_rerank.context.layout import ORDERS, Order
+from late_rerank.ranking.prior import checked_found_prior
 from late_rerank.ranking.wanted import Wanted
 
 
@@ -16,7 +17,8 @@ from late_rerank.ranking.wanted import Wanted
 class Choice(Wanted):
     """Which of the found documents a wrapper gives back: what a rerank is asked for, and a budget.
 
-    `top_k` is None for all, or for as many as fit the budget.
+    `top_k` is None for all, or for as many as fit the budget. `prior` is a function of a Candidate, or the name of a metadata
+    field that holds a number: which documents are found isn't known beforehand.
 
     Attributes:
         budget_tokens: Of the whole context that `pack_context` makes of them; None for no budget: then the best ranked.
@@ -42,6 +44,9 @@ class Choice(Wanted):
         given = [name for name in ("order", "count_tokens") if getattr(self, name) is not None]
         if self.budget_tokens is None and given:
             raise ValueError(f"{' and '.join(given)} only count with a budget: give budget_tokens too, or leave them out")
+
+    def _checked_prior(self) -> Any:
+        return checked_found_prior(self.prior)
 
     def resolved(self, default: int) -> Choice:
         """Set `top_k` where it is None and there is no budget, which would bound it."""

@@ -9,6 +9,8 @@ from dataclasses import replace
 from late_rerank.context import pack_context
 from late_rerank.context.file_spans import N_CHARACTERS
 from late_rerank.fused import AnyReranker
+from late_rerank.ranking.prior import as_function, of_candidates, of_queries
+from late_rerank.ranking.wanted import Wanted
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate, RankedDocument, Ranking
 from late_rerank.wrappers.choice import Choice
@@ -25,6 +27,7 @@ def choose(
     contents: Sequence[str] | None = None,
     *,
     own: Sequence[str] | None = None,
+    described: Sequence[Candidate] | None = None,
 ) -> list[Chosen]:
     """Rank what was found, and choose: each document once, however many retrievers found it.
 
@@ -40,6 +43,8 @@ def choose(
         contents: Of each candidate what its text holds beside something put before or after it, as a title; None where texts
             are contents. A candidate of blank content counts as one without text: a title alone must not outrank passages.
         own: What tells documents from each other, where it isn't `contents`: two may be ranked by one text.
+        described: The same documents as the choice's prior is to see them, with all of their metadata; None where these are the
+            candidates.
 
     Returns:
         Best first, or in the order of the context. With a budget without those that say the same as another, and without
@@ -47,18 +52,21 @@ def choose(
 
     Raises:
         ValueError: As in `Reranker.rerank`, but for a blank query.
+        TypeError: If the prior gives no number.
         IncompatibleError: As in `Reranker.rerank`: a picture without text for a model of texts, say.
         MissingDocumentsError: As in `Reranker.rerank`.
         OSError: If a candidate is a picture in a file that can't be read.
     """
     if asks_nothing(query):
         return []
+    prior = _priors(choice, candidates if described is None else described)
     own = own or contents or [candidate.text for candidate in candidates]
     candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
     named = _named(own, candidates, reranker)
     may_repeat = len(set(named)) < len(named)
     top_k = choice.top_k if choice.budget_tokens is None and not may_repeat else None
-    ranking = reranker.rank([query], [candidates], replace(choice, top_k=top_k))[0]
+    wanted = replace(Wanted.of(choice, prior=prior), top_k=top_k)
+    ranking = reranker.rank([query], [candidates], wanted)[0]
     if may_repeat:
         _leave_out_repeated(ranking, named)
     if choice.budget_tokens is None:
@@ -80,6 +88,12 @@ def choose(
 def asks_nothing(query: object) -> bool:
     """Tell whether a query is a text that shows nothing, which no document answers."""
     return isinstance(query, str) and is_blank(query)
+
+
+def _priors(choice: Choice, candidates: Sequence[Candidate]) -> tuple[float, ...] | None:
+    """Give the number that the choice's prior adds for each candidate."""
+    prior = as_function(choice.prior)
+    return None if prior is None else tuple(of_candidates(of_queries(prior, 1)[0], candidates).tolist())
 
 
 def _blank_without(candidate: Candidate, content: str) -> Candidate:

@@ -8,7 +8,9 @@ from typing import Any
 from late_rerank.types import NO_TOKENS_SCORE, RankedDocument
 
 # What retrievers and rerankers write into metadata: two that found the same document differ in these.
-_OF_ONE_QUERY = frozenset(("retrieval_score", "relevance_score", "late_rerank_score", "score", "best_span"))
+_OF_ONE_QUERY = frozenset(
+    ("retrieval_score", "relevance_score", "late_rerank_score", "late_rerank_prior", "score", "best_span")
+)
 
 
 def maxsim_of(document: RankedDocument) -> float | None:
