@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import regex
 
 from late_rerank.encode.places import Span
+from late_rerank.text.stops import CLAUSE_STOP, CLOSING, GOES_ON, SPACED_STOP, UNSPACED_STOP
 from late_rerank.text.words import character_ends
 
 CUT_MARK = " [...]"
@@ -15,12 +16,9 @@ CUT_MARK = " [...]"
 # After a full stop, question or exclamation mark, with a quote or bracket perhaps, before white space (Greek asks with a
 # semicolon); after those of scripts that put none there (Chinese, Burmese, Khmer, Tibetan) or use them for nothing else
 # (Arabic, Urdu, Hindi), unless within a number, or where a sign joins the next letter to them; or at an empty line.
-_SPACED = r"[.!?\u2026\u2024\u203c\u203d\u2047-\u2049\u2e2e]"
-_UNSPACED = rf"[[\p{{STerm}}\u0f0d-\u0f12]--{_SPACED}--\u104a]"
-_CLOSING = r"[\p{M}\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}\"'\p{Pe}\p{Pf}\u201c\u2018]*+"
 _END = regex.compile(
-    rf"(?V1){_SPACED}{_CLOSING}(?=\s|$)|(?<=\p{{Greek}}\p{{M}}*)[;\u037e]{_CLOSING}(?=\s|$)|"
-    rf"{_UNSPACED}++{_CLOSING}(?!(?<=\p{{N}}\uff0e)\p{{N}}|(?<=\p{{ccc=9}}[\p{{M}}\p{{gcb=EX}}\u200d]*)\p{{L}})|\n\s*\n"
+    rf"(?V1){SPACED_STOP}{CLOSING}*+(?=\s|$)|(?<=\p{{Greek}}\p{{M}}*)[;\u037e]{CLOSING}*+(?=\s|$)|"
+    rf"{UNSPACED_STOP}++{CLOSING}*+(?!{GOES_ON})|\n\s*\n"
 )
 # A full stop after these, or after one letter, as in "E. coli" and "A. S. Pushkin" in any script, is none. A Russian sentence
 # may well end in the word of one letter that says I.
@@ -31,7 +29,7 @@ _ABBREVIATION = regex.compile(
 )
 _LONGEST_ABBREVIATION = 10
 # Where a clause ends in scripts without spaces, there is a better place to cut than within it.
-_WORD_ENDS = regex.compile(r"\s+|(?<=[\u3001\uff0c\uff1b\uff1a\uff64\u104a\u17d6])(?=[^\s\u300d\u300f\u2019\u201d])")
+_WORD_ENDS = regex.compile(rf"(?V1)\s+|(?<={CLAUSE_STOP})(?=[^\s\u300d\u300f\u2019\u201d])")
 # So many characters without a full stop are a list or a table.
 _LONG = 400
 

@@ -1,4 +1,4 @@
-"""Text -> pieces of about 200 tokens at paragraphs, then sentences, then words, each with its place."""
+"""Text -> pieces of about 200 tokens at paragraphs, then sentences, then clauses, then words, each with its place."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import regex
 
+from late_rerank.corpus.spacing import Spaced
 from late_rerank.text.words import character_ends
 
 PIECE_TOKENS = 200
 
 # Words and punctuation marks. On English prose their number is within a fifth of a WordPiece tokenizer's count, and needs no
-# model. A run of Chinese counts as one word here, unlike in `late_rerank.text.words`.
+# model. `Spaced` shows it signs instead of the letters of scripts without spaces.
 _TOKEN = regex.compile(r"\w+|[^\w\s]")
 # Longer white space is shortened before text is split. The splitter compares each part of it with the next: 72 kB of empty
 # table cells (blanked HTML) took 23 s.
@@ -24,11 +25,14 @@ _CHARACTER = 64
 
 
 def split(text: str, n_tokens: int = PIECE_TOKENS, *, left_out: Sequence[tuple[int, int]] = ()) -> list[tuple[str, int, int]]:
-    """Cut a text into pieces: at paragraphs where possible, else at sentences, else between words.
+    """Cut a text into pieces: at paragraphs where possible, else at sentences, else at clauses, else between words.
+
+    In scripts without spaces between words, the last resort is to cut between characters.
 
     Args:
         text: Any length.
-        n_tokens: The most words and punctuation marks of a piece; a single longer word stays whole.
+        n_tokens: The most words and punctuation marks of a piece; a single longer word stays whole. A Chinese character and a
+            Japanese syllable count as words, and so do three characters of Thai, Lao, Khmer, Burmese and Tibetan.
         left_out: (start, end) of spans that belong to no piece, in order and without overlap.
 
     Returns:
@@ -38,11 +42,13 @@ def split(text: str, n_tokens: int = PIECE_TOKENS, *, left_out: Sequence[tuple[i
     from semchunk.semchunk import chunkerify  # noqa: PLC0415 - 50 ms that `--help` need not pay
 
     short = _Shortened(text, left_out)
+    spaced = Spaced(short.text)
     chunker = chunkerify(_n_tokens, n_tokens, memoize=False)
-    places: Any = chunker(short.text, offsets=True)[1]
+    found: Any = chunker(spaced.text, offsets=True)[1]
+    places = ((spaced.place(start), spaced.place(end)) for start, end in found)
     whole = _whole_characters(text, [short.place(start, end) for start, end in places if start < end])
-    found = ((_without(text, start, end, left_out), start, end) for start, end in whole)
-    return [(piece, start, end) for piece, start, end in found if _CONTENT.search(piece)]
+    pieces = ((_without(text, start, end, left_out), start, end) for start, end in whole)
+    return [(piece, start, end) for piece, start, end in pieces if _CONTENT.search(piece)]
 
 
 def _n_tokens(piece: str) -> int:
@@ -97,13 +103,14 @@ def _whole_characters(text: str, places: list[tuple[int, int]]) -> Iterator[tupl
     """Move cuts within a character (an emoji and its colour, a letter and its mark) behind it."""
     moved = 0
     for i, (start, end) in enumerate(places):
-        start, moved = max(start, moved), 0
-        if i + 1 < len(places) and places[i + 1][0] == end and not text[end].isascii():
+        start = max(start, moved)
+        if start >= end:  # the cut before it was moved behind all of it
+            continue
+        if i + 1 < len(places) and places[i + 1][0] == end and not text[end - 1 : end + 1].isascii():
             ends = character_ends(text[start : end + _CHARACTER])
             end = start + ends[bisect_right(ends, end - start - 1)]
             moved = end
-        if start < end:
-            yield start, end
+        yield start, end
 
 
 def _without(text: str, start: int, end: int, left_out: Sequence[tuple[int, int]]) -> str:
