@@ -169,7 +169,8 @@ def _compared(ours: Model, model: Model, loaded: Any) -> dict[str, float]:
     """Give the lowest cosine of each text's vectors to torch's, and to sentence-transformers' for texts that it takes whole."""
     short = [text for text in _DOCUMENTS if len(ours.layout.document_pieces(text)[0]) == 1]
     with quiet_loading():
-        theirs = [loaded.encode_query(list(_QUERIES)), loaded.encode_document(short)]
+        # One document at a time: beside the longest, all others would be padded to its length.
+        theirs = [loaded.encode_query(list(_QUERIES)), loaded.encode_document(short, batch_size=1)]
     queries, parts = encode_queries(ours, _QUERIES), encode_documents(ours, short)
     pairs = [
         ("query", _QUERIES, queries, encode_queries(model, _QUERIES)),
