@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from late_rerank.context.comments import is_boilerplate, may_comment, may_deny
-from late_rerank.context.wording import STOPS, is_same_case, wording
+from late_rerank.context.wording import EAST, STOPS, is_same_case, wording
 from late_rerank.text.words import is_unspaced, word_spans
 
 # A few words in a row may be quoted to be denied: "It is false that". This many are a piece of the other text.
@@ -14,7 +14,7 @@ LONG = 32
 # A shorter sentence beside a piece may be a comment on it: "None of it is true."
 _SHORT_SENTENCE = 6
 # In a script without spaces each character is a word to `word_spans`; two characters make about one word.
-_UNSPACED_WORD = 0.5
+UNSPACED_WORD = 0.5
 # How many sentences on each side are looked at.
 _BESIDE = 2
 
@@ -22,10 +22,11 @@ _BESIDE = 2
 _STEM = 4
 
 _CLOSING = rf"[{STOPS}][\"')\]]*"
-_BEGINS = re.compile(rf"(?:^|\n|{_CLOSING}\s|\u3002)$")
-_ENDS = re.compile(rf"$|\n|{_CLOSING}(?:\s|$)|\u3002")
+_EAST_CLOSING = rf"(?:\u3002|[!?](?={EAST})|(?<={EAST})[!?])[\"')\]]*"  # no white space follows there
+_BEGINS = re.compile(rf"(?:^|\n|{_CLOSING}\s|{_EAST_CLOSING}\s*)$")
+_ENDS = re.compile(rf"$|\n|{_CLOSING}(?:\s|$)|{_EAST_CLOSING}")
 _STOPPED = re.compile(rf"{_CLOSING}\s*$")
-_SENTENCE = re.compile(rf"(?<=[{STOPS}])\s+|(?<=\u3002)|\n")
+_SENTENCE = re.compile(rf"(?<=[{STOPS}])\s+|(?<=\u3002)|(?<=[!?])(?={EAST})|\n")
 # Beside a piece these signs quote it, strike it out, ask about it or judge it.
 _SIGNS = re.compile(r":$|^>|[~|\u2705\u274c\u2713\u2717\u26a0\u26d4\U0001f6ab]")
 _CLOSERS = f"{STOPS}\u3002\"')] "
@@ -133,4 +134,4 @@ def _stems(text: str) -> set[str]:
 
 def n_words(text: str) -> float:
     """Count words. In scripts without spaces, count about as many as a translation has."""
-    return sum(_UNSPACED_WORD if is_unspaced(text[start:end]) else 1 for start, end in word_spans(text))
+    return sum(UNSPACED_WORD if is_unspaced(text[start:end]) else 1 for start, end in word_spans(text))

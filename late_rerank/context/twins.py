@@ -6,13 +6,14 @@ Unless it is proved that two documents say the same, both stay.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from unicodedata import normalize
 
 from late_rerank.context.file_spans import are_of_one_source, counted_span
-from late_rerank.context.pieces import LONG, is_piece, n_words
+from late_rerank.context.pieces import LONG, UNSPACED_WORD, is_piece
 from late_rerank.context.wording import are_equal, wording
 from late_rerank.types import RankedDocument
 
@@ -21,8 +22,11 @@ _IN_A_ROW = 3
 _COMMON = 0.4
 # Texts of fewer words between spaces are looked up by their whole wording.
 _SHORT = 40
+# In scripts without spaces a row is of characters, about three words of them. Most of such a text is in these scripts.
+_CHARACTERS_IN_A_ROW = 6
+_UNSPACED = re.compile("[\u0e00-\u0eff\u0f40-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
-_Row = tuple[str, ...]
+_Row = tuple[str, ...] | str
 
 
 class Same(NamedTuple):
@@ -51,7 +55,6 @@ class Twins:
         self._indexed: set[int] = set()
         self._with_row: dict[_Row, list[int]] = {}
         self._worded: dict[str, list[int]] = {}
-        self._unspaced: list[int] = []
         self._of_file: dict[str, list[int]] = {}
         self._file_spans = [counted_span(document) for document in documents]
         self._compared: dict[tuple[int, int], tuple[bool, bool]] = {}  # "coverage" selects twice, compression once more
@@ -91,7 +94,7 @@ class Twins:
         near = {other for other, n in common.items() if n >= _COMMON * min(len(ours), len(self._rows[other]))}
         if self._is_short(document):
             text = self._documents[document].text
-            near.update(self._worded.get(wording(text).plain, ()), self._unspaced if n_words(text) >= LONG else ())
+            near.update(self._worded.get(wording(text).plain, ()))
         span = self._file_spans[document]
         return near.union(self._of_file.get(span.path, ()) if span is not None else ())
 
@@ -102,20 +105,15 @@ class Twins:
         for row in self._rows_of(document):
             self._with_row.setdefault(row, []).append(document)
         if self._is_short(document):
-            text = self._documents[document].text
-            self._worded.setdefault(wording(text).plain, []).append(document)
-            if n_words(text) >= LONG:
-                self._unspaced.append(document)
+            self._worded.setdefault(wording(self._documents[document].text).plain, []).append(document)
         span = self._file_spans[document]
         if span is not None:
             self._of_file.setdefault(span.path, []).append(document)
 
     def _rows_of(self, document: int) -> set[_Row]:
-        """Give the rows of three words of a long text; none for a short text."""
+        """Give the rows of three words of a long text, or of six characters; none for a short text."""
         if document not in self._rows:
-            words = normalize("NFC", self._documents[document].text).lower().split()
-            is_long = len(words) >= LONG
-            self._rows[document] = set(zip(*(words[i:] for i in range(_IN_A_ROW)), strict=False)) if is_long else set()
+            self._rows[document] = _rows(normalize("NFC", self._documents[document].text).lower())
         return self._rows[document]
 
     def _is_short(self, document: int) -> bool:
@@ -131,3 +129,12 @@ class Twins:
             return False
         inside = whole.text[ours.start - theirs.start : ours.end - theirs.start]
         return inside == piece.text and are_of_one_source(piece.metadata, whole.metadata)
+
+
+def _rows(text: str) -> set[_Row]:
+    words = text.split()
+    joined = "".join(words)
+    if not text.isascii() and len(_UNSPACED.findall(joined)) * 2 > len(joined) >= LONG / UNSPACED_WORD:
+        joined = normalize("NFKC", joined)
+        return {joined[i : i + _CHARACTERS_IN_A_ROW] for i in range(len(joined) - _CHARACTERS_IN_A_ROW + 1)}
+    return set(zip(*(words[i:] for i in range(_IN_A_ROW)), strict=False)) if len(words) >= LONG else set()

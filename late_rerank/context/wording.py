@@ -34,8 +34,13 @@ _SAME = str.maketrans(
         **{chr(0xFF01 + i): chr(0x21 + i) for i in range(94)},
         **{chr(i): unicodedata.normalize("NFKC", chr(i)) for i in range(0xFB00, 0xFB07)},
         "\u2026": "...",
+        **dict(zip("\uff61\uff64\uff62\uff63\u300c\u300d\u300e\u300f", '\u3002\u3001""""\'\'', strict=True)),
     }
 )
+# Between a Chinese or Japanese character and a word in Latin letters, a space is a matter of style, and a line end none.
+EAST = "[\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+_STYLE_SPACE = re.compile(rf"(?<={EAST}) +(?=[A-Za-z0-9])|(?<=[A-Za-z0-9]) +(?={EAST})")
+_EAST_END, _EAST_BEGINNING = re.compile(rf"{EAST}[,;:!?\"']*$"), re.compile(rf"[\"']?{EAST}")
 # Angles are quotation marks in pairs; alone they are arrows.
 _ANGLES = (
     (re.compile(r"\u00ab([^\u00ab\u00bb]*)\u00bb|\u00bb(?=\S)([^\u00ab\u00bb\n]*)(?<=\S)\u00ab"), '"'),
@@ -136,6 +141,7 @@ def wording(text: str) -> Wording:
         text = angles.sub(rf"{quotes}\g<1>\g<2>{quotes}", text)
     text = _MINUS.sub("-", text).translate(_SAME)
     text = _BOLD.sub(r"\2", _in_lines(_BOLD.sub(r"\2", text)))
+    text = text if text.isascii() else _STYLE_SPACE.sub("", text)
     text = _SHOUT.sub(".", _BEFORE_MARK.sub(r"\1", text))
     text = _without_comma(text if _GREEK.search(text) else _SEMICOLON.sub(".", text))
     text = _FINAL_STOP.sub("", _BRITISH.sub(_american, _CONTRACTED.sub(_in_full, text)))
@@ -192,10 +198,15 @@ def _in_lines(text: str) -> str:
             was_full and not was_blank and not _ANSWER.search(found[-_FULL_LINE:])
         )
         if found:
-            found += " " if goes_on and not bullet else "\n"
+            found += _joint(found, words) if goes_on and not bullet else "\n"
         found += words
         was_full, was_blank = len(line.strip()) >= _FULL_LINE, False
     return found
+
+
+def _joint(before: str, after: str) -> str:
+    """Give what stands between two lines that are one."""
+    return "" if not after.isascii() and _EAST_END.search(before[-_FULL_LINE:]) and _EAST_BEGINNING.match(after) else " "
 
 
 def _small(text: str, *, only_beginnings: bool) -> str:
