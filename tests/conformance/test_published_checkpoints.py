@@ -1,4 +1,4 @@
-"""Published checkpoints, rebuilt with random weights: their layout is as published, their vectors are sentence-transformers' own."""
+"""Published checkpoints, rebuilt with random weights: a layout as published, and sentence-transformers' own vectors."""
 
 import json
 import os
@@ -16,16 +16,9 @@ pytestmark = pytest.mark.model  # checkpoints are compiled
 
 LONG = "A mutex lets one thread at a time into a critical section. " * 30
 TEXTS = (
-    *(
-        "What is late interaction?",
-        "cat",
-        "LATE Interaction",
-        "?!... (12b)",
-        "naïve façade Straße",
-        "東京大学の猫",
-        "привет, мир",
-    ),
-    *("the cat sat on the mat, late interaction keeps one vector per token", "\U0001f600 \u200b x", "[MASK] [SEP] the"),
+    *("What is late interaction?", "cat", "LATE Interaction", "?!... (12b)", "naïve façade Straße"),
+    *("東京大学の猫", "привет, мир", "\U0001f600 \u200b x", "[MASK] [SEP] the"),
+    "the cat sat on the mat, late interaction keeps one vector per token",
 )
 DOCUMENTS = ("late interaction keeps one vector per token", "the cat sat on the mat", "Which planet is red? Mars.")
 NEAR = 1e-4

@@ -49,9 +49,7 @@ def write_tokenizer(folder: Path, *, by_pylate: bool) -> None:
     raw.normalizer = normalizers.BertNormalizer(lowercase=True)
     raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     ends = [("[CLS]", CLS), ("[SEP]", SEP)]
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-    )
+    raw.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     raw.decoder = decoders.WordPiece()
     raw.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     if by_pylate:
@@ -66,7 +64,7 @@ def write_tokenizer(folder: Path, *, by_pylate: bool) -> None:
 
 
 def config(architecture: str) -> dict[str, Any]:
-    """A config.json. Source: lightonai/pylate-rs, docs/models/answerai-colbert-small-v1/config.json; colbertv2.0's has its keys."""
+    """A config.json. Source: lightonai/pylate-rs, docs/models/answerai-colbert-small-v1; colbertv2.0's has the same keys."""
     return {
         "architectures": [architecture],
         "attention_probs_dropout_prob": 0.1,
@@ -141,8 +139,8 @@ def stanford(folder: Path, *, dim: int, doc_maxlen: int, as_pickle: bool = False
 def pylate(folder: Path, *, dim: int, document_length: int) -> None:
     """lightonai/answerai-colbert-small-v1 and lightonai/colbertv2.0: the same weights in PyLate's format.
 
-    Source: lightonai/pylate-rs, docs/models/answerai-colbert-small-v1 (all of its files). config_sentence_transformers.json says
-    no model_type and nothing of expansion, which is on then. colbertv2.0's lengths (32, 180): assumed to be Stanford's.
+    Source: lightonai/pylate-rs, docs/models/answerai-colbert-small-v1 (all of its files). Its settings say no model_type
+    and nothing of expansion, which is on then. colbertv2.0's lengths (32, 180): assumed to be Stanford's.
     """
     write_json(folder / "config.json", config("BertModel"))
     write_tokenizer(folder, by_pylate=True)

@@ -44,7 +44,7 @@ WORDS = (
 
 @cache
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """ModernBERT's tokens: bytes from id 2 on, few words and their beginnings, and tokens of no text, which keep the others' ids.
+    """ModernBERT's tokens: bytes from id 2 on, few words and their beginnings, and tokens of no text that keep others' ids.
 
     Ids of ASCII characters are those of GPT-NeoX, whose vocabulary ModernBERT has: assumed, for no source shows them.
     """
@@ -70,15 +70,10 @@ def write_tokenizer(folder: Path, markers: tuple[str, str]) -> None:
     raw.normalizer = normalizers.NFC()
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True)
     raw.decoder = decoders.ByteLevel()
-    special = [
-        AddedToken(token, special=True, lstrip=token == "[MASK]") for token in ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
-    ]
-    raw.add_special_tokens(special)
+    raw.add_special_tokens(["[UNK]", "[CLS]", "[SEP]", "[PAD]", AddedToken("[MASK]", lstrip=True)])
     raw.add_tokens([*(AddedToken(f"[unused{i}]", normalized=True) for i in range(83)), *markers])
     ends = [("[CLS]", CLS), ("[SEP]", SEP)]
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-    )
+    raw.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     raw.save(str(folder / "tokenizer.json"))
     named = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[MASK]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
     write_json(folder / "special_tokens_map.json", named)
@@ -218,14 +213,14 @@ projects that pin its config_sentence_transformers.json (query 48, documents 300
 _GTE_FIRST = Made([HIDDEN, 128], 32, 300, 299)
 """lightonai/GTE-ModernColBERT-v1 as it was first published: its files say nothing of expansion, which is on then.
 
-Sources: lightonai/pylate-rs, tests/tests.rs (a score of 29.8 for a query of 8 tokens, so 32 vectors count); its defaults. Lengths:
-assumed to be those of lightonai/next-plaid's example and of the later files.
+Sources: lightonai/pylate-rs, tests/tests.rs (a score of 29.8 for a query of 8 tokens, so 32 vectors count). Lengths: assumed
+to be PyLate's default for queries, and the later files' for documents.
 """
 
 _REASON = Made([HIDDEN, 128], 128, 8192, 8191, residuals=[False], config={"do_query_expansion": False})
 """lightonai/Reason-ModernColBERT: long documents.
 
-Sources: sentence-transformers' tests/multi_vector_encoder/test_pretrained.py (scores of 12 vectors for a query of 12 tokens, so no
+Sources: sentence-transformers' tests/multi_vector_encoder/test_pretrained.py (scores of 12 vectors for a query of 12 tokens: no
 expansion); late-interaction-kernels' docs/models.md (128 components, 8,192 tokens). Its query length, 128: assumed.
 """
 
@@ -267,7 +262,7 @@ _ZERO = Made(
 )
 """lightonai/ColBERT-Zero: a prompt stands after the marker.
 
-Sources: hakari-bench's model card of it (lengths 39 and 519, no expansion, [Q] and [D]); docbert's `resolve_prompts` (the prompts,
+Sources: hakari-bench's model card of it (lengths 39 and 519, no expansion, [Q] and [D]); docbert's `resolve_prompts` (prompts
 beside prefixes in config_sentence_transformers.json).
 """
 
@@ -282,7 +277,7 @@ model. No residual, no expansion: assumed from the same two.
 _EDGE_32M = Made([HIDDEN, 2 * HIDDEN, 64], 48, 512, 511, lower=True, positions=7999, config={"do_query_expansion": False})
 """mixedbread-ai/mxbai-edge-colbert-v0-32m: as its sister, of 64 components.
 
-Source: FsColbert's EncoderConfig, for lightonai/mxbai-edge-colbert-v0-32m-onnx (lengths 48 and 512, lower case, marker ids 50368
+Source: FsColbert's EncoderConfig, for lightonai/mxbai-edge-colbert-v0-32m-onnx (lengths 48 and 512, lower case, markers 50368
 and 50369, 50284 pads, the punctuation that is skipped). Two Dense modules: its technical report (arXiv 2510.14880).
 """
 

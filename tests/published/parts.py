@@ -4,6 +4,7 @@ import json
 import string
 import zlib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def write_pylate(
         config: Of config_sentence_transformers.json.
     """
     modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
-    for i, sizes in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+    for i, sizes in enumerate(pairwise(widths), start=1):
         name = f"{i}_Dense"
         modules.append({"idx": i, "name": str(i), "path": name, "type": "pylate.models.Dense.Dense"})
         write_dense(folder / name, sizes, residual=None if residuals is None else residuals[i - 1])
