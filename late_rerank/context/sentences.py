@@ -29,20 +29,43 @@ _ABBREVIATION = regex.compile(
 )
 _LONGEST_ABBREVIATION = 10
 # Where a clause ends in scripts without spaces, there is a better place to cut than within it.
-_WORD_ENDS = regex.compile(rf"(?V1)\s+|(?<={CLAUSE_STOP})(?=[^\s\u300d\u300f\u2019\u201d])")
+_CLAUSE_END = rf"(?<={CLAUSE_STOP})(?=[^\s\u300d\u300f\u2019\u201d])"
+_WORD_ENDS = regex.compile(rf"(?V1)\s+|{_CLAUSE_END}")
 # So many characters without a full stop are a list or a table.
 _LONG = 400
+# Thai, Lao, Khmer and Burmese have spaces between clauses and hardly a full stop. So many characters of clauses in a row are
+# about a sentence.
+_CLAUSES = regex.compile(r"(?<=\p{lb=SA})\s+(?=\p{lb=SA})")
+_ALL_CLAUSES = regex.compile(rf"(?V1)(?<=\p{{lb=SA}})\s+(?=\p{{lb=SA}})|{_CLAUSE_END}")
+_SENTENCE = 60
 
 
 def sentences(text: str) -> list[Span]:
-    """Find where a text's sentences stand, in order, without the white space between them. Long ones are split at line ends."""
+    """Find where a text's sentences stand, in order, without the white space between them.
+
+    Long ones are split at line ends; in scripts without spaces between words, at the ends of clauses.
+    """
     found = []
     for start, end in _between(text, list(_ends(text))):
         if end - start > _LONG:
-            found += _between(text, [match.end() for match in regex.finditer("\n", text[start:end])], start, end)
+            lines = _between(text, [match.end() for match in regex.finditer("\n", text[start:end])], start, end)
+            found += [clauses for line in lines for clauses in _in_clauses(text, *line)]
         else:
-            found.append((start, end))
+            found += _in_clauses(text, start, end)
     return found
+
+
+def _in_clauses(text: str, start: int, end: int) -> list[Span]:
+    """Split a text without a full stop after clauses, each piece about as long as a sentence; else give it whole."""
+    if end - start < 2 * _SENTENCE or text[start:end].isascii():
+        return [(start, end)]
+    places = _CLAUSES if end - start <= _LONG else _ALL_CLAUSES
+    ends, last = [], start
+    for match in places.finditer(text, start, end):
+        if match.end() - last >= _SENTENCE and end - match.end() >= _SENTENCE // 2:
+            last = match.end()
+            ends.append(last - start)
+    return _between(text, ends, start, end)
 
 
 def cut_to(text: str, fits: Callable[[str], bool]) -> str | None:
