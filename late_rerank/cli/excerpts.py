@@ -65,9 +65,9 @@ class MarkedText(NamedTuple):
 def marked_text(explanation: Explanation) -> MarkedText:
     """Mark the words of the text that match a word of the query. English stop words of the query are left out."""
     from late_rerank.explanation.matches import matched
-    from late_rerank.retrieve.words import word_splitter
+    from late_rerank.retrieve.words import WordSplitter
 
-    content = word_splitter("english")
+    content = WordSplitter("english").of_query
     found: dict[tuple[int, int], list[float]] = {}
     for match in explanation.words:
         place = match.place

@@ -366,22 +366,23 @@ def add_bm25(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--engine", default="rank-bm25", choices=["rank-bm25", "bm25s"], help="what computes BM25 (default: rank-bm25)"
     )
-    add_language(command, "the documents' language, whose endings BM25 leaves off (default: english)")
+    add_language(command, "documents")
 
 
-def add_language(command: argparse.ArgumentParser, text: str) -> None:
-    """Add --language; `text` says what for."""
-    command.add_argument("--language", default="english", type=language, metavar="NAME", help=f'{text}; "none" for any')
+def add_language(command: argparse.ArgumentParser, documents: str) -> None:
+    """Add --language; `documents` says whose."""
+    text = f'whose endings BM25 leaves off (default: auto, those of the languages that the {documents} are in); "none" for any'
+    command.add_argument("--language", default="auto", type=language, metavar="NAME", help=text)
 
 
 def language(text: str) -> str | None:
-    """Take a Snowball stemmer's name; give None for "none"."""
-    if text in ("none", "english"):
+    """Take "auto" or a Snowball stemmer's name; give None for "none"."""
+    if text in ("none", "auto", "english"):
         return None if text == "none" else text
     from snowballstemmer import algorithms
 
     if text not in algorithms():
-        raise argparse.ArgumentTypeError(f"must be none or one of {', '.join(algorithms())}; got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be auto, none or one of {', '.join(algorithms())}; got {text!r}")
     return text
 
 

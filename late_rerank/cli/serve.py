@@ -32,7 +32,7 @@ def register(commands: Any) -> None:
     _add_store_and_models(command)
     command.add_argument("--api-keys", metavar="FILE", help="keys of which a request must bring one, one a line")
     add_folders(command, "documents that the page can search")
-    add_language(command, "the folders' language, whose endings BM25 leaves off (default: english)")
+    add_language(command, "folders' documents")
     _add_limits(command)
     _add_names(command)
     _add_log(command)

@@ -171,7 +171,7 @@ def _rank_options(picked: Setting) -> dict[str, Any]:
 
 def _python(options: argparse.Namespace, picked: Setting) -> str:
     engine = "" if options.engine == "rank-bm25" else f', engine="{options.engine}"'
-    engine += "" if options.language == "english" else f", language={options.language!r}".replace("'", '"')
+    engine += "" if options.language == "auto" else f", language={options.language!r}".replace("'", '"')
     stages = {
         "bm25": f"BM25Retriever(documents{engine})",
         "dense": "DenseRetriever(documents)",
@@ -189,7 +189,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
 
     words = ["late-rerank", "search", options.folder, "QUERY", "--first-stage", options.first_stage, "--k", str(picked.k)]
     words += [] if options.engine == "rank-bm25" else ["--engine", options.engine]
-    words += [] if options.language == "english" else ["--language", options.language or "none"]
+    words += [] if options.language == "auto" else ["--language", options.language or "none"]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
     words += [] if picked.scoring == DEFAULT_SCORING else ["--scoring", picked.scoring]

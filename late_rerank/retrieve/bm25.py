@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from late_rerank.arguments.given import as_candidates
 from late_rerank.errors import MissingDependencyError, SavedRetrieverError
 from late_rerank.retrieve.base import best, check_query, load_documents, save_documents, saving
-from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
+from late_rerank.retrieve.words import WORDS_VERSION, FoldDiacritics, WordSplitter
+from late_rerank.text.languages import Languages
 from late_rerank.types import Candidate
 
 EngineName = Literal["rank-bm25", "bm25s"]
@@ -28,11 +29,19 @@ class BM25Retriever:
             On 5,000 documents it answers a query about seventy times as fast.
         k1: How much a repeated word adds, at least 0. The smaller it is, the less a repeated word adds.
         b: How much long documents are held back, from 0 to 1.
-        language: A Snowball stemmer's name. "english" also drops stop words. None neither stems nor drops words.
+        language: Whose endings are left off. "auto" finds the documents' languages, by script and function words, and looks for
+            a query's words in each of them. Otherwise the name of a Snowball stemmer, or None to leave endings. English stop
+            words don't count.
+        fold_diacritics: What accents of Latin letters mean. "auto": a query without accents finds words with and without; a
+            query with accents finds those with the same, or else those without. True: they never matter. False: they always do.
+
+    Attributes:
+        documents: As Candidates, in order.
+        languages: Language -> how many documents are written in it, most first, as "auto" took them. Empty otherwise.
 
     Raises:
         TypeError: If a document is neither a str nor a Candidate. The message names the document.
-        ValueError: If the engine or the language is unknown, or `k1` or `b` is out of its range.
+        ValueError: If the engine, the language or `fold_diacritics` is unknown, or `k1` or `b` is out of its range.
         MissingDependencyError: If `engine` is "bm25s" and bm25s isn't installed.
     """
 
@@ -43,17 +52,28 @@ class BM25Retriever:
         engine: EngineName = "rank-bm25",
         k1: float = 0.9,
         b: float = 0.4,
-        language: str | None = "english",
+        language: str | None = "auto",
+        fold_diacritics: FoldDiacritics = "auto",
     ) -> None:
         if not k1 >= 0 or not 0 <= b <= 1:
             raise ValueError(f"k1 must be at least 0 and b from 0 to 1, got k1={k1}, b={b}")
-        self._settings = {"engine": engine, "k1": k1, "b": b, "language": language}
+        self._settings = {"engine": engine, "k1": k1, "b": b, "language": language, "fold_diacritics": fold_diacritics}
         self._kind = _engine(engine)
-        self._words = word_splitter(language)
+        self._splitter = WordSplitter(language, fold_diacritics)
         self.documents = list(as_candidates(documents, "documents"))
-        words = [self._words(document.text) for document in self.documents]
+        words = self._splitter.of_documents(document.text for document in self.documents)
         # Both engines refuse a corpus without a single word.
         self._index = self._kind.build(words, k1, b) if any(words) else None
+
+    @property
+    def languages(self) -> dict[str, int]:
+        """Language -> how many documents are written in it, most first; empty unless `language="auto"`."""
+        return self._splitter.languages.counts
+
+    def __repr__(self) -> str:
+        found = "".join(f", {count} {name}" for name, count in self.languages.items())
+        engine, language = self._settings["engine"], self._settings["language"]
+        return f"<BM25Retriever of {len(self.documents)} documents{found}; {engine=}, {language=}>".replace("'", '"')
 
     def retrieve(self, query: str, k: int = 100) -> list[Candidate]:
         """Give the `k` documents of highest BM25 score, best first. Equal scores keep the documents' order.
@@ -66,7 +86,7 @@ class BM25Retriever:
             ValueError: If `k` is below 1.
         """
         check_query(query, k)
-        words = self._words(query)
+        words = [] if self._index is None else self._splitter.of_query(query, self._index.__contains__)
         scores = np.zeros(len(self.documents)) if self._index is None or not words else self._index.scores(words)
         return best(self.documents, scores, k)
 
@@ -80,7 +100,8 @@ class BM25Retriever:
             TypeError: If a document's metadata can't be JSON.
         """
         with saving(Path(path)) as folder:
-            save_documents(folder, self.documents, "bm25", {**self._settings, "words": WORDS_VERSION})
+            found = {"words": WORDS_VERSION, "languages": self._splitter.languages.as_json(), "is_empty": self._index is None}
+            save_documents(folder, self.documents, "bm25", {**self._settings, **found})
             if self._index is not None:
                 self._index.save(folder)
 
@@ -94,15 +115,17 @@ class BM25Retriever:
             MissingDependencyError: If it was saved with bm25s, and bm25s isn't installed.
         """
         documents, settings = load_documents(Path(path), "bm25")
-        version = settings.pop("words", 1)
+        version, found, is_empty = (settings.pop(name, None) for name in ("words", "languages", "is_empty"))
+        settings.setdefault("fold_diacritics", False)  # before version 3 of the words, accents always mattered
         try:
             retriever = cls([], **settings)
-        except TypeError as error:
-            raise SavedRetrieverError(f"{path}/retriever.json has unknown settings: {settings}") from error
-        if version != WORDS_VERSION:
+            languages = Languages.from_json(found) if version == WORDS_VERSION else None
+        except (TypeError, ValueError) as error:
+            raise SavedRetrieverError(f"{path}/retriever.json has unknown settings: {settings}, {found}: {error}") from error
+        if languages is None:
             return cls(documents, **settings)
-        retriever.documents = documents
-        if any(retriever._words(document.text) for document in documents):
+        retriever.documents, retriever._splitter.languages = documents, languages
+        if not is_empty:
             retriever._index = retriever._kind.load(Path(path), len(documents), settings["k1"], settings["b"])
         return retriever
 
@@ -117,6 +140,8 @@ class _Index(Protocol):
     def load(cls, folder: Path, n_documents: int, k1: float, b: float) -> _Index: ...
 
     def save(self, folder: Path) -> None: ...
+
+    def __contains__(self, word: str) -> bool: ...
 
     def scores(self, words: list[str]) -> NDArray[np.floating]: ...
 
@@ -149,6 +174,9 @@ class _RankBM25:
         with (folder / "words.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(words)}\n" for words in self._documents)
 
+    def __contains__(self, word: str) -> bool:
+        return word in self._index.idf
+
     def scores(self, words: list[str]) -> NDArray[np.floating]:
         return np.asarray(self._index.get_scores(words))
 
@@ -175,6 +203,9 @@ class _Bm25s:
 
     def save(self, folder: Path) -> None:
         self._index.save(folder / "bm25s", show_progress=False)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._index.vocab_dict
 
     def scores(self, words: list[str]) -> NDArray[np.floating]:
         return np.asarray(self._index.get_scores(words))

@@ -1,23 +1,34 @@
-"""Text -> the words that BM25 counts: folded and stemmed, without single letters and stop words."""
+"""Texts -> the words that BM25 counts: folded and stemmed, without single letters and stop words; names in code also whole."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
+from typing import Literal
 
 import snowballstemmer
 
-from late_rerank.text.words import folded, is_unspaced, word_spans
+from late_rerank.text.identifiers import identifiers
+from late_rerank.text.languages import Languages, script_of
+from late_rerank.text.words import folded, is_unspaced, unaccented, word_spans
 
-# Version of the rules below and in `late_rerank.text.words`. A saved index of another version is built anew from its texts.
-WORDS_VERSION = 2
+FoldDiacritics = Literal["auto", True, False]
+_Accents = Literal["kept", "left out", "both"]
 
-# In ASCII text it finds the words of `word_spans` that have two characters or more, nine times as fast.
-_ASCII_WORD = re.compile(r"\w\w+", re.ASCII)
+# Version of the rules below and in `late_rerank.text`. A saved index of another version is built anew from its texts.
+WORDS_VERSION = 3
+
+# In ASCII text it finds the words of `word_spans` that have two characters or more, nine times as fast, cut at underscores.
+_ASCII_WORD = re.compile(r"[^\W_][^\W_]+", re.ASCII)
+# Korean puts spaces between words, but writes particles and endings onto them.
+_HANGUL = re.compile("[\uac00-\ud7a3]+")
+
+_SIGNS = re.compile(r"[-_.+#@:/\\~]")
+_TURKIC = {"turkish", "azerbaijani"}  # there a small "I" isn't ASCII
 
 # The function words that Lucene's English analyzer drops.
 _ENGLISH_STOP_WORDS = frozenset(
@@ -43,59 +54,157 @@ _ENGLISH_STOP_WORDS = frozenset(
         "on",
         "or",
     ]
-    + ["such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with"]
+    + ["e.g", "i.e", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with"]
 )
 
 
-def word_splitter(language: str | None) -> Callable[[str], list[str]]:
-    """Make a function from text to words.
+class WordSplitter:
+    """What makes words of documents and of queries, so that they meet.
 
     Args:
-        language: A Snowball stemmer's name; "english" also drops stop words. None only splits and folds.
+        language: "auto", a Snowball stemmer's name, or None.
+        fold_diacritics: As BM25Retriever takes it.
+        languages: With "auto": those that a splitter found in the same documents.
+
+    Attributes:
+        languages: With "auto": those of the documents that `of_documents` was given last.
 
     Raises:
-        ValueError: If Snowball has no such language.
+        ValueError: If Snowball has no such language, or `fold_diacritics` is something else.
     """
-    if language is None:
-        return lambda text: _words(text, None)
-    if language not in snowballstemmer.algorithms():
-        raise ValueError(f"language={language!r} has no stemmer; choose None or one of {snowballstemmer.algorithms()}")
-    stop_words = _ENGLISH_STOP_WORDS if language == "english" else frozenset()
-    stemmer = snowballstemmer.stemmer(language)
-    lock = Lock()
+
+    def __init__(
+        self, language: str | None, fold_diacritics: FoldDiacritics = "auto", languages: Languages | None = None
+    ) -> None:
+        if language not in (None, "auto") and language not in snowballstemmer.algorithms():
+            names = ["auto", *snowballstemmer.algorithms()]
+            raise ValueError(f"language={language!r} has no stemmer; choose None or one of {names}")
+        if fold_diacritics not in (True, False, "auto"):
+            raise ValueError(f'fold_diacritics must be True, False or "auto"; got {fold_diacritics!r}')
+        self.languages = languages or Languages({}, {})
+        self._language, self._folds = language, fold_diacritics
+        self._forms = lru_cache(maxsize=None)(_forms)  # as many as there are languages and choices of accents
+
+    def of_documents(self, texts: Iterable[str]) -> list[list[str]]:
+        """Give the words of each document. With "auto" find the documents' languages first."""
+        texts = list(texts)
+        if self._language != "auto":
+            return [self._of_document(text, {}) for text in texts]
+        self.languages, of_each = Languages.of(texts)
+        return [self._of_document(text, own) for text, own in zip(texts, of_each, strict=True)]
+
+    def of_query(self, text: str, knows: Callable[[str], bool] | None = None) -> list[str]:
+        """Give the words of a query.
+
+        Args:
+            text: The query.
+            knows: Tells whether any document has a word. With `fold_diacritics="auto"` an accented word that no document has
+                is looked for without accents.
+        """
+        found: list[str] = []
+        for word in _whole_words(text, self._languages({}, "latin"), singles=False):
+            languages = self._languages({}, script_of(word))
+            forms = self._forms(languages, "left out" if self._folds is True else "kept")(word)
+            if knows and self._folds == "auto" and not word.isascii() and not any(map(knows, forms)):
+                forms = self._forms(languages, "left out")(word)
+            found.extend(forms)
+        return found
+
+    def _of_document(self, text: str, own: Mapping[str, tuple[str, ...]]) -> list[str]:
+        accents: _Accents = "both" if self._folds == "auto" else "left out" if self._folds else "kept"
+        latin = self._languages(own, "latin")
+        words = _whole_words(text, latin, singles=True)
+        if text.isascii():
+            forms = self._forms(latin, accents)
+            return [form for word in words for form in forms(word)]
+        of_script = lru_cache(lambda script: self._forms(self._languages(own, script), accents))
+        return [form for word in words for form in of_script(script_of(word))(word)]
+
+    def _languages(self, own: Mapping[str, tuple[str, ...]], script: str) -> tuple[str | None, ...]:
+        return own.get(script) or self.languages.of_script(script) if self._language == "auto" else (self._language,)
+
+
+def _forms(languages: tuple[str | None, ...], accents: _Accents) -> Callable[[str], tuple[str, ...]]:
+    """Make a function from a word, as it stands, to its different forms in languages."""
+    stems = [(language, _stem(language)) for language in languages]
 
     # A corpus has a hundred times more words than different words, and the stemmer is pure Python.
     @lru_cache(maxsize=2**17)
+    def forms(word: str) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for language, stem in stems:
+            kept = folded(word, language)
+            plain = () if accents == "kept" else (unaccented(kept),)
+            for form in plain if accents == "left out" else (kept, *plain):
+                if _counts(form) and not (language == "english" and form in _ENGLISH_STOP_WORDS):
+                    found[stem(form)] = None
+        return tuple(found)
+
+    return forms
+
+
+def _stem(language: str | None) -> Callable[[str], str]:
+    """Make the stemmer of a language; where Snowball has none, words stay as they are."""
+    if language is None or language not in snowballstemmer.algorithms():
+        return lambda word: word.replace("\u200c", "")
+    stemmer = snowballstemmer.stemmer(language)
+    lock = Lock()
+
     def stem(word: str) -> str:
+        if not word.isalnum() and _SIGNS.search(word):  # a name in code
+            return word
         with lock:  # the stemmer keeps its state in itself
             return str(stemmer.stemWord(word)).replace("\u200c", "")  # only the Persian stemmer needs the non-joiner
 
-    return lambda text: [stem(word) for word in _words(text, language) if word not in stop_words]
+    return stem
 
 
-def _words(text: str, language: str | None) -> list[str]:
-    if text.isascii() and language != "turkish":  # in Turkish a small "I" isn't ASCII
-        return _ASCII_WORD.findall(text.lower())
+def _whole_words(text: str, latin: tuple[str | None, ...], *, singles: bool) -> list[str]:
+    """Give a text's words as they stand, then its identifiers.
+
+    Args:
+        text: The text.
+        latin: The languages of its Latin letters.
+        singles: Whether each character of a script without spaces comes as a word too, beside the pairs.
+    """
+    if text.isascii() and _TURKIC.isdisjoint(latin):
+        text = text.lower()
+        return [*_ASCII_WORD.findall(text), *identifiers(text)]
     # The whole text is normalised: one sign (kg, a telephone, a company) may stand for letters, and for several words.
     text = unicodedata.normalize("NFKC", text)
-    return [word for found in _spaced_words(text) if _counts(word := folded(found, language))]
+    return [*_spaced_words(text, singles), *identifiers(text.lower())]
 
 
-def _spaced_words(text: str) -> Iterator[str]:
-    """Give words as they stand; for scripts without spaces, pairs of neighbouring characters, as Lucene's CJK analyzer does."""
+def _spaced_words(text: str, singles: bool) -> Iterator[str]:  # noqa: FBT001
+    """Give words; for scripts without spaces, pairs of neighbouring characters, as Lucene's CJK analyzer does."""
     spans = word_spans(text)
-    before = False  # whether the span before made a pair with this one
+    row: list[str] = []
     for (start, end), following in pairwise([*spans, (-1, -1)]):
-        if not is_unspaced(text[start:end]):
-            yield text[start:end]
-            before = False
+        word = text[start:end]
+        if not is_unspaced(word):
+            for part in filter(None, word.split("_")):
+                yield from _korean(part, singles) if _HANGUL.search(part) else (part,)
             continue
-        pairs = following[0] == end and is_unspaced(text[slice(*following)])
-        if pairs:
-            yield text[start : following[1]]
-        elif not before:
-            yield text[start:end]
-        before = pairs
+        row.append(word)
+        if following[0] != end or not is_unspaced(text[slice(*following)]):
+            yield from _pairs(row, singles)
+            row = []
+
+
+def _korean(word: str, singles: bool) -> Iterator[str]:  # noqa: FBT001
+    """Give a word's pairs of syllables, and what stands before and after them: Korean writes particles onto words."""
+    last = 0
+    for row in _HANGUL.finditer(word):
+        yield from filter(None, (word[last : row.start()],))
+        yield from _pairs(row.group(), singles)
+        last = row.end()
+    yield from filter(None, (word[last:],))
+
+
+def _pairs(row: Sequence[str], singles: bool) -> Iterator[str]:  # noqa: FBT001
+    yield from map("".join, pairwise(row))
+    if singles or len(row) == 1:
+        yield from row
 
 
 def _counts(word: str) -> bool:

@@ -58,7 +58,7 @@ class Options:
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
-    language: str | None = "english"
+    language: str | None = "auto"
     n_workers: int = 1
     drain_s: float = 0.0
     log_level: str = "info"

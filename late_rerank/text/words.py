@@ -13,12 +13,12 @@ import regex
 # stands on its own. Their digits make numbers, as everywhere.
 _SCRIPTS = r"\p{scx=Han}\p{scx=Hira}\p{scx=Kana}\p{scx=Bopo}\p{sc=Yi}\p{sc=Tangut}\p{sc=Nushu}\p{sc=Javanese}\p{sc=Balinese}"
 _NO_BEGINNING = r"[\p{DI}\p{gcb=EX}\p{gcb=SM}]"  # they extend a character, and words begin and end where characters do
-_UNSPACED = rf"[[{_SCRIPTS}\p{{lb=SA}}]&&[\p{{L}}\p{{Nl}}]--{_NO_BEGINNING}]"
-_LETTER = rf"[[\p{{L}}\p{{N}}_]--{_UNSPACED}--{_NO_BEGINNING}]"
+UNSPACED = rf"[[{_SCRIPTS}\p{{lb=SA}}]&&[\p{{L}}\p{{Nl}}]--{_NO_BEGINNING}]"
+_LETTER = rf"[[\p{{L}}\p{{N}}_]--{UNSPACED}--{_NO_BEGINNING}]"
 _GOES_ON = rf"[{_LETTER}||[[\p{{M}}\p{{gcb=ZWJ}}||{_NO_BEGINNING}]--[\u200b\p{{Cn}}]]]"
 _BEFORE = r"[\p{gcb=PP}--\p{L}]{,3}+"  # Arabic's sign for numbers belongs to the digit after it; few, or a run costs its square
-_WORD = regex.compile(rf"(?V1){_BEFORE}(?:{_LETTER}{_GOES_ON}*+|(?={_UNSPACED})\X(?:(?=\p{{M}})\X)*+)")
-_IS_UNSPACED = regex.compile(rf"(?V1){_BEFORE}{_UNSPACED}")
+_WORD = regex.compile(rf"(?V1){_BEFORE}(?:{_LETTER}{_GOES_ON}*+|(?={UNSPACED})\X(?:(?=\p{{M}})\X)*+)")
+_IS_UNSPACED = regex.compile(rf"(?V1){_BEFORE}{UNSPACED}")
 # Flags are matched first: \X counts the letters before each, so that a run of flags costs its square.
 _CHARACTER = regex.compile(r"\p{RI}{2}[\p{gcb=EX}\p{gcb=SM}\p{gcb=ZWJ}]*+|\X")
 # White space, controls, ignorable characters, half surrogates, marks without a letter, and Braille's empty cell.
@@ -49,6 +49,14 @@ _PERSIAN = str.maketrans("\u0643\u064a", "\u06a9\u06cc")
 _DOTTED = str.maketrans({"\u0130": "i", "\u0131": "i"})
 _DOTLESS = str.maketrans({"I": "\u0131", "\u0130": "i"})
 _TURKIC = ("turkish", "azerbaijani")
+# Latin letters that Unicode doesn't take apart into a letter and a mark, and how they are typed without.
+_PLAIN: dict[int, str | int | None] = {
+    **str.maketrans("\u00f8\u0111\u00f0\u0142\u0127\u0131\u014b\u0167\u0138\u0253\u0257\u0199", "oddlhintkbdk"),
+    0xE6: "ae",
+    0x153: "oe",
+    0xFE: "th",
+}
+_LATIN_MARKS = regex.compile(r"(?<=\p{Latin}\p{Mn}*)\p{Mn}+")
 _LONGEST_WORD = 64  # code points: a word is looked for no further from a place
 
 
@@ -133,6 +141,24 @@ def _folded(word: str, *, keeps_dots: bool = False) -> str:
     word = _GREEK_ACCENTS.sub("", _LEFT_OUT.sub("", unicodedata.normalize("NFKD", word)))
     word = unicodedata.normalize("NFKC", word).translate(_ALIKE)
     return str(_DIGIT.sub(_digit, word))
+
+
+def unaccented(word: str) -> str:
+    """Give a folded word as it is typed without accents: Latin letters lose their marks, and become those of ASCII.
+
+    Args:
+        word: As `folded` gives it.
+
+    Returns:
+        The word itself where no Latin letter has a mark. Marks of other scripts stay: they tell words apart.
+    """
+    return word if word.isascii() else _unaccented(word)
+
+
+@lru_cache(maxsize=2**16)
+def _unaccented(word: str) -> str:
+    plain = _LATIN_MARKS.sub("", unicodedata.normalize("NFD", word.translate(_PLAIN)))
+    return unicodedata.normalize("NFKC", plain)
 
 
 def _digit(found: regex.Match[str]) -> str:

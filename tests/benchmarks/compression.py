@@ -41,13 +41,13 @@ from late_rerank.context.sentences import sentences
 from late_rerank.corpus import read_corpus, read_qrels, read_queries
 from late_rerank.evaluate.bench.provenance import commit, platform_name
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.retrieve.words import word_splitter
+from late_rerank.retrieve.words import WordSplitter
 
 N_PARAGRAPHS = 5
 NEARLY_WHOLE = 0.9
 BUDGETS = (250, 500, 1000)
 PACKINGS = {"ours": {"compress": True}, "coverage": {}, "relevance": {"strategy": "relevance"}}
-WORDS = word_splitter("english")
+WORDS = WordSplitter("english").of_query
 SEED = 7
 
 

@@ -25,17 +25,17 @@ GIVEN = {
 
 @pytest.mark.parametrize("command", GIVEN)
 def test_commands_with_a_first_stage_take_a_language(command, capsys):
-    assert parser().parse_args(GIVEN[command]).language == "english"
+    assert parser().parse_args(GIVEN[command]).language == "auto"
     assert parser().parse_args([*GIVEN[command], "--language", "russian"]).language == "russian"
     assert parser().parse_args([*GIVEN[command], "--language", "none"]).language is None
     with pytest.raises(SystemExit) as exit_:
         parser().parse_args([*GIVEN[command], "--language", "klingon"])
     assert exit_.value.code == 2
-    assert "must be none or one of arabic, armenian" in capsys.readouterr().err
+    assert "must be auto, none or one of arabic, armenian" in capsys.readouterr().err
 
 
-def test_a_language_is_none_or_a_stemmer():
-    assert (language("greek"), language("none"), language("english")) == ("greek", None, "english")
+def test_a_language_is_auto_none_or_a_stemmer():
+    assert (language("greek"), language("none"), language("auto")) == ("greek", None, "auto")
 
 
 def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys, monkeypatch):

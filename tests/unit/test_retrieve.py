@@ -13,7 +13,7 @@ from late_rerank import Candidate
 from late_rerank.errors import LateRerankError, MissingDependencyError, SavedRetrieverError, StoreError
 from late_rerank.retrieve import BM25Retriever, HybridRetriever
 from late_rerank.retrieve.base import best
-from late_rerank.retrieve.words import WORDS_VERSION, word_splitter
+from late_rerank.retrieve.words import WORDS_VERSION, WordSplitter
 
 DOCUMENTS = [
     Candidate("The runner was running in the rain", "run", None, {"n": 1}),
@@ -157,8 +157,8 @@ class TestBM25:
 
         monkeypatch.setattr(snowballstemmer, "stemmer", lambda language: EnglishStemmer())
         words = [f"running{suffix} nationalization{suffix} generously{suffix}" for suffix in map(str, range(300))]
-        expected = [BM25Retriever(["x y"])._words(text) for text in words]
-        split = BM25Retriever(["x y"])._words
+        expected = [WordSplitter("english").of_query(text) for text in words]
+        split = WordSplitter("english").of_query
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
@@ -191,9 +191,9 @@ class TestBM25:
 
 class TestWords:
     def test_lists_of_words(self):
-        words = word_splitter(None)
+        words = WordSplitter(None).of_query
 
-        assert words("Straße 12 a é \u0301 C++") == ["strasse", "12"]
+        assert words("Straße 12 a é \u0301 C++") == ["strasse", "12", "c++"]
         assert words("日本語 の本") == ["日本", "本語", "の本"]
         assert words("ﾊﾟｿ") == words("パソ") == ["パソ"]
         assert words("한 국어") == ["한", "국어"]
@@ -209,7 +209,7 @@ class TestWords:
             "ёлки, القُرآنُ كتابٌ أحمد, می\u200cخواهم کتاب\u200cها, ײִדיש ביכער, लड़कियों क़लम नेपालको, "
             "தமிழில், գրքեր և, naïve façade coöperate"
         )
-        split = word_splitter(language)
+        split = WordSplitter(language).of_query
 
         assert split(unicodedata.normalize("NFD", text)) == split(unicodedata.normalize("NFC", text))
 
@@ -229,7 +229,7 @@ class TestWords:
         ],
     )
     def test_stemmers_know_folded_words(self, language, one, other):
-        split = word_splitter(language)
+        split = WordSplitter(language).of_query
 
         assert split(one) == split(other)
 

@@ -1,0 +1,70 @@
+"""Text -> names, versions, numbers and addresses that signs hold together: `snake_case`, `v1.2.3`, `E-4021`, `C++`, URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import regex
+
+from late_rerank.text.words import UNSPACED
+
+# Each line is one kind. The longest kinds come first, since a place belongs to one kind. A kind that may run on begins only
+# where its letters begin, or a text without spaces would cost its length's square.
+_KINDS = r"""
+    https?://[^\s<>"'`]+                                            # https://example.com/a?b=1
+  | (?<![\w,.]) \d{1,3} (?:,\d{3})+ (?:\.\d+)? (?!\w)               # 1,000.5
+  | (?<![\w.%+-]) [\w.%+-]+ @ \w+ (?:[.-]\w+)+                      # someone@example.com
+  | (?<!\w) (?:[a-z]:|~|\.{1,2})? (?:[/\\][\w.+-]*\w){2,}           # /etc/hosts
+  | (?<![\w.+-]) \w[\w.+-]* (?:[/\\][\w.+-]*\w)+                    # src/main.py, 2020/01/31
+  | (?<![\w.-]) \w[\w.-]* (?:::?\w[\w.-]*)+                         # 12:30, std::vector, 10.0.0.1:8080
+  | (?<![\w-]) --?[a-z][\w-]*                                       # --flag-name, -v
+  | (?<!\w) [a-z]\w*\+\+\d* (?!\w) | (?<!\w) [a-z]\# (?!\w)         # C++, C#
+  | (?<![\w.]) \.[a-z][\w-]* (?:[.-]\w+)*                           # .gitignore
+"""
+# Found within the kinds above, too: the file's name in a path, the host in an address.
+_JOINED = r"""
+    \d{4}-\d\d-\d\d (?=t\d)                                         # the date of 2020-01-31T12:30
+  | (?<!\d,) \w+ (?:[.-]\w+)+                                          # foo.bar.baz, v1.2.3, E-4021
+  | \w+                                                             # snake_case
+"""
+# Prose has words with hyphens, slashes and colons too: they aren't kept whole unless one of these tells that they are names.
+_TELLS = regex.compile(r"[\d_@+#]|::|//|^[-.~/\\]|[^\W_]\.[^\W_]", regex.V1)
+_MAY_TELL = re.compile(r"[\d_@+#./:\\~]|^[^\w\s]*-")  # the same for a piece of text, much faster
+# In Chinese, Thai or Korean a name ends where its letters end.
+_LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--{UNSPACED}--\p{{Hangul}}]"
+_OF_ASCII = tuple(re.compile(kinds, re.VERBOSE | re.ASCII) for kinds in (_KINDS, _JOINED))
+_OF_ALL = tuple(regex.compile(kinds.replace(r"\w", _LETTER), regex.VERBOSE | regex.V1) for kinds in (_KINDS, _JOINED))
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})(?=[\d,.]*$)")
+_AFTER = ".,;:!?)]}\"'`>/\\"
+
+
+def identifiers(text: str) -> list[str]:
+    """Find what signs hold together: names in code, versions, numbers, dates, paths, flags, addresses.
+
+    Args:
+        text: In small letters.
+
+    Returns:
+        Each whole, as it stands, but numbers without the commas between thousands. Those within others come too: the file's
+        name in a path, the whole thousands of a number. Words that only a hyphen, a slash or a colon joins are prose, unless
+        they have a digit.
+    """
+    pieces = (piece.rstrip(_AFTER) for piece in text.split() if not piece.isalpha())
+    signed = [piece for piece in pieces if not piece.isalnum() and _MAY_TELL.search(piece)]
+    if not signed:
+        return []
+    plain, other = "\n".join(filter(str.isascii, signed)), "\n".join(piece for piece in signed if not piece.isascii())
+    return [*_identifiers(plain, *_OF_ASCII), *_identifiers(other, *_OF_ALL)]
+
+
+def _identifiers(text: str, kinds: Any, joined: Any) -> Iterator[str]:
+    large = [found.group().rstrip(_AFTER) for found in kinds.finditer(text)]
+    small = [found.group() for found in joined.finditer(text)]
+    for name in filter(_TELLS.search, large):
+        yield (number := _THOUSANDS.sub("", name))
+        if number != name and "." in number:
+            yield number.partition(".")[0]
+    seen = set(large)
+    yield from (name for name in small if name not in seen and not name.isalnum() and _TELLS.search(name))
