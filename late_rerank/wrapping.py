@@ -25,6 +25,7 @@ from late_rerank.wrappers.pictures import (
     sees_pictures,
 )
 from late_rerank.wrappers.places import Chosen
+from late_rerank.wrappers.priors import has_name, prior_numbers, read_prior, written_prior
 from late_rerank.wrappers.shown import maxsim_of, unscored
 
 __all__ = [
@@ -51,12 +52,16 @@ __all__ = [
     "check_root",
     "choose",
     "finite",
+    "has_name",
     "is_blank",
     "maxsim_of",
     "model_at",
+    "prior_numbers",
+    "read_prior",
     "read_scoring",
     "reranker_from",
     "sees_pictures",
     "unscored",
     "whole_number",
+    "written_prior",
 ]

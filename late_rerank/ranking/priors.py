@@ -33,6 +33,12 @@ class Recency:
     weight: float = 1.0
     now: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_field(self.field)
+        if number("half_life_days", self.half_life_days) <= 0:
+            raise ValueError(f"half_life_days must be above 0, got {self.half_life_days}")
+        _check_weight(self.weight)
+
     def __call__(self, candidate: Candidate) -> float:
         """Give what a document adds."""
         written = seconds_of(candidate.metadata.get(self.field), self.field)
@@ -58,6 +64,10 @@ class FromMetadata:
     field: str
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_field(self.field)
+        _check_weight(self.weight)
+
     def __call__(self, candidate: Candidate) -> float:
         """Give what a document adds."""
         value = candidate.metadata.get(self.field)
@@ -66,7 +76,7 @@ class FromMetadata:
         found = finite(value)
         if found is None:
             raise TypeError(f"metadata[{self.field!r}] must be a finite number, or missing, got {value!r:.60}")
-        return self.weight * found
+        return float(self.weight * found)
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,10 @@ def recency(field: str, *, half_life_days: float, weight: float = 1.0, now: Any 
         TypeError: If an argument has a wrong type.
         ValueError: If `half_life_days` isn't above 0, a number isn't finite, or `now` is no date.
     """
-    _check_field(field)
-    if number("half_life_days", half_life_days) <= 0:
-        raise ValueError(f"half_life_days must be above 0, got {half_life_days}")
     moment = None if now is None else seconds_of(now, "now")
     if now is not None and moment is None:
         raise ValueError(f"now must be a date, or None for the moment of each call, got {now!r}")
-    return Recency(field, float(half_life_days), _weight(weight), moment)
+    return Recency(field, half_life_days, weight, moment)
 
 
 def from_metadata(field: str, *, weight: float = 1.0) -> FromMetadata:
@@ -123,8 +130,7 @@ def from_metadata(field: str, *, weight: float = 1.0) -> FromMetadata:
         TypeError: If an argument has a wrong type.
         ValueError: If the name is blank, or the weight isn't finite.
     """
-    _check_field(field)
-    return FromMetadata(field, _weight(weight))
+    return FromMetadata(field, weight)
 
 
 def sum_of(*priors: Callable[[Candidate], float]) -> Callable[[Candidate], float]:
@@ -149,5 +155,5 @@ def _check_field(field: object) -> None:
         raise ValueError(f"field must be the name of a metadata field, got {field!r}")
 
 
-def _weight(given: object) -> float:
-    return number("weight", given, low=-1e300)
+def _check_weight(given: object) -> None:
+    number("weight", given, low=-1e300)

@@ -15,6 +15,8 @@ WRONG_CHOICES: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"count_tokens": len}, ValueError),
     ({"first_stage_weight": -1.0}, ValueError),
     ({"first_stage_weight": "much"}, TypeError),
+    ({"prior": [1.0, 2.0]}, TypeError),
+    ({"prior": " "}, ValueError),
 ]
 """Keyword arguments of a wrapper, and the error that they raise. Its message names the last of the arguments.
 

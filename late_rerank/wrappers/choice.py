@@ -18,7 +18,7 @@ class Choice(Wanted):
     """Which of the found documents a wrapper gives back: what a rerank is asked for, and a budget.
 
     `top_k` is None for all, or for as many as fit the budget. `prior` is a function of a Candidate, or the name of a metadata
-    field that holds a number: which documents are found isn't known beforehand.
+    field that holds a number: which documents are found isn't known beforehand. Within a budget it counts for the order alone.
 
     Attributes:
         budget_tokens: Of the whole context that `pack_context` makes of them; None for no budget: then the best ranked.
@@ -61,4 +61,4 @@ class Choice(Wanted):
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in ("top_k", "count_tokens") and value != field.default:
-                yield field.name, value
+                yield field.name, getattr(value, "__qualname__", value) if field.name == "prior" else value

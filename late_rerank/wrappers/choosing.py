@@ -9,13 +9,13 @@ from dataclasses import replace
 from late_rerank.context import pack_context
 from late_rerank.context.file_spans import N_CHARACTERS
 from late_rerank.fused import AnyReranker
-from late_rerank.ranking.prior import as_function, of_candidates, of_queries
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate, RankedDocument, Ranking
 from late_rerank.wrappers.choice import Choice
 from late_rerank.wrappers.pictures import sees_pictures
 from late_rerank.wrappers.places import Chosen, packed, unchanged
+from late_rerank.wrappers.priors import prior_numbers
 from late_rerank.wrappers.shown import unscored
 
 
@@ -59,7 +59,7 @@ def choose(
     """
     if asks_nothing(query):
         return []
-    prior = _priors(choice, candidates if described is None else described)
+    prior = prior_numbers(choice.prior, candidates if described is None else described)
     own = own or contents or [candidate.text for candidate in candidates]
     candidates = candidates if contents is None else list(map(_blank_without, candidates, contents))
     named = _named(own, candidates, reranker)
@@ -88,12 +88,6 @@ def choose(
 def asks_nothing(query: object) -> bool:
     """Tell whether a query is a text that shows nothing, which no document answers."""
     return isinstance(query, str) and is_blank(query)
-
-
-def _priors(choice: Choice, candidates: Sequence[Candidate]) -> tuple[float, ...] | None:
-    """Give the number that the choice's prior adds for each candidate."""
-    prior = as_function(choice.prior)
-    return None if prior is None else tuple(of_candidates(of_queries(prior, 1)[0], candidates).tolist())
 
 
 def _blank_without(candidate: Candidate, content: str) -> Candidate:

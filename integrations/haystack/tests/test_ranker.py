@@ -25,6 +25,7 @@ from haystack_integrations.components.rankers.late_rerank import LateRerankRanke
 
 from late_rerank import Reranker
 from late_rerank.maxsim import PROXIMITY, Scoring
+from late_rerank.ranking import from_metadata, recency, sum_of
 from late_rerank.testing.fakes import FakeEncoder, Gate
 from late_rerank.wrapping import reranker_from
 
@@ -72,6 +73,36 @@ def test_the_retrievers_scores_count_where_they_are_asked_to():
         ranker.run(QUERY, [Document(content="cats"), *given])
     written = LateRerankRanker(first_stage_weight="auto").to_dict()
     assert LateRerankRanker.from_dict(written).to_dict() == written
+
+
+@pytest.mark.parametrize("prior", ["n", lambda candidate: candidate.metadata.get("n", 0.0)])
+@pytest.mark.parametrize("budget", [None, 1000])
+def test_a_prior_of_ones_own_counts_and_is_told(prior, budget):
+    ranker = LateRerankRanker(reranker=Reranker(FakeEncoder()), prior=prior, budget_tokens=budget)
+    given = [replace(document, meta={"n": 100.0} if i == 4 else {}) for i, document in enumerate(documents())]
+    found = ranker.run(QUERY, given)["documents"]
+    assert found[0].content == TEXTS[4]
+    assert [document.meta["late_rerank_prior"] for document in found[:2]] == [100.0, 0.0]
+    again = LateRerankRanker(reranker=Reranker(FakeEncoder())).run(QUERY, found)["documents"]
+    assert not any("late_rerank_prior" in document.meta for document in again)
+
+
+@pytest.mark.parametrize("prior", ["n", recency("date", half_life_days=30), from_metadata("n", weight=0.5)])
+def test_a_prior_of_fields_can_be_written_to_a_file(prior):
+    ranker = LateRerankRanker(prior=prior)
+    written = json.loads(json.dumps(ranker.to_dict()))
+    read = LateRerankRanker.from_dict(written)
+    assert read.prior == prior
+    assert read.to_dict() == written
+
+
+def test_a_prior_that_is_a_function_is_refused_by_a_file():
+    with pytest.raises(
+        ValueError, match=r"prior is a function, .*<lambda>, which no file can hold; give the name of a metadata"
+    ):
+        LateRerankRanker(prior=lambda _: 0.0).to_dict()
+    with pytest.raises(ValueError, match="prior is a function, len, which"):
+        LateRerankRanker(prior=sum_of(len, from_metadata("n"))).to_dict()
 
 
 LONG = "The harbour is old. " * 60 + f"{TEXTS[2]} " + "The sea is calm today. " * 60

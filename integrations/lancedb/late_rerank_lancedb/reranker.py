@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pyarrow as pa
 from lancedb.rerankers import Reranker as LanceReranker
 
 from late_rerank import Candidate
-from late_rerank.wrapping import AnyReranker, Codec, Encoder, Pictures, Scoring, Store, any_reranker_from, asks_nothing
+from late_rerank.wrapping import (
+    AnyReranker,
+    Choice,
+    Codec,
+    Encoder,
+    FoundPrior,
+    Pictures,
+    Scoring,
+    Store,
+    any_reranker_from,
+    asks_nothing,
+    prior_numbers,
+)
 
-_RELEVANCE, _OTHERS = "_relevance_score", ("_distance", "_score")
+_RELEVANCE, _PRIOR, _OTHERS = "_relevance_score", "late_rerank_prior", ("_distance", "_score")
 
 
 class LateRerankReranker(LanceReranker):
@@ -33,6 +46,10 @@ class LateRerankReranker(LanceReranker):
             late_rerank.maxsim.Scoring is taken too.
         image_column: The column with the bytes of image files, for models that see images: these rank a row by its image, where
             it isn't null. The column to rank may then be absent. None looks for no images.
+        prior: What you add to the order yourself, such as recency or popularity: the name of a column that holds numbers, or a
+            function of a late_rerank.Candidate, whose metadata are the row's columns but the image. 1 is one standard deviation
+            of the query's scores. `late_rerank.ranking.recency("date", half_life_days=30)` is such a function. A null adds 0.
+            The number that was added is in the column "late_rerank_prior".
 
     Raises:
         ValueError: If `return_score` is unknown. Also if a reranker is given together with a model, store, codec or scoring.
@@ -51,10 +68,12 @@ class LateRerankReranker(LanceReranker):
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
         image_column: str | None = None,
+        prior: FoundPrior | None = None,
     ) -> None:
         super().__init__(return_score)
         self.column = column
         self.image_column = image_column
+        self.prior = Choice(prior=prior).prior
         self.reranker = any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
@@ -71,14 +90,27 @@ class LateRerankReranker(LanceReranker):
 
     def _ranked(self, query: str, rows: pa.Table) -> pa.Table:
         candidates = self._candidates(rows)
-        ranking = [] if asks_nothing(query) else self.reranker.rerank(query, candidates)
+        ranking = [] if asks_nothing(query) else self.reranker.rerank(query, candidates, prior=self._prior(rows, candidates))
         ranked = rows.take(pa.array([document.index for document in ranking], pa.int64()))
         relevance = pa.array([document.relevance or 0.0 for document in ranking], pa.float32())
         if _RELEVANCE in ranked.column_names:  # of an earlier reranking
             ranked = ranked.drop_columns([_RELEVANCE])
         if self.score == "relevance":
             ranked = ranked.drop_columns([name for name in _OTHERS if name in ranked.column_names])
+        if self.prior is not None:
+            ranked = ranked.drop_columns([name for name in [_PRIOR] if name in ranked.column_names])
+            ranked = ranked.append_column(_PRIOR, pa.array([document.prior for document in ranking], pa.float64()))
         return ranked.append_column(_RELEVANCE, relevance)
+
+    def _prior(self, rows: pa.Table, candidates: list[Candidate]) -> list[float] | None:
+        """Give the number that is added for each row."""
+        if self.prior is None:
+            return None
+        if isinstance(self.prior, str):
+            _check_column(self.prior, rows)
+        held = [name for name in rows.column_names if name != self.image_column]
+        described = zip(candidates, rows.select(held).to_pylist(), strict=True)
+        return prior_numbers(self.prior, [replace(candidate, metadata=row) for candidate, row in described], "rows")
 
     def _candidates(self, rows: pa.Table) -> list[Candidate]:
         if self.image_column is None:

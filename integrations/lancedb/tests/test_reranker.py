@@ -1,6 +1,7 @@
 """LateRerankReranker in LanceDB's own searches, in a database on disk."""
 
 import re
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lancedb.index import FTS
 from late_rerank_lancedb import LateRerankReranker
 
 from late_rerank import Reranker
+from late_rerank.ranking import recency
 from late_rerank.testing.fakes import FakeEncoder
 
 QUERY = "how do cats sleep"
@@ -165,3 +167,35 @@ def test_a_ranked_table_can_be_ranked_again(table, late):
     again = late.rerank_vector(QUERY, found)
     assert again.column_names.count("_relevance_score") == 1
     assert ids(again) == ids(found)
+
+
+@pytest.mark.parametrize("prior", ["id", lambda candidate: candidate.metadata["id"] if candidate.metadata["text"] else 0.0])
+def test_a_prior_of_ones_own_counts_and_is_told(table, encoder, prior):
+    late = LateRerankReranker(reranker=Reranker(encoder), prior=prior)
+    expected = late.reranker.rerank(QUERY, TEXTS, prior=range(7))
+    found = by_vector(table, late)
+    assert ids(found) == [document.index for document in expected]
+    assert found["late_rerank_prior"].to_pylist() == [float(document.index) for document in expected]
+    assert ids(found) != ids(by_vector(table, LateRerankReranker(reranker=Reranker(encoder))))
+    assert "late_rerank_prior" not in by_vector(table, LateRerankReranker(reranker=Reranker(encoder))).column_names
+    assert ids(table.search("cats", query_type="fts").limit(7).rerank(late).to_arrow())[0] == 5
+
+
+def test_a_prior_names_a_column_that_is_there_and_the_row_that_is_wrong(table, encoder):
+    with pytest.raises(ValueError, match="no column 'views' to rank; there are id, text, vector"):
+        by_vector(table, LateRerankReranker(reranker=Reranker(encoder), prior="views"))
+    with pytest.raises(ValueError, match=r"prior failed for rows\[0\]: TypeError: metadata\['text'\] must be a finite number"):
+        by_vector(table, LateRerankReranker(reranker=Reranker(encoder), prior="text"))
+    with pytest.raises(TypeError, match="prior must be a function of a Candidate, or the name of a metadata field"):
+        LateRerankReranker(reranker=Reranker(encoder), prior=[1.0])
+
+
+def test_dates_of_a_column_make_new_rows_better(tmp_path, encoder):
+    rows = [{"text": "cats sleep", "date": datetime(2026, 1, day)} for day in (3, 9, 1)] + [
+        {"text": "cats sleep", "date": None}
+    ]
+    table = lancedb.connect(tmp_path / "db").create_table("dated", rows)
+    table.create_index("text", config=FTS())
+    late = LateRerankReranker(reranker=Reranker(encoder), prior=recency("date", half_life_days=2, now=datetime(2026, 1, 9)))
+    found = table.search("cats", query_type="fts").limit(4).rerank(late).to_arrow()
+    assert found["late_rerank_prior"].to_pylist() == [1.0, 0.125, 0.0625, 0.0]

@@ -200,7 +200,8 @@ def _scored(given: dict[str, Any], chosen: Chosen) -> dict[str, Any]:
     if "retrieval_score" not in metadata and result.candidate_score is not None:
         metadata["retrieval_score"] = result.candidate_score
     metadata["relevance_score"] = relevance(result)
-    for name, value in (("late_rerank_score", maxsim_of(result)), ("best_span", chosen.best_span)):
+    said = {"late_rerank_score": maxsim_of(result), "late_rerank_prior": result.prior, "best_span": chosen.best_span}
+    for name, value in said.items():
         metadata.pop(name, None)  # an earlier reranking's, where this one gives none
         if value is not None:
             metadata[name] = value

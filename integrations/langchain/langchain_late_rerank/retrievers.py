@@ -33,6 +33,7 @@ from late_rerank.wrapping import (
     Content,
     Encoder,
     FirstStageWeight,
+    FoundPrior,
     Order,
     Scoring,
     Store,
@@ -112,6 +113,11 @@ class LateRerankRetriever(BaseRetriever):
             0, the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the
             scores themselves decide how much. With a weight, each document must have a score in its metadata:
             "retrieval_score", "relevance_score" or "score".
+        prior: What you add to the order yourself, such as recency or popularity: a function of a late_rerank.Candidate, which
+            has the document's id, score and metadata; or the name of a metadata field that holds a number. 1 is one standard
+            deviation of the query's scores. `late_rerank.ranking.recency("date", half_life_days=30)` is such a function. A
+            document without the field gets 0. The number that was added is "late_rerank_prior". Within a budget, documents are
+            chosen by their matches, and `prior` counts for their order.
         text: Which text of a document is ranked. None takes the content. A list of metadata fields, such as ["title"], puts
             these before the content, if a document has them. A function takes a Document and gives a str. The returned
             documents are the same, whichever text was ranked.
@@ -140,6 +146,7 @@ class LateRerankRetriever(BaseRetriever):
     order: Order | None = None
     count_tokens: Any = Field(default=None, repr=False)
     first_stage_weight: FirstStageWeight = 0.0
+    prior: Any = Field(default=None, repr=False)
     text: Any = Field(default=None, repr=False)
     image: Any = Field(default=None, repr=False)
     keep_scores: bool = True
@@ -148,7 +155,7 @@ class LateRerankRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(  # noqa: PLR0913 - its own sixteen, and LangChain's three
+    def __init__(  # noqa: PLR0913 - its own seventeen, and LangChain's three
         self,
         *,
         base_retriever: RetrieverLike,
@@ -165,6 +172,7 @@ class LateRerankRetriever(BaseRetriever):
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        prior: FoundPrior | None = None,
         text: TextOf = None,
         image: ImageOf = None,
         keep_scores: bool = True,
@@ -177,6 +185,7 @@ class LateRerankRetriever(BaseRetriever):
             top_k=whole_number("k", k, or_none=_K_NONE),
             min_relevance=min_relevance,
             first_stage_weight=first_stage_weight,
+            prior=prior,
             budget_tokens=budget_tokens,
             order=order,
             count_tokens=count_tokens,

@@ -79,6 +79,18 @@ class TestRanking:
             with pytest.raises(ValueError, match=rf"candidates\[0\] has {told}"):
                 weighed.postprocess_nodes(nodes, BUNDLE)
 
+    @pytest.mark.parametrize("prior", ["popularity", lambda candidate: candidate.metadata.get("popularity", 0.0)])
+    @pytest.mark.parametrize("budget", [None, 1000])
+    def test_a_prior_of_ones_own_counts_and_is_told(self, encoder, nodes, prior, budget):
+        nodes[3].node.metadata["popularity"] = 100.0
+        arguments = {"model": encoder, "prior": prior, "budget_tokens": budget}
+        found = LateRerank(7, **arguments, keep_late_rerank_score=True).postprocess_nodes(nodes, BUNDLE)
+        assert texts(found)[0] == TEXTS[3]
+        assert [each.node.metadata["late_rerank_prior"] for each in found[:2]] == [100.0, 0.0]
+        assert "late_rerank_prior" in found[0].node.excluded_llm_metadata_keys
+        assert "late_rerank_prior" not in LateRerank(2, **arguments).postprocess_nodes(nodes, BUNDLE)[0].node.metadata
+        assert texts(LateRerank(1, model=encoder).postprocess_nodes(nodes, BUNDLE)) == [TEXTS[BEST[0]]]
+
     def test_a_missing_query_is_a_value_error(self, rerank, nodes):
         with pytest.raises(ValueError, match=r"^Missing query bundle in extra info\.$"):
             rerank.postprocess_nodes(nodes)

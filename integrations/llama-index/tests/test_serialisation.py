@@ -15,6 +15,7 @@ from late_rerank import Reranker
 from late_rerank.codecs import codec
 from late_rerank.errors import ModelError
 from late_rerank.maxsim import DEFAULT_SCORING, Scoring
+from late_rerank.ranking import from_metadata, recency, sum_of
 from late_rerank.stores import DiskStore, MemoryStore
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice
@@ -33,6 +34,7 @@ SETTINGS = {
     "order": "edges",
     "count_tokens": len,
     "first_stage_weight": "auto",
+    "prior": "popularity",
     "metadata_mode": "none",
     "page_images": True,
     "root_path": "images",
@@ -68,6 +70,7 @@ class TestDicts:
             "order": None,
             "count_tokens": None,
             "first_stage_weight": 0.0,
+            "prior": None,
             "metadata_mode": "embed",
             "page_images": False,
             "root_path": None,
@@ -126,6 +129,27 @@ class TestDicts:
         with pytest.raises(ValueError, match=r"must hold name and window_tokens, got \{'name': 'near'\}"):
             LateRerank.from_dict({**written, "scoring": {"name": "near"}})
 
+    @pytest.mark.parametrize(
+        "prior", ["n", recency("date", half_life_days=30), sum_of(from_metadata("n"), recency("d", half_life_days=1))]
+    )
+    def test_a_prior_of_fields_comes_back_from_a_dict_and_from_json(self, encoder, prior):
+        rerank = LateRerank(model=encoder, prior=prior)
+        read = json.loads(json.dumps({**rerank.to_dict(), "model": None}))
+
+        assert LateRerank.from_dict({**read, "model": encoder}).prior == rerank.prior == prior
+        assert pickle.loads(pickle.dumps(rerank)).prior == prior
+
+    def test_a_prior_that_is_a_function_stays_itself_in_a_dict_and_no_json_pretends_otherwise(self, encoder):
+        rerank = LateRerank(model=encoder, prior=lambda _: 0.0)
+
+        assert LateRerank.from_dict(rerank.to_dict()).prior is rerank.prior
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            json.dumps(rerank.to_dict()["prior"])
+        with pytest.raises(TypeError, match=r"its prior, function, can't: .*the name of a metadata field"):
+            pickle.dumps(rerank)
+        with pytest.raises(ValueError, match="a prior that is read back must be"):
+            LateRerank.from_dict({**rerank.to_dict(), "prior": {"newness": {}}})
+
     def test_what_was_written_before_there_were_scorings_is_read(self, rerank):
         written = rerank.to_dict()
         del written["scoring"]
@@ -171,7 +195,7 @@ class TestPickling:
         kept |= {"page_images", "root_path"}
         choice = Choice().options(LateRerank.model_fields)
 
-        assert len(choice) == 5
+        assert len(choice) == 6
         assert set(rerank.__getstate__()["__dict__"]) == kept | set(choice)
 
     def test_two_that_share_a_reranker_share_it_still(self, encoder):

@@ -66,6 +66,43 @@ def test_a_retriever_passes_the_weight_on(reranker):
     assert texts(retriever.invoke(QUERY))[0] == TEXTS[4]
 
 
+PRIORS = ["popularity", lambda candidate: candidate.metadata.get("popularity", 0.0)]
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("budget", [None, 1000])
+async def test_a_prior_of_ones_own_counts_and_is_told(prior, budget, reranker):
+    given = documents()
+    given[4].metadata |= {"popularity": 100.0, "late_rerank_prior": "an earlier reranking's"}
+    ranked = LateRerankCompressor(reranker=reranker, prior=prior, budget_tokens=budget)
+    found = ranked.compress_documents(given, QUERY)
+
+    assert texts(found)[0] == TEXTS[4]
+    assert [document.metadata["late_rerank_prior"] for document in found[:2]] == [100.0, 0.0]
+    assert texts(await ranked.acompress_documents(given, QUERY)) == texts(found)
+    assert ranked.rerank(given, QUERY)[0]["index"] == 4
+    retriever = LateRerankRetriever(base_retriever=RunnableLambda(lambda _: given), reranker=reranker, prior=prior)
+    assert texts(retriever.invoke(QUERY))[0] == TEXTS[4]
+    for each in (ranked, retriever):
+        assert ("prior=popularity" if prior == "popularity" else "prior=<lambda>") in repr(each).replace("'", "")
+    plain = LateRerankCompressor(reranker=reranker).compress_documents(given, QUERY)
+    assert not any("late_rerank_prior" in document.metadata for document in plain)
+    assert texts(plain)[0] == BEST
+
+
+def test_a_prior_that_fails_names_the_document(reranker):
+    ranked = LateRerankCompressor(reranker=reranker, prior=lambda candidate: candidate.metadata["date"])
+    with pytest.raises(ValueError, match=r"prior failed for candidates\[0\]: KeyError: 'date'"):
+        ranked.compress_documents(documents(), QUERY)
+
+
+def test_copies_that_differ_in_what_a_prior_added_are_equal(reranker):
+    ranked = [LateRerankCompressor(top_n=1, reranker=reranker, prior=lambda _, number=number: number) for number in (0.0, 1.0)]
+    first, second = (each.compress_documents(documents(), QUERY)[0] for each in ranked)
+    assert first.metadata["late_rerank_prior"] != second.metadata["late_rerank_prior"]
+    assert first == second
+
+
 @pytest.mark.parametrize("top_n", [0, -1])
 def test_top_n_below_1_is_refused_before_a_model_is_loaded(top_n, loads):
     with pytest.raises(ValueError, match=f"top_n must be at least 1, got {top_n}"):
@@ -109,7 +146,7 @@ def test_unknown_arguments_are_refused(reranker, compressor):
 def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankCompressor).parameters
     choice = Choice().options(LateRerankCompressor.model_fields)
-    assert len(choice) == 5
+    assert len(choice) == 6
     assert list(parameters)[:6] == ["top_n", "reranker", "model", "store", "codec", "scoring"]
     assert set(list(parameters)[6:]) == {*choice, "text", "image", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())

@@ -100,7 +100,7 @@ def test_type_checkers_see_the_arguments():
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
     choice = Choice().options(LateRerankRetriever.model_fields)
-    assert len(choice) == 5
+    assert len(choice) == 6
     assert own == {"base_retriever", "k", "fetch_k", "reranker", "text", "image", "keep_scores", *choice}
 
 

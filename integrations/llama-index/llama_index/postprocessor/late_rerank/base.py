@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
 import llama_index.core.instrumentation as instrument
-from llama_index.core.bridge.pydantic import Field, WithJsonSchema
+from llama_index.core.bridge.pydantic import Field, PlainSerializer, WithJsonSchema
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
@@ -27,6 +28,7 @@ from late_rerank.wrapping import (
     Content,
     Encoder,
     FirstStageWeight,
+    FoundPrior,
     ImageFiles,
     Kernel,
     Order,
@@ -37,10 +39,13 @@ from late_rerank.wrapping import (
     check_root,
     choose,
     finite,
+    has_name,
     maxsim_of,
+    read_prior,
     read_scoring,
     reranker_from,
     whole_number,
+    written_prior,
 )
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]
@@ -55,6 +60,12 @@ _Kernel = Annotated[str | Kernel, WithJsonSchema({"type": "string"})]
 _Calibration = Annotated[str | Calibration | None, WithJsonSchema({"type": "string"})]
 _Scoring = Annotated[str | Scoring | None, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
 _Counter = Annotated[Any, WithJsonSchema({})]
+_Prior = Annotated[
+    Any,
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]}),
+    # Else a Recency would be written as its fields alone. A function stays itself, as `count_tokens` does.
+    PlainSerializer(lambda prior: written_prior(prior) if has_name(prior) else prior),
+]
 
 
 class LateRerank(BaseNodePostprocessor):
@@ -93,8 +104,9 @@ class LateRerank(BaseNodePostprocessor):
             taken too.
         reranker: A ready Reranker, to be shared. Then none of the ten arguments above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
-        keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score". Both scores and "best_span" go into
-            a copy of the node, and replace entries of these names. Embedding models and LLMs don't read them.
+        keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score", and what `prior` added, as
+            "late_rerank_prior". These, the other score and "best_span" go into a copy of the node, and replace entries of these
+            names. Embedding models and LLMs don't read them.
         min_relevance: From 0 to 1. Nodes of lower score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the nodes' texts may take of a prompt. Nodes are then chosen by what they add to
             each other. Repetitions and unscored nodes are left out. Neighbouring pieces of a document become one node. If no
@@ -106,6 +118,10 @@ class LateRerank(BaseNodePostprocessor):
         first_stage_weight: How much the scores that nodes came with count for their order. Higher scores are better. With 0,
             the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the scores
             themselves decide how much. With a weight, each node must have a score.
+        prior: What you add to the order yourself, such as recency or popularity: a function of a late_rerank.Candidate, which
+            has the node's id, score and metadata; or the name of a metadata field that holds a number. 1 is one standard
+            deviation of the query's scores. `late_rerank.ranking.recency("date", half_life_days=30)` is such a function. A node
+            without the field gets 0. Within a budget, nodes are chosen by their matches, and `prior` counts for their order.
         metadata_mode: Which metadata are ranked with a node's content, by LlamaIndex's rules. "embed" is what an embedding
             model reads, "llm" what an LLM reads. "all" is all metadata, "none" is none.
         page_images: Rank a node by the image of the page that it was read from: `file_path` of its metadata, and `page_number`
@@ -130,6 +146,7 @@ class LateRerank(BaseNodePostprocessor):
     order: Order | None = Field(description="How nodes are ordered within a budget.")
     count_tokens: _Counter = Field(repr=False, description="What counts the budget's tokens; None for an estimate.")
     first_stage_weight: FirstStageWeight = Field(description="How much the scores that nodes came with count for their order.")
+    prior: _Prior = Field(repr=False, description="What is added to the order: a metadata field with a number, or a function.")
     metadata_mode: MetadataMode = Field(description="Which metadata are ranked with a node's content.")
     page_images: bool = Field(description="Whether nodes are ranked by the images of the pages that they were read from.")
     root_path: str | None = Field(description="The folder that image files must lie in; None for any.")
@@ -171,6 +188,7 @@ class LateRerank(BaseNodePostprocessor):
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        prior: FoundPrior | Mapping[str, Any] | None = None,
         metadata_mode: MetadataMode | str = MetadataMode.EMBED,
         page_images: bool = False,
         root_path: str | os.PathLike[str] | None = None,
@@ -181,6 +199,7 @@ class LateRerank(BaseNodePostprocessor):
             top_k=whole_number("top_n", top_n, or_none=f"for {_TOP_N}, or for as many as fit a budget"),
             min_relevance=min_relevance,
             first_stage_weight=first_stage_weight,
+            prior=read_prior(prior),
             budget_tokens=budget_tokens,
             order=order,
             count_tokens=count_tokens,
@@ -255,7 +274,10 @@ class LateRerank(BaseNodePostprocessor):
 
     def _rerank(self, nodes: list[NodeWithScore], query: str, choice: Choice) -> list[NodeWithScore]:
         candidates = self._candidates(nodes)
-        found = choose(self.reranker, query, candidates, choice, [text_in(given.node) for given in nodes])
+        # A candidate's own metadata say the node's place alone.
+        described = [replace(each, metadata=given.node.metadata) for each, given in zip(candidates, nodes, strict=True)]
+        contents = [text_in(given.node) for given in nodes]
+        found = choose(self.reranker, query, candidates, choice, contents, described=described)
         return [self._ranked(nodes[each.document.index], each) for each in found]
 
     def _candidates(self, nodes: list[NodeWithScore]) -> list[Candidate]:
@@ -282,7 +304,7 @@ class LateRerank(BaseNodePostprocessor):
         if self.keep_retrieval_score and retrieved is not None:
             said["retrieval_score"] = retrieved
         if self.keep_late_rerank_score:
-            said["late_rerank_score"] = maxsim_of(document)
+            said |= {"late_rerank_score": maxsim_of(document), "late_rerank_prior": document.prior}
         return NodeWithScore(node=with_scores(with_content(given.node, found), said), score=float(document.relevance or 0.0))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -294,6 +316,7 @@ class LateRerank(BaseNodePostprocessor):
         for name, part in self.reranker.arguments.items():
             check_picklable(name, part, "it as a name or a path")
         check_picklable("count_tokens", self.count_tokens, "a function of a module, or a tokenizer that can be")
+        check_picklable("prior", self.prior, "a function of a module, or the name of a metadata field")
         state = super().__getstate__()
         state["__dict__"] = {name: value for name, value in state["__dict__"].items() if name not in self.reranker.arguments}
         return state

@@ -39,7 +39,8 @@ def chosen_document(document: Document, chosen: Chosen) -> Document:
     score = finite(document.score)  # no JSON takes NumPy's, which some retrievers give, or NaN
     if score is not None:
         meta["retrieval_score"] = score
-    for name, value in (("late_rerank_score", maxsim_of(result)), ("best_span", chosen.best_span)):
+    said = {"late_rerank_score": maxsim_of(result), "late_rerank_prior": result.prior, "best_span": chosen.best_span}
+    for name, value in said.items():
         meta.pop(name, None)  # an earlier reranking's, where this one gives none
         if value is not None:
             meta[name] = value

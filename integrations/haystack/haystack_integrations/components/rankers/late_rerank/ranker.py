@@ -29,6 +29,7 @@ from late_rerank.wrapping import (
     Content,
     Encoder,
     FirstStageWeight,
+    FoundPrior,
     ImageFiles,
     Order,
     Pictures,
@@ -91,6 +92,12 @@ class LateRerankRanker:
         first_stage_weight: How much the scores that documents came with count for their order. Higher scores are better. With
             0, the default, they don't count; with 1 they count as much as MaxSim. With "auto" they count a little, and the
             scores themselves decide how much. With a weight, each document must have a score.
+        prior: What you add to the order yourself, such as recency or popularity: a function of a late_rerank.Candidate, which
+            has the document's id and score, and `meta` as its metadata; or the name of a field of `meta` that holds a number. 1
+            is one standard deviation of the query's scores. `late_rerank.ranking.recency("date", half_life_days=30)` is such a
+            function, which a pipeline's file can hold; other functions can't be written. A document without the field gets 0.
+            The number that was added is "late_rerank_prior" in `meta`. Within a budget, documents are chosen by their matches,
+            and `prior` counts for their order.
         root_path: The folder of image and PDF files. A document whose `meta` names an image there, or a PDF file and its
             "page_number", from 1, is ranked by that image or page. Relative paths count from the folder, and a path that leads
             out of it is an error. None looks for no files. For models that see images.
@@ -125,6 +132,7 @@ class LateRerankRanker:
         order: Order | None = None,
         count_tokens: Any = None,
         first_stage_weight: FirstStageWeight = 0.0,
+        prior: FoundPrior | None = None,
         root_path: str | os.PathLike[str] | None = None,
         file_path_meta_field: str = "file_path",
         token_vectors_field: str | None = None,
@@ -133,6 +141,7 @@ class LateRerankRanker:
             top_k=top_k,
             min_relevance=min_relevance,
             first_stage_weight=first_stage_weight,
+            prior=prior,
             budget_tokens=budget_tokens,
             order=order,
             count_tokens=count_tokens,
@@ -159,6 +168,7 @@ class LateRerankRanker:
         self.order = choice.order
         self.count_tokens = choice.count_tokens
         self.first_stage_weight = choice.first_stage_weight
+        self.prior = choice.prior
         self.root_path = check_root(root_path)
         self.file_path_meta_field = file_path_meta_field
         self.token_vectors_field = token_vectors_field
@@ -251,8 +261,8 @@ class LateRerankRanker:
         """Give the component's arguments, with those of a ready reranker. A store's address keeps its password.
 
         Raises:
-            ValueError: If an argument is an object that a file can't hold. Also if a ready reranker has an argument that
-                the component doesn't have.
+            ValueError: If an argument is an object that a file can't hold, or `prior` is a function. Also if a ready reranker
+                has an argument that the component doesn't have.
             SerializationError: If `count_tokens` is a function without a name of its own.
         """
         arguments: dict[str, Any] = default_to_dict(self, **all_written_down(self, None if self._is_ours else self.reranker))

@@ -11,7 +11,7 @@ from typing import Any
 from haystack.utils import ComponentDevice, deserialize_callable, serialize_callable
 
 from late_rerank import Reranker
-from late_rerank.wrapping import Choice, Scoring, read_scoring
+from late_rerank.wrapping import Choice, Scoring, read_prior, read_scoring, written_prior
 
 NAMED = ("model", "store", "codec", "scoring")
 """Arguments of a Reranker that the component has too, under the same names; and "device", which Haystack has a class for."""
@@ -46,6 +46,7 @@ def all_written_down(ranker: Any, ready: Reranker | None) -> dict[str, Any]:
         **{name: getattr(ranker, name) for name in _PLAIN},
         **Choice.of(ranker).options(vars(ranker)),
         "count_tokens": counter_written_down(ranker.count_tokens),
+        "prior": written_prior(ranker.prior),
     }
 
 
@@ -57,6 +58,7 @@ def read(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "device": None if device is None else ComponentDevice.from_dict(device),
         "scoring": read_scoring(arguments.get("scoring")),
         "count_tokens": None if counter is None else deserialize_callable(counter),
+        "prior": read_prior(arguments.get("prior")),
     }
 
 
