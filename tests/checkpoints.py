@@ -198,3 +198,31 @@ def native_byte_level(folder: Path, prompts: dict[str, str], special: tuple[str,
     modules = [Transformer(str(raw), document_length=32, query_length=32), dense, MultiVectorMask(), normalize]
     MultiVectorEncoder(modules=modules, prompts=prompts, device="cpu").save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+def adapter(folder: Path, base: str | None = None, **options) -> Path:
+    """The PyLate checkpoint at `folder` as PyLate saves one that was trained with LoRA.
+
+    It holds adapter_config.json, the matrices, the tokenizer and the Dense module. The transformer's weights stay in a base.
+
+    Args:
+        folder: Changed: weights and config.json move to a base, a folder whose name ends in "-base".
+        base: What adapter_config.json calls the base; None for the folder's path.
+        options: Of peft's LoraConfig.
+    """
+    import peft
+
+    plain = folder.with_name(f"{folder.name}-base")
+    plain.mkdir()
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).rename(plain / name)
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": ["query", "value"], "lora_dropout": 0.1} | options
+    wrapped = peft.get_peft_model(BertModel.from_pretrained(plain, add_pooling_layer=False), peft.LoraConfig(**settings))
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(0, 0.3, generator=generator)
+    wrapped.peft_config["default"].base_model_name_or_path = base or str(plain)
+    wrapped.save_pretrained(folder)
+    return folder

@@ -137,6 +137,12 @@ def _stanford(folder: Path) -> Checkpoint:
             f"{folder}: artifact.metadata doesn't say {' and '.join(absent)}, the lengths that the model was trained with. "
             "ColBERT writes that file beside the weights: download it too, or write them there."
         )
+    parts = weight_files(folder)
+    if len(parts) > 1:
+        raise ModelError(
+            f"{folder} has its weights in {len(parts)} files; sentence-transformers reads a projection of Stanford's format "
+            "in one file alone. Join them: safetensors.torch.load_file each, save_file all as model.safetensors"
+        )
     if (folder / "model.safetensors").is_file() and "linear.weight" not in tensor_names(folder / "model.safetensors"):
         raise _no_projection(folder, "its model.safetensors holds no 'linear.weight'")
     query, document = metadata.get("query_token_id") or "[unused0]", metadata.get("doc_token_id") or "[unused1]"

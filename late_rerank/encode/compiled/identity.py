@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from late_rerank.encode.adapter_base import adapter_base
 from late_rerank.encode.checkpoint import Checkpoint
-from late_rerank.encode.files import read_json, read_object
-from late_rerank.encode.sources import local_folder
+from late_rerank.encode.files import read_json
 from late_rerank.errors import ModelError
 
 # What the libraries read of a model's folder. Other files may lie beside: a store, tables, checkpoints of a training.
@@ -46,9 +46,9 @@ def _folders(checkpoint: Checkpoint) -> Iterator[Path]:
     modules = read_json(checkpoint.path / "modules.json")
     paths = [str(module.get("path", "")) for module in modules] if isinstance(modules, list) else []
     yield from dict.fromkeys(checkpoint.path / path for path in ("", checkpoint.backbone, *paths))
-    base = read_object(checkpoint.path / checkpoint.backbone / "adapter_config.json").get("base_model_name_or_path")
-    if base:
-        yield local_folder(str(base))
+    base = adapter_base(checkpoint.path, checkpoint.backbone)
+    if base is not None:
+        yield base
 
 
 def _add(folder: Path, digest: hashlib.blake2b) -> None:

@@ -18,6 +18,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers.utils import logging as transformers_logging
 
 from late_rerank.encode.adapter import adapted
+from late_rerank.encode.adapter_base import adapter_base
 from late_rerank.encode.builtin import (
     MINILM_LATE,
     MINILM_LATE_ADAPTER,
@@ -28,6 +29,7 @@ from late_rerank.encode.builtin import (
 from late_rerank.encode.checkpoint import Checkpoint, read_text_checkpoint
 from late_rerank.encode.files import loading, tensor_names
 from late_rerank.encode.sources import loading_builtin, local_folder
+from late_rerank.encode.torch.adapters import check_adapter, merge_adapter
 from late_rerank.errors import ModelError
 from late_rerank.processes.forks import guarded
 
@@ -74,10 +76,11 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     """
     checkpoint = read_text_checkpoint(folder)
     backbone = folder / checkpoint.backbone
+    base = adapter_base(folder, checkpoint.backbone, extra="train")
     with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
         # float32 for any files: half precision on a CPU makes a token's vector depend on its neighbours.
         model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
-        missing, left_over = _unlike_weights(model, backbone)
+        missing, left_over = _unlike_weights(model, base or backbone)
     if missing:
         raise ModelError(
             f"{folder} lacks {len(missing)} weights of its own architecture, {missing[0]!r} first: they would be random"
@@ -87,6 +90,9 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
             f"{backbone / 'config.json'} describes fewer layers than the weights have: {len(left_over)} of them, "
             f"{left_over[0]!r} first, would be left out. Download both again."
         )
+    if base is not None:
+        check_adapter(model, backbone)
+        merge_adapter(model, backbone)
     _refuse_other_vocabulary(model, backbone)
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from late_rerank.arguments.numbers import whole_number
+from late_rerank.encode.adapter_base import adapter_base
 from late_rerank.encode.base import Box, Kind, Token
 from late_rerank.encode.checkpoint import read_checkpoint
 from late_rerank.encode.devices import CPU, torch_device
@@ -19,7 +20,7 @@ from late_rerank.encode.revisions import at_revision
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.visual.boxes import NOWHERE, leading_image_tokens, patch_boxes
 from late_rerank.encode.visual.families import FAMILIES, NATIVE
-from late_rerank.encode.visual.requirements import adapter_base, check_torchvision, check_visual
+from late_rerank.encode.visual.requirements import check_torchvision, check_visual
 from late_rerank.encode.visual.texts import placed
 from late_rerank.errors import IncompatibleError, ModelError, check_installed
 from late_rerank.pictures import Picture, PictureError
@@ -279,7 +280,7 @@ def _loaded(name: str, folder: Path, device: str | None, pooling: int) -> Visual
     checkpoint = read_checkpoint(folder)
     if checkpoint.format != "visual":
         raise ModelError(f"{name} is a text model ({checkpoint.format} format): late_rerank.encode.TextEncoder loads it")
-    base = adapter_base(checkpoint)
+    base = adapter_base(checkpoint.path, checkpoint.backbone, extra="visual")
     on = torch_device(device, "torch")
     from late_rerank.encode.visual.opening import open_visual  # noqa: PLC0415 - loads torch
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from PIL import Image
 
+from late_rerank.encode.adapter_base import ADAPTER_WEIGHTS
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.files import read_json, weight_files
 from late_rerank.encode.fingerprint import tokenizer_line
 from late_rerank.encode.samples import PROBE
 from late_rerank.encode.torch.fingerprint import module_lines
-from late_rerank.encode.visual.loading import ADAPTER_WEIGHTS
 from late_rerank.encode.visual.model import VisualModel
 
 # What a config says of the files, the software and the precision. Settings that aren't set are left out too: releases add such.

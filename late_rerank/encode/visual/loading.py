@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from sentence_transformers import MultiVectorEncoder
 
 from late_rerank.encode.checkpoint import Checkpoint
 from late_rerank.encode.files import loading, read_object
+from late_rerank.encode.torch.adapters import check_adapter
 from late_rerank.encode.torch.loading import quiet_loading
 from late_rerank.encode.visual.families import checked_family
 from late_rerank.encode.visual.processors import without_torchvision
 from late_rerank.errors import ModelError
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-"""Where an adapter's matrices are."""
 
 
 def load_visual(checkpoint: Checkpoint, base: Path | None, device: str) -> tuple[MultiVectorEncoder, str]:
@@ -50,7 +47,7 @@ def load_visual(checkpoint: Checkpoint, base: Path | None, device: str) -> tuple
             "random"
         )
     if base is not None:
-        _check_adapter(model, backbone)
+        check_adapter(model, backbone)
     return model, family
 
 
@@ -66,32 +63,3 @@ def _missing_weights(model: MultiVectorEncoder, folder: Path, names: Mapping[str
     kind: Any = type(model[0].model)
     _, report = kind.from_pretrained(str(folder), output_loading_info=True, device_map="meta", local_files_only=True, **names)
     return sorted(name for name in report["missing_keys"] if "pooler." not in name)
-
-
-def _check_adapter(model: MultiVectorEncoder, folder: Path) -> None:
-    """Refuse an adapter that wasn't put into the model: where names don't match, only a log message says so.
-
-    Its file may hold others: those of the projection, which sentence-transformers' format keeps in a module of its own.
-
-    Raises:
-        ModelError: If the model's matrices aren't those of the file.
-    """
-    file = folder / ADAPTER_WEIGHTS
-    if not file.is_file():
-        raise ModelError(f"{folder} holds an adapter's settings, but not its weights: {ADAPTER_WEIGHTS} is missing")
-    with loading(str(file)):
-        given: dict[tuple[str, ...], list[torch.Tensor]] = {}
-        for name, matrix in load_file(file).items():
-            given.setdefault(_tail(name), []).append(matrix)
-    own = {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
-    if not own:
-        raise ModelError(f"{folder}: none of its adapter's matrices is in the model that adapter_config.json names as its base")
-    for name, weight in own.items():
-        candidates = given.get(_tail(name.replace(".default", "")), [])
-        if not any(each.shape == weight.shape and torch.equal(each.to(weight), weight) for each in candidates):
-            raise ModelError(f"{file} doesn't hold the matrix {name!r}, which adapter_config.json asks for: it would be random")
-
-
-def _tail(name: str) -> tuple[str, ...]:
-    """Give a weight's name without what stands before its layer: libraries and versions differ in that."""
-    return tuple(name.split(".")[-5:])

@@ -1,16 +1,12 @@
-"""What page-image models need: packages, an adapter's base; and a torchvision that they must not have. No torch here."""
+"""What page-image models need: packages; and a torchvision that they must not have. No torch here."""
 
 from __future__ import annotations
 
 import importlib
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 from late_rerank.encode.backends.names import TORCH, check_backend
-from late_rerank.encode.checkpoint import Checkpoint
-from late_rerank.encode.files import read_object
-from late_rerank.encode.sources import local_folder
 from late_rerank.errors import ModelError, check_installed, is_installed
 
 # The first that has NeoMME.
@@ -38,25 +34,6 @@ def check_visual(name: str, backend: str) -> None:
             f"{name} is a page-image model, which needs transformers {least} or newer; {installed} is installed: "
             'pip install --upgrade "late-rerank[visual]"'
         )
-
-
-def adapter_base(checkpoint: Checkpoint) -> Path | None:
-    """Find the folder of the weights that a checkpoint's adapter changes; None if it has no adapter.
-
-    Raises:
-        ModelError: If the adapter doesn't name its base, or the base can't be found.
-        MissingDependencyError: If peft isn't installed.
-    """
-    settings = read_object(checkpoint.path / checkpoint.backbone / "adapter_config.json")
-    if not settings:
-        return None
-    check_installed(f"{checkpoint.path} has an adapter, which", "visual", "peft")
-    name = settings.get("base_model_name_or_path")
-    if not name:
-        raise ModelError(
-            f"{checkpoint.path}: adapter_config.json doesn't say base_model_name_or_path, the model that it changes"
-        )
-    return local_folder(str(name))
 
 
 def check_torchvision() -> None:
