@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ STYLES = {"well": "bold green", "weakly": "green"}
 _BEFORE = 24
 _MARK_OF_CUT = 2  # "… " or " …"
 _SPACES = re.compile(r"\s+")
+_LONG_CHARACTER = 32  # code points; a longer one may be cut
+# No line begins with closing marks and small letters of Chinese and Japanese.
+_NOT_FIRST = re.compile(
+    "[\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\u300d\u300f\uff09\u3015\u3009\u300b\u3011\u201d\u2019\u30fc,.!?:;)\\]]"
+)
 
 
 class Mark(NamedTuple):
@@ -49,9 +56,14 @@ class MarkedText(NamedTuple):
         """Make one space of all white space between words, line ends too, and none of it at the ends."""
         text = self.text.lstrip()
         cut = len(self.text) - len(text)
+        gaps = [match.span() for match in _SPACES.finditer(text)]
+        begins = [start for start, _ in gaps]
+        left_out = list(accumulate((end - start - 1 for start, end in gaps), initial=0))
 
         def place(at: int) -> int:
-            return len(_SPACES.sub(" ", text[: at - cut]))
+            gap = bisect_left(begins, at - cut)  # gaps before it; the last one may go on
+            within = max(gaps[gap - 1][1] - (at - cut), 0) if gap else 0
+            return at - cut - left_out[gap] + within
 
         marks = (mark._replace(start=place(mark.start), end=place(mark.end)) for mark in self.marks)
         return MarkedText(_SPACES.sub(" ", text).rstrip(), tuple(marks))
@@ -118,7 +130,7 @@ def excerpt(console: rich.console.Console, marked: MarkedText, *, width: int, n_
         return []
     begin = _beginning(line, _sentence_starts(marked.text), width * n_lines - 2 * _MARK_OF_CUT)
     rest = styled(console, line.split(begin)[1], style)
-    return _laid_out(console, Text().append("… ", style).append_text(rest) if begin else rest, width, n_lines)
+    return _laid_out(Text().append("… ", style).append_text(rest) if begin else rest, width, n_lines)
 
 
 def _sentence_starts(text: str) -> list[int]:
@@ -131,24 +143,70 @@ def _sentence_starts(text: str) -> list[int]:
 
 def _beginning(line: MarkedText, sentence_starts: list[int], room: int) -> int:
     """Choose where to begin, at a sentence or shortly before a mark, so that the marks within `room` weigh most."""
+    from late_rerank.text.shown import last_characters
+
+    cells = _Cells(line.text)
 
     def start_for(mark: Mark) -> int:
         sentence = max((start for start in sentence_starts if start <= mark.start), default=0)
-        return sentence if mark.end - sentence <= room else line.text.rfind(" ", 0, max(mark.start - _BEFORE, 0)) + 1
+        if cells.between(sentence, mark.end) <= room:
+            return sentence
+        word = line.text.rfind(" ", 0, max(mark.start - _BEFORE, 0)) + 1
+        if cells.between(word, mark.end) <= room:
+            return word
+        return mark.start - len(last_characters(line.text[: mark.start], _BEFORE))
 
     def weight(start: int) -> float:
-        return sum(mark.weight for mark in line.marks if start <= mark.start and mark.end <= start + room)
+        return sum(mark.weight for mark in line.marks if start <= mark.start and cells.between(start, mark.end) <= room)
 
     return max((start_for(mark) for mark in line.marks), key=weight, default=0)
 
 
-def _laid_out(console: rich.console.Console, text: Text, width: int, n_lines: int) -> list[Text]:
-    lines = list(text.wrap(console, width))
-    for line in lines:
+class _Cells:
+    """How many cells of a terminal a part of a text takes: a Chinese character takes two."""
+
+    def __init__(self, text: str) -> None:
+        from rich.cells import cell_len
+
+        self._sums = None if text.isascii() else list(accumulate(map(cell_len, text), initial=0))
+
+    def between(self, start: int, end: int) -> int:
+        return end - start if self._sums is None else self._sums[end] - self._sums[start]
+
+
+def _laid_out(text: Text, width: int, n_lines: int) -> list[Text]:
+    """Lay a text out in lines, broken at spaces, and between characters of scripts without spaces."""
+    lines: list[Text] = []
+    rest = text
+    while rest.plain and len(lines) < n_lines:
+        is_last = len(lines) == n_lines - 1
+        end = _line_end(rest.plain, width)
+        if is_last and end < len(rest.plain):
+            end = _line_end(rest.plain, width - _MARK_OF_CUT)
+        line, rest = rest[:end], rest[end:]
         line.rstrip()
-    if len(lines) > n_lines:
-        lines = lines[:n_lines]
-        if lines[-1].cell_len > width - _MARK_OF_CUT:
-            lines[-1] = lines[-1][: max(lines[-1].plain.rfind(" ", 0, width - 1), 0)]
-        lines[-1].append(" …")
+        rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+        if is_last and rest.plain:
+            line.append(" …")
+        lines.append(line)
     return lines
+
+
+def _line_end(text: str, width: int) -> int:
+    """Find where the first line of a text ends, in code points; behind its first character at least."""
+    from rich.cells import cell_len
+
+    from late_rerank.text.words import character_ends, is_unspaced
+
+    near = text[: width * _LONG_CHARACTER]
+    before, start, taken, best = "", 0, 0, 0
+    for end in character_ends(near):
+        character = near[start:end]
+        is_apart = character.isspace() or is_unspaced(character) or is_unspaced(before)
+        if is_apart and not _NOT_FIRST.match(character):
+            best = start
+        taken += cell_len(character)
+        if taken > width and not character.isspace():
+            return best or start or end
+        before, start = character, end
+    return len(near)

@@ -196,7 +196,7 @@ def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) 
     """Mark pieces (start, end, style, number) of a text; unless `whole`, leave out text far from all pieces."""
     from rich.text import Text
 
-    from late_rerank.text.shown import shown
+    from late_rerank.text.shown import first_characters, shown
 
     marked, last = Text(), 0
     for start, end, style, number in pieces:
@@ -205,7 +205,7 @@ def _marked(text: str, pieces: list[tuple[int, int, str, str]], *, whole: bool) 
         marked.append(number, "dim")
         last = end
     rest = text[last:]
-    marked.append(shown(rest if whole or len(rest) <= _AROUND else f"{rest[:_AROUND]} …"))
+    marked.append(shown(rest if whole or len(rest) <= _AROUND else f"{first_characters(rest, _AROUND)} …"))
     return marked
 
 
@@ -213,7 +213,10 @@ def _shortened(gap: str, *, whole: bool, first: bool) -> str:
     """Shorten the text between two matches, or before the first."""
     if whole or len(gap) <= 2 * _AROUND:
         return gap
-    return f"… {gap[-_AROUND:]}" if first else f"{gap[:_AROUND]} … {gap[-_AROUND:]}"
+    from late_rerank.text.shown import first_characters, last_characters
+
+    ending = f"… {last_characters(gap, _AROUND)}"
+    return ending if first else f"{first_characters(gap, _AROUND)} {ending}"
 
 
 def _notes(explanation: Explanation) -> list[str]:

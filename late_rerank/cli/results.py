@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 from late_rerank.arguments.given import finite, finite_within
-from late_rerank.text.shown import escaped_json, one_line
+from late_rerank.text.shown import escaped_json, first_characters, one_line
 from late_rerank.types import RankedDocument, Ranking
 
 _EXCERPT = 300
@@ -107,7 +107,7 @@ def counted(n: int, noun: str) -> str:
 def excerpt(text: str, length: int = _EXCERPT) -> str:
     """Give the beginning of a text on one line."""
     line = " ".join(text[: 2 * length].split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    return line if len(line) <= length else f"{first_characters(line, length - 1)}…"
 
 
 def quoted(document: RankedDocument) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from late_rerank.text.words import character_ends
+from late_rerank.text.words import character_ends, is_unspaced
 
+_LAST = 3  # code points in which the last letter stands, before a mark or a full stop
 _LONG_CHARACTER = 32  # code points: `around` looks this much further, to cut between characters
 
 # Control characters as their pictures: an escape sequence in a document must not move a terminal's cursor, and HTML has no NUL.
@@ -52,26 +53,27 @@ def around(text: str, start: int, end: int, width: int) -> tuple[str, str, str]:
         end: Where it ends.
         width: Code points to show on either side, at most; cut between words where there are any, else between characters.
     """
-    before, after = _on_a_line(_last(text, start, width)), _on_a_line(_first(text, end, width))
-    if start > width:
-        before = "… " + (before.partition(" ")[2] or before)
-    if end + width < len(text):
-        after = (after.rpartition(" ")[0] or after) + " …"
-    return before, _on_a_line(text[start:end]), after
+    before = _on_a_line(last_characters(text[max(start - width - _LONG_CHARACTER, 0) : start], width))
+    after = _on_a_line(first_characters(text[end : end + width + _LONG_CHARACTER], width))
+    if start > width and not is_unspaced(before[:1]):
+        before = before.partition(" ")[2] or before
+    if end + width < len(text) and not any(map(is_unspaced, after[-_LAST:])):
+        after = after.rpartition(" ")[0] or after
+    opening, closing = "… " if start > width else "", " …" if end + width < len(text) else ""
+    return opening + before, _on_a_line(text[start:end]), after + closing
 
 
-def _last(text: str, end: int, width: int) -> str:
-    """Give the whole characters before a place, at most `width` code points."""
-    begin = max(end - width - _LONG_CHARACTER, 0)
-    near = text[begin:end]
-    first = max(end - width, 0) - begin
-    return near[next((place for place in [0, *character_ends(near)] if place >= first), len(near)) :]
-
-
-def _first(text: str, start: int, width: int) -> str:
-    """Give the whole characters after a place, at most `width` code points."""
-    near = text[start : start + width + _LONG_CHARACTER]
+def first_characters(text: str, width: int) -> str:
+    """Give the whole characters with which a text begins, at most `width` code points."""
+    near = text[: width + _LONG_CHARACTER]
     return near[: max((place for place in character_ends(near) if place <= width), default=0)]
+
+
+def last_characters(text: str, width: int) -> str:
+    """Give the whole characters with which a text ends, at most `width` code points."""
+    near = text[max(len(text) - width - _LONG_CHARACTER, 0) :]
+    first = max(len(near) - width, 0)
+    return near[next((place for place in [0, *character_ends(near)] if place >= first), len(near)) :]
 
 
 def _on_a_line(text: str) -> str:

@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001 - letters of other scripts are what is tested
+
 import io
 import json
 import re
@@ -13,6 +15,7 @@ from late_rerank.cli import demo, main
 from late_rerank.cli.excerpts import Mark, MarkedText, excerpt, marked_text, styled
 from late_rerank.cli.terminal import shown_console
 from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.text.words import character_ends
 
 RERANKER = Reranker(FakeEncoder())
 PLAIN = Console(file=io.StringIO(), color_system=None, width=80)
@@ -83,6 +86,41 @@ def test_a_text_is_split_between_its_marks():
         MarkedText("red gr", (Mark(0, 3, "well", 1.0),)),
         MarkedText("een blue", (Mark(4, 8, "well", 1.0),)),
     )
+
+
+CHINESE = "图书馆每天上午九点开门，晚上八点关门。" * 6 + "猫睡在温暖的炉子上，没有人叫醒它。" + "面包在发酵。" * 20
+
+
+def test_a_chinese_match_is_shown_in_lines_that_are_full():
+    marks = tuple(Mark(at, at + 1, "well", 1.0) for at, letter in enumerate(CHINESE) if letter == "猫")
+    shown = [line.plain for line in excerpt(PLAIN, MarkedText(CHINESE, marks), width=40, n_lines=2)]
+    assert shown == ["… [猫]睡在温暖的炉子上，没有人叫醒它。面", "包在发酵。面包在发酵。面包在发酵。面包 …"]
+
+
+def test_a_match_far_into_a_text_without_spaces_is_shown():
+    text = "面" * 300 + "猫" + "面" * 300
+    shown = [line.plain for line in excerpt(PLAIN, MarkedText(text, (Mark(300, 301, "well", 1.0),)), width=40, n_lines=2)]
+    assert "[猫]" in "".join(shown)
+    assert (shown[0][:2], shown[-1][-2:]) == ("… ", " …")
+
+
+def test_no_line_begins_with_a_closing_mark_or_within_a_character():
+    for text in ("面包。" * 40, "น้ำดื่มที่นี่" * 20, "👩\u200d👩\u200d👧🇩🇪👍🏽" * 20):
+        shown = [line.plain for line in excerpt(PLAIN, MarkedText(text, ()), width=11, n_lines=3)]
+        assert len(shown) == 3
+        assert not any(line.startswith("。") for line in shown)
+        ends = [0, *character_ends(text)]
+        reached = 0
+        for line in shown:
+            reached += len(line.removesuffix(" …"))
+            assert reached in ends
+
+
+@given(st.text("a 日\n\t。", max_size=60))
+def test_a_place_stays_at_its_character_when_lines_are_joined(text):
+    marks = tuple(Mark(at, at + 1, "well", 1.0) for at, letter in enumerate(text) if not letter.isspace())
+    joined = MarkedText(text, marks).on_a_line()
+    assert "".join(joined.text[mark.start : mark.end] for mark in joined.marks) == "".join(text.split())
 
 
 TEXTS = st.text(st.one_of(st.sampled_from("cat dog. \n\t\r\x1b\x85\u2028\u202e日本é\u0301🙂"), st.characters()), max_size=200)
