@@ -87,7 +87,7 @@ class BM25Retriever:
         """
         check_query(query, k)
         words = [] if self._index is None else self._splitter.of_query(query, self._index.__contains__)
-        scores = np.zeros(len(self.documents)) if self._index is None or not words else self._index.scores(words)
+        scores = np.zeros(len(self.documents)) if self._index is None or not words else _scores(self._index, words)
         return best(self.documents, scores, k)
 
     def save(self, path: str | Path) -> None:
@@ -144,6 +144,15 @@ class _Index(Protocol):
     def __contains__(self, word: str) -> bool: ...
 
     def scores(self, words: list[str]) -> NDArray[np.floating]: ...
+
+
+def _scores(index: _Index, words: Sequence[tuple[str, ...]]) -> NDArray[np.floating]:
+    """Score all documents. A word with several forms counts once for a document, by the form that scores best."""
+    several = [forms for forms in words if len(forms) > 1]
+    single = [word for word, *others in words if not others]
+    parts = [index.scores(single)] if single else []
+    parts += [np.maximum.reduce([index.scores([form]) for form in forms]) for forms in several]
+    return np.asarray(sum(parts[1:], parts[0]))
 
 
 class _RankBM25:

@@ -93,21 +93,25 @@ class WordSplitter:
         self.languages, of_each = Languages.of(texts)
         return [self._of_document(text, own) for text, own in zip(texts, of_each, strict=True)]
 
-    def of_query(self, text: str, knows: Callable[[str], bool] | None = None) -> list[str]:
+    def of_query(self, text: str, knows: Callable[[str], bool] | None = None) -> list[tuple[str, ...]]:
         """Give the words of a query.
 
         Args:
             text: The query.
             knows: Tells whether any document has a word. With `fold_diacritics="auto"` an accented word that no document has
                 is looked for without accents.
+
+        Returns:
+            For each word its forms: one, or several where the documents' languages leave off different endings.
         """
-        found: list[str] = []
+        found: list[tuple[str, ...]] = []
         for word in _whole_words(text, self._languages({}, "latin"), singles=False):
             languages = self._languages({}, script_of(word))
             forms = self._forms(languages, "left out" if self._folds is True else "kept")(word)
             if knows and self._folds == "auto" and not word.isascii() and not any(map(knows, forms)):
                 forms = self._forms(languages, "left out")(word)
-            found.extend(forms)
+            if forms:
+                found.append(forms)
         return found
 
     def _of_document(self, text: str, own: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -103,4 +103,4 @@ def test_names_are_found_whole_and_by_their_parts(query, expected, language):
 
 def test_a_name_is_one_more_word_and_no_stemmer_cuts_it():
     words = WordSplitter("english").of_query("running_tests v2.10s")
-    assert words == ["run", "test", "v2", "10s", "running_tests", "v2.10s"]
+    assert words == [("run",), ("test",), ("v2",), ("10s",), ("running_tests",), ("v2.10s",)]
