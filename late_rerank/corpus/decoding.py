@@ -1,59 +1,224 @@
-"""Bytes -> text, where the encoding is certain."""
+"""Bytes -> text, where the encoding is certain: by a mark, as UTF-8, as the caller or the file says, or by its letters."""
 
 from __future__ import annotations
 
 import codecs
 import re
+from typing import NamedTuple
+
+from late_rerank.corpus.labels import declared, is_escaped, is_wide, python_name, shown
 
 # The longer marks first: UTF-32's mark begins as UTF-16's does.
-_MARKS = (
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 # Japanese, Korean and Chinese mail and old files: letters in ASCII's bytes, after an escape sequence that no terminal knows.
 _ISO_2022 = re.compile(rb"\x1b(?:\$[@AB]|\$[()*+][A-Z@]|\([IJ])")
+_ISO_2022_NAMES = ("iso2022_jp_ext", "iso2022_jp_2", "iso2022_kr")
 _HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e]){2,}~\}")
 _UTF_7_MARK = re.compile(rb"\+/v[89+/]")
+# In no text; backspaces, escape sequences and DOS's mark of the end are.
+_CONTROL = re.compile(rb"[\x00-\x06\x0e-\x19\x1c-\x1f]")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_TAG = re.compile(rb"<[^<>]*>")
+# In all encodings here such a byte is a character of its own.
+_BETWEEN = re.compile(rb"[ \t\r\n]")
+# What is asked about: some bytes at the beginning, in the middle and near the end, from places with letters beyond ASCII.
+_SAMPLE_BYTES = 2048
+_TAGGED_BYTES = 8192
+_SAMPLES = 3
+# Of both ends of a text in UTF-16 without a mark.
+_LOOKED_AT = 2048
 
 
-def decoded(raw: bytes) -> str:
-    """Decode UTF-8, or the encoding of a byte order mark. Line ends stay as they are, so that offsets hold.
+class Decoded(NamedTuple):
+    """A file's text.
+
+    Attributes:
+        text: Line ends stay as they are, so that offsets hold.
+        encoding: Python's name of the encoding.
+        told: What else is to be told, as "declares UTF-8"; None for nothing.
+    """
+
+    text: str
+    encoding: str
+    told: str | None = None
+
+
+def decode(raw: bytes, *, encoding: str | None = None, html: bool = False) -> Decoded:
+    """Decode a file.
+
+    Args:
+        raw: The file.
+        encoding: Python's name of its encoding, for a file without a byte order mark that isn't UTF-8. None finds it out.
+        html: Whether it is HTML, which declares its encoding within a tag.
 
     Raises:
-        ValueError: If the bytes are binary, or in another encoding.
+        ValueError: If the bytes are binary, or it is uncertain which encoding they are in.
     """
-    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8-sig")
-    if encoding == "utf-32":
-        raise ValueError("UTF-32; convert it to UTF-8")
-    if encoding == "utf-8-sig" and b"\x00" in raw:
+    certain = _by_its_form(raw, encoding)
+    if certain is not None:
+        return certain
+    try:
+        return Decoded(raw.decode("utf-8"), "utf-8", _declares_another(raw) if html else None)
+    except UnicodeDecodeError as error:
+        start = error.start
+    if encoding is not None:
+        return Decoded(_strictly(raw, encoding), encoding)
+    if _CONTROL.search(raw):
         raise ValueError("binary, not text")
+    label = declared(raw, html=html)
+    try:
+        return _by_its_letters(raw, label, html=html)
+    except ValueError as error:
+        said = "" if label is None else f", declared as {label!r:.40}"
+        raise ValueError(
+            f"not UTF-8 at byte {start}{said}, but {error}: convert it to UTF-8, or name its encoding with --encoding "
+            "(in Python: encoding=)"
+        ) from error
+
+
+def _declares_another(raw: bytes) -> str | None:
+    label = declared(raw, html=True)
+    return None if label is None or raw.isascii() or _named(label) == "utf-8" else f"declares {label:.40}"
+
+
+def _by_its_form(raw: bytes, given: str | None) -> Decoded | None:
+    """Decode what has a byte order mark, NUL bytes or escape sequences; None if it has none of them."""
+    marked = next((name for mark, name in MARKS if raw.startswith(mark)), None)
+    if marked is not None:
+        return Decoded(_strictly(raw, marked), marked)
+    if given is not None and (is_wide(given) or is_escaped(given)):
+        return Decoded(_strictly(raw, given), given)
+    if b"\x00" in raw:
+        return _wide(raw)
+    return _seven_bit(raw)
+
+
+def _strictly(raw: bytes, encoding: str) -> str:
     try:
         text = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        name = encoding.upper().removesuffix("-SIG")
-        raise ValueError(f"not {name} at byte {error.start}; convert it to UTF-8") from error
+    except UnicodeError as error:
+        place = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        raise ValueError(f"not {shown(encoding)}{place}; convert it to UTF-8") from error
     if "\x00" in text:
         raise ValueError("binary, not text")
-    if encoding == "utf-8-sig" and (other := _seven_bit(raw)):
-        raise ValueError(f"looks like {other}, not UTF-8; convert it to UTF-8")
     return text
 
 
-def _seven_bit(raw: bytes) -> str | None:
-    """Name the encoding with ASCII bytes only, if its escape sequences show; None for plain ASCII or UTF-8."""
+def _wide(raw: bytes) -> Decoded:
+    """Decode UTF-16 or UTF-32 without a mark. A wrong order of bytes gives letters of no language.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    from late_rerank.corpus.detecting import has_one_alphabet, is_of_a_language  # noqa: PLC0415 - UTF-8 files need no tables
+
+    for name in _WIDE:
+        text = _decodes(raw, name)
+        if text is None or "\x00" in text:
+            continue
+        ends = _ends(text)
+        if is_of_a_language(ends) or has_one_alphabet(ends):
+            return Decoded(text, name)
+    raise ValueError("binary, not text")
+
+
+def _ends(text: str) -> str:
+    return text if len(text) <= 2 * _LOOKED_AT else text[:_LOOKED_AT] + text[-_LOOKED_AT:]
+
+
+def _seven_bit(raw: bytes) -> Decoded | None:
+    """Decode an encoding with ASCII bytes only, if its escape sequences show; None for plain ASCII or UTF-8."""
     if b"\x1b" in raw and _ISO_2022.search(raw):
-        return "ISO-2022"
-    if b"~{" in raw and raw.isascii() and _HZ.search(raw) and _is_hz(raw):
-        return "HZ"
-    return "UTF-7" if _UTF_7_MARK.match(raw) else None
+        names: tuple[str, ...] = _ISO_2022_NAMES
+    elif b"~{" in raw and raw.isascii() and _HZ.search(raw):
+        names = ("hz",)
+    elif _UTF_7_MARK.match(raw):
+        names = ("utf-7",)
+    else:
+        return None
+    texts = ((_decodes(raw, name), name) for name in names)
+    found = next((Decoded(text.removeprefix("\ufeff"), name) for text, name in texts if text is not None), None)
+    if found is None and names != ("hz",):  # a Lisp format string (`~{~A~}`) is no HZ
+        raise ValueError(f"looks like {shown(names[0])}, but can't be decoded; convert it to UTF-8")
+    return found
 
 
-def _is_hz(raw: bytes) -> bool:
-    """Tell whether the bytes decode as HZ. A Lisp format string (`~{~A~}`) doesn't."""
+def _by_its_letters(raw: bytes, label: str | None, *, html: bool) -> Decoded:
+    """Decode by what the file declares, unless its letters say something else.
+
+    Raises:
+        ValueError: If the encoding is uncertain.
+    """
+    from late_rerank.corpus.detecting import decoded_part, detect, is_of_a_language  # noqa: PLC0415 - UTF-8 files need no tables
+
+    sampled = sample(raw, html=html)
+    named = _named(label)
+    text = None if named is None else _decodes(raw, named)
+    if named is not None and text is not None and is_of_a_language(decoded_part(sampled, named)):
+        return Decoded(text, named)
+    _check_not_damaged(sampled)
     try:
-        raw.decode("hz")
-    except UnicodeDecodeError:
-        return False
-    return True
+        found = detect(sampled)
+    except ValueError:
+        if named is None or text is None:
+            raise
+        return Decoded(text, named)  # its author's word
+    return Decoded(_strictly(raw, found), found, None if label is None or found == named else f"declares {label:.40}")
+
+
+def _named(label: str | None) -> str | None:
+    if label is None:
+        return None
+    try:
+        name = python_name(label)
+    except ValueError:
+        return None
+    return "utf-8" if name.startswith(("utf-16", "utf-32")) else name  # a tag of ASCII bytes can't stand in those
+
+
+def _decodes(raw: bytes, encoding: str) -> str | None:
+    try:
+        return raw.decode(encoding)
+    except UnicodeError:
+        return None
+
+
+def _check_not_damaged(sampled: bytes) -> None:
+    """Refuse UTF-8 with a few damaged bytes: any other reading would make nonsense of all its other letters."""
+    text = sampled.decode("utf-8", "replace")
+    n_damaged = text.count("\ufffd")
+    if sum(each > "\x7f" for each in text) - n_damaged > n_damaged:
+        raise ValueError("UTF-8 otherwise: these bytes are damaged")
+
+
+def sample(raw: bytes, *, html: bool = False) -> bytes:
+    """Take parts of a long file that have letters beyond ASCII. All begin between two characters, and all but the last end so.
+
+    Args:
+        raw: The file.
+        html: Leave tags out, whose words are English.
+    """
+    size = _TAGGED_BYTES if html else _SAMPLE_BYTES
+    parts: list[bytes] = []
+    behind = 0
+    for i in range(_SAMPLES):
+        found = _BEYOND_ASCII.search(raw, max(behind, i * (len(raw) - size) // (_SAMPLES - 1)))
+        start = behind if found is None else max(found.start() - size // 8, behind)
+        first = _BETWEEN.search(raw, start, start + size) if parts else None
+        if found is None or (parts and first is None):
+            break
+        start = start if first is None else first.start()
+        end = _BETWEEN.search(raw, start + size, start + 2 * size)
+        behind = start + size if end is None else end.start()
+        parts.append(raw[start:behind])
+        if end is None:
+            break
+    taken = b"\n".join(parts)
+    return _TAG.sub(b"\n", taken) if html else taken

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from late_rerank.corpus.blobs import blobs
-from late_rerank.corpus.decoding import decoded
+from late_rerank.corpus.decoding import Decoded, decode
 from late_rerank.corpus.folders import (
     HTML,
     IMAGES,
@@ -23,6 +23,8 @@ from late_rerank.corpus.folders import (
 from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.images import read_image
 from late_rerank.corpus.json_lines import parse_json_lines
+from late_rerank.corpus.labels import python_name
+from late_rerank.corpus.lines import TextLines, lines_of
 from late_rerank.corpus.notebooks import cell_documents
 from late_rerank.corpus.pages import PdfDocuments
 from late_rerank.corpus.parquet import ParquetRows
@@ -43,12 +45,16 @@ class Corpus:
             ..."), and a TIFF file has one if it has further frames.
         passed_over: File ending ("" for none) -> how many files with it are of a kind that isn't read.
         json_lines: One of these files that is JSON Lines, if there is one. Such a file is read if it is given as the path.
+        encodings: Path of each text file that isn't UTF-8 -> Python's name of the encoding that it was decoded by.
+        misdeclared: (path, what it declares) of each file that was decoded by another encoding than it declares.
     """
 
     documents: list[Candidate]
     skipped: list[tuple[str, str]]
     passed_over: Mapping[str, int] = field(default_factory=dict)
     json_lines: str | None = None
+    encodings: Mapping[str, str] = field(default_factory=dict)
+    misdeclared: Sequence[tuple[str, str]] = ()
 
 
 class CorpusStream:
@@ -66,20 +72,27 @@ class CorpusStream:
             page if it is a PDF file: `image`, `page`. It may name any file that this process can read. A line whose image can't
             be read is kept by its text; without one it is skipped.
         only: Files below the folder `path`: these are read, in this order, and the folder isn't searched. None reads all.
+        encoding: The encoding of text files that have no byte order mark and aren't UTF-8: a name as "cp1252", "shift_jis" or
+            "gb18030". None finds it out for each file, by what it declares and by its letters. Where it stays uncertain, the
+            file is skipped.
 
     Attributes:
         skipped: (path, reason) of each file so far that could not be read, wholly or in part.
         passed_over: File ending ("" for none) -> how many files with it are of a kind that isn't read, so far.
         json_lines: The first of these files that is JSON Lines.
+        encodings: As in Corpus, so far.
+        misdeclared: As in Corpus, so far.
         n_bytes_read: Bytes of the files read so far, out of `size_bytes`. A PDF file counts by its pages.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
-        ValueError: If the file is of no kind that can be read.
+        ValueError: If the file is of no kind that can be read, or there is no such encoding.
         MissingDependencyError: If the file is a PDF file, and pypdfium2 isn't installed.
     """
 
-    def __init__(self, path: str | Path, *, images: bool = False, only: Sequence[Path] | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, images: bool = False, only: Sequence[Path] | None = None, encoding: str | None = None
+    ) -> None:
         root = Path(path)
         if not root.exists():
             raise FileNotFoundError(f"{root} does not exist")
@@ -91,8 +104,11 @@ class CorpusStream:
         self._root = root
         self._images = images
         self._only = only
+        self._encoding = None if encoding is None else python_name(encoding)
         self._folder = FolderFiles(root, self._kinds)
         self.skipped: list[tuple[str, str]] = []
+        self.encodings: dict[str, str] = {}
+        self.misdeclared: list[tuple[str, str]] = []
         self.n_bytes_read = 0
 
     @property
@@ -112,6 +128,7 @@ class CorpusStream:
         """
         self._folder = FolderFiles(self._root, self._kinds)
         self.skipped = self._folder.closed
+        self.encodings, self.misdeclared = {}, []
         self.n_bytes_read = 0
         if not self._root.is_dir() and self._root.suffix.lower() in JSON_LINES_SUFFIXES:
             return self._json_lines()
@@ -125,9 +142,13 @@ class CorpusStream:
         return sum(_size_bytes(file) for file in self._files(FolderFiles(self._root, self._kinds)))
 
     def _json_lines(self) -> Iterator[Candidate]:
-        with self._root.open("rb") as lines:
+        with self._root.open("rb") as file:
             images_in = self._root.parent if self._images else None
-            yield from parse_json_lines(self._counted(lines), str(self._root), images_in=images_in, tell=self._skip)
+            lines = TextLines(self._counted(lines_of(file, str(self._root))), self._encoding)
+            try:
+                yield from parse_json_lines(lines, str(self._root), images_in=images_in, tell=self._skip)
+            finally:
+                self._keep_encoding(self._root, lines.encoding)
 
     def _rows(self) -> Iterator[Candidate]:
         rows = ParquetRows(FileRanges(self._root), str(self._root))
@@ -169,9 +190,17 @@ class CorpusStream:
             documents = [Candidate("", name, None, {"path": name}, picture)]
             self.skipped += [] if left_out is None else [(str(file), left_out)]
         else:
-            documents = list(_read(file, name))
+            read = read_text(file, self._encoding)
+            documents = list(_documents_of(file, name, read))
+            self._keep_encoding(file, read.encoding)
+            if read.told is not None:
+                self.misdeclared.append((str(file), read.told))
         self.n_bytes_read += _size_bytes(file)
         yield from documents
+
+    def _keep_encoding(self, file: Path, encoding: str) -> None:
+        if encoding not in ("utf-8", "utf-8-sig"):
+            self.encodings[str(file)] = encoding
 
     def _files(self, folder: FolderFiles) -> Iterator[Path]:
         if self._only is not None:
@@ -179,16 +208,18 @@ class CorpusStream:
         return iter(folder) if self._root.is_dir() else iter([self._root])
 
 
-def read_corpus(path: str | Path, *, images: bool = False) -> Corpus:
+def read_corpus(path: str | Path, *, images: bool = False, encoding: str | None = None) -> Corpus:
     """Read all documents of a path; CorpusStream gives the same documents one by one.
 
     Args:
         path: As CorpusStream takes it.
         images: As CorpusStream takes it.
+        encoding: As CorpusStream takes it.
 
     Returns:
         Pieces of about 200 words and punctuation marks of text files, with `path`, `start` and `end` (character offsets
-        in the file) in their metadata and `path#start` as id; lines of JSON Lines whole. Data URIs and other encoded bytes are
+        in the file) in their metadata and `path#start` as id; with `encoding` too if the file isn't plain UTF-8. Lines of
+        JSON Lines whole. Data URIs and other encoded bytes are
         left out of pieces. Pieces of a PDF file have `page` (from 1) too, those of a notebook `cell`; their offsets count the
         characters of the page's text (`late_rerank.pictures.PdfPage.text`) or of the cell.
 
@@ -197,8 +228,11 @@ def read_corpus(path: str | Path, *, images: bool = False) -> Corpus:
         ValueError: If the file is of no kind that can be read, or a line of JSON Lines is damaged; names it.
         MissingDependencyError: If the file is a PDF file, and pypdfium2 isn't installed.
     """
-    stream = CorpusStream(path, images=images)
-    return Corpus(list(stream), stream.skipped, stream.passed_over, stream.json_lines)
+    stream = CorpusStream(path, images=images, encoding=encoding)
+    documents = list(stream)
+    return Corpus(
+        documents, stream.skipped, stream.passed_over, stream.json_lines, dict(stream.encodings), tuple(stream.misdeclared)
+    )
 
 
 def _size_bytes(file: Path) -> int:
@@ -209,16 +243,20 @@ def _size_bytes(file: Path) -> int:
         return 0
 
 
-def read_text(file: Path) -> str:
-    """Read a file's text: UTF-8, or UTF-16 with a byte order mark. Line ends stay as they are, so offsets hold.
+def read_text(file: Path, encoding: str | None = None) -> Decoded:
+    """Read a file's text. Line ends stay as they are, so offsets hold.
+
+    Args:
+        file: The file.
+        encoding: As `decode` takes it.
 
     Raises:
         OSError: If the file can't be read.
-        ValueError: If it is binary, in another encoding, or no regular file: reading a pipe would wait for its writer.
+        ValueError: If it is binary, in an uncertain encoding, or no regular file: reading a pipe would wait for its writer.
     """
     if not file.is_file():
         raise ValueError("not a regular file")
-    return decoded(file.read_bytes())
+    return decode(file.read_bytes(), encoding=encoding, html=file.suffix.lower() in HTML)
 
 
 def check_kind(file: Path, kinds: frozenset[str]) -> None:
@@ -238,10 +276,13 @@ def check_kind(file: Path, kinds: frozenset[str]) -> None:
     raise ValueError(f"{file} is no kind of file that can be read; expected a folder or one of {', '.join(sorted(kinds))}")
 
 
-def _read(file: Path, name: str) -> Iterator[Candidate]:
+def _documents_of(file: Path, name: str, read: Decoded) -> Iterator[Candidate]:
     suffix = file.suffix.lower()
-    text = read_text(file)
-    return cell_documents(text, name) if suffix in NOTEBOOKS else _pieces(text, name, html=suffix in HTML)
+    documents = cell_documents(read.text, name) if suffix in NOTEBOOKS else _pieces(read.text, name, html=suffix in HTML)
+    if read.encoding == "utf-8":
+        return documents
+    # Who reads the file again needs it: offsets count the characters of the decoded text.
+    return (replace(each, metadata={**each.metadata, "encoding": read.encoding}) for each in documents)
 
 
 def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:

@@ -13,6 +13,7 @@ from late_rerank.arguments.given import finite
 from late_rerank.arguments.numbers import page_number
 from late_rerank.corpus.folders import PDF
 from late_rerank.corpus.images import read_image
+from late_rerank.corpus.lines import TextLines, lines_of
 from late_rerank.pictures import ImagePicture, PdfPage, Picture
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
@@ -25,7 +26,7 @@ def read_json_lines(path: Path) -> list[Candidate]:
         ValueError: If a line is no JSON object with a "text"; names the file and the line.
     """
     with path.open("rb") as file:
-        documents = list(parse_json_lines(file, str(path)))
+        documents = list(parse_json_lines(lines_of(file, str(path)), str(path)))
     return [
         document if document.id is None or isinstance(document.id, str) else replace(document, id=str(document.id))
         for document in documents
@@ -33,20 +34,20 @@ def read_json_lines(path: Path) -> list[Candidate]:
 
 
 def parse_json_lines(
-    lines: Iterable[bytes],
+    lines: Iterable[bytes] | TextLines,
     source: str,
     *,
     images_in: Path | None = None,
     tell: Callable[[str], None] | None = None,
     lines_before: Callable[[], int] = int,
 ) -> Iterator[Candidate]:
-    """Parse lines of UTF-8 JSON into documents; blank lines are ignored.
+    """Parse lines of JSON into documents; blank lines are ignored.
 
     A line is an object with "text" and, optionally, "_id" or "id", "title", "score" and "metadata". With a title the document's
     text is title + " " + text. An id that is a number stays a number, so that the caller gets it back as it was.
 
     Args:
-        lines: The lines, as bytes.
+        lines: The lines, as bytes; or TextLines to say their encoding, or to know it.
         source: Names them in messages.
         images_in: The folder that paths of images are seen from. Then a line may have "image", the path of an image or of a PDF
             file with "page", instead of "text" or beside it; the text of a page is read from the file. A line may name any file
@@ -58,10 +59,13 @@ def parse_json_lines(
     Raises:
         ValueError: If a line is no such object; names `source` and the line. Without `tell` also if an image can't be read.
     """
-    for number, line in enumerate(lines, start=1):
+    texts = lines if isinstance(lines, TextLines) else TextLines(lines)
+    for number, line in enumerate(texts, start=1):
         if not line.strip():
             continue
         place = _Place(source, number, lines_before)
+        if isinstance(line, bytes):
+            raise ValueError(f"{place} is {texts.uncertain}")
         row = _parse(line, place)
         image = None
         if images_in is not None and row.get("image") is not None:
@@ -95,7 +99,7 @@ class _Place:
         return f"{self.source}, {self.line}"
 
 
-def _parse(line: bytes, place: _Place) -> dict[str, Any]:
+def _parse(line: str, place: _Place) -> dict[str, Any]:
     try:
         row = json.loads(line, parse_constant=_no_number)
     except ValueError as error:

@@ -60,14 +60,14 @@ class TestFolders:
 
     def test_unreadable_files_are_skipped_and_told(self, folder):
         (folder / "binary.txt").write_bytes(b"\x00\x01\x02" * 100)
-        (folder / "latin.txt").write_bytes("Café".encode("latin-1"))
+        (folder / "short.txt").write_bytes("日本".encode("shift_jis"))
         (folder / "broken.md").symlink_to(folder / "nowhere")
         corpus = read_corpus(folder)
 
         reasons = {path.rsplit("/", 1)[1]: reason for path, reason in corpus.skipped}
-        assert reasons.keys() == {"binary.txt", "latin.txt", "broken.md"}
+        assert reasons.keys() == {"binary.txt", "short.txt", "broken.md"}
         assert reasons["binary.txt"] == "binary, not text"
-        assert "not UTF-8 at byte 3" in reasons["latin.txt"]
+        assert "not UTF-8 at byte 0" in reasons["short.txt"]
         assert len(corpus.documents) == 4
 
     def test_byte_order_marks_are_understood(self, tmp_path):
@@ -79,20 +79,15 @@ class TestFolders:
     @pytest.mark.parametrize(
         ("raw", "reason"),
         [
-            ("zebra".encode("utf-32"), "UTF-32"),
-            (b"\x00\x00\xfe\xff" + "zebra".encode("utf-32-be"), "UTF-32"),
-            ("zebra".encode("utf-16-le"), "binary, not text"),
             ("ze\0bra".encode("utf-16"), "binary, not text"),
             (b"\xff\xfea", "not UTF-16 at byte"),
             (b"words " * 2000 + b"\x00", "binary, not text"),
-            ("\u65e5\u672c\u8a9e and zebra".encode("iso-2022-jp"), "ISO-2022"),
-            ("\ud55c\uad6d\uc5b4 zebra".encode("iso-2022-kr"), "ISO-2022"),
-            ("\u4e2d\u6587 zebra".encode("hz"), "HZ"),
+            (b"\x1b$B!! zebra \xff", "looks like ISO-2022"),
             ("\u65e5\u672c".encode("shift_jis"), "not UTF-8"),
-            (b"+/v8-zebra", "UTF-7"),
+            (b"+/v8- 1+1=2", "UTF-7"),
         ],
     )
-    def test_other_encodings_are_skipped_and_told(self, raw, reason, tmp_path):
+    def test_bytes_that_are_no_text_for_certain_are_skipped_and_told(self, raw, reason, tmp_path):
         (tmp_path / "a.txt").write_bytes(raw)
         corpus = read_corpus(tmp_path)
 
@@ -196,7 +191,7 @@ class TestStreams:
 
     def test_a_folder_is_read_file_by_file_as_it_is_asked_for(self, folder, monkeypatch):
         opened = []
-        monkeypatch.setattr(files, "read_text", lambda file: opened.append(file.name) or read_text(file))
+        monkeypatch.setattr(files, "read_text", lambda file, _: opened.append(file.name) or read_text(file))
         documents = iter(CorpusStream(folder))
 
         assert next(documents).metadata["path"] == "00.txt"

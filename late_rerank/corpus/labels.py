@@ -1,0 +1,114 @@
+"""Names of encodings: as files declare them -> Python's, and Python's as people know them."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+# What browsers read instead, since pages mostly mean it: the encoding that has all characters of the declared one, and more.
+_LARGER = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "cp950": "big5hkscs",
+}
+# What Python doesn't know by itself.
+_NAMES = {
+    "x-sjis": "cp932",
+    "ms_kanji": "cp932",
+    "x-euc-jp": "euc_jp",
+    "x-gbk": "gb18030",
+    "x-x-big5": "big5hkscs",
+    "x-mac-roman": "mac-roman",
+    "macintosh": "mac-roman",
+    "x-mac-cyrillic": "mac-cyrillic",
+    "x-cp1250": "cp1250",
+    "x-cp1251": "cp1251",
+    "x-cp1252": "cp1252",
+    "iso-8859-8-i": "iso8859-8",
+    "windows-31j": "cp932",
+    "windows-874": "cp874",
+    "dos-874": "cp874",
+    "windows-949": "cp949",
+    "ks_c_5601-1987": "cp949",
+    "koi": "koi8-r",
+    "unicode-1-1-utf-8": "utf-8",
+    "cn-big5": "big5hkscs",
+}
+_SHOWN = {
+    "cp932": "Shift-JIS",
+    "cp949": "EUC-KR",
+    "cp874": "TIS-620",
+    "big5hkscs": "Big5",
+    "gb18030": "GB18030",
+    "hz": "HZ",
+    "mac-roman": "Mac Roman",
+    "mac-cyrillic": "Mac Cyrillic",
+    "utf-8-sig": "UTF-8",
+}
+# A <meta> with a charset, an XML declaration, or an editor's mark in the first lines.
+_DECLARED_HTML = re.compile(
+    rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([-\w.:]+)|<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([-\w.:]+)", re.I
+)
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.S)
+_DECLARED_TEXT = re.compile(rb"coding[:=][ \t]*([-\w.]+)", re.I)
+_LOOKED_AT = 1024
+
+
+def python_name(label: str) -> str:
+    """Give Python's name of an encoding, as browsers understand the label.
+
+    Raises:
+        ValueError: If there is no such encoding of texts.
+    """
+    lower = label.strip().lower()
+    try:
+        name = codecs.lookup(_NAMES.get(lower, lower)).name
+        "".encode(name)  # which refuses base64 and the like
+    except (LookupError, ValueError) as error:
+        raise ValueError(f"{label!r:.60} is no encoding; expected a name as utf-8, cp1252, shift_jis or gb18030") from error
+    return _LARGER.get(name, name)
+
+
+def declared(raw: bytes, *, html: bool) -> str | None:
+    """Find the label of the encoding that a file declares near its beginning; None if it declares none.
+
+    Args:
+        raw: The file, or its beginning.
+        html: Whether it is HTML. Else an editor's mark in the first two lines counts: "-*- coding: euc-jp -*-".
+
+    Source: the HTML standard, section 13.2.3.2; PEP 263 for editors' marks.
+    """
+    head = raw[:_LOOKED_AT]
+    if html:
+        found = _DECLARED_HTML.search(_COMMENT.sub(b"", head))
+        return None if found is None else (found[1] or found[2]).decode("ascii", "replace")
+    found = _DECLARED_TEXT.search(b"\n".join(head.split(b"\n")[:2]))
+    return None if found is None else found[1].decode("ascii", "replace")
+
+
+def is_wide(encoding: str) -> bool:
+    """Tell whether each character has two bytes or more: a byte 10 is no line end then."""
+    return encoding.startswith(("utf-16", "utf-32"))
+
+
+def is_escaped(encoding: str) -> bool:
+    """Tell whether all characters are written with ASCII's bytes, so that a text in it may pass for UTF-8."""
+    return encoding.startswith(("iso2022", "hz", "utf-7"))
+
+
+def shown(encoding: str) -> str:
+    """Give the name that people know an encoding by: "Shift-JIS" for cp932, "Windows-1252" for cp1252."""
+    if encoding in _SHOWN:
+        return _SHOWN[encoding]
+    if encoding.startswith("cp125"):
+        return f"Windows-{encoding[2:]}"
+    name = encoding.upper().replace("_", "-")
+    return re.sub(r"^ISO8859", "ISO-8859", re.sub(r"^ISO2022", "ISO-2022", name))
