@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import regex
 
-N_DOCUMENTS = 3000
+N_DOCUMENTS = 1000
 N_QUERIES = 300
 LEAST_QUERIES = 100
 # GNOME's and MATE's programs with many settings: their schemas name each setting and describe it.
