@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from late_rerank.bulk.report import BulkReport
 from late_rerank.bulk.running import Running
 from late_rerank.bulk.scratch import remove_abandoned
 from late_rerank.codecs import Codec, as_codec
+from late_rerank.corpus.labels import python_name
 from late_rerank.encode import Encoder, modalities
 from late_rerank.errors import BulkError
 from late_rerank.stores.record import space_json
@@ -40,6 +42,7 @@ def index(  # noqa: PLR0913 - one call says everything
     workers: int | None = None,
     address: str | None = None,
     split_bytes: int | None = None,
+    encoding: str | None = None,
     progress: bool = False,
 ) -> BulkReport:
     """Encode a corpus on many workers, and keep its token vectors in a store.
@@ -64,6 +67,7 @@ def index(  # noqa: PLR0913 - one call says everything
         address: Where the engine's cluster is; None for this machine.
         split_bytes: The size of a split of the corpus, about. Another size finds no receipts of an earlier call. None for one
             that suits the corpus, at most 16 MiB.
+        encoding: Of text files that aren't UTF-8, as CorpusStream takes it.
         progress: Show a bar on stderr, if stderr is a terminal.
 
     Returns:
@@ -87,7 +91,8 @@ def index(  # noqa: PLR0913 - one call says everything
     _check_reach(runs_on, destination)
     given = [as_place(each) for each in ([source] if isinstance(source, (str, os.PathLike)) else source)]
     check_there(given)
-    job = _job(destination, model, codec, backend=backend, pooling=pooling)
+    named = None if encoding is None else python_name(encoding)
+    job = replace(_job(destination, model, codec, backend=backend, pooling=pooling), encoding=named)
     planned = plan(given, images=job.images, split_bytes=split_bytes)
     if not planned.splits:
         raise ValueError(f"{', '.join(given)} holds no documents that are read")

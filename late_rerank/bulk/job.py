@@ -40,6 +40,7 @@ class Job:
         pooling: How many similar token vectors are merged into one.
         images: Whether the model sees images, so that pages and images are read as pictures.
         batch_size: Documents between two puts.
+        encoding: Of text files that aren't UTF-8.
     """
 
     store: str
@@ -50,6 +51,7 @@ class Job:
     pooling: int = 1
     images: bool = False
     batch_size: int = 128
+    encoding: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -77,7 +79,7 @@ class Job:
 
     def identity(self) -> str:
         """Digest what the vectors depend on; not where they go, and not how fast they are made."""
-        what = json.dumps([VERSION, self.space, self.images])
+        what = json.dumps([VERSION, self.space, self.images, *filter(None, [self.encoding])])
         return hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A corpus -> its splits. Only names, sizes and, of Parquet, the footers are read."""
+"""A corpus -> its splits. Only names and sizes are read, of Parquet the footers, and of JSON Lines the first bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from late_rerank.bulk.places import RemoteFiles, as_place, is_remote, local_file
 from late_rerank.bulk.splits import File, Split
 from late_rerank.corpus.files import check_kind
 from late_rerank.corpus.folders import JSON_LINES_SUFFIXES, PARQUET, FolderFiles, is_read, kinds_read
+from late_rerank.corpus.lines import is_cut_by_bytes
 from late_rerank.corpus.parquet import ParquetRows
 
 Source = str | os.PathLike[str]
@@ -23,6 +24,8 @@ _MOST_BYTES = 2**24
 _LEAST_BYTES = 2**16
 # A corpus has about so many splits, so that many workers end at about the same time.
 _SPLITS = 64
+# Where UTF-16 shows.
+_MARK_BYTES = 4
 # Small files of one split: each has its own costs.
 _FILES_A_SPLIT = 1000
 
@@ -107,6 +110,8 @@ class _Part:
         suffix = Path(self.files[0].name).suffix.lower() if len(self.files) == 1 else ""
         if suffix in JSON_LINES_SUFFIXES:
             size_bytes = self.files[0].size_bytes
+            if is_cut_by_bytes(places_of(self.root).ranges(self.files[0]).read(0, min(size_bytes, _MARK_BYTES))):
+                most_bytes = max(size_bytes, 1)
             for start in range(0, size_bytes, most_bytes):
                 end = min(start + most_bytes, size_bytes)
                 yield Split("lines", self.name, self.root, (self.files[0],), start, end, end - start)

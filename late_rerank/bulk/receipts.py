@@ -33,6 +33,8 @@ class Receipt:
         seconds: What the worker took.
         worker: Machine and process.
         skipped: (path, reason) of files that could not be read.
+        encodings: (path, Python's name of the encoding) of text files that aren't UTF-8.
+        misdeclared: (path, what it declares) of files in another encoding than they declare.
         runs: What was uploaded, as `Run.to_json` gives it.
         witnesses: Keys of some documents, in hexadecimal digits. If the store lacks one, the split is done again.
     """
@@ -50,6 +52,8 @@ class Receipt:
     skipped: list[list[str]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     witnesses: list[str] = field(default_factory=list)
+    encodings: list[list[str]] = field(default_factory=list)
+    misdeclared: list[list[str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON values."""

@@ -32,6 +32,8 @@ class BulkReport:
         skipped: (path, reason) of each file that could not be read, wholly or in part.
         passed_over: File ending -> how many files with it are of a kind that isn't read.
         json_lines: A file of JSON Lines that was passed over: such a file is read if it is named.
+        encodings: Path of each text file that isn't UTF-8 -> Python's name of the encoding that it was decoded by.
+        misdeclared: (path, what it declares) of each file that was decoded by another encoding than it declares.
     """
 
     n_documents: int
@@ -50,6 +52,8 @@ class BulkReport:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     json_lines: str | None = None
+    encodings: Mapping[str, str] = field(default_factory=dict)
+    misdeclared: list[tuple[str, str]] = field(default_factory=list)
 
 
 def report_of(
@@ -81,4 +85,6 @@ def report_of(
         skipped=[*planned.closed, *((path, reason) for receipt in done for path, reason in receipt.skipped)],
         passed_over=planned.passed_over,
         json_lines=planned.json_lines,
+        encodings={path: name for receipt in done for path, name in receipt.encodings},
+        misdeclared=[(path, declaration) for receipt in done for path, declaration in receipt.misdeclared],
     )

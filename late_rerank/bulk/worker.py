@@ -60,7 +60,7 @@ class Worker:
             files, work = folder / "files", folder / "work"
             files.mkdir()
             work.mkdir()
-            documents = SplitDocuments(split, files, images=self._job.images)
+            documents = SplitDocuments(split, files, images=self._job.images, encoding=self._job.encoding)
             filled = self._destination.fill(work, lambda space: self._index(space, documents, split))
         report = filled.report
         receipt = Receipt(
@@ -77,6 +77,8 @@ class Worker:
             skipped=[list(each) for each in documents.skipped],
             runs=filled.runs,
             witnesses=filled.witnesses,
+            encodings=[list(each) for each in documents.encodings.items()],
+            misdeclared=[list(each) for each in documents.misdeclared],
         )
         return self._destination.keep(receipt).to_json()
 

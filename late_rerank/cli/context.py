@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> None:
             neighbours=options.neighbours,
         )
     if options.json:
-        print_json({"query": options.query, "budget_tokens": options.budget_tokens, **context.to_dict()})
+        encodings = {"encodings": options.encodings} if options.encodings else {}
+        print_json({"query": options.query, "budget_tokens": options.budget_tokens, **context.to_dict(), **encodings})
         return
     if not context.parts:
         print("an empty context: nothing fits the budget, or is relevant enough", file=sys.stderr)

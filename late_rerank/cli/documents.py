@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from late_rerank.text.shown import one_line
@@ -16,9 +17,18 @@ _NAMED = 8
 
 
 def tell_skipped(read: Corpus | CorpusStream | BulkReport) -> None:
-    """Print a line to stderr for each file that can't be read."""
+    """Print a line to stderr for each file that can't be read, and for each encoding but UTF-8 that files were read as."""
     for path, reason in read.skipped:
         print(f"skipped {one_line(path)}: {reason}", file=sys.stderr)
+    tell_encodings(read.encodings, read.misdeclared)
+
+
+def tell_encodings(encodings: Mapping[str, str], misdeclared: Iterable[tuple[str, str]] = ()) -> None:
+    """Print a line to stderr for each encoding but UTF-8, and for each file that isn't in the one that it declares."""
+    from late_rerank.corpus.labels import told
+
+    for line in told(encodings, misdeclared):
+        print(line, file=sys.stderr)
 
 
 def tell_passed_over(read: Corpus | CorpusStream | BulkReport) -> None:

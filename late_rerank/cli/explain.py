@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from late_rerank.cli.options import add_json, add_revision, add_scoring, at_least_one, blank_refused
+from late_rerank.cli.options import add_encoding, add_json, add_revision, add_scoring, at_least_one, blank_refused
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -35,8 +35,9 @@ def register(commands: Any) -> None:
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", metavar="T", help="the text")
     source.add_argument(
-        "--file", metavar="F", help="a file: UTF-8 text, - for stdin; a PDF file; an image, for a model that sees pages"
+        "--file", metavar="F", help="a file: text, - for stdin; a PDF file; an image, for a model that sees pages"
     )
+    add_encoding(command)
     command.add_argument("--page", type=at_least_one, metavar="N", help="which page of a PDF file, from 1")
     command.add_argument("--html", metavar="OUT", help="write an HTML page that needs nothing else, instead of printing")
     command.add_argument("--png", metavar="OUT", help="write the page with its matches drawn on it, instead of printing")
@@ -80,7 +81,7 @@ def _read_document(options: argparse.Namespace) -> str | Candidate:
         raise ValueError(f"--page {options.page} is for a PDF file, got {options.file or 'a text'}")
     if kind in IMAGES:
         return Candidate(image=options.file)
-    return options.text if options.file is None else _read(options.file)
+    return options.text if options.file is None else _read(options.file, options.encoding)
 
 
 def _pdf_page(file: str, number: int | None) -> Candidate:
@@ -94,15 +95,22 @@ def _pdf_page(file: str, number: int | None) -> Candidate:
         return Candidate(pdf.text(number), image=PdfPage(file, number))
 
 
-def _read(file: str) -> str:
+def _read(file: str, encoding: str | None) -> str:
     """Read the text as it is, line ends too, since places are counted in it."""
+    from late_rerank.cli.documents import tell_encodings
+    from late_rerank.corpus.decoding import decode
+    from late_rerank.corpus.folders import HTML
+
     if file == "-" and sys.stdin is None:
         raise ValueError("stdin is closed; name a file")
     content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no UTF-8 text: {error}. Convert it, or pass --text") from error
+        read = decode(content, encoding=encoding, html=Path(file).suffix.lower() in HTML)
+    except ValueError as error:
+        raise ValueError(f"{file} is {error}; or pass --text") from error
+    if read.encoding not in ("utf-8", "utf-8-sig"):
+        tell_encodings({file: read.encoding})
+    return read.text
 
 
 def _write(explanation: Explanation | PageExplanation, options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def _run_in_bulk(options: argparse.Namespace) -> None:
             engine=options.engine,
             workers=options.workers,
             address=options.address,
+            encoding=options.encoding,
             split_bytes=None if options.split_mb is None else options.split_mb * 2**20,
             progress=True,
         )
@@ -112,7 +114,8 @@ def _run_in_bulk(options: argparse.Namespace) -> None:
         raise no_documents(options.path, report)
     tell_passed_over(report)
     counts = asdict(report)
-    del counts["json_lines"], counts["skipped"]
+    del counts["json_lines"], counts["skipped"], counts["misdeclared"]
+    counts["encodings"] = dict(Counter(report.encodings.values()))
     result = {
         "path": options.path,
         "store": shown_place(options.store),
@@ -133,12 +136,12 @@ def _run_here(options: argparse.Namespace) -> None:
     from late_rerank.corpus import CorpusStream
     from late_rerank.observing.progress import progress_bar
 
-    stream = CorpusStream(options.path, images=True)
+    stream = CorpusStream(options.path, images=True, encoding=options.encoding)
     if next(iter(stream), None) is None:  # before seconds are spent on the model, and before a store is created
         tell_skipped(stream)
         raise no_documents(options.path, stream)
     with opened_reranker(options, open_url=open_answering) as reranker:
-        stream = CorpusStream(options.path, images=sees_images(reranker))
+        stream = CorpusStream(options.path, images=sees_images(reranker), encoding=options.encoding)
         documents = iter(stream)
         first = next(documents, None)
         if first is None:  # nothing but images and scans, and a model of texts
@@ -160,6 +163,7 @@ def _run_here(options: argparse.Namespace) -> None:
         **asdict(report),
         "n_skipped_files": len(stream.skipped),
         "passed_over": dict(stream.passed_over),
+        "encodings": dict(Counter(stream.encodings.values())),
     }
     _show(result, options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -133,8 +134,9 @@ def read_retriever(path: str, options: argparse.Namespace, *, images: bool = Fal
     from late_rerank.corpus import read_corpus
     from late_rerank.retrieve import PagesRetriever
 
-    corpus = read_corpus(path, images=images)
+    corpus = read_corpus(path, images=images, encoding=getattr(options, "encoding", None))
     tell_skipped(corpus)
+    options.encodings = dict(Counter(corpus.encodings.values()))  # for the command's JSON
     if not corpus.documents:
         raise no_documents(path, corpus)
     tell_passed_over(corpus)

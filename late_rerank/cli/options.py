@@ -96,6 +96,26 @@ def add_path(command: argparse.ArgumentParser) -> None:
     )
 
 
+    add_encoding(command)
+
+
+def add_encoding(command: argparse.ArgumentParser) -> None:
+    """Add --encoding, of text files that aren't UTF-8."""
+    command.add_argument(
+        "--encoding",
+        type=_encoding,
+        metavar="NAME",
+        help="of text that isn't UTF-8: cp1252, shift_jis, gb18030 ... (default: what the file declares, or its letters show)",
+    )
+
+
+def _encoding(text: str) -> str:
+    from late_rerank.corpus.labels import python_name
+
+    try:
+        return python_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 def add_folders(command: argparse.ArgumentParser, text: str) -> None:
     """Add --folder, once for each; `text` says what for."""
     command.add_argument("--folder", action=_Named, default=[], type=_folder, metavar="NAME=PATH", help=text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from late_rerank.cli.options import (
+    add_encoding,
     add_fusion,
     add_json,
     add_model,
@@ -18,6 +19,10 @@ from late_rerank.cli.options import (
     blank_refused,
     wanted_of,
 )
+from late_rerank.cli.priors import add_priors, prior_of
+
+if TYPE_CHECKING:
+    from late_rerank import Candidate
 
 
 def register(commands: Any) -> None:
@@ -36,6 +41,7 @@ def register(commands: Any) -> None:
     add_store(command)
     add_model(command)
     add_scoring(command)
+    add_encoding(command)
     add_relevance(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -45,7 +51,6 @@ def run(options: argparse.Namespace) -> None:
     """Read, rerank, print."""
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
-    from late_rerank.corpus import parse_json_lines
     from late_rerank.encode import is_of_pictures
 
     images = is_of_pictures(options.model)
@@ -54,14 +59,27 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError("stdin is closed; name a FILE of candidates")
         if sys.stdin.isatty():
             print("reading candidates as JSON Lines from the terminal; end with Ctrl-D", file=sys.stderr)
-        candidates = list(parse_json_lines(sys.stdin.buffer, "stdin", images_in=Path() if images else None))
+        candidates = _read(sys.stdin.buffer, "stdin", options.encoding, Path() if images else None)
     else:
         path = Path(options.file)
         with path.open("rb") as file:
-            candidates = list(parse_json_lines(file, options.file, images_in=path.parent if images else None))
+            candidates = _read(file, options.file, options.encoding, path.parent if images else None)
     with opened_reranker(options) as reranker:
         (ranking,) = reranker.rank([options.query], [candidates], wanted_of(options))
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))
     else:
         print_ranking(ranking)
+
+
+def _read(file: BinaryIO, source: str, encoding: str | None, images_in: Path | None) -> list[Candidate]:
+    """Read JSON Lines, and tell their encoding if it isn't UTF-8."""
+    from late_rerank.cli.documents import tell_encodings
+    from late_rerank.corpus import parse_json_lines
+    from late_rerank.corpus.lines import TextLines, lines_of
+
+    lines = TextLines(lines_of(file, source), encoding)
+    candidates = list(parse_json_lines(lines, source, images_in=images_in))
+    if lines.encoding not in ("utf-8", "utf-8-sig"):
+        tell_encodings({source: lines.encoding})
+    return candidates

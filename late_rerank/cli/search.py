@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> None:
         ranking = searcher.search(options.query, top_k=options.top_k, min_relevance=options.min_relevance)
     if options.json:
         model = searcher.reranker.model_name if options.fuse else options.model
-        print_json(ranking_json(options.query, model, options.k, ranking))
+        encodings = {"encodings": options.encodings} if options.encodings else {}
+        print_json(ranking_json(options.query, model, options.k, ranking) | encodings)
     else:
         print_ranking(ranking)

@@ -9,25 +9,19 @@ import zlib
 from collections.abc import Container
 from pathlib import Path
 
+from late_rerank.corpus.decoding import decode
+
 # Only ASCII's white space separates columns and lines, as in trec_eval. An id may hold a no-break space.
 _WHITE_SPACE = " \t\n\r\v\f"
 _WORDS = re.compile(f"[^{_WHITE_SPACE}]+")
 _GZIP = b"\x1f\x8b"
-# Longest first: UTF-32's mark begins with that of UTF-16.
-_MARKS = (
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
 
 
 def text_lines(path: Path) -> list[str]:
-    """Read a file's lines. Its byte order mark tells the encoding, UTF-8 without one; gzip is unpacked.
+    """Read a file's lines, in the encoding that `decode` finds; gzip is unpacked.
 
     Raises:
-        ValueError: If the file isn't text in that encoding, holds NUL characters, or is a damaged gzip file.
+        ValueError: If the file is no text, its encoding is uncertain, or it is a damaged gzip file.
     """
     held = path.read_bytes()
     if held.startswith(_GZIP):
@@ -35,14 +29,10 @@ def text_lines(path: Path) -> list[str]:
             held = gzip.decompress(held)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path} is a damaged gzip file: {error}") from error
-    encoding = next((name for mark, name in _MARKS if held.startswith(mark)), "utf-8")
     try:
-        text = held.decode(encoding)
-    except UnicodeDecodeError as error:
-        name = "UTF-8" if encoding.startswith("utf-8") else f"{encoding.upper()}, as its byte order mark says,"
-        raise ValueError(f"{path} is not {name} at byte {error.start}") from error
-    if "\0" in text:
-        raise ValueError(f"{path} holds NUL characters; expected UTF-8 text. Is it UTF-16 without a byte order mark?")
+        text = decode(held).text
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from late_rerank.text.shown import one_line
 
 # What browsers read instead, since pages mostly mean it: the encoding that has all characters of the declared one, and more.
 _LARGER = {
@@ -60,6 +63,8 @@ _DECLARED_HTML = re.compile(
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.S)
 _DECLARED_TEXT = re.compile(rb"coding[:=][ \t]*([-\w.]+)", re.I)
 _LOOKED_AT = 1024
+# Files of an encoding that a message names.
+_NAMED_FILES = 3
 
 
 def python_name(label: str) -> str:
@@ -112,3 +117,21 @@ def shown(encoding: str) -> str:
         return f"Windows-{encoding[2:]}"
     name = encoding.upper().replace("_", "-")
     return re.sub(r"^ISO8859", "ISO-8859", re.sub(r"^ISO2022", "ISO-2022", name))
+
+
+def told(encodings: Mapping[str, str], misdeclared: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Say which files were read as what, for people: "2 files were read as Shift-JIS: a.txt, b.txt".
+
+    Args:
+        encodings: Path -> Python's name of the encoding, for files that aren't UTF-8.
+        misdeclared: (path, what it declares) of files that aren't in the encoding that they declare.
+    """
+    files: dict[str, list[str]] = {}
+    for path, encoding in encodings.items():
+        files.setdefault(shown(encoding), []).append(path)
+    for name, paths in files.items():
+        counted = "1 file was" if len(paths) == 1 else f"{len(paths):,} files were"
+        more = f" and {len(paths) - _NAMED_FILES:,} more" if len(paths) > _NAMED_FILES else ""
+        yield f"{counted} read as {name}: {', '.join(map(one_line, paths[:_NAMED_FILES]))}{more}"
+    for path, declaration in misdeclared:
+        yield f"{one_line(path)} {one_line(declaration)}, but was read as {shown(encodings.get(path, 'utf-8'))}"

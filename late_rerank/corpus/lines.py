@@ -39,6 +39,12 @@ def lines_of(file: BinaryIO, source: str) -> Iterator[bytes]:
         yield line
 
 
+def is_cut_by_bytes(first: bytes) -> bool:
+    """Tell by its first bytes whether a file is UTF-16 or UTF-32: cut anywhere, its characters would be cut."""
+    encoding = _marked(first)
+    return encoding is not None and is_wide(encoding)
+
+
 def check_length(n_bytes: int, place: str) -> None:
     """Refuse a line that is too long to be read.
 

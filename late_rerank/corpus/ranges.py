@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from late_rerank.corpus.lines import check_length
+
 # One request to object storage; little beside a batch of token vectors.
 _BLOCK_BYTES = 4 * 2**20
 # The last line of a range mostly ends soon.
@@ -94,6 +96,7 @@ def lines_between(ranges: Ranges, start: int, end: int, *, block_bytes: int = _B
 
     Raises:
         OSError: If the file can't be read.
+        ValueError: If a line is too long, as `check_length` says.
     """
     end = min(end, ranges.size_bytes)
     if start >= end:
@@ -137,5 +140,6 @@ def _lines(ranges: Ranges, start: int, end: int, block_bytes: int) -> Iterator[b
             yield b"".join([*held, part, b"\n"])
             held = []
         held.append(rest)
+        check_length(sum(map(len, held)), f"a line that begins before byte {at:,}")
     if last := b"".join(held):
         yield last

@@ -66,11 +66,14 @@ def _sees_images(model: Any) -> bool:
 def _retriever(path: str, language: str | None, told: dict[str, None], *, images: bool) -> Retriever | None:
     """Make the retriever of a folder; None if it holds no documents of this kind. What wasn't read is added to `told`."""
     from late_rerank.corpus import read_corpus  # noqa: PLC0415 - only where folders are served
+    from late_rerank.corpus.labels import told as lines_told  # noqa: PLC0415
     from late_rerank.retrieve import BM25Retriever, PagesRetriever  # noqa: PLC0415
 
     corpus = read_corpus(path, images=images)
     for file, reason in corpus.skipped:
         told.setdefault(f"skipped {file}: {reason}")
+    for line in lines_told(corpus.encodings, corpus.misdeclared):
+        told.setdefault(line)
     if corpus.passed_over.get(".pdf"):
         told.setdefault(f'the PDF files of {path} are not read: pip install "late-rerank[pdf]"')
     if not corpus.documents:
