@@ -25,7 +25,9 @@ _DOCUMENT = {
     "anyOf": [_object(text=STRING, id={}, image_key=STRING), STRING]
 }  # as it was sent; a string where the client reads one
 _SPAN = {"anyOf": [{**_array(INTEGER), "minItems": 2, "maxItems": 2}, {"type": "null"}]}  # start and end, in code points
-_RESULT = _object(("index", "relevance_score"), index=INTEGER, relevance_score=NUMBER, best_span=_SPAN, document=_DOCUMENT)
+_RESULT = _object(
+    ("index", "relevance_score"), index=INTEGER, relevance_score=NUMBER, prior=NUMBER, best_span=_SPAN, document=_DOCUMENT
+)
 _META = _object(
     degraded=BOOLEAN,
     n_unscored=INTEGER,
@@ -47,7 +49,7 @@ _SEVERAL = _object(
 )
 _SCORES = _array(_object(("index", "score"), index=INTEGER, score=NUMBER, text=STRING))
 _RANKINGS = _object(("rankings",), **_HEAD, rankings=_array(_object(("index", "logit"), index=INTEGER, logit=NUMBER)))
-_SCORED_DATA = _array(_object(("index", "score"), index=INTEGER, score=NUMBER, best_span=_SPAN))
+_SCORED_DATA = _array(_object(("index", "score"), index=INTEGER, score=NUMBER, prior=NUMBER, best_span=_SPAN))
 # Pinecone's with `document`, mixedbread's with `input`, vLLM's with `object`.
 SCORED = _object(("model", "data"), **_HEAD, data=_SCORED_DATA)
 _OUTPUT = _object(("output",), **_HEAD, output=_object(("results",), results=_array(_RESULT)), request_id=STRING)

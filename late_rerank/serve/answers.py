@@ -92,6 +92,8 @@ def result(
         span_of: What tells where its best passage stands; None to leave it out.
     """
     written: dict[str, Any] = {"index": document.index, "relevance_score": score_of(document, raw=raw)}
+    if document.prior is not None:
+        written["prior"] = document.prior
     if span_of is not None:
         written["best_span"] = span_json(document, span_of)
     return written if shown is None else written | {"document": shown(document)}

@@ -36,7 +36,15 @@ from late_rerank.serve.pages import page_routes
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.passages import SpanOf, find_spans
 from late_rerank.serve.paths import INFERENCE_PATH, INFINITY_PATH, RERANK_PATHS, SCORE_PATH, Paths, Routed
-from late_rerank.serve.questions import Question, candidates_of, check_documents, check_queries, check_questions
+from late_rerank.serve.questions import (
+    Question,
+    candidates_of,
+    check_documents,
+    check_queries,
+    check_questions,
+    prior_of,
+    with_priors,
+)
 from late_rerank.serve.reading import BodyReader
 from late_rerank.serve.seeing import naming_the_picture, seen, seen_documents, work
 from late_rerank.serve.settings import Settings
@@ -152,9 +160,11 @@ class _Server:
 
     async def context(self, request: Request, body: bytes) -> Response:
         asked = parsed(bodies.ContextBody, body)
-        documents, sent = candidates_of(asked.documents, "documents"), bodies.images_of(asked.documents)
+        priors, sent = asked.priors, bodies.images_of(asked.documents)
+        documents = with_priors(candidates_of(asked.documents, "documents"), priors)
         check_questions([asked.query], documents, self._limits, "documents")
-        question = Question(asked.query, documents, Wanted(min_relevance=asked.min_relevance), top_k=asked.top_n)
+        wanted = Wanted(min_relevance=asked.min_relevance, prior=prior_of(priors))
+        question = Question(asked.query, documents, wanted, top_k=asked.top_n)
         async with self._models.using(asked.model) as model:
             (question,) = await seen(model, request, [question], sent, "documents")
             (ranking,) = await self._rank(model, request, [question])

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from late_rerank.serve.ignored import ignored_names
-from late_rerank.serve.numbers import Boolean, Count, Hits, Positive, Seconds, Share, Tokens
+from late_rerank.serve.numbers import Boolean, Count, Finite, Hits, Positive, Seconds, Share, Tokens
 from late_rerank.serve.parts import Query, SentImage, images_in, text_in
 from late_rerank.serve.passages import SpanOf
 from late_rerank.text.words import is_blank
@@ -37,6 +37,11 @@ BestSpan = Annotated[
     ),
 ]
 DeadlineS = Annotated[Seconds | None, Field(description="Answer after so many seconds with what is scored by then.")]
+
+_PRIOR = (
+    "What you add to the order for a document, such as for its recency or its source: 1 is one standard deviation of the "
+    "query's scores. relevance_score stays as it is."
+)
 
 
 class Body(BaseModel):
@@ -62,6 +67,7 @@ class DocumentBody(Body):
 
     text: str | None = None
     id: Any = None
+    prior: Finite | None = Field(None, description=_PRIOR)
     _sent: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -77,8 +83,10 @@ class DocumentBody(Body):
     @model_validator(mode="wrap")
     @classmethod
     def _kept_as_sent(cls, sent: Any, handler: ModelWrapValidatorHandler[DocumentBody]) -> DocumentBody:
-        # pydantic is given the two known names alone: it refuses a name with a lone surrogate.
-        made = handler({name: sent[name] for name in ("text", "id") if name in sent} if isinstance(sent, dict) else sent)
+        # pydantic is given the known names alone: it refuses a name with a lone surrogate.
+        made = handler(
+            {name: sent[name] for name in ("text", "id", "prior") if name in sent} if isinstance(sent, dict) else sent
+        )
         made._sent = sent if isinstance(sent, dict) else {}  # noqa: SLF001 - its own class's
         return made
 
@@ -173,6 +181,35 @@ class AskingOfObjects(AskingForBest):
         return {} if self.fields_read else images_of(self.sent_documents)
 
 
+class AskingWithPrior(Body):
+    """What requests may say that add to the order: a number with each document, or a list of them."""
+
+    documents: Documents
+    prior: Annotated[list[Finite], Field(max_length=MOST, fail_fast=True)] | None = Field(
+        None, description=f'One number for each document, instead of "prior" in the documents. {_PRIOR}'
+    )
+
+    @property
+    def priors(self) -> list[float] | None:
+        """The number of each document, 0 where it has none; None if the request has none at all."""
+        if self.prior is not None:
+            return self.prior
+        found = [None if isinstance(each, str) else each.prior for each in self.documents]
+        return None if all(each is None for each in found) else [each or 0.0 for each in found]
+
+    @model_validator(mode="after")
+    def _has_one_prior_a_document(self) -> AskingWithPrior:
+        if self.prior is None:
+            return self
+        if len(self.prior) != len(self.documents):
+            raise ValueError(
+                f"prior has {len(self.prior)} numbers for {len(self.documents)} documents: give one for each, in their order"
+            )
+        if any(isinstance(each, DocumentBody) and each.prior is not None for each in self.documents):
+            raise ValueError("give prior either as a list or with the documents, not both")
+        return self
+
+
 class IndexBody(Body):
     """Documents to be encoded ahead of queries."""
 
@@ -180,13 +217,12 @@ class IndexBody(Body):
     model: ModelName = None
 
 
-class ContextBody(Body):
+class ContextBody(AskingWithPrior):
     """What goes before the LLM, of documents that are ranked first."""
 
     model_config = ConfigDict(extra="allow")  # unknown names are kept, for `ignored`
 
     query: Query
-    documents: Documents
     budget_tokens: Tokens = 2000
     strategy: Literal["coverage", "relevance", "mmr"] = "coverage"
     order: Literal["relevance", "edges", "source"] = "relevance"

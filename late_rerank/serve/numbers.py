@@ -29,3 +29,4 @@ Hits = Annotated[int, Field(strict=False, ge=1, le=1000), _NUMBER]
 # Clients that want no bar send 0 or a negative number.
 Share = Annotated[float, Field(strict=False, le=1, allow_inf_nan=False), _NUMBER, AfterValidator(_not_below_0)]
 Seconds = Annotated[float, Field(strict=False, gt=0, le=3600, allow_inf_nan=False), _NUMBER]
+Finite = Annotated[float, Field(strict=False, allow_inf_nan=False), _NUMBER]

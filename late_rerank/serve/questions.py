@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from late_rerank.ranking import from_metadata
+from late_rerank.ranking.priors import FromMetadata
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.bodies import DocumentBody, text_of
 from late_rerank.serve.errors import NothingToRankError, RequestError
@@ -13,6 +15,8 @@ from late_rerank.serve.images import the_image
 from late_rerank.serve.limits import Limits
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
+
+_PRIOR = "prior"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,22 @@ def candidates_of(
         else Candidate(_text(document, f"{called}[{i}]", rank_fields), id=_name(document.id))
         for i, document in enumerate(documents)
     ]
+
+
+def with_priors(candidates: list[str | Candidate], priors: Sequence[float] | None) -> list[str | Candidate]:
+    """Put the numbers that a request adds to the order beside its candidates, where `prior_of` finds them.
+
+    Questions of several requests are ranked in one call, with one `wanted`: so each number goes with its candidate.
+    """
+    if priors is None:
+        return candidates
+    given = zip(candidates, priors, strict=True)
+    return [replace(Candidate(each) if isinstance(each, str) else each, metadata={_PRIOR: prior}) for each, prior in given]
+
+
+def prior_of(priors: Sequence[float] | None) -> FromMetadata | None:
+    """Give the prior of a question's `wanted`, which reads what `with_priors` wrote; None if there are no numbers."""
+    return None if priors is None else from_metadata(_PRIOR)
 
 
 def check_questions(queries: Sequence[str], documents: Sequence[str | Candidate], limits: Limits, name: str) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from late_rerank.encode.places import Span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.serve.answers import About, as_sent, envelope, result, several
-from late_rerank.serve.bodies import AskingAsVllm, AskingOfObjects, BestSpan, DocumentBody, Documents
+from late_rerank.serve.bodies import AskingAsVllm, AskingOfObjects, AskingWithPrior, BestSpan, DocumentBody
 from late_rerank.serve.clients.dialect import Asked, Dialect
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
@@ -19,7 +19,7 @@ from late_rerank.serve.numbers import Boolean, Positive
 from late_rerank.serve.parsing import parsed
 from late_rerank.serve.parts import Query
 from late_rerank.serve.passages import SpanOf
-from late_rerank.serve.questions import Question, candidates_of, check_questions
+from late_rerank.serve.questions import Question, candidates_of, check_questions, prior_of, with_priors
 from late_rerank.types import RankedDocument, Ranking
 
 # Names that Voyage's clients, whose answer has `data`, don't send.
@@ -27,14 +27,13 @@ _OF_OTHERS = frozenset({"top_n", "rank_fields", "max_tokens_per_doc", "use_activ
 _OF_VOYAGE = frozenset({"top_k", "truncation"})
 
 
-class RerankBody(AskingOfObjects, AskingAsVllm):
+class RerankBody(AskingWithPrior, AskingOfObjects, AskingAsVllm):
     """Cohere's, Jina's, vLLM's, Infinity's and Voyage's request in one."""
 
     query: Query | None = None
     queries: Annotated[list[Query], Field(min_length=1, max_length=1000, fail_fast=True)] | None = Field(
         None, description="Several queries instead of one: the answer is a list, with one ranking a query."
     )
-    documents: Documents
     return_documents: Boolean | None = Field(None, description="With each document, as it was sent; of a text as its `text`.")
     best_span: BestSpan = None
     max_tokens_per_doc: Positive | None = Field(None, description="Only the first so many stored token vectors count.")
@@ -93,14 +92,19 @@ class DocumentsDialect(Dialect):
 
     def asked(self, body: bytes, limits: Limits) -> Asked:
         asked = parsed(RerankBody, body)
-        candidates = candidates_of(asked.documents, asked.called, asked.rank_fields)
+        candidates = with_priors(candidates_of(asked.documents, asked.called, asked.rank_fields), asked.priors)
         check_questions(asked.asked_queries, candidates, limits, "documents")
         if len(body) * len(asked.asked_queries) > limits.body_bytes:
             # Each document would be written once a query, or its tokens looked up.
             for name, otherwise in (("return_documents", "read them by `index`"), ("best_span", "send fewer queries at once")):
                 if getattr(asked, name):
                     raise RequestError(413, f"{name}: these documents, once for each query, are too much; {otherwise}")
-        wanted = Wanted(deadline_s=asked.deadline_s, min_relevance=asked.min_relevance, max_tokens=asked.max_tokens_per_doc)
+        wanted = Wanted(
+            deadline_s=asked.deadline_s,
+            min_relevance=asked.min_relevance,
+            max_tokens=asked.max_tokens_per_doc,
+            prior=prior_of(asked.priors),
+        )
         first = Question(asked.asked_queries[0], candidates, wanted, top_k=asked.n_best)
         return Asked([first, *(replace(first, query=query) for query in asked.asked_queries[1:])], asked)
 
@@ -149,4 +153,4 @@ class PineconeDialect(DocumentsDialect):
 
 
 def _further(written: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in written.items() if name in ("best_span", "document")}
+    return {name: value for name, value in written.items() if name in ("best_span", "prior", "document")}
