@@ -15,6 +15,7 @@ from late_rerank.cli.options import (
     add_scoring,
     add_store,
 )
+from late_rerank.cli.priors import add_priors, prior_of
 
 
 def register(commands: Any) -> None:
@@ -28,6 +29,7 @@ def register(commands: Any) -> None:
     add_folders(command, "documents that an agent can search; may be given several times")
     add_first_stage(command, files=False)
     add_fusion(command)
+    add_priors(command)
     add_store(command)
     add_model(command)
     add_scoring(command)
@@ -53,13 +55,14 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.ranking.wanted import Wanted
 
     logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
+    wanted = Wanted.of(options, prior=prior_of(options))
     _check(options)
     # A file of a calibration is read once: it may have moved when a session ends and another begins.
     scoring, calibration = scoring_and_calibration(options.scoring, options.calibration)
     arguments = reranker_arguments(options) | {"scoring": scoring, "calibration": calibration}
     images = bool(options.folder) and is_of_pictures(options.model)
     retrievers = {name: read_retriever(path, options, images=images) for name, path in options.folder}
-    server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=Wanted.of(options))
+    server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=wanted)
     if sys.stdin is not None and sys.stdin.isatty():
         print(_explained(options), file=sys.stderr)
     serve(server)

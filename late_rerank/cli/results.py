@@ -49,6 +49,7 @@ def print_ranking(ranking: Ranking) -> None:
         print("no documents")
     for document in ranking:
         score = "unscored" if document.score is None else f"score {document.score:.2f}  relevance {document.relevance:.2f}"
+        score += "" if document.prior is None else f"  prior {document.prior:.2f}"
         name = source_of(document.id, document.metadata.get("path"), document.metadata.get("page"))
         print("  ".join(filter(None, (f"{document.rank:>3}.", name, score, f"(was {document.index + 1})"))))
         print(f"     {quoted(document)}\n")
@@ -121,6 +122,12 @@ def quoted(document: RankedDocument) -> str:
     return f"{before}{passage}{after}"
 
 
+def _order_json(document: RankedDocument) -> dict[str, Any]:
+    """Tell what ordered a document, where more than its score did."""
+    prior = {} if document.prior is None else {"prior": document.prior}
+    return prior if document.ranked_by is None else {**prior, "ranked_by": document.ranked_by.to_dict()}
+
+
 def _document_json(document: RankedDocument) -> dict[str, Any]:
     span = {} if document.passage is None else {"best_span": None if document.best_span is None else list(document.best_span)}
     return {
@@ -130,6 +137,7 @@ def _document_json(document: RankedDocument) -> dict[str, Any]:
         "score": document.score,
         "relevance": document.relevance,
         "candidate_score": finite(document.candidate_score),
+        **_order_json(document),
         "truncated": document.truncated,
         **span,
         "text": document.text,

@@ -18,7 +18,20 @@ from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.wrapping import Choice, choose
 
 FIELDS = {field.name for field in fields(Wanted)}
-VALUES = {"top_k": 2, "min_relevance": 0.25, "first_stage_weight": 0.5, "deadline_s": 30.0, "max_tokens": 3}
+
+
+def shorter_first(candidate):
+    return -0.1 * len(candidate.text)
+
+
+VALUES = {
+    "top_k": 2,
+    "min_relevance": 0.25,
+    "first_stage_weight": 0.5,
+    "deadline_s": 30.0,
+    "max_tokens": 3,
+    "prior": shorter_first,
+}
 QUERY = "cats sleep"
 DOCUMENTS = [Candidate("cats sleep all day", score=2.0), Candidate("rivers run", score=1.0), Candidate("cats eat", score=0.5)]
 TEXTS = [document.text for document in DOCUMENTS]
@@ -126,20 +139,21 @@ def command(tmp_path):
 
 
 MOST = {"top_k", "min_relevance", "first_stage_weight"}
+FOUND = MOST | {"prior"}
 DOORS = {
     rerank: FIELDS,
     rerank_batch: FIELDS,
     arerank: FIELDS,
     search: FIELDS,
     wrapped: FIELDS,
-    langchain: MOST,
-    langchain_retriever: MOST,
-    llama_index: MOST,
-    haystack: MOST,
+    langchain: FOUND,
+    langchain_retriever: FOUND,
+    llama_index: FOUND,
+    haystack: FOUND,
     http_rerank: {"deadline_s", "max_tokens"},
     http_context: {"min_relevance"},
     mcp_rerank: {"top_k", "min_relevance"},
-    mcp_search: MOST,
+    mcp_search: FOUND,
 }
 COMMANDS = {
     ("search", ("FILE", QUERY)): MOST,
@@ -179,6 +193,8 @@ def passed(calls, offered):
 
 
 def is_passed(name, value):
+    if name == "prior" and isinstance(value, tuple):  # a wrapper passes on what a prior gives for its documents
+        return value == tuple(map(shorter_first, DOCUMENTS))
     # A server passes on what is left of a request's time.
     return 0 < (value or 0) <= VALUES[name] if name == "deadline_s" else value == VALUES[name]
 
@@ -226,7 +242,7 @@ def test_the_command_line_knows_all_scorings_and_the_rerankers_default():
 class TestWanted:
     @pytest.mark.parametrize("name", sorted(FIELDS))
     def test_a_wrong_value_names_its_field(self, name):
-        with pytest.raises(ValueError, match=f"{name} must be"):
+        with pytest.raises(TypeError if name == "prior" else ValueError, match=f"{name} must be"):
             Wanted(**{name: -1})
         with pytest.raises(TypeError, match=f"{name} must be"):
             Wanted(**{name: "many"})
