@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from late_rerank.cli.options import add_searching, at_least_one
+from late_rerank.cli.priors import prior_of
 
 
 def register(commands: Any) -> None:
@@ -34,17 +35,21 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import opened_searcher
     from late_rerank.cli.results import counted, print_json, source_of
 
+    prior = prior_of(options)
     with opened_searcher(options) as searcher:
         context = searcher.context(
             options.query,
             options.budget_tokens,
             min_relevance=options.min_relevance,
             top_k=options.top_k,
+            prior=prior,
             strategy=options.strategy,
             order=options.order,
             compress=options.compress,
             neighbours=options.neighbours,
         )
+    if prior is not None:
+        prior.tell_missing()
     if options.json:
         encodings = {"encodings": options.encodings} if options.encodings else {}
         print_json({"query": options.query, "budget_tokens": options.budget_tokens, **context.to_dict(), **encodings})

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from late_rerank.cli.priors import add_priors
+
 if TYPE_CHECKING:
     from late_rerank.ranking.wanted import Wanted
 
@@ -94,8 +96,6 @@ def add_path(command: argparse.ArgumentParser) -> None:
         type=blank_refused,
         help="a folder of txt, md, rst, adoc, html, pdf, ipynb; one such file; JSON Lines; Parquet; a BEIR folder",
     )
-
-
     add_encoding(command)
 
 
@@ -116,6 +116,8 @@ def _encoding(text: str) -> str:
         return python_name(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def add_folders(command: argparse.ArgumentParser, text: str) -> None:
     """Add --folder, once for each; `text` says what for."""
     command.add_argument("--folder", action=_Named, default=[], type=_folder, metavar="NAME=PATH", help=text)
@@ -204,11 +206,11 @@ def rank_options(options: argparse.Namespace) -> dict[str, Any]:
     return {field.name: getattr(options, field.name) for field in fields(Wanted) if hasattr(options, field.name)}
 
 
-def wanted_of(options: argparse.Namespace) -> Wanted:
-    """Give the same options as a rerank takes them."""
+def wanted_of(options: argparse.Namespace, **instead: Any) -> Wanted:
+    """Give the same options as a rerank takes them; those of `instead` count before them."""
     from late_rerank.ranking.wanted import Wanted
 
-    return Wanted.of(options)
+    return Wanted.of(options, **instead)
 
 
 def add_fusion(command: argparse.ArgumentParser) -> None:
@@ -229,6 +231,7 @@ def add_searching(command: argparse.ArgumentParser) -> None:
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what you want to know")
     add_first_stage(command, files=False)
     add_fusion(command)
+    add_priors(command)
     add_store(command)
     add_model(command)
     add_fuse(command)

@@ -37,11 +37,12 @@ def register(commands: Any) -> None:
     command.add_argument("query", metavar="QUERY", type=blank_refused, help="what the candidates should answer")
     command.add_argument("file", metavar="FILE", nargs="?", default="-", help="JSON Lines; - or nothing for stdin")
     command.add_argument("--top-k", type=at_least_one, default=None, help="results to print (default: all)")
+    add_encoding(command)
     add_fusion(command)
+    add_priors(command)
     add_store(command)
     add_model(command)
     add_scoring(command)
-    add_encoding(command)
     add_relevance(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
     from late_rerank.encode import is_of_pictures
 
+    prior = prior_of(options)
     images = is_of_pictures(options.model)
     if options.file == "-":
         if sys.stdin is None:
@@ -65,7 +67,9 @@ def run(options: argparse.Namespace) -> None:
         with path.open("rb") as file:
             candidates = _read(file, options.file, options.encoding, path.parent if images else None)
     with opened_reranker(options) as reranker:
-        (ranking,) = reranker.rank([options.query], [candidates], wanted_of(options))
+        (ranking,) = reranker.rank([options.query], [candidates], wanted_of(options, prior=prior))
+    if prior is not None:
+        prior.tell_missing()
     if options.json:
         print_json(ranking_json(options.query, options.model, len(candidates), ranking))
     else:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from late_rerank.cli.options import add_searching, at_least_one
+from late_rerank.cli.priors import prior_of
 
 
 def register(commands: Any) -> None:
@@ -25,8 +26,11 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.opening import opened_searcher
     from late_rerank.cli.results import print_json, print_ranking, ranking_json
 
+    prior = prior_of(options)
     with opened_searcher(options) as searcher:
-        ranking = searcher.search(options.query, top_k=options.top_k, min_relevance=options.min_relevance)
+        ranking = searcher.search(options.query, top_k=options.top_k, min_relevance=options.min_relevance, prior=prior)
+    if prior is not None:
+        prior.tell_missing()
     if options.json:
         model = searcher.reranker.model_name if options.fuse else options.model
         encodings = {"encodings": options.encodings} if options.encodings else {}
