@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from html import escape
 
 from late_rerank.explanation.style import PAGE
@@ -10,6 +11,14 @@ from late_rerank.text.shown import shown
 
 # Second line of defence: if escaping let a script or an address through, the browser would neither run nor fetch it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; {images}base-uri 'none'; form-action 'none'"
+
+_KANA, _HANGUL, _HAN = (
+    re.compile(letters) for letters in ("[\u3041-\u30fa]", "[\u1100-\u11ff\uac00-\ud7a3]", "[\u3400-\u9fff]")
+)
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+# Japanese has more kana than one for 20 Chinese characters. A Chinese text may quote a Japanese name.
+_MOST = 20
+_LOOKED_AT = 2000
 
 
 def whole_page(title: str, fragment: str, *, has_images: bool = False) -> str:
@@ -41,9 +50,30 @@ def safe(text: str) -> str:
     return escape(shown(text))
 
 
-def isolated(text: str) -> str:
-    """Escape, and isolate the direction of writing from the text around it."""
-    return f"<bdi>{safe(text)}</bdi>"
+def isolated(text: str, language: str = "") -> str:
+    """Escape, and isolate direction and language from the text around it. By default the language is unknown."""
+    return f'<bdi lang="{language}">{safe(text)}</bdi>'
+
+
+def within_a_line(text: str) -> str:
+    """Escape for an attribute, and isolate a direction from right to left from the words around it."""
+    return f"\u2068{safe(text)}\u2069" if _RIGHT_TO_LEFT.search(text) else safe(text)
+
+
+def language_of(*texts: str) -> str:
+    """Give the language that letters prove, for HTML; "" for unknown.
+
+    Chinese, Japanese and Korean share characters that each draws in its own way. Under lang="en" a browser takes any. Kana
+    prove Japanese, Hangul Korean. Other scripts look the same in all languages, or prove none.
+
+    Args:
+        texts: The first in which letters prove a language tells it.
+    """
+    for text in texts:
+        n_han, n_kana, n_hangul = (len(letters.findall(text, 0, _LOOKED_AT)) for letters in (_HAN, _KANA, _HANGUL))
+        if _MOST * max(n_kana, n_hangul) > n_han:
+            return "ja" if n_kana > n_hangul else "ko"
+    return ""
 
 
 def bar(similarity: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Protocol
 
-from late_rerank.explanation.markup import bar, isolated, safe, scope_of, table, whole_page
+from late_rerank.explanation.markup import bar, isolated, language_of, safe, scope_of, table, whole_page, within_a_line
 from late_rerank.explanation.matches import Match, Span, Token, Window, WordMatch
 from late_rerank.explanation.passage import SAMPLE, in_words, link_to, opening_tag, within_windows
 from late_rerank.explanation.style import FRAGMENT, PASSAGE, hover_rules
@@ -67,15 +67,17 @@ def fragment(explanation: Explained) -> str:
     """Make a `div` with its own style, for a page or a notebook. Several on one page don't disturb each other."""
     scope = scope_of(explanation.query, explanation.text, explanation.model)
     numbers = [match.number for match in explanation.words]
+    written = language_of(explanation.text)
+    spoken = language_of(explanation.query, explanation.text)
     passage = in_words(explanation.best_span, explanation.text, explanation.document_words)
     parts = (
         f"<style>{FRAGMENT}{PASSAGE if passage else ''}{hover_rules(scope, numbers)}</style>",
         _heading(explanation) + (link_to(passage, scope) if passage else ""),
         "<h2>Query</h2>",
-        f'<div class="lr-text lr-box lr-query" dir="auto">{_query(explanation, scope)}</div>',
+        f'<div class="lr-text lr-box lr-query" dir="auto" lang="{spoken}">{_query(explanation, scope)}</div>',
         _unmatched(explanation),
         "<h2>Document</h2>",
-        f'<div class="lr-text lr-box lr-document" dir="auto">{_document(explanation, scope, passage)}</div>',
+        f'<div class="lr-text lr-box lr-document" dir="auto" lang="{written}">{_document(explanation, scope, passage)}</div>',
         _legend(has_passage=passage is not None),
         "<h2>Word by word</h2>",
         _word_table(explanation),
@@ -109,7 +111,7 @@ def _query(explanation: Explained, scope: str) -> str:
         tag, link = ("span", "") if target is None else ("a", f' href="#{scope}-{target.start}"')
         marked[match.word.start, match.word.end] = (
             f'<{tag}{link} class="lr-word lr-{_level(match.similarity)}" data-word="{match.number}" data-shown="{match.number}"'
-            f' title="{safe(_said(match))}">',
+            f' title="{_said(match)}">',
             f"</{tag}>",
         )
     return _marked(explanation.query, marked)
@@ -130,11 +132,11 @@ def _document(explanation: Explained, scope: str, passage: tuple[int, int] | Non
 
 
 def _mark(span: Span, words: Sequence[WordMatch], scope: str) -> str:
-    said = ", ".join(f"{n} {words[n - 1].word.text}" for n in span.words)
+    said = ", ".join(f"{n} {within_a_line(words[n - 1].word.text)}" for n in span.words)
     numbers = ",".join(map(str, span.words))
     return (
         f'<mark id="{scope}-{span.start}" class="lr-{_level(span.similarity)}" data-words="{numbers.replace(",", " ")}" '
-        f'data-shown="{numbers}" title="{safe(f"matches {said}; similarity {span.similarity:.2f}")}">'
+        f'data-shown="{numbers}" title="matches {said}; similarity {span.similarity:.2f}">'
     )
 
 
@@ -185,7 +187,8 @@ def _word_table(explanation: Explained) -> str:
 
 def _word_row(explanation: Explained, match: WordMatch) -> str:
     return (
-        f'<tr data-words="{match.number}"><td class="lr-number">{match.number}</td><td>{isolated(match.word.text)}</td>'
+        f'<tr data-words="{match.number}"><td class="lr-number">{match.number}</td>'
+        f"<td>{isolated(match.word.text, language_of(match.word.text, explanation.query, explanation.text))}</td>"
         f'<td style="white-space: nowrap">{bar(match.similarity)}'
         f"{match.similarity:.2f} {match.matched}</td><td>{_place(explanation, match)}</td>"
         f'<td class="lr-number">{"" if match.place is None else match.place.start}</td>'
@@ -199,9 +202,9 @@ def _place(explanation: Explained, match: WordMatch) -> str:
     if place is None:
         return "none" if not explanation.document_tokens else "the document as a whole (a marker)"
     before, word, after = (escape(part) for part in around(explanation.text, place.start, place.end, _CONTEXT))
-    strength = "strong" if match.matched != "not at all" else "span"
+    strength, language = "strong" if match.matched != "not at all" else "span", language_of(explanation.text)
     return (
-        f'<bdi dir="auto"><span class="lr-quiet">{before}</span><{strength}>{word}</{strength}>'
+        f'<bdi dir="auto" lang="{language}"><span class="lr-quiet">{before}</span><{strength}>{word}</{strength}>'
         f'<span class="lr-quiet">{after}</span></bdi>'
     )
 
@@ -245,8 +248,8 @@ def _notes(explanation: Explained) -> Iterable[str]:
 
 
 def _said(match: WordMatch) -> str:
-    best = "" if match.place is None else f", best match {match.place.text}"
-    return f"{match.number} {match.word.text}: matched {match.matched}, similarity {match.similarity:.2f}{best}"
+    best = "" if match.place is None else f", best match {within_a_line(match.place.text)}"
+    return f"{match.number} {within_a_line(match.word.text)}: matched {match.matched}, similarity {match.similarity:.2f}{best}"
 
 
 def _level(similarity: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from late_rerank.explanation.markup import bar, isolated, safe, scope_of, table, whole_page
+from late_rerank.explanation.markup import bar, isolated, language_of, safe, scope_of, table, whole_page, within_a_line
 from late_rerank.explanation.matches import Token
 from late_rerank.explanation.pages.look import PICTURE, pointing_rules
 from late_rerank.explanation.pages.matches import NearWord, PageWordMatch, PatchMatch
@@ -54,7 +54,7 @@ def fragment(explanation: ExplainedPage) -> str:
         f"<style>{FRAGMENT}{PICTURE}{pointing_rules(scope, numbers)}</style>",
         _heading(explanation),
         "<h2>Query</h2>",
-        f'<div class="lr-text lr-box lr-query" dir="auto">{_query(explanation)}</div>',
+        f'<div class="lr-text lr-box lr-query" dir="auto" lang="{language_of(explanation.query)}">{_query(explanation)}</div>',
         "<h2>Page</h2>",
         _legend(),
         figure(explanation, scope),
@@ -91,7 +91,7 @@ def _query(explanation: ExplainedPage) -> str:
         parts += [
             safe(explanation.query[last : word.start]),
             f'<span class="lr-asked" data-word="{match.number}" style="border-color: {css(colour_of(match.number))}" '
-            f'title="{safe(_said(match))}" tabindex="0">{safe(word.text)}</span>',
+            f'title="{_said(match)}" tabindex="0">{safe(word.text)}</span>',
             f'<sup aria-hidden="true">{_swatch(match.number)}</sup>',
         ]
         last = word.end
@@ -183,7 +183,7 @@ def _notes(explanation: ExplainedPage) -> Iterable[str]:
 
 
 def _said(match: PageWordMatch) -> str:
-    return f"{match.number} {match.word.text}: {_places(match)}, similarity {match.similarity:.2f}"
+    return f"{match.number} {within_a_line(match.word.text)}: {_places(match)}, similarity {match.similarity:.2f}"
 
 
 def _swatch(number: int) -> str:

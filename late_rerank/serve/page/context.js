@@ -1,7 +1,7 @@
 // The packed context: what goes before the language model, with its citations, and what was left out.
 
 import { ask } from "./api.js";
-import { bar, byId, counted, element, number, smallButton } from "./dom.js";
+import { asWritten, bar, byId, counted, element, isolated, number, smallButton } from "./dom.js";
 import { announce, clearProblem, showProblem } from "./messages.js";
 import { wholeNumber } from "./passages.js";
 
@@ -54,7 +54,7 @@ const tokens = ({ n_tokens: n, is_estimate: isEstimate }) => `${isEstimate ? "ab
 
 function shown(context, budget, { documents }) {
   const labels = new Map(documents.map((document) => [String(document.before), document.label]));
-  const text = element("pre", { id: "context-text", role: "region", tabindex: "0", dir: "auto", "aria-label": "The context" }, context.text);
+  const text = element("pre", { id: "context-text", role: "region", tabindex: "0", ...asWritten(context.text), "aria-label": "The context" }, context.text);
   const about = [filled(context, budget, text), missingWords(context.coverage)];
   const nothing = [element("p", {}, "Nothing fits: the context is empty.")];
   const packed = [text, element("h3", {}, "Citations"), citations(context, labels)];
@@ -70,13 +70,29 @@ function filled(context, budget, text) {
 
 // Words of the question that nothing in the context matches: what it may not answer.
 function missingWords({ tokens: names, missing }) {
-  const words = (names ? missing.map((i) => names[i]) : []).filter((word) => !/^\[.*\]$/.test(word)); // not the model's markers
+  const isMissing = new Set(missing);
+  const words = wordsOf(names ?? []).filter(({ pieces }) => pieces.every((i) => isMissing.has(i)));
   if (!words.length) return element("p", { class: "hint" }, "Every word of the question is matched, some perhaps weakly.");
-  return element("p", { class: "hint" }, `Not matched: ${words.join(", ")}`);
+  return element("p", { class: "hint" }, `Not matched: ${words.map(({ text }) => isolated(text)).join(", ")}`);
+}
+
+// A vocabulary's pieces as words. "##" says that a piece goes on; elsewhere a sign says that a word begins. A model's markers are none.
+function wordsOf(names) {
+  const hasSigns = names.some((name) => /^[\u2581\u0120]/.test(name));
+  const words = [];
+  names.forEach((name, i) => {
+    if (/^(\[.*\]|<.*>)$/.test(name)) return;
+    const goesOn = words.length && (hasSigns ? !/^[\u2581\u0120]/.test(name) : name.startsWith("##"));
+    const text = name.replace(/^(##(?=.)|[\u2581\u0120])/, "");
+    if (!goesOn) return words.push({ text, pieces: [i] });
+    words.at(-1).text += text;
+    words.at(-1).pieces.push(i);
+  });
+  return words;
 }
 
 function citations({ parts }, labels) {
-  const name = (part) => labels.get(part.id) ?? part.id;
+  const name = (part) => isolated(labels.get(part.id) ?? part.id);
   const items = parts.map((part) => {
     const told = `${name(part)}, ranked ${number(part.rank)}, ${counted(part.n_tokens, "token")}${part.spans ? ", shortened" : ""}`;
     return element("li", {}, element("strong", {}, `[${part.number}]`), told);
@@ -86,7 +102,7 @@ function citations({ parts }, labels) {
 
 function dropped({ dropped: left }, labels) {
   if (!left.length) return [];
-  const told = ({ id, rank, reason }) => `${labels.get(id) ?? id}, ranked ${number(rank)}: ${reason}`;
+  const told = ({ id, rank, reason }) => `${isolated(labels.get(id) ?? id)}, ranked ${number(rank)}: ${reason}`;
   const items = left.map((each) => element("li", {}, told(each)));
   return [element("h3", {}, "Left out"), element("ul", { id: "dropped", class: "plain citations" }, ...items)];
 }

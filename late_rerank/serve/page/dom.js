@@ -15,6 +15,25 @@ export function element(tag, attributes = {}, ...children) {
 export const smallButton = (onclick, attributes, ...children) =>
   element("button", { type: "button", class: "small", onclick, ...attributes }, ...children);
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+
+// A text among words of this page, apart from their direction of writing.
+export const isolated = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text);
+
+// The language that letters prove, "" for unknown. Chinese, Japanese and Korean share characters that each draws in its own way: as
+// English, a browser takes any. Kana prove Japanese, Hangul Korean.
+export function languageOf(text) {
+  const near = text.slice(0, 2000);
+  const count = (letters) => near.match(letters)?.length ?? 0;
+  const kana = count(/[\u3041-\u30fa]/g);
+  const hangul = count(/[\u1100-\u11ff\uac00-\ud7a3]/g);
+  if (20 * Math.max(kana, hangul) <= count(/[\u3400-\u9fff]/g)) return "";
+  return kana > hangul ? "ja" : "ko";
+}
+
+// What people wrote, in their direction and language.
+export const asWritten = (text) => ({ dir: "auto", lang: languageOf(text) });
+
 // Read out, but not seen: where the eye has it from the place on the page.
 export const unseen = (text) => element("span", { class: "hidden" }, text);
 
@@ -47,23 +66,30 @@ export function fill(list, items, itemElement) {
 
 const LONGEST = 400;
 
-// At most so many units of a text, no character cut: neither an emoji of several parts nor a letter from its marks.
+// At most so many units of a text, cut after a word: in Thai and Chinese too, where the browser knows words. Else no character is
+// cut: neither an emoji of several parts nor a letter from its marks.
 export function beginning(text, longest) {
   if (text.length <= longest) return text;
   const near = text.slice(0, longest + 32); // a character may go on behind the end
-  const pieces = Intl.Segmenter ? Array.from(new Intl.Segmenter().segment(near), (each) => each.segment) : Array.from(near);
+  const words = lengthOf(near, longest, "word");
+  return text.slice(0, words > longest / 2 ? words : lengthOf(near, longest, "grapheme"));
+}
+
+function lengthOf(text, longest, granularity) {
+  const isKnown = Intl.Segmenter !== undefined;
+  const pieces = isKnown ? Array.from(new Intl.Segmenter(undefined, { granularity }).segment(text), (each) => each.segment) : Array.from(text);
   let length = 0;
   for (const piece of pieces) {
     if (length + piece.length > longest) break;
     length += piece.length;
   }
-  return text.slice(0, length);
+  return length;
 }
 
 // A paragraph with the best passage marked, and for a long text a button that shows all of it. If the passage is further down,
 // the short form begins with it. passage: [start, end] in units of the text, or undefined.
 export function readable(text, label, passage) {
-  const paragraph = element("p", { class: "text", dir: "auto" }, ...marked(text, passage));
+  const paragraph = element("p", { class: "text", ...asWritten(text) }, ...marked(text, passage));
   const from = passage && passage[1] > LONGEST ? passage[0] : 0;
   const first = beginning(text.slice(from), from ? Math.min(Math.max(passage[1] - from, LONGEST), 2 * LONGEST) : LONGEST);
   if (first.length === text.length) return { paragraph };

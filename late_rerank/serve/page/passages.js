@@ -1,7 +1,7 @@
 // Where passages come from: the text field, files, or a folder of the server's.
 
 import { AskError } from "./api.js";
-import { byId, counted, element, smallButton } from "./dom.js";
+import { byId, counted, element, languageOf, smallButton } from "./dom.js";
 
 const files = []; // { name, text }, in the order in which they were chosen
 
@@ -52,9 +52,14 @@ const unreadable = (told) => new AskError(400, "A file can't be read", told);
 export function watchSources(onProblem) {
   for (const radio of document.querySelectorAll('#ask input[type="radio"]')) radio.addEventListener("change", showSource);
   byId("passages").addEventListener("input", showCount);
+  for (const field of [byId("query"), byId("passages")]) field.addEventListener("input", () => tellLanguage(field));
   byId("files").addEventListener("change", () => addFiles([...byId("files").files]).catch(onProblem));
   showSource();
 }
+
+const tellLanguage = (field) => {
+  field.lang = languageOf(field.value);
+};
 
 function showSource() {
   for (const panel of document.querySelectorAll("[data-source]")) panel.hidden = panel.dataset.source !== chosenSource();
@@ -102,7 +107,7 @@ function fileItem(file, i) {
   };
   const count = element("span", { class: "quiet" }, counted(ofFile(file).length, "passage"));
   const button = smallButton(remove, { "aria-label": `Remove ${file.name}` }, "Remove");
-  return element("li", {}, element("span", {}, file.name), count, button);
+  return element("li", {}, element("span", { dir: "auto" }, file.name), count, button);
 }
 
 export function offerFolders(names) {

@@ -1,6 +1,6 @@
 // The two orders side by side, and what the ranking took.
 
-import { bar, beginning, byId, counted, element, fill, milliseconds, number, readable, unseen } from "./dom.js";
+import { asWritten, bar, beginning, byId, counted, element, fill, isolated, milliseconds, number, readable, unseen } from "./dom.js";
 import { whyButton } from "./why.js";
 
 // ranking: { query, documents: [{ label, text, imageKey, before, after, relevance, passage, isScored }] best first, wasSearched, meta,
@@ -17,12 +17,12 @@ export function showRanking(ranking) {
 }
 
 export function summary({ documents, query, meta }) {
-  if (!documents.length) return `Nothing was found for \u201c${query}\u201d.`;
+  if (!documents.length) return `Nothing was found for \u201c${isolated(query)}\u201d.`;
   const total = meta.timings_ms?.total;
   const time = total === undefined ? "" : ` in ${milliseconds(total)}`;
   const [first] = documents;
-  const done = `${counted(documents.length, "passage")} ranked${time} for \u201c${query}\u201d.`;
-  return `${done} First is ${first.label}, ${moved(first)}.`;
+  const done = `${counted(documents.length, "passage")} ranked${time} for \u201c${isolated(query)}\u201d.`;
+  return `${done} First is ${isolated(first.label)}, ${moved(first)}.`;
 }
 
 function showDegraded({ meta, documents }) {
@@ -45,13 +45,13 @@ function moved(document) {
 
 function beforeItem(document) {
   const now = element("span", { class: "now" }, `now ${number(document.after)}`);
-  const text = element("p", { class: "text", dir: "auto", title: document.label }, beginning(textOf(document), 200));
+  const text = element("p", { class: "text", ...asWritten(document.text), title: document.label }, beginning(textOf(document), 200));
   return paired(element("li", { class: "passage" }, place(document.before), text, now), document);
 }
 
 function afterItem(document, query) {
   const { paragraph, button } = readable(textOf(document), document.label, document.passage);
-  const label = element("span", { class: "label" }, document.label);
+  const label = element("span", { class: "label" }, isolated(document.label));
   const head = element("div", { class: "head" }, place(document.after), movement(document), label, relevance(document));
   const actions = element("div", { class: "actions" }, ...(button ? [button] : []));
   const item = element("li", { class: "passage" }, head, element("div", { class: "body" }, paragraph, actions));
