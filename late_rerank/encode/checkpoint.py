@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from late_rerank.encode.dense import check_dense
 from late_rerank.encode.files import (
     WEIGHTS,
     check_settings,
@@ -129,8 +130,21 @@ def _from_modules(folder: Path) -> Checkpoint:
     raise _no_projection(folder, f"modules.json lists {[name.rsplit('.', 1)[-1] for name in types]}: a single-vector model")
 
 
-def _stanford(folder: Path) -> Checkpoint:
+def stanford_metadata(folder: Path) -> dict[str, Any]:
+    """Read artifact.metadata; its settings may stand in an object "config" in it.
+
+    Source: `from_path` of stanford-futuredata/ColBERT, colbert/infra/config/base_config.py.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
     metadata = read_object(folder / "artifact.metadata")
+    nested = metadata.get("config")
+    return nested if isinstance(nested, dict) else metadata
+
+
+def _stanford(folder: Path) -> Checkpoint:
+    metadata = stanford_metadata(folder)
     absent = [name for name in ("query_maxlen", "doc_maxlen") if not isinstance(metadata.get(name), int)]
     if absent:
         raise ModelError(
@@ -176,10 +190,9 @@ def _check_dense_weights(folder: Path, modules: list[dict[str, Any]]) -> None:
         weights = weight_files(own)
         if not weights:
             raise _no_projection(folder, f"{own} holds no weights (model.safetensors or pytorch_model.bin)")
-        if not read_object(own / "config.json"):
-            raise ModelError(f"{own / 'config.json'} is missing or empty, so the projection's shape is unknown")
         if weights[0].suffix == ".safetensors" and "linear.weight" not in tensor_names(weights[0]):
             raise _no_projection(folder, f"{weights[0]} holds no 'linear.weight'")
+        check_dense(own, weights[0])
 
 
 def _no_projection(folder: Path, what: str) -> ModelError:

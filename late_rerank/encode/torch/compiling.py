@@ -36,7 +36,7 @@ from late_rerank.encode.torch.fingerprint import architecture_line, module_lines
 from late_rerank.encode.torch.graph import Vectors, write_graph
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
 from late_rerank.encode.torch.model import torch_model
-from late_rerank.encode.torch.reading import positions
+from late_rerank.encode.torch.reading import has_rotary_positions, positions
 from late_rerank.observing.progress import progress_bar
 from late_rerank.types import TokenVectors
 
@@ -137,7 +137,7 @@ def written(
         architecture=architecture_line(loaded),
         weights={"file": weights.name, "prefix": prefix},
         vocabulary=int(loaded[0].config.vocab_size),
-        longest=positions(loaded),
+        longest=None if has_rotary_positions(loaded) else positions(loaded),
         notes=dict(model.notes),
         source=source,
         proved={},

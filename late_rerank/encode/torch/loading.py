@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import itemgetter
@@ -26,7 +27,7 @@ from late_rerank.encode.builtin import (
     MINILM_WINDOW_TOKENS,
     minilm_source,
 )
-from late_rerank.encode.checkpoint import Checkpoint, read_text_checkpoint
+from late_rerank.encode.checkpoint import Checkpoint, read_text_checkpoint, stanford_metadata
 from late_rerank.encode.files import loading, tensor_names
 from late_rerank.encode.sources import loading_builtin, local_folder
 from late_rerank.encode.torch.adapters import check_adapter, merge_adapter
@@ -80,6 +81,8 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     with quiet_loading(), loading(f"{folder} ({checkpoint.format} format)", backbone):
         # float32 for any files: half precision on a CPU makes a token's vector depend on its neighbours.
         model = MultiVectorEncoder(str(folder), device=device, local_files_only=True).float()
+        if checkpoint.format == "stanford":
+            _set_metadata(model, stanford_metadata(folder))
         missing, left_over = _unlike_weights(model, base or backbone)
     if missing:
         raise ModelError(
@@ -96,6 +99,16 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
     _refuse_other_vocabulary(model, backbone)
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint
+
+
+def _set_metadata(model: Any, metadata: dict[str, Any]) -> None:
+    """Set what artifact.metadata says: sentence-transformers doesn't look into an object "config" in it."""
+    model[0].document_length = metadata["doc_maxlen"]
+    attends = bool(metadata.get("attend_to_mask_tokens"))
+    model[0].query_expansion = {"strategy": "fixed", "attend": attends, "length": metadata["query_maxlen"]}
+    mask = next(module for module in model if isinstance(module, MultiVectorMask))
+    mask.skiplist_words = list(string.punctuation) if metadata.get("mask_punctuation", True) else []
+    mask.resolve_with_tokenizer(model.tokenizer)
 
 
 def document_prompt(model: MultiVectorEncoder) -> str:

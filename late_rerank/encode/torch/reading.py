@@ -126,9 +126,14 @@ def _skiplist(model: Any, n_tokens: int) -> dict[Kind, list[int]]:
     return {kind: ids for kind, ids in skipped.items() if ids}
 
 
+def has_rotary_positions(model: Any) -> bool:
+    """Tell whether positions are angles, which go on beyond the length that a config states, and not rows of a table."""
+    return getattr(model[0].config, "rope_parameters", None) is not None
+
+
 def _check_lengths(model: Any, name: str, *lengths: int) -> None:
     longest, most = max(lengths), positions(model)
-    if longest > (most or longest):
+    if longest > (most or longest) and not has_rotary_positions(model):
         raise ModelError(f"{name} says a length of {longest} tokens, but has positions for {most}")
 
 
