@@ -115,6 +115,7 @@ _LEAST_EVIDENCE = 0.35
 _CAPITALS = 0.1
 # Backspaces, escape sequences and DOS's mark of the end are in texts.
 _CONTROL = regex.compile(r"[\x00-\x06\x0e-\x19\x1c-\x1f]")
+_EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\u3041-\u30ff]{2,}+")
 _WORD = regex.compile(r"(?<![\p{L}\p{M}])[a-z]{2,}+(?![\p{L}\p{M}])")
 
 
@@ -168,10 +169,20 @@ class Reading:
         if encoding in RARE and self._n_letters < _LEAST_LETTERS_OF_RARE:
             return
         for language in LANGUAGES:
-            if encoding in language.encodings and (language.words or self._n_letters >= _LEAST_LETTERS):
+            if encoding in language.encodings and (language.words or not self.is_short):
                 evidence = self._n_words(language) if language.words else self._share_frequent(language) / language.typical
                 share = self._share(language) if language.words or evidence >= _LEAST_EVIDENCE else 0.0
                 yield Fit(share, evidence, self._n_letters, self._text, encoding, language)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it has so few letters beyond ASCII that their frequencies say nothing."""
+        return self._n_letters < _LEAST_LETTERS
+
+    @property
+    def may_be_east_asian(self) -> bool:
+        """Whether its letters are Chinese, Japanese or Korean ones in words of two and more."""
+        return 0 < self._n_letters == sum(len(word) for word in _EAST_ASIAN.findall(self._text))
 
     def _share(self, language: Language) -> float:
         is_letter = _letter(language.letters).match

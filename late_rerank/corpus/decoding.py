@@ -19,7 +19,9 @@ MARKS = (
 _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 # Japanese, Korean and Chinese mail and old files: letters in ASCII's bytes, after an escape sequence that no terminal knows.
 _ISO_2022 = re.compile(rb"\x1b(?:\$[@AB]|\$[()*+][A-Z@]|\([IJ])")
-_ISO_2022_NAMES = ("iso2022_jp_ext", "iso2022_jp_2", "iso2022_kr")
+_ISO_2022_NAMES = ("iso2022_jp", "iso2022_jp_2", "iso2022_jp_ext")
+_ISO_2022_KR = b"\x1b$)C"
+_ISO_2022_CN = (b"\x1b$)A", b"\x1b$)G", b"\x1b$)E")  # which Python doesn't know
 _HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e]){2,}~\}")
 _UTF_7_MARK = re.compile(rb"\+/v[89+/]")
 # In no text; backspaces, escape sequences and DOS's mark of the end are.
@@ -78,7 +80,7 @@ def decode(raw: bytes, *, encoding: str | None = None, html: bool = False) -> De
     except ValueError as error:
         said = "" if label is None else f", declared as {label!r:.40}"
         raise ValueError(
-            f"not UTF-8 at byte {start}{said}, but {error}: convert it to UTF-8, or name its encoding with --encoding "
+            f"not UTF-8 at byte {start}{said}, and {error}: convert it to UTF-8, or name its encoding with --encoding "
             "(in Python: encoding=)"
         ) from error
 
@@ -136,7 +138,9 @@ def _ends(text: str) -> str:
 def _seven_bit(raw: bytes) -> Decoded | None:
     """Decode an encoding with ASCII bytes only, if its escape sequences show; None for plain ASCII or UTF-8."""
     if b"\x1b" in raw and _ISO_2022.search(raw):
-        names: tuple[str, ...] = _ISO_2022_NAMES
+        if any(each in raw for each in _ISO_2022_CN):
+            raise ValueError("looks like ISO-2022-CN; convert it to UTF-8")
+        names: tuple[str, ...] = ("iso2022_kr",) if _ISO_2022_KR in raw else _ISO_2022_NAMES
     elif b"~{" in raw and raw.isascii() and _HZ.search(raw):
         names = ("hz",)
     elif _UTF_7_MARK.match(raw):

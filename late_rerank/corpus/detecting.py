@@ -49,7 +49,7 @@ def detect(raw: bytes) -> str:
         raise ValueError("text of no language in any encoding that is known here")
     rivals = best[:-1] if best[-1].encoding not in RARE else [fit for fit in fits if fit.text != best[-1].text]
     others = [fit for fit in rivals if not _is_better(best[-1], fit)]
-    if others or not _is_text(best[-1]):
+    if others or not _is_text(best[-1]) or (Reading(best[-1].text).is_short and any(map(_may_be_east_asian, readings))):
         named = dict.fromkeys(shown(fit.encoding) for fit in (best[-1], *others[::-1]))
         raise ValueError(f"in an uncertain encoding (perhaps {' or '.join(list(named)[:3])})")
     return readings[best[-1].text][0]  # the most used of those that give it
@@ -89,6 +89,11 @@ def has_one_alphabet(text: str) -> bool:
     pages = Counter(ord(each) // _PAGE for each in text if each > "\x7f")
     own = sum(n for _, n in pages.most_common(_PAGES))
     return own >= _LEAST_SHARE * sum(pages.values()) and not any("\u3400" <= each <= "\ud7a3" for each in text)
+
+
+def _may_be_east_asian(text: str) -> bool:
+    reading = Reading(text)
+    return reading.is_text and reading.may_be_east_asian
 
 
 def _is_text(fit: Fit) -> bool:
