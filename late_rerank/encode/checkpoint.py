@@ -21,8 +21,12 @@ from late_rerank.encode.files import (
     tensor_names,
     weight_files,
 )
+from late_rerank.encode.refusals import check_fast_tokenizer, check_no_code, flag_embedding
 from late_rerank.encode.visual.families import FAMILIES, family_of, native_family
 from late_rerank.errors import ModelError
+
+STANFORD_MARKERS = ("[unused0]", "[unused1]")
+"""What Stanford's code puts before a query and before a document, if artifact.metadata names nothing else."""
 
 Format = Literal["native", "pylate", "stanford", "visual"]
 
@@ -74,6 +78,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     checkpoint = _in_format(folder)
     check_settings(folder)
     backbone = folder / checkpoint.backbone
+    if checkpoint.format != "visual":
+        check_fast_tokenizer(backbone)
     check_whole(backbone)
     check_tokenizer(backbone)
     if not weight_files(backbone) and not (backbone / "adapter_config.json").is_file():
@@ -104,14 +110,16 @@ def _from_modules(folder: Path) -> Checkpoint:
         raise ModelError(f"{folder / 'modules.json'} must be a list of modules")
     if not all(isinstance(module.get(name), str) for module in modules for name in ("type", "path")):
         raise ModelError(f"{folder / 'modules.json'} must give each module's type and path")
-    backbone = str(modules[0]["path"])
+    backbone, types = str(modules[0]["path"]), [str(module["type"]) for module in modules]
     if config.get("model_type") == "MultiVectorEncoder":
+        family = family_of(folder / backbone)
+        if family is None:  # page-image models have a list of their own
+            check_no_code(folder, folder / backbone, types)
         _check_dense_weights(folder, modules)
         _check_modules(folder, modules)
-        family = family_of(folder / backbone)
         return Checkpoint(folder, "native" if family is None else "visual", backbone, {}, family or "")
-    types = [str(module["type"]) for module in modules]
     if config.get("model_type") == "ColBERT" or "query_prefix" in config or any("pylate" in name for name in types):
+        check_no_code(folder, folder / backbone, types)
         if not any(name.endswith("Dense") for name in types):
             raise _no_projection(folder, "it looks like a PyLate model, but modules.json lists no Dense module")
         _check_dense_weights(folder, modules)
@@ -127,6 +135,8 @@ def _from_modules(folder: Path) -> Checkpoint:
         raise ModelError(
             f"{folder / 'config_sentence_transformers.json'} is missing or says no model_type, so how to encode is unknown"
         )
+    if flag := flag_embedding(folder):
+        raise ModelError(f"{folder} can't be used: {flag}")
     raise _no_projection(folder, f"modules.json lists {[name.rsplit('.', 1)[-1] for name in types]}: a single-vector model")
 
 
@@ -144,6 +154,7 @@ def stanford_metadata(folder: Path) -> dict[str, Any]:
 
 
 def _stanford(folder: Path) -> Checkpoint:
+    check_no_code(folder, folder)
     metadata = stanford_metadata(folder)
     absent = [name for name in ("query_maxlen", "doc_maxlen") if not isinstance(metadata.get(name), int)]
     if absent:
@@ -159,7 +170,8 @@ def _stanford(folder: Path) -> Checkpoint:
         )
     if (folder / "model.safetensors").is_file() and "linear.weight" not in tensor_names(folder / "model.safetensors"):
         raise _no_projection(folder, "its model.safetensors holds no 'linear.weight'")
-    query, document = metadata.get("query_token_id") or "[unused0]", metadata.get("doc_token_id") or "[unused1]"
+    query = metadata.get("query_token_id") or STANFORD_MARKERS[0]
+    document = metadata.get("doc_token_id") or STANFORD_MARKERS[1]
     return Checkpoint(folder, "stanford", "", {"query": f"{query} ", "document": f"{document} "})
 
 

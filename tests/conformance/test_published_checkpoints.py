@@ -58,10 +58,14 @@ def compiled(name, folders):
 
 @pytest.fixture(scope="module")
 def theirs(name, folders):
-    """sentence-transformers' own model, loaded as its users load it."""
+    """sentence-transformers' own model, loaded as its users load it, in float32, with the markers of its training."""
     from sentence_transformers import MultiVectorEncoder
 
-    return MultiVectorEncoder(str(folders[name]), device="cpu")
+    model, facts = MultiVectorEncoder(str(folders[name]), device="cpu").float(), PUBLISHED[name]
+    marked = dict(zip(("query", "document"), facts.prompts, strict=True))
+    assert ({role: model.prompts.get(role) or "" for role in marked} != marked) == facts.marker_of_training
+    model.prompts.update(marked)
+    return model
 
 
 def assert_near(ours, theirs, atol=NEAR):
@@ -100,8 +104,7 @@ def test_a_long_document_begins_as_sentence_transformers_cut_it(name, folders, b
     """What is kept of the first window is what sentence-transformers makes of a document that it cuts there."""
     window, layout = PUBLISHED[name].window_tokens, by_torch._model.layout
     text = LONG * (1 + 3 * window // (2 * len(layout.own_ids(LONG))))
-    room = window - len(layout.before) - len(layout.prompt_ids) - len(layout.after)
-    assert len(layout.own_ids(text)) > room
+    room = window - len(layout._split(text)[0]) - len(layout.after)
     [cut] = theirs.encode_document([text])
     assert_near(TextEncoder(folders[name], backend="torch", max_tokens=room).encode_document([text]), [cut])
     pieces, truncated = layout.document_pieces(text)

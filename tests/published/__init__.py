@@ -8,10 +8,10 @@ sources, and calls "assumed" what no source says. A new family is a file beside 
 
 from pathlib import Path
 
-from published import bert, modernbert
+from published import bert, modernbert, multilingual
 from published.facts import Facts
 
-PUBLISHED: dict[str, Facts] = {**bert.MODELS, **modernbert.MODELS}
+PUBLISHED: dict[str, Facts] = {**bert.MODELS, **modernbert.MODELS, **multilingual.MODELS}
 """Hub name -> what late-rerank must find in its files."""
 
 

@@ -22,6 +22,7 @@ class Facts:
         expansion: (id of the token that fills queries up, their length, whether it is attended to), or None.
         skipped: Ids of tokens that don't count in documents.
         lower: Whether "Late" and "late" are one word.
+        marker_of_training: Whether sentence-transformers would put other markers before a text than the model was trained with.
     """
 
     build: Callable[[Path], None]
@@ -36,3 +37,4 @@ class Facts:
     expansion: tuple[int, int, bool] | None
     skipped: list[int]
     lower: bool = False
+    marker_of_training: bool = False
