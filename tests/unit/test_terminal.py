@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 import late_rerank.cli
 from late_rerank.cli import main, rerank
-from late_rerank.cli.results import print_json
+from late_rerank.cli.results import excerpt, print_json
 from late_rerank.cli.terminal import ShownStream, shown_console, shown_streams
-from late_rerank.text.shown import escaped_json, one_line, shown
+from late_rerank.text.shown import escaped_json, first_characters, last_characters, one_line, shown
+from late_rerank.text.words import character_ends
 
 ESCAPES = "\x1b]0;pwned\x07\x1b[2J\x1b[31m \x9b2J \x08\x7f\x00\r over \u202eevil\u202c \u2066x\u2069 \ud800"
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -193,3 +194,16 @@ class TestCommands:
 
         assert main(["rerank", "cats"]) == 0
         assert not OBEYED.search(out.buffer.getvalue().decode("ascii"))
+
+
+@pytest.mark.parametrize("text", ["น้ำดื่ม" * 99, "👩\u200d👩\u200d👧🇩🇪" * 99, "हिन्दी" * 99, "日本語。" * 99, "e\u0301" * 400])
+def test_a_text_is_shortened_between_characters(text):
+    ends = {0, *character_ends(text)}
+    for width in range(20):
+        first, last = first_characters(text, width), last_characters(text, width)
+        assert text.startswith(first)
+        assert text.endswith(last)
+        assert len(first) in ends
+        assert len(text) - len(last) in ends
+        assert max(len(first), len(last)) <= width
+    assert len(excerpt(text).removesuffix("…")) in ends
