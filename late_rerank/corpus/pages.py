@@ -13,8 +13,11 @@ from late_rerank.corpus.split import split
 from late_rerank.pictures import PdfPage, open_pdf
 from late_rerank.types import Candidate
 
-# A line of a page ends where the paper does, so a text isn't cut before a small letter.
-_WITHIN_A_SENTENCE = regex.compile(r"(?<=[\p{L}\d,;)])\n(?=[\p{Ll}(])")
+# A line of a page ends where the paper does, so a text isn't cut before a small letter. Scripts without small letters (Chinese,
+# Thai, Arabic, Hindi): not behind a line of twenty characters without a stop. Headings are shorter.
+_WITHIN_A_SENTENCE = regex.compile(
+    r"(?<=[\p{L}\d,;)])\n(?=[\p{Ll}(])|(?m)(?<=^[^\n]{20,400}[\p{Lo}\p{M}\p{Nd},;\u060c\u061b\u3001\uff0c\uff1b])\n(?=\p{Lo})"
+)
 # Of more pages only so many spans are named.
 _NAMED = 6
 

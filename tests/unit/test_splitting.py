@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from late_rerank.corpus import pages
 from late_rerank.corpus import split as splitting
 from late_rerank.corpus.split import split
 from late_rerank.text.words import character_ends
@@ -140,3 +141,19 @@ def test_work_grows_with_the_length_and_no_faster(part, monkeypatch):
         work.append(sum(counted))
     assert work[1] < 6 * work[0] + 1000
     assert work[1] < 30 * 20_000
+
+
+@pytest.mark.parametrize(
+    ("page", "n_joined"),
+    [
+        ("第十九条\n人人有权享有主张和发表意见的自由，此项权利包括持有主张而不受干\n涉的自由。\n第二十条\n人人", 1),
+        ("सभी मनुष्यों को गौरव और अधिकारों के मामले में\nजन्मजात समानता प्राप्त है ।\nउन्हें बुद्धि", 1),
+        ("ทุกคนมีสิทธิในอิสรภาพแห่งความเห็นและการ\nแสดงออก", 1),
+        ("لكل شخص الحق في حرية الرأي والتعبير،\nويشمل هذا الحق\nالمادة", 1),
+        ("A line that goes on and on and on\nand ends.\nAnother Heading Of The Page\nBegins", 1),
+    ],
+)
+def test_a_line_of_a_page_that_ends_within_a_sentence_is_no_place_to_cut(page, n_joined):
+    seen = pages._WITHIN_A_SENTENCE.sub(" ", page)
+    assert len(seen) == len(page)
+    assert page.count("\n") - seen.count("\n") == n_joined
