@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from late_rerank.corpus.blobs import blobs
 from late_rerank.corpus.decoding import Decoded, decode
 from late_rerank.corpus.folders import (
     HTML,
     IMAGES,
     JSON_LINES_SUFFIXES,
-    NOTEBOOKS,
     PARQUET,
     PDF,
     FolderFiles,
     is_read,
     kinds_read,
 )
-from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.images import read_image
 from late_rerank.corpus.json_lines import parse_json_lines
 from late_rerank.corpus.labels import python_name
 from late_rerank.corpus.lines import TextLines, lines_of
-from late_rerank.corpus.notebooks import cell_documents
 from late_rerank.corpus.pages import PdfDocuments
 from late_rerank.corpus.parquet import ParquetRows
+from late_rerank.corpus.pieces import BLOCK_CHARACTERS, documents_of
 from late_rerank.corpus.ranges import FileRanges
-from late_rerank.corpus.split import split
 from late_rerank.pictures.pdfium import check_pdfium
 from late_rerank.types import Candidate
 
@@ -185,18 +181,28 @@ class CorpusStream:
         self.skipped += [(str(file), reason) for reason in pages.skipped]
 
     def _whole(self, file: Path, name: str) -> Iterator[Candidate]:
-        if file.suffix.lower() in IMAGES:
+        suffix = file.suffix.lower()
+        if suffix in IMAGES:
             picture, left_out = read_image(file)
             documents = [Candidate("", name, None, {"path": name}, picture)]
             self.skipped += [] if left_out is None else [(str(file), left_out)]
         else:
             read = read_text(file, self._encoding)
-            documents = list(_documents_of(file, name, read))
             self._keep_encoding(file, read.encoding)
             if read.told is not None:
                 self.misdeclared.append((str(file), read.told))
+            if len(read.text) > BLOCK_CHARACTERS:
+                yield from self._counted_by_place(documents_of(read, name, suffix), _size_bytes(file) / len(read.text))
+                return
+            documents = list(documents_of(read, name, suffix))
         self.n_bytes_read += _size_bytes(file)
         yield from documents
+
+    def _counted_by_place(self, documents: Iterable[Candidate], character_bytes: float) -> Iterator[Candidate]:
+        n_before = self.n_bytes_read
+        for document in documents:
+            self.n_bytes_read = n_before + int(document.metadata.get("end", 0) * character_bytes)
+            yield document
 
     def _keep_encoding(self, file: Path, encoding: str) -> None:
         if encoding not in ("utf-8", "utf-8-sig"):
@@ -274,20 +280,3 @@ def check_kind(file: Path, kinds: frozenset[str]) -> None:
     if suffix in IMAGES:
         raise ValueError(f"{file} is an image: only a model that sees images reads it")
     raise ValueError(f"{file} is no kind of file that can be read; expected a folder or one of {', '.join(sorted(kinds))}")
-
-
-def _documents_of(file: Path, name: str, read: Decoded) -> Iterator[Candidate]:
-    suffix = file.suffix.lower()
-    documents = cell_documents(read.text, name) if suffix in NOTEBOOKS else _pieces(read.text, name, html=suffix in HTML)
-    if read.encoding == "utf-8":
-        return documents
-    # Who reads the file again needs it: offsets count the characters of the decoded text.
-    return (replace(each, metadata={**each.metadata, "encoding": read.encoding}) for each in documents)
-
-
-def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:
-    seen = visible_text(text) if html else text
-    for piece, start, end in split(seen, left_out=blobs(seen)):
-        # Markup was blanked in place, so that offsets point into the file; the gaps in the text are closed here.
-        closed = "\n".join(" ".join(line.split()) for line in piece.splitlines() if line.strip()) if html else piece
-        yield Candidate(closed, f"{name}#{start}", None, {"path": name, "start": start, "end": end})
