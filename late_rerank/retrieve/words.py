@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from threading import Lock
 from typing import Literal
 
@@ -14,7 +14,7 @@ import snowballstemmer
 
 from late_rerank.text.identifiers import identifiers
 from late_rerank.text.languages import Languages, script_of
-from late_rerank.text.words import folded, is_unspaced, unaccented, word_spans
+from late_rerank.text.words import folded, is_unspaced, plain_words, unaccented, word_spans
 
 FoldDiacritics = Literal["auto", True, False]
 _Accents = Literal["kept", "left out", "both"]
@@ -83,15 +83,17 @@ class WordSplitter:
             raise ValueError(f'fold_diacritics must be True, False or "auto"; got {fold_diacritics!r}')
         self.languages = languages or Languages({}, {})
         self._language, self._folds = language, fold_diacritics
-        self._forms = lru_cache(maxsize=None)(_forms)  # as many as there are languages and choices of accents
+        self._stem = lru_cache(maxsize=None)(_stem)  # as many as there are languages; what `_forms` makes is as many, and mixed
+        self._forms = lru_cache(maxsize=None)(self._new_forms)
 
     def of_documents(self, texts: Iterable[str]) -> list[list[str]]:
         """Give the words of each document. With "auto" find the documents' languages first."""
         texts = list(texts)
-        if self._language != "auto":
-            return [self._of_document(text, {}) for text in texts]
-        self.languages, of_each = Languages.of(texts)
-        return [self._of_document(text, own) for text, own in zip(texts, of_each, strict=True)]
+        of_each: Iterable[Mapping[str, tuple[str, ...]]] = repeat({}, len(texts))
+        if self._language == "auto":
+            self.languages, of_each = Languages.of(texts)
+        accents: _Accents = "both" if self._folds == "auto" else "left out" if self._folds else "kept"
+        return [self._of_document(text, own, accents) for text, own in zip(texts, of_each, strict=True)]
 
     def of_query(self, text: str, knows: Callable[[str], bool] | None = None) -> list[tuple[str, ...]]:
         """Give the words of a query.
@@ -104,47 +106,49 @@ class WordSplitter:
         Returns:
             For each word its forms: one, or several where the documents' languages leave off different endings.
         """
-        found: list[tuple[str, ...]] = []
-        for word in _whole_words(text, self._languages({}, "latin"), singles=False):
-            languages = self._languages({}, script_of(word))
-            forms = self._forms(languages, "left out" if self._folds is True else "kept")(word)
+        by_script = self._by_script({})
+        plain = self._forms(by_script, "left out")
+        as_typed = plain if self._folds is True else self._forms(by_script, "kept")
+        found = []
+        for word in _whole_words(text, dict(by_script)["latin"], singles=False):
+            forms = as_typed(word)
             if knows and self._folds == "auto" and not word.isascii() and not any(map(knows, forms)):
-                forms = self._forms(languages, "left out")(word)
+                forms = plain(word)
             if forms:
                 found.append(forms)
         return found
 
-    def _of_document(self, text: str, own: Mapping[str, tuple[str, ...]]) -> list[str]:
-        accents: _Accents = "both" if self._folds == "auto" else "left out" if self._folds else "kept"
-        latin = self._languages(own, "latin")
-        words = _whole_words(text, latin, singles=True)
-        if text.isascii():
-            forms = self._forms(latin, accents)
-            return [form for word in words for form in forms(word)]
-        of_script = lru_cache(lambda script: self._forms(self._languages(own, script), accents))
-        return [form for word in words for form in of_script(script_of(word))(word)]
+    def _of_document(self, text: str, own: Mapping[str, tuple[str, ...]], accents: _Accents) -> list[str]:
+        by_script = self._by_script(own)
+        words = _whole_words(text, dict(by_script)["latin"], singles=True)
+        return list(chain.from_iterable(map(self._forms(by_script, accents), words)))
 
-    def _languages(self, own: Mapping[str, tuple[str, ...]], script: str) -> tuple[str | None, ...]:
-        return own.get(script) or self.languages.of_script(script) if self._language == "auto" else (self._language,)
+    def _by_script(self, own: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
+        """Give each script's languages, "" for all others; `own` are a document's."""
+        if self._language != "auto":
+            return (("latin", (self._language,)), ("", (self._language,)))
+        return self.languages.by_script(own)
 
+    def _new_forms(
+        self, by_script: tuple[tuple[str, tuple[str | None, ...]], ...], accents: _Accents
+    ) -> Callable[[str], tuple[str, ...]]:
+        """Make a function from a word, as it stands, to its different forms."""
+        known = {script: [(language, self._stem(language)) for language in languages] for script, languages in by_script}
 
-def _forms(languages: tuple[str | None, ...], accents: _Accents) -> Callable[[str], tuple[str, ...]]:
-    """Make a function from a word, as it stands, to its different forms in languages."""
-    stems = [(language, _stem(language)) for language in languages]
+        # A corpus has a hundred times more words than different words.
+        @lru_cache(maxsize=2**17)
+        def forms(word: str) -> tuple[str, ...]:
+            found: dict[str, None] = {}
+            script = script_of(word)
+            for language, stem in known.get(script) or known.get("") or [(script, self._stem(script))]:
+                kept = folded(word, language)
+                plain = kept if accents == "kept" or word.isascii() else unaccented(kept)
+                for form in (kept,) if plain == kept else (kept, plain) if accents == "both" else (plain,):
+                    if _counts(form) and not (language == "english" and form in _ENGLISH_STOP_WORDS):
+                        found[stem(form)] = None
+            return tuple(found)
 
-    # A corpus has a hundred times more words than different words, and the stemmer is pure Python.
-    @lru_cache(maxsize=2**17)
-    def forms(word: str) -> tuple[str, ...]:
-        found: dict[str, None] = {}
-        for language, stem in stems:
-            kept = folded(word, language)
-            plain = () if accents == "kept" else (unaccented(kept),)
-            for form in plain if accents == "left out" else (kept, *plain):
-                if _counts(form) and not (language == "english" and form in _ENGLISH_STOP_WORDS):
-                    found[stem(form)] = None
-        return tuple(found)
-
-    return forms
+        return forms
 
 
 def _stem(language: str | None) -> Callable[[str], str]:
@@ -154,6 +158,7 @@ def _stem(language: str | None) -> Callable[[str], str]:
     stemmer = snowballstemmer.stemmer(language)
     lock = Lock()
 
+    @lru_cache(maxsize=2**17)  # the stemmer is pure Python
     def stem(word: str) -> str:
         if not word.isalnum() and _SIGNS.search(word):  # a name in code
             return word
@@ -176,7 +181,8 @@ def _whole_words(text: str, latin: tuple[str | None, ...], *, singles: bool) -> 
         return [*_ASCII_WORD.findall(text), *identifiers(text)]
     # The whole text is normalised: one sign (kg, a telephone, a company) may stand for letters, and for several words.
     text = unicodedata.normalize("NFKC", text)
-    return [*_spaced_words(text, singles), *identifiers(text.lower())]
+    words = plain_words(text)
+    return [*(_spaced_words(text, singles) if words is None else words), *identifiers(text.lower())]
 
 
 def _spaced_words(text: str, singles: bool) -> Iterator[str]:  # noqa: FBT001
@@ -187,7 +193,7 @@ def _spaced_words(text: str, singles: bool) -> Iterator[str]:  # noqa: FBT001
         word = text[start:end]
         if not is_unspaced(word):
             for part in filter(None, word.split("_")):
-                yield from _korean(part, singles) if _HANGUL.search(part) else (part,)
+                yield from _korean(part, singles)
             continue
         row.append(word)
         if following[0] != end or not is_unspaced(text[slice(*following)]):

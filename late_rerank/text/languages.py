@@ -27,8 +27,9 @@ _BLOCKS = (
 _STARTS, _SCRIPTS = zip(*_BLOCKS, strict=True)
 # Scripts of several languages. What a text is taken for if nothing tells; all other scripts are named by their language.
 _USUAL = {"latin": "english", "cyrillic": "russian", "arabic": "arabic", "devanagari": "hindi", "hebrew": "hebrew"}
-_SAMPLE = 600  # characters from the beginning, and as many from the middle: a title may be English, a licence too
-_SURE = 2.0  # votes. Two words of one language only; names and quotations have fewer
+_SAMPLE = 400  # characters from the beginning, and as many from the middle: a title may be English, a licence too
+_VOTE = 27720  # what a word of one language counts; in whole numbers, whose sum doesn't depend on the words' order
+_SURE = 2 * _VOTE  # two words of one language only; names and quotations have fewer
 _CLEAR = 1.25  # how far the first must be ahead of the second
 _RARE = 0.005  # a language of fewer documents is a mistake, or isn't worth a second form of each word of a query
 _LETTERS = {"chinese": 3, "japanese": 2, "korean": 2}  # of a Latin text that says the same, for one character
@@ -40,19 +41,22 @@ class Speech(NamedTuple):
 
     Attributes:
         script: Of most letters; "" for a text without letters.
-        votes: (script, language) -> its function words in the text. A word that n languages share counts 1/n for each.
+        votes: Script -> language -> its function words in the text. One that n languages share counts 1/n for each.
     """
 
     script: str
-    votes: Mapping[tuple[str, str], float]
+    votes: Mapping[str, Mapping[str, int]]
 
     def first(self, script: str, among: Iterable[str] | None = None) -> str | None:
         """Give the language of most votes in a script, if it is sure and clear."""
-        known = FUNCTION_WORDS[script] if among is None else among
-        ranked = sorted(((self.votes.get((script, name), 0.0), name) for name in known), key=lambda pair: (-pair[0], pair[1]))
-        if not ranked or ranked[0][0] < _SURE or (len(ranked) > 1 and ranked[0][0] < _CLEAR * ranked[1][0]):
+        votes = self.votes.get(script)
+        if not votes:
             return None
-        return ranked[0][1]
+        names = votes if among is None else votes.keys() & set(among)
+        first = max(names, key=lambda name: (votes[name], name), default=None)
+        if first is None or votes[first] < _SURE:
+            return None
+        return first if all(_CLEAR * votes[name] <= votes[first] for name in names if name != first) else None
 
 
 def script_of(word: str) -> str:
@@ -69,11 +73,12 @@ def speech(text: str) -> Speech:
     if not sample.isascii():
         script = _main_script(sample)
         words = {word if word.isascii() else folded(word) for word in words}
-    votes: dict[tuple[str, str], float] = defaultdict(float)
+    votes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     table = _table()
-    for word in table.keys() & words:
-        for language in table[word]:
-            votes[language] += 1 / len(table[word])
+    for word in words & table.keys():
+        languages, weight = table[word]
+        for of, name in languages:
+            votes[of][name] += weight
     return Speech(script, votes)
 
 
@@ -125,6 +130,10 @@ class Languages:
         """Give the languages in which words of a script may be; the usual one where no document tells."""
         return self._found.get(script) or (_USUAL.get(script, script),)
 
+    def by_script(self, own: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Give script -> languages for scripts of several languages, but `own` for a document's, as `of` gave it."""
+        return tuple((script, own.get(script) or self.of_script(script)) for script in _USUAL)
+
     def _of_one(self, one: Speech) -> Mapping[str, tuple[str, ...]]:
         """Give a text's one language in each script in which the corpus has several, where the text tells."""
         several = (script for script, names in self._found.items() if len(names) > 1)
@@ -142,7 +151,7 @@ def _found(speeches: Sequence[Speech], script: str) -> tuple[str, ...]:
         return tuple(name for name, count in sorted(sure.items(), key=lambda pair: (-pair[1], pair[0])) if count >= least)
     total: Counter[str] = Counter()
     for one in speeches:
-        total.update({name: votes for (of, name), votes in one.votes.items() if of == script})
+        total.update(one.votes.get(script, {}))
     together = sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))
     return (together[0][0],) if together and together[0][1] >= _SURE else ()
 
@@ -161,11 +170,11 @@ def _main_script(sample: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, tuple[tuple[str, str], ...]]:
-    """Function word, folded -> its languages, each with its script."""
+def _table() -> dict[str, tuple[list[tuple[str, str]], int]]:
+    """Function word, folded -> its languages, each with its script, and what it counts for each of them."""
     languages: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for script, spoken in FUNCTION_WORDS.items():
         for name, words in spoken.items():
             for word in dict.fromkeys(map(folded, words.split())):
                 languages[word].append((script, name))
-    return {word: tuple(names) for word, names in languages.items()}
+    return {word: (names, _VOTE // len(names)) for word, names in languages.items()}
