@@ -106,7 +106,7 @@ def test_a_span_in_whole_words_cuts_no_word_and_takes_no_further_one(text, data)
         return
     start = data.draw(st.integers(0, len(text) - 1))
     end = data.draw(st.integers(start + 1, len(text)))
-    spans = word_spans(text)
+    spans = [*word_spans(text), *pairwise([0, *character_ends(text)])]  # a character of no word stays whole too
     first, last = in_whole_words(text, start, end)
     assert first == next((a for a, b in spans if a < start < b), start)
     assert last == next((b for a, b in spans if a < end < b), end)
