@@ -144,25 +144,40 @@ def _dashed(code):
 
 
 def help_pages(archive, code):
-    """A page of LibreOffice's help: its heading, and the text below it."""
-    if folder := archive.unpacked(f"libreoffice-help-{_dashed(code)}"):
+    """A page of LibreOffice's help: its heading, and the text below it, without paragraphs that stand there in English."""
+    untranslated = {part for page in _pages(archive, "en-us") for part in (page.title, *page.paragraphs)}
+    for title, paragraphs in _pages(archive, _dashed(code)):
+        if title not in untranslated:
+            yield Text(title, "\n\n".join(part for part in paragraphs if part not in untranslated))
+
+
+class Page(NamedTuple):
+    """A heading and the paragraphs below it."""
+
+    title: str
+    paragraphs: list[str]
+
+
+def _pages(archive, code):
+    if folder := archive.unpacked(f"libreoffice-help-{code}"):
         for path in sorted(folder.glob("usr/share/libreoffice/help/*/text/**/*.html")):
-            page = _Page()
-            page.feed(path.read_text(encoding="utf-8"))
-            yield Text(_flat(page.title), "\n\n".join(filter(None, map(_flat, page.paragraphs))))
+            reader = _Reader()
+            reader.feed(path.read_text(encoding="utf-8"))
+            yield Page(_flat(reader.title), [part for part in map(_flat, reader.paragraphs) if part])
 
 
-class _Page(HTMLParser):
-    """The first heading, and the paragraphs after it."""
+class _Reader(HTMLParser):
+    """The first heading, and the paragraphs after it, up to the footer, which repeats the heading."""
 
     def __init__(self):
         super().__init__()
-        self.title, self.paragraphs, self._into = "", [], None
+        self.title, self.paragraphs, self._into, self._ended = "", [], None, False
 
     def handle_starttag(self, tag, attributes):
+        self._ended |= tag == "footer"
         if tag == "h1" and not self.title:
             self._into = "title"
-        elif tag == "p" and self.title and ("class", "debug") not in attributes:
+        elif tag == "p" and self.title and not self._ended:
             self.paragraphs.append("")
             self._into = "paragraph"
 
