@@ -14,7 +14,7 @@ from late_rerank.context.layout import ORDERS, SEPARATOR, Order, Passage, block,
 from late_rerank.context.neighbours import with_neighbours
 from late_rerank.context.offers import fitted_alone, grown
 from late_rerank.context.query import QueryMatches
-from late_rerank.context.result import Context, ContextPart, Coverage, Dropped
+from late_rerank.context.result import Context, ContextPart, Dropped
 from late_rerank.context.selection import STRATEGIES, Selection, Selector, StrategyName
 from late_rerank.fused import FusedReranker
 from late_rerank.ranking.inside import FOR_A_CONTEXT, InsideReranker
@@ -153,7 +153,7 @@ def _context(
             for position, document in enumerate(ranked)
             if position not in inside
         ],
-        coverage=Coverage(best.max(axis=0, initial=0), matches.token_names()),
+        coverage=matches.coverage(best.max(axis=0, initial=0)),
         is_estimate=budget.count is estimate_tokens or (budget.images.is_estimate and any(each.image for each in passages)),
     )
 

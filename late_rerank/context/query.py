@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from late_rerank.encode.base import TellsTokens
+from late_rerank.context.result import Coverage
+from late_rerank.encode.base import TellsTokens, Token
 from late_rerank.encode.places import Span
 from late_rerank.errors import IncompatibleError
 from late_rerank.fused import FusedReranker
 from late_rerank.pictures import Picture, PictureError
 from late_rerank.ranking.fused_ranking import FusedRanking
 from late_rerank.reranker import Reranker
+from late_rerank.text.words import in_whole_words
 from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, Content, RankedDocument, Ranking
 
 # Below it is the score of a document without tokens only.
@@ -136,11 +138,28 @@ class QueryMatches:
         """(n_others,) float32: how much of a text or a picture each of the others repeats."""
         return self._reranker.similarity(content, others)
 
-    def token_names(self) -> tuple[str, ...] | None:
-        """Name the query's tokens; None where the encoder can't, or names another number of them."""
+    def coverage(self, best: F32) -> Coverage:
+        """Name the query's tokens and words beside their best matches, where the encoder tells as many tokens as vectors."""
         encoder = self._reranker.encoder
         tokens = encoder.tokens(self._query, "query") if isinstance(encoder, TellsTokens) else ()
-        return tuple(token for token, _, _ in tokens) if len(tokens) == self.n_tokens else None
+        if len(tokens) != self.n_tokens:
+            return Coverage(best)
+        return Coverage(best, tuple(token for token, _, _ in tokens), _words(self._query, tokens))
+
+
+def _words(query: str, tokens: Sequence[Token]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Join tokens to the words that a reader sees, each with the positions of its tokens; punctuation is none."""
+    joined: list[tuple[int, int, list[int]]] = []
+    for i, (_, start, end) in enumerate(tokens):
+        if start >= end:  # the model added it
+            continue
+        first, last = in_whole_words(query, start, end)
+        if joined and first < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]), [*joined[-1][2], i])
+        else:
+            joined.append((first, last, [i]))
+    words = ((query[first:last].strip(), tuple(rows)) for first, last, rows in joined)
+    return tuple((word, rows) for word, rows in words if any(map(str.isalnum, word)))
 
 
 def _with_vectors_of(reranker: Reranker, ranked: Sequence[RankedDocument]) -> Sequence[RankedDocument]:

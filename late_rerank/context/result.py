@@ -71,10 +71,12 @@ class Coverage:
     Attributes:
         matches: (n_query_tokens,) float32: each token's best match in the context. All are 0 for an empty context.
         tokens: The query's tokens. None if the encoder can't name them.
+        query_words: The query's words, each with the positions of its tokens. None if the encoder can't tell their places.
     """
 
     matches: F32
     tokens: tuple[str, ...] | None = None
+    query_words: tuple[tuple[str, tuple[int, ...]], ...] | None = None
 
     @property
     def well(self) -> list[int]:
@@ -90,6 +92,12 @@ class Coverage:
     def missing(self) -> list[int]:
         """Positions of the query tokens that aren't matched. The context may not answer this part of the question."""
         return _positions(self.matches < MATCHED_WEAKLY)
+
+    @property
+    def missing_words(self) -> list[str] | None:
+        """The query's words of which no token is matched, in the order of the query; None without `query_words`."""
+        missing = set(self.missing)
+        return None if self.query_words is None else [word for word, rows in self.query_words if missing.issuperset(rows)]
 
     def words(self, positions: Sequence[int]) -> list[str]:
         """Name tokens by their positions. If the encoder can't name tokens, give the positions as text."""
@@ -163,6 +171,7 @@ class Context:
                 "well": self.coverage.well,
                 "weakly": self.coverage.weakly,
                 "missing": self.coverage.missing,
+                "missing_words": self.coverage.missing_words,
             },
             "dropped": [
                 {"id": left.document.id, "rank": left.document.rank, "index": left.document.index, "reason": left.reason}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from late_rerank import Candidate, Reranker, Searcher
-from late_rerank.context import pack_context
+from late_rerank.context import Coverage, pack_context
 from late_rerank.context.counting import counter
 from late_rerank.context.layout import merged, ordered, passage_of
 from late_rerank.context.sentences import CUT_MARK, cut_to
@@ -241,6 +241,16 @@ class TestLayout:
         assert "bark" in missing
         assert "cats" not in missing
         assert sorted([*coverage.well, *coverage.weakly, *coverage.missing]) == list(range(words(QUERY)))
+
+    def test_a_word_is_missing_where_none_of_its_tokens_is_matched(self):
+        coverage = Coverage(np.array([0.1, 0.9, 0.1, 0.1], dtype=np.float32), tuple("abcd"), (("ab", (0, 1)), ("cd", (2, 3))))
+        assert coverage.missing_words == ["cd"]
+        assert Coverage(np.zeros(2, dtype=np.float32)).missing_words is None
+
+    def test_words_that_nothing_matches_are_named_as_in_the_question(self, reranker):
+        coverage = pack(reranker, [CATS], 100, query="Cats, शब्द & zebras?").coverage
+        assert coverage.missing_words == ["शब्द", "zebras"]
+        assert [word for word, _ in coverage.query_words] == ["Cats", "शब्द", "zebras"]
 
     def test_merging_and_ordering_lose_nothing(self, reranker):
         ranking = reranker.rerank(QUERY, [piece(text, 100 * i) for i, text in enumerate(TEXTS)])

@@ -69,26 +69,9 @@ function filled(context, budget, text) {
 }
 
 // Words of the question that nothing in the context matches: what it may not answer.
-function missingWords({ tokens: names, missing }) {
-  const isMissing = new Set(missing);
-  const words = wordsOf(names ?? []).filter(({ pieces }) => pieces.every((i) => isMissing.has(i)));
-  if (!words.length) return element("p", { class: "hint" }, "Every word of the question is matched, some perhaps weakly.");
-  return element("p", { class: "hint" }, `Not matched: ${words.map(({ text }) => isolated(text)).join(", ")}`);
-}
-
-// A vocabulary's pieces as words. "##" says that a piece goes on; elsewhere a sign says that a word begins. A model's markers are none.
-function wordsOf(names) {
-  const hasSigns = names.some((name) => /^[\u2581\u0120]/.test(name));
-  const words = [];
-  names.forEach((name, i) => {
-    if (/^(\[.*\]|<.*>)$/.test(name)) return;
-    const goesOn = words.length && (hasSigns ? !/^[\u2581\u0120]/.test(name) : name.startsWith("##"));
-    const text = name.replace(/^(##(?=.)|[\u2581\u0120])/, "");
-    if (!goesOn) return words.push({ text, pieces: [i] });
-    words.at(-1).text += text;
-    words.at(-1).pieces.push(i);
-  });
-  return words;
+function missingWords({ missing_words: words }) {
+  if (!words?.length) return element("p", { class: "hint" }, "Every word of the question is matched, some perhaps weakly.");
+  return element("p", { class: "hint" }, `Not matched: ${words.map(isolated).join(", ")}`);
 }
 
 function citations({ parts }, labels) {
