@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         "scoring": (maxsim.MAXSIM if is_visual else maxsim.DEFAULT_SCORING).name,
         "known_scorings": {name: list(scoring.window_tokens) for name, scoring in SCORINGS.items()},
         **described,
+        **_files(options.model),
         **({} if trouble is None else {"torchvision": f"doesn't fit torch ({trouble}): {REMEDY}"}),
         "versions": versions,
     }
@@ -59,8 +60,31 @@ def run(options: argparse.Namespace) -> None:
         print_json(report)
         return
     width = max(map(len, report))
-    for name, value in report.items():
+    for name, value in (report | _in_words(report)).items():
         print(f"{name.replace('_', ' '):<{width}} {_shown(value)}")
+
+
+def _in_words(report: dict[str, Any]) -> dict[str, str]:
+    """Say in words what the report holds as sentence-transformers' settings."""
+    words = {"skiplist": report.get("skiplist") or "none: every token counts"}
+    expansion = report.get("query_expansion")
+    if isinstance(expansion, dict):
+        token = expansion.get("token") or "the mask token (or the end token)"
+        attended = "attended to" if expansion.get("attend") else "not attended to"
+        words["query_expansion"] = (
+            f"{expansion['strategy']}: filled up to {expansion['length']} tokens with {token}, {attended}"
+        )
+    elif "query_expansion" in report:
+        words["query_expansion"] = "none: a query's own tokens count"
+    return words if "query_expansion" in report else {}
+
+
+def _files(name: str) -> dict[str, str]:
+    """Say where a model's files are; of the hub's snapshot the last folder is the commit. Nothing for a built-in model."""
+    from late_rerank.encode.builtin import BUILT_IN
+    from late_rerank.encode.sources import local_folder
+
+    return {} if name in BUILT_IN else {"files": str(local_folder(name))}
 
 
 def _shown(value: Any) -> str:

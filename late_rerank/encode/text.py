@@ -173,4 +173,5 @@ class TextEncoder:
             "pooling": "the checkpoint's own" if layout.pooled and self._pools_by_itself else self.pooling,
             "skiplist": model.notes["skiplist"],
             "similarity": model.notes["similarity"],
+            **{name: model.notes[name] for name in ("language_adapter",) if name in model.notes},
         }

@@ -10,6 +10,7 @@ from hubs import cached, serving_hub
 from safetensors.torch import load_file, save_file
 
 from late_rerank import Reranker
+from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.compiled.kept import home
 from late_rerank.encode.sources import local_folder
@@ -69,6 +70,14 @@ class TestKeptRevisions:
             assert reranker.arguments["model"] == reranker.model_name == f"{NAME}@v1"
             again = pickle.loads(pickle.dumps(reranker))
         assert again.encoder.fingerprint == reranker.encoder.fingerprint
+
+    def test_the_doctor_names_the_files_of_a_revision_and_tells_in_words_how_queries_are_filled(self, cache, capsys):
+        assert main(["doctor", NAME, "--revision", "v1", "--backend", "torch"]) == 0
+        told = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line)
+        assert told["model"].strip() == f"{NAME}@v1"
+        assert told["files"].strip().endswith(f"snapshots/{OLD}")
+        expected = "fixed: filled up to 32 tokens with the mask token (or the end token), not attended to"
+        assert told["query expansion"].strip() == expected
 
     def test_what_the_cache_holds_is_named_where_a_revision_is_absent(self, cache):
         with pytest.raises(ModelError, match=rf"at the revision 'v2' \(the cache holds main, refs/pr/3, v1, {OLD}, {NEW}\)"):

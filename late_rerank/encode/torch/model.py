@@ -87,10 +87,14 @@ def _queries(layout: Layout, forward: ModuleForward) -> Any:
 
 def _notes(model: Any) -> dict[str, Any]:
     mask = next((module for module in model if type(module).__name__ == "MultiVectorMask"), None)
+    config = model[0].config
+    language = getattr(config, "default_language", None)  # XMOD has adapters for languages, and uses one of them
+    adapter = {} if language is None else {"language_adapter": f"{language} alone, of {len(config.languages)}"}
     return {
         "query_expansion": model[0].query_expansion,
         "skiplist": "".join(getattr(mask, "skiplist_words", [])),
         "similarity": str(model.similarity_fn_name),
+        **adapter,
     }
 
 
