@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def _of_datetime(value: date) -> float:
     return (value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)).timestamp()
 
 
+@lru_cache(4096)  # documents come again with the next query
 def _of_text(text: str, field: str) -> float:
     try:
         return _of_datetime(datetime.fromisoformat(_whole(text)))

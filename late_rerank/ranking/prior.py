@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
@@ -146,6 +147,8 @@ def _numbers(given: list[Any], place: str) -> tuple[Any, ...]:
 
 
 def _flat(given: list[Any], place: str) -> tuple[float, ...]:
+    if all(type(value) is float and math.isfinite(value) for value in given):
+        return tuple(given)
     return tuple(_number(value, f"{place}[{i}]") for i, value in enumerate(given))
 
 

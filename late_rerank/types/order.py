@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: a hundred of them would take 60 us instead of 20
 class RankedBy:
     """The parts of the number that ordered a document, where a first stage's scores or a prior counted too.
 
