@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         prior.tell_missing()
     if options.json:
         model = searcher.reranker.model_name if options.fuse else options.model
-        encodings = {"encodings": options.encodings} if options.encodings else {}
-        print_json(ranking_json(options.query, model, options.k, ranking) | encodings)
+        read = {name: found for name in ("encodings", "languages") if (found := getattr(options, name, None))}
+        print_json(ranking_json(options.query, model, options.k, ranking) | read)
     else:
         print_ranking(ranking)

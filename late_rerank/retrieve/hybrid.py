@@ -35,6 +35,11 @@ class HybridRetriever:
         self.rank_constant = rank_constant
 
     @property
+    def languages(self) -> dict[str, int]:
+        """The languages of the documents, as the first BM25Retriever found them; empty if none looked."""
+        return next((found for each in self.retrievers if (found := getattr(each, "languages", None))), {})
+
+    @property
     def documents(self) -> list[Candidate] | None:
         """The documents of the first retriever that has `documents`. None if no retriever has them."""
         return next((found for each in self.retrievers if (found := getattr(each, "documents", None)) is not None), None)

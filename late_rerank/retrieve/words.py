@@ -27,7 +27,13 @@ _ASCII_WORD = re.compile(r"[^\W_][^\W_]+", re.ASCII)
 # Korean puts spaces between words, but writes particles and endings onto them.
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 
-_SIGNS = re.compile(r"[-_.+#@:/\\~]")
+_SIGNS = re.compile(r"[-_.+#@:/\\~\x03]")
+# Where words are looked for by their parts too, with a sign that no word has.
+_OF_PARTS = frozenset(
+    ["arabic", "hebrew", "devanagari", "bengali", "punjabi", "gujarati", "odia", "tamil", "telugu", "kannada"]
+    + ["malayalam", "sinhala"]
+)
+_PART = "\x03"
 _TURKIC = {"turkish", "azerbaijani"}  # there a small "I" isn't ASCII
 
 # The function words that Lucene's English analyzer drops.
@@ -116,12 +122,16 @@ class WordSplitter:
                 forms = plain(word)
             if forms:
                 found.append(forms)
+                found.extend((part,) for part in (_parts(word) if self._language == "auto" else ()))
         return found
 
     def _of_document(self, text: str, own: Mapping[str, tuple[str, ...]], accents: _Accents) -> list[str]:
         by_script = self._by_script(own)
         words = _whole_words(text, dict(by_script)["latin"], singles=True)
-        return list(chain.from_iterable(map(self._forms(by_script, accents), words)))
+        found = list(chain.from_iterable(map(self._forms(by_script, accents), words)))
+        if self._language == "auto" and not text.isascii():
+            found += chain.from_iterable(map(_parts, words))
+        return found
 
     def _by_script(self, own: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
         """Give each script's languages, "" for all others; `own` are a document's."""
@@ -149,6 +159,18 @@ class WordSplitter:
             return tuple(found)
 
         return forms
+
+
+@lru_cache(maxsize=2**16)
+def _parts(word: str) -> tuple[str, ...]:
+    """Give a word's parts of three letters, for scripts whose languages write particles onto words; others have none.
+
+    Hebrew and Arabic write "the", "and" and "in" onto the next word, which no stemmer undoes.
+    """
+    if word.isascii() or script_of(word) not in _OF_PARTS:
+        return ()
+    padded = f" {folded(word)} "
+    return tuple(_PART + "".join(part) for part in zip(padded, padded[1:], padded[2:], strict=False)) if len(padded) > 3 else ()
 
 
 def _stem(language: str | None) -> Callable[[str], str]:
@@ -188,12 +210,15 @@ def _whole_words(text: str, latin: tuple[str | None, ...], *, singles: bool) -> 
 def _spaced_words(text: str, singles: bool) -> Iterator[str]:  # noqa: FBT001
     """Give words; for scripts without spaces, pairs of neighbouring characters, as Lucene's CJK analyzer does."""
     spans = word_spans(text)
+    has_rows = _HANGUL.search(text) is not None or any(is_unspaced(text[start:end]) for start, end in spans)
     row: list[str] = []
     for (start, end), following in pairwise([*spans, (-1, -1)]):
         word = text[start:end]
         if not is_unspaced(word):
             for part in filter(None, word.split("_")):
                 yield from _korean(part, singles)
+                if part.isascii() and has_rows:  # one word counts too little beside the pairs of a row
+                    yield from (_PART + first + second for first, second in pairwise(part.lower()))
             continue
         row.append(word)
         if following[0] != end or not is_unspaced(text[slice(*following)]):

@@ -79,4 +79,6 @@ def _retriever(path: str, language: str | None, told: dict[str, None], *, images
     if not corpus.documents:
         return None
     found = BM25Retriever(corpus.documents, language=language)
+    if found.languages.keys() - {"english"}:
+        logger.info("%s has documents in %s", path, ", ".join(f"{name} ({count})" for name, count in found.languages.items()))
     return PagesRetriever(found, corpus.documents) if images else found

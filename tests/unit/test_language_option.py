@@ -63,3 +63,19 @@ def test_a_server_is_told_the_language_of_its_folders(minilm, monkeypatch, tmp_p
     monkeypatch.setattr(running, "serve", lambda options, port: told.append(options.language))
     main(["serve", "--folder", f"a={tmp_path}", "--language", "russian"])
     assert told == ["russian"]
+
+
+def test_a_search_tells_the_languages_that_it_found_unless_all_are_english(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(opening, "opened_reranker", lambda options: nullcontext(Reranker(FakeEncoder())))
+    (tmp_path / "a.txt").write_text("The house is on the hill and it was old.", encoding="utf-8")
+    main(["search", str(tmp_path), "house", "--json"])
+    told = capsys.readouterr()
+    assert "language" not in told.err
+    assert "languages" not in json.loads(told.out)
+    (tmp_path / "b.txt").write_text("Das Haus ist alt und die Brücke ist nicht neu.", encoding="utf-8")
+    main(["search", str(tmp_path), "house", "--json"])
+    told = capsys.readouterr()
+    assert "documents by language: 1 english, 1 german" in told.err
+    assert json.loads(told.out)["languages"] == {"english": 1, "german": 1}
+    main(["search", str(tmp_path), "house", "--language", "english"])
+    assert "language" not in capsys.readouterr().err

@@ -207,6 +207,21 @@ class TestScriptsWithoutSpaces:
         assert splitter.of_documents(["日本語"]) == [["日本", "本語", "日", "本", "語"]]
 
 
+@pytest.mark.parametrize(
+    ("text", "query"), [("לשמור את רקע התמונה כשקוף", "שקיפות שקוף"), ("الترميزات والكشف", "ترميز"), ("தமிழ்நாட்டில்", "தமிழ்நாடு")]
+)
+def test_words_that_carry_prefixes_and_endings_are_found_by_their_parts(text, query):
+    documents = [text, "a b", "c d"]
+    assert BM25Retriever(documents).retrieve(query, 1)[0].score > 0
+    assert len(WordSplitter(None).of_documents([text])[0]) == len(text.split())
+
+
+def test_latin_words_within_chinese_have_pairs_of_letters():
+    splitter = WordSplitter("auto")
+    assert splitter.of_documents(["Xfce桌面"])[0] == ["xfce", "\x03xf", "\x03fc", "\x03ce", "桌面", "桌", "面"]
+    assert splitter.of_documents(["Xfce"])[0] == ["xfce"]
+
+
 WRITING = st.lists(
     st.sampled_from([*TEXTS.values(), "snake_case v1.2.3 C++ 1,000.5", "ÉTAT œuvre ŁÓDŹ İSTANBUL ışık", "می\u200cخواهم"]),
     max_size=4,
