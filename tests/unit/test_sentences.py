@@ -70,6 +70,9 @@ def test_large_texts_take_no_square_of_time():
         "\n " * 100_000 + "x",
         "🇩" * 200_000,
         ". \u0301" * 60_000,
+        "น้ำ " * 60_000,
+        "自由，" * 60_000,
+        "น้ำ" * 60_000,
     ]:
         assert sum(end - start for start, end in sentences(text)) <= len(text)
         cut_to(text, lambda shorter: len(shorter) < 100)
