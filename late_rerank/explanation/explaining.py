@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from late_rerank.encode import unpooled
@@ -47,7 +48,8 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
         query: Must not be blank.
         text: A document's text, of any length; a Picture; or a Candidate or RankedDocument, of which is explained what the
             Reranker encodes: the picture, if there is one and the model sees pictures, else the text. If it came with token
-            vectors, these are explained, with the tokens of its text.
+            vectors, these are explained, with the tokens of its text. Of a RankedDocument that a prior or the first stage's
+            scores helped to place, the explanation tells that too: `ranked_by`.
 
     Returns:
         An Explanation of a text, a PageExplanation of a picture.
@@ -64,9 +66,16 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
         raise TypeError("reranker must be one Reranker, got several models: explain each of its `rerankers`' own score")
     _check_query(query)
     content = _content(reranker, text)
+    found: Explanation | PageExplanation
     if isinstance(content, GivenVectors):
-        return _explain_text(reranker, query, getattr(text, "text", ""), content)
-    return _explain_text(reranker, query, content) if isinstance(content, str) else explain_page(reranker, query, content)
+        found = _explain_text(reranker, query, getattr(text, "text", ""), content)
+    elif isinstance(content, str):
+        found = _explain_text(reranker, query, content)
+    else:
+        found = explain_page(reranker, query, content)
+    if isinstance(text, RankedDocument) and text.ranked_by is not None:
+        return replace(found, rank=text.rank, ranked_by=text.ranked_by)
+    return found
 
 
 def _check_query(query: Any) -> None:

@@ -9,10 +9,12 @@ from typing import Protocol
 from late_rerank.explanation.markup import bar, isolated, language_of, safe, scope_of, table, whole_page, within_a_line
 from late_rerank.explanation.matches import Match, Span, Token, Window, WordMatch
 from late_rerank.explanation.passage import SAMPLE, in_words, link_to, opening_tag, within_windows
+from late_rerank.explanation.placing import place_html
 from late_rerank.explanation.style import FRAGMENT, PASSAGE, hover_rules
 from late_rerank.explanation.words import Word
 from late_rerank.ranking.relevance import MATCHED_WEAKLY, MATCHED_WELL
 from late_rerank.text.shown import around
+from late_rerank.types import RankedBy
 
 _STRONG = 0.75
 _CONTEXT = 32
@@ -52,6 +54,10 @@ class Explained(Protocol):
     def spans(self) -> Sequence[Span]: ...
     @property
     def scoring(self) -> str: ...
+    @property
+    def rank(self) -> int | None: ...
+    @property
+    def ranked_by(self) -> RankedBy | None: ...
     @property
     def windows(self) -> Sequence[Window]: ...
     @property
@@ -98,6 +104,7 @@ def _heading(explanation: Explained) -> str:
         f"<h1>Words of the query matched: {counts or 'it has none'}</h1>"
         f"<p>Score <strong>{explanation.score:.2f}</strong>: the best matches of {n} query tokens{where}, "
         f"{explanation.score / max(n, 1):.2f} each on average. Model {isolated(explanation.model)}.</p>"
+        f"{place_html(explanation.rank, explanation.ranked_by)}"
     )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from late_rerank.explanation.matches import Match, Span, Token, Window, WordMatch, matched
+from late_rerank.explanation.placing import place_json
 from late_rerank.explanation.words import Word, words
 from late_rerank.ranking.relevance import MATCHED_WEAKLY
-from late_rerank.types import F32, NO_TOKENS_SCORE
+from late_rerank.types import F32, NO_TOKENS_SCORE, RankedBy
 
 _SHOWN_WORDS = 12
 
@@ -37,6 +38,8 @@ class Explanation:
         windows: The best window of each scale of the scoring, in the scales' order. Empty if the scoring has no windows, or the
             text has no tokens.
         best_span: Where the best passage stands, as in `RankedDocument.best_span`. None without windows.
+        rank: The rank of the RankedDocument that is explained, if more than its score ordered it; else None.
+        ranked_by: What ordered it then: its standard score, what the first stage's scores added, and the prior. Else None.
     """
 
     query_tokens: tuple[Token, ...]
@@ -53,6 +56,8 @@ class Explanation:
     scoring: str = "maxsim"
     windows: tuple[Window, ...] = ()
     best_span: tuple[int, int] | None = None
+    rank: int | None = None
+    ranked_by: RankedBy | None = None
 
     def __repr__(self) -> str:
         """Show the score and the first words: the matrix of a long document has thousands of numbers."""
@@ -130,6 +135,7 @@ class Explanation:
             "document_truncated": self.document_truncated,
             "scoring": self.scoring,
             **self._windows_json(),
+            **place_json(self.rank, self.ranked_by),
             "words": [_word_json(match) for match in self.words],
             "unmatched": list(self.unmatched),
             "spans": [{**asdict(span), "words": list(span.words)} for span in self.spans],

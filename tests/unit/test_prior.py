@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from late_rerank import Candidate, FusedReranker, Reranker, Searcher
+from late_rerank import Candidate, FusedReranker, Reranker, Searcher, explain
 from late_rerank.ranking import from_metadata
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
-from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
 from late_rerank.types import RankedBy, RankedDocument, Ranking
 from late_rerank.wrapping import Choice, choose
 
@@ -304,6 +304,35 @@ class TestShown:
 
     def test_parts_are_json_with_their_sum(self):
         assert RankedBy(1.0, 0.5, -0.25).to_dict() == {"score": 1.0, "first_stage": 0.5, "prior": -0.25, "total": 1.25}
+
+
+class TestExplained:
+    def test_a_ranked_documents_explanation_tells_how_its_place_came_about(self):
+        reranker = Reranker(FakeEncoder())
+        candidates = [Candidate(text, score=float(i)) for i, text in enumerate(TEXTS)]
+        (first, *_) = reranker.rerank(QUERY, candidates, first_stage_weight=0.5, prior=PRIOR)
+        explanation = explain(reranker, QUERY, first)
+        assert (explanation.rank, explanation.ranked_by) == (1, first.ranked_by)
+        assert explanation.to_dict()["ranked_by"] == first.ranked_by.to_dict()
+        html = explanation.to_html()
+        assert f"Rank 1: {first.ranked_by.score:+.2f} by its score" in html
+        assert f"{first.ranked_by.first_stage:+.2f} by the first stage, +9.00 by the prior. Together" in html
+
+    def test_a_pages_explanation_tells_it_too(self):
+        image = pytest.importorskip("PIL.Image")
+        reranker = Reranker(FakeVisualEncoder())
+        pages = [Candidate(image=image.new("RGB", (64, 64), colour)) for colour in ("red", "white")]
+        (first, *_) = reranker.rerank("red", pages, prior=[0.0, 5.0])
+        explanation = explain(reranker, "red", first)
+        assert (first.index, explanation.ranked_by.prior) == (1, 5.0)
+        assert "+5.00 by the prior" in explanation.to_html()
+        assert explanation.to_dict()["rank"] == 1
+
+    def test_one_that_its_score_alone_placed_says_nothing_of_it(self):
+        reranker = Reranker(FakeEncoder())
+        explanation = explain(reranker, QUERY, reranker.rerank(QUERY, TEXTS)[0])
+        assert "ranked_by" not in explanation.to_dict()
+        assert "by the prior" not in explanation.to_html()
 
 
 class TestEverywhere:

@@ -11,7 +11,9 @@ from late_rerank.explanation.pages.look import PICTURE, pointing_rules
 from late_rerank.explanation.pages.matches import NearWord, PageWordMatch, PatchMatch
 from late_rerank.explanation.pages.near import PrintedWord, place_of
 from late_rerank.explanation.pages.overlay import Matched, colour_of, css, figure
+from late_rerank.explanation.placing import place_html
 from late_rerank.explanation.style import FRAGMENT
+from late_rerank.types import RankedBy
 
 
 class ExplainedPage(Matched, Protocol):
@@ -35,6 +37,10 @@ class ExplainedPage(Matched, Protocol):
     def matches(self) -> Sequence[PatchMatch]: ...
     @property
     def scoring(self) -> str: ...
+    @property
+    def rank(self) -> int | None: ...
+    @property
+    def ranked_by(self) -> RankedBy | None: ...
     @property
     def windows(self) -> Sequence[tuple[int, int]]: ...
     @property
@@ -75,6 +81,7 @@ def _heading(explanation: ExplainedPage) -> str:
         "<h1>Where the query matches this page</h1>"
         f"<p>Score <strong>{explanation.score:.2f}</strong>: the best matches of {n} query tokens, "
         f"{explanation.score / max(n, 1):.2f} each on average. {_outside(explanation)} Model {isolated(explanation.model)}.</p>"
+        f"{place_html(explanation.rank, explanation.ranked_by)}"
     )
 
 

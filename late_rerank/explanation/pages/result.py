@@ -13,9 +13,10 @@ from late_rerank.encode import Box
 from late_rerank.explanation.matches import Token
 from late_rerank.explanation.pages.matches import PageWordMatch, PatchMatch, Spot, has_no_area
 from late_rerank.explanation.pages.near import PrintedWord, near_all, place_of
+from late_rerank.explanation.placing import place_json
 from late_rerank.explanation.words import Word, words
 from late_rerank.pictures import Picture
-from late_rerank.types import F32, NO_TOKENS_SCORE
+from late_rerank.types import F32, NO_TOKENS_SCORE, RankedBy
 
 _SHOWN_WORDS = 12
 
@@ -40,6 +41,8 @@ class PageExplanation:
         windows: The best window of each scale of the scoring: its first vector, and the vector after its last one. Empty if
             the scoring has no windows. A picture's vectors have no order of reading: a window is a band of it.
         page_words: The picture's text layer: each word with its box, in the order of reading. Empty if it has none.
+        rank: The rank of the RankedDocument that is explained, if more than its score ordered it; else None.
+        ranked_by: What ordered it then: its standard score, what the first stage's scores added, and the prior. Else None.
     """
 
     query_tokens: tuple[Token, ...]
@@ -55,6 +58,8 @@ class PageExplanation:
     scoring: str = "maxsim"
     windows: tuple[tuple[int, int], ...] = ()
     page_words: tuple[PrintedWord, ...] = ()
+    rank: int | None = None
+    ranked_by: RankedBy | None = None
 
     def __repr__(self) -> str:
         """Show the score and the first words: the matrix of a page has 100,000 numbers."""
@@ -128,6 +133,7 @@ class PageExplanation:
             "pooled": self.pooled,
             "query_truncated": self.query_truncated,
             "scoring": self.scoring,
+            **place_json(self.rank, self.ranked_by),
             **({"windows": [list(window) for window in self.windows]} if self.windows else {}),
             "words": [_word_json(match) for match in self.words],
             "query_tokens": [token._asdict() for token in self.query_tokens],
