@@ -26,6 +26,13 @@ def test_search_puts_the_answer_first(first_stage, run, notes):
     assert found["store"] == {"hits": 0, "misses": len(found["results"])}
 
 
+def test_a_file_in_another_encoding_is_read_and_told(run, notes):
+    (notes / "mice.txt").write_bytes("Mäuse fliehen über die Straße vor der großen Katze.".encode("latin-1"))
+    done = run("search", notes, "Mäuse", "--json")
+    assert "1 file was read as Windows-1252" in done.stderr
+    assert "mice.txt#0" in {result["id"] for result in json.loads(done.stdout)["results"]}
+
+
 def test_a_search_finds_what_was_indexed(run, notes):
     assert "3 encoded" in run("index", notes, "--store", "store").stdout
     found = json.loads(run("search", notes, QUERY, "--first-stage", "dense", "--store", "store", "--json").stdout)

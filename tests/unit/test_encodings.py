@@ -13,11 +13,16 @@ import zlib
 
 import pytest
 
+from late_rerank.bulk.planning import plan
+from late_rerank.bulk.reading import SplitDocuments
 from late_rerank.cli import main
-from late_rerank.corpus import CorpusStream, parse_json_lines, read_corpus
+from late_rerank.corpus import CorpusStream, files, parse_json_lines, pieces, read_corpus
+from late_rerank.corpus import lines as corpus_lines
 from late_rerank.corpus.decoding import decode, sample
 from late_rerank.corpus.labels import python_name, shown, told
 from late_rerank.corpus.lines import MOST_BYTES, TextLines, check_length, lines_of
+from late_rerank.serve.folders import read_folders
+from late_rerank.testing.fakes import FakeEncoder
 
 TEXTS = {
     "German": "Die Katze schläft für gewöhnlich am Tag und jagt nachts. Große Hunde müssen öfter nach draußen, auch wenn es regnet.",
@@ -323,3 +328,56 @@ class TestTelling:
         with pytest.raises(SystemExit):
             main(["search", str(tmp_path), "cats", "--encoding", "klingon"])
         assert "argument --encoding: 'klingon' is no encoding" in capsys.readouterr().err
+
+
+class TestParts:
+    @pytest.mark.parametrize("encoding", ["cp932", "utf-16", "utf-32-le", "utf-8"])
+    def test_parts_of_a_file_of_lines_give_its_documents_in_any_encoding(self, encoding, tmp_path):
+        texts = [f"{TEXTS['Japanese']} {i}" for i in range(300)]
+        path = tmp_path / "a.jsonl"
+        path.write_bytes(lines(*texts).encode(encoding))
+        splits = plan(path, images=False, split_bytes=4096).splits
+        read = [SplitDocuments(split, tmp_path, images=False) for split in splits]
+        assert [document.text for part in read for document in part] == texts
+        assert {name for part in read for name in part.encodings.values()} == ({encoding} - {"utf-8"})
+        assert (len(splits) == 1) == encoding.startswith(("utf-16", "utf-32"))
+
+    def test_a_line_too_long_is_refused_in_a_part_too(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(corpus_lines, "MOST_BYTES", 1000)
+        (tmp_path / "a.jsonl").write_bytes(b'{"text": "' + b"a" * 5000 + b'"}')
+        (split,) = plan(tmp_path / "a.jsonl", images=False, split_bytes=None).splits
+        with pytest.raises(ValueError, match="has more than 1,000 bytes"):
+            list(SplitDocuments(split, tmp_path, images=False))
+
+    @pytest.mark.parametrize("text", ["Cats sleep all day.\n\n", "Cats sleep. ", "猫は眠る。", "abcdefghij"])
+    def test_a_long_text_is_split_block_by_block_and_nothing_is_lost(self, text, tmp_path, monkeypatch):
+        monkeypatch.setattr(pieces, "BLOCK_CHARACTERS", 5000)
+        monkeypatch.setattr(files, "BLOCK_CHARACTERS", 5000)
+        whole = text * (22_000 // len(text))
+        (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
+        stream = CorpusStream(tmp_path)
+        documents, counted = [], []
+        for document in stream:
+            documents.append(document)
+            counted.append(stream.n_bytes_read)
+        assert [whole[each.metadata["start"] : each.metadata["end"]] for each in documents] == [each.text for each in documents]
+        assert "".join("".join(each.text.split()) for each in documents) == "".join(whole.split())
+        assert len(documents) > 4
+        assert counted == sorted(counted)
+        assert stream.n_bytes_read == stream.size_bytes
+
+
+class TestTold:
+    def test_a_served_folder_tells_it_in_the_log(self, tmp_path, caplog):
+        (tmp_path / "a.txt").write_bytes(TEXTS["Russian"].encode("cp1251"))
+        read_folders({"notes": str(tmp_path)}, [FakeEncoder()], None)
+        assert f"1 file was read as Windows-1251: {tmp_path / 'a.txt'}" in caplog.text
+
+    def test_a_search_tells_it_and_counts_it_in_its_json(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr("late_rerank.reranker.as_encoder", lambda *_, **__: FakeEncoder())
+        (tmp_path / "a.txt").write_bytes(TEXTS["Russian"].encode("cp1251"))
+        (tmp_path / "b.txt").write_bytes("日本".encode("cp932"))
+        main(["search", str(tmp_path), "кошка", "--json", "--encoding", "shift_jis"])
+        out, err = capsys.readouterr()
+        assert "skipped" in err
+        assert json.loads(out)["encodings"] == {"cp932": 1}
