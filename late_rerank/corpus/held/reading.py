@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from late_rerank.corpus.held.arrays import NpyRows, SafetensorsRows
 from late_rerank.corpus.held.table import COLUMN, TableRows
 from late_rerank.corpus.json_lines import parse_json_lines
+from late_rerank.corpus.lines import lines_of
 from late_rerank.corpus.parquet import ParquetRows
 from late_rerank.corpus.ranges import FileRanges
 from late_rerank.types import Candidate
@@ -131,5 +132,5 @@ def _documents(file: Path) -> Iterator[Candidate]:
     if file.suffix in _PARQUET:
         yield from ParquetRows(FileRanges(file), str(file)).documents()
         return
-    with file.open("rb") as lines:
-        yield from parse_json_lines(lines, str(file))
+    with file.open("rb") as opened:
+        yield from parse_json_lines(lines_of(opened, str(file)), str(file))
