@@ -49,6 +49,7 @@ _SHOWN = {
     "cp932": "Shift-JIS",
     "cp949": "EUC-KR",
     "cp874": "TIS-620",
+    "big5": "Big5",
     "big5hkscs": "Big5",
     "gb18030": "GB18030",
     "hz": "HZ",
