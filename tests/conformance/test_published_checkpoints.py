@@ -22,6 +22,10 @@ TEXTS = (
 )
 DOCUMENTS = ("late interaction keeps one vector per token", "the cat sat on the mat", "Which planet is red? Mars.")
 NEAR = 1e-4
+# Their structure is that of a sister, but for the numbers of components.
+ALIKE = {"mixedbread-ai/mxbai-edge-colbert-v0-32m", "lightonai/colbertv2.0"}
+QUICK = [name for name, facts in PUBLISHED.items() if facts.window_tokens < 2048 and name not in ALIKE]
+SLOW = pytest.mark.slow("compiled like a sister, or in windows of thousands of tokens, up to 15 s each")
 
 RANKS = (
     "import json, sys\n"
@@ -41,7 +45,7 @@ def folders(tmp_path_factory):
     return {name: build(name, root / str(i)) for i, name in enumerate(PUBLISHED)}
 
 
-@pytest.fixture(scope="module", params=PUBLISHED)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=() if name in QUICK else SLOW) for name in PUBLISHED])
 def name(request):
     return request.param
 
@@ -125,6 +129,16 @@ def test_an_engine_gives_the_same_vectors(by_torch, compiled):
         np.testing.assert_allclose(one.values, other.values, rtol=0, atol=1e-5)
 
 
+@pytest.mark.process  # OpenVINO asks for the processor's kind
+@pytest.mark.parametrize("name", ["lightonai/LateOn", "colbert-ir/colbertv2.0"], indirect=True)
+def test_openvino_gives_vectors_within_its_tolerance(name, folders, by_torch):
+    pytest.importorskip("openvino", reason='needs OpenVINO: pip install "late-rerank[openvino]"')
+    encoder = TextEncoder(folders[name], backend="openvino")
+    assert (encoder.backend.name, encoder.fingerprint) == ("openvino", by_torch.fingerprint)
+    ours, theirs = encoder.encode_document([*TEXTS, LONG]).values, by_torch.encode_document([*TEXTS, LONG]).values
+    assert (ours * theirs).sum(axis=1).min() >= 0.999
+
+
 def test_each_token_of_a_text_has_its_place(name, compiled):
     """Markers and prompts stand at the beginning; each word's tokens cover it."""
     text = "Mars: the red planet"
@@ -138,7 +152,7 @@ def test_another_process_ranks_alike_without_torch(folders, monkeypatch):
     from huggingface_hub.constants import HF_HOME
 
     expected = {}
-    for folder in map(str, folders.values()):
+    for folder in (str(folders[name]) for name in QUICK):
         reranker = Reranker(folder, backend="onnx", codec="float16")
         ranked = reranker.rerank("what is late interaction", list(DOCUMENTS))
         expected[folder] = [reranker.encoder.fingerprint, [each.index for each in ranked]]
