@@ -137,11 +137,13 @@ def _ends(text: str) -> str:
 
 def _seven_bit(raw: bytes) -> Decoded | None:
     """Decode an encoding with ASCII bytes only, if its escape sequences show; None for plain ASCII or UTF-8."""
+    if not raw.isascii():
+        return None
     if b"\x1b" in raw and _ISO_2022.search(raw):
         if any(each in raw for each in _ISO_2022_CN):
             raise ValueError("looks like ISO-2022-CN; convert it to UTF-8")
         names: tuple[str, ...] = ("iso2022_kr",) if _ISO_2022_KR in raw else _ISO_2022_NAMES
-    elif b"~{" in raw and raw.isascii() and _HZ.search(raw):
+    elif b"~{" in raw and _HZ.search(raw):
         names = ("hz",)
     elif _UTF_7_MARK.match(raw):
         names = ("utf-7",)

@@ -41,7 +41,7 @@ def sentence():
     n_files = sum(n for name, n in binary.items() if name.startswith("file"))
     n_parts = sum(n for name, n in binary.items() if name.startswith("part"))
     return (
-        f"Of vim's {tutors.total()} tutors in old encodings {tutors['right']} are read right, and {tutors['uncertain']} skipped. "
+        f"Of vim's {tutors.total()} tutors in old encodings {tutors['right']} are right. {tutors['uncertain']} are skipped. "
         f"Of {n_files:,} binary files {binary.get('file, text', 0)} are taken for text in an old encoding, and of {n_parts:,} "
         f"parts of 400 bytes {binary.get('part, text', 0)}. Of {others.total()} texts in six encodings that aren't known here, "
         f"{others['wrong']} are read wrong, {found['others']['cp437'].get('wrong', 0)} of them in DOS's cp437."
