@@ -96,7 +96,7 @@ def test_model_store_codec_and_scoring_make_the_reranker():
 
 def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankRetriever).parameters
-    assert list(parameters)[:8] == ["base_retriever", "k", "fetch_k", "reranker", "model", "store", "codec", "scoring"]
+    assert list(parameters)[:6] == ["base_retriever", "k", "fetch_k", "reranker", "model", "revision"]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     own = set(LateRerankRetriever.model_fields) - set(BaseRetriever.model_fields)
     choice = Choice().options(LateRerankRetriever.model_fields)
