@@ -22,17 +22,18 @@ def adapter_base(folder: Path, backbone: str, *, extra: str | None = None) -> Pa
         extra: The extra that brings peft, if the adapter is to be loaded; None to find the base only.
 
     Raises:
-        ModelError: If the adapter's weights are absent, or it doesn't name its base, or the base can't be found.
+        ModelError: If the adapter doesn't name its base, or the base can't be found. Also if it is to be loaded and its weights
+            are absent or damaged.
         MissingDependencyError: If the adapter is to be loaded, and peft isn't installed.
     """
     own = folder / backbone
     settings = read_object(own / SETTINGS)
     if not settings:
         return None
-    if not (own / ADAPTER_WEIGHTS).is_file():
-        raise ModelError(f"{own} holds an adapter's settings, but not its weights: {ADAPTER_WEIGHTS} is missing")
-    tensor_names(own / ADAPTER_WEIGHTS)  # raises if the file is damaged
     if extra is not None:
+        if not (own / ADAPTER_WEIGHTS).is_file():
+            raise ModelError(f"{own} holds an adapter's settings, but not its weights: {ADAPTER_WEIGHTS} is missing")
+        tensor_names(own / ADAPTER_WEIGHTS)  # raises if the file is damaged
         check_installed(f"{folder} has an adapter, which", extra, "peft")
     name = settings.get("base_model_name_or_path")
     if not name or not isinstance(name, str):
