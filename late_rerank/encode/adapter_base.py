@@ -31,9 +31,6 @@ def adapter_base(folder: Path, backbone: str, *, extra: str | None = None) -> Pa
     if not settings:
         return None
     if extra is not None:
-        if not (own / ADAPTER_WEIGHTS).is_file():
-            raise ModelError(f"{own} holds an adapter's settings, but not its weights: {ADAPTER_WEIGHTS} is missing")
-        tensor_names(own / ADAPTER_WEIGHTS)  # raises if the file is damaged
         check_installed(f"{folder} has an adapter, which", extra, "peft")
     name = settings.get("base_model_name_or_path")
     if not name or not isinstance(name, str):
@@ -43,6 +40,10 @@ def adapter_base(folder: Path, backbone: str, *, extra: str | None = None) -> Pa
         _check_revision(folder, name, settings.get("revision"), base)
     except ModelError as error:
         raise ModelError(f"{folder} is an adapter for {name!r}, which can't be used: {error}") from error
+    if extra is not None:
+        if not (own / ADAPTER_WEIGHTS).is_file():
+            raise ModelError(f"{own} holds an adapter's settings, but not its weights: {ADAPTER_WEIGHTS} is missing")
+        tensor_names(own / ADAPTER_WEIGHTS)  # raises if the file is damaged
     return base
 
 
