@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import regex
@@ -30,12 +31,10 @@ _JOINED = r"""
   | \w+                                                             # snake_case
 """
 # Prose has words with hyphens, slashes and colons too: they aren't kept whole unless one of these tells that they are names.
-_TELLS = regex.compile(r"[\d_@+#]|::|//|^[-.~/\\]|[^\W_]\.[^\W_]", regex.V1)
+_TELLS = re.compile(r"[\d_@+#]|::|//|^[-.~/\\]|[^\W_]\.[^\W_]")
 _MAY_TELL = re.compile(r"[\d_@+#./:\\~]|^[^\w\s]*-")  # the same for a piece of text, much faster
 # In Chinese, Thai or Korean a name ends where its letters end.
 _LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--{UNSPACED}--\p{{Hangul}}]"
-_OF_ASCII = tuple(re.compile(kinds, re.VERBOSE | re.ASCII) for kinds in (_KINDS, _JOINED))
-_OF_ALL = tuple(regex.compile(kinds.replace(r"\w", _LETTER), regex.VERBOSE | regex.V1) for kinds in (_KINDS, _JOINED))
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})(?=[\d,.]*$)")
 _AFTER = ".,;:!?)]}\"'`>/\\"
 
@@ -56,10 +55,11 @@ def identifiers(text: str) -> list[str]:
     if not signed:
         return []
     plain, other = "\n".join(filter(str.isascii, signed)), "\n".join(piece for piece in signed if not piece.isascii())
-    return [*_identifiers(plain, *_OF_ASCII), *_identifiers(other, *_OF_ALL)]
+    return [*_identifiers(plain), *(_identifiers(other) if other else ())]
 
 
-def _identifiers(text: str, kinds: Any, joined: Any) -> Iterator[str]:
+def _identifiers(text: str) -> Iterator[str]:
+    kinds, joined = _patterns(text.isascii())
     large = [found.group().rstrip(_AFTER) for found in kinds.finditer(text)]
     small = [found.group() for found in joined.finditer(text)]
     for name in filter(_TELLS.search, large):
@@ -68,3 +68,12 @@ def _identifiers(text: str, kinds: Any, joined: Any) -> Iterator[str]:
             yield number.partition(".")[0]
     seen = set(large)
     yield from (name for name in small if name not in seen and not name.isalnum() and _TELLS.search(name))
+
+
+@lru_cache(maxsize=2)
+def _patterns(is_ascii: bool) -> tuple[Any, Any]:  # noqa: FBT001
+    """Compile the patterns when they are needed: it takes 40 ms."""
+    if is_ascii:
+        return re.compile(_KINDS, re.VERBOSE | re.ASCII), re.compile(_JOINED, re.VERBOSE | re.ASCII)
+    kinds, joined = (regex.compile(kinds.replace(r"\w", _LETTER), regex.VERBOSE | regex.V1) for kinds in (_KINDS, _JOINED))
+    return kinds, joined

@@ -27,7 +27,7 @@ _BLOCKS = (
 _STARTS, _SCRIPTS = zip(*_BLOCKS, strict=True)
 # Scripts of several languages. What a text is taken for if nothing tells; all other scripts are named by their language.
 _USUAL = {"latin": "english", "cyrillic": "russian", "arabic": "arabic", "devanagari": "hindi", "hebrew": "hebrew"}
-_SAMPLE = 300  # characters from the beginning, and as many from the middle: a title may be English, a licence too
+_SAMPLE = 400  # characters from the beginning, and as many from the middle: a title may be English, a licence too
 _VOTE = 27720  # what a word of one language counts; in whole numbers, whose sum doesn't depend on the words' order
 _SURE = 2 * _VOTE  # two words of one language only; names and quotations have fewer
 _CLEAR = 1.25  # how far the first must be ahead of the second
