@@ -147,8 +147,8 @@ def test_type_checkers_see_the_arguments():
     parameters = inspect.signature(LateRerankCompressor).parameters
     choice = Choice().options(LateRerankCompressor.model_fields)
     assert len(choice) == 6
-    assert list(parameters)[:4] == ["top_n", "reranker", "model", "revision"]
-    assert set(list(parameters)[6:]) == {*choice, "text", "image", "keep_scores"}
+    assert list(parameters)[:7] == ["top_n", "reranker", "model", "revision", "store", "codec", "scoring"]
+    assert set(list(parameters)[7:]) == {*choice, "text", "image", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "image", "keep_scores", *choice}
 
