@@ -104,7 +104,6 @@ class Reranked:
 
 def measured(name, collection, models, n_reranked):
     """Figures of every way in one language."""
-    print(name, file=sys.stderr)
     documents, stemmer = collection.documents, LANGUAGES[name].stemmer
     ways = {
         "english": BM25Retriever(documents, language="english"),
@@ -118,12 +117,14 @@ def measured(name, collection, models, n_reranked):
     ranks = {way: ranks_of(retriever, collection.queries) for way, retriever in ways.items()}
     few = collection.queries[:n_reranked]
     reranked = {model: ranks_of(Reranked(ways["auto"], reranker), few) for model, reranker in models.items()}
+    found = {way: figures(of_way) for way, of_way in (ranks | reranked).items()}
+    print(name, {way: of_way["r1"] for way, of_way in found.items()}, file=sys.stderr)
     return {
         "n_documents": len(documents),
         "n_queries": len(collection.queries),
         "texts": list(LANGUAGES[name].kinds),
         "stemmer": stemmer,
-        "ways": {way: figures(found) for way, found in (ranks | reranked).items()},
+        "ways": found,
         "above": {way: above(ranks["auto"], ranks[way]) for way in ways if "auto" not in way and "bm25s" not in way},
     }
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capacity_tables, encodings_tables, language_tables, tables
+from benchmarks import capacity_tables, encodings_tables, language_tables, languages_tables, tables
 from benchmarks import quality_tables as quality
 
 SCIFACT = "scifact/bm25"
@@ -94,6 +94,8 @@ def _contexts() -> dict[str, str]:
         "encodings": _table(encodings_tables.HEADER, list(encodings_tables.rows())),
         "each encoding": _table(encodings_tables.HEADER_OF_EACH, list(encodings_tables.rows_of_each())),
         "no encodings": encodings_tables.sentence(),
+        "languages": _table(languages_tables.HEADER, languages_tables.language_rows()),
+        "mixed languages": _table(languages_tables.MIXED_HEADER, languages_tables.mixed_rows()),
         "token estimate": _table(language_tables.HEADER, language_tables.estimate_rows()),
     }
 
