@@ -11,12 +11,15 @@ from late_rerank.corpus.folders import HTML, NOTEBOOKS
 from late_rerank.corpus.html import visible_text
 from late_rerank.corpus.notebooks import cell_documents
 from late_rerank.corpus.split import split
+from late_rerank.text.words import character_ends
 from late_rerank.types import Candidate
 
 BLOCK_CHARACTERS = 2**21
 """A longer text is split in parts, which bounds memory: the splitter takes up to 60 bytes for each character."""
 # Where a part may end, the best place first.
 _ENDS = ("\n\n", "\n", ". ", "。", " ", "、")
+_CHARACTER = 64  # code points: no character that a reader sees is longer
+_FLAG_A, _FLAG_Z = "\U0001f1e6", "\U0001f1ff"
 
 
 def documents_of(read: Decoded, name: str, suffix: str) -> Iterator[Candidate]:
@@ -48,12 +51,26 @@ def _pieces(text: str, name: str, *, html: bool) -> Iterator[Candidate]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Cut a long text at paragraphs, lines, sentences or words. Give each part and how many characters come before it."""
+    """Cut a long text at paragraphs, lines, sentences or words, and else between two characters that a reader sees.
+
+    Yields:
+        Each part, and how many characters come before it.
+    """
     start = 0
     while len(text) - start > BLOCK_CHARACTERS:
-        latest = start + BLOCK_CHARACTERS
-        found = ((text.rfind(end, start + BLOCK_CHARACTERS // 2, latest), len(end)) for end in _ENDS)
-        stop = next((at + length for at, length in found if at >= 0), latest)
+        stop = _end_of_block(text, start)
         yield start, text[start:stop]
         start = stop
     yield start, text[start:] if start else text
+
+
+def _end_of_block(text: str, start: int) -> int:
+    latest = start + BLOCK_CHARACTERS
+    found = ((text.rfind(end, start + BLOCK_CHARACTERS // 2, latest), len(end)) for end in _ENDS)
+    stop = next((at + length for at, length in found if at >= 0), latest)
+    if text[stop - 1 : stop + 1].isascii():
+        return stop
+    near = max(stop - _CHARACTER, start)
+    while near > start and _FLAG_A <= text[near - 1] <= _FLAG_Z:  # which two make a flag is known from the row's first on
+        near -= 1
+    return next(near + end for end in character_ends(text[near : stop + _CHARACTER]) if near + end >= stop)

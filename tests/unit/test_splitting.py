@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from late_rerank.corpus import pages
+from late_rerank.corpus import pages, read_corpus
+from late_rerank.corpus import pieces as corpus_pieces
 from late_rerank.corpus import split as splitting
 from late_rerank.corpus.split import split
 from late_rerank.text.words import character_ends
@@ -157,3 +158,15 @@ def test_a_line_of_a_page_that_ends_within_a_sentence_is_no_place_to_cut(page, n
     seen = pages._WITHIN_A_SENTENCE.sub(" ", page)
     assert len(seen) == len(page)
     assert page.count("\n") - seen.count("\n") == n_joined
+
+
+@pytest.mark.parametrize("character", ["👨\u200d👩\u200d👧", "e\u0301", "🇩🇪", "が\u3099", "字。\u0301", "क्षि"])
+@pytest.mark.parametrize("before", ["", "a", "bc"])
+def test_no_block_of_a_long_text_ends_within_a_character(character, before, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_pieces, "BLOCK_CHARACTERS", 1001)
+    text = before + character * 900
+    (tmp_path / "a.md").write_text(text, encoding="utf-8")
+    ends = {0, *character_ends(text)}
+    found = read_corpus(tmp_path).documents
+    assert {place for each in found for place in (each.metadata["start"], each.metadata["end"])} <= ends
+    assert "".join("".join(each.text.split()) for each in found) == "".join(text.split())
