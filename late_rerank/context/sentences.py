@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import regex
 
 from late_rerank.encode.places import Span
-from late_rerank.text.stops import CLAUSE_STOP, CLOSING, GOES_ON, SPACED_STOP, UNSPACED_STOP
+from late_rerank.text.stops import ASCII_STOP, CLAUSE_STOP, CLOSING, GOES_ON, SPACED_STOP, UNSPACED_STOP
 from late_rerank.text.words import character_ends
 
 CUT_MARK = " [...]"
@@ -18,7 +18,7 @@ CUT_MARK = " [...]"
 # (Arabic, Urdu, Hindi), unless within a number, or where a sign joins the next letter to them; or at an empty line.
 _END = regex.compile(
     rf"(?V1){SPACED_STOP}{CLOSING}*+(?=\s|$)|(?<=\p{{Greek}}\p{{M}}*)[;\u037e]{CLOSING}*+(?=\s|$)|"
-    rf"{UNSPACED_STOP}++{CLOSING}*+(?!{GOES_ON})|\n\s*\n"
+    rf"(?:{UNSPACED_STOP}++|{ASCII_STOP}){CLOSING}*+(?!{GOES_ON})|\n\s*\n"
 )
 # A full stop after these, or after one letter, as in "E. coli" and "A. S. Pushkin" in any script, is none. A Russian sentence
 # may well end in the word of one letter that says I.

@@ -7,7 +7,7 @@ from bisect import bisect_left
 
 import regex
 
-from late_rerank.text.stops import CLAUSE_STOP, CLOSING, GOES_ON, UNSPACED_STOP
+from late_rerank.text.stops import ASCII_STOP, CLAUSE_STOP, CLOSING, GOES_ON, UNSPACED_STOP
 
 # Scripts that need no change lie outside: Latin, Greek, Cyrillic. `re` finds this out in a tenth of `regex`'s time.
 _OTHER_SCRIPT = re.compile("[\u0530-\u1cff\u2d30-\ud7ff\uf900-\ufdff\ufe30-\uffef\U00010000-\U0003ffff]")
@@ -15,7 +15,7 @@ _OTHER_SCRIPT = re.compile("[\u0530-\u1cff\u2d30-\ud7ff\uf900-\ufdff\ufe30-\uffe
 _WORD_ENDS = "\u200b\u0f0b"
 # Two ellipses are Chinese's one.
 _STOP = regex.compile(
-    rf"(?V1)(?:(?P<sentence>{UNSPACED_STOP}++)|(?P<clause>[{CLAUSE_STOP}\u060c\u061b\u1363-\u1366]++|\u2026{{2,}}+)"
+    rf"(?V1)(?:(?P<sentence>{UNSPACED_STOP}++|{ASCII_STOP})|(?P<clause>[{CLAUSE_STOP}\u060c\u061b\u1363-\u1366]++|\u2026{{2,}}+)"
     rf"|[{_WORD_ENDS}]++(?!\p{{M}})){CLOSING}*+(?!{GOES_ON})"
 )
 _ASCII = {"sentence": ".", "clause": ","}
