@@ -67,6 +67,10 @@ def run(options: argparse.Namespace) -> None:
 def _in_words(report: dict[str, Any]) -> dict[str, str]:
     """Say in words what the report holds as sentence-transformers' settings."""
     words = {"skiplist": report.get("skiplist") or "none: every token counts"}
+    if "scripts" in report:
+        counts = report["scripts"] or {}
+        known = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+        words["scripts"] = f"{known} (entries of the vocabulary)" if known else "any: the tokenizer has no unknown token"
     expansion = report.get("query_expansion")
     if isinstance(expansion, dict):
         token = expansion.get("token") or "the mask token (or the end token)"

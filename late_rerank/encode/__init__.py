@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.encode.backends.names import check_backend
-from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens
+from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens, TellsUnknown
 from late_rerank.encode.describe import Description, described, modalities, unpooled
 from late_rerank.encode.devices import as_device
 
@@ -26,6 +26,7 @@ __all__ = [
     "Encoder",
     "SeesPictures",
     "TellsTokens",
+    "TellsUnknown",
     "TextEncoder",
     "VisualEncoder",
     "as_device",

@@ -20,9 +20,9 @@ Token = tuple[str, int, int]
 class Encoder(Protocol):
     """Turns texts into token vectors. Its law is `late_rerank.testing.EncoderTests`.
 
-    An encoder may implement more: `TellsTokens`, `CanUnpool`, `DescribesItself` and `SeesPictures`. The package asks for these
-    with `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance` ignores
-    `__getattr__`.
+    An encoder may implement more: `TellsTokens`, `TellsUnknown`, `CanUnpool`, `DescribesItself` and `SeesPictures`. The package
+    asks for these with `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance`
+    ignores `__getattr__`.
 
     Attributes:
         dim: Components of one token vector.
@@ -59,6 +59,18 @@ class TellsTokens(Protocol):
             IncompatibleError: If the encoder pools tokens of that kind: its vectors then have no places.
             ValueError: If `kind` is neither "query" nor "document".
         """
+
+
+@runtime_checkable
+class TellsUnknown(TellsTokens, Protocol):
+    """An encoder that tells which tokens its vocabulary lacks. Users are warned of texts that it can't read.
+
+    Its `encode_query` marks the queries with such tokens in `TokenVectors.unknown`.
+    """
+
+    @property
+    def unknown_token(self) -> str | None:
+        """What `tokens` calls a token that the vocabulary lacks; None if it lacks none."""
 
 
 @runtime_checkable

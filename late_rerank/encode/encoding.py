@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from late_rerank.encode.batches import in_batches
+from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.model import Model
 from late_rerank.encode.samples import PROBE
 from late_rerank.encode.windows import Piece
@@ -17,14 +18,31 @@ BATCH_QUERIES = 64
 
 
 def encode_queries(model: Model, texts: Sequence[str]) -> TokenVectors:
-    """Encode queries with the model's own markers and expansion, in the order given; `truncated` marks cut queries."""
+    """Encode queries with the model's own markers and expansion, in the order given.
+
+    Returns:
+        `truncated` marks queries that were cut, `unknown` those with a token that the tokenizer doesn't know.
+    """
     rows: list[F32] = []
     truncated: list[bool] = []
+    unknown: list[bool] = []
     for start in range(0, len(texts), BATCH_QUERIES):
         inputs, cut = model.queries(texts[start : start + BATCH_QUERIES])
         rows += model.forward(inputs, "query")
         truncated += cut
-    return TokenVectors.from_arrays(rows, model.dim, truncated)
+        unknown += _unknown(inputs, model.layout.unknown_id)
+    return TokenVectors.from_arrays(rows, model.dim, truncated, unknown if True in unknown else None)
+
+
+def _unknown(inputs: Inputs, unknown_id: int | None) -> list[bool]:
+    """Tell which texts have an unknown token. Every query passes here: two calls of numpy for most, some 2 us."""
+    if unknown_id is None:
+        return [False] * len(inputs.ids)
+    found = inputs.ids == unknown_id
+    if not found.any():
+        return [False] * len(found)
+    marks: list[bool] = (found & inputs.real).any(axis=1).tolist()  # some tokenizers pad with it
+    return marks
 
 
 def encode_documents(model: Model, texts: Sequence[str]) -> TokenVectors:

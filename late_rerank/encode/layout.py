@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,23 @@ class Layout:
         """Give a text's own ids, without markers."""
         ids: list[int] = self.tokenizer.encode(without_surrogates(text), add_special_tokens=False).ids
         return ids
+
+    @cached_property
+    def unknown_token(self) -> str | None:
+        """What the tokenizer calls a word that its vocabulary lacks; None if it has no such token.
+
+        A tokenizer of bytes may have one, and never gives it.
+        """
+        model: Any = self.tokenizer.model
+        if hasattr(model, "unk_token"):
+            return model.unk_token or None
+        # Unigram has one too, but doesn't tell which.
+        return next((name for name in ("<unk>", "[UNK]") if self.tokenizer.token_to_id(name) is not None), None)
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """The id of `unknown_token`."""
+        return None if self.unknown_token is None else self.tokenizer.token_to_id(self.unknown_token)
 
     def queries(self, texts: Sequence[str]) -> tuple[Inputs, list[bool]]:
         """Lay out queries with the model's own markers and mask expansion.

@@ -15,6 +15,7 @@ from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.encoding import encode_documents, encode_queries
 from late_rerank.encode.loading import open_model
 from late_rerank.encode.revisions import at_revision
+from late_rerank.encode.unknown import scripts_of
 from late_rerank.errors import IncompatibleError
 from late_rerank.types import TokenVectors
 
@@ -128,6 +129,11 @@ class TextEncoder:
         return plain
 
     @property
+    def unknown_token(self) -> str | None:
+        """What `tokens` calls a token that the vocabulary lacks; None if the tokenizer has no such token."""
+        return self._model.layout.unknown_token
+
+    @property
     def pooling(self) -> float:
         """How many token vectors of a document become one, by `pooling` or by the checkpoint itself; 1 if none are merged."""
         return self._model.pooling
@@ -173,5 +179,6 @@ class TextEncoder:
             "pooling": "the checkpoint's own" if layout.pooled and self._pools_by_itself else self.pooling,
             "skiplist": model.notes["skiplist"],
             "similarity": model.notes["similarity"],
+            "scripts": None if self.unknown_token is None else scripts_of(layout.tokenizer),
             **{name: model.notes[name] for name in ("language_adapter",) if name in model.notes},
         }

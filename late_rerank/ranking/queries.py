@@ -9,6 +9,7 @@ import numpy as np
 
 from late_rerank.encode import Encoder
 from late_rerank.encode.describe import described
+from late_rerank.encode.unknown import REMEDY, Reading
 from late_rerank.processes.forks import guarded
 from late_rerank.types import QueryVectors
 from late_rerank.vectors.encoding import check_vectors
@@ -26,6 +27,7 @@ class QueryEncoder:
         self._encoder = encoder
         self._lock = guarded(Lock())
         self._has_warned = False
+        self._unread: set[str] = set()  # scripts
 
     def encode(self, queries: Sequence[str], known: Sequence[QueryVectors | None] | None = None) -> list[QueryVectors]:
         """Give each query's vectors, in order.
@@ -52,8 +54,29 @@ class QueryEncoder:
         check_vectors(vectors, queries, self._encoder.dim, "query")
         if vectors.truncated.any():
             self._warn(queries[int(np.flatnonzero(vectors.truncated)[0])])
+        if vectors.unknown.any():
+            for i in np.flatnonzero(vectors.unknown).tolist():
+                self._warn_of_script(queries[i])
         fingerprint = self._encoder.fingerprint
         return [QueryVectors(query, fingerprint, vectors.one(i)) for i, query in enumerate(queries)]
+
+    def _warn_of_script(self, query: str) -> None:
+        """Warn of a query that the tokenizer can't read, once a script. The query isn't quoted: servers log this."""
+        reading = Reading()
+        reading.read(self._encoder, query, "query")
+        if 2 * reading.n_unknown <= reading.n_tokens:
+            return
+        with self._lock:
+            first = reading.script not in self._unread
+            self._unread.add(reading.script)
+        if first:
+            n_known = reading.n_tokens - reading.n_unknown
+            part = f"{n_known} of the {reading.n_tokens}" if n_known else "none of the"
+            warn_caller(
+                f"{described(self._encoder).name} knows {part} tokens of this query: its vocabulary "
+                f"has little or no {reading.script}, so the order says little. {REMEDY}, or keep the first stage's "
+                "order with first_stage_weight"
+            )
 
     def _warn(self, query: str) -> None:
         with self._lock:

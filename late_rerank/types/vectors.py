@@ -20,6 +20,8 @@ class TokenVectors:
         values: (n_tokens, dim) float32. Every encoder of ours L2-normalises the rows.
         offsets: (n_texts + 1,) int64, from 0 to n_tokens. Text i owns the rows offsets[i] to offsets[i + 1].
         truncated: (n_texts,) bool: whether tokens of text i were cut. If it is left out, all are False.
+        unknown: (n_texts,) bool: whether the tokenizer doesn't know some token of text i. If it is left out, all are False.
+            Encoders tell it of queries alone.
 
     Raises:
         ValueError: If a shape or dtype is wrong. Also if the offsets decrease or don't span the rows.
@@ -28,6 +30,7 @@ class TokenVectors:
     values: F32
     offsets: I64
     truncated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    unknown: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
         values, offsets = self.values, self.offsets
@@ -37,18 +40,29 @@ class TokenVectors:
             raise ValueError(f"offsets must be (n_texts + 1,) int64, got shape {offsets.shape} {offsets.dtype}")
         if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to {len(values)} (the rows of values), got {offsets[:8]}...")
-        if len(self.truncated) == 0:
-            object.__setattr__(self, "truncated", np.zeros(len(offsets) - 1, dtype=np.bool_))
-        if self.truncated.shape != (len(offsets) - 1,) or self.truncated.dtype != np.bool_:
-            raise ValueError(f"truncated must be ({len(offsets) - 1},) bool, got shape {self.truncated.shape}")
+        self._fill("truncated", self.truncated)
+        self._fill("unknown", self.unknown)
+
+    def _fill(self, name: str, marks: NDArray[np.bool_]) -> None:
+        n_texts = len(self.offsets) - 1
+        if len(marks) == 0:
+            object.__setattr__(self, name, np.zeros(n_texts, dtype=np.bool_))
+        elif marks.shape != (n_texts,) or marks.dtype != np.bool_:
+            raise ValueError(f"{name} must be ({n_texts},) bool, got shape {marks.shape}")
 
     @classmethod
-    def from_arrays(cls, arrays: Sequence[F32], dim: int, truncated: Sequence[bool] | None = None) -> TokenVectors:
+    def from_arrays(
+        cls,
+        arrays: Sequence[F32],
+        dim: int,
+        truncated: Sequence[bool] | None = None,
+        unknown: Sequence[bool] | None = None,
+    ) -> TokenVectors:
         """Join (n_tokens, dim) arrays, one for each text. `dim` gives the width if there are no arrays."""
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         values = np.concatenate(arrays, dtype=np.float32) if arrays else np.empty((0, dim), dtype=np.float32)
-        return cls(values, offsets, np.array(truncated or (), dtype=np.bool_))
+        return cls(values, offsets, np.array(truncated or (), dtype=np.bool_), np.array(unknown or (), dtype=np.bool_))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,7 +86,8 @@ class TokenVectors:
         if len(self) == 1 and index == 0:
             return self
         rows = self.rows(index)
-        return TokenVectors(rows, np.array([0, len(rows)], dtype=np.int64), self.truncated[index : index + 1])
+        marks = (self.truncated[index : index + 1], self.unknown[index : index + 1])
+        return TokenVectors(rows, np.array([0, len(rows)], dtype=np.int64), *marks)
 
 
 @dataclass(frozen=True, slots=True)

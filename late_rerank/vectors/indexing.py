@@ -18,6 +18,7 @@ from late_rerank.types import Content, Document, Encodable, PackedVectors
 from late_rerank.vectors.contents import Contents
 from late_rerank.vectors.encoding import encode_and_pack
 from late_rerank.vectors.keys import KeyedContents, own_names, parted, unnamed
+from late_rerank.vectors.unread import Unread
 
 # Damaged pictures that an error names.
 _SHOWN_ERRORS = 5
@@ -104,7 +105,7 @@ def index_documents(
     n_documents = n_encoded = n_cached = n_tokens = size_bytes = 0
     damaged: dict[int, PictureError] = {}
     total = len(documents) if isinstance(documents, Sequence) else None
-    choose = Contents(encoder)
+    choose, unread = Contents(encoder), Unread(encoder)
     candidates = enumerate(as_candidates(documents, "documents"))
     contents = (choose.of(document, index, "documents") for index, document in candidates)
     with progress_bar(total=total, unit=" documents", desc="Encoding", progress=progress) as bar:
@@ -115,6 +116,7 @@ def index_documents(
             to_encode, empty = _missing(space, by_key)
             packed, blamed = _packed(encoder, codec, to_encode)
             if packed is not None:
+                unread.sample(to_encode)
                 space.put([key for key in to_encode if key not in blamed], packed)
                 n_tokens += packed.n_tokens
                 size_bytes += packed.size_bytes
@@ -127,6 +129,7 @@ def index_documents(
             n_encoded += len(to_encode) - len(blamed)
             n_cached += sum(key in by_key and key not in empty for key in keyed.keys) - len(to_encode)
             bar.update(len(batch))
+    unread.warn()
     report = IndexReport(n_documents, n_encoded, n_cached, n_tokens, size_bytes, time.perf_counter() - started)
     try:
         raise_damaged(damaged)
