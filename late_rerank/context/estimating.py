@@ -142,8 +142,8 @@ def _weights() -> NDArray[np.int16]:
     for character in _SIGNS:
         weights[ord(character)] = -1
     for code in range(128):
-        character = chr(code)
-        weights[code] = _LETTER if character.isalpha() else 0 if character.isspace() else -1
+        weights[code] = _LETTER if chr(code).isalpha() else -1
+    weights[[code for code in range(1 << 16) if chr(code).isspace()]] = 0
     weights[0xD800:0xDC00] = -_PICTOGRAPH
     weights[0xDC00:0xE000] = 0  # the second half of a pair
     return weights

@@ -57,6 +57,11 @@ def test_a_beginning_never_counts_more_than_the_text(one, other):
     assert estimate_tokens(one) <= estimate_tokens(one + other)
 
 
+@pytest.mark.parametrize("space", [chr(code) for code in range(1 << 16) if chr(code).isspace()])
+def test_all_white_space_counts_nothing(space):
+    assert estimate_tokens(f"\u00e9{space}{space}字") == estimate_tokens("\u00e9 字")
+
+
 @given(ANY)
 def test_what_is_no_white_space_counts_at_least_one(text):
     assert (estimate_tokens(text) > 0) == bool(text.strip())
