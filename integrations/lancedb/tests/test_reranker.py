@@ -1,5 +1,6 @@
 """LateRerankReranker in LanceDB's own searches, in a database on disk."""
 
+import inspect
 import re
 from datetime import datetime
 from importlib.metadata import version
@@ -199,3 +200,9 @@ def test_dates_of_a_column_make_new_rows_better(tmp_path, encoder):
     late = LateRerankReranker(reranker=Reranker(encoder), prior=recency("date", half_life_days=2, now=datetime(2026, 1, 9)))
     found = table.search("cats", query_type="fts").limit(4).rerank(late).to_arrow()
     assert found["late_rerank_prior"].to_pylist() == [1.0, 0.125, 0.0625, 0.0]
+
+
+def test_the_readmes_table_names_every_argument():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    arguments = inspect.signature(LateRerankReranker.__init__).parameters
+    assert [name for name in arguments if name != "self" and f"`{name}" not in text] == []

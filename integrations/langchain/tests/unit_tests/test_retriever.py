@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import warnings
+from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
@@ -200,3 +201,10 @@ def test_it_may_be_the_base_of_another(retriever, reranker):
     (document,) = outer.invoke(QUERY)
     assert texts([document]) == [BEST]
     assert document.metadata["retrieval_score"] == document.metadata["relevance_score"]
+
+
+def test_the_readmes_table_names_every_argument():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    arguments = inspect.signature(LateRerankRetriever.__init__).parameters
+    own = [name for name in arguments if name not in ("self", "name", "tags", "metadata")]
+    assert [name for name in own if f"`{name}" not in text] == []
