@@ -53,7 +53,8 @@ class SplitDocuments:
         split = self._split
         places = places_of(split.root)
         ranges = places.ranges(split.files[0])
-        lines = TextLines(lines_between(ranges, split.start, split.end), self._encoding)
+        is_part = split.end - split.start < ranges.size_bytes
+        lines = TextLines(lines_between(ranges, split.start, split.end), self._encoding, is_part=is_part)
         yield from parse_json_lines(
             lines,
             self._path,

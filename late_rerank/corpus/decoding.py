@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import NamedTuple
 
-from late_rerank.corpus.labels import declared, is_escaped, is_wide, python_name, shown
+from late_rerank.corpus.labels import declared, is_wide, python_name, shown
 
 # The longer marks first: UTF-32's mark begins as UTF-16's does.
 MARKS = (
@@ -24,8 +24,15 @@ _ISO_2022_KR = b"\x1b$)C"
 _ISO_2022_CN = (b"\x1b$)A", b"\x1b$)G", b"\x1b$)E")  # which Python doesn't know
 _HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e]){2,}~\}")
 _UTF_7_MARK = re.compile(rb"\+/v[89+/]")
+# What shows an encoding that was named: less is enough than where it is found out.
+_NAMED_ESCAPES = {
+    "iso2022": re.compile(_ISO_2022.pattern + rb"|\x1b\.[AF]|[\x0e\x0f]"),
+    "hz": re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}"),
+    "utf-7": re.compile(rb"\+[A-Za-z0-9+/]{2}"),
+}
 # In no text; backspaces, escape sequences and DOS's mark of the end are.
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x19\x1c-\x1f]")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x06\x0e-\x19\x1c-\x1f]")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _TAG = re.compile(rb"<[^<>]*>")
 # In all encodings here such a byte is a character of its own.
@@ -57,7 +64,9 @@ def decode(raw: bytes, *, encoding: str | None = None, html: bool = False) -> De
 
     Args:
         raw: The file.
-        encoding: Python's name of its encoding, for a file without a byte order mark that isn't UTF-8. None finds it out.
+        encoding: Python's name of its encoding, for a file without a byte order mark that isn't UTF-8. A UTF-8 file beside it
+            is still read as UTF-8: one in UTF-16 shows by its NUL bytes, one in ISO-2022, HZ or UTF-7 by its escape sequences.
+            None finds it out.
         html: Whether it is HTML, which declares its encoding within a tag.
 
     Raises:
@@ -71,7 +80,7 @@ def decode(raw: bytes, *, encoding: str | None = None, html: bool = False) -> De
     except UnicodeDecodeError as error:
         start = error.start
     if encoding is not None:
-        return Decoded(_strictly(raw, encoding), encoding)
+        return Decoded(_named_text(raw, encoding), encoding)
     if _CONTROL.search(raw):
         raise ValueError("binary, not text")
     label = declared(raw, html=html)
@@ -95,11 +104,36 @@ def _by_its_form(raw: bytes, given: str | None) -> Decoded | None:
     marked = next((name for mark, name in MARKS if raw.startswith(mark)), None)
     if marked is not None:
         return Decoded(_strictly(raw, marked), marked)
-    if given is not None and (is_wide(given) or is_escaped(given)):
-        return Decoded(_strictly(raw, given), given)
     if b"\x00" in raw:
-        return _wide(raw)
-    return _seven_bit(raw)
+        text = _decodes(raw, given) if given is not None and is_wide(given) else None
+        return _wide(raw) if given is None or text is None or _CONTROL_CHARACTER.search(text) else Decoded(text, given)
+    text = None if given is None else escaped_text(raw, given)
+    return _seven_bit(raw) if given is None or text is None else Decoded(text, given)
+
+
+def escaped_text(raw: bytes, encoding: str) -> str | None:
+    """Decode bytes by an encoding that was named and has ASCII bytes only; None if none of its escape sequences is there.
+
+    Plain ASCII and UTF-8 texts may lie beside such files. A plus sign in them begins no UTF-7: that must give letters.
+    """
+    pattern = next((each for name, each in _NAMED_ESCAPES.items() if encoding.startswith(name)), None)
+    if pattern is None or not raw.isascii() or not pattern.search(raw):
+        return None
+    text = _decodes(raw, encoding)
+    if text is not None and encoding == "utf-7":
+        from late_rerank.corpus.detecting import has_one_alphabet, is_of_a_language  # noqa: PLC0415 - UTF-8 needs no tables
+
+        ends = _ends(text.removeprefix("\ufeff"))
+        if ends.isascii() or not (is_of_a_language(ends) or has_one_alphabet(ends)):
+            return None
+    return None if text is None else text.removeprefix("\ufeff")
+
+
+def _named_text(raw: bytes, encoding: str) -> str:
+    text = _strictly(raw, encoding)
+    if _CONTROL_CHARACTER.search(text):
+        raise ValueError("binary, not text")
+    return text
 
 
 def _strictly(raw: bytes, encoding: str) -> str:

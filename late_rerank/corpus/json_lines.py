@@ -61,11 +61,11 @@ def parse_json_lines(
     """
     texts = lines if isinstance(lines, TextLines) else TextLines(lines)
     for number, line in enumerate(texts, start=1):
-        if not line.strip():
-            continue
         place = _Place(source, number, lines_before)
         if isinstance(line, bytes):
             raise ValueError(f"{place} is {texts.uncertain}")
+        if not line.strip():
+            continue
         row = _parse(line, place)
         image = None
         if images_in is not None and row.get("image") is not None:

@@ -45,6 +45,11 @@ _NAMES = {
     "unicode-1-1-utf-8": "utf-8",
     "cn-big5": "big5hkscs",
 }
+# Python has more: codecs of bytes and of source code, Windows' current code page, and what others registered.
+_OF_TEXTS = re.compile(
+    r"ascii|utf-(?:7|8(?:-sig)?|(?:16|32)(?:-[bl]e)?)|(?:iso8859-|cp)\d+|koi8-[rtu]|mac-\w+|kz1048|ptcp154|palmos|hp-roman8|tis-620"
+    r"|gb2312|gbk|gb18030|hz|big5(?:hkscs)?|johab|(?:shift_jis|euc_|iso2022_)\w*"
+)
 _SHOWN = {
     "cp932": "Shift-JIS",
     "cp949": "EUC-KR",
@@ -77,9 +82,10 @@ def python_name(label: str) -> str:
     lower = label.strip().lower()
     try:
         name = codecs.lookup(_NAMES.get(lower, lower)).name
-        "".encode(name)  # which refuses base64 and the like
-    except (LookupError, ValueError) as error:
-        raise ValueError(f"{label!r:.60} is no encoding; expected a name as utf-8, cp1252, shift_jis or gb18030") from error
+    except (LookupError, ValueError):
+        name = ""
+    if not _OF_TEXTS.fullmatch(name):
+        raise ValueError(f"{label!r:.60} is no encoding of texts; expected a name as utf-8, cp1252, shift_jis or gb18030")
     return _LARGER.get(name, name)
 
 
@@ -108,6 +114,11 @@ def is_wide(encoding: str) -> bool:
 def is_escaped(encoding: str) -> bool:
     """Tell whether all characters are written with ASCII's bytes, so that a text in it may pass for UTF-8."""
     return encoding.startswith(("iso2022", "hz", "utf-7"))
+
+
+def is_double_byte(encoding: str) -> bool:
+    """Tell whether letters of Chinese, Japanese or Korean have two bytes or more beyond ASCII."""
+    return encoding.startswith(("cp932", "cp949", "cp950", "shift_jis", "euc_", "gb", "big5", "johab"))
 
 
 def shown(encoding: str) -> str:

@@ -200,7 +200,22 @@ class TestDeclared:
     def test_labels_mean_what_browsers_take_them_for(self, label, name):
         assert python_name(label) == name
 
-    @pytest.mark.parametrize("label", ["klingon", "base64", "rot13", "", "a\0b"])
+    @pytest.mark.parametrize(
+        "label",
+        [
+            "klingon",
+            "base64",
+            "rot13",
+            "",
+            "a\0b",
+            "unicode_escape",
+            "raw_unicode_escape",
+            "idna",
+            "punycode",
+            "charmap",
+            "undefined",
+        ],
+    )
     def test_a_name_of_no_encoding_is_refused(self, label):
         with pytest.raises(ValueError, match="is no encoding"):
             python_name(label)
@@ -217,8 +232,36 @@ class TestNamed:
 
     @pytest.mark.parametrize("encoding", ["utf-16-le", "iso2022_jp", "hz"])
     def test_one_whose_bytes_pass_for_utf_8_can_be_named_too(self, encoding):
-        text = "猫" if encoding != "hz" else "猫 is a cat"
+        text = "猫がいる" if encoding != "hz" else "猫 is a cat"
         assert decode(text.encode(encoding), encoding=encoding).text == text
+
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16", "utf-32-be", "hz", "iso2022_jp", "iso2022_kr", "utf-7"])
+    @pytest.mark.parametrize(
+        "text", ["hello world!", "a + b, 1+1=2, C++", "Grüße aus Köln", "猫がいる", "~{~A~}", "\x1b[31mred\x1b(B"]
+    )
+    def test_a_file_in_utf_8_beside_one_that_was_named_is_still_read_as_utf_8(self, encoding, text):
+        assert decode(text.encode(), encoding=encoding).text == text
+        line = lines(text)
+        assert [document.text for document in parse_json_lines(TextLines([line.encode()], encoding), "x")] == [text]
+
+    @pytest.mark.parametrize(
+        ("encoding", "text"),
+        [
+            ("utf-16-le", "日本 x"),
+            ("utf-16", "ab"),
+            ("utf-7", "Die Größe, für alle"),
+            ("iso2022_kr", TEXTS["Korean"]),
+            ("cp037", "Hello"),
+        ],
+    )
+    def test_few_characters_are_read_in_the_encoding_that_is_named(self, encoding, text):
+        assert decode(text.encode(encoding), encoding=encoding) == (text, encoding, None)
+
+    def test_a_binary_file_is_none_in_the_encoding_that_is_named(self):
+        for raw in (zlib.compress(TEXTS["German"].encode()), b"\x01\x02\xff\xfe binary", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
+            for encoding in ("cp1252", "latin-1", "cp437", "utf-16-le"):
+                with pytest.raises(ValueError, match=r"binary|not "):
+                    decode(raw, encoding=encoding)
 
     def test_a_file_that_is_not_in_it_is_skipped(self, tmp_path):
         (tmp_path / "a.txt").write_bytes(b"\x81 \xff")
@@ -279,6 +322,69 @@ class TestLines:
             list(parse_json_lines(raw, "x"))
         assert [document.text for document in parse_json_lines(TextLines(raw, "cp932"), "x")] == ["a", "日本"]
 
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_lines_in_utf_8_among_others_are_read_as_such_where_an_encoding_is_named(self, order):
+        raw = [lines("Größe").encode("cp1252"), lines("Größe").encode(), lines("plain").encode()][::order]
+        assert [each.text for each in parse_json_lines(TextLines(raw, "cp1252"), "x")] == ["Größe", "Größe", "plain"][::order]
+
+    def test_lines_that_turn_into_utf_8_are_refused_where_the_encoding_was_found_out(self):
+        raw = [lines(TEXTS["German"]).encode("cp1252") + b"\n"] * 1000 + [lines("Größe").encode()]
+        with pytest.raises(
+            ValueError, match="x, line 1001 is UTF-8, but lines before are Windows-1252; convert the file to UTF-8"
+        ):
+            list(parse_json_lines(raw, "x"))
+
+    @pytest.mark.parametrize("text", ["乱", "露", "路由"])
+    def test_few_letters_of_chinese_that_pass_for_utf_8_are_read_as_the_others(self, text):
+        raw = [lines(TEXTS["Chinese"]).encode("gbk") + b"\n", lines(text).encode("gbk")]
+        assert [each.text for each in parse_json_lines(raw, "x")] == [TEXTS["Chinese"], text]
+        assert [each.text for each in parse_json_lines(TextLines(raw[::-1], "gb18030"), "x")] == [text, TEXTS["Chinese"]]
+
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16", "utf-32"])
+    def test_damaged_lines_in_utf_16_are_an_error_that_names_the_line(self, encoding):
+        whole = (lines("Käse", "ਊਊਊ") + "\n").encode(encoding)
+        for damage in (b"\x00\xdc\x00\xdc\x00\x00", b"\x20"):
+            raw = (whole + damage).splitlines(keepends=True)
+            with pytest.raises(ValueError, match=r"x, line 3 is damaged: it is no UTF-(16|32)"):
+                list(parse_json_lines(raw, "x"))
+
+    def test_a_line_in_utf_16_that_is_too_long_is_refused(self, monkeypatch):
+        monkeypatch.setattr(corpus_lines, "MOST_BYTES", 100_000)
+        raw = lines("short", "ਊ" * 200_000).encode("utf-16-le").splitlines(keepends=True)
+        with pytest.raises(ValueError, match=r"x, line 2 is longer than 100,000 bytes"):
+            list(parse_json_lines(raw, "x"))
+
+    @pytest.mark.parametrize("beginning", ["\n", " ", "\r\n  "])
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_white_space_may_come_first_in_utf_16(self, beginning, encoding, tmp_path):
+        path = tmp_path / "a.jsonl"
+        path.write_bytes((beginning + lines("Käse", "Größe")).encode(encoding))
+        assert [each.text for each in read_corpus(path).documents] == ["Käse", "Größe"]
+        assert len(plan(path, images=False, split_bytes=20).splits) == 1
+
+    @pytest.mark.parametrize(("name", "encoding"), [("Japanese", "iso2022_jp"), ("Korean", "iso2022_kr")])
+    def test_lines_with_escape_sequences_are_found_out(self, name, encoding):
+        raw = lines("plain", TEXTS[name], "plain", f"{TEXTS[name]} 2").encode(encoding).splitlines(keepends=True)
+        read = TextLines(raw)
+        assert [each.text for each in parse_json_lines(read, "x")] == ["plain", TEXTS[name], "plain", f"{TEXTS[name]} 2"]
+        assert read.encoding == encoding
+
+    @pytest.mark.parametrize(("name", "encoding"), [("Chinese", "hz"), ("German", "utf-7"), ("Korean", "iso2022_kr")])
+    def test_lines_of_ascii_bytes_are_read_in_the_encoding_that_is_named(self, name, encoding):
+        raw = lines(TEXTS[name], "plain ~{ +", TEXTS[name])
+        raw = [line.encode(encoding) if "plain" not in line else line.encode() for line in raw.splitlines(keepends=True)]
+        assert [each.text for each in parse_json_lines(TextLines(raw, encoding), "x")] == [
+            TEXTS[name],
+            "plain ~{ +",
+            TEXTS[name],
+        ]
+
+    def test_a_line_with_a_damaged_escape_sequence_says_so(self):
+        raw = [b'{"text": "\x1b$B\x7f\x7f"}']
+        for encoding in (None, "iso2022_jp"):
+            with pytest.raises(ValueError, match=r"x, line 1 is .*ISO-2022-JP.* convert"):
+                list(parse_json_lines(TextLines(raw, encoding), "x"))
+
     def test_a_line_that_is_too_long_is_refused_before_it_is_read(self):
         class Endless(io.RawIOBase):
             n_bytes = 0
@@ -337,10 +443,22 @@ class TestParts:
         path = tmp_path / "a.jsonl"
         path.write_bytes(lines(*texts).encode(encoding))
         splits = plan(path, images=False, split_bytes=4096).splits
-        read = [SplitDocuments(split, tmp_path, images=False) for split in splits]
+        read = [SplitDocuments(split, tmp_path, images=False, encoding=encoding) for split in splits]
         assert [document.text for part in read for document in part] == texts
         assert {name for part in read for name in part.encodings.values()} == ({encoding} - {"utf-8"})
         assert (len(splits) == 1) == encoding.startswith(("utf-16", "utf-32"))
+
+    def test_in_a_part_of_a_file_no_encoding_is_found_out(self, tmp_path):
+        path = tmp_path / "a.jsonl"
+        for encoding in ("cp932", "iso2022_jp"):
+            path.write_bytes(lines(*[f"{TEXTS['Japanese']} {i}" for i in range(300)]).encode(encoding))
+            first, *_ = plan(path, images=False, split_bytes=4096).splits
+            with pytest.raises(ValueError, match=r"a.jsonl, line 1 is not UTF-8.* read in parts .* --encoding"):
+                list(SplitDocuments(first, tmp_path, images=False))
+            (whole,) = plan(path, images=False, split_bytes=2**20).splits
+            read = SplitDocuments(whole, tmp_path, images=False)
+            assert len(list(read)) == 300
+            assert list(read.encodings.values()) == [encoding]
 
     def test_a_line_too_long_is_refused_in_a_part_too(self, tmp_path, monkeypatch):
         monkeypatch.setattr(corpus_lines, "MOST_BYTES", 1000)
