@@ -136,6 +136,15 @@ class TestDates:
     def test_a_day_is_its_beginning_in_utc(self, written):
         assert seconds_of(written, "date") == MIDNIGHT.timestamp()
 
+    @pytest.mark.parametrize("written", ["2026-11-30Z", "20261130Z", "2026-11-30+00:00"])
+    def test_a_day_with_a_zone_is_its_beginning_there(self, written):
+        assert seconds_of(written, "date") == MIDNIGHT.timestamp()
+        assert seconds_of("2026-11-30+01:00", "date") == seconds_of("20261130+01", "date") == MIDNIGHT.timestamp() - 3600
+
+    @pytest.mark.parametrize("seconds", [20261131, 20261329, 999, 18991231, 20261129.5, 0, -20261129])
+    def test_what_is_no_day_written_as_a_number_stays_seconds(self, seconds):
+        assert seconds_of(seconds, "date") == seconds
+
     def test_a_year_or_a_month_is_its_beginning(self):
         assert seconds_of("2026", "date") == datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
         assert seconds_of("2026-11", "date") == datetime(2026, 11, 1, tzinfo=timezone.utc).timestamp()
@@ -152,7 +161,13 @@ class TestDates:
         ("wrong", "error", "message"),
         [
             (1.7e12, ValueError, r"past the year 5000: milliseconds\? Divide them by 1000"),
-            (2026, ValueError, 'as Unix seconds that is in 1970. Write a year as "2026"'),
+            (2026, ValueError, 'as Unix seconds that is in 1970. Write a year as text, "2026"'),
+            (2026.0, ValueError, 'Write a year as text, "2026"'),
+            (20261129, ValueError, 'got 20261129: as Unix seconds that is in 1970. Write a day as text, "20261129"'),
+            (np.int64(19991231), ValueError, 'Write a day as text, "19991231"'),
+            ("1712123100000", ValueError, "must be a date as ISO 8601"),
+            ("2026-11-30+0100+01:00", ValueError, "must be a date as ISO 8601"),
+            (np.datetime64("20000-01-01"), ValueError, "must be a date of the years 1 to 9999, got"),
             ("30.11.2026", ValueError, "must be a date as ISO 8601, such as 2026-11-30"),
             ("2026-13-01", ValueError, "must be a date as ISO 8601"),
             ("2026-W48-1", ValueError, "must be a date as ISO 8601"),
