@@ -15,7 +15,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; {images}base-uri 'none
 _KANA, _HANGUL, _HAN = (
     re.compile(letters) for letters in ("[\u3041-\u30fa]", "[\u1100-\u11ff\uac00-\ud7a3]", "[\u3400-\u9fff]")
 )
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 # Japanese has more kana than one for 20 Chinese characters. A Chinese text may quote a Japanese name.
 _MOST = 20
 _LOOKED_AT = 2000

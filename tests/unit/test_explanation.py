@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from late_rerank import Candidate, Reranker, explain
 from late_rerank.codecs import Float32Codec
 from late_rerank.errors import IncompatibleError
+from late_rerank.explanation.markup import within_a_line
 from late_rerank.explanation.words import words
 from late_rerank.maxsim import PROXIMITY, Scoring
 from late_rerank.maxsim.reference import best_window
@@ -394,6 +395,12 @@ def test_what_is_about_a_word_is_cut_between_characters_where_there_are_no_words
     assert around("aน้ำดื่ม", 0, 1, 4) == ("", "a", "น้ำ …")
     assert around("🇩🇪🇫🇷x👍🏽👍🏽", 4, 5, 3) == ("… 🇫🇷", "x", "👍🏽 …")
     assert [around("हिन्दीx", 6, 7, width)[0] for width in (3, 4, 6)] == ["… ", "… न्दी", "हिन्दी"]
+
+
+@pytest.mark.parametrize("word", ["שלום", "حرية", "𞤀𞤣𞤤𞤢𞤥", "𐡀𐡁", "\U0001ee00"])
+def test_a_word_from_right_to_left_is_kept_apart_within_a_line(word):
+    assert within_a_line(word) == f"\u2068{word}\u2069"
+    assert within_a_line("cat") == "cat"
 
 
 def test_two_explanations_on_one_page_have_their_own_names():

@@ -15,7 +15,7 @@ export function element(tag, attributes = {}, ...children) {
 export const smallButton = (onclick, attributes, ...children) =>
   element("button", { type: "button", class: "small", onclick, ...attributes }, ...children);
 
-const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
 // A text among words of this page, apart from their direction of writing.
 export const isolated = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text);

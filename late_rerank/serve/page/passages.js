@@ -54,7 +54,12 @@ export function watchSources(onProblem) {
   byId("passages").addEventListener("input", showCount);
   for (const field of [byId("query"), byId("passages")]) field.addEventListener("input", () => tellLanguage(field));
   byId("files").addEventListener("change", () => addFiles([...byId("files").files]).catch(onProblem));
+  tellLanguages(); // of what the page, or a browser that goes back, has filled in
   showSource();
+}
+
+function tellLanguages() {
+  for (const field of [byId("query"), byId("passages")]) tellLanguage(field);
 }
 
 const tellLanguage = (field) => {
@@ -86,13 +91,22 @@ async function addFiles(chosen) {
   }
 }
 
-function textOf(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result.replace(/^\ufeff/, "").replace(/\r\n?/g, "\n"));
-    reader.onerror = () => reject(unreadable(`The browser can't read ${file.name}: ${reader.error.message}`));
-    reader.readAsText(file);
+async function textOf(file) {
+  const bytes = await file.arrayBuffer().catch((error) => {
+    throw unreadable(`The browser can't read ${file.name}: ${error.message}`);
   });
+  return decoded(new Uint8Array(bytes), file.name).replace(/\r\n?/g, "\n");
+}
+
+// UTF-8, or UTF-16 by its mark. Bytes of another encoding are refused: read as UTF-8 they would lose their letters.
+function decoded(bytes, name) {
+  const mark = String(bytes.slice(0, 2));
+  const encoding = { "255,254": "utf-16le", "254,255": "utf-16be" }[mark] ?? "utf-8";
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    throw unreadable(`${name} isn't in UTF-8. Convert it to UTF-8, or let the command line read it: it knows other encodings.`);
+  }
 }
 
 function showFiles() {

@@ -1,5 +1,7 @@
 """Texts of many scripts in a real browser: direction, language, whole characters and whole words."""
 
+import json
+
 import pytest
 from browsers import Page, as_seen_in
 
@@ -33,6 +35,13 @@ return [leftOf(nodes[0], 0), leftOf(nodes.at(-1), nodes.at(-1).length - 1)];
 WORD_ENDS = """
 const words = new Intl.Segmenter(undefined, {granularity: 'word'}).segment(arguments[0]);
 return Array.from(words, word => word.index + word.segment.length);
+"""
+
+# As a browser that goes back does: before the page's scripts run.
+FILLED_IN = """
+document.addEventListener('readystatechange', () => {{
+  if (document.readyState === 'interactive') document.getElementById('passages').value = {};
+}});
 """
 
 
@@ -97,6 +106,8 @@ def test_the_playground_reads_from_right_to_left_where_the_text_does(opened):
     assert [page.run(direction, page.find(field)) for field in ("#query", "#passages")] == ["rtl", "rtl"]
     assert "\u201c\u2068حرية الرأي\u2069\u201d" in page.find("#results-summary").get_property("textContent")
     assert page.run("return getComputedStyle(arguments[0]).unicodeBidi", page.find("#context-text")) == "plaintext"
+    page.ranked("𞤀𞤣𞤤𞤢𞤥", [ARABIC])  # Adlam, beyond the first 65,536 characters
+    assert "\u201c\u2068𞤀𞤣𞤤𞤢𞤥\u2069\u201d" in page.find("#results-summary").get_property("textContent")
 
 
 def test_the_playground_tells_a_language_only_where_letters_prove_it(opened):
@@ -108,6 +119,19 @@ def test_the_playground_tells_a_language_only_where_letters_prove_it(opened):
     assert languages == {JAPANESE: "ja", KOREAN: "ko", CHINESE: "", "opinions": ""}
     page.write("#query", "カード")
     assert page.find("#query").get_attribute("lang") == "ja"
+
+
+def test_the_language_of_what_the_browser_fills_in_is_told_too(opened):
+    page = opened()
+    fills = FILLED_IN.format(json.dumps(JAPANESE))
+    script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": fills})
+    try:
+        page.driver.refresh()
+        page.wait(lambda: page.find("#server").text)
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    assert page.find("#passages").get_property("value") == JAPANESE
+    assert page.find("#passages").get_attribute("lang") == "ja"
 
 
 @pytest.mark.parametrize("text", [THAI, CHINESE * 40, "freedom of opinion " * 30, ARABIC * 12])

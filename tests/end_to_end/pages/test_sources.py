@@ -51,6 +51,24 @@ def test_a_file_that_cannot_be_read_is_told(opened, tmp_path, name, held, words)
     assert page.all("#file-list li") == []
 
 
+def test_a_file_in_utf_16_is_read_and_in_another_encoding_refused(opened, tmp_path):
+    text = "Größe und Gewicht\n\n大きさ"
+    for name, encoding in (("le.txt", "utf-16-le"), ("be.txt", "utf-16-be")):
+        (tmp_path / name).write_bytes(f"\ufeff{text}".encode(encoding))
+    (tmp_path / "ansi.txt").write_bytes("Größe".encode("cp1252"))
+    (tmp_path / "japanese.txt").write_bytes("大きさ".encode("shift_jis"))
+    page = opened()
+    page.choose("source", "files")
+    for name in ("ansi.txt", "japanese.txt"):
+        page.find("#files").send_keys(str(tmp_path / name))
+        page.alert(f"{name} isn't in UTF-8. Convert it to UTF-8")
+        assert page.all("#file-list li") == []
+    page.find("#files").send_keys(f"{tmp_path / 'le.txt'}\n{tmp_path / 'be.txt'}")
+    page.wait(lambda: len(page.all("#file-list li")) == 2)
+    page.ranked("Gewicht", documents=None)
+    assert page.whole_texts("#before .text") == text.split("\n\n") * 2
+
+
 def test_a_folder_of_the_servers_is_searched_and_ranked(opened):
     page = opened()
     page.choose("source", "folder")
