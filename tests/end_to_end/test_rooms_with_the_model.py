@@ -145,6 +145,7 @@ def test_nor_by_a_wrappers_budget(real, opposites):
     assert {each.document.text for each in given_back} == set(texts)
 
 
+@pytest.mark.filterwarnings("ignore:minilm knows")  # some pairs are Chinese
 def test_near_duplicates_are_dropped_in_either_order_with_a_reason(real):
     for pair in near_duplicates()[::12]:
         for texts in ([pair.one, pair.other], [pair.other, pair.one]):
