@@ -42,6 +42,7 @@ class Checkpoint:
         backbone: The transformer's folder, relative to `path`.
         prefixes: The markers that the files name, by role ("query", "document"); empty if they name none.
         family: The family of a page-image model, a key of `FAMILIES`; empty for others, and where an adapter's base tells it.
+        tokens_before: What stands before any text in the markers' place, where the vocabulary lacks the markers; mostly empty.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Checkpoint:
     backbone: str
     prefixes: dict[str, str]
     family: str = ""
+    tokens_before: tuple[str, ...] = ()
 
 
 def read_text_checkpoint(folder: Path) -> Checkpoint:

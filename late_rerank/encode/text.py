@@ -180,5 +180,5 @@ class TextEncoder:
             "skiplist": model.notes["skiplist"],
             "similarity": model.notes["similarity"],
             "scripts": None if self.unknown_token is None else scripts_of(layout.tokenizer),
-            **{name: model.notes[name] for name in ("language_adapter",) if name in model.notes},
+            **{name: model.notes[name] for name in ("language_adapter", "markers") if name in model.notes},
         }

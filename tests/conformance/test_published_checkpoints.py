@@ -62,13 +62,14 @@ def compiled(name, folders):
 
 @pytest.fixture(scope="module")
 def theirs(name, folders):
-    """sentence-transformers' own model, loaded as its users load it, in float32, with the markers of its training."""
+    """sentence-transformers' own model, loaded as its users load it, in float32; or Stanford's way with it."""
+    from published.as_stanford import AsStanford
     from sentence_transformers import MultiVectorEncoder
 
     model, facts = MultiVectorEncoder(str(folders[name]), device="cpu").float(), PUBLISHED[name]
-    marked = dict(zip(("query", "document"), facts.prompts, strict=True))
-    assert ({role: model.prompts.get(role) or "" for role in marked} != marked) == facts.marker_of_training
-    model.prompts.update(marked)
+    if facts.unknown_marker is not None:
+        return AsStanford(model, facts)
+    assert (model.prompts.get("query") or "", model.prompts.get("document") or "") == facts.prompts
     return model
 
 

@@ -22,7 +22,8 @@ class Facts:
         expansion: (id of the token that fills queries up, their length, whether it is attended to), or None.
         skipped: Ids of tokens that don't count in documents.
         lower: Whether "Late" and "late" are one word.
-        marker_of_training: Whether sentence-transformers would put other markers before a text than the model was trained with.
+        unknown_marker: The id of unknown tokens, where Stanford's code finds no markers in the vocabulary; else None. Such a
+            model isn't compared with sentence-transformers, which lays texts out otherwise, but with Stanford's way.
     """
 
     build: Callable[[Path], None]
@@ -37,4 +38,4 @@ class Facts:
     expansion: tuple[int, int, bool] | None
     skipped: list[int]
     lower: bool = False
-    marker_of_training: bool = False
+    unknown_marker: int | None = None

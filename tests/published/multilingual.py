@@ -49,20 +49,21 @@ WORDS = (
 LETTERS = [*string.printable.strip(), *"ïçßéабвгдежзийклмнопрстуфхцчшщъыьэюя東京大学の猫"]
 
 
-def _pieces(before: list[str], after: list[str]) -> list[tuple[str, float]]:
-    """A SentencePiece vocabulary of unigrams: markers, words with and without the space before them, and letters."""
+def _pieces(before: list[str], after: list[str], spaced: list[str]) -> list[tuple[str, float]]:
+    """A SentencePiece vocabulary of unigrams: markers, words with and without the space before them, letters, others."""
     words = [piece for word in WORDS for piece in (f"▁{word}", word) if len(word) > 1 or piece != word]
-    pieces = dict.fromkeys([*before, "▁", *words, *LETTERS, *after])
+    pieces = dict.fromkeys([*before, "▁", *words, *LETTERS, *spaced, *after])
     return [(piece, 0.0 if piece in before or piece in after else -1.0 - len(pieces) / (1 + len(piece))) for piece in pieces]
 
 
-def write_unigram(folder: Path, before: list[str], *, name: str, length: int) -> Tokenizer:
+def write_unigram(folder: Path, before: list[str], spaced: list[str], *, name: str, length: int) -> Tokenizer:
     """XLM-RoBERTa's and CamemBERT's tokenizer: SentencePiece's unigrams after NFKC, each word with the space before it.
 
     Sources: transformers' convert_slow_tokenizer.py (XLMRobertaConverter, CamembertConverter: the first ids, Metaspace with a
-    space before each part, <s> A </s>). The vocabulary is shrunk from 250,002 and 32,005.
+    space before each part, <s> A </s>). The vocabulary is shrunk from 250,002 and 32,005. Which punctuation marks are one piece
+    with the space before them (`spaced`): assumed, so that there are some and others.
     """
-    pieces = _pieces(before, ["<mask>"])
+    pieces = _pieces(before, ["<mask>"], spaced)
     raw = Tokenizer(models.Unigram(pieces, unk_id=before.index("<unk>")))
     raw.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
     space = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
@@ -140,9 +141,10 @@ def colbert_xm(folder: Path) -> None:
     (keys; 81 languages, here 8); the model's card (32 tokens of queries, 256 of documents, 128 components, 853M parameters);
     ant-louis/xm-retrievers, src/retrievers/multi_vector_biencoder.py (ColBERTConfig with its default markers, [unused0] and
     [unused1], which XLM-RoBERTa's vocabulary lacks) and src/utils/ColBERT.py (a language is set by code outside the model).
-    default_language "en_XX", in which it was trained, and one file of pickles: assumed.
+    stanford-futuredata/ColBERT, colbert/modeling/tokenization and colbert/modeling/colbert.py (what becomes of markers that a
+    vocabulary lacks, and the skiplist). default_language "en_XX", in which it was trained, and one file of pickles: assumed.
     """
-    raw = write_unigram(folder, ["<s>", "<pad>", "</s>", "<unk>"], name="XLMRobertaTokenizer", length=512)
+    raw = write_unigram(folder, ["<s>", "<pad>", "</s>", "<unk>"], ["▁!"], name="XLMRobertaTokenizer", length=512)
     config = {**_SIZES, **_ROBERTA, **_XMOD, "vocab_size": raw.get_vocab_size()}
     write_json(
         folder / "config.json", {"architectures": ["HF_ColBERT"], "model_type": "xmod", "torch_dtype": "float32", **config}
@@ -159,7 +161,7 @@ def camembert(folder: Path) -> None:
     tokenization_camembert.py. One file of pickles: assumed.
     """
     before = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"]
-    raw = write_unigram(folder, before, name="CamembertTokenizer", length=512)
+    raw = write_unigram(folder, before, ["▁!", "▁."], name="CamembertTokenizer", length=512)
     config = {**_SIZES, **_ROBERTA, "bos_token_id": 5, "eos_token_id": 6, "vocab_size": raw.get_vocab_size()}
     write_json(folder / "config.json", {"architectures": ["HF_ColBERT"], "model_type": "camembert", **config})
     weights = randomised(CamembertModel(CamembertConfig(**config), add_pooling_layer=False))
@@ -319,43 +321,43 @@ def lfm2(folder: Path) -> None:
     )
 
 
-def _facts(build: Callable[[Path], None], form: str, before: int, after: list[int], **expected: Any) -> Facts:
+def _facts(build: Callable[[Path], None], form: str, before: list[int], after: list[int], **expected: Any) -> Facts:
     common = {"dim": 128, "query_tokens": 32, "skipped": [], "lower": False}
-    return Facts(build=build, format=form, before=[before], after=after, **{**common, **expected})
+    return Facts(build=build, format=form, before=before, after=after, **{**common, **expected})
 
 
 MODELS = {
     "antoinelouis/colbert-xm": _facts(
         colbert_xm,
         "stanford",
-        0,
+        [0, 3, 142],  # <s> <unk> .
         [2],
         window_tokens=256,
-        prompts=("<unk>", "<unk>"),
-        prompt_ids=[3],
-        expansion=(203, 32, False),
-        skipped=list(range(129, 161)),
-        marker_of_training=True,
+        prompts=("", ""),
+        prompt_ids=[],
+        expansion=(204, 32, False),
+        skipped=[4, 203],
+        unknown_marker=3,
     ),
     "antoinelouis/colbertv1-camembert-base-mmarcoFR": _facts(
         camembert,
         "stanford",
-        5,
+        [5, 3],  # <s> <unk>, which took the place of "▁."
         [6],
         window_tokens=128,
-        prompts=("<unk>", "<unk>"),
-        prompt_ids=[3],
-        expansion=(206, 32, False),
-        skipped=list(range(132, 164)),
-        marker_of_training=True,
+        prompts=("", ""),
+        prompt_ids=[],
+        expansion=(208, 32, False),
+        skipped=[7, 206, 207],
+        unknown_marker=3,
     ),
     "lightonai/mLateOn": _facts(
-        mlateon, "pylate", 2, [1], window_tokens=8192, prompts=("[Q] ", "[D] "), prompt_ids=[587], expansion=None
+        mlateon, "pylate", [2], [1], window_tokens=8192, prompts=("[Q] ", "[D] "), prompt_ids=[587], expansion=None
     ),
     "LiquidAI/LFM2-ColBERT-350M": _facts(
         lfm2,
         "pylate",
-        1,
+        [1],
         [],
         window_tokens=512,
         prompts=("[Q] ", "[D] "),

@@ -7,7 +7,6 @@ import re
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
@@ -28,11 +27,11 @@ from late_rerank.encode.builtin import (
     MINILM_WINDOW_TOKENS,
     minilm_source,
 )
-from late_rerank.encode.checkpoint import STANFORD_MARKERS, Checkpoint, read_text_checkpoint, stanford_metadata
+from late_rerank.encode.checkpoint import Checkpoint, read_text_checkpoint, stanford_metadata
 from late_rerank.encode.files import loading, tensor_names
-from late_rerank.encode.samples import PROBE
 from late_rerank.encode.sources import loading_builtin, local_folder
 from late_rerank.encode.torch.adapters import check_adapter, merge_adapter
+from late_rerank.encode.torch.stanford import as_trained
 from late_rerank.errors import ModelError
 from late_rerank.processes.forks import guarded
 
@@ -99,7 +98,7 @@ def load_checkpoint(folder: Path, device: str | None) -> tuple[MultiVectorEncode
         check_adapter(model, backbone)
         merge_adapter(model, backbone)
     _refuse_other_vocabulary(model, backbone)
-    checkpoint = _as_trained(model, checkpoint)
+    checkpoint = as_trained(model, checkpoint)
     _refuse_split_markers(model, checkpoint)
     return model, checkpoint
 
@@ -161,31 +160,6 @@ def _refuse_other_vocabulary(model: MultiVectorEncoder, folder: Path) -> None:
             f"{folder}: its tokenizer numbers {token!r} {last:,}, its weights are for {n_rows:,} tokens: they belong to "
             "different models. Download the tokenizer again, or the weights."
         )
-
-
-def _as_trained(model: MultiVectorEncoder, checkpoint: Checkpoint) -> Checkpoint:
-    """Give a checkpoint of Stanford's the marker that it was trained with, where its vocabulary lacks the one it names.
-
-    XLM-RoBERTa's and CamemBERT's vocabularies have no [unused0]. Stanford's code asks the tokenizer for its id, and gets
-    that of unknown tokens, "<unk>". sentence-transformers 6.2 puts "[unused0]" before the text, and splits it.
-
-    Source: stanford-futuredata/ColBERT, colbert/modeling/tokenization/query_tokenization.py (`Q_marker_token_id`).
-    """
-    tokenizer, unknown = model.tokenizer, getattr(model.tokenizer, "unk_token", None)
-    absent = [
-        role
-        for role, prefix in checkpoint.prefixes.items()
-        if prefix.strip() in STANFORD_MARKERS and prefix.strip() not in tokenizer.get_vocab()
-    ]
-    if checkpoint.format != "stanford" or unknown is None or not absent:
-        return checkpoint
-    alone = tokenizer.tokenize(PROBE)
-    marker = next((each for each in (unknown, f"{unknown} ") if tokenizer.tokenize(each + PROBE) == [unknown, *alone]), None)
-    if marker is None or tokenizer.tokenize(marker) != [unknown]:
-        return checkpoint
-    prefixes = {**checkpoint.prefixes, **dict.fromkeys(absent, marker)}
-    model.prompts.update(prefixes)
-    return replace(checkpoint, prefixes=prefixes)
 
 
 def _refuse_split_markers(model: MultiVectorEncoder, checkpoint: Checkpoint) -> None:

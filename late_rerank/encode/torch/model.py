@@ -43,7 +43,7 @@ def torch_model(
         ModelError: If the model can't be what it says.
         IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
     """
-    loaded, format_ = _loaded(name, folder, device)
+    loaded, format_, before = _loaded(name, folder, device)
     with loading(name):
         _make_ready(loaded, pooling, name)
         forward = ModuleForward(loaded)
@@ -58,20 +58,20 @@ def torch_model(
             backend=Backend("torch", "f32", 1.0, reason),
             device=str(forward.device),
             format=format_,
-            notes=_notes(loaded),
+            notes=_notes(loaded, before),
             pooling=factor_of(poolings(loaded)),
         )
         check_encodes(model, name)
     return model, loaded
 
 
-def _loaded(name: str, folder: Path | None, device: str | None) -> tuple[Any, str]:
+def _loaded(name: str, folder: Path | None, device: str | None) -> tuple[Any, str, tuple[str, ...]]:
     if folder is None:
-        return load_builtin(name, device), "built in"
+        return load_builtin(name, device), "built in", ()
     if is_compiled(folder):
         raise ModelError(f"{name} is a compiled model, which torch can't run: load the checkpoint that it was made from")
     loaded, checkpoint = load_checkpoint(folder, device)
-    return loaded, checkpoint.format
+    return loaded, checkpoint.format, checkpoint.tokens_before
 
 
 def _queries(layout: Layout, forward: ModuleForward) -> Any:
@@ -85,7 +85,7 @@ def _queries(layout: Layout, forward: ModuleForward) -> Any:
     return by_modules
 
 
-def _notes(model: Any) -> dict[str, Any]:
+def _notes(model: Any, before: tuple[str, ...]) -> dict[str, Any]:
     mask = next((module for module in model if type(module).__name__ == "MultiVectorMask"), None)
     config = model[0].config
     language = getattr(config, "default_language", None)  # XMOD has adapters for languages, and uses one of them
@@ -95,6 +95,11 @@ def _notes(model: Any) -> dict[str, Any]:
         "skiplist": "".join(getattr(mask, "skiplist_words", [])),
         "similarity": str(model.similarity_fn_name),
         **adapter,
+        **(
+            {"markers": f"{' '.join(before)}, for [unused0] and [unused1] of the files, which the vocabulary lacks"}
+            if before
+            else {}
+        ),
     }
 
 
