@@ -63,6 +63,7 @@ def minilm():
         yield reranker
 
 
+@pytest.mark.filterwarnings("ignore:minilm knows")  # it has no Thai; where marks stand is the point
 @pytest.mark.parametrize(
     "query",
     ["विचार और स्वतन्त्रता", "การแสดงออก น้ำ", "表現の自由 が\u3099", "family 👩\u200d👩\u200d👧 🇩🇪 👍🏽 cafe\u0301", "حرية الرأي"],
