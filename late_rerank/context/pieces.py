@@ -22,6 +22,7 @@ _BESIDE = 2
 _STEM = 4
 
 _CLOSING = rf"[{STOPS}][\"')\]]*"
+# A wording has ASCII's marks for those of full width, so they end sentences here beside Latin letters too.
 _EAST_CLOSING = rf"(?:\u3002|[!?](?={EAST})|(?<={EAST})[!?])[\"')\]]*"  # no white space follows there
 _BEGINS = re.compile(rf"(?:^|\n|{_CLOSING}\s|{_EAST_CLOSING}\s*)$")
 _ENDS = re.compile(rf"$|\n|{_CLOSING}(?:\s|$)|{_EAST_CLOSING}")

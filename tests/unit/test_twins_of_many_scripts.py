@@ -78,6 +78,53 @@ def test_a_piece_with_a_denial_beside_it_stays():
     assert not is_piece(CHINESE, BEFORE + CHINESE + "这是假的。")
 
 
+KOREAN = (
+    "도서관은 매일 오전 아홉 시에 문을 열고 오후 여덟 시에 닫습니다. "
+    "이용자는 대출증으로 책을 열 권까지 삼십 일 동안 빌릴 수 있습니다. "
+    "연체료는 하루에 백 원입니다. 이 층 열람실에서는 무선 인터넷을 무료로 쓸 수 있습니다. "
+    "주차장은 두 시간 동안 무료이고 그 뒤에는 요금을 냅니다."
+)
+RUSSIAN = (
+    "Библиотека открывается ежедневно в девять утра и закрывается в восемь вечера. "
+    "Читатели берут до десяти книг на тридцать дней. "
+    "За каждый день просрочки платят один рубль. На втором этаже работает бесплатная сеть, а в подвале хранятся старые газеты."
+)
+HINDI = (
+    "पुस्तकालय सोमवार से शनिवार तक सुबह नौ बजे खुलता है। सदस्य एक बार में चार किताबें घर ले जा सकते हैं। किताबें तीन सप्ताह के भीतर "
+    "लौटानी होती हैं। बच्चों का कमरा पहली मंज़िल पर है, और वहाँ हर रविवार को कहानियाँ सुनाई जाती हैं।"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        *(
+            (JAPANESE * 2, after)
+            for after in (
+                "というのは間違いです。",
+                "などと書く人もいますが、事実ではありません。",
+                "と多くの人が信じていますが、実際は違います。",
+            )
+        ),
+        (KOREAN, " 위의 설명은 과학적으로 완전히 틀린 것으로 알려져 있습니다."),
+        (RUSSIAN, " Однако учёные давно доказали, что всё сказанное выше ошибочно."),
+        (RUSSIAN, " Специалисты давно опровергли эти утверждения городской газеты."),
+        (HINDI, " वैज्ञानिकों ने बहुत पहले साबित कर दिया कि यह पूरी तरह असत्य है।"),
+        (CHINESE * 2, "许多人相信这种说法，专家们早已反驳。"),
+    ],
+)
+def test_a_denial_in_many_words_keeps_a_piece(text, after):
+    assert not is_piece(text, text + after)
+
+
+def test_a_piece_of_a_russian_text_gives_its_room_where_nothing_denies_it():
+    assert is_piece(RUSSIAN, RUSSIAN + " Библиотека стоит в центре города рядом с парком и новой станцией метро.")
+
+
+def test_beside_a_language_without_a_list_of_denials_nothing_is_proved():
+    assert not is_piece(KOREAN, KOREAN + " 도서관은 시내 한가운데 공원 옆에 있고 지하철로 갈 수 있습니다.")
+
+
 def test_chinese_texts_that_share_few_rows_are_not_compared():
     draw = random.Random(7)
     names = ["".join(chr(draw.randrange(0x4E00, 0x9000)) for _ in range(60)) for _ in range(80)]
