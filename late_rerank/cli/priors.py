@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from late_rerank.types import Candidate
+    from late_rerank.cli.field_priors import FieldPrior
 
 _HALF_LIFE_DAYS = 30.0
+# Of late_rerank.ranking.priors, which loads NumPy.
+_MOST_WEIGHT = 1e150
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.25}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)([hdwy])")
 
 
 def add_priors(command: argparse.ArgumentParser) -> None:
     """Add --prior, --recency and --half-life."""
+    command.set_defaults(parser_of_priors=command)
     command.add_argument(
         "--prior",
         dest="prior_fields",
@@ -50,9 +50,10 @@ def prior_of(options: argparse.Namespace) -> FieldPrior | None:
     """Give the prior that options ask for; None if they ask for none.
 
     Raises:
-        ValueError: If a half-life is given without --recency.
+        SystemExit: If a half-life is given without --recency, with 2.
     """
-    from late_rerank.ranking import from_metadata, recency  # loads NumPy, which --help must not
+    from late_rerank.cli.field_priors import FieldPrior  # loads NumPy, which --help must not
+    from late_rerank.ranking import from_metadata, recency
 
     found: list[tuple[str, Any]] = [(field, from_metadata(field, weight=weight)) for field, weight in options.prior_fields]
     if options.recency_field is not None:
@@ -60,53 +61,8 @@ def prior_of(options: argparse.Namespace) -> FieldPrior | None:
         days = _HALF_LIFE_DAYS if options.half_life_days is None else options.half_life_days
         found.append((field, recency(field, half_life_days=days, weight=weight)))
     elif options.half_life_days is not None:
-        raise ValueError("--half-life is the half-life of --recency FIELD: give both")
+        options.parser_of_priors.error("--half-life is the half-life of --recency FIELD: give both")
     return FieldPrior(found) if found else None
-
-
-class FieldPrior:
-    """The sum of several fields' priors, which counts the documents that lack a field.
-
-    Args:
-        priors: (field, prior) pairs.
-        missing: Field -> documents without it, so far.
-        seen: Counts all documents under "".
-    """
-
-    def __init__(
-        self,
-        priors: Sequence[tuple[str, Callable[[Candidate], float]]],
-        missing: Counter[str] | None = None,
-        seen: Counter[str] | None = None,
-    ) -> None:
-        self._priors = list(priors)
-        self._missing: Counter[str] = Counter() if missing is None else missing
-        self._seen: Counter[str] = Counter() if seen is None else seen
-
-    def __call__(self, candidate: Candidate) -> float:
-        """Give what a document adds."""
-        from late_rerank.ranking.dates import is_missing
-
-        self._seen[""] += 1
-        for field in dict.fromkeys(field for field, _ in self._priors):
-            value = candidate.metadata.get(field)
-            self._missing[field] += is_missing(value) or (isinstance(value, str) and not value.strip())
-        return sum(prior(candidate) for _, prior in self._priors)
-
-    def held(self) -> FieldPrior:
-        """Give the same at one moment, with the same counts."""
-        held = [(field, prior.held() if hasattr(prior, "held") else prior) for field, prior in self._priors]
-        return FieldPrior(held, self._missing, self._seen)
-
-    def tell_missing(self) -> None:
-        """Say on stderr how many documents lack a field: a misspelt one would change nothing without a word."""
-        for field, n in self._missing.items():
-            if n and n == self._seen[""]:
-                print(f"no candidate has {field!r} in its metadata: it changed nothing", file=sys.stderr)
-            elif n:
-                print(
-                    f"{n} of {self._seen['']} candidates have no {field!r} in their metadata: it counts as 0", file=sys.stderr
-                )
 
 
 def _weighed(text: str) -> tuple[str, float]:
@@ -117,8 +73,10 @@ def _weighed(text: str) -> tuple[str, float]:
         number = float(weight)
     except ValueError:
         number = float("nan")
-    if not field.strip() or not abs(number) < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be FIELD or FIELD=WEIGHT with a number as WEIGHT, got {text!r}")
+    if not field.strip() or not abs(number) <= _MOST_WEIGHT:
+        raise argparse.ArgumentTypeError(
+            f"must be FIELD or FIELD=WEIGHT with a number from -1e150 to 1e150 as WEIGHT, got {text!r}"
+        )
     return field.strip(), number
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from late_rerank.arguments.given import as_candidate, finite
-from late_rerank.ranking.priors import from_metadata
+from late_rerank.ranking.priors import from_metadata, held
 from late_rerank.types import Candidate
 
 F64 = NDArray[np.float64]
@@ -82,8 +82,9 @@ def of_queries(prior: Any, n: int) -> Sequence[Any]:
         ValueError: If there are lists for another number of queries.
     """
     if prior is None or callable(prior):
-        held = getattr(prior, "held", None)
-        return [prior if held is None else held()] * n
+        return [held(prior)] * n
+    if not prior and n > 1:
+        raise ValueError(f"prior must be a function, or one list of numbers for each of {n} queries; got an empty list")
     if not prior or not isinstance(prior[0], tuple):
         if n > 1:
             raise ValueError(f"prior must be a function, or one list of numbers for each of {n} queries; got one list")
@@ -115,18 +116,23 @@ def of_candidates(prior: Any, candidates: Sequence[Any], what: str = "candidates
                 f"prior has {len(prior)} numbers for {len(candidates)} {what}: give one for each, in the order of {what}"
             )
         return np.array(prior, dtype=np.float64)
-    values = (_called(prior, as_candidate(each, i, what), f"{what}[{i}]") for i, each in enumerate(candidates))
+    values = (_called(prior, as_candidate(each, i, what), i, what) for i, each in enumerate(candidates))
     return np.fromiter(values, dtype=np.float64, count=len(candidates))
 
 
-def _called(prior: Callable[[Candidate], float], candidate: Candidate, place: str) -> float:
+def _called(prior: Callable[[Candidate], float], candidate: Candidate, index: int, what: str) -> float:
     try:
         value: Any = prior(candidate)
     except Exception as error:  # the user's own code: whatever it raises
-        raise ValueError(f"prior failed for {place}: {type(error).__name__}: {error}") from error
-    if type(value) is not float:
-        value = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-    return _number(value, f"prior of {place}")
+        raise ValueError(f"prior failed for {_place(candidate, index, what)}: {type(error).__name__}: {error}") from error
+    if type(value) is float and math.isfinite(value):
+        return value
+    return _number(value, f"prior of {_place(candidate, index, what)}")
+
+
+def _place(candidate: Candidate, index: int, what: str) -> str:
+    named = "" if candidate.id is None else f" (id {candidate.id!r:.60})"
+    return f"{what}[{index}]{named}"
 
 
 def _as_array(given: Any) -> list[Any]:
@@ -157,6 +163,8 @@ def _is_list(value: Any) -> bool:
 
 
 def _number(value: Any, place: str) -> float:
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()  # an array or a tensor of one number
     number = finite(value)
     if number is not None:
         return number

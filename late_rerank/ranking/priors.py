@@ -7,16 +7,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from late_rerank.arguments.given import finite
 from late_rerank.arguments.numbers import number
 from late_rerank.ranking.dates import is_missing, seconds_of
 from late_rerank.types import Candidate
 
 _DAY_S = 86_400.0
+# A number of this size times a weight of this size is still no infinity.
+_MOST_WEIGHT = 1e150
+
+
+class AtOneMoment:
+    """A prior that looks at the clock. A base class, and no attribute that users' own functions might have too."""
+
+    def held(self) -> Callable[[Candidate], float]:
+        """Give the same at one moment: that of this call, where none was given."""
+        raise NotImplementedError
+
+
+def held(prior: Any) -> Any:
+    """Give a prior that looks at the clock at one moment; another as it is."""
+    return prior.held() if isinstance(prior, AtOneMoment) else prior
 
 
 @dataclass(frozen=True)
-class Recency:
+class Recency(AtOneMoment):
     """How new a document is: `weight` for one of this moment, half of it for one that is a half-life old, and so on.
 
     `recency` makes it. It can be pickled and compared.
@@ -25,7 +42,7 @@ class Recency:
         field: The metadata field with the date.
         half_life_days: Days, above 0.
         weight: What a document of this moment adds.
-        now: The moment that ages count from, in Unix seconds; None for the moment of the call.
+        now: The moment that ages count from, in Unix seconds; None for the moment of the call. May be given as any date.
     """
 
     field: str
@@ -35,9 +52,11 @@ class Recency:
 
     def __post_init__(self) -> None:
         _check_field(self.field)
-        if number("half_life_days", self.half_life_days) <= 0:
-            raise ValueError(f"half_life_days must be above 0, got {self.half_life_days}")
-        _check_weight(self.weight)
+        # Python's own numbers: a file of a pipeline holds no NumPy.
+        object.__setattr__(self, "half_life_days", _half_life(self.half_life_days))
+        object.__setattr__(self, "weight", _weight(self.weight))
+        if self.now is not None:
+            object.__setattr__(self, "now", _moment(self.now))
 
     def __call__(self, candidate: Candidate) -> float:
         """Give what a document adds."""
@@ -48,7 +67,7 @@ class Recency:
         return float(self.weight * 2.0 ** -(age_s / _DAY_S / self.half_life_days))
 
     def held(self) -> Recency:
-        """Give the same at one moment: the one of the call, where none was given."""
+        """Give the same at one moment: that of this call, where none was given."""
         return self if self.now is not None else replace(self, now=time.time())
 
 
@@ -66,7 +85,7 @@ class FromMetadata:
 
     def __post_init__(self) -> None:
         _check_field(self.field)
-        _check_weight(self.weight)
+        object.__setattr__(self, "weight", _weight(self.weight))
 
     def __call__(self, candidate: Candidate) -> float:
         """Give what a document adds."""
@@ -80,10 +99,15 @@ class FromMetadata:
 
 
 @dataclass(frozen=True)
-class Sum:
+class Sum(AtOneMoment):
     """The sum of several priors. `sum_of` makes it. It can be pickled if they can."""
 
     priors: tuple[Callable[[Candidate], float], ...]
+
+    def __post_init__(self) -> None:
+        for i, prior in enumerate(self.priors):
+            if not callable(prior):
+                raise TypeError(f"priors[{i}] must be a function of a Candidate, got {type(prior).__name__}: {prior!r:.60}")
 
     def __call__(self, candidate: Candidate) -> float:
         """Give what a document adds."""
@@ -91,7 +115,7 @@ class Sum:
 
     def held(self) -> Sum:
         """Give the same at one moment."""
-        return Sum(tuple(prior.held() if hasattr(prior, "held") else prior for prior in self.priors))
+        return Sum(tuple(map(held, self.priors)))
 
 
 def recency(field: str, *, half_life_days: float, weight: float = 1.0, now: Any = None) -> Recency:
@@ -110,12 +134,9 @@ def recency(field: str, *, half_life_days: float, weight: float = 1.0, now: Any 
 
     Raises:
         TypeError: If an argument has a wrong type.
-        ValueError: If `half_life_days` isn't above 0, a number isn't finite, or `now` is no date.
+        ValueError: If `half_life_days` isn't above 0, the weight is NaN or further from 0 than 1e150, or `now` is no date.
     """
-    moment = None if now is None else seconds_of(now, "now")
-    if now is not None and moment is None:
-        raise ValueError(f"now must be a date, or None for the moment of each call, got {now!r}")
-    return Recency(field, half_life_days, weight, moment)
+    return Recency(field, half_life_days, weight, now)
 
 
 def from_metadata(field: str, *, weight: float = 1.0) -> FromMetadata:
@@ -128,7 +149,7 @@ def from_metadata(field: str, *, weight: float = 1.0) -> FromMetadata:
 
     Raises:
         TypeError: If an argument has a wrong type.
-        ValueError: If the name is blank, or the weight isn't finite.
+        ValueError: If the name is blank, or the weight is out of range: NaN, or further from 0 than 1e150.
     """
     return FromMetadata(field, weight)
 
@@ -142,10 +163,8 @@ def sum_of(*priors: Callable[[Candidate], float]) -> Callable[[Candidate], float
     Raises:
         TypeError: If one can't be called.
     """
-    for i, prior in enumerate(priors):
-        if not callable(prior):
-            raise TypeError(f"priors[{i}] must be a function of a Candidate, got {type(prior).__name__}: {prior!r:.60}")
-    return priors[0] if len(priors) == 1 else Sum(priors)
+    found = Sum(priors)
+    return priors[0] if len(priors) == 1 else found
 
 
 def _check_field(field: object) -> None:
@@ -155,5 +174,21 @@ def _check_field(field: object) -> None:
         raise ValueError(f"field must be the name of a metadata field, got {field!r}")
 
 
-def _check_weight(given: object) -> None:
-    number("weight", given, low=-1e300)
+def _weight(given: object) -> float:
+    return number("weight", given, low=-_MOST_WEIGHT, high=_MOST_WEIGHT)
+
+
+def _half_life(given: object) -> float:
+    days = finite(given)
+    if days is not None and days > 0:
+        return days
+    is_number = isinstance(given, (int, float, np.floating)) and not isinstance(given, bool)
+    kind: type[Exception] = ValueError if days is not None or is_number else TypeError
+    raise kind(f"half_life_days must be a finite number above 0, got {given!r:.60}")
+
+
+def _moment(given: Any) -> float:
+    moment = seconds_of(given, "now")
+    if moment is None:
+        raise ValueError(f"now must be a date, or None for the moment of each call, got {given!r}")
+    return moment

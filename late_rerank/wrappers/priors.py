@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from late_rerank.ranking.prior import FoundPrior, as_function, of_candidates, of_queries
-from late_rerank.ranking.priors import FromMetadata, Recency, Sum
+from late_rerank.ranking.priors import FromMetadata, Recency, Sum, from_metadata, recency, sum_of
 from late_rerank.types import Candidate
 
 _KINDS = {"recency": Recency, "from_metadata": FromMetadata}
+_MAKERS: Mapping[str, Callable[..., Any]] = {"recency": recency, "from_metadata": from_metadata}
 _SUM = "sum_of"
 _READ = 'the name of a metadata field, or a mapping such as {"recency": {"field": "date", "half_life_days": 30}}'
 
@@ -58,19 +59,19 @@ def written_prior(prior: Any) -> Any:
 
 
 def read_prior(given: Any) -> Any:
-    """Give the prior that `written_prior` wrote as a mapping; all else as it is.
+    """Give the prior that `written_prior` wrote as a mapping; all else as it is. In a sum, a name is a metadata field's.
 
     Raises:
-        ValueError: If the mapping holds something else.
+        ValueError: If the mapping holds something else, or a value that the maker of such a prior refuses.
     """
     if not isinstance(given, Mapping):
         return given
     ((kind, held), *others) = given.items() or [(None, None)]
-    if not others and kind == _SUM and isinstance(held, list):
-        return Sum(tuple(map(read_prior, held)))
-    if not others and kind in _KINDS and isinstance(held, Mapping):
-        try:
-            return _KINDS[kind](**held)
-        except TypeError as error:
-            raise ValueError(f"a prior that is read back must be {_READ}, got {dict(given)!r:.100}: {error}") from error
+    try:
+        if not others and kind == _SUM and isinstance(held, list):
+            return sum_of(*(from_metadata(each) if isinstance(each, str) else read_prior(each) for each in held))
+        if not others and kind in _MAKERS and isinstance(held, Mapping):
+            return _MAKERS[str(kind)](**held)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a prior that is read back must be {_READ}, got {dict(given)!r:.100}: {error}") from error
     raise ValueError(f"a prior that is read back must be {_READ}, got {dict(given)!r:.100}")

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from late_rerank import Candidate, FusedReranker, Reranker, Searcher, explain
-from late_rerank.ranking import from_metadata
+from late_rerank.ranking import from_metadata, recency, sum_of
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder, FakeVisualEncoder
 from late_rerank.types import RankedBy, RankedDocument, Ranking
-from late_rerank.wrapping import Choice, choose
+from late_rerank.wrapping import Choice, choose, read_prior, written_prior
 
 QUERY = "cat mat"
 TEXTS = ["a cat on a mat", "the cat sat", "dogs and cats", "nothing of the kind", "cat cat cat", "a mat"]
@@ -186,6 +186,7 @@ class TestGiven:
             lambda numbers: np.array(numbers, dtype=np.float32),
             lambda numbers: (number for number in numbers),
             lambda numbers: [np.float64(number) for number in numbers],
+            lambda numbers: [np.array(number) for number in numbers],
             lambda numbers: pytest.importorskip("pandas").Series(numbers, index=list("fedcba")),
             lambda numbers: pytest.importorskip("torch").tensor(numbers),
             lambda numbers: lambda candidate: numbers[TEXTS.index(candidate.text)],
@@ -354,6 +355,10 @@ class TestEverywhere:
         lists = [TEXTS, TEXTS]
         with pytest.raises(ValueError, match="one list of numbers for each of 2 queries; got one list"):
             exact.rerank_batch(["cat", "dog"], lists, prior=PRIOR)
+        with pytest.raises(ValueError, match="for each of 2 queries; got an empty list"):
+            exact.rerank_batch(["cat", "dog"], [[], []], prior=[])
+        assert exact.rerank_batch([], [], prior=[]) == []
+        assert exact.rerank_batch(["cat", "dog"], [[], []], prior=[[], []]) == [[], []]
         with pytest.raises(ValueError, match="got 3 lists for 2"):
             exact.rerank_batch(["cat", "dog"], lists, prior=[PRIOR] * 3)
         with pytest.raises(ValueError, match=r"prior\[1\]\[0\] must be a finite number"):
@@ -409,6 +414,31 @@ class TestWrapped:
         copies = [Candidate("a cat", "a", metadata={"n": n}) for n in (0.0, 5.0)]
         (best, other) = choose(Reranker(FakeEncoder()), "cat", [*copies, Candidate("cat", "b")], Choice(prior="n"))
         assert (best.document.index, best.document.prior, other.document.index) == (1, 5.0, 2)
+
+    def test_a_file_may_hold_dates_as_text_and_names_in_sums(self):
+        held = {"sum_of": ["views", {"recency": {"field": "date", "half_life_days": 30, "now": "2026-11-30"}}]}
+        prior = read_prior(held)
+        assert prior == sum_of(from_metadata("views"), recency("date", half_life_days=30, now="2026-11-30"))
+        assert read_prior(written_prior(prior)) == prior
+        assert prior(Candidate("a", metadata={"views": 2, "date": "2026-11-30"})) == 3.0
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"recency": {"field": "date", "half_life_days": 30, "now": "soon"}},
+            {"recency": {"field": "date", "half_life_days": float("nan")}},
+            {"recency": {"field": "date", "half_life_days": 30, "weigth": 1}},
+            {"from_metadata": {"field": "views", "weight": float("nan")}},
+            {"from_metadata": {"field": ""}},
+            {"sum_of": ["views", None]},
+            {"sum_of": [0.5]},
+            {"sum_of": "views"},
+        ],
+        ids=str,
+    )
+    def test_a_wrong_prior_of_a_file_is_told_when_it_is_read(self, wrong):
+        with pytest.raises(ValueError, match="a prior that is read back must be the name of a metadata field, or a mapping"):
+            read_prior(wrong)
 
     @pytest.mark.parametrize("wrong", [[1.0, 2.0], 0.5, ("n",)])
     def test_numbers_are_refused_since_documents_are_not_known_beforehand(self, wrong):

@@ -1,7 +1,10 @@
 """Functions for `prior=`: how new a document is, numbers of metadata, sums."""
 
+import json
 import pickle
+from dataclasses import asdict
 from datetime import date, datetime, timedelta, timezone
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -60,6 +63,16 @@ class TestRecency:
         assert both.priors[0].now is not None
         assert new.now is None
 
+    def test_an_attribute_named_held_of_a_users_function_is_its_own(self):
+        mock = Mock(return_value=1.0)
+        assert of_queries(mock, 2) == [mock, mock]
+        assert of_queries(sum_of(mock, len), 1)[0].priors[0] is mock
+
+    def test_numbers_of_numpy_become_pythons_which_json_can_hold(self):
+        new = recency("date", half_life_days=np.float32(30), weight=np.int64(2), now=np.datetime64("1970-01-02"))
+        assert json.loads(json.dumps(asdict(new))) == {"field": "date", "half_life_days": 30.0, "weight": 2.0, "now": 86_400.0}
+        assert type(from_metadata("n", weight=np.float64(2)).weight) is float
+
     def test_it_orders_documents_of_one_score_by_date(self):
         days = ["2026-01-02", None, "2026-11-29", "2026-06-01"]
         documents = [Candidate("a cat", metadata={"date": day}) for day in days]
@@ -69,17 +82,18 @@ class TestRecency:
     def test_it_can_be_pickled_and_shown_and_compared(self):
         new = recency("date", half_life_days=30, weight=0.5)
         assert pickle.loads(pickle.dumps(new)) == new
-        assert repr(new) == "Recency(field='date', half_life_days=30, weight=0.5, now=None)"
+        assert repr(new) == "Recency(field='date', half_life_days=30.0, weight=0.5, now=None)"
         assert len({new, recency("date", half_life_days=30, weight=0.5), recency("day", half_life_days=30)}) == 2
 
     @pytest.mark.parametrize(
         ("wrong", "error", "message"),
         [
-            ({"half_life_days": 0}, ValueError, "half_life_days must be above 0, got 0"),
-            ({"half_life_days": -1}, ValueError, "half_life_days must be 0 or more"),
-            ({"half_life_days": "30d"}, TypeError, "half_life_days must be a number, got '30d'"),
+            ({"half_life_days": 0}, ValueError, "half_life_days must be a finite number above 0, got 0"),
+            ({"half_life_days": -1}, ValueError, "half_life_days must be a finite number above 0, got -1"),
+            ({"half_life_days": "30d"}, TypeError, "half_life_days must be a finite number above 0, got '30d'"),
             ({"half_life_days": float("nan")}, ValueError, "half_life_days must be"),
             ({"weight": float("inf")}, ValueError, "weight must be"),
+            ({"weight": -1e305}, ValueError, r"weight must be from -1e\+150 to 1e\+150, got -1e\+305"),
             ({"weight": None}, TypeError, "weight must be a number"),
             ({"field": ""}, ValueError, "field must be the name of a metadata field, got ''"),
             ({"field": 5}, TypeError, "field must be the name of a metadata field, got int: 5"),
@@ -95,6 +109,9 @@ class TestRecency:
         new = recency("published", half_life_days=30)
         with pytest.raises(ValueError, match=r"failed for candidates\[1\]: ValueError: published must be a date as ISO 8601"):
             Reranker(FakeEncoder()).rerank("cat", [Candidate("a"), dated("30.11.2026", "published")], prior=new)
+        named = Candidate("a", "n7", metadata={"published": "30.11.2026"})
+        with pytest.raises(ValueError, match=r"failed for candidates\[0\] \(id 'n7'\): ValueError: published"):
+            Reranker(FakeEncoder()).rerank("cat", [named], prior=new)
 
 
 class TestDates:
