@@ -51,8 +51,7 @@ def run(options: argparse.Namespace) -> None:
     if prior is not None:
         prior.tell_missing()
     if options.json:
-        read = {name: found for name in ("encodings", "languages") if (found := getattr(options, name, None))}
-        print_json({"query": options.query, "budget_tokens": options.budget_tokens, **context.to_dict(), **read})
+        print_json({"query": options.query, "budget_tokens": options.budget_tokens, **context.to_dict(), **options.read})
         return
     if not context.parts:
         print("an empty context: nothing fits the budget, or is relevant enough", file=sys.stderr)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from late_rerank.text.shown import one_line
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # At most so many endings are named; a folder of source code has hundreds.
 _NAMED = 8
+# Files that a command's JSON names, of each kind.
+_MOST_TOLD = 1000
 
 
 def tell_skipped(read: Corpus | CorpusStream | BulkReport) -> None:
@@ -29,6 +32,25 @@ def tell_encodings(encodings: Mapping[str, str], misdeclared: Iterable[tuple[str
 
     for line in told(encodings, misdeclared):
         print(line, file=sys.stderr)
+
+
+def read_json(read: Corpus | CorpusStream | BulkReport) -> dict[str, Any]:
+    """Give what a command's JSON tells of the files that were read or skipped: the same in all commands.
+
+    Returns:
+        "encodings" counts the files that aren't UTF-8, by Python's name of the encoding.
+    """
+    return {
+        "n_skipped_files": len(read.skipped),
+        "skipped": [{"path": str(path), "reason": reason} for path, reason in read.skipped[:_MOST_TOLD]],
+        "passed_over": dict(read.passed_over),
+        "encodings": dict(Counter(read.encodings.values())),
+        "files_by_encoding": {
+            name: [path for path, encoding in read.encodings.items() if encoding == name][:_MOST_TOLD]
+            for name in dict.fromkeys(read.encodings.values())
+        },
+        "misdeclared": [{"path": path, "told": told} for path, told in read.misdeclared[:_MOST_TOLD]],
+    }
 
 
 def told_languages(languages: Mapping[str, int]) -> str | None:

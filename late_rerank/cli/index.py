@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -87,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
 def _run_in_bulk(options: argparse.Namespace) -> None:
     """Let the workers of an engine read, encode and store."""
     from late_rerank import bulk
-    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
+    from late_rerank.cli.documents import no_documents, read_json, tell_passed_over, tell_skipped
     from late_rerank.cli.opening import shown_place
 
     try:
@@ -114,15 +113,14 @@ def _run_in_bulk(options: argparse.Namespace) -> None:
         raise no_documents(options.path, report)
     tell_passed_over(report)
     counts = asdict(report)
-    del counts["json_lines"], counts["skipped"], counts["misdeclared"]
-    counts["encodings"] = dict(Counter(report.encodings.values()))
+    del counts["json_lines"]
     result = {
         "path": options.path,
         "store": shown_place(options.store),
         "model": options.model,
         "codec": options.codec,
         **counts,
-        "n_skipped_files": len(report.skipped),
+        **read_json(report),
     }
     _show(result, options)
     if not options.json:
@@ -131,7 +129,7 @@ def _run_in_bulk(options: argparse.Namespace) -> None:
 
 def _run_here(options: argparse.Namespace) -> None:
     """Read, encode and store in this process."""
-    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped
+    from late_rerank.cli.documents import no_documents, read_json, tell_passed_over, tell_skipped
     from late_rerank.cli.opening import open_answering, opened_reranker, sees_images, shown_place
     from late_rerank.corpus import CorpusStream
     from late_rerank.observing.progress import progress_bar
@@ -161,9 +159,7 @@ def _run_here(options: argparse.Namespace) -> None:
         "codec": options.codec,
         "fingerprint": fingerprint,
         **asdict(report),
-        "n_skipped_files": len(stream.skipped),
-        "passed_over": dict(stream.passed_over),
-        "encodings": dict(Counter(stream.encodings.values())),
+        **read_json(stream),
     }
     _show(result, options)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -130,21 +129,21 @@ def read_retriever(path: str, options: argparse.Namespace, *, images: bool = Fal
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If there are no documents, or they can't be read.
     """
-    from late_rerank.cli.documents import no_documents, tell_passed_over, tell_skipped, told_languages
+    from late_rerank.cli.documents import no_documents, read_json, tell_passed_over, tell_skipped, told_languages
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus
     from late_rerank.retrieve import PagesRetriever
 
     corpus = read_corpus(path, images=images, encoding=getattr(options, "encoding", None))
     tell_skipped(corpus)
-    options.encodings = dict(Counter(corpus.encodings.values()))  # for the command's JSON
+    options.read = read_json(corpus)  # for the command's JSON
     if not corpus.documents:
         raise no_documents(path, corpus)
     tell_passed_over(corpus)
     found = first_stage(options.first_stage, corpus.documents, options.engine, options.language)
     if line := told_languages(languages := getattr(found, "languages", {})):
         print(line, file=sys.stderr)
-        options.languages = languages  # for the command's JSON
+        options.read["languages"] = languages
     return PagesRetriever(found, corpus.documents) if images else found
 
 

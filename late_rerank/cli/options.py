@@ -119,8 +119,9 @@ def _encoding(text: str) -> str:
 
 
 def add_folders(command: argparse.ArgumentParser, text: str) -> None:
-    """Add --folder, once for each; `text` says what for."""
+    """Add --folder, once for each, and --encoding; `text` says what for."""
     command.add_argument("--folder", action=_Named, default=[], type=_folder, metavar="NAME=PATH", help=text)
+    add_encoding(command)
 
 
 class _Named(argparse.Action):

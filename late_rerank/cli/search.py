@@ -33,7 +33,6 @@ def run(options: argparse.Namespace) -> None:
         prior.tell_missing()
     if options.json:
         model = searcher.reranker.model_name if options.fuse else options.model
-        read = {name: found for name in ("encodings", "languages") if (found := getattr(options, name, None))}
-        print_json(ranking_json(options.query, model, options.k, ranking) | read)
+        print_json(ranking_json(options.query, model, options.k, ranking) | options.read)
     else:
         print_ranking(ranking)

@@ -173,6 +173,7 @@ def run(options: argparse.Namespace) -> None:
             cors_origins=tuple(options.cors_origin),
             folders=dict(options.folder),
             language=options.language,
+            encoding=options.encoding,
             n_workers=options.workers,
             drain_s=options.drain_s,
             log_level=options.log_level,

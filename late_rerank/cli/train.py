@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from late_rerank.cli.options import (
     above_zero,
     add_bm25,
+    add_encoding,
     add_json,
     add_revision,
     add_store,
@@ -71,6 +72,7 @@ def register(commands: Any) -> None:
     )
     command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
     add_bm25(command)
+    add_encoding(command)
     add_store(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -96,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
         distil=options.distil,
         seed=options.seed,
     )
-    corpus = read_corpus(options.path)
+    corpus = read_corpus(options.path, encoding=options.encoding)
     tell_skipped(corpus)
     if not corpus.documents:
         raise no_documents(options.path, corpus)
@@ -128,13 +130,14 @@ def _training_set(options: argparse.Namespace, documents: list[Candidate]) -> Tr
             f"{folder} has no judgements (it is no BEIR folder: it has no queries.jsonl). Train on pairs with --pairs FILE, or "
             "on the documents alone with --unlabelled"
         )
-    held_out = None if options.eval_split is None else held_out_split(folder, options.eval_split)
-    name, n_queries, seed = folder.resolve().name, options.n_queries, options.seed
+    held_out = None if options.eval_split is None else held_out_split(folder, options.eval_split, options.encoding)
+    name = folder.resolve().name
+    drawn: Any = {"held_out": held_out, "n_queries": options.n_queries, "seed": options.seed}
     if options.unlabelled:
-        return unlabelled_set(documents, corpus_name=name, held_out=held_out, n_queries=n_queries, seed=seed)
+        return unlabelled_set(documents, corpus_name=name, **drawn)
     if options.pairs is not None:
-        return paired_set(options.pairs, documents, corpus_name=name, held_out=held_out, n_queries=n_queries, seed=seed)
-    return judged_set(folder, documents, split=options.split, held_out=held_out, n_queries=n_queries, seed=seed)
+        return paired_set(options.pairs, documents, corpus_name=name, encoding=options.encoding, **drawn)
+    return judged_set(folder, documents, split=options.split, encoding=options.encoding, **drawn)
 
 
 def _print_table(report: dict[str, Any], out: Path) -> None:

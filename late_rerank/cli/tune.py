@@ -14,6 +14,7 @@ from late_rerank.cli.options import (
     FIRST_STAGES,
     add_backend,
     add_bm25,
+    add_encoding,
     add_identical_ids,
     add_json,
     add_revision,
@@ -53,6 +54,7 @@ def register(commands: Any) -> None:
     )
     command.add_argument("--first-stage", default="bm25", choices=FIRST_STAGES, help="default: bm25")
     add_bm25(command)
+    add_encoding(command)
     add_identical_ids(command)
     _add_grid(command)
     command.add_argument(
@@ -67,6 +69,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, retrieve, encode, score, pick, measure, print."""
+    from late_rerank.cli.documents import read_json, tell_skipped
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.cli.opening import opened_store
     from late_rerank.cli.results import print_json
@@ -80,7 +83,9 @@ def run(options: argparse.Namespace) -> None:
         options.wrong_use("argument --split: not allowed with argument --log")
     check_measures()  # fails now, not after minutes
     grid = Grid(**{axis.name: getattr(options, axis.name) for axis in fields(Grid)})
-    documents = read_corpus(options.folder).documents
+    corpus = read_corpus(options.folder, encoding=options.encoding)
+    tell_skipped(corpus)
+    documents = corpus.documents
     queries, qrels = _judgements(options, documents)
     queries = draw_queries(queries, qrels, options.n_queries)
     retriever = first_stage(options.first_stage, documents, options.engine, options.language)
@@ -89,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
     load = partial(_encoder, options.backend)
     with opened_store(options) as store:
         result = tune(judged, grid, model=options.model, store=store, load=load, progress=True)
-    report = _report(options, result)
+    report = _report(options, result) | read_json(corpus)
     if options.json:
         print_json(report)
     else:
@@ -112,9 +117,9 @@ def _judgements(options: argparse.Namespace, documents: list[Candidate]) -> tupl
     if not documents:
         raise no_documents(options.folder)
     if options.log is not None:
-        return read_choices(options.log, {str(document.id) for document in documents})
+        return read_choices(options.log, {str(document.id) for document in documents}, encoding=options.encoding)
     split = _split(options)
-    queries, qrels = read_judged(Path(options.folder), split)
+    queries, qrels = read_judged(Path(options.folder), split, options.encoding)
     tell_of_judgements(documents, qrels, split, ignore_identical_ids=not options.keep_identical_ids)
     tell_of_nothing_relevant(qrels, "tune")
     return queries, qrels
@@ -190,6 +195,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
     words = ["late-rerank", "search", options.folder, "QUERY", "--first-stage", options.first_stage, "--k", str(picked.k)]
     words += [] if options.engine == "rank-bm25" else ["--engine", options.engine]
     words += [] if options.language == "auto" else ["--language", options.language or "none"]
+    words += [] if options.encoding is None else ["--encoding", options.encoding]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
     words += [] if picked.scoring == DEFAULT_SCORING else ["--scoring", picked.scoring]

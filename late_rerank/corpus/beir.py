@@ -52,8 +52,13 @@ def read_collection(folder: Path, split: str) -> Collection:
     return Collection(documents, queries, qrels)
 
 
-def read_judged(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
+def read_judged(folder: Path, split: str, encoding: str | None = None) -> tuple[dict[str, str], Qrels]:
     """Read the queries, and the judgements of one split. All measurements read them here.
+
+    Args:
+        folder: A BEIR folder.
+        split: The judgements' name.
+        encoding: Of files that aren't UTF-8, as CorpusStream takes it.
 
     Returns:
         Query id -> text, for all queries; query id -> document id -> judgement.
@@ -62,7 +67,7 @@ def read_judged(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
         FileNotFoundError: If the folder has no queries.jsonl, or no such split.
         ValueError: If a line is damaged, or a judged query has no text; names it.
     """
-    queries, qrels = read_queries(folder), read_qrels(folder, split)
+    queries, qrels = read_queries(folder, encoding), read_qrels(folder, split, encoding)
     unknown = [name for name in qrels if name not in queries]
     if unknown:
         raise ValueError(
@@ -85,7 +90,7 @@ def absent_text(documents: Iterable[Candidate], qrels: Mapping[str, Mapping[str,
     )
 
 
-def read_queries(folder: Path) -> dict[str, str]:
+def read_queries(folder: Path, encoding: str | None = None) -> dict[str, str]:
     """Read query id -> text, in the file's order.
 
     Raises:
@@ -96,7 +101,7 @@ def read_queries(folder: Path) -> dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no BEIR folder: it has no queries.jsonl")
     queries: dict[str, str] = {}
-    for query in read_json_lines(path):
+    for query in read_json_lines(path, encoding):
         if is_blank(query.text):
             raise ValueError(f"{path}: the query {query.id!r} is blank")
         if query.id is None:
@@ -111,7 +116,7 @@ def splits_of(folder: Path) -> list[str]:
     return sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
 
 
-def read_qrels(folder: Path, split: str) -> Qrels:
+def read_qrels(folder: Path, split: str, encoding: str | None = None) -> Qrels:
     """Read query id -> document id -> judgement, from qrels/SPLIT.tsv.
 
     Lines are BEIR's (query id, document id, judgement between tabs, with or without a heading) or TREC's four columns (query
@@ -129,7 +134,7 @@ def read_qrels(folder: Path, split: str) -> Qrels:
         raise FileNotFoundError(f"{folder} has no qrels/{split}.tsv; its splits: {', '.join(splits_of(folder)) or 'none'}")
     qrels: Qrels = {}
     width: int | None = None
-    for number, line in enumerate(text_lines(path), start=1):
+    for number, line in enumerate(text_lines(path, encoding), start=1):
         if is_comment(line, (3, 4)):
             continue
         place = f"{path}, line {number}"

@@ -17,8 +17,8 @@ _WORDS = re.compile(f"[^{_WHITE_SPACE}]+")
 _GZIP = b"\x1f\x8b"
 
 
-def text_lines(path: Path) -> list[str]:
-    """Read a file's lines, in the encoding that `decode` finds; gzip is unpacked.
+def text_lines(path: Path, encoding: str | None = None) -> list[str]:
+    """Read a file's lines, in the encoding that is named or `decode` finds; gzip is unpacked.
 
     Raises:
         ValueError: If the file is no text, its encoding is uncertain, or it is a damaged gzip file.
@@ -30,7 +30,7 @@ def text_lines(path: Path) -> list[str]:
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path} is a damaged gzip file: {error}") from error
     try:
-        text = decode(held).text
+        text = decode(held, encoding=encoding).text
     except ValueError as error:
         raise ValueError(f"{path} is {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -89,8 +89,8 @@ def decode(raw: bytes, *, encoding: str | None = None, html: bool = False) -> De
     except ValueError as error:
         said = "" if label is None else f", declared as {label!r:.40}"
         raise ValueError(
-            f"not UTF-8 at byte {start}{said}, and {error}: convert it to UTF-8, or name its encoding with --encoding "
-            "(in Python: encoding=)"
+            f"not UTF-8 at byte {start}{said}, and {error}: convert it to UTF-8, or name its encoding if the command has "
+            "--encoding (in Python: encoding=)"
         ) from error
 
 

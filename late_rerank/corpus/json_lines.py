@@ -19,14 +19,14 @@ from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
 
 
-def read_json_lines(path: Path) -> list[Candidate]:
+def read_json_lines(path: Path, encoding: str | None = None) -> list[Candidate]:
     """Read the documents of a JSON Lines file, as `parse_json_lines` does, but ids as text, as judgements name them.
 
     Raises:
         ValueError: If a line is no JSON object with a "text"; names the file and the line.
     """
     with path.open("rb") as file:
-        documents = list(parse_json_lines(lines_of(file, str(path)), str(path)))
+        documents = list(parse_json_lines(TextLines(lines_of(file, str(path)), encoding), str(path)))
     return [
         document if document.id is None or isinstance(document.id, str) else replace(document, id=str(document.id))
         for document in documents

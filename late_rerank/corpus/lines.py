@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import BinaryIO
 
 from late_rerank.corpus.decoding import MARKS, decode, escaped_text
@@ -48,6 +49,26 @@ def lines_of(file: BinaryIO, source: str) -> Iterator[bytes]:
         if len(line) > MOST_BYTES:
             check_length(len(line), f"{source}, line {number}")
         yield line
+
+
+def placed_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[str, str]]:
+    """Give the lines of a JSON Lines file, each with its place for messages: (place, line). Blank ones are left out.
+
+    Args:
+        path: The file.
+        encoding: As TextLines takes it.
+
+    Raises:
+        ValueError: If a line can't be decoded, or is too long; names it.
+    """
+    with path.open("rb") as file:
+        lines = TextLines(lines_of(file, str(path)), encoding)
+        for number, line in enumerate(lines, start=1):
+            place = f"{path}, line {number}"
+            if isinstance(line, bytes):
+                raise ValueError(f"{place} is {lines.uncertain}")
+            if line.strip():
+                yield place, line
 
 
 def is_cut_by_bytes(first: bytes) -> bool:

@@ -7,15 +7,19 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from late_rerank.corpus.lines import placed_lines
 from late_rerank.text.words import is_blank
 
 
-def read_choices(path: Path, ids: Collection[str]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+def read_choices(
+    path: Path, ids: Collection[str], *, encoding: str | None = None
+) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     """Read JSON Lines of {"query", "id"}: a question, and the id of the document that answered it, or was clicked or cited.
 
     Args:
         path: The log. Blank lines and other fields are ignored.
         ids: Of all documents.
+        encoding: Of a log that isn't UTF-8, as CorpusStream takes it.
 
     Returns:
         Query id -> text, and query id -> document id -> 1. A question asked several times is one query. Queries stand in the
@@ -26,18 +30,16 @@ def read_choices(path: Path, ids: Collection[str]) -> tuple[dict[str, str], dict
     """
     numbers: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        query, document = _choice(line, f"{path}, line {number}")
+    for place, line in placed_lines(path, encoding):
+        query, document = _choice(line, place)
         if document not in ids:
-            raise ValueError(f"{path}, line {number}: document {document!r} is not in the corpus")
+            raise ValueError(f"{place}: document {document!r} is not in the corpus")
         name = numbers.setdefault(query, str(len(numbers) + 1))
         qrels.setdefault(name, {})[document] = 1
     return {name: query for query, name in numbers.items()}, qrels
 
 
-def _choice(line: bytes, place: str) -> tuple[str, str]:
+def _choice(line: str, place: str) -> tuple[str, str]:
     try:
         held: Any = json.loads(line)
         query, document = held["query"].strip(), held["id"]

@@ -45,6 +45,7 @@ class Options:
         cors_origins: Sites whose pages may ask.
         folders: Name -> path, for /v1/search.
         language: Of the folders' documents, as BM25Retriever takes it.
+        encoding: Of the folders' files that aren't UTF-8, as CorpusStream takes it.
         n_workers: Processes that share the port.
         drain_s: Seconds from SIGTERM in which the server says that it isn't ready, and still answers.
         log_level: One of logs.LEVELS.
@@ -59,6 +60,7 @@ class Options:
     cors_origins: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
     language: str | None = "auto"
+    encoding: str | None = None
     n_workers: int = 1
     drain_s: float = 0.0
     log_level: str = "info"
@@ -142,4 +144,4 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
 
 def _folders(options: Options) -> Folders:
     models = [arguments.get("model", "minilm") for arguments in options.rerankers.values()]
-    return read_folders(options.folders, models, options.language)
+    return read_folders(options.folders, models, options.language, encoding=options.encoding)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from late_rerank.corpus.lines import placed_lines
 from late_rerank.text.words import is_blank
 from late_rerank.types import Candidate
 
@@ -84,26 +85,26 @@ def judged_examples(
     return found
 
 
-def paired_examples(path: Path, documents: Iterable[Candidate] = ()) -> dict[str, Example]:
+def paired_examples(path: Path, documents: Iterable[Candidate] = (), *, encoding: str | None = None) -> dict[str, Example]:
     """Read a file of pairs: JSON Lines of {"query", "document"}, or of {"query", "id"} with a document's id.
 
     Args:
         path: The file. Lines of one query, in any case and punctuation, make one example.
         documents: Where ids are looked up.
+        encoding: Of a file that isn't UTF-8, as CorpusStream takes it.
 
     Returns:
         Number of the query's first line -> example.
 
     Raises:
-        ValueError: If a line is no such object, is blank, or names a document that isn't there; names the line.
+        ValueError: If a line is no such object, is blank, can't be decoded, or names a document that isn't there; names the
+            line.
     """
     texts = _by_id(documents)
     found: dict[tuple[str, ...], tuple[str, str, dict[str, None]]] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                query, text = _pair(line, texts, f"{path}, line {number}")
-                found.setdefault(words_of(query), (str(number), query, {}))[2][text] = None
+    for place, line in placed_lines(path, encoding):
+        query, text = _pair(line, texts, place)
+        found.setdefault(words_of(query), (place.rpartition(" ")[2], query, {}))[2][text] = None
     return {name: Example(query, tuple(answers)) for name, query, answers in found.values()}
 
 

@@ -43,6 +43,7 @@ def judged_set(
     held_out: HeldOut | None = None,
     n_queries: int | None = None,
     seed: int = 0,
+    encoding: str | None = None,
 ) -> TrainingSet:
     """Make a training set of a BEIR folder's judgements.
 
@@ -53,13 +54,14 @@ def judged_set(
         held_out: Queries to measure on, as `held_out_split` gives; None for a tenth of the split's, 500 at most.
         n_queries: Train on at most so many queries, drawn by chance; None for all.
         seed: Of that draw.
+        encoding: Of files that aren't UTF-8, as CorpusStream takes it.
 
     Raises:
         FileNotFoundError: If the folder has no queries.jsonl, or no such split.
         ValueError: If a line is damaged, or no judged query has a text and a relevant document.
     """
     name = f"{folder.resolve().name} {split}"
-    queries, qrels = read_judged(folder, split)
+    queries, qrels = read_judged(folder, split, encoding)
     examples = judged_examples(documents, queries, qrels)
     if held_out is None:
         held_out = _tenth(examples, queries, qrels, name, ignore_identical_ids=not _answers_own(qrels))
@@ -75,6 +77,7 @@ def paired_set(
     held_out: HeldOut | None = None,
     n_queries: int | None = None,
     seed: int = 0,
+    encoding: str | None = None,
 ) -> TrainingSet:
     """Make a training set of a file of pairs.
 
@@ -86,12 +89,13 @@ def paired_set(
             count whose documents stand in the corpus letter for letter, since the retriever can't find other texts.
         n_queries: Train on at most so many queries, drawn by chance; None for all.
         seed: Of that draw.
+        encoding: Of files that aren't UTF-8, as CorpusStream takes it.
 
     Raises:
         ValueError: If a line is no pair; names the line.
     """
     name = f"{corpus_name}, {pairs.name}"
-    examples = paired_examples(pairs, documents)
+    examples = paired_examples(pairs, documents, encoding=encoding)
     if held_out is None:
         qrels = _pairs_in(documents, examples)
         if len(qrels) < len(examples):
@@ -129,7 +133,7 @@ def unlabelled_set(
     return TrainingSet(examples, held_out, f"{corpus_name}, without labels")
 
 
-def held_out_split(folder: Path, split: str) -> HeldOut:
+def held_out_split(folder: Path, split: str, encoding: str | None = None) -> HeldOut:
     """Read the queries of one split of a BEIR folder, to measure on.
 
     Candidates with their query's id are left out, unless the split judges one relevant: then it is an answer, not the query.
@@ -138,7 +142,7 @@ def held_out_split(folder: Path, split: str) -> HeldOut:
         FileNotFoundError: If the folder has no queries.jsonl, or no such split.
         ValueError: If a line is damaged, or a judged query has no text.
     """
-    queries, qrels = read_judged(folder, split)
+    queries, qrels = read_judged(folder, split, encoding)
     asked = {name: queries[name] for name in qrels}
     return HeldOut(asked, qrels, f"{folder.resolve().name} {split}", ignore_identical_ids=not _answers_own(qrels))
 

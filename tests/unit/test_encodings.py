@@ -16,13 +16,15 @@ import pytest
 from late_rerank.bulk.planning import plan
 from late_rerank.bulk.reading import SplitDocuments
 from late_rerank.cli import main
-from late_rerank.corpus import CorpusStream, files, parse_json_lines, pieces, read_corpus
+from late_rerank.corpus import CorpusStream, files, parse_json_lines, pieces, read_corpus, read_judged
 from late_rerank.corpus import lines as corpus_lines
 from late_rerank.corpus.decoding import decode, sample
 from late_rerank.corpus.labels import python_name, shown, told
 from late_rerank.corpus.lines import MOST_BYTES, TextLines, check_length, lines_of
+from late_rerank.evaluate.choices import read_choices
 from late_rerank.serve.folders import read_folders
 from late_rerank.testing.fakes import FakeEncoder
+from late_rerank.train.examples import paired_examples
 
 TEXTS = {
     "German": "Die Katze schläft für gewöhnlich am Tag und jagt nachts. Große Hunde müssen öfter nach draußen, auch wenn es regnet.",
@@ -498,4 +500,28 @@ class TestTold:
         main(["search", str(tmp_path), "кошка", "--json", "--encoding", "shift_jis"])
         out, err = capsys.readouterr()
         assert "skipped" in err
-        assert json.loads(out)["encodings"] == {"cp932": 1}
+        told_of = json.loads(out)
+        assert told_of["encodings"] == {"cp932": 1}
+        assert told_of["files_by_encoding"] == {"cp932": [str(tmp_path / "b.txt")]}
+        assert [each["path"] for each in told_of["skipped"]] == [str(tmp_path / "a.txt")]
+
+    def test_a_served_folder_is_read_in_the_encoding_that_is_named(self, tmp_path):
+        (tmp_path / "a.txt").write_bytes("日本".encode("cp932"))
+        found = read_folders({"notes": str(tmp_path)}, [FakeEncoder()], None, encoding="cp932")
+        assert found.names == ["notes"]
+
+    def test_pairs_and_logs_are_read_in_other_encodings(self, tmp_path):
+        path = tmp_path / "pairs.jsonl"
+        path.write_bytes('{"query": "猫", "document": "日本", "id": "a"}'.encode("cp932"))
+        assert paired_examples(path, encoding="cp932")["1"].documents == ("日本",)
+        assert read_choices(path, {"a"}, encoding="cp932")[0] == {"1": "猫"}
+        path.write_bytes(b'{"query": "\x81 \xff", "document": "a", "id": "a"}')
+        for read in (lambda: paired_examples(path), lambda: read_choices(path, {"a"})):
+            with pytest.raises(ValueError, match=r"pairs.jsonl, line 1 is not UTF-8"):
+                read()
+
+    def test_a_judged_folder_is_read_in_the_encoding_that_is_named(self, tmp_path):
+        (tmp_path / "qrels").mkdir()
+        (tmp_path / "queries.jsonl").write_bytes('{"_id": "q", "text": "猫"}'.encode("cp932"))
+        (tmp_path / "qrels" / "dev.tsv").write_bytes("q\t日\t1\n".encode("cp932"))
+        assert read_judged(tmp_path, "dev", "cp932") == ({"q": "猫"}, {"q": {"日": 1}})
