@@ -50,7 +50,7 @@ def merged(folder, to):
 
 
 class TestAdapters:
-    @pytest.mark.parametrize("backend", ["onnx", "torch"])
+    @pytest.mark.parametrize("backend", [pytest.param("onnx", marks=pytest.mark.model), "torch"])
     def test_an_adapter_gives_the_vectors_that_sentence_transformers_gives(self, backend, tmp_path):
         folder = adapter(pylate(tmp_path / "model"))
         check_as_sentence_transformers(TextEncoder(folder, backend=backend), folder)
@@ -80,6 +80,49 @@ class TestAdapters:
     def test_a_dora_of_which_transformers_leaves_out_a_part_is_refused(self, tmp_path):
         folder = adapter(pylate(tmp_path / "model"), use_dora=True)
         with pytest.raises(ModelError, match=r"a DoRA, of which transformers leaves out a part .*merge_and_unload"):
+            TextEncoder(folder, backend="torch")
+
+    @pytest.mark.parametrize("bias", ["all", "lora_only"])
+    def test_trained_biases_are_the_adapters(self, bias, tmp_path):
+        folder = adapter(pylate(tmp_path / "model"), bias=bias)
+        check_as_sentence_transformers(TextEncoder(folder, backend="torch"), folder)
+
+    @pytest.mark.parametrize(
+        ("options", "lost"),
+        [
+            ({"modules_to_save": ["word_embeddings"]}, "embeddings.word_embeddings.weight"),
+            ({"bias": "all"}, "embeddings.LayerNorm.bias"),
+            ({"bias": "all"}, "layer.1.attention.self.key.bias"),
+            ({"bias": "lora_only"}, "layer.0.attention.self.query.base_layer.bias"),
+        ],
+        ids=["module", "norm", "unwrapped layer", "wrapped layer"],
+    )
+    def test_an_adapter_without_a_weight_that_was_trained_whole_is_refused(self, options, lost, tmp_path):
+        folder = adapter(pylate(tmp_path / "model"), **options)
+        weights = load_file(folder / "adapter_model.safetensors")
+        kept = {name: weight for name, weight in weights.items() if not name.endswith(f".{lost}")}
+        assert len(kept) == len(weights) - 1
+        save_file(kept, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=r"doesn't hold '.*', which adapter_config\.json says was trained"):
+            TextEncoder(folder, backend="torch")
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"peft_type": "IA3"}, r"says peft_type 'IA3', where LORA alone .*merge_and_unload"),
+            ({"trainable_token_indices": [3]}, r"says trainable_token_indices, .*merge_and_unload"),
+        ],
+    )
+    def test_another_kind_of_adapter_is_refused(self, change, said, tmp_path):
+        folder = adapter(pylate(tmp_path / "model"))
+        edit(folder / "adapter_config.json", **change)
+        with pytest.raises(ModelError, match=said):
+            TextEncoder(folder, backend="torch")
+
+    def test_an_adapter_in_a_pickle_alone_is_refused_with_what_to_do(self, tmp_path):
+        folder = adapter(pylate(tmp_path / "model"))
+        (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+        with pytest.raises(ModelError, match=r"in adapter_model\.bin alone\. Convert it: safetensors\.torch\.save_file"):
             TextEncoder(folder, backend="torch")
 
     def test_its_base_is_found_in_the_hubs_cache(self, tmp_path, monkeypatch):
@@ -206,6 +249,7 @@ def test_stanfords_format_in_shards_is_refused_with_what_to_do(tmp_path):
         TextEncoder(in_shards(stanford(tmp_path / "model")), backend="torch")
 
 
+@pytest.mark.model
 def test_a_compiled_model_of_half_precision_has_the_same_vectors_and_fingerprint_in_another_process(tmp_path):
     folder = of_type(pylate(tmp_path / "model"), torch.bfloat16)
     compiled = TextEncoder(folder, backend="onnx")

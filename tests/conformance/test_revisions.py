@@ -53,6 +53,7 @@ class TestKeptRevisions:
     def test_a_revision_names_its_own_snapshot_offline(self, revision, commit, cache):
         assert local_folder(NAME + revision) == cache / "models--owner--colbert" / "snapshots" / commit
 
+    @pytest.mark.model  # compiles two
     def test_each_revision_has_its_own_vectors_and_compiled_model(self, cache, monkeypatch, tmp_path):
         monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
         old, new = TextEncoder(NAME, revision="v1"), TextEncoder(NAME)

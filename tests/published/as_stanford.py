@@ -13,8 +13,8 @@ from published.facts import Facts
 class AsStanford:
     """A model's vectors, where a vocabulary lacks the markers that it names.
 
-    Source: stanford-futuredata/ColBERT, colbert/modeling/tokenization/{query,doc}_tokenization.py and colbert/modeling/colbert.py:
-    ". " before each text, the marker's id over the first token after [CLS], mask tokens in the place of a query's padding, and a
+    Source: stanford-futuredata/ColBERT, colbert/modeling/tokenization/{query,doc}_tokenization.py, colbert/modeling/colbert.py:
+    ". " before each text, the marker's id over the first token after [CLS], mask tokens in the place of a query's padding, a
     skiplist of the first token of each punctuation mark.
 
     Args:

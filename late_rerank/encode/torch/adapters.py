@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from late_rerank.encode.adapter_base import ADAPTER_WEIGHTS, SETTINGS
-from late_rerank.encode.files import loading
+from late_rerank.encode.adapter_base import ADAPTER_WEIGHTS, MERGE_IT, SETTINGS
+from late_rerank.encode.files import loading, read_object
 from late_rerank.errors import ModelError
 
 _WRAPPED = ("base_layer", "original_module")
@@ -30,21 +31,44 @@ def check_adapter(model: Any, folder: Path) -> None:
     """
     file = folder / ADAPTER_WEIGHTS
     with loading(str(file)):
-        given: dict[tuple[str, ...], list[torch.Tensor]] = {}
-        for name, matrix in load_file(file).items():
-            given.setdefault(_tail(name), []).append(matrix)
-    own = {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
-    if not own:
+        given = {_plain_name(name): matrix for name, matrix in load_file(file).items()}
+    own = dict(model[0].model.named_parameters())
+    matrices = {name: weight for name, weight in own.items() if ".lora_" in name}
+    if not matrices:
         raise ModelError(f"{folder}: none of its adapter's matrices is in the model that {SETTINGS} names as its base")
-    if any("lora_magnitude_vector" in name for name in own):
+    if any("lora_magnitude_vector" in name for name in matrices):
         raise ModelError(
-            f"{folder}: its adapter is a DoRA, of which transformers leaves out a part (lora_magnitude_vector). Merge it "
-            "into its base: peft.PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(folder)"
+            f"{folder}: its adapter is a DoRA, of which transformers leaves out a part (lora_magnitude_vector). {MERGE_IT}"
         )
-    for name, weight in own.items():
-        candidates = given.get(_tail(name.replace(".default", "")), [])
-        if not any(each.shape == weight.shape and torch.equal(each.to(weight), weight) for each in candidates):
+    for name, weight in matrices.items():
+        if not _holds(given, name, weight):
             raise ModelError(f"{file} doesn't hold the matrix {name!r}, which {SETTINGS} asks for: it would be random")
+    for name, weight in _trained_whole(own, read_object(folder / SETTINGS).get("bias", "none")).items():
+        if not _holds(given, name, weight):
+            raise ModelError(f"{file} doesn't hold {name!r}, which {SETTINGS} says was trained: the base's would be used")
+
+
+def _trained_whole(own: dict[str, torch.Tensor], bias: str) -> dict[str, torch.Tensor]:
+    """Choose the weights that an adapter holds whole: those of `modules_to_save`, and all biases or wrapped layers'."""
+    ends = {"none": (), "all": (".bias",)}.get(bias, (".base_layer.bias",))
+    return {
+        name: weight
+        for name, weight in own.items()
+        if ".modules_to_save." in name
+        or (name.endswith(ends) and not name.startswith("pooler.") and ".original_module." not in name)
+    }
+
+
+def _holds(given: dict[str, torch.Tensor], name: str, weight: torch.Tensor) -> bool:
+    """Tell whether an adapter's file holds a weight of the model, to the value."""
+    own = _plain_name(name)
+    found = (each for other, each in given.items() if f".{other}".endswith(f".{own}") or _tail(other) == _tail(own))
+    return any(each.shape == weight.shape and torch.equal(each.to(weight), weight) for each in found)
+
+
+def _plain_name(name: str) -> str:
+    """Take out of a weight's name what peft adds for a layer that it wraps, and in a model but not in a file."""
+    return re.sub(r"\.(default|modules_to_save|base_layer)(?=\.|$)", "", name)
 
 
 def merge_adapter(model: Any, folder: Path) -> None:

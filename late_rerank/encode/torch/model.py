@@ -61,7 +61,8 @@ def torch_model(
             notes=_notes(loaded, before),
             pooling=factor_of(poolings(loaded)),
         )
-        check_encodes(model, name)
+        with quiet_loading():  # transformers says which of its functions have no faster kernel here
+            check_encodes(model, name)
     return model, loaded
 
 
@@ -95,12 +96,14 @@ def _notes(model: Any, before: tuple[str, ...]) -> dict[str, Any]:
         "skiplist": "".join(getattr(mask, "skiplist_words", [])),
         "similarity": str(model.similarity_fn_name),
         **adapter,
-        **(
-            {"markers": f"{' '.join(before)}, for [unused0] and [unused1] of the files, which the vocabulary lacks"}
-            if before
-            else {}
-        ),
+        **_markers(before),
     }
+
+
+def _markers(before: tuple[str, ...]) -> dict[str, str]:
+    """Say what stands in the place of markers that the vocabulary lacks; nothing for other models."""
+    where = "in the place of the files' [unused0] and [unused1], which the vocabulary lacks"
+    return {"markers": f"{' '.join(before)} {where}"} if before else {}
 
 
 def _make_ready(model: Any, pooling: int, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints of Stanford's code whose vocabulary lacks the markers that they name -> the layout that they were trained with."""
+"""Checkpoints of Stanford's code whose vocabulary lacks their markers -> the tokens that they were trained with."""
 
 from __future__ import annotations
 
