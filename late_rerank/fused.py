@@ -46,7 +46,8 @@ class FusedReranker(RanksInThreads[FusedRanking]):
 
     The options of `rerank` are a Reranker's, of all models together. `first_stage_weight` counts beside the models' weights.
     Each model may take an equal share of the time that `deadline_s` leaves. `prior` is added to the standardised sum of the
-    models' scores. `max_tokens` counts in each model.
+    models' scores. `max_tokens` counts in each model. With a prior `ranked_by` of a result tells that sum, with the first stage
+    in it, as its `score`; its `first_stage` is then 0. Without one it is None.
 
     Of a result, `score` is the sum that the models and the first stage give; it compares documents of one query alone.
     `relevance` is the weighted mean over the models that scored the document. A FusedRanking's `scores_by_model` holds the

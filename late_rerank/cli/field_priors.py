@@ -30,6 +30,7 @@ class FieldPrior(AtOneMoment):
     ) -> None:
         self._priors = list(priors)
         self._missing: Counter[str] = Counter() if missing is None else missing
+        self._told: set[str] = set()
         self._seen: Counter[str] = Counter() if seen is None else seen
 
     def __call__(self, candidate: Candidate) -> float:
@@ -53,3 +54,10 @@ class FieldPrior(AtOneMoment):
                 print(
                     f"{n} of {self._seen['']} candidates have no {field!r} in their metadata: it counts as 0", file=sys.stderr
                 )
+
+    def tell_absent(self) -> None:
+        """Say on stderr, once for each field, that no document so far has had it: for a process that answers many searches."""
+        for field, n in list(self._missing.items()):
+            if n and n == self._seen[""] and field not in self._told:
+                self._told.add(field)
+                print(f"no candidate has {field!r} in its metadata: it changed nothing. {_READ}", file=sys.stderr)

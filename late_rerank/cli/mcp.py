@@ -55,14 +55,17 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.ranking.wanted import Wanted
 
     logging.basicConfig(level=logging.WARNING, format="late-rerank mcp: %(message)s")  # else the SDK's, in columns
-    wanted = Wanted.of(options, prior=prior_of(options))
+    prior = prior_of(options)
+    wanted = Wanted.of(options, prior=prior)
     _check(options)
     # A file of a calibration is read once: it may have moved when a session ends and another begins.
     scoring, calibration = scoring_and_calibration(options.scoring, options.calibration)
     arguments = reranker_arguments(options) | {"scoring": scoring, "calibration": calibration}
     images = bool(options.folder) and is_of_pictures(options.model)
     retrievers = {name: read_retriever(path, options, images=images) for name, path in options.folder}
-    server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=wanted)
+    # A misspelt field would change nothing without a word.
+    tell = None if prior is None else prior.tell_absent
+    server = create_server(lambda: Reranker(**arguments), retrievers, k=options.k, wanted=wanted, after_search=tell)
     if sys.stdin is not None and sys.stdin.isatty():
         print(_explained(options), file=sys.stderr)
     serve(server)

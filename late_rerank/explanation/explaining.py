@@ -17,6 +17,9 @@ from late_rerank.pictures import Picture
 from late_rerank.text.words import in_whole_words, is_blank
 from late_rerank.types import F32, Candidate, Content, GivenVectors, RankedDocument
 
+# Scores of one query and document by packed and by whole vectors differ by at most so much.
+_PACKED, _MOST_PACKED, _POOLED = {"float32": 1e-4, "float16": 0.01, "int8": 0.02}, 0.15, 0.5
+
 if TYPE_CHECKING:
     from late_rerank.reranker import Reranker
 
@@ -49,7 +52,7 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
         text: A document's text, of any length; a Picture; or a Candidate or RankedDocument, of which is explained what the
             Reranker encodes: the picture, if there is one and the model sees pictures, else the text. If it came with token
             vectors, these are explained, with the tokens of its text. Of a RankedDocument that a prior or the first stage's
-            scores helped to place, the explanation tells that too: `ranked_by`.
+            scores helped to place, the explanation tells that too, `ranked_by`, unless its score is another query's or model's.
 
     Returns:
         An Explanation of a text, a PageExplanation of a picture.
@@ -73,9 +76,18 @@ def explain(reranker: Reranker, query: str, text: str | Picture | Candidate | Ra
         found = _explain_text(reranker, query, content)
     else:
         found = explain_page(reranker, query, content)
-    if isinstance(text, RankedDocument) and text.ranked_by is not None:
+    if isinstance(text, RankedDocument) and text.ranked_by is not None and _is_its(found, text.score, reranker.codec.name):
         return replace(found, rank=text.rank, ranked_by=text.ranked_by)
     return found
+
+
+def _is_its(found: Explanation | PageExplanation, score: float | None, codec: str) -> bool:
+    """Whether a ranking's score can be this model's for this query: another query or model has placed a document elsewhere."""
+    if score is None:
+        return False
+    # Codecs keep less than float32, and pooling merges tokens.
+    rounding = _POOLED if found.pooled else _PACKED.get(codec, _MOST_PACKED)
+    return abs(found.score - score) <= rounding * max(1.0, abs(found.score))
 
 
 def _check_query(query: Any) -> None:

@@ -19,5 +19,6 @@ def place_html(rank: int | None, ranked_by: RankedBy | None) -> str:
     parts = [f"{ranked_by.score:+.2f} by its score, in standard deviations from the mean of the candidates"]
     if ranked_by.first_stage:
         parts.append(f"{ranked_by.first_stage:+.2f} by the first stage")
-    parts.append(f"{ranked_by.prior:+.2f} by the prior")
+    if ranked_by.prior:
+        parts.append(f"{ranked_by.prior:+.2f} by the prior")
     return f'<p class="lr-place">Rank {rank}: {", ".join(parts)}. Together {ranked_by.total:+.2f}.</p>'

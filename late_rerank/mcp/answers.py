@@ -14,6 +14,7 @@ from late_rerank.types import RankedDocument, Ranking
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 Relevance = Annotated[float | None, Field(description="from 0, not relevant, to 1; null where it wasn't scored")]
+Prior = Annotated[float, Field(description="what the user's own settings added for this document, such as for its date")]
 Score = Annotated[float | None, Field(description="MaxSim; says something within one answer only; null where relevance is")]
 
 
@@ -38,6 +39,7 @@ class FoundPassage(TypedDict):
     rank: Annotated[int, Field(description="from 1")]
     relevance: Relevance
     score: Score
+    prior: NotRequired[Prior]
     text: Annotated[str, Field(description="empty for a scan or an image, which the model saw: open it at `path`")]
     id: Annotated[str | int | float | None, Field(description="its name in the folder")]
     path: Annotated[str | None, Field(description="its file, seen from the folder; null where it is from no text file")]
@@ -94,6 +96,8 @@ def _passage(document: RankedDocument) -> FoundPassage:
         "start": _offset(document.metadata.get("start")),
         "end": _offset(document.metadata.get("end")),
     }
+    if document.prior is not None:
+        found["prior"] = document.prior
     if (page := _offset(document.metadata.get("page"))) is not None:
         found["page"] = page
     span = document.best_span

@@ -31,6 +31,7 @@ def create_server(
     *,
     k: int,
     wanted: Wanted | None = None,
+    after_search: Callable[[], None] | None = None,
 ) -> MCPServer[Any]:
     """Make a server with the tools `rerank` and `search`.
 
@@ -39,7 +40,8 @@ def create_server(
             tools, and calls wait. If it raises, each call is answered with the reason. The Reranker is closed at the end.
         retrievers: Name of a folder -> the folder's retriever; may be empty.
         k: The first stage's depth: candidates that a search reranks.
-        wanted: The options of every call; None for none. The first stage's weight counts for searches alone.
+        wanted: The options of every call; None for none. The first stage's weight and the prior count for searches alone.
+        after_search: Called after each search; None for nothing.
 
     Raises:
         ValueError: If `k` is below 1.
@@ -48,7 +50,7 @@ def create_server(
         raise ValueError(f"k must be at least 1, got {k}")
     model = Model(make_reranker)
     folders = {sendable(name): retriever for name, retriever in retrievers.items()}
-    tools = Tools(model, folders, k, wanted or Wanted())
+    tools = Tools(model, folders, k, wanted or Wanted(), after_search)
     # Below WARNING the SDK logs what clients were told, which may quote what they sent.
     server = StdioServer(
         "late-rerank",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -56,13 +56,15 @@ class Tools:
         model: Ranks.
         retrievers: Name of a folder -> the folder's retriever.
         k: Candidates of a search.
-        wanted: The options that the server was started with. The first stage's weight counts for searches alone.
+        wanted: The options that the server was started with. The first stage's weight and the prior count for searches alone.
+        after_search: Called after each search; None for nothing.
     """
 
     model: Model
     retrievers: Mapping[str, Retriever]
     k: int
     wanted: Wanted
+    after_search: Callable[[], None] | None = None
 
     async def rerank(self, query: Query, documents: Documents, top_n: TopN = 10) -> RerankAnswer:
         """Rank the caller's documents, best first."""
@@ -86,7 +88,10 @@ class Tools:
             candidates = retriever.retrieve(query, self.k)
             return reranker.rank([query], [candidates], replace(self.wanted, top_k=top_n))[0]
 
-        return search_answer(await self.model.work(found))
+        ranking = await self.model.work(found)
+        if self.after_search is not None:
+            self.after_search()
+        return search_answer(ranking)
 
     def search_description(self) -> str:
         """Describe `search` for an agent, with the folders that are served."""

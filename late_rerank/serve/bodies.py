@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from late_rerank.serve.ignored import ignored_names
+from late_rerank.serve.ignored import ignored_names, is_unset
 from late_rerank.serve.numbers import Boolean, Count, Finite, Hits, Positive, Seconds, Share, Tokens
 from late_rerank.serve.parts import Query, SentImage, images_in, text_in
 from late_rerank.serve.passages import SpanOf
@@ -76,6 +76,11 @@ class DocumentBody(Body):
         return self._sent
 
     @property
+    def has_another_prior(self) -> bool:
+        """Whether it has a field of its own that is called "prior" and is no number, which adds nothing to the order."""
+        return self.prior is None and not is_unset(self._sent.get("prior"))
+
+    @property
     def images(self) -> list[SentImage]:
         """Its images; a model takes one."""
         return images_in(self._sent)
@@ -84,9 +89,7 @@ class DocumentBody(Body):
     @classmethod
     def _kept_as_sent(cls, sent: Any, handler: ModelWrapValidatorHandler[DocumentBody]) -> DocumentBody:
         # pydantic is given the known names alone: it refuses a name with a lone surrogate.
-        made = handler(
-            {name: sent[name] for name in ("text", "id", "prior") if name in sent} if isinstance(sent, dict) else sent
-        )
+        made = handler({name: sent[name] for name in _known_names(sent)} if isinstance(sent, dict) else sent)
         made._sent = sent if isinstance(sent, dict) else {}  # noqa: SLF001 - its own class's
         return made
 
@@ -197,6 +200,12 @@ class AskingWithPrior(Body):
         found = [None if isinstance(each, str) else each.prior for each in self.documents]
         return None if all(each is None for each in found) else [each or 0.0 for each in found]
 
+    @property
+    def ignored(self) -> list[str]:
+        """Names of unknown fields that would have changed the answer, and "prior" where a document's is no number."""
+        is_other = any(isinstance(each, DocumentBody) and each.has_another_prior for each in self.documents)
+        return ignored_names(self.model_extra) + ["prior"] * is_other
+
     @model_validator(mode="after")
     def _has_one_prior_a_document(self) -> AskingWithPrior:
         if self.prior is None:
@@ -230,11 +239,6 @@ class ContextBody(AskingWithPrior):
     min_relevance: Share | None = None
     compress: Boolean = False
     model: ModelName = None
-
-    @property
-    def ignored(self) -> list[str]:
-        """Names of unknown fields that would have changed the answer, such as `images` of `pack_context`."""
-        return ignored_names(self.model_extra)
 
 
 class ExplainBody(Body):
@@ -286,6 +290,12 @@ def text_of(document: str | DocumentBody, rank_fields: list[str] | None = None) 
 def id_of(document: str | DocumentBody) -> Any:
     """Give a document's id as it was sent, of whatever type; None if there is none."""
     return None if isinstance(document, str) else document.id
+
+
+def _known_names(sent: dict[str, Any]) -> list[str]:
+    """Name the fields that this server knows; "prior" only with a number, since documents have such fields of their own."""
+    is_number = isinstance(sent.get("prior"), (int, float)) and not isinstance(sent.get("prior"), bool)
+    return [name for name in ("text", "id", "prior") if name in sent and (name != "prior" or is_number)]
 
 
 def _says_something(value: Any) -> bool:

@@ -48,6 +48,8 @@ def _validated(kind: type[Body], body: bytes) -> Body:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    if not location:
+    # pydantic names the functions of ours that it went through: "function-wrap[...]".
+    parts = [part for part in location if isinstance(part, int) or not part.startswith("function-")]
+    if not parts:
         return ""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") + ": "
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".") + ": "

@@ -140,7 +140,8 @@ class RankedDocument(_Quotable):
         token_vectors: The candidate's GivenVectors, or None.
         prior: What the caller added to the order for this document: `prior=` of a rerank. None without one.
         ranked_by: What the place came from, if `prior` or `first_stage_weight` counted: the standard score, and what both
-            added. None if the score alone ordered, or the document wasn't scored or has no tokens.
+            added. None if the score alone ordered, or the document wasn't scored or has no tokens. Of
+            several models it is there with a prior alone, and its `score` is of their sum, with the first stage in it.
     """
 
     text: str

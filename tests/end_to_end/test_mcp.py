@@ -22,6 +22,8 @@ from PIL import Image
 from late_rerank import Candidate, Reranker
 from late_rerank.arguments.limits import MAX_DOCUMENT_CHARS, MAX_DOCUMENTS, MAX_QUERY_CHARS
 from late_rerank.cli import main
+from late_rerank.cli.main import parser
+from late_rerank.cli.priors import prior_of
 from late_rerank.errors import ModelError
 from late_rerank.mcp.server import create_server
 from late_rerank.mcp.stdio import repaired
@@ -155,6 +157,21 @@ class TestTools:
         assert found() == ["cats sleep", "dogs"]
         assert found(k=1) == ["dogs"]
         assert found(wanted=Wanted(first_stage_weight=5.0)) == ["dogs", "cats sleep"]
+
+    def test_a_prior_orders_a_search_and_is_told_with_a_field_that_nothing_has_named_once(self, capsys):
+        documents = [Candidate("cats sleep", str(i), metadata={"n": i}) for i in range(3)]
+
+        def found(field):
+            prior = prior_of(parser().parse_args(["mcp", "--prior", field]))
+            server = served(folders={"notes": documents}, wanted=Wanted(prior=prior), after_search=prior.tell_absent)
+            return [results(each) for each in asked(server, *[("search", {"query": "cats"})] * 2)][1]
+
+        assert [(each["id"], each["prior"]) for each in found("n")] == [("2", 2.0), ("1", 1.0), ("0", 0.0)]
+        assert capsys.readouterr().err == ""
+        assert {each["prior"] for each in found("m")} == {0.0}
+        assert capsys.readouterr().err.count("no candidate has 'm' in its metadata") == 1
+        (plain,) = asked(served(folders={"notes": documents}), ("search", {"query": "cats"}))
+        assert all("prior" not in each for each in results(plain))
 
     def test_what_is_not_relevant_enough_is_left_out(self):
         server = served(folders={"notes": DOCUMENTS}, wanted=Wanted(min_relevance=0.45))

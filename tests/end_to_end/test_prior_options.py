@@ -75,13 +75,14 @@ def test_it_is_printed_for_people_and_a_context_is_read_in_that_order(run, file)
 def test_a_field_that_no_document_has_is_told(run, file):
     code, out, err = run("rerank", QUERY, file, "--prior", "wiews", "--json")
     assert (code, set(found(out).values())) == (0, {0.0})
-    assert 'no candidate has \'wiews\' in its metadata: it changed nothing. Fields of JSON Lines are read from "metadata": {...}' in err
+    assert "no candidate has 'wiews' in its metadata: it changed nothing" in err
+    assert 'Fields of JSON Lines are read from "metadata": {...}' in err
 
 
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [
-        (["--prior", "views=much"], 2, "must be FIELD or FIELD=WEIGHT with a number from -1e150 to 1e150 as WEIGHT, got 'views=much'"),
+        (["--prior", "views=much"], 2, "with a number from -1e150 to 1e150 as WEIGHT, got 'views=much'"),
         (["--prior", "views=-1e305"], 2, "a number from -1e150 to 1e150 as WEIGHT, got 'views=-1e305'"),
         (["--prior", "=2"], 2, "must be FIELD or FIELD=WEIGHT"),
         (["--recency", "date", "--half-life", "30"], 2, "as 12h, 30d, 8w, 1y; got '30'"),

@@ -95,13 +95,27 @@ def test_requests_with_and_without_priors_that_come_together_do_not_mix():
         ({"documents": TEXTS, "prior": [0, 1, "high", 2]}, "valid number"),
         ({"documents": TEXTS, "prior": [0, 1, True, 2]}, "not a boolean"),
         ({"documents": TEXTS, "prior": 5}, "valid array"),
-        ({"documents": objects([0, "high", 0, 0])}, "valid number"),
+        ({"documents": objects([0, 10**400, 0, 0])}, "documents[1].prior: Input"),
     ],
 )
 def test_a_wrong_prior_is_told(url, path, body, told):
     answer = post(url, body, path)
     assert answer.status_code == 422
     assert told in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/context"])
+@pytest.mark.parametrize("own", ["Smith v. Jones", {"case": 7}, ["a"], True])
+def test_a_documents_own_field_of_that_name_stays_as_sent_and_is_named(url, path, own):
+    more = {"return_documents": True} if path == "/v1/rerank" else {}
+    answer = post(url, {"documents": objects([own] * 4), **more}, path)
+    assert (answer.status_code, answer.headers["x-late-rerank-ignored"]) == (200, "prior")
+    assert answer.json()["meta"]["ignored"] == ["prior"]
+    if path == "/v1/rerank":
+        assert [each["index"] for each in answer.json()["results"]] == [document.index for document in ranked(None)]
+        assert answer.json()["results"][0]["document"]["prior"] == own
+    answer = post(url, {"documents": objects([own] * 4), "prior": PRIOR}, path)
+    assert answer.status_code == 200
 
 
 def test_languages_without_a_place_for_it_name_it_as_ignored(url):

@@ -319,6 +319,19 @@ class TestExplained:
         assert f"Rank 1: {first.ranked_by.score:+.2f} by its score" in html
         assert f"{first.ranked_by.first_stage:+.2f} by the first stage, +9.00 by the prior. Together" in html
 
+    def test_another_querys_place_is_not_told_as_this_ones(self):
+        reranker = Reranker(FakeEncoder())
+        (first, *_) = reranker.rerank(QUERY, TEXTS, prior=PRIOR)
+        assert explain(reranker, "nothing of the kind", first).ranked_by is None
+        assert explain(reranker, QUERY, first).rank == 1
+
+    def test_no_prior_is_shown_where_none_was_given(self):
+        reranker = Reranker(FakeEncoder())
+        candidates = [Candidate(text, score=float(i)) for i, text in enumerate(TEXTS)]
+        html = explain(reranker, QUERY, reranker.rerank(QUERY, candidates, first_stage_weight=0.5)[0]).to_html()
+        assert "by the first stage" in html
+        assert "by the prior" not in html
+
     def test_a_pages_explanation_tells_it_too(self):
         image = pytest.importorskip("PIL.Image")
         reranker = Reranker(FakeVisualEncoder())
