@@ -21,7 +21,7 @@ from late_rerank.encode.files import (
     tensor_names,
     weight_files,
 )
-from late_rerank.encode.refusals import check_fast_tokenizer, check_no_code, flag_embedding
+from late_rerank.encode.refusals import check_fast_tokenizer, check_language, check_no_code, flag_embedding
 from late_rerank.encode.visual.families import FAMILIES, family_of, native_family
 from late_rerank.errors import ModelError
 
@@ -82,6 +82,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     backbone = folder / checkpoint.backbone
     if checkpoint.format != "visual":
         check_fast_tokenizer(backbone)
+        check_language(backbone)
     check_whole(backbone)
     check_tokenizer(backbone)
     if not weight_files(backbone) and not (backbone / "adapter_config.json").is_file():

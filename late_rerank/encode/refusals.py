@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from late_rerank.encode.files import read_object
 from late_rerank.errors import ModelError
@@ -32,7 +33,7 @@ def check_no_code(folder: Path, backbone: Path, types: Iterable[str] = ()) -> No
     """
     settings = read_object(backbone / "config.json")
     named = settings.get("auto_map")
-    code = [value for name, value in named.items() if str(name).startswith("AutoModel")] if isinstance(named, dict) else []
+    code = _model_code(named, settings.get("architectures")) if isinstance(named, dict) else []
     own = [name for name in types if not name.startswith(_MODULES_OF)]
     if not code and not own:
         return
@@ -41,6 +42,16 @@ def check_no_code(folder: Path, backbone: Path, types: Iterable[str] = ()) -> No
         f"{folder} needs Python code of its own repository: {where}. late-rerank never runs code that comes with a model "
         f"(trust_remote_code), and without it the vectors would be others. {_INSTEAD}, {_OWN_ENCODER}"
     )
+
+
+def _model_code(named: dict[str, Any], architectures: Any) -> list[Any]:
+    """Choose the code that makes token vectors: the model's own. A head's, as of AutoModelForMaskedLM, isn't needed."""
+    own = architectures if isinstance(architectures, list) else []
+    return [code for name, code in named.items() if name == "AutoModel" or _is_own_model(name, code, own)]
+
+
+def _is_own_model(name: str, code: Any, architectures: list[Any]) -> bool:
+    return name.startswith("AutoModel") and str(code).rpartition(".")[2] in architectures
 
 
 def check_fast_tokenizer(backbone: Path) -> None:
@@ -64,4 +75,22 @@ def flag_embedding(folder: Path) -> str | None:
     return (
         f"its token vectors are FlagEmbedding's: a head in {_FLAG_HEAD}, without settings that say how a text is laid out. A "
         f"token's 1,024 components take 8 times the room of other models'. Take lightonai/mLateOn, {_OWN_ENCODER}"
+    )
+
+
+def check_language(backbone: Path) -> None:
+    """Refuse a default_language that a transformer with adapters for languages (XMOD) doesn't have.
+
+    Raises:
+        ModelError: If config.json names one.
+    """
+    settings = read_object(backbone / "config.json")
+    language, languages = settings.get("default_language"), settings.get("languages")
+    if language is None or not isinstance(languages, list) or language in languages:
+        return
+    alike = [name for name in languages if str(name)[:2].lower() == str(language)[:2].lower()]
+    named = ", ".join(map(repr, (alike or languages)[:6]))
+    raise ModelError(
+        f"{backbone / 'config.json'} says default_language {language!r}, which is none of the {len(languages)} languages that "
+        f"it has adapters for: expected one such as {named}"
     )

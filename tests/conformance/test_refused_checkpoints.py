@@ -1,5 +1,7 @@
 """Published models that can't be used: the reason and what to do are told before anything is loaded or run."""
 
+import json
+
 import pytest
 from hubs import cached
 from published.refused import REFUSED
@@ -42,11 +44,35 @@ def test_the_doctor_says_why_and_ends_with_1(refused, capsys):
     assert told.count("\n") == 1
 
 
-def test_code_for_a_tokenizer_or_a_config_alone_is_not_needed(tmp_path):
-    """auto_map may name code that nothing here runs: a tokenizer has a fast version, a config is read as JSON."""
+def with_code(folder, **code):
+    """Let a Stanford checkpoint's config.json name code."""
     from checkpoints import stanford
 
-    folder = stanford(tmp_path / "model")
-    text = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(text.replace("{", '{"auto_map": {"AutoConfig": "configuration.Config"},', 1))
+    config = stanford(folder) / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "auto_map": code}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["AutoConfig", "AutoTokenizer", "AutoModelForMaskedLM"])
+def test_code_that_makes_no_token_vectors_is_not_needed(kind, tmp_path):
+    """A tokenizer has a fast version, a config is read as JSON, and a head stands behind token vectors."""
+    folder = with_code(tmp_path / "model", **{kind: "modeling.Some"})
     assert read_checkpoint(folder).format == "stanford"
+
+
+@pytest.mark.parametrize("code", [{"AutoModel": "modeling.Some"}, {"AutoModelForMaskedLM": "modeling.HF_ColBERT"}])
+def test_code_of_the_model_itself_is_refused(code, tmp_path):
+    with pytest.raises(ModelError, match="needs Python code of its own repository"):
+        read_checkpoint(with_code(tmp_path / "model", **code))
+
+
+@pytest.mark.parametrize(("given", "said"), [("fr", r"such as 'fr_XX'$"), ("xx", r"such as 'en_XX', 'fr_XX'$")])
+def test_a_language_without_an_adapter_is_refused_with_some_that_have_one(given, said, tmp_path):
+    from checkpoints import stanford
+
+    config = stanford(tmp_path / "model") / "config.json"
+    config.write_text(
+        json.dumps({**json.loads(config.read_text()), "default_language": given, "languages": ["en_XX", "fr_XX"]})
+    )
+    with pytest.raises(ModelError, match=said):
+        read_checkpoint(tmp_path / "model")

@@ -87,7 +87,8 @@ def compile_model(name: str, checkpoint: Path, folder: Path) -> None:
         except (MemoryError, OSError):
             raise
         except Exception as error:  # torch's exporter raises errors of any kind
-            raise UnfitError(in_a_line(error)) from error
+            # Who asked names the engine too.
+            raise UnfitError(in_a_line(error).removeprefix("instead of onnx: ")) from error
         bar.update()
 
 
