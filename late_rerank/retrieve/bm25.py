@@ -37,7 +37,8 @@ class BM25Retriever:
 
     Attributes:
         documents: As Candidates, in order.
-        languages: Language -> how many documents are written in it, most first, as "auto" took them. Empty otherwise.
+        languages: Language -> how many documents "auto" found to be written in it, or mostly; most first. "unknown" counts
+            those that don't tell; texts without letters are in none. Empty with another `language`.
 
     Raises:
         TypeError: If a document is neither a str nor a Candidate. The message names the document.
@@ -57,9 +58,10 @@ class BM25Retriever:
     ) -> None:
         if not k1 >= 0 or not 0 <= b <= 1:
             raise ValueError(f"k1 must be at least 0 and b from 0 to 1, got k1={k1}, b={b}")
+        self._splitter = WordSplitter(language, fold_diacritics)
+        fold_diacritics = self._splitter.fold_diacritics
         self._settings = {"engine": engine, "k1": k1, "b": b, "language": language, "fold_diacritics": fold_diacritics}
         self._kind = _engine(engine)
-        self._splitter = WordSplitter(language, fold_diacritics)
         self.documents = list(as_candidates(documents, "documents"))
         words = self._splitter.of_documents(document.text for document in self.documents)
         # Both engines refuse a corpus without a single word.
@@ -67,8 +69,8 @@ class BM25Retriever:
 
     @property
     def languages(self) -> dict[str, int]:
-        """Language -> how many documents are written in it, most first; empty unless `language="auto"`."""
-        return self._splitter.languages.counts
+        """Language -> how many documents were found to be written in it, most first; empty unless `language="auto"`."""
+        return dict(self._splitter.languages.counts)
 
     def __repr__(self) -> str:
         found = "".join(f", {count} {name}" for name, count in self.languages.items())
@@ -120,6 +122,8 @@ class BM25Retriever:
         try:
             retriever = cls([], **settings)
             languages = Languages.from_json(found) if version == WORDS_VERSION else None
+            if languages is not None and not isinstance(is_empty, bool):
+                raise ValueError(f"is_empty must be true or false, got {is_empty!r}")  # noqa: TRY301 - the same error as others'
         except (TypeError, ValueError) as error:
             raise SavedRetrieverError(f"{path}/retriever.json has unknown settings: {settings}, {found}: {error}") from error
         if languages is None:

@@ -10,6 +10,7 @@ from itertools import chain, pairwise, repeat
 from threading import Lock
 from typing import Literal
 
+import numpy as np
 import snowballstemmer
 
 from late_rerank.text.identifiers import identifiers
@@ -18,9 +19,10 @@ from late_rerank.text.words import folded, is_unspaced, plain_words, unaccented,
 
 FoldDiacritics = Literal["auto", True, False]
 _Accents = Literal["kept", "left out", "both"]
+_ByScript = tuple[tuple[str, tuple[str | None, ...]], ...]
 
 # Version of the rules below and in `late_rerank.text`. A saved index of another version is built anew from its texts.
-WORDS_VERSION = 3
+WORDS_VERSION = 4
 
 # In ASCII text it finds the words of `word_spans` that have two characters or more, nine times as fast, cut at underscores.
 _ASCII_WORD = re.compile(r"[^\W_][^\W_]+", re.ASCII)
@@ -34,6 +36,7 @@ _OF_PARTS = frozenset(
     + ["malayalam", "sinhala"]
 )
 _PART = "\x03"
+_HYPHEN = "\u2010"  # NFKC makes it of the one that breaks no line, too
 _TURKIC = {"turkish", "azerbaijani"}  # there a small "I" isn't ASCII
 
 # The function words that Lucene's English analyzer drops.
@@ -74,6 +77,7 @@ class WordSplitter:
 
     Attributes:
         languages: With "auto": those of the documents that `of_documents` was given last.
+        fold_diacritics: As given; numpy's truth values as Python's.
 
     Raises:
         ValueError: If Snowball has no such language, or `fold_diacritics` is something else.
@@ -85,10 +89,12 @@ class WordSplitter:
         if language not in (None, "auto") and language not in snowballstemmer.algorithms():
             names = ["auto", *snowballstemmer.algorithms()]
             raise ValueError(f"language={language!r} has no stemmer; choose None or one of {names}")
-        if fold_diacritics not in (True, False, "auto"):
+        given: object = fold_diacritics
+        if not isinstance(given, bool | np.bool_) and not (isinstance(given, str) and given == "auto"):
             raise ValueError(f'fold_diacritics must be True, False or "auto"; got {fold_diacritics!r}')
         self.languages = languages or Languages({}, {})
-        self._language, self._folds = language, fold_diacritics
+        self.fold_diacritics: FoldDiacritics = "auto" if fold_diacritics == "auto" else bool(fold_diacritics)
+        self._language = language
         self._stem = lru_cache(maxsize=None)(_stem)  # as many as there are languages; what `_forms` makes is as many, and mixed
         self._forms = lru_cache(maxsize=None)(self._new_forms)
 
@@ -98,7 +104,7 @@ class WordSplitter:
         of_each: Iterable[Mapping[str, tuple[str, ...]]] = repeat({}, len(texts))
         if self._language == "auto":
             self.languages, of_each = Languages.of(texts)
-        accents: _Accents = "both" if self._folds == "auto" else "left out" if self._folds else "kept"
+        accents: _Accents = "both" if self.fold_diacritics == "auto" else "left out" if self.fold_diacritics else "kept"
         return [self._of_document(text, own, accents) for text, own in zip(texts, of_each, strict=True)]
 
     def of_query(self, text: str, knows: Callable[[str], bool] | None = None) -> list[tuple[str, ...]]:
@@ -110,15 +116,23 @@ class WordSplitter:
                 is looked for without accents.
 
         Returns:
-            For each word its forms: one, or several where the documents' languages leave off different endings.
+            For each word its forms: one, or several where the documents' languages leave off different endings. English stop
+            words are left out where a document may be English; but if no other word is left, they are words of the other
+            languages: French "or" is gold.
         """
         by_script = self._by_script({})
-        plain = self._forms(by_script, "left out")
-        as_typed = plain if self._folds is True else self._forms(by_script, "kept")
+        words = _whole_words(text, dict(by_script)["latin"], singles=False)
+        return self._of_query(words, by_script, knows, stops=True) or self._of_query(words, by_script, knows, stops=False)
+
+    def _of_query(
+        self, words: Iterable[str], by_script: _ByScript, knows: Callable[[str], bool] | None, *, stops: bool
+    ) -> list[tuple[str, ...]]:
+        plain = self._forms(by_script, "left out", stops)
+        as_typed = plain if self.fold_diacritics is True else self._forms(by_script, "kept", stops)
         found = []
-        for word in _whole_words(text, dict(by_script)["latin"], singles=False):
+        for word in words:
             forms = as_typed(word)
-            if knows and self._folds == "auto" and not word.isascii() and not any(map(knows, forms)):
+            if knows and self.fold_diacritics == "auto" and not word.isascii() and not any(map(knows, forms)):
                 forms = plain(word)
             if forms:
                 found.append(forms)
@@ -128,21 +142,25 @@ class WordSplitter:
     def _of_document(self, text: str, own: Mapping[str, tuple[str, ...]], accents: _Accents) -> list[str]:
         by_script = self._by_script(own)
         words = _whole_words(text, dict(by_script)["latin"], singles=True)
-        found = list(chain.from_iterable(map(self._forms(by_script, accents), words)))
+        found = list(chain.from_iterable(map(self._forms(by_script, accents, True), words)))  # noqa: FBT003 - cached by place
         if self._language == "auto" and not text.isascii():
             found += chain.from_iterable(map(_parts, words))
         return found
 
-    def _by_script(self, own: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
+    def _by_script(self, own: Mapping[str, tuple[str, ...]]) -> _ByScript:
         """Give each script's languages, "" for all others; `own` are a document's."""
         if self._language != "auto":
             return (("latin", (self._language,)), ("", (self._language,)))
         return self.languages.by_script(own)
 
-    def _new_forms(
-        self, by_script: tuple[tuple[str, tuple[str | None, ...]], ...], accents: _Accents
-    ) -> Callable[[str], tuple[str, ...]]:
-        """Make a function from a word, as it stands, to its different forms."""
+    def _new_forms(self, by_script: _ByScript, accents: _Accents, stops: bool) -> Callable[[str], tuple[str, ...]]:  # noqa: FBT001
+        """Make a function from a word, as it stands, to its different forms.
+
+        Args:
+            by_script: Script -> languages.
+            accents: Which forms of an accented word it has.
+            stops: Whether an English stop word has no form at all, where English is one of several languages.
+        """
         known = {script: [(language, self._stem(language)) for language in languages] for script, languages in by_script}
 
         # A corpus has a hundred times more words than different words.
@@ -150,11 +168,13 @@ class WordSplitter:
         def forms(word: str) -> tuple[str, ...]:
             found: dict[str, None] = {}
             script = script_of(word)
-            for language, stem in known.get(script) or known.get("") or [(script, self._stem(script))]:
+            spoken = known.get(script) or known.get("") or [(script, self._stem(script))]
+            drops = stops and any(language == "english" for language, _ in spoken)
+            for language, stem in spoken:
                 kept = folded(word, language)
                 plain = kept if accents == "kept" or word.isascii() else unaccented(kept)
                 for form in (kept,) if plain == kept else (kept, plain) if accents == "both" else (plain,):
-                    if _counts(form) and not (language == "english" and form in _ENGLISH_STOP_WORDS):
+                    if _counts(form) and not ((drops or language == "english") and form in _ENGLISH_STOP_WORDS):
                         found[stem(form)] = None
             return tuple(found)
 
@@ -204,7 +224,7 @@ def _whole_words(text: str, latin: tuple[str | None, ...], *, singles: bool) -> 
     # The whole text is normalised: one sign (kg, a telephone, a company) may stand for letters, and for several words.
     text = unicodedata.normalize("NFKC", text)
     words = plain_words(text)
-    return [*(_spaced_words(text, singles) if words is None else words), *identifiers(text.lower())]
+    return [*(_spaced_words(text, singles) if words is None else words), *identifiers(text.lower().replace(_HYPHEN, "-"))]
 
 
 def _spaced_words(text: str, singles: bool) -> Iterator[str]:  # noqa: FBT001

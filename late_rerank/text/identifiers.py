@@ -15,12 +15,12 @@ from late_rerank.text.words import UNSPACED
 # where its letters begin, or a text without spaces would cost its length's square.
 _KINDS = r"""
     https?://[^\s<>"'`]+                                            # https://example.com/a?b=1
-  | (?<![\w,.]) \d{1,3} (?:,\d{3})+ (?:\.\d+)? (?!\w)               # 1,000.5
+  | (?<![\w,.]) \d{1,3} (?:,\d{3}){1,6} (?:\.\d+)? (?![\w,])        # 1,000.5; without end they are a table's columns
   | (?<![\w.%+-]) [\w.%+-]+ @ \w+ (?:[.-]\w+)+                      # someone@example.com
   | (?<!\w) (?:[a-z]:|~|\.{1,2})? (?:[/\\][\w.+-]*\w){2,}           # /etc/hosts
-  | (?<![\w.+-]) \w[\w.+-]* (?:[/\\][\w.+-]*\w)+                    # src/main.py, 2020/01/31
+  | (?<![\w.+-]) \w[\w.+-]* (?:[/\\][\w.+-]*\w)+ (?:\+\+|\#(?!\w))? # src/main.py, 2020/01/31, c/c++
   | (?<![\w.-]) \w[\w.-]* (?:::?\w[\w.-]*)+                         # 12:30, std::vector, 10.0.0.1:8080
-  | (?<![\w-]) --?[a-z][\w-]*                                       # --flag-name, -v
+  | (?<![\w+\#%)\]-]) (?<!\w') --?[a-z][\w-]*                       # --flag-name, -v; not 5'-end
   | (?<!\w) [a-z]\w*\+\+\d* (?!\w) | (?<!\w) [a-z]\# (?!\w)         # C++, C#
   | (?<![\w.]) \.[a-z][\w-]* (?:[.-]\w+)*                           # .gitignore
 """
@@ -28,6 +28,7 @@ _KINDS = r"""
 _JOINED = r"""
     \d{4}-\d\d-\d\d (?=t\d)                                         # the date of 2020-01-31T12:30
   | (?<!\d,) \w+ (?:[.-]\w+)+                                          # foo.bar.baz, v1.2.3, E-4021
+  | (?<!\w) [a-z]\w*\+\+ (?=\d*(?!\w)) | (?<!\w) [a-z]\# (?!\w)       # C++ in C++20 and C/C++
   | \w+                                                             # snake_case
 """
 # Prose has words with hyphens, slashes and colons too: they aren't kept whole unless one of these tells that they are names.
@@ -35,7 +36,8 @@ _TELLS = re.compile(r"[\d_@+#]|::|//|^[-.~/\\]|[^\W_]\.[^\W_]")
 _MAY_TELL = re.compile(r"[\d_@+#./:\\~]|^[^\w\s]*-")  # the same for a piece of text, much faster
 # In Chinese, Thai or Korean a name ends where its letters end.
 _LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--{UNSPACED}--\p{{Hangul}}]"
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})(?=[\d,.]*$)")
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_VERSION = re.compile(r"v(?=\d+\.\d)")
 _AFTER = ".,;:!?)]}\"'`>/\\"
 
 
@@ -47,8 +49,8 @@ def identifiers(text: str) -> list[str]:
 
     Returns:
         Each whole, as it stands, but numbers without the commas between thousands. Those within others come too: the file's
-        name in a path, the whole thousands of a number. Words that only a hyphen, a slash or a colon joins are prose, unless
-        they have a digit.
+        name in a path, the whole thousands of a number, "1.2.3" in "v1.2.3". Words that only a hyphen, a slash or a colon
+        joins are prose, unless they have a digit.
     """
     pieces = (piece.rstrip(_AFTER) for piece in text.split() if not piece.isalpha())
     signed = [piece for piece in pieces if not piece.isalnum() and _MAY_TELL.search(piece)]
@@ -63,11 +65,25 @@ def _identifiers(text: str) -> Iterator[str]:
     large = [found.group().rstrip(_AFTER) for found in kinds.finditer(text)]
     small = [found.group() for found in joined.finditer(text)]
     for name in filter(_TELLS.search, large):
-        yield (number := _THOUSANDS.sub("", name))
+        yield (number := name.replace(",", "") if _THOUSANDS.fullmatch(name) else name)
         if number != name and "." in number:
             yield number.partition(".")[0]
     seen = set(large)
-    yield from (name for name in small if name not in seen and not name.isalnum() and _TELLS.search(name))
+    for name in map(_without_words_after, small):
+        if name not in seen and not name.isalnum() and _TELLS.search(name):
+            yield name
+            if _VERSION.match(name):  # written with the letter or without
+                yield name[1:]
+
+
+def _without_words_after(name: str) -> str:
+    """Leave off the words of prose that hyphens join to a name: "IL-10-dependent" tells of IL-10."""
+    if "-" not in name or "." in name or "_" in name:
+        return name
+    parts = name.split("-")
+    while len(parts) > 1 and len(parts[-1]) > 2 and parts[-1].isalpha():  # a shorter one is mostly the name's
+        parts.pop()
+    return "-".join(parts)
 
 
 @lru_cache(maxsize=2)

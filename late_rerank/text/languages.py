@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ _BLOCKS = (
     + [(0xFE70, "arabic"), (0xFF00, ""), (0xFF21, "latin"), (0xFF66, "japanese"), (0xFFA0, ""), (0x20000, "chinese")]
     + [(0x32000, "")]
 )
+_ASCII_LETTER = re.compile("[a-z]")
 _STARTS, _SCRIPTS = zip(*_BLOCKS, strict=True)
 # Scripts of several languages. What a text is taken for if nothing tells; all other scripts are named by their language.
 _USUAL = {"latin": "english", "cyrillic": "russian", "arabic": "arabic", "devanagari": "hindi", "hebrew": "hebrew"}
@@ -32,6 +34,8 @@ _VOTE = 27720  # what a word of one language counts; in whole numbers, whose sum
 _SURE = 2 * _VOTE  # two words of one language only; names and quotations have fewer
 _CLEAR = 1.25  # how far the first must be ahead of the second
 _RARE = 0.005  # a language of fewer documents is a mistake, or isn't worth a second form of each word of a query
+_FEW = 0.05  # where fewer texts are sure, they may be quotations, and the sum of all texts' votes says what the others are
+UNKNOWN = "unknown"  # counts texts that don't tell their language
 _LETTERS = {"chinese": 3, "japanese": 2, "korean": 2}  # of a Latin text that says the same, for one character
 _KANA = 0.05  # Japanese has kana between its Chinese characters; Chinese has a brand name at most
 
@@ -69,7 +73,7 @@ def speech(text: str) -> Speech:
     middle = max(len(text) // 2, _SAMPLE)
     sample = f"{text[:_SAMPLE]} {text[middle : middle + _SAMPLE]}".casefold()
     words = set(sample.split())
-    script = "latin"
+    script = "latin" if _ASCII_LETTER.search(sample) else ""
     if not sample.isascii():
         script = _main_script(sample)
         words = {word if word.isascii() else folded(word) for word in words}
@@ -87,7 +91,7 @@ class Languages:
 
     Args:
         found: Script -> its languages, that of most documents first.
-        counts: Language -> how many documents are written in it, or mostly.
+        counts: Language -> how many documents were found to be written in it, or mostly; "unknown" for those that don't tell.
     """
 
     def __init__(self, found: Mapping[str, Sequence[str]], counts: Mapping[str, int]) -> None:
@@ -121,10 +125,14 @@ class Languages:
             ValueError: If it is something else.
         """
         try:
-            found = {str(script): tuple(map(str, names)) for script, names in saved["of_scripts"].items()}
-            return cls(found, {str(name): int(count) for name, count in saved["documents"].items()})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"languages must be of_scripts and documents, got {saved!r:.200}") from error
+            found, counts = saved["of_scripts"], saved["documents"]
+            fit = all(type(names) is list and names and set(names) <= _known(script) for script, names in found.items())
+            fit = fit and all(type(name) is str and type(count) is int and count > 0 for name, count in counts.items())
+        except (AttributeError, KeyError, TypeError):
+            fit = False
+        if not fit:
+            raise ValueError(f"languages must be of_scripts and documents, got {saved!r:.200}")
+        return cls(found, counts)
 
     def of_script(self, script: str) -> tuple[str, ...]:
         """Give the languages in which words of a script may be; the usual one where no document tells."""
@@ -140,20 +148,44 @@ class Languages:
         return {script: (name,) for script in several if (name := one.first(script, self._found[script]))}
 
     def _main(self, one: Speech, own: Mapping[str, tuple[str, ...]]) -> str:
-        return (own.get(one.script) or self.of_script(one.script))[0]
+        """Give the language of most of a text's letters, if the text has any sign of it."""
+        if one.script not in _USUAL:
+            return one.script
+        names = own.get(one.script) or self.of_script(one.script)
+        return names[0] if len(names) == 1 and one.votes.get(one.script, {}).get(names[0]) else UNKNOWN
 
 
 def _found(speeches: Sequence[Speech], script: str) -> tuple[str, ...]:
     """Find a script's languages: those that documents surely have; else the one of most votes in all documents."""
     sure = Counter(name for one in speeches if (name := one.first(script)))
-    least = _RARE * sum(sure.values())
-    if sure:
-        return tuple(name for name, count in sorted(sure.items(), key=lambda pair: (-pair[1], pair[0])) if count >= least)
+    n_telling = sum(script in one.votes for one in speeches)
+    n_sure = sum(sure.values())
+    is_few = n_sure < _FEW * n_telling
+    least = _RARE * (n_telling if is_few else n_sure)
+    names = [name for name, count in sorted(sure.items(), key=lambda pair: (-pair[1], pair[0])) if count >= least]
+    together = _of_most_votes(speeches, script) if is_few else None
+    return tuple(dict.fromkeys([together, *names] if together else names))
+
+
+def _of_most_votes(speeches: Sequence[Speech], script: str) -> str | None:
+    """Give the language of most votes in all texts of a script."""
     total: Counter[str] = Counter()
     for one in speeches:
         total.update(one.votes.get(script, {}))
-    together = sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))
-    return (together[0][0],) if together and together[0][1] >= _SURE else ()
+    first = min(total, key=lambda name: (-total[name], name), default=None)
+    return first if first and total[first] >= _SURE else None
+
+
+def _known(script: str) -> set[str]:
+    """Give the languages that a script's texts may be found to be in."""
+    return {*FUNCTION_WORDS[script]}
+
+
+def told(languages: Mapping[str, int]) -> str | None:
+    """Say in which languages documents were found to be; None if there is nothing to say: all English, or no one looked."""
+    if not languages.keys() - {"english", UNKNOWN}:
+        return None
+    return f"documents by language: {', '.join(f'{count:,} {name}' for name, count in languages.items())}"
 
 
 def _main_script(sample: str) -> str:

@@ -170,8 +170,8 @@ def unaccented(word: str) -> str:
 
 @lru_cache(maxsize=2**16)
 def _unaccented(word: str) -> str:
-    plain = _LATIN_MARKS.sub("", unicodedata.normalize("NFD", word.translate(_PLAIN)))
-    return unicodedata.normalize("NFKC", plain)
+    plain = _LATIN_MARKS.sub("", unicodedata.normalize("NFD", word))
+    return unicodedata.normalize("NFKC", plain.translate(_PLAIN))
 
 
 def _digit(found: regex.Match[str]) -> str:

@@ -4,6 +4,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +59,7 @@ def test_all_languages_of_a_folder_are_found():
 def test_without_any_sign_latin_words_are_taken_for_english(texts):
     retriever = BM25Retriever([*texts, "runner", "x y", "z"])
     assert retriever.retrieve("runners", 1)[0].score > 0
-    assert set(retriever.languages) == {"english"}
+    assert set(retriever.languages) == {"unknown"}
 
 
 def test_every_language_has_words_and_each_stemmer_that_can_be_told_is_named_alike():
@@ -102,6 +103,26 @@ def test_a_handful_of_foreign_documents_adds_no_language_to_a_large_folder():
     assert languages.of_script("latin") == ("english", "dutch")
 
 
+def test_texts_that_do_not_tell_are_counted_as_unknown_and_those_without_letters_not_at_all():
+    texts = [*[TEXTS["english"]] * 3, *[TEXTS["german"]] * 2, "Photosynthese", "12 34", "", "..."]
+    retriever = BM25Retriever(texts)
+    assert retriever.languages == {"english": 3, "german": 2, "unknown": 1}
+    retriever.languages["german"] = 7
+    assert retriever.languages["german"] == 2
+
+
+def test_one_quotation_among_many_titles_does_not_make_them_english():
+    titles = [f"Vejledning til {i} og brug af programmet" for i in range(150)] + [f"Ikke {i}" for i in range(149)]
+    assert Languages.of([*titles, TEXTS["english"]])[0].of_script("latin") == ("danish",)
+
+
+def test_a_query_has_no_english_stop_words_where_a_document_may_be_english():
+    splitter = WordSplitter("auto")
+    splitter.of_documents([TEXTS["english"], TEXTS["german"], TEXTS["french"]])
+    assert [forms[0] for forms in splitter.of_query("the house of the mayor")] == ["hous", "mayor"]
+    assert splitter.of_query("or") == [("or",)]  # gold, if it is all that is asked
+
+
 @pytest.mark.parametrize("engine", ["rank-bm25", "bm25s"])
 def test_what_was_found_is_saved_and_a_loaded_retriever_finds_the_same(engine, tmp_path):
     retriever = BM25Retriever(TEXTS.values(), engine=engine)
@@ -115,7 +136,12 @@ def test_what_was_found_is_saved_and_a_loaded_retriever_finds_the_same(engine, t
 
 
 @pytest.mark.parametrize(
-    "found", [None, 3, {}, {"of_scripts": {"latin": 3}, "documents": {}}, {"of_scripts": {}, "documents": []}]
+    "found",
+    [
+        *[None, 3, {}, {"of_scripts": {"latin": 3}, "documents": {}}, {"of_scripts": {}, "documents": []}],
+        *[{"of_scripts": {"latin": found}, "documents": {}} for found in ("german", [], ["klingon"], [3])],
+        *[{"of_scripts": {}, "documents": {"german": count}} for count in (-3, "3", True)],
+    ],
 )
 def test_saved_languages_that_are_none_are_refused(found, tmp_path):
     BM25Retriever([TEXTS["german"]]).save(tmp_path)
@@ -184,6 +210,17 @@ class TestAccents:
         with pytest.raises(ValueError, match=r"fold_diacritics must be True, False or \"auto\"; got 'yes'"):
             BM25Retriever([], fold_diacritics="yes")
 
+    @pytest.mark.parametrize("fold", [1, 0, None, 1.0, ["auto"], np.array([1, 2])])
+    def test_what_only_equals_a_choice_is_refused(self, fold):
+        with pytest.raises(ValueError, match="fold_diacritics must be"):
+            BM25Retriever([], fold_diacritics=fold)
+
+    def test_truth_values_of_numpy_are_taken_and_saved(self, tmp_path):
+        retriever = BM25Retriever(["état", "a b", "c d"], fold_diacritics=np.True_)
+        assert retriever.retrieve("état", 1)[0].score > 0
+        retriever.save(tmp_path)
+        assert BM25Retriever.load(tmp_path).retrieve("etat", 1)[0].score > 0
+
 
 class TestScriptsWithoutSpaces:
     @pytest.mark.parametrize(
@@ -238,5 +275,5 @@ def test_a_document_has_every_word_of_a_query_with_its_text(texts, language, fol
     for text, words in zip(texts, splitter.of_documents(texts), strict=True):
         known = set(words)
         for forms in splitter.of_query(text, known.__contains__):
-            # "was" is a word in German, and none in an English document
+            # "was" is a word in German, and none in an English document; so only a query of such words has it
             assert known & set(forms) or not all(map(english.of_query, forms))

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001 - letters of other scripts are what is tested
 
+import sys
 import unicodedata
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from late_rerank.text.words import character_ends, folded, in_whole_words, is_blank, is_unspaced, word_spans
+from late_rerank.text.words import character_ends, folded, in_whole_words, is_blank, is_unspaced, unaccented, word_spans
 
 SAMPLES = {
     "hindi": ("दिल्ली में लाल क़िला है।", ["दिल्ली", "में", "लाल", "क़िला", "है"]),
@@ -160,6 +161,12 @@ def test_marks_that_tell_words_apart_stay():
         ("ñ", "n"),
     ]:
         assert folded(one) != folded(other)
+
+
+def test_letters_without_accents_stay_as_they_are():
+    characters = map(chr, range(sys.maxunicode + 1))
+    plain = {unaccented(folded(one)) for one in characters if unicodedata.category(one) not in ("Lo", "Cn", "Co", "Cs")}
+    assert not [word for word in plain if unaccented(word) != word or folded(word) != word]
 
 
 def test_turkish_keeps_its_two_letters_apart():
