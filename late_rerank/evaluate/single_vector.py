@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from late_rerank.encode.single import SingleVectorEncoder
 from late_rerank.observing.timing import Timer
-from late_rerank.ranking.fusion import first_stage_scores, fused_order
+from late_rerank.ranking.fusion import first_stage_scores, ordered
+from late_rerank.ranking.prior import of_candidates, of_queries
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.text.words import is_blank
-from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedDocument, Ranking
+from late_rerank.types import F32, NO_TOKENS_SCORE, Candidate, RankedBy, RankedDocument, Ranking
 
 
 class SingleVectorReranker:
@@ -56,7 +58,7 @@ class SingleVectorReranker:
     def rank(
         self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Candidate]], wanted: Wanted | None = None
     ) -> list[Ranking]:
-        """Rank the candidates of each query by cosine, or by cosine and their own scores together, as `Reranker.rank` does.
+        """Rank the candidates of each query by cosine, or by cosine, their own scores and a prior, as `Reranker.rank` does.
 
         Args:
             queries: None blank.
@@ -68,23 +70,35 @@ class SingleVectorReranker:
             cosine, clipped to [0, 1].
 
         Raises:
-            ValueError: If `wanted.max_tokens` is given: a single vector has no tokens.
+            ValueError: If `wanted.max_tokens` is given: a single vector has no tokens. Also if a prior is wrong.
+            TypeError: If a prior is wrong.
         """
         wanted = wanted or Wanted()
         if wanted.max_tokens is not None:
             raise ValueError(f"max_tokens must be None for single vectors, which have no tokens; got {wanted.max_tokens}")
-        return [self._rank(query, list(given), wanted) for query, given in zip(queries, candidate_lists, strict=True)]
+        queries, lists = list(queries), [list(given) for given in candidate_lists]
+        priors = of_queries(wanted.prior, len(lists))
+        asked = zip(queries, lists, priors, strict=True)
+        return [self._rank(query, given, prior, wanted) for query, given, prior in asked]
 
-    def _rank(self, query: str, given: list[Candidate], wanted: Wanted) -> Ranking:
+    def _rank(self, query: str, given: list[Candidate], prior: Any, wanted: Wanted) -> Ranking:
         timer = Timer(("total",))
         with timer.stage("total"):
             self.index(given)
             scores = self._scores(query, given)
+            weight = wanted.first_stage_weight
+            first_stage = first_stage_scores(candidate.score for candidate in given) if weight else None
+            numbers = None if prior is None else of_candidates(prior, given)
             order = (-scores).argsort(kind="stable")
-            if weight := wanted.first_stage_weight:
-                order = fused_order(scores, first_stage_scores(candidate.score for candidate in given), weight)
+            parts: dict[int, RankedBy] = {}
+            if first_stage is not None or numbers is not None:
+                order, compared, found = ordered(scores, first_stage, weight, numbers)
+                parts = dict(zip(compared.tolist(), found.parts(), strict=True))
             order = order[wanted.kept(scores[order].clip(0, 1))]
             ranked = [_ranked(given[i], rank, i, float(scores[i])) for rank, i in enumerate(order.tolist(), start=1)]
+            for document in ranked:
+                document.ranked_by = parts.get(document.index)
+                document.prior = None if numbers is None else float(numbers[document.index])
         return Ranking(ranked, timings_ms=timer.ms, n_hits=len(given))
 
     def _scores(self, query: str, candidates: list[Candidate]) -> F32:

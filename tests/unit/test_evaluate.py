@@ -246,6 +246,16 @@ class TestSingleVectors:
         assert [each.id for each in weighed] == ["0", "2", "1"]
         assert [each.id for each in by_cosine] == ["1", "0", "2"]
 
+    def test_a_prior_counts_as_in_a_reranker_and_is_told(self, reranker):
+        (lifted,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(prior=[0.0, 0.0, 9.0]))
+        (both,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(first_stage_weight=9.0, prior=lambda each: each.score))
+
+        assert [(each.id, each.prior) for each in lifted] == [("2", 9.0), ("1", 0.0), ("0", 0.0)]
+        assert [each.id for each in both] == ["0", "2", "1"]
+        assert both[0].ranked_by.prior == 3.0
+        (plain,) = reranker.rank(["angle 0"], [self.CANDIDATES])
+        assert [(each.prior, each.ranked_by) for each in plain] == [(None, None)] * 3
+
     def test_it_leaves_out_what_a_reranker_leaves_out(self, reranker):
         (best,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(top_k=1))
         (relevant,) = reranker.rank(["angle 0"], [self.CANDIDATES], Wanted(min_relevance=0.5))

@@ -97,8 +97,9 @@ class LateRerankReranker(LanceReranker):
             ranked = ranked.drop_columns([_RELEVANCE])
         if self.score == "relevance":
             ranked = ranked.drop_columns([name for name in _OTHERS if name in ranked.column_names])
+        if _PRIOR in ranked.column_names:  # of an earlier reranking: a prior that names it has read it by now
+            ranked = ranked.drop_columns([_PRIOR])
         if self.prior is not None:
-            ranked = ranked.drop_columns([name for name in [_PRIOR] if name in ranked.column_names])
             ranked = ranked.append_column(_PRIOR, pa.array([document.prior for document in ranking], pa.float64()))
         return ranked.append_column(_RELEVANCE, relevance)
 
@@ -108,7 +109,9 @@ class LateRerankReranker(LanceReranker):
             return None
         if isinstance(self.prior, str):
             _check_column(self.prior, rows)
-        held = [name for name in rows.column_names if name != self.image_column]
+            held = [self.prior]
+        else:
+            held = [name for name in rows.column_names if name != self.image_column]
         described = zip(candidates, rows.select(held).to_pylist(), strict=True)
         return prior_numbers(self.prior, [replace(candidate, metadata=row) for candidate, row in described], "rows")
 

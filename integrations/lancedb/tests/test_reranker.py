@@ -206,3 +206,20 @@ def test_the_readmes_table_names_every_argument():
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     arguments = inspect.signature(LateRerankReranker.__init__).parameters
     assert [name for name in arguments if name != "self" and f"`{name}" not in text] == []
+
+
+def test_an_earlier_rerankings_prior_is_no_column_of_the_next(table, encoder):
+    rows = by_vector(table, LateRerankReranker(reranker=Reranker(encoder), prior=lambda _: 2.0)).select(
+        ["text", "late_rerank_prior"]
+    )
+    plain = LateRerankReranker(reranker=Reranker(encoder)).rerank_vector("cats", rows)
+    assert "late_rerank_prior" not in plain.column_names
+    again = LateRerankReranker(reranker=Reranker(encoder), prior="late_rerank_prior").rerank_vector("cats", rows)
+    assert set(again["late_rerank_prior"].to_pylist()) == {2.0}
+
+
+def test_a_prior_of_a_column_reads_no_other(encoder):
+    # No Python date holds the other column.
+    rows = pa.table({"text": ["cats sleep"] * 2, "n": [0.0, 1.0], "far": pa.array([2**62, 2**62], pa.timestamp("s"))})
+    found = LateRerankReranker(reranker=Reranker(encoder), prior="n").rerank_vector("cats", rows)
+    assert found["n"].to_pylist() == [1.0, 0.0]
