@@ -115,7 +115,10 @@ _LEAST_EVIDENCE = 0.35
 _CAPITALS = 0.1
 # Backspaces, escape sequences and DOS's mark of the end are in texts.
 _CONTROL = regex.compile(r"[\x00-\x06\x0e-\x19\x1c-\x1f]")
-_EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\u3041-\u30ff]{2,}+")
+_EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\u3041-\u30ff]++")
+# Shift-JIS has its most usual ideographs where Windows-1252 has quotation marks: 猫 becomes ”L.
+_OPENS = regex.compile(r"(?<![\p{L}\p{N}])[“„”](?=\p{L})")
+_CLOSES = regex.compile(r"(?<=[\p{L}\p{N}\p{P}])[“”](?!\p{L})")
 _WORD = regex.compile(r"(?<![\p{L}\p{M}])[a-z]{2,}+(?![\p{L}\p{M}])")
 
 
@@ -180,9 +183,14 @@ class Reading:
         return self._n_letters < _LEAST_LETTERS
 
     @property
-    def may_be_east_asian(self) -> bool:
-        """Whether its letters are Chinese, Japanese or Korean ones in words of two and more."""
-        return 0 < self._n_letters == sum(len(word) for word in _EAST_ASIAN.findall(self._text))
+    def has_lone_quotes(self) -> bool:
+        """Whether more quotations begin than end."""
+        return len(_OPENS.findall(self._text)) > len(_CLOSES.findall(self._text))
+
+    def may_be_east_asian(self, *, least: int) -> bool:
+        """Tell whether its letters are Chinese, Japanese or Korean ones, in words of at least so many."""
+        words = [len(word) for word in _EAST_ASIAN.findall(self._text)]
+        return 0 < self._n_letters == sum(length for length in words if length >= least)
 
     def _share(self, language: Language) -> float:
         is_letter = _letter(language.letters).match

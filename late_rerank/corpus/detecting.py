@@ -49,7 +49,7 @@ def detect(raw: bytes) -> str:
         raise ValueError("text of no language in any encoding that is known here")
     rivals = best[:-1] if best[-1].encoding not in RARE else [fit for fit in fits if fit.text != best[-1].text]
     others = [fit for fit in rivals if not _is_better(best[-1], fit)]
-    if others or not _is_text(best[-1]) or (Reading(best[-1].text).is_short and any(map(_may_be_east_asian, readings))):
+    if others or not _is_text(best[-1]) or _may_be_east_asian(best[-1].text, readings):
         named = dict.fromkeys(shown(fit.encoding) for fit in (best[-1], *others[::-1]))
         raise ValueError(f"in an uncertain encoding (perhaps {' or '.join(list(named)[:3])})")
     return readings[best[-1].text][0]  # the most used of those that give it
@@ -91,9 +91,11 @@ def has_one_alphabet(text: str) -> bool:
     return own >= _LEAST_SHARE * sum(pages.values()) and not any("\u3400" <= each <= "\ud7a3" for each in text)
 
 
-def _may_be_east_asian(text: str) -> bool:
-    reading = Reading(text)
-    return reading.is_text and reading.may_be_east_asian
+def _may_be_east_asian(best: str, readings: Iterable[str]) -> bool:
+    """Tell if a short text may be Chinese, Japanese or Korean: words in another reading, or letters in broken quotes."""
+    reading = Reading(best)
+    least = 1 if reading.has_lone_quotes else 2
+    return reading.is_short and any(other.is_text and other.may_be_east_asian(least=least) for other in map(Reading, readings))
 
 
 def _is_text(fit: Fit) -> bool:

@@ -91,6 +91,15 @@ class TestDetecting:
         with pytest.raises(ValueError, match=r"not UTF-8 at byte \d+, and .*: convert it to UTF-8, or name its encoding"):
             decode(raw)
 
+    @pytest.mark.parametrize("text", ['{"query": "猫", "document": "日本"}', "the cat 猫 sat"])
+    def test_few_japanese_letters_are_not_taken_for_quotation_marks(self, text):
+        with pytest.raises(ValueError, match="uncertain"):
+            decode(text.encode("shift_jis"))
+
+    @pytest.mark.parametrize("text", ["say “hello” – now", "it’s", "„ja“ and ”nej”", "“One.\n\n“Two,” it’s said"])
+    def test_few_quotation_marks_are_read_as_such(self, text):
+        assert decode(text.encode("cp1252")).text == text
+
     @pytest.mark.parametrize("name", ["German", "Russian", "Japanese"])
     def test_utf_8_with_a_damaged_byte_is_not_read_as_something_else(self, name):
         raw = TEXTS[name].encode() + b"\xff end"
