@@ -73,7 +73,7 @@ def _in_words(report: dict[str, Any]) -> dict[str, str]:
         words["scripts"] = f"{known} (entries of the vocabulary)" if known else "any: the tokenizer has no unknown token"
     expansion = report.get("query_expansion")
     if isinstance(expansion, dict):
-        token = expansion.get("token") or "the mask token (or the end token)"
+        token = expansion.get("token") or "no token"
         attended = "attended to" if expansion.get("attend") else "not attended to"
         words["query_expansion"] = (
             f"{expansion['strategy']}: filled up to {expansion['length']} tokens with {token}, {attended}"

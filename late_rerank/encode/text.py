@@ -13,6 +13,7 @@ from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import Kind, Token
 from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.encoding import encode_documents, encode_queries
+from late_rerank.encode.layout import Layout
 from late_rerank.encode.loading import open_model
 from late_rerank.encode.revisions import at_revision
 from late_rerank.encode.unknown import scripts_of
@@ -172,7 +173,7 @@ class TextEncoder:
             "query_prefix": layout.query_prompt,
             "document_prefix": layout.document_prompt,
             "query_tokens": self.query_tokens,
-            "query_expansion": model.notes["query_expansion"],
+            "query_expansion": _with_token(model.notes["query_expansion"], layout),
             "window_tokens": self.window_tokens,
             "overlap_tokens": self.overlap_tokens,
             "max_tokens": self.max_tokens,
@@ -182,3 +183,10 @@ class TextEncoder:
             "scripts": None if self.unknown_token is None else scripts_of(layout.tokenizer),
             **{name: model.notes[name] for name in ("language_adapter", "markers") if name in model.notes},
         }
+
+
+def _with_token(expansion: dict[str, Any] | None, layout: Layout) -> dict[str, Any] | None:
+    """Name the token that fills queries up, where a model's settings leave it to its tokenizer."""
+    if expansion is None or layout.expansion is None:
+        return expansion
+    return {**expansion, "token": layout.tokenizer.id_to_token(layout.expansion.token)}

@@ -77,7 +77,7 @@ class TestKeptRevisions:
         told = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line)
         assert told["model"].strip() == f"{NAME}@v1"
         assert told["files"].strip().endswith(f"snapshots/{OLD}")
-        expected = "fixed: filled up to 32 tokens with the mask token (or the end token), not attended to"
+        expected = "fixed: filled up to 32 tokens with [MASK], not attended to"
         assert told["query expansion"].strip() == expected
 
     def test_what_the_cache_holds_is_named_where_a_revision_is_absent(self, cache):

@@ -99,26 +99,26 @@ def stanford(folder: Path, *, dim: int, doc_maxlen: int, as_pickle: bool = False
 
     Sources: stanford-futuredata/ColBERT, colbert/modeling/hf_colbert.py (architecture HF_ColBERT; weights bert.* and
     linear.weight) and colbert/infra/config (artifact.metadata). elibrowne/focused-legal-rag, artifact.metadata (its keys).
-    Lengths and dims: the projects that pin them (query 32, documents 180 and 300; 128 and 96 components; punctuation skipped;
-    masks not attended to), and sentence-transformers' tests/multi_vector_encoder/test_pretrained.py (scores of 32 vectors).
-    colbertv2.0 has pytorch_model.bin, with a position_ids buffer that later transformers don't write: assumed from its age.
+    Scores of 32 vectors: sentence-transformers' tests/multi_vector_encoder/test_pretrained.py. Documents of 180 and 300
+    tokens, 128 and 96 components, punctuation skipped, masks not attended to: assumed, as projects that run them have it.
+    colbertv2.0 has its weights twice, as model.safetensors and as pytorch_model.bin, there with a position_ids buffer that
+    later transformers don't write: assumed from its age.
 
     Args:
         folder: Where to.
         dim: The projection's.
         doc_maxlen: A document's length.
-        as_pickle: Write pytorch_model.bin instead of model.safetensors.
+        as_pickle: Write pytorch_model.bin too.
         metadata: Other keys of artifact.metadata.
     """
     write_json(folder / "config.json", config("HF_ColBERT"))
     write_tokenizer(folder, by_pylate=False)
     all_weights = {f"bert.{name}": weight for name, weight in weights().items()}
     all_weights["linear.weight"] = random("1_Dense.linear", (dim, HIDDEN))
+    write_weights(folder / "model.safetensors", all_weights)
     if as_pickle:
         all_weights["bert.embeddings.position_ids"] = torch.arange(512)[None]
         torch.save(all_weights, folder / "pytorch_model.bin")
-    else:
-        write_weights(folder / "model.safetensors", all_weights)
     settings = {
         "query_token_id": "[unused0]",
         "doc_token_id": "[unused1]",

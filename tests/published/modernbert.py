@@ -62,8 +62,8 @@ def write_tokenizer(folder: Path, markers: tuple[str, str]) -> None:
     """ModernBERT's tokenizer, and two markers that PyLate added: normalised, not special, with the space after them.
 
     Sources: answerdotai/ModernBERT-base (byte-level BPE after NFC; [CLS], [SEP]; [MASK] takes the space before it; 83 unused
-    tokens), lightonai/LateOn's onnx_config.json in projects that pin it (ids 50368, 50369, 50284; [MASK] is what pads),
-    PyLate's models/colbert.py (`add_tokens`).
+    tokens), raphaelsty/model-test's onnx_config.json on the hub (ids 50368, 50369, 50284; [MASK] is what pads), PyLate's
+    models/colbert.py (`add_tokens`).
     """
     words, merges = vocabulary()
     raw = Tokenizer(models.BPE(vocab=words, merges=merges))
@@ -206,8 +206,8 @@ def _beginnings(prompt: str) -> list[int]:
 _GTE = Made([HIDDEN, 128], 48, 300, 299, residuals=[False], config={"model_type": "ColBERT", "do_query_expansion": False})
 """lightonai/GTE-ModernColBERT-v1: one Dense, no expansion.
 
-Sources: sentence-transformers' docs/multi_vector_encoder/pretrained_models.md (a query of 10 tokens has 10 vectors of 128), and
-projects that pin its config_sentence_transformers.json (query 48, documents 300, [Q] and [D]).
+Source: sentence-transformers' docs/multi_vector_encoder/pretrained_models.md (a query of 10 tokens has 10 vectors of 128). Its
+card says queries of 32 tokens and documents of 300. Queries of 48, and the markers [Q] and [D]: assumed.
 """
 
 _GTE_FIRST = Made([HIDDEN, 128], 32, 300, 299)
@@ -234,21 +234,26 @@ _LATEON = Made(
 )
 """lightonai/LateOn: three Dense modules, two with residuals, whose sizes differ, so that each has a matrix of its own.
 
-Sources: projects that pin its revision 62911e10 (1_Dense to 3_Dense, lengths 32 and 300, no expansion, model_type, marker ids
-50368 and 50369, [MASK] 50284 pads); lightonai/mLateOn's card (768 -> 1536 -> 768 -> 128 with residuals on the first two), whose
-family it begins; a reader of LateOn for MLX that tests for this stack.
+Source: lightonai/mLateOn's card (768 -> 1536 -> 768 -> 128 with residuals on the first two), whose family it begins. Lengths 32
+and 300, no expansion, model_type: assumed, as projects that read its revision 62911e10 have them.
 """
 
-_CODE = Made([HIDDEN, 128], 256, 2048, 2047, config={"do_query_expansion": False})
+_LATEON_CODE: dict[str, Any] = {
+    "prompts": {"query": "", "document": ""},
+    "config": {"model_type": "ColBERT", "do_query_expansion": False},
+}
+_CODE = Made([HIDDEN, 128], 256, 2048, 2047, **_LATEON_CODE)
 """lightonai/LateOn-Code: longer queries.
 
-Source: its config_sentence_transformers.json and its card's sizes, quoted in a migration plan of sweet-search (2026-02-28).
+Sources: its config_sentence_transformers.json on the hub (lengths, no expansion, model_type, empty prompts) and its card's
+sizes.
 """
 
-_CODE_EDGE = Made([HIDDEN, 2 * HIDDEN, 48], 256, 2048, 2047, lower=True, positions=7999, config={"do_query_expansion": False})
+_CODE_EDGE = Made([HIDDEN, 2 * HIDDEN, 48], 256, 2048, 2047, lower=True, positions=7999, **_LATEON_CODE)
 """lightonai/LateOn-Code-edge: two Dense modules without activation, and lower case.
 
-Source: its card's "Full Model Architecture", quoted there ('do_lower_case': True; 256 -> 512 -> 48).
+Source: its card's "Full Model Architecture" ('do_lower_case': True; 256 -> 512 -> 48). Its settings: assumed to be its
+sister's.
 """
 
 _ZERO = Made(
@@ -263,7 +268,7 @@ _ZERO = Made(
 """lightonai/ColBERT-Zero: a prompt stands after the marker.
 
 Sources: hakari-bench's model card of it (lengths 39 and 519, no expansion, [Q] and [D]); docbert's `resolve_prompts` (prompts
-beside prefixes in config_sentence_transformers.json).
+beside prefixes in config_sentence_transformers.json); lightonai/ColBERT-Zero-supervised's 1_Dense/config.json (no residual).
 """
 
 _EDGE_17M = Made([HIDDEN, 2 * HIDDEN, 48], 48, 512, 511, lower=True, positions=7999, config={"do_query_expansion": False})
@@ -277,8 +282,9 @@ model. No residual, no expansion: assumed from the same two.
 _EDGE_32M = Made([HIDDEN, 2 * HIDDEN, 64], 48, 512, 511, lower=True, positions=7999, config={"do_query_expansion": False})
 """mixedbread-ai/mxbai-edge-colbert-v0-32m: as its sister, of 64 components.
 
-Source: FsColbert's EncoderConfig, for lightonai/mxbai-edge-colbert-v0-32m-onnx (lengths 48 and 512, lower case, markers 50368
-and 50369, 50284 pads, the punctuation that is skipped). Two Dense modules: its technical report (arXiv 2510.14880).
+Source: raphaelsty/model-test's onnx_config.json on the hub (lengths 48 and 512, no expansion, lower case, markers 50368 and
+50369, 50284 fills up and pads, 64 components). Two Dense modules: its technical report (arXiv 2510.14880). No residual:
+assumed.
 """
 
 MODELS = {

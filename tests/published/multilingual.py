@@ -182,11 +182,11 @@ def _bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
 def mlateon(folder: Path) -> None:
     """lightonai/mLateOn: LateOn's stack of Dense modules over mmBERT, with Gemma's tokenizer and an empty skiplist.
 
-    Sources: a reader of its files in Rust (config.json: 22 layers, ids 1 and 0; tokenizer: <bos>, <eos>, <mask> 4 pads; the
-    last two of 256,002 ids are its markers; 768 -> 1536 -> 768 -> 128, two residuals; lengths 299, 8,191 and 8,192 in three
-    files); its card, by sentence-transformers' documentation (empty skiplist, no expansion: 10 vectors of 10 tokens,
-    scores of 12 in tests/multi_vector_encoder/test_pretrained.py); jhu-clsp/mmBERT-base (ModernBERT, Gemma 2's tokenizer).
-    The vocabulary is shrunk, so that its markers have other ids. Queries of 32 tokens: assumed to be LateOn's.
+    Sources: its card (768 -> 1536 -> 768 -> 128, two residuals), also by sentence-transformers' documentation (empty skiplist,
+    no expansion: 10 vectors of 10 tokens, scores of 12 in tests/multi_vector_encoder/test_pretrained.py); jhu-clsp/mmBERT-base
+    (ModernBERT, Gemma 2's tokenizer). The vocabulary is shrunk, so that its markers have other ids. Queries of 32 tokens:
+    assumed to be LateOn's. Lengths of 299, 8,191 and 8,192 in three files, ids of markers, <mask> as what pads: assumed, as
+    readers of its files have them.
     """
     words, merges = _bpe()
     raw = Tokenizer(models.BPE(vocab=words, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -255,11 +255,12 @@ LFM_MARKERS = [
 def lfm2(folder: Path) -> None:
     """LiquidAI/LFM2-ColBERT-350M: transformers' own Lfm2, which looks at earlier tokens alone: convolutions and attention.
 
-    Sources: its card (511 in sentence_bert_config.json, Lfm2Model, Dense 1024 -> 128 without bias; 32 and 512 tokens, BF16);
-    sentence-transformers' tests/multi_vector_encoder/test_pretrained.py (no remote code; no mask token, so that the end token
-    fills queries up to 32: scores of 32 vectors); LFM2-350M's config.json in transformers' configuration_lfm2.py and its
-    tokenizer's first ids (<|pad|> 0, <|startoftext|> 1, <|im_end|> 7 ends). Markers "[Q] " and "[D] ", punctuation skipped:
-    PyLate's defaults, assumed. What the tokenizer adds, <|startoftext|> before a text alone: LFM2's.
+    Sources: its sentence_bert_config.json on the hub (511, no lower case); its card (Lfm2Model, Dense 1024 -> 128 without
+    bias; 32 and 512 tokens, BF16); sentence-transformers' tests/multi_vector_encoder/test_pretrained.py (no remote code; no
+    mask token, so that the end token fills queries up to 32: scores of 32 vectors); LFM2-350M's config.json in transformers'
+    configuration_lfm2.py and its tokenizer's first ids (<|pad|> 0, <|startoftext|> 1, <|im_end|> 7 ends). Markers "[Q] " and
+    "[D] ", punctuation skipped: PyLate's defaults, assumed. What the tokenizer adds, <|startoftext|> before a text alone:
+    LFM2's.
     """
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges: dict[tuple[str, str], str] = {}
