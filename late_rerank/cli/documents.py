@@ -53,13 +53,6 @@ def read_json(read: Corpus | CorpusStream | BulkReport) -> dict[str, Any]:
     }
 
 
-def told_languages(languages: Mapping[str, int]) -> str | None:
-    """Say in which languages BM25 took documents to be; None if there is nothing to say: all English, or no one looked."""
-    if not languages.keys() - {"english"}:
-        return None
-    return f"documents by language: {', '.join(f'{count:,} {name}' for name, count in languages.items())}"
-
-
 def tell_passed_over(read: Corpus | CorpusStream | BulkReport) -> None:
     """Print a line to stderr for the files of kinds that aren't read, if there are any."""
     if read.passed_over:

@@ -129,10 +129,11 @@ def read_retriever(path: str, options: argparse.Namespace, *, images: bool = Fal
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If there are no documents, or they can't be read.
     """
-    from late_rerank.cli.documents import no_documents, read_json, tell_passed_over, tell_skipped, told_languages
+    from late_rerank.cli.documents import no_documents, read_json, tell_passed_over, tell_skipped
     from late_rerank.cli.first_stage import first_stage
     from late_rerank.corpus import read_corpus
     from late_rerank.retrieve import PagesRetriever
+    from late_rerank.text.languages import told
 
     corpus = read_corpus(path, images=images, encoding=getattr(options, "encoding", None))
     tell_skipped(corpus)
@@ -141,7 +142,7 @@ def read_retriever(path: str, options: argparse.Namespace, *, images: bool = Fal
         raise no_documents(path, corpus)
     tell_passed_over(corpus)
     found = first_stage(options.first_stage, corpus.documents, options.engine, options.language)
-    if line := told_languages(languages := getattr(found, "languages", {})):
+    if line := told(languages := getattr(found, "languages", {})):
         print(line, file=sys.stderr)
         options.read["languages"] = languages
     return PagesRetriever(found, corpus.documents) if images else found

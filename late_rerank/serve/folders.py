@@ -91,10 +91,11 @@ def _read(path: str, told: dict[str, None], *, images: bool, encoding: str | Non
 def _retriever(path: str, corpus: Corpus, language: str | None, *, images: bool) -> Retriever | None:
     """Make the retriever of a folder; None if it holds no documents of this kind."""
     from late_rerank.retrieve import BM25Retriever, PagesRetriever  # noqa: PLC0415 - only where folders are served
+    from late_rerank.text.languages import told  # noqa: PLC0415
 
     if not corpus.documents:
         return None
     found = BM25Retriever(corpus.documents, language=language)
-    if found.languages.keys() - {"english"}:
-        logger.info("%s has documents in %s", path, ", ".join(f"{name} ({count})" for name, count in found.languages.items()))
+    if not images and (line := told(found.languages)):  # once a folder
+        logger.info("%s: %s", path, line)
     return PagesRetriever(found, corpus.documents) if images else found

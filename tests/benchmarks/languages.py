@@ -57,7 +57,7 @@ def main() -> None:
     report = {
         "machine": platform_name(),
         "commit": commit(),
-        "command": "python tests/benchmarks/languages.py FOLDER",
+        "command": " ".join(["python tests/benchmarks/languages.py FOLDER", *options.names, f"--reranked {options.reranked}"]),
         "engine": "rank-bm25",
         "n_reranked": options.reranked,
         "languages": {name: measured(name, found, models, options.reranked) for name, found in collections.items()},
