@@ -58,7 +58,27 @@ def test_any_text_has_identifiers_without_white_space(text):
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", "a.", "a-", "/", "/a", "a:", "1,000", ",000", ",111", "a+", "c++/", "-abc", "a@", "_", "é.", "日.a", "--a", "https://"]
+    "unit",
+    [
+        "a",
+        "a.",
+        "a-",
+        "/",
+        "/a",
+        "a:",
+        "1,000",
+        ",000",
+        ",111",
+        "a+",
+        "c++/",
+        "-abc",
+        "a@",
+        "_",
+        "é.",
+        "日.a",
+        "--a",
+        "https://",
+    ],
 )
 def test_a_piece_without_end_takes_no_square_of_time(unit):
     for start in ("", "1", "https://x/"):
@@ -119,3 +139,8 @@ def test_names_are_found_whole_and_by_their_parts(query, expected, language):
 def test_a_name_is_one_more_word_and_no_stemmer_cuts_it():
     words = WordSplitter("english").of_query("running_tests v2.10s")
     assert words == [("run",), ("test",), ("v2",), ("10s",), ("running_tests",), ("v2.10s",), ("2.10s",)]
+
+
+def test_unicode_s_hyphens_hold_a_name_together():
+    for hyphen in ("\u2010", "\u2011"):
+        assert ("e-4021",) in WordSplitter("auto").of_query(f"error E{hyphen}4021")

@@ -51,7 +51,7 @@ def test_a_search_leaves_off_the_endings_of_its_language(tmp_path, capsys, monke
     assert scores["russian"] > 0
 
 
-def test_a_server_is_told_the_language_of_its_folders(minilm, monkeypatch, tmp_path):
+def test_a_server_is_told_the_language_of_its_folders(minilm, monkeypatch, tmp_path, caplog):
     from late_rerank.serve import running
     from late_rerank.serve.folders import read_folders
 
@@ -59,6 +59,10 @@ def test_a_server_is_told_the_language_of_its_folders(minilm, monkeypatch, tmp_p
     for name, is_found in (("russian", True), ("english", False)):
         folder = read_folders({"a": str(tmp_path)}, ["minilm"], name).texts["a"]
         assert (folder.retrieve("кошка", 1)[0].score != 0) == is_found
+    with caplog.at_level("INFO", "late_rerank.serve"):
+        (tmp_path / "b.txt").write_text("Дом стоит на холме, и он не был построен.", encoding="utf-8")
+        read_folders({"a": str(tmp_path)}, ["minilm"], "auto")
+    assert [record.message for record in caplog.records] == [f"{tmp_path}: documents by language: 1 russian"]
     told = []
     monkeypatch.setattr(running, "serve", lambda options, port: told.append(options.language))
     main(["serve", "--folder", f"a={tmp_path}", "--language", "russian"])

@@ -152,6 +152,16 @@ def test_saved_languages_that_are_none_are_refused(found, tmp_path):
         BM25Retriever.load(tmp_path)
 
 
+@pytest.mark.parametrize("is_empty", [None, "no", 1])
+def test_a_saved_retriever_that_does_not_say_whether_it_has_words_is_refused(is_empty, tmp_path):
+    BM25Retriever([TEXTS["german"]]).save(tmp_path)
+    header = json.loads((tmp_path / "retriever.json").read_text())
+    header["settings"]["is_empty"] = is_empty
+    (tmp_path / "retriever.json").write_text(json.dumps(header))
+    with pytest.raises(SavedRetrieverError, match="is_empty must be true or false"):
+        BM25Retriever.load(tmp_path)
+
+
 def test_a_saved_language_that_no_stemmer_knows_is_refused(tmp_path):
     BM25Retriever([TEXTS["german"]]).save(tmp_path)
     header = json.loads((tmp_path / "retriever.json").read_text())
