@@ -210,7 +210,7 @@ def test_wrong_use_of_the_command_has_its_exit_code(minilm, tmp_path, capsys):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     assert main(["explain", "query", "--file", str(tmp_path / "none")]) == 1
     assert main(["explain", "query", "--file", str(tmp_path / "binary")]) == 1
-    assert "is no UTF-8 text" in capsys.readouterr().err
+    assert "binary is not UTF-16 at byte 2; convert it to UTF-8" in capsys.readouterr().err
     for wrong in (["query"], [" ", "--text", "a"], ["query", "--text", "a", "--file", "b"]):
         with pytest.raises(SystemExit) as stopped:
             main(["explain", *wrong])

@@ -92,7 +92,7 @@ async def test_a_prior_of_ones_own_counts_and_is_told(prior, budget, reranker):
 
 def test_a_prior_that_fails_names_the_document(reranker):
     ranked = LateRerankCompressor(reranker=reranker, prior=lambda candidate: candidate.metadata["date"])
-    with pytest.raises(ValueError, match=r"prior failed for candidates\[0\]: KeyError: 'date'"):
+    with pytest.raises(ValueError, match=r"prior failed for candidates\[0\] \(id 'd0'\): KeyError: 'date'"):
         ranked.compress_documents(documents(), QUERY)
 
 
