@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from late_rerank.encode.base import Encoder, Kind, TellsUnknown
 from late_rerank.errors import IncompatibleError
+
+if TYPE_CHECKING:  # an encoder of the user's own needs no tokenizer
+    from tokenizers import Tokenizer
 
 REMEDY = "Take a model that knows it (late_rerank/encode/MODELS.md lists them)"
 

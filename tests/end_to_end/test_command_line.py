@@ -71,7 +71,8 @@ def test_search_prints_json_and_nothing_else(folder, capsys):
     assert main(["search", str(folder), "sleeping animals", "--json", "--first-stage", "hybrid"]) == 0
     found = json.loads(capsys.readouterr().out)
 
-    assert set(found) == {"query", "model", "k", "results", "timings_ms", "store"}
+    of_files = {"n_skipped_files", "skipped", "passed_over", "encodings", "files_by_encoding", "misdeclared"}
+    assert set(found) == {"query", "model", "k", "results", "timings_ms", "store", *of_files}
     assert (found["query"], found["model"], found["k"], found["store"]) == (
         "sleeping animals",
         "minilm",

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capacity_tables, encodings_tables, language_tables, languages_tables, tables
+from benchmarks import capacity_tables, file_encodings_tables, language_tables, languages_tables, tables
 from benchmarks import quality_tables as quality
 
 SCIFACT = "scifact/bm25"
@@ -91,9 +91,9 @@ def _contexts() -> dict[str, str]:
             "| | `compress=True` | cut around the best passage | best sentences by BM25 | BM25 with neighbours |",
             tables.compression_rows(_read(tables.COMPRESSION)),
         ),
-        "encodings": _table(encodings_tables.HEADER, list(encodings_tables.rows())),
-        "each encoding": _table(encodings_tables.HEADER_OF_EACH, list(encodings_tables.rows_of_each())),
-        "no encodings": encodings_tables.sentence(),
+        "encodings": _table(file_encodings_tables.HEADER, list(file_encodings_tables.rows())),
+        "each encoding": _table(file_encodings_tables.HEADER_OF_EACH, list(file_encodings_tables.rows_of_each())),
+        "no encodings": file_encodings_tables.sentence(),
         "languages": _table(languages_tables.HEADER, languages_tables.language_rows()),
         "mixed languages": _table(languages_tables.MIXED_HEADER, languages_tables.mixed_rows()),
         "token estimate": _table(language_tables.HEADER, language_tables.estimate_rows()),

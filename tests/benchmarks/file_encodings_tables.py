@@ -1,4 +1,4 @@
-"""The tables of encodings.json, for the page of `corpus/`."""
+"""The tables of file_encodings.json, for the page of `corpus/`."""
 
 import json
 from collections import Counter
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from late_rerank.corpus.labels import shown
 
-ENCODINGS = Path(__file__).parent / "encodings.json"
+ENCODINGS = Path(__file__).parent / "file_encodings.json"
 HEADER = "| bytes of text | read right | skipped as uncertain | read wrong | wrong by charset-normalizer alone | time |"
 HEADER_OF_EACH = "| | texts | read right | skipped | read wrong |"
 _DECISIONS = ("right", "uncertain", "wrong")

@@ -1,6 +1,6 @@
 """Are text files in other encodings than UTF-8 read right? Prints JSON; takes ten minutes.
 
-    python tests/benchmarks/encodings.py FOLDER [--samples 10] [--seed 0]
+    python tests/benchmarks/file_encodings.py FOLDER [--samples 10] [--seed 0]
 
 The folder keeps Debian's packages, which apt fetches: translated manuals, and the tutor of vim in the encodings of
 its time. Parts of manuals are encoded anew, and must be decoded to the same text. "right", "uncertain" and "wrong" count
@@ -67,7 +67,7 @@ def main() -> None:
     report = {
         "machine": platform_name(),
         "commit": commit(),
-        "command": "python tests/benchmarks/encodings.py FOLDER",
+        "command": "python tests/benchmarks/file_encodings.py FOLDER",
         **measured(texts, WRITTEN, options.samples, rng),
         "others": {name: dict(counts) for name, counts in measured(texts, OTHERS, options.samples, rng)["encodings"].items()},
         "tutors": dict(tutors(unpacked)),
