@@ -1,6 +1,5 @@
 """ColBERT over BERT: Stanford's format, and the same models in PyLate's."""
 
-import json
 import re
 import string
 from functools import partial
@@ -13,7 +12,7 @@ from transformers import BertConfig, BertModel
 
 from late_rerank.encode.samples import PASSAGE
 from published.facts import Facts
-from published.parts import PUNCTUATION, random, randomised, write_json, write_pylate, write_weights
+from published.parts import PUNCTUATION, random, randomised, write_json, write_pylate, write_stanford_settings, write_weights
 
 # bert-base-uncased's: the ids of markers, and of all ASCII characters, are the published ones.
 CLS, SEP, MASK, QUERY, DOCUMENT = 101, 102, 103, 1, 2
@@ -119,21 +118,8 @@ def stanford(folder: Path, *, dim: int, doc_maxlen: int, as_pickle: bool = False
     if as_pickle:
         all_weights["bert.embeddings.position_ids"] = torch.arange(512)[None]
         torch.save(all_weights, folder / "pytorch_model.bin")
-    settings = {
-        "query_token_id": "[unused0]",
-        "doc_token_id": "[unused1]",
-        "query_token": "[Q]",
-        "doc_token": "[D]",
-        "similarity": "cosine",
-        "query_maxlen": 32,
-        "attend_to_mask_tokens": False,
-        "interaction": "colbert",
-        "dim": dim,
-        "doc_maxlen": doc_maxlen,
-        "mask_punctuation": True,
-        "meta": {"version": "colbert-v0.4"},
-    }
-    (folder / "artifact.metadata").write_text(json.dumps(settings | metadata, indent=4), encoding="utf-8")
+    own = {"query_maxlen": 32, "dim": dim, "doc_maxlen": doc_maxlen, **metadata}
+    write_stanford_settings(folder, **own)
 
 
 def pylate(folder: Path, *, dim: int, document_length: int) -> None:

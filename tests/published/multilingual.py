@@ -1,6 +1,5 @@
 """ColBERT over transformers of other languages than English: mLateOn, XMOD, CamemBERT, LFM2."""
 
-import json
 import string
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +20,7 @@ from transformers import (
 )
 
 from published.facts import Facts
-from published.parts import PUNCTUATION, random, randomised, write_json, write_pylate, write_weights
+from published.parts import PUNCTUATION, random, randomised, write_json, write_pylate, write_stanford_settings, write_weights
 
 HIDDEN = 32
 WORDS = (
@@ -120,18 +119,7 @@ def _write_stanford(
         torch.save(everything, folder / "pytorch_model.bin")
     else:
         write_weights(folder / "model.safetensors", everything)
-    settings = {
-        "query_token_id": "[unused0]",
-        "doc_token_id": "[unused1]",
-        "query_token": "[Q]",
-        "doc_token": "[D]",
-        "similarity": "cosine",
-        "attend_to_mask_tokens": False,
-        "interaction": "colbert",
-        "mask_punctuation": True,
-        "meta": {"version": "colbert-v0.4"},
-    }
-    (folder / "artifact.metadata").write_text(json.dumps(settings | lengths, indent=4), encoding="utf-8")
+    write_stanford_settings(folder, **lengths)
 
 
 def colbert_xm(folder: Path) -> None:

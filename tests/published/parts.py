@@ -20,6 +20,22 @@ def write_json(file: Path, value: Any) -> None:
     file.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
+def write_stanford_settings(folder: Path, **own: Any) -> None:
+    """Stanford's artifact.metadata: its common settings, and a checkpoint's own."""
+    common = {
+        "query_token_id": "[unused0]",
+        "doc_token_id": "[unused1]",
+        "query_token": "[Q]",
+        "doc_token": "[D]",
+        "similarity": "cosine",
+        "attend_to_mask_tokens": False,
+        "interaction": "colbert",
+        "mask_punctuation": True,
+        "meta": {"version": "colbert-v0.4"},
+    }
+    (folder / "artifact.metadata").write_text(json.dumps(common | own, indent=4), encoding="utf-8")
+
+
 def random(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """A weight that is the same in every format. Norms stay near 1; others spread enough that no two tokens are alike."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
