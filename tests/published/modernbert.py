@@ -21,7 +21,7 @@ SKIPPED = [*range(2, 17), *range(27, 34), *range(60, 66), *range(92, 96)]
 HIDDEN = 32
 WORDS = (
     *("the", "cat", "sat", "on", "mat", "late", "interaction", "keeps", "one", "vector", "per", "token", "What", "is", "Which"),
-    *(
+    *[
         "planet",
         "known",
         "as",
@@ -37,7 +37,7 @@ WORDS = (
         "fa",
         "Stra",
         "東",
-    ),
+    ],
     *re.findall(r"[A-Za-z]+", PASSAGE),  # so that a text of the proofs has about as many tokens as with the real vocabulary
 )
 

@@ -25,7 +25,7 @@ from published.parts import PUNCTUATION, random, randomised, write_json, write_p
 HIDDEN = 32
 WORDS = (
     *("the", "cat", "sat", "on", "mat", "late", "interaction", "keeps", "one", "vector", "per", "token", "What", "is", "Which"),
-    *(
+    *[
         "planet",
         "known",
         "as",
@@ -43,7 +43,7 @@ WORDS = (
         "мир",
         "na",
         "fa",
-    ),
+    ],
 )
 LETTERS = [*string.printable.strip(), *"ïçßéабвгдежзийклмнопрстуфхцчшщъыьэюя東京大学の猫"]
 
