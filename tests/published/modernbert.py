@@ -21,23 +21,8 @@ SKIPPED = [*range(2, 17), *range(27, 34), *range(60, 66), *range(92, 96)]
 HIDDEN = 32
 WORDS = (
     *("the", "cat", "sat", "on", "mat", "late", "interaction", "keeps", "one", "vector", "per", "token", "What", "is", "Which"),
-    *[
-        "planet",
-        "known",
-        "as",
-        "Red",
-        "Planet",
-        "Mars",
-        "red",
-        "Venus",
-        "search",
-        "query",
-        "document",
-        "na",
-        "fa",
-        "Stra",
-        "東",
-    ],
+    *("planet", "known", "as", "Red", "Planet", "Mars", "red", "Venus"),
+    *("search", "query", "document", "na", "fa", "Stra", "東"),
     *re.findall(r"[A-Za-z]+", PASSAGE),  # so that a text of the proofs has about as many tokens as with the real vocabulary
 )
 

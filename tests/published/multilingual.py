@@ -25,25 +25,8 @@ from published.parts import PUNCTUATION, random, randomised, write_json, write_p
 HIDDEN = 32
 WORDS = (
     *("the", "cat", "sat", "on", "mat", "late", "interaction", "keeps", "one", "vector", "per", "token", "What", "is", "Which"),
-    *[
-        "planet",
-        "known",
-        "as",
-        "Red",
-        "Planet",
-        "Mars",
-        "red",
-        "le",
-        "chat",
-        "東京",
-        "大学",
-        "の",
-        "猫",
-        "привет",
-        "мир",
-        "na",
-        "fa",
-    ],
+    *("planet", "known", "as", "Red", "Planet", "Mars", "red", "le", "chat"),
+    *("東京", "大学", "の", "猫", "привет", "мир", "na", "fa"),
 )
 LETTERS = [*string.printable.strip(), *"ïçßéабвгдежзийклмнопрстуфхцчшщъыьэюя東京大学の猫"]
 
