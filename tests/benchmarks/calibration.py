@@ -10,9 +10,14 @@ query instead, of the same collection. A second run with the same store takes se
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.svg import axis_names, frame, page
 
 from late_rerank import Reranker
 from late_rerank.corpus import read_corpus, read_qrels, read_queries
@@ -95,29 +100,18 @@ def plot(report) -> str:
         y = TOP + 24 + 22 * i
         parts.append(_mark(kind, LEFT + 20, y - 4, 6))
         parts.append(f'<text x="{LEFT + 34}" y="{y}" fill="{colour}">{label}: error {error:.3f}</text>')
-    width, height = LEFT + SIDE + 20, TOP + SIDE + 55
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    title = "<title>Relevance said by the reranker against the share of documents that are relevant</title>"
-    background = '<rect width="100%" height="100%" fill="white"/>'
-    return (
-        f'{head} font-family="sans-serif" font-size="13" role="img">\n{title}\n{background}\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    title = "Relevance said by the reranker against the share of documents that are relevant"
+    return page(title, LEFT + SIDE + 20, TOP + SIDE + 55, parts)
 
 
 def _frame() -> str:
-    lines = [f'<rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#888"/>']
+    lines = [frame(LEFT, TOP, SIDE, SIDE)]
     lines.append(f'<path d="M{LEFT} {TOP + SIDE}L{LEFT + SIDE} {TOP}" stroke="#888" stroke-dasharray="4 4"/>')
     for i in range(0, 11, 2):
         x, y = LEFT + SIDE * i / 10, TOP + SIDE * (1 - i / 10)
         lines.append(f'<text x="{x:.0f}" y="{TOP + SIDE + 18}" text-anchor="middle">{i / 10:.1f}</text>')
         lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end">{i / 10:.1f}</text>')
-    lines.append(
-        f'<text x="{LEFT + SIDE / 2}" y="{TOP + SIDE + 42}" text-anchor="middle">relevance of the best document</text>'
-    )
-    middle = TOP + SIDE / 2
-    lines.append(
-        f'<text transform="rotate(-90 18 {middle})" x="18" y="{middle}" text-anchor="middle">share that is relevant</text>'
-    )
+    lines += axis_names(LEFT, TOP, SIDE, SIDE, "relevance of the best document", "share that is relevant")
     return "\n".join(lines)
 
 

@@ -17,12 +17,12 @@ import multiprocessing
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import nullcontext
 from itertools import cycle, islice
+
+from child_processes import answer_of
 
 WAYS = ("openvino", "onnx", "torch", "sentence-transformers")
 QUERY_WAYS = ("openvino", "onnx", "torch", "torch on all threads")
@@ -65,10 +65,7 @@ def main() -> None:
 
 
 def in_a_process(child, way, n, *, one_thread):
-    command = [sys.executable, __file__, "--child", child, "--way", way, "--n", str(n)]
-    environment = {**os.environ, **({"OMP_NUM_THREADS": "1"} if one_thread else {})}
-    found = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
-    return json.loads(found.stdout.splitlines()[-1])
+    return answer_of(__file__, "--child", child, "--way", way, "--n", n, one_thread=one_thread)
 
 
 def documents(way, n):

@@ -11,23 +11,23 @@ of "proximity" over that of "maxsim".
 import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
+
+from judged_folders import K, judged
 
 from late_rerank import Reranker
 from late_rerank.codecs import codec
-from late_rerank.corpus import read_corpus, read_qrels, read_queries
-from late_rerank.evaluate import evaluate, read_run, retrieve_run
 from late_rerank.evaluate.bench.provenance import commit, platform_name
 from late_rerank.evaluate.bench.turns import medians, timed
 from late_rerank.evaluate.bench.workload import random_workload
+from late_rerank.evaluate.evaluation import evaluate_judged
 from late_rerank.evaluate.significance import difference
 from late_rerank.maxsim import SCORINGS, kernel, scored
-from late_rerank.retrieve import BM25Retriever
+from late_rerank.ranking.wanted import Wanted
 
 MODELS = ("minilm", "minilm-late")
 COLLECTIONS = ("scifact", "nfcorpus", "trec-dl19-rerank", "cranfield")
-K, DIMS, N_TURNS = 100, (128, 384), 200
+DIMS, N_TURNS = (128, 384), 200
 MEASURE = "nDCG@10"
 
 
@@ -44,34 +44,23 @@ def main():
         "kernel": [times(dim) for dim in DIMS],
         "models": {},
     }
-    runs = {name: first_stage(options.folder / name) for name in COLLECTIONS}
+    asked = {name: judged(options.folder / name) for name in COLLECTIONS}
     for model in MODELS:
-        found = {name: compared(model, options.store, *runs[name]) for name in COLLECTIONS}
+        found = {name: compared(model, options.store, asked[name]) for name in COLLECTIONS}
         means = {each: round(statistics.fmean(row[each] for row in found.values()), 4) for each in SCORINGS}
         report["models"][model] = {"collections": found, "mean": means}
     print(json.dumps(report, indent=1))
 
 
-def first_stage(folder):
-    print(folder.name, file=sys.stderr)
-    qrels, texts = read_qrels(folder, "test"), read_queries(folder)
-    queries, documents = {name: texts[name] for name in qrels}, read_corpus(folder).documents
-    stored = folder / "candidates" / "BM25.tsv"
-    if stored.exists():
-        by_id = {document.id: document for document in documents}
-        return read_run(stored, by_id, K, ignore_identical_ids=False), queries, qrels
-    return retrieve_run(BM25Retriever(documents), queries, K, ignore_identical_ids=False), queries, qrels
-
-
-def compared(model, store, run, queries, qrels):
+def compared(model, store, asked):
     by_scoring = {}
     for name in SCORINGS:
         with Reranker(model, store=store, scoring=name) as reranker:
-            by_scoring[name] = evaluate(reranker, run, queries, qrels, ignore_identical_ids=False)
+            by_scoring[name] = evaluate_judged(reranker, asked, Wanted())
     figures = {name: found.by_query["reranked"][MEASURE] for name, found in by_scoring.items()}
     first = by_scoring["maxsim"].measures["first_stage"][MEASURE]
     return {
-        "n_queries": len(qrels),
+        "n_queries": len(asked.qrels),
         "first_stage": first,
         **{name: found.measures["reranked"][MEASURE] for name, found in by_scoring.items()},
         "adds": difference(figures["maxsim"], figures["proximity"]).to_dict(),

@@ -96,6 +96,19 @@ def cpu_seconds(pids):
     return total / _TICKS
 
 
+def prepared(scratch, model="minilm"):
+    """Write what wrk asks, and a store with all passages; give the store's folder and a body's bytes."""
+    from late_rerank import Reranker
+
+    given, store = questions(), str(scratch / "store")
+    bodies = [json.dumps(question) for question in given]
+    (scratch / "bodies").write_text("".join(f"{body}\n" for body in bodies))
+    (scratch / "wrk.lua").write_text(SCRIPT)
+    with Reranker(model, store=store) as reranker:
+        reranker.index(given[0]["documents"])
+    return store, len(bodies[0])
+
+
 def generating(url, scratch, clients, seconds):
     """wrk, begun: so many clients, which ask as long as they stay."""
     command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "--timeout", "60s", "-s", scratch / "wrk.lua", url]
@@ -119,7 +132,7 @@ def asked(url, scratch, clients, seconds):
     return told
 
 
-def measured(url, process, scratch, clients, seconds, reference):
+def measured(url, process, scratch, clients, seconds):
     pids = processes(process.pid)
     began = cpu_seconds(pids)
     told = asked(url, scratch, clients, seconds)
@@ -132,7 +145,6 @@ def measured(url, process, scratch, clients, seconds, reference):
         "server_cpu_s": round(cpu, 2),
         "wrk_cpu_s": told["wrk_cpu_s"],
         "requests_per_cpu_second": round(told["requests"] / cpu, 1),
-        "of_reranker": round(told["requests"] / cpu / reference["per_cpu_second"], 3),
         "not_200": told["not_200"],
         "failed": told["failed"],
     }
@@ -151,15 +163,7 @@ def main():
     report = {"machine": platform_name(), "commit": commit(), "cores": os.cpu_count(), "k": K, "workers": {}}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        given = questions()
-        (scratch / "bodies").write_text("".join(json.dumps(question) + "\n" for question in given))
-        (scratch / "wrk.lua").write_text(SCRIPT)
-        report["body_bytes"] = len(json.dumps(given[0]))
-        store = str(scratch / "store")
-        from late_rerank import Reranker
-
-        with Reranker(store=store) as reranker:
-            reranker.index(given[0]["documents"])
+        store, report["body_bytes"] = prepared(scratch)
         counts = [int(n) for n in options.workers.split(",")]
         for n in counts:
             rows = []
@@ -167,7 +171,9 @@ def main():
                 asked(url, scratch, 4, 3)
                 for clients in map(int, options.clients.split(",")):
                     reference = alone(store, options.seconds / 2)  # side by side, as fast as the machine is just then
-                    rows.append({**measured(url, process, scratch, clients, options.seconds, reference), "reranker": reference})
+                    row = measured(url, process, scratch, clients, options.seconds)
+                    row["of_reranker"] = round(row["requests_per_cpu_second"] / reference["per_cpu_second"], 3)
+                    rows.append({**row, "reranker": reference})
                     print(rows[-1], file=sys.stderr)
                 found = report["workers"][str(n)] = {"rows": rows}
                 if options.soak and n == counts[-1]:
