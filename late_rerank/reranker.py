@@ -12,7 +12,7 @@ from late_rerank import codecs, maxsim
 from late_rerank.arguments.given import as_candidate
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
-from late_rerank.encode.describe import described, modalities
+from late_rerank.encode.describe import described, modalities, query_fingerprint
 from late_rerank.encode.places import Span, check_places
 from late_rerank.encode.revisions import at_revision
 from late_rerank.errors import MissingDocumentsError
@@ -80,6 +80,9 @@ class Reranker(RanksInThreads[Ranking]):
             anywhere in the document, as ColBERT does. None takes the scoring that the calibration was fitted to. Without a
             calibration, it takes "proximity", or "maxsim" for a model of page images, whose tokens have no reading order. The
             store is the same for both.
+        query_encoder: Turns queries into token vectors. "full" is the model itself. "fast" is a small student of "minilm" that
+            takes a fraction of the time. You can also give the folder of a student, which `late-rerank distil-query` makes of
+            any text model. Documents and the store are the same for all.
 
     Attributes:
         calibration: The Calibration in use, or None.
@@ -91,14 +94,15 @@ class Reranker(RanksInThreads[Ranking]):
         arguments: The constructor's arguments, by name. A revision is part of the model's name there.
 
     Raises:
-        ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
+        ModelError: If the model or the query encoder can't be found, or can't be what it claims to be.
         StoreError: If the store can't be opened.
-        IncompatibleError: If the calibration was fitted to another model or scoring. Also if `pooling` is above 1 and the model
-            pools already.
+        IncompatibleError: If the calibration was fitted to another model, scoring or query encoder. Also if `pooling` is above
+            1 and the model pools already, or the query encoder is another model's.
         MissingDependencyError: If a package that the backend, the device, the kernel or the store needs isn't installed.
         FileNotFoundError: If the calibration's file isn't there.
         ValueError: If a name is unknown, the device isn't here, the file is no calibration, or `pooling` is below 1. Also if
-            `pooling` is above 1 with an Encoder, or a revision is given with anything but a hub name.
+            `pooling` is above 1 or a query encoder is named with an Encoder, or a revision is given with anything but a hub
+            name.
         TypeError: If an argument has a wrong type.
     """
 
@@ -116,6 +120,7 @@ class Reranker(RanksInThreads[Ranking]):
         calibration: Calibration | str | os.PathLike[str] | None = None,
         pooling: int = 1,
         scoring: str | maxsim.Scoring | None = None,
+        query_encoder: str | os.PathLike[str] = "full",
     ) -> None:
         if on_missing not in ("encode", "skip", "raise"):
             raise ValueError(f'on_missing must be "encode", "skip" or "raise", got {on_missing!r}')
@@ -131,22 +136,25 @@ class Reranker(RanksInThreads[Ranking]):
             "calibration": calibration,
             "pooling": pooling,
             "scoring": scoring,
+            "query_encoder": query_encoder,
         }
         # Cheap checks come before the model is loaded.
         self.codec = codecs.as_codec(codec)
         self.kernel = maxsim.as_kernel(kernel, device)
-        self.scoring, self.calibration = scoring_and_calibration(scoring, calibration)
+        self.scoring, self.calibration = scoring_and_calibration(
+            scoring, calibration, getattr(model, "query_encoder", query_encoder)
+        )
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # The model comes first: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
-            model, pooling = as_encoder(model, backend, device, pooling), 1
+            model, pooling, query_encoder = as_encoder(model, backend, device, pooling, query_encoder), 1, "full"
         self.store = as_store(store)
         self.on_missing = on_missing
         try:
-            self.encoder = as_encoder(model, backend, device, pooling)
+            self.encoder = as_encoder(model, backend, device, pooling, query_encoder)
             if scoring is None and self.calibration is None and "image" in modalities(self.encoder):
                 self.scoring = maxsim.MAXSIM
-            check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name)
+            check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name, query_fingerprint(self.encoder))
             if codec == "binary":
                 self.codec = binary_codec(self.encoder, self.store)
             space, own_rows = space_of(self.store, self.encoder, self.codec)
@@ -407,6 +415,8 @@ class Reranker(RanksInThreads[Ranking]):
             "modalities": sorted(modalities(self.encoder)),
             "scoring": self.scoring.name,
             "fingerprint": self.encoder.fingerprint,
+            "query_encoder": getattr(self.encoder, "query_encoder", "full"),
+            "query_fingerprint": query_fingerprint(self.encoder),
         }
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 
 from late_rerank.context.result import Coverage
 from late_rerank.encode.base import TellsTokens, Token
+from late_rerank.encode.describe import query_fingerprint
 from late_rerank.encode.places import Span
 from late_rerank.errors import IncompatibleError
 from late_rerank.fused import FusedReranker
@@ -166,7 +167,7 @@ def _with_vectors_of(reranker: Reranker, ranked: Sequence[RankedDocument]) -> Se
     """Give a ranking that carries the query's vectors by this Reranker, if a FusedRanking has them."""
     if not isinstance(ranked, FusedRanking):
         return ranked
-    own = (vectors for vectors in ranked.vectors if vectors.fingerprint == reranker.encoder.fingerprint)
+    own = (vectors for vectors in ranked.vectors if vectors.fingerprint == query_fingerprint(reranker.encoder))
     return Ranking(ranked, query_vectors=next(own, None))
 
 

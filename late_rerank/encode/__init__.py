@@ -13,6 +13,8 @@ from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens, TellsUnknown
 from late_rerank.encode.describe import Description, described, modalities, unpooled
 from late_rerank.encode.devices import as_device
+from late_rerank.encode.query_side.names import FULL, as_query_encoder
+from late_rerank.errors import IncompatibleError
 
 if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
@@ -50,32 +52,49 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def as_encoder(given: str | os.PathLike[str] | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
+def as_encoder(
+    given: str | os.PathLike[str] | Encoder,
+    backend: str,
+    device: str | None,
+    pooling: int = 1,
+    query_encoder: str | os.PathLike[str] = FULL,
+) -> Encoder:
     """Load a model by its name or folder, a text model or a page-image model; an Encoder as it is.
 
     Raises:
-        ModelError: If the model can't be found, or can't be what it says.
+        ModelError: If the model or the query encoder can't be found, or can't be what it says.
         MissingDependencyError: If the named backend isn't installed.
-        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already. Also if the query encoder is another
+            model's, or the model is one of page images.
         ValueError: If the backend is unknown or can't run the model, the device isn't here, or `pooling` is below 1, or above
-            it with an Encoder.
-        TypeError: If it is neither, or `pooling` is no whole number.
+            it with an Encoder. Also if another query encoder than "full" is asked of an Encoder.
+        TypeError: If it is neither, `pooling` is no whole number, or `query_encoder` is neither str nor path.
     """
     check_backend(backend)
-    pooling = whole_number("pooling", pooling)
+    pooling, query_encoder = whole_number("pooling", pooling), as_query_encoder(query_encoder)
     if isinstance(given, (str, os.PathLike)):
         if is_of_pictures(given):
+            if query_encoder != FULL:
+                raise IncompatibleError(
+                    f"query_encoder={query_encoder!r} is for text models, and {given} is a model of page images, which encodes "
+                    'its queries itself: leave query_encoder="full"'
+                )
             from late_rerank.encode.visual.encoder import VisualEncoder  # noqa: PLC0415 - text models don't need it
 
             return VisualEncoder(given, backend=backend, device=device, pooling=pooling)
         from late_rerank.encode.text import TextEncoder  # noqa: PLC0415 - a user's own encoder may not need it
 
-        return TextEncoder(given, backend=backend, device=device, pooling=pooling)
+        return TextEncoder(given, backend=backend, device=device, pooling=pooling, query_encoder=query_encoder)
     if isinstance(given, Encoder):
         if pooling != 1:
             raise ValueError(
                 f"pooling={pooling} is for a model given by name or folder, got an Encoder ({type(given).__name__}), which "
                 f"pools by itself or not at all: TextEncoder(name, pooling={pooling}) does"
+            )
+        if query_encoder != FULL:
+            raise ValueError(
+                f"query_encoder={query_encoder!r} is for a model given by name or folder, got an Encoder "
+                f"({type(given).__name__}), which encodes its queries itself: give it to TextEncoder(name, query_encoder=...)"
             )
         return given
     raise TypeError(

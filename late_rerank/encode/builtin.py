@@ -12,6 +12,8 @@ BUILT_IN = (MINILM, MINILM_LATE)
 MINILM_LATE_ADAPTER = Path(__file__).parent / "minilm_late" / "adapter.safetensors"
 GRAPHS = {name: Path(__file__).parent / name.replace("-", "_") for name in BUILT_IN}
 """Their graphs, without weights."""
+FAST_FOLDERS = {MINILM: Path(__file__).parent / "minilm_fast"}
+"""Model -> the folder of its built-in query encoder, without the weights that it shares with the model."""
 MINILM_QUERY_TOKENS = 64
 MINILM_WINDOW_TOKENS = 300
 

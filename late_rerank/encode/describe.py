@@ -49,6 +49,11 @@ def described(encoder: Encoder) -> Description:
     )
 
 
+def query_fingerprint(encoder: Encoder) -> str:
+    """Give the digest of what makes an encoder's query vectors: its fingerprint, unless a query encoder makes them."""
+    return str(getattr(encoder, "query_fingerprint", encoder.fingerprint))
+
+
 def modalities(encoder: Encoder) -> frozenset[str]:
     """Tell what a document may be: "text", "image" or both. An encoder that is no SeesPictures takes texts."""
     return frozenset(encoder.modalities) if isinstance(encoder, SeesPictures) else frozenset({"text"})

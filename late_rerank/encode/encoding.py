@@ -28,7 +28,7 @@ def encode_queries(model: Model, texts: Sequence[str]) -> TokenVectors:
     unknown: list[bool] = []
     for start in range(0, len(texts), BATCH_QUERIES):
         inputs, cut = model.queries(texts[start : start + BATCH_QUERIES])
-        rows += model.forward(inputs, "query")
+        rows += model.query_forward(inputs, "query")
         truncated += cut
         unknown += _unknown(inputs, model.layout.unknown_id)
     return TokenVectors.from_arrays(rows, model.dim, truncated, unknown if True in unknown else None)

@@ -108,6 +108,14 @@ class Layout:
             "pooled": sorted(self.pooled),
         }
 
+    def query_settings(self) -> dict[str, Any]:
+        """Give what lays out queries, beside the tokenizer. JSON values."""
+        return {
+            **{name: getattr(self, name) for name in ("query_prompt", "before", "after", "pad_id", "query_tokens")},
+            "expansion": self.expansion and asdict(self.expansion),
+            "skiplist": list(self.skiplist.get("query", ())),
+        }
+
     def pooling_documents(self) -> Layout:
         """Give the layout of the same model, whose documents' token vectors are merged."""
         return replace(self, pooled=self.pooled | {"document"}, overlap_tokens=0)

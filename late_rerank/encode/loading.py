@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.backends.choosing import UnfitError, choose
-from late_rerank.encode.backends.names import TORCH, check_backend, has_torch, installed_engines
+from late_rerank.encode.backends.names import ENGINES, TORCH, check_backend, has_torch, installed_engines
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.checkpoint import read_checkpoint
@@ -19,6 +19,8 @@ from late_rerank.encode.compiled.model import compiled_model, pools
 from late_rerank.encode.devices import torch_device
 from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.opening import open_compiled
+from late_rerank.encode.query_side.names import FULL
+from late_rerank.encode.query_side.opening import open_student, with_student
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.visual.requirements import check_torchvision, check_visual
 from late_rerank.errors import ModelError, check_installed
@@ -56,7 +58,42 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
         check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
 
 
-def open_model(name: str | os.PathLike[str], *, backend: str, device: Any, max_tokens: int | None, pooling: int) -> Model:
+def open_model(
+    name: str | os.PathLike[str],
+    *,
+    backend: str,
+    device: Any,
+    max_tokens: int | None,
+    pooling: int,
+    query_encoder: str = FULL,
+) -> Model:
+    """Load a model, and the query encoder that is asked for.
+
+    An engine runs a query encoder on the processor, whatever runs the model, because a query is little work.
+
+    Args:
+        name: As `_open_full` takes it.
+        backend: As `_open_full` takes it. For a query encoder, "torch" counts as "auto".
+        device: As `_open_full` takes it.
+        max_tokens: As `_open_full` takes it.
+        pooling: As `_open_full` takes it.
+        query_encoder: "full" for the model itself, "fast" or a folder.
+
+    Raises:
+        ModelError: Also if there is no such query encoder, or no engine runs it.
+        IncompatibleError: Also if the query encoder is another model's.
+        MissingDependencyError: As in `_open_full`.
+        ValueError: As in `_open_full`.
+    """
+    student = open_student(query_encoder, str(name))  # a wrong one costs nothing: the model is loaded after it
+    model = _open_full(name, backend=backend, device=device, max_tokens=max_tokens, pooling=pooling)
+    if student is None:
+        return model
+    engines = [backend] if backend in ENGINES else installed_engines()
+    return with_student(model, student, str(name), query_encoder, engines)
+
+
+def _open_full(name: str | os.PathLike[str], *, backend: str, device: Any, max_tokens: int | None, pooling: int) -> Model:
     """Load a model.
 
     Args:

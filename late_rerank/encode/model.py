@@ -41,6 +41,25 @@ class Backend:
 
 
 @dataclass(frozen=True)
+class QuerySide:
+    """A query encoder that is ready: it encodes queries in a model's place.
+
+    Attributes:
+        name: As the user named it: "fast", or a folder's path.
+        fingerprint: Digest of all that changes query vectors.
+        forward: What runs it.
+        backend: What runs it, in words.
+        described: What `doctor` shows of it. JSON values.
+    """
+
+    name: str
+    fingerprint: str
+    forward: Forward
+    backend: Backend
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Model:
     """A model that is ready to encode.
 
@@ -57,6 +76,9 @@ class Model:
         pooling: How many token vectors of a document become one, by the user's pooling or the checkpoint's own; 1 if none are
             merged.
         compiled: The folder of the compiled model that runs; None where torch does.
+        plain_fingerprint: Gives the fingerprint of the model as it is: without a cap on its documents, and without pooling that
+            its user asks for. A query encoder names the model by it.
+        query_side: What encodes queries in this model's place; None if this model encodes them itself.
     """
 
     layout: Layout
@@ -68,11 +90,23 @@ class Model:
     device: str
     format: str
     notes: Mapping[str, Any]
+    plain_fingerprint: Callable[[], str]
     pooling: float = 1
     compiled: Path | None = None
+    query_side: QuerySide | None = None
+
+    @property
+    def query_forward(self) -> Forward:
+        """What runs queries."""
+        return self.forward if self.query_side is None else self.query_side.forward
+
+    @property
+    def query_fingerprint(self) -> str:
+        """Digest of what makes query vectors: the model's own fingerprint if it encodes its queries itself."""
+        return self.fingerprint if self.query_side is None else self.query_side.fingerprint
 
     def unpooled(self) -> Model:
-        """Give the same model before its token pooling; both share the weights."""
+        """Give the same model before its token pooling; both share the weights, and the query encoder."""
         return replace(
             self,
             layout=replace(self.layout, pooled=frozenset()),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from late_rerank.encode.builtin import BUILT_IN, MINILM_HUB_NAME
-from late_rerank.encode.compiled.format import FILES, is_compiled
+from late_rerank.encode.compiled.format import FILES, QUERY_ENCODER, is_compiled
 from late_rerank.encode.files import check_tokenizer, check_whole, loading
 from late_rerank.encode.revisions import split_revision
 from late_rerank.errors import ModelError
@@ -30,6 +30,11 @@ def local_folder(name: str | os.PathLike[str]) -> Path:
     if not str(name).strip():
         raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
+    if (folder / QUERY_ENCODER).is_file():
+        raise ModelError(
+            f"model={str(name)!r} is a query encoder, which encodes queries alone: pass the model that taught it, as in "
+            f"Reranker(MODEL, query_encoder={str(name)!r})"
+        )
     if folder.is_dir():
         return folder
     if folder.is_file():

@@ -15,6 +15,8 @@ from late_rerank.encode.builtin import MINILM
 from late_rerank.encode.encoding import encode_documents, encode_queries
 from late_rerank.encode.layout import Layout
 from late_rerank.encode.loading import open_model
+from late_rerank.encode.model import Model
+from late_rerank.encode.query_side.names import FULL, as_query_encoder
 from late_rerank.encode.revisions import at_revision
 from late_rerank.encode.unknown import scripts_of
 from late_rerank.errors import IncompatibleError
@@ -34,6 +36,9 @@ class TextEncoder:
         max_tokens: Cap on a document's own tokens, markers not counted. A longer document is cut and marked in `truncated`.
             None, the default, encodes documents of any length whole, window by window.
         pooling: Each document keeps one of so many token vectors, similar ones merged; 1 keeps all of them.
+        query_encoder: What encodes queries: "full" for the model itself, "fast" for the small student that is built in for
+            "minilm", or the folder of a student, as `late-rerank distil-query` writes it. Documents and stores are the same
+            for all. A student runs on the processor.
 
     Attributes:
         name: `model` as given, and "@" and the revision if there is one.
@@ -41,14 +46,16 @@ class TextEncoder:
         format: The format of the model's files: "native", "pylate", "stanford" or "built in".
         dim: Components of one token vector.
         fingerprint: Digest of all that changes document vectors by more than rounding.
+        query_encoder: As given: "full", "fast" or the folder's path.
 
     Raises:
-        ModelError: If the model can't be found, or can't be what it says.
+        ModelError: If the model can't be found, or can't be what it says. Also if there is no such query encoder.
         MissingDependencyError: If the named backend isn't installed, or a package that the model needs.
-        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already.
+        IncompatibleError: If `pooling` is above 1, and the model pools its tokens already. Also if the query encoder is another
+            model's.
         ValueError: If `max_tokens` or `pooling` is below 1, the backend is unknown, or the device isn't here. Also if a
             revision is given, and the model isn't a hub name.
-        TypeError: If `max_tokens` or `pooling` is no whole number.
+        TypeError: If `max_tokens` or `pooling` is no whole number, or `query_encoder` is neither str nor path.
     """
 
     def __init__(
@@ -60,13 +67,22 @@ class TextEncoder:
         device: str | None = None,
         max_tokens: int | None = None,
         pooling: int = 1,
+        query_encoder: str | os.PathLike[str] = FULL,
     ) -> None:
         model = at_revision(model, revision)
         self.name = str(model)
         self.max_tokens = whole_number("max_tokens", max_tokens, or_none="for no cap")
         asked = whole_number("pooling", pooling)
         check_backend(backend)
-        self._model = open_model(model, backend=backend, device=device, max_tokens=self.max_tokens, pooling=asked)
+        self.query_encoder = as_query_encoder(query_encoder)
+        self._model = open_model(
+            model,
+            backend=backend,
+            device=device,
+            max_tokens=self.max_tokens,
+            pooling=asked,
+            query_encoder=self.query_encoder,
+        )
         self.backend, self.format = self._model.backend, self._model.format
         self.dim, self.fingerprint = self._model.dim, self._model.fingerprint
         self._pools_by_itself = asked == 1 and bool(self._model.layout.pooled)
@@ -130,6 +146,19 @@ class TextEncoder:
         return plain
 
     @property
+    def model(self) -> Model:
+        """The Model that runs, for code that makes models."""
+        return self._model
+
+    @property
+    def query_fingerprint(self) -> str:
+        """Digest of what makes query vectors: the query encoder's own; `fingerprint` if the model itself encodes queries.
+
+        Query vectors of equal digests are exchangeable.
+        """
+        return self._model.query_fingerprint
+
+    @property
     def unknown_token(self) -> str | None:
         """What `tokens` calls a token that the vocabulary lacks; None if the tokenizer has no such token."""
         return self._model.layout.unknown_token
@@ -180,6 +209,7 @@ class TextEncoder:
             "pooling": "the checkpoint's own" if layout.pooled and self._pools_by_itself else self.pooling,
             "skiplist": model.notes["skiplist"],
             "similarity": model.notes["similarity"],
+            "query_encoder": self._model.query_side and dict(self._model.query_side.described),
             "scripts": None if self.unknown_token is None else scripts_of(layout.tokenizer),
             **{name: model.notes[name] for name in ("language_adapter", "markers") if name in model.notes},
         }

@@ -10,6 +10,7 @@ import numpy as np
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_encoder, described
+from late_rerank.encode.describe import query_fingerprint
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import MAXSIM
 from late_rerank.observing.timing import Timer
@@ -96,7 +97,7 @@ class InsideReranker(Ranks[Ranking]):
         self.encoder = as_encoder(model, backend, device, 1)
         self.engine = engine
         self.calibration = calibration
-        check_calibration(calibration, self.encoder.fingerprint, MAXSIM.name)
+        check_calibration(calibration, self.encoder.fingerprint, MAXSIM.name, query_fingerprint(self.encoder))
         if engine.dim != self.encoder.dim:
             raise IncompatibleError(
                 f"{engine.place} has vectors of {engine.dim} components, but the model makes {self.encoder.dim}: another model "

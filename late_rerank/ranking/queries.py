@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 
 from late_rerank.encode import Encoder
-from late_rerank.encode.describe import described
+from late_rerank.encode.describe import described, query_fingerprint
 from late_rerank.encode.unknown import REMEDY, Reading
 from late_rerank.processes.forks import guarded
 from late_rerank.types import QueryVectors
@@ -47,7 +47,7 @@ class QueryEncoder:
         return [each or next(fresh) for each in found]
 
     def _fits(self, known: QueryVectors | None, query: str) -> bool:
-        return known is not None and known.query == query and known.fingerprint == self._encoder.fingerprint
+        return known is not None and known.query == query and known.fingerprint == query_fingerprint(self._encoder)
 
     def _encoded(self, queries: Sequence[str]) -> list[QueryVectors]:
         vectors = self._encoder.encode_query(queries)
@@ -57,7 +57,7 @@ class QueryEncoder:
         if vectors.unknown.any():
             for i in np.flatnonzero(vectors.unknown).tolist():
                 self._warn_of_script(queries[i])
-        fingerprint = self._encoder.fingerprint
+        fingerprint = query_fingerprint(self._encoder)
         return [QueryVectors(query, fingerprint, vectors.one(i)) for i, query in enumerate(queries)]
 
     def _warn_of_script(self, query: str) -> None:

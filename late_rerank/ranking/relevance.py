@@ -41,6 +41,7 @@ class Calibration:
         mean_weight: Per mean MaxSim; above 0, so that relevance never contradicts the order by score.
         length_weight: Per log of the query's token vectors: a long query is seldom matched as closely in each of its words.
         scoring: The name of the scoring that made those scores.
+        query_fingerprint: The digest of the query encoder that made those scores; None for the full one, the encoder itself.
 
     Raises:
         ValueError: If a number isn't finite, or `mean_weight` isn't above 0.
@@ -51,6 +52,7 @@ class Calibration:
     mean_weight: float
     length_weight: float
     scoring: str = "maxsim"
+    query_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("intercept", "mean_weight", "length_weight"):
@@ -65,6 +67,9 @@ class Calibration:
             raise ValueError(f"fingerprint must be the encoder's, a str, got {self.fingerprint!r:.60}")
         if not isinstance(self.scoring, str) or not self.scoring:
             raise ValueError(f"scoring must be the name of a scoring, a str, got {self.scoring!r:.60}")
+        of_queries = self.query_fingerprint
+        if of_queries is not None and (not isinstance(of_queries, str) or not of_queries):
+            raise ValueError(f"query_fingerprint must be the query encoder's, a str, or None, got {of_queries!r:.60}")
 
     def relevance(self, scores: F32, n_query_tokens: int) -> F32:
         """Compute what the function `relevance` computes."""
@@ -82,6 +87,8 @@ class Calibration:
         held = asdict(self)
         if self.scoring == "maxsim":
             del held["scoring"]  # earlier releases read no such name, and know this scoring alone
+        if self.query_fingerprint is None:
+            del held["query_fingerprint"]  # nor this one; they refuse a calibration of another query encoder
         beside.write_text(json.dumps({"format": FORMAT, **held}, indent=1) + "\n", encoding="utf-8")
         beside.replace(target)
 
@@ -116,16 +123,21 @@ FITTED = {
     }
 }
 """Name -> scoring -> Calibration; the default scoring's comes first."""
+FITTED_FAST: dict[str, dict[str, Calibration]] = {}
+"""The same for scores of the fast query encoder; each names the query encoder's digest."""
 
 
 def scoring_and_calibration(
-    scoring: str | Scoring | None, calibration: Calibration | str | os.PathLike[str] | None
+    scoring: str | Scoring | None,
+    calibration: Calibration | str | os.PathLike[str] | None,
+    query_encoder: str | os.PathLike[str] = "full",
 ) -> tuple[Scoring, Calibration | None]:
     """Find the scoring and the calibration that are asked for, where each may follow the other.
 
     Args:
         scoring: A name or a Scoring. None takes the calibration's scoring; without a calibration, the default one.
         calibration: As `resolve_calibration` takes it.
+        query_encoder: As `resolve_calibration` takes it.
 
     Raises:
         FileNotFoundError: As in `resolve_calibration`.
@@ -133,18 +145,24 @@ def scoring_and_calibration(
         TypeError: As in both.
     """
     asked = None if scoring is None else as_scoring(scoring)
-    found = resolve_calibration(calibration, None if asked is None else asked.name)
+    found = resolve_calibration(calibration, None if asked is None else asked.name, query_encoder)
     if asked is None:
         asked = as_scoring(None if found is None else found.scoring)
     return asked, found
 
 
-def resolve_calibration(given: Calibration | str | os.PathLike[str] | None, scoring: str | None = None) -> Calibration | None:
+def resolve_calibration(
+    given: Calibration | str | os.PathLike[str] | None,
+    scoring: str | None = None,
+    query_encoder: str | os.PathLike[str] = "full",
+) -> Calibration | None:
     """Find a calibration by its name or in its file; a Calibration and None as they are.
 
     Args:
         given: A name, a file, a Calibration or None.
         scoring: Which of several calibrations of one name. Without one of that scoring, the first is given.
+        query_encoder: Which of several calibrations of one name: "full", "fast" or a folder. Without one of that query encoder,
+            the full one's is given, which `check_calibration` then refuses.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -152,7 +170,7 @@ def resolve_calibration(given: Calibration | str | os.PathLike[str] | None, scor
         TypeError: If it is of none of these kinds.
     """
     if isinstance(given, str) and given in FITTED:
-        by_scoring = FITTED[given]
+        by_scoring = FITTED_FAST.get(given, FITTED[given]) if query_encoder == "fast" else FITTED[given]
         return by_scoring.get(scoring or "") or next(iter(by_scoring.values()))
     if isinstance(given, (str, os.PathLike)):
         return Calibration.load(given)
@@ -163,11 +181,19 @@ def resolve_calibration(given: Calibration | str | os.PathLike[str] | None, scor
     )
 
 
-def check_calibration(given: Calibration | None, fingerprint: str, scoring: str = "maxsim") -> None:
+def check_calibration(
+    given: Calibration | None, fingerprint: str, scoring: str = "maxsim", query_fingerprint: str | None = None
+) -> None:
     """Check that a calibration was fitted to the scores of an encoder with that fingerprint, by that scoring.
 
+    Args:
+        given: The calibration.
+        fingerprint: The encoder's.
+        scoring: The scoring's name.
+        query_fingerprint: The digest of what makes query vectors; None or the encoder's fingerprint for the encoder itself.
+
     Raises:
-        IncompatibleError: If it was fitted to another encoder or another scoring.
+        IncompatibleError: If it was fitted to another encoder, another query encoder or another scoring.
     """
     if given is None:
         return
@@ -176,11 +202,22 @@ def check_calibration(given: Calibration | None, fingerprint: str, scoring: str 
             f"the calibration was fitted to the encoder {given.fingerprint}, this one is {fingerprint}: their scores differ. "
             "Fit one for it: late-rerank calibrate BEIR_FOLDER --model MODEL --out FILE"
         )
+    own = None if query_fingerprint == fingerprint else query_fingerprint
+    if given.query_fingerprint != own:
+        raise IncompatibleError(
+            f"the calibration was fitted to queries of {_query_side(given.query_fingerprint)}, this Reranker has "
+            f"{_query_side(own)}: their scores differ. Fit one for it: late-rerank calibrate BEIR_FOLDER --query-encoder ... "
+            "--out FILE"
+        )
     if given.scoring != scoring:
         raise IncompatibleError(
             f"the calibration was fitted to scoring={given.scoring!r}, this Reranker has scoring={scoring!r}: their scores "
             f"differ. Use scoring={given.scoring!r}, or fit a new one by `late-rerank calibrate --scoring {scoring}`"
         )
+
+
+def _query_side(fingerprint: str | None) -> str:
+    return 'query_encoder="full"' if fingerprint is None else f"the query encoder {fingerprint}"
 
 
 def relevance(scores: F32, n_query_tokens: int, calibration: Calibration | None = None) -> F32:

@@ -27,13 +27,19 @@ def loaded_once() -> Iterator[None]:
     encoders: dict[tuple[object, ...], Encoder] = {}
     lock = Lock()
 
-    def load(given: str | PathLike[str] | Encoder, backend: str, device: str | None, pooling: int = 1) -> Encoder:
+    def load(
+        given: str | PathLike[str] | Encoder,
+        backend: str,
+        device: str | None,
+        pooling: int = 1,
+        query_encoder: str | PathLike[str] = "full",
+    ) -> Encoder:
         if not (isinstance(given, str) and given in BUILT_IN):
-            return as_encoder(given, backend, device, pooling)
-        asked = (given, backend, device, pooling)
+            return as_encoder(given, backend, device, pooling, query_encoder)
+        asked = (given, backend, device, pooling, query_encoder)
         with lock:
             if asked not in encoders:
-                encoders[asked] = as_encoder(given, backend, device, pooling)
+                encoders[asked] = as_encoder(given, backend, device, pooling, query_encoder)
             return encoders[asked]
 
     with patch("late_rerank.reranker.as_encoder", load):

@@ -92,11 +92,11 @@ class TokenVectors:
 
 @dataclass(frozen=True, slots=True)
 class QueryVectors:
-    """The token vectors of one query, with the query and its encoder's fingerprint. They can be used again for that query.
+    """The token vectors of one query, with the query and a digest of what made them. They can be used again for that query.
 
     Attributes:
         query: The query.
-        fingerprint: The fingerprint of the encoder that made them.
+        fingerprint: The fingerprint of the encoder that made them, or of the query encoder that made them in its place.
         vectors: The token vectors of one text, the query.
     """
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ FORMAT = 1
 DESCRIPTION, GRAPH, WEIGHTS, TOKENIZER = "compiled.json", "model.onnx", "weights.safetensors", "tokenizer.json"
 PROBES = "probes.safetensors"
 FILES = (DESCRIPTION, GRAPH, WEIGHTS, TOKENIZER, PROBES)
+QUERY_ENCODER = "query-encoder.json"
+"""The description of a query encoder: it has another name, so that nothing takes the folder for a model of documents."""
 
 _DIGEST = "digest"
 _SETTLED_S = 2
@@ -124,20 +126,40 @@ def read_compiled(folder: Path, files: Path | None = None) -> Compiled:
         ModelError: If a file is absent or damaged, or the format is unknown; the message names the file.
     """
     folder = folder.resolve()  # the program may change its working directory
-    description = _described(folder / DESCRIPTION)
+    description = Description(**read_described(folder / DESCRIPTION, [field.name for field in fields(Description)]))
+    return checked(description, folder, files)
+
+
+def checked(description: Description, folder: Path, files: Path | None = None, *, named: str = DESCRIPTION) -> Compiled:
+    """Compare the files of a model with the digests of its description.
+
+    Args:
+        description: What the model is.
+        folder: With the graph and the probes.
+        files: Where weights and tokenizer lie, if not in `folder`.
+        named: The description's file, for errors.
+
+    Raises:
+        ModelError: If a file is absent or damaged; the message names the file.
+    """
+    folder = folder.resolve()  # the program may change its working directory
     others = folder if files is None else files.resolve()
     places = {name: (folder if name in (GRAPH, PROBES) else others) / name for name in description.sha256}
     for name, file in places.items():
-        _check(file, description.sha256[name])
+        _check(file, description.sha256[name], named)
     weights = places[description.weights["file"]]
     return Compiled(description, places[GRAPH], weights, places[TOKENIZER], places[PROBES])
 
 
 def write_description(folder: Path, description: Description) -> None:
     """Write compiled.json into a folder."""
-    values = asdict(description)
+    write_described(folder / DESCRIPTION, asdict(description))
+
+
+def write_described(file: Path, values: Mapping[str, Any]) -> None:
+    """Write a description's values with their digest."""
     text = json.dumps({**values, _DIGEST: _digest(values)}, indent=1, ensure_ascii=False)
-    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    file.write_text(text + "\n", encoding="utf-8")
 
 
 def write_weights(file: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
@@ -183,33 +205,46 @@ def sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _described(file: Path) -> Description:
+def read_described(
+    file: Path,
+    keys: Collection[str],
+    *,
+    what: str = "compiled model",
+    again: str = "Compile the model again: late-rerank compile",
+) -> dict[str, Any]:
+    """Read what `write_described` wrote.
+
+    Args:
+        file: The description.
+        keys: The keys that it must have.
+        what: What its folder holds, for errors.
+        again: How to make it again, for errors.
+
+    Raises:
+        ModelError: If the file is absent or damaged, or its format is unknown.
+    """
     if not file.is_file():
-        raise ModelError(f"{file.parent} holds no compiled model: {file.name} is missing")
+        raise ModelError(f"{file.parent} holds no {what}: {file.name} is missing")
     values = read_object(file)
     digest = values.pop(_DIGEST, None)
     if values.get("format") != FORMAT:
-        raise ModelError(
-            f"{file} is of format {values.get('format')!r}, and this version reads {FORMAT}. Compile the model again: "
-            "late-rerank compile"
-        )
-    known = {field.name for field in fields(Description)}
-    if digest != _digest(values) or set(values) != known:
-        raise ModelError(f"{file} is damaged: its digest is another. Compile the model again: late-rerank compile")
-    return Description(**values)
+        raise ModelError(f"{file} is of format {values.get('format')!r}, and this version reads {FORMAT}. {again}")
+    if digest != _digest(values) or set(values) != set(keys):
+        raise ModelError(f"{file} is damaged: its digest is another. {again}")
+    return values
 
 
 def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _check(file: Path, expected: str) -> None:
+def _check(file: Path, expected: str, named: str) -> None:
     try:
         found = sha256(file)
     except OSError as error:
         raise ModelError(f"{file} can't be read: {error.strerror}. It belongs to a compiled model.") from error
     if found != expected:
         raise ModelError(
-            f"{file} is damaged, or belongs to another model: its SHA-256 is {found[:16]}..., and {DESCRIPTION} says "
+            f"{file} is damaged, or belongs to another model: its SHA-256 is {found[:16]}..., and {named} says "
             f"{expected[:16]}..."
         )

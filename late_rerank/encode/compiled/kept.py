@@ -16,7 +16,7 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from late_rerank.encode.compiled.format import DESCRIPTION, FORMAT, Compiled, read_compiled
+from late_rerank.encode.compiled.format import FORMAT, Compiled, read_compiled, write_description
 from late_rerank.errors import ModelError
 
 _UNFINISHED = ".new-"
@@ -126,8 +126,11 @@ def copy_compiled(compiled: Compiled, folder: Path) -> Compiled:
 
 def _gather(compiled: Compiled, bring: Callable[[Path, Path], object], folder: Path) -> None:
     bring(compiled.weights.resolve(), folder / compiled.weights.name)
-    for path in (compiled.graph, compiled.tokenizer, compiled.probes, compiled.graph.parent / DESCRIPTION):
+    for path in (compiled.graph, compiled.tokenizer, compiled.probes):
         shutil.copyfile(path, folder / path.name)
+    write_description(
+        folder, compiled.description
+    )  # a query encoder's own file is another: its kept copy is a model like others
 
 
 def _place(name: str) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.compiled.format import Compiled
 from late_rerank.encode.compiled.forward import POOLING, GraphForward, steps_of
@@ -42,23 +45,35 @@ def compiled_model(
         modules = [*modules, pooling_line(pooling)]
     if layout.pooled:
         check_installed(f"pooling={pooling}" if pooling > 1 else f"{name}, which pools its tokens,", "pooling", "scipy")
-    # A folder that an earlier release made names the fingerprint of vectors in another order.
-    is_plain = max_tokens is None and not layout.pooled
     return Model(
         layout=layout,
         queries=layout.queries,
         forward=GraphForward(run, steps),
         dim=described.dim,
-        fingerprint=described.fingerprint
-        if is_plain
-        else fingerprint(layout.document_settings(), modules, described.architecture, compiled.tensors(), layout.tokenizer),
+        fingerprint=_fingerprint(compiled, layout, modules),
         backend=backend,
         device="cpu",
         format=described.source["format"],
         notes={**described.notes, "proved": described.proved},
+        plain_fingerprint=partial(_plain_fingerprint, compiled, layout),
         pooling=factor_of(step for step in steps if isinstance(step, Pooling)),
         compiled=compiled.graph.parent,
     )
+
+
+def _fingerprint(compiled: Compiled, layout: Layout, modules: Sequence[str]) -> str:
+    described = compiled.description
+    # A folder that an earlier release made names the fingerprint of vectors in another order.
+    if layout.max_tokens is None and not layout.pooled:
+        return described.fingerprint
+    settings = layout.document_settings()
+    return fingerprint(settings, modules, described.architecture, compiled.tensors(), layout.tokenizer)
+
+
+def _plain_fingerprint(compiled: Compiled, layout: Layout) -> str:
+    """Digest a model without the cap on its documents, and without the pooling that its user asked for."""
+    own = Layout.of_settings(compiled.description.layout, layout.tokenizer, None)
+    return _fingerprint(compiled, own, compiled.description.modules)
 
 
 def pools(compiled: Compiled) -> bool:

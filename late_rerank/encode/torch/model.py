@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from late_rerank.encode.model import Backend, Model
 from late_rerank.encode.torch.fingerprint import fingerprint_of
 from late_rerank.encode.torch.forward import ModuleForward
 from late_rerank.encode.torch.loading import load_builtin, load_checkpoint, quiet_loading
-from late_rerank.encode.torch.pooling import keep_order, pool_documents, poolings
+from late_rerank.encode.torch.pooling import keep_order, pool_documents, poolings, without_pooling
 from late_rerank.encode.torch.reading import layout_of, longest_input
 from late_rerank.encode.torch.threads import alone_after_a_fork
 from late_rerank.errors import ModelError
@@ -59,6 +61,7 @@ def torch_model(
             device=str(forward.device),
             format=format_,
             notes=_notes(loaded, before),
+            plain_fingerprint=partial(_plain_fingerprint, loaded, layout, name, pools=pooling > 1),
             pooling=factor_of(poolings(loaded)),
         )
         with quiet_loading():  # transformers says which of its functions have no faster kernel here
@@ -73,6 +76,15 @@ def _loaded(name: str, folder: Path | None, device: str | None) -> tuple[Any, st
         raise ModelError(f"{name} is a compiled model, which torch can't run: load the checkpoint that it was made from")
     loaded, checkpoint = load_checkpoint(folder, device)
     return loaded, checkpoint.format, checkpoint.tokens_before
+
+
+def _plain_fingerprint(loaded: Any, layout: Layout, name: str, *, pools: bool) -> str:
+    """Digest a model without the cap on its documents, and without the pooling that its user asked for."""
+    if not pools:
+        return fingerprint_of(loaded, replace(layout, max_tokens=None))
+    own = without_pooling(loaded)
+    with quiet_loading():  # sentence-transformers warns of probes that it cuts
+        return fingerprint_of(own, layout_of(own, name, None))
 
 
 def _queries(layout: Layout, forward: ModuleForward) -> Any:
