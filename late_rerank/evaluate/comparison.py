@@ -1,12 +1,12 @@
-"""Several ways of reranking one run, each against the first: models, poolings, codecs, scorings, depths, weights."""
+"""Several ways of reranking one run, each against the first: models, query encoders, codecs, scorings, depths and others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, product
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from late_rerank.encode import Encoder
 from late_rerank.encode.describe import described, modalities
@@ -27,16 +27,18 @@ COMPARED_BY = "nDCG@10"
 
 @dataclass(frozen=True)
 class Setup(Setting):
-    """One way of reranking: a setting and a model.
+    """One way of reranking: a setting, a model and what encodes its queries.
 
     Attributes:
         model: A name or a folder, as `Reranker` takes it.
+        query_encoder: "full", "fast" or a folder, as `Reranker` takes it.
     """
 
     model: str = "minilm"
+    query_encoder: str = "full"
 
 
-AXES = ("model", "pooling", "codec", "scoring", "k", "first_stage_weight")
+AXES = ("model", "pooling", "query_encoder", "codec", "scoring", "k", "first_stage_weight")
 """What setups differ in, the slowest to change first."""
 
 
@@ -92,11 +94,17 @@ def crossed(**axes: Sequence[Any]) -> list[Setup]:
     return [Setup(**each) for each in combined]
 
 
-def load_encoder(model: str, pooling: int) -> Encoder:
-    """Load a model with a pooling, run by the fastest backend."""
+class LoadsEncoder(Protocol):
+    """A function that loads a model with a pooling. `query_encoder` is given if it isn't "full"."""
+
+    def __call__(self, model: str, pooling: int, /, *, query_encoder: str = ...) -> Encoder: ...
+
+
+def load_encoder(model: str, pooling: int, *, query_encoder: str = "full") -> Encoder:
+    """Load a model with a pooling and a query encoder, run by the fastest backend."""
     from late_rerank.encode import TextEncoder  # noqa: PLC0415 - loads tokenizers
 
-    return TextEncoder(model, pooling=pooling)
+    return TextEncoder(model, pooling=pooling, query_encoder=query_encoder)
 
 
 def compare(
@@ -104,18 +112,20 @@ def compare(
     judged: Judged,
     *,
     store: Store | None = None,
-    load: Callable[[str, int], Encoder] = load_encoder,
+    load: LoadsEncoder = load_encoder,
     progress: bool = False,
 ) -> list[Compared]:
     """Rerank a run with each setup, and measure each.
 
-    For all codecs, scorings and depths together, a model is loaded once, and a document is encoded once.
+    For all query encoders, codecs, scorings and depths together, a document is encoded once.
 
     Args:
-        setups: The setups. Neighbours with the same model and pooling share the loaded model; `crossed` orders setups so.
+        setups: The setups. Neighbours with the same model and pooling share their documents' vectors, and those with the same
+            query encoder too share the loaded model. `crossed` orders setups so.
         judged: The run. Each setup takes the candidates down to its own depth.
         store: Keeps token vectors, also after the call. None keeps them in memory, one model's at a time.
-        load: Takes a model and a pooling, and gives an Encoder.
+        load: Takes a model and a pooling, and gives an Encoder. For a setup with another query encoder than "full", it takes
+            `query_encoder` too.
         progress: Show bars on stderr, if stderr is a terminal.
 
     Returns:
@@ -131,20 +141,32 @@ def compare(
     found: list[Compared] = []
     for (model, pooling), alike in groupby(setups, key=lambda setup: (setup.model, setup.pooling)):
         group = list(alike)
-        encoder = Remembering(load(model, pooling))
+        encoders = _by_query_encoder([setup.query_encoder for setup in group], load, model, pooling)
         with kept_in(store) as vectors:
             rerankers = {
-                (setup.codec, setup.scoring): Reranker(encoder, store=vectors, codec=setup.codec, scoring=setup.scoring)
+                (setup.query_encoder, setup.codec, setup.scoring): Reranker(
+                    encoders[setup.query_encoder], store=vectors, codec=setup.codec, scoring=setup.scoring
+                )
                 for setup in group
             }
-            packing = {codec: reranker for (codec, _), reranker in rerankers.items()}  # all scorings read the same vectors
+            # All query encoders and scorings read the same vectors.
+            packing = {codec: reranker for (_, codec, _), reranker in rerankers.items()}
             index_all(list(packing.values()), judged.cut(max(setup.k for setup in group)).run, progress=progress)
             for setup in group:
-                reranker = rerankers[setup.codec, setup.scoring]
+                reranker = rerankers[setup.query_encoder, setup.codec, setup.scoring]
                 result = evaluate_judged(reranker, judged.cut(setup.k), setup.wanted, progress=progress)
                 added = difference(_by_query(found[0].evaluation), _by_query(result)) if found else None
                 size, backend = bytes_per_token(reranker, setup.pooling), reranker.stats()["backend"]
                 found.append(Compared(setup, result, added, size, backend))
+    return found
+
+
+def _by_query_encoder(names: Sequence[str], load: LoadsEncoder, model: str, pooling: int) -> dict[str, Remembering]:
+    """Load a model once for each query encoder. The first of them encodes the documents for all."""
+    found: dict[str, Remembering] = {}
+    for name in dict.fromkeys(names):
+        loaded = load(model, pooling) if name == "full" else load(model, pooling, query_encoder=name)
+        found[name] = Remembering(loaded, documents=next(iter(found.values()), None))
     return found
 
 
@@ -185,13 +207,17 @@ class Remembering:
 
     Args:
         encoder: Encodes everything else. The description (DescribesItself) is this encoder's.
+        documents: Encodes the documents in the encoder's place: one of the same model, with another query encoder.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, documents: Remembering | None = None) -> None:
         self._encoder = encoder
+        self._documents = documents
         self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
         told = described(encoder)
         self.name, self.backend, self.pooling, self.query_tokens = told.name, told.backend, told.pooling, told.query_tokens
+        self.query_encoder = getattr(encoder, "query_encoder", "full")
+        self.query_fingerprint = getattr(encoder, "query_fingerprint", encoder.fingerprint)
         self.modalities, self.batch_pictures = modalities(encoder), getattr(encoder, "batch_pictures", 1)
         self._last: tuple[list[Encodable], TokenVectors | None] = ([], None)
 
@@ -199,6 +225,8 @@ class Remembering:
         return self._encoder.encode_query(texts)
 
     def encode_document(self, texts: Sequence[Encodable]) -> TokenVectors:
+        if self._documents is not None:
+            return self._documents.encode_document(texts)
         given, (last, vectors) = list(texts), self._last
         if vectors is None or given != last:
             vectors = self._encoder.encode_document(cast("Sequence[str]", given))

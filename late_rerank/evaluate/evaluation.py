@@ -43,7 +43,8 @@ class Evaluation:
         n_queries: The judged queries. A query without candidates counts as 0.
         measures: "first_stage" and "reranked" -> measure -> mean over queries. nDCG has linear gain. Unjudged documents count
             as not relevant.
-        latency_ms: "p50" and "p99" of `rerank`, with all vectors stored.
+        latency_ms: "p50" and "p99" of `rerank`, with all vectors stored. "encode_query" is the median of encoding the query, of
+            models that tell it.
         differences: Measure -> what reranking adds, with its range, and how likely it is by chance.
         by_query: "first_stage" and "reranked" -> measure -> query id -> figure.
         ranked: Query id -> document ids with their MaxSim, best first. Each id stands once.
@@ -110,19 +111,18 @@ def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progre
     candidates, n_left_out = _counted(names, judged)
     with near_is_enough():
         reranker.index(longest_first(candidates), progress=progress)
-    ranked, latencies = {}, []
+    ranked, timings = {}, []
     for name in progress_bar(names, unit=" queries", desc="Reranking", progress=progress):
         (ranking,) = reranker.rank([judged.queries[name]], [candidates[name]], wanted)
         ranked[name] = once([(str(document.id), float(document.score or 0.0)) for document in ranking])
-        latencies.append(ranking.timings_ms["total"])
+        timings.append(ranking.timings_ms)
     before = {name: [str(candidate.id) for candidate in candidates[name]] for name in names}
     after = {name: [document for document, _ in found] for name, found in ranked.items()}
     by_query = {"first_stage": measure(before, judged.qrels), "reranked": measure(after, judged.qrels)}
-    p50, p99 = np.percentile(latencies, [50, 99])
     return Evaluation(
         n_queries=len(names),
         measures={run: means(found) for run, found in by_query.items()},
-        latency_ms={"p50": round(float(p50), 3), "p99": round(float(p99), 3)},
+        latency_ms=_latency(timings),
         differences={name: difference(by_query["first_stage"][name], by_query["reranked"][name]) for name in MEASURES},
         by_query=by_query,
         ranked=ranked,
@@ -166,6 +166,14 @@ def measure(ranked: Mapping[str, list[str]], qrels: Qrels) -> ByQuery:
     for metric in ir_measures.iter_calc(measures, judgements, scored):
         found[str(metric.measure)][metric.query_id] = float(metric.value)
     return found
+
+
+def _latency(timings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Give the quantiles of whole reranks, and the median of encoding their queries."""
+    p50, p99 = np.percentile([each["total"] for each in timings], [50, 99])
+    found = {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
+    encoding = [each["encode_query"] for each in timings if "encode_query" in each]
+    return found | ({"encode_query": round(statistics.median(encoding), 3)} if encoding else {})
 
 
 def _check(names: list[str], judged: Judged) -> None:

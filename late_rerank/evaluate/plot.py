@@ -153,8 +153,8 @@ def _draw_sizes(panel: Axes, compared: Sequence[Compared], varied: Sequence[str]
     lines: dict[str, list[Compared]] = {}
     for each in shown:
         lines.setdefault(_name(each, [name for name in varied if name != along]), []).append(each)
-    # Scorings stand one above the other, since their bytes are equal: labels would overlap.
-    crowded = len(lines) > 1 and (along == "codec" or "scoring" in varied)
+    # Scorings and query encoders stand one above the other, since their bytes are equal: labels would overlap.
+    crowded = len(lines) > 1 and (along == "codec" or bool({"scoring", "query_encoder"} & set(varied)))
     for line in lines.values():
         points = [styles.point(each, each.bytes_per_token, _name(each, varied or ["codec"])) for each in line]
         _draw_line(panel, points)
@@ -226,6 +226,7 @@ def _name(each: Compared, names: Sequence[str]) -> str:
     words = {
         "model": Path(setup.model).name,
         "pooling": f"pooling {setup.pooling}" if setup.pooling > 1 else "no pooling",
+        "query_encoder": f"{Path(setup.query_encoder).name} query encoder",
         "codec": setup.codec,
         "scoring": setup.scoring,
         "first_stage_weight": f"first-stage weight {setup.first_stage_weight}",

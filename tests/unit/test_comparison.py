@@ -38,11 +38,24 @@ class Halved(FakeEncoder):
         return TokenVectors.from_arrays(rows, self.dim, [False] * len(texts))
 
 
+class FirstWord(FakeEncoder):
+    """A query encoder that reads the first word alone: it finds the words' documents, and misses the number."""
+
+    query_encoder, query_fingerprint = "fast", "first words"
+
+    def encode_query(self, texts):
+        return super().encode_query([text.split()[0] for text in texts])
+
+
 class Loader:
     def __init__(self):
         self.loaded = []
 
-    def __call__(self, model, pooling):
+    def __call__(self, model, pooling, *, query_encoder=None):
+        if query_encoder is not None:
+            assert (query_encoder, pooling) == ("fast", 1)
+            self.loaded.append((model, query_encoder, FirstWord()))
+            return self.loaded[-1][2]
         self.loaded.append((model, pooling, FakeEncoder() if pooling == 1 else Halved()))
         return self.loaded[-1][2]
 
@@ -59,7 +72,9 @@ def test_axes_are_crossed_with_the_model_slowest():
     assert found[4:5] == [Setup(pooling=2, k=20)]
     assert len(found) == len(set(found)) == 8
     assert crossed() == [Setup()]
-    with pytest.raises(ValueError, match=r"some of model, pooling, codec, scoring, k, first_stage_weight, got \{'depth'"):
+    with pytest.raises(
+        ValueError, match=r"some of model, pooling, query_encoder, codec, scoring, k, first_stage_weight, got \{'depth'"
+    ):
         crossed(depth=[1])
     with pytest.raises(ValueError, match="expected values"):
         crossed(k=[])
@@ -111,6 +126,28 @@ def test_each_scoring_is_combined_with_each_pooling():
     assert [(each.pooling, each.scoring) for each in found] == expected
     with pytest.raises(ValueError, match="scoring='best' is not known"):
         crossed(scoring=["best"])
+
+
+def test_query_encoders_are_compared_on_the_same_vectors(load):
+    full, fast = compare(crossed(query_encoder=["full", "fast"], k=[30]), JUDGED, load=load)
+
+    assert [(model, what) for model, what, _ in load.loaded] == [("minilm", 1), ("minilm", "fast")]
+    assert [encoder.n_documents for *_, encoder in load.loaded] == [len(DOCUMENTS), 0]
+    assert [encoder.n_queries for *_, encoder in load.loaded] == [len(QUERIES), len(QUERIES)]
+    assert full.evaluation.ranked == evaluate(Reranker(FakeEncoder()), JUDGED.run, QUERIES, QRELS).ranked
+    assert fast.evaluation.ranked == evaluate(Reranker(FirstWord()), JUDGED.run, QUERIES, QRELS).ranked
+    assert fast.difference.mean < 0
+    assert [each.to_dict()["query_encoder"] for each in (full, fast)] == ["full", "fast"]
+    assert min(each.evaluation.latency_ms["encode_query"] for each in (full, fast)) > 0
+
+
+def test_a_document_is_encoded_once_for_all_query_encoders_and_codecs(load):
+    setups = crossed(query_encoder=["fast", "full"], codec=["int8", "binary"])
+    compare(setups, JUDGED, load=load)
+    assert [encoder.n_documents for *_, encoder in load.loaded] == [len(DOCUMENTS) + len(SAMPLES), 0]  # samples for binary
+    # Setups needn't be crossed.
+    compare([setups[0], setups[3]], JUDGED, load=load)
+    assert [encoder.n_documents for *_, encoder in load.loaded[2:]] == [len(DOCUMENTS) + len(SAMPLES), 0]
 
 
 def test_differences_are_to_the_first_and_paired(load):
@@ -167,6 +204,8 @@ def test_an_encoder_that_remembers_tells_what_the_encoder_tells():
     assert isinstance(Remembering(Named()), DescribesItself)
     for encoder in (Named(), FakeEncoder()):
         assert described(Remembering(encoder)) == described(encoder)
+    queries = Remembering(FirstWord())
+    assert (queries.query_encoder, queries.query_fingerprint) == ("fast", "first words")
 
 
 def test_an_encoder_that_remembers_encodes_a_batch_once():
@@ -183,7 +222,7 @@ def test_an_encoder_that_remembers_encodes_a_batch_once():
 def test_a_row_of_a_report_holds_the_setup_and_its_figures(load):
     first, second = (each.to_dict() for each in compare(crossed(k=[5, 30]), JUDGED, load=load))
 
-    assert list(first)[:6] == ["model", "pooling", "codec", "scoring", "k", "first_stage_weight"]
+    assert list(first)[:7] == ["model", "pooling", "query_encoder", "codec", "scoring", "k", "first_stage_weight"]
     assert (first["difference"], second["difference"].keys()) == (None, {"mean", "low", "high", "p"})
     assert json.loads(json.dumps(second)) == second
 
