@@ -146,7 +146,9 @@ def score_queries(reranker: Reranker, labelled: Sequence[LabelledQuery], *, prog
     return scored
 
 
-def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str) -> Calibration:
+def fit_calibration(
+    scored: Sequence[ScoredQuery], fingerprint: str, scoring: str, query_fingerprint: str | None = None
+) -> Calibration:
     """Fit a logistic curve through best candidates: is the document that comes first relevant?
 
     Each query counts twice, with its relevant candidates and without, since some questions have no answer. Only the first
@@ -156,6 +158,7 @@ def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str, scoring: st
         scored: At least 20 queries.
         fingerprint: Of the encoder that scored them.
         scoring: The name of the scoring that made the scores.
+        query_fingerprint: Of the query encoder that made them; None, or the encoder's, if the encoder itself did.
 
     Raises:
         ValueError: If there are too few queries, or relevant documents don't score above others.
@@ -170,7 +173,8 @@ def fit_calibration(scored: Sequence[ScoredQuery], fingerprint: str, scoring: st
             f"among {len(scored)} queries relevant documents don't score above others: are the judgements of this corpus, and "
             "is the model one for retrieval?"
         )
-    return Calibration(fingerprint, intercept, mean_weight, length_weight, scoring)
+    of_queries = None if query_fingerprint == fingerprint else query_fingerprint
+    return Calibration(fingerprint, intercept, mean_weight, length_weight, scoring, of_queries)
 
 
 def best_candidates(scored: Sequence[ScoredQuery]) -> tuple[F64, F64, F64]:

@@ -53,21 +53,25 @@ class MeasuredCalibration:
     calibrated: CalibrationReport
 
 
-def calibrate(scored: Sequence[ScoredQuery], fingerprint: str, scoring: str) -> MeasuredCalibration:
+def calibrate(
+    scored: Sequence[ScoredQuery], fingerprint: str, scoring: str, query_fingerprint: str | None = None
+) -> MeasuredCalibration:
     """Fit a calibration, and measure on held-out queries what it is worth.
 
     Args:
         scored: At least 25 queries: 20 of them are fitted to.
         fingerprint: Of the encoder that scored them.
         scoring: The name of the scoring that made the scores.
+        query_fingerprint: As in `fit_calibration`.
 
     Raises:
         ValueError: If there are too few queries, or relevant documents don't score above others.
     """
     held_out, others = scored[::_HELD_OUT], [query for i, query in enumerate(scored) if i % _HELD_OUT]
+    of_what = fingerprint, scoring, query_fingerprint
     clipped_mean = measure_calibration(held_out, None)
-    calibrated = measure_calibration(held_out, fit_calibration(others, fingerprint, scoring))
-    return MeasuredCalibration(fit_calibration(scored, fingerprint, scoring), clipped_mean, calibrated)
+    calibrated = measure_calibration(held_out, fit_calibration(others, *of_what))
+    return MeasuredCalibration(fit_calibration(scored, *of_what), clipped_mean, calibrated)
 
 
 def measure_calibration(scored: Sequence[ScoredQuery], calibration: Calibration | None) -> CalibrationReport:
