@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.options import add_bm25, add_identical_ids, add_json, add_model, add_scoring, add_store, at_least_one
+from late_rerank.cli.query_encoders import FULL, add_query_encoder
 
 if TYPE_CHECKING:
     from late_rerank.evaluate.calibration import LabelledQuery
@@ -32,6 +33,7 @@ def register(commands: Any) -> None:
     add_identical_ids(command)
     add_store(command)
     add_model(command)
+    add_query_encoder(command)
     add_scoring(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
     """Read, retrieve, score, fit, measure, write, print."""
     from late_rerank.cli.opening import opened_reranker
     from late_rerank.cli.results import print_json
+    from late_rerank.encode.describe import query_fingerprint
     from late_rerank.evaluate.calibration import score_queries
     from late_rerank.evaluate.calibration_measures import calibrate
 
@@ -49,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
     labelled = [query for folder in options.folders for query in _labelled(Path(folder), options)]
     with opened_reranker(options) as reranker:
         scored = score_queries(reranker, labelled, progress=True)
-        measured = calibrate(scored, reranker.encoder.fingerprint, reranker.scoring.name)
+        encoder = reranker.encoder
+        measured = calibrate(scored, encoder.fingerprint, reranker.scoring.name, query_fingerprint(encoder))
     if options.out is not None:
         measured.calibration.save(options.out)
     report = {
@@ -59,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
         "n_own_documents_left_out": sum(query.n_own_documents_left_out for query in labelled),
         "k": options.k,
         "model": options.model,
+        "query_encoder": options.query_encoder,
         "codec": options.codec,
         "scoring": measured.calibration.scoring,
         "calibration": vars(measured.calibration),
@@ -115,6 +120,7 @@ def _print_table(report: dict[str, Any]) -> None:
     if (line := left_out_text(report["n_own_documents_left_out"])) is not None:
         console.print(line, highlight=False, soft_wrap=True)
     if report["out"] is not None:
+        queries = "" if report["query_encoder"] == FULL else f"query_encoder={report['query_encoder']!r}, "
         console.print(
-            f"written to {report['out']}: Reranker({report['model']!r}, calibration={report['out']!r})", soft_wrap=True
+            f"written to {report['out']}: Reranker({report['model']!r}, {queries}calibration={report['out']!r})", soft_wrap=True
         )

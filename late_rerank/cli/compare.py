@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.options import at_least_one, blank_refused, codec_name, scoring_name, weight_or_auto
+from late_rerank.cli.query_encoders import FULL, query_encoder_name
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Setup
@@ -24,6 +25,7 @@ def _picture(text: str) -> Path:
 _AXES: dict[str, tuple[Callable[[str], Any], str]] = {
     "model": (blank_refused, "{}"),
     "pooling": (at_least_one, "pooling {}"),
+    "query_encoder": (query_encoder_name, "{} query encoder"),
     "codec": (codec_name, "{}"),
     "scoring": (scoring_name, "{}"),
     "k": (at_least_one, "k={}"),
@@ -40,7 +42,7 @@ def add_compare(command: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="AXIS=VALUE,...",
         help="measure every combination of these, against the first: codec=int8,binary k=20,50,100 pooling=1,2 "
-        "scoring=maxsim,proximity model=minilm,FOLDER first_stage_weight=0,auto",
+        "scoring=maxsim,proximity model=minilm,FOLDER first_stage_weight=0,auto; query_encoder=fast or FOLDER, beside full",
     )
 
 
@@ -72,8 +74,12 @@ def check_axes(options: argparse.Namespace) -> None:
 
 def compared_rows(report: dict[str, Any]) -> list[list[str]]:
     """Give the table of a report with "compared", cell by cell, without its head."""
-    varied = [name for name in _AXES if len({row[name] for row in report["compared"]}) > 1]
+    varied = [name for name in _AXES if _varies(report, name)]
     return [_cells(row, varied or ["model"]) for row in report["compared"]]
+
+
+def _varies(report: dict[str, Any], name: str) -> bool:
+    return len({row[name] for row in report["compared"]}) > 1
 
 
 def print_compared(report: dict[str, Any]) -> None:
@@ -85,7 +91,8 @@ def print_compared(report: dict[str, Any]) -> None:
 
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, reranking {report['first_stage']}"
     table = Table(title=title)
-    for head in ("", "nDCG@10", "RR@10", "R@100", "nDCG@10 to the first", "by chance", "bytes a token", "p50 / p99"):
+    heads = ["", "nDCG@10", "RR@10", "R@100", "nDCG@10 to the first", "by chance", "bytes a token", "p50 / p99"]
+    for head in [*heads, *(["its query"] if _varies(report, "query_encoder") else [])]:
         table.add_column(head, justify="left" if not head else "right")
     for cells in compared_rows(report):
         table.add_row(*cells)
@@ -100,7 +107,7 @@ def print_compared(report: dict[str, Any]) -> None:
 
 def setup_label(row: dict[str, Any], names: Sequence[str]) -> str:
     """Describe a setup in a few words, by the axes named."""
-    shown = {**row, "model": Path(row["model"]).name}
+    shown = {**row, "model": Path(row["model"]).name, "query_encoder": Path(row["query_encoder"]).name}
     return ", ".join(_AXES[name][1].format(shown[name]) for name in names)
 
 
@@ -117,6 +124,8 @@ def _axis(given: str) -> tuple[str, list[Any]]:
         if value in values:
             raise argparse.ArgumentTypeError(f"{name} names {text} twice")
         values.append(value)
+    if name == "query_encoder" and FULL not in values:  # a smaller one is asked about for what it loses
+        values.insert(0, FULL)
     return name, values
 
 
@@ -130,4 +139,5 @@ def _cells(row: dict[str, Any], names: Sequence[str]) -> list[str]:
         "" if added is None else f"p = {added['p']:.4f}",
         f"{row['bytes_per_token']:g}",
         f"{latency['p50']:.1f} / {latency['p99']:.1f} ms",
+        *([f"{latency['encode_query']:.1f} ms"] if "query_encoder" in names else []),
     ]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from late_rerank.cli.options import add_backend, add_json, add_revision
+from late_rerank.cli.query_encoders import add_query_encoder
 
 _PACKAGES = ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "onnx", "numpy")
 _VISUAL_PACKAGES = ("pillow", "peft", "torchvision")
@@ -17,13 +18,15 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "doctor",
         help="show what runs here and check a checkpoint",
-        description="Show kernel, backend and model; refuse a checkpoint that can't be encoded as it was trained (exit 1).",
+        description="Show kernel, backend, model and query encoder; refuse a checkpoint that can't be encoded as it was "
+        "trained (exit 1). Of the folder of a query encoder, show what it is and which model it is for.",
     )
     command.add_argument(
         "model", metavar="MODEL", nargs="?", default="minilm", help='"minilm", "minilm-late", a folder, or a hub name'
     )
     add_revision(command)
     add_backend(command)
+    add_query_encoder(command)
     add_json(command)
     command.set_defaults(run=run)
 
@@ -33,13 +36,15 @@ def run(options: argparse.Namespace) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from late_rerank import maxsim
-    from late_rerank.cli.results import print_json
     from late_rerank.encode import as_encoder
     from late_rerank.encode.visual.requirements import REMEDY, torchvision_trouble
     from late_rerank.maxsim import SCORINGS
 
+    if (student := _query_encoder_at(options.model)) is not None:
+        _show(student, options)
+        return
     trouble = torchvision_trouble()
-    encoder: Any = as_encoder(options.model, options.backend, None)
+    encoder: Any = as_encoder(options.model, options.backend, None, query_encoder=options.query_encoder)
     described = encoder.describe()
     versions = {}
     is_visual = described["format"] == "visual"
@@ -56,6 +61,12 @@ def run(options: argparse.Namespace) -> None:
         **({} if trouble is None else {"torchvision": f"doesn't fit torch ({trouble}): {REMEDY}"}),
         "versions": versions,
     }
+    _show(report, options)
+
+
+def _show(report: dict[str, Any], options: argparse.Namespace) -> None:
+    from late_rerank.cli.results import print_json
+
     if options.json:
         print_json(report)
         return
@@ -64,9 +75,40 @@ def run(options: argparse.Namespace) -> None:
         print(f"{name.replace('_', ' '):<{width}} {_shown(value)}")
 
 
+def _query_encoder_at(name: str) -> dict[str, Any] | None:
+    """Describe the query encoder whose folder was named in a model's place; None for any other name.
+
+    Raises:
+        ModelError: If one of its files is damaged.
+    """
+    from pathlib import Path
+
+    from late_rerank.encode.query_side.student import is_query_encoder, read_query_encoder
+
+    folder = Path(name).expanduser()
+    if not is_query_encoder(folder):
+        return None
+    student = read_query_encoder(folder)
+    described = student.compiled.description
+    return {
+        "query_encoder": name,
+        "of_model": student.teacher.name,
+        "fingerprint": student.teacher.fingerprint,
+        "query_fingerprint": student.fingerprint,
+        "layers": student.n_layers,
+        "dim": described.dim,
+        "size_bytes": student.size_bytes,
+        "proved_when_compiled": described.proved,
+        "versions": described.versions,
+        "use": f'Reranker("{student.teacher.name}", query_encoder="{name}")',
+    }
+
+
 def _in_words(report: dict[str, Any]) -> dict[str, str]:
-    """Say in words what the report holds as sentence-transformers' settings."""
+    """Say in words what the report holds as sentence-transformers' settings, and what encodes queries."""
     words = {"skiplist": report.get("skiplist") or "none: every token counts"}
+    if not isinstance(report.get("query_encoder"), str):
+        words["query_encoder"] = _query_encoder_in_words(report.get("query_encoder"))
     if "scripts" in report:
         counts = report["scripts"] or {}
         known = ", ".join(f"{name} {n:,}" for name, n in counts.items())
@@ -81,6 +123,16 @@ def _in_words(report: dict[str, Any]) -> dict[str, str]:
     elif "query_expansion" in report:
         words["query_expansion"] = "none: a query's own tokens count"
     return words if "query_expansion" in report else {}
+
+
+def _query_encoder_in_words(told: dict[str, Any] | None) -> str:
+    if told is None:
+        return "full: the model itself"
+    layers = "" if told["layers"] is None else f"{told['layers']} layers, "
+    return (
+        f"{told['name']}: {layers}{told['size_bytes'] / 1e6:.1f} MB, made for {told['teacher']}, run by {told['backend']} "
+        f"{told['precision']} with a cosine of {told['least_cosine_to_torch']} to torch; fingerprint {told['fingerprint']}"
+    )
 
 
 def _files(name: str) -> dict[str, str]:

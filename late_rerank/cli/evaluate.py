@@ -22,6 +22,7 @@ from late_rerank.cli.options import (
     rank_options,
     wanted_of,
 )
+from late_rerank.cli.query_encoders import FULL, add_query_encoder
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Compared, Evaluation, Judged
@@ -48,6 +49,7 @@ def register(commands: Any) -> None:
     )
     add_store(command)
     add_model(command)
+    add_query_encoder(command)
     add_fuse(command)
     command.add_argument(
         "--fuse-method",
@@ -115,7 +117,7 @@ def _check(options: argparse.Namespace) -> None:
     elif options.rerank_with == "single-vector":
         given = {"--store": options.store is not None, "--pooling": options.pooling != 1}
         given |= {"--codec": options.codec != "int8", "--backend": options.backend != "auto"}
-        given |= {"--scoring": options.scoring is not None}
+        given |= {"--scoring": options.scoring is not None, "--query-encoder": options.query_encoder != FULL}
         if unheard := [name for name in given if given[name]]:
             options.wrong_use(f"{' and '.join(unheard)} is about token vectors: leave it out with --rerank-with single-vector")
 
@@ -153,7 +155,7 @@ def _maxsim(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, di
     with opened_reranker(options, otherwise=unbounded) as reranker:
         result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
         stats, size = reranker.stats(), bytes_per_token(reranker, options.pooling)
-    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec")}
+    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "query_encoder", "codec")}
     told = {"scoring": stats["scoring"], "bytes_per_token": size, "backend": stats["backend"]}
     return result, _report(options, result, {**chosen, **told})
 
@@ -173,7 +175,7 @@ def _fused(options: argparse.Namespace, judged: Judged) -> tuple[Evaluation, dic
     alone = result.to_dict()
     for row, size, of_model in zip(alone.values(), sizes, told, strict=True):
         row.update({"bytes_per_token": size, **of_model})
-    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "codec")} | told[0]
+    chosen = {name: getattr(options, name) for name in ("k", "model", "pooling", "query_encoder", "codec")} | told[0]
     together = {"bytes_per_token": sum(sizes), "fused_with": options.fuse, "fuse_method": fused.method, "alone": alone}
     return result.fused, _report(options, result.fused, {**chosen, **together})
 
@@ -185,8 +187,8 @@ def _single_vector(options: argparse.Namespace, judged: Judged) -> tuple[Evaluat
     reranker = SingleVectorReranker(options.model)
     result = evaluate_judged(reranker, judged, wanted_of(options), progress=True)
     size = {"bytes_per_token": None, "bytes_per_document": reranker.bytes_per_document}
-    chosen = {"k": options.k, "model": options.model, "pooling": None, "codec": "float32", "scoring": None}
-    return result, _report(options, result, {**chosen, **size, "backend": reranker.encoder.backend})
+    chosen = {"k": options.k, "model": options.model, "pooling": None, "query_encoder": FULL, "codec": "float32"}
+    return result, _report(options, result, {**chosen, "scoring": None, **size, "backend": reranker.encoder.backend})
 
 
 def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
@@ -195,13 +197,13 @@ def _comparison(options: argparse.Namespace, judged: Judged) -> dict[str, Any]:
     from late_rerank.encode import Encoder, TextEncoder
     from late_rerank.evaluate import compare
 
-    def load(model: str, pooling: int) -> Encoder:
-        return TextEncoder(model, backend=options.backend, pooling=pooling)
+    def load(model: str, pooling: int, *, query_encoder: str = FULL) -> Encoder:
+        return TextEncoder(model, backend=options.backend, pooling=pooling, query_encoder=query_encoder)
 
     with opened_store(options) as store:
         found = compare(setups_of(options), judged, store=store, load=load, progress=True)
     rows = [each.to_dict() for each in found]
-    own = ("k", "model", "pooling", "codec", "scoring", *rank_options(options), "bytes_per_token", "backend")
+    own = ("k", "model", "pooling", "query_encoder", "codec", "scoring", *rank_options(options), "bytes_per_token", "backend")
     report = {**_report(options, found[0].evaluation, {name: rows[0][name] for name in own}), "compared": rows}
     if options.plot is not None:
         _plot(options.plot, found, report)
@@ -274,7 +276,8 @@ def _print_table(report: dict[str, Any]) -> None:
 
     scoring = "" if report["scoring"] in (None, DEFAULT_SCORING) else f", {report['scoring']}"
     title = f"{report['dataset']} {report['split']}, {report['n_queries']} queries, k={report['k']}{scoring}"
-    heads = {"first_stage": report["first_stage"], "reranked": f"reranked by {report['model']}"}
+    queries = "" if report["query_encoder"] == FULL else f", {Path(report['query_encoder']).name} query encoder"
+    heads = {"first_stage": report["first_stage"], "reranked": f"reranked by {report['model']}{queries}"}
     columns = [(head, report["measures"][run]) for run, head in heads.items()]
     console = shown_console()
     console.print(changes_table(title, columns, report["differences"]))

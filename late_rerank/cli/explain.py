@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.options import add_encoding, add_json, add_revision, add_scoring, at_least_one, blank_refused
+from late_rerank.cli.query_encoders import add_query_encoder
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -45,6 +46,7 @@ def register(commands: Any) -> None:
         "--model", default="minilm", help='"minilm" or "minilm-late" (built in), a folder, or a hub name (default: minilm)'
     )
     add_revision(command)
+    add_query_encoder(command)
     add_scoring(command)
     add_json(command)
     command.set_defaults(run=run)
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.cli.results import print_json
 
     document = _read_document(options)
-    with Reranker(options.model, scoring=options.scoring) as reranker:
+    with Reranker(options.model, scoring=options.scoring, query_encoder=options.query_encoder) as reranker:
         explanation = explain(reranker, options.query, document)
     _write(explanation, options)
     if options.json:

@@ -16,6 +16,7 @@ from late_rerank.cli.options import (
     add_store,
 )
 from late_rerank.cli.priors import add_priors, prior_of
+from late_rerank.cli.query_encoders import add_query_encoder
 
 
 def register(commands: Any) -> None:
@@ -32,6 +33,7 @@ def register(commands: Any) -> None:
     add_priors(command)
     add_store(command)
     add_model(command)
+    add_query_encoder(command)
     add_scoring(command)
     add_relevance(command)
     command.set_defaults(run=run)
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     wanted = Wanted.of(options, prior=prior)
     _check(options)
     # A file of a calibration is read once: it may have moved when a session ends and another begins.
-    scoring, calibration = scoring_and_calibration(options.scoring, options.calibration)
+    scoring, calibration = scoring_and_calibration(options.scoring, options.calibration, options.query_encoder)
     arguments = reranker_arguments(options) | {"scoring": scoring, "calibration": calibration}
     images = bool(options.folder) and is_of_pictures(options.model)
     retrievers = {name: read_retriever(path, options, images=images) for name, path in options.folder}
@@ -100,7 +102,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     from late_rerank.stores.opening import is_url
 
     whole = {f"{name}={path}": f"{name}={Path(path).absolute()}" for name, path in options.folder}
-    places = [options.calibration, options.model]
+    places = [options.calibration, options.model, options.query_encoder]
     whole |= {place: str(Path(place).absolute()) for place in places if place is not None and Path(place).exists()}
     if options.store is not None and not is_url(options.store):
         whole[options.store] = str(Path(options.store).absolute())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from late_rerank.cli.query_encoders import FULL, query_encoder_digest
 from late_rerank.stores import open_store
 from late_rerank.stores.opening import is_url, room_of
 
@@ -25,7 +26,7 @@ _PATIENT_RETRIES = 5
 def opened_reranker(
     options: argparse.Namespace, *, open_url: Callable[[str], Store] = open_store, otherwise: Store | None = None
 ) -> Iterator[Reranker]:
-    """Open the Reranker of --model, --codec, --pooling and --store; close it at the end.
+    """Open the Reranker of --model, --query-encoder, --codec, --pooling and --store; close it at the end.
 
     Args:
         options: A command's.
@@ -43,40 +44,50 @@ def opened_reranker(
         yield reranker
 
 
-def reranker_arguments(options: argparse.Namespace) -> dict[str, Any]:
+def reranker_arguments(options: argparse.Namespace, **instead: Any) -> dict[str, Any]:
     """Give a Reranker's arguments that options name, as JSON values: a server's processes are sent them.
 
+    Args:
+        options: A command's.
+        instead: Arguments that count before the options.
+
     Raises:
-        IncompatibleError: If the calibration was fitted to another scoring. A server must not find out later.
+        ModelError: If there is no such query encoder, or none of that name for the model.
+        IncompatibleError: If the calibration was fitted to another scoring or query encoder. A server must not find out later.
         FileNotFoundError: If there is no file of a calibration.
         ValueError: If the file holds no calibration.
     """
     arguments = {name: getattr(options, name) for name in ("model", "store", "codec", "backend", "pooling")}
     # Not every command has these.
     arguments |= {name: getattr(options, name, None) for name in ("calibration", "scoring")}
-    _check_scoring(arguments)
+    arguments |= {"query_encoder": getattr(options, "query_encoder", FULL), **instead}
+    _check(arguments)
     return arguments
 
 
-def _check_scoring(arguments: dict[str, Any]) -> None:
+def _check(arguments: dict[str, Any]) -> None:
     from late_rerank.ranking.relevance import check_calibration, scoring_and_calibration
 
-    scoring, calibration = scoring_and_calibration(arguments["scoring"], arguments["calibration"])
+    query_encoder = arguments["query_encoder"]
+    digest = query_encoder_digest(query_encoder, arguments["model"])
+    scoring, calibration = scoring_and_calibration(arguments["scoring"], arguments["calibration"], query_encoder)
     if calibration is not None:
-        check_calibration(calibration, calibration.fingerprint, scoring.name)  # its model is checked when it is loaded
+        check_calibration(calibration, calibration.fingerprint, scoring.name, digest)  # its model is checked when it is loaded
 
 
 @contextmanager
 def fused_with(reranker: Reranker, options: argparse.Namespace) -> Iterator[FusedReranker]:
     """Open the Rerankers of --fuse over a Reranker's store, and fuse them with it; close them at the end.
 
-    A calibration is the Reranker's own: it was fitted to one model.
+    A calibration and a query encoder are the Reranker's own: they were fitted to one model.
     """
     from late_rerank import FusedReranker, Reranker
 
-    arguments = reranker_arguments(options) | {"store": reranker.store, "calibration": None}
+    instead = {"store": reranker.store, "calibration": None, "query_encoder": FULL}
     with ExitStack() as opened:
-        others = [opened.enter_context(Reranker(**arguments | {"model": model})) for model in options.fuse]
+        others = [
+            opened.enter_context(Reranker(**reranker_arguments(options, model=model, **instead))) for model in options.fuse
+        ]
         yield FusedReranker([reranker, *others], method=getattr(options, "fuse_method", None) or "zscore")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from late_rerank.cli.priors import add_priors
+from late_rerank.cli.query_encoders import add_query_encoder
 
 if TYPE_CHECKING:
     from late_rerank.ranking.wanted import Wanted
@@ -235,6 +236,7 @@ def add_searching(command: argparse.ArgumentParser) -> None:
     add_priors(command)
     add_store(command)
     add_model(command)
+    add_query_encoder(command)
     add_fuse(command)
     add_scoring(command)
     add_relevance(command)

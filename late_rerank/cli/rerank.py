@@ -20,6 +20,7 @@ from late_rerank.cli.options import (
     wanted_of,
 )
 from late_rerank.cli.priors import add_priors, prior_of
+from late_rerank.cli.query_encoders import add_query_encoder
 
 if TYPE_CHECKING:
     from late_rerank import Candidate
@@ -42,6 +43,7 @@ def register(commands: Any) -> None:
     add_priors(command)
     add_store(command)
     add_model(command)
+    add_query_encoder(command)
     add_scoring(command)
     add_relevance(command)
     add_json(command)

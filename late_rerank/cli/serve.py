@@ -17,6 +17,7 @@ from late_rerank.cli.options import (
     at_least,
     at_least_one,
 )
+from late_rerank.cli.query_encoders import add_query_encoders, by_model
 
 
 def register(commands: Any) -> None:
@@ -63,6 +64,7 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
 def _add_store_and_models(command: argparse.ArgumentParser) -> None:
     add_store(command)
     add_models(command)
+    add_query_encoders(command)
     add_scoring(command)
     command.add_argument(
         "--max-models",
@@ -148,6 +150,7 @@ def run(options: argparse.Namespace) -> None:
     models = dict(options.model) or {"minilm": "minilm"}
     for model in models.values():
         check_model(model, backend=options.backend, pooling=options.pooling)
+    rerankers = _arguments(options, models)
     if options.store is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the server's own store says it: the service is down, say
@@ -156,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"warning: anybody who reaches {options.host}:{options.port} may ask: see --api-keys", file=sys.stderr)
     serve(
         Options(
-            rerankers={name: _arguments(options, name, models) for name in models},
+            rerankers=rerankers,
             limits=Limits(
                 n_documents=options.max_documents,
                 n_images=options.max_images,
@@ -183,11 +186,20 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def _arguments(options: argparse.Namespace, name: str, models: dict[str, str]) -> dict[str, Any]:
+def _arguments(options: argparse.Namespace, models: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Give each model's arguments of a Reranker. The calibration is the first one's, since it was fitted to one model."""
     from late_rerank.cli.opening import reranker_arguments
 
-    arguments = reranker_arguments(options) | {"model": models[name]}
-    return arguments if name == next(iter(models)) else arguments | {"calibration": None}  # a calibration is one model's
+    encoders, first = by_model(options.query_encoder, models), next(iter(models))
+    return {
+        name: reranker_arguments(
+            options,
+            model=model,
+            query_encoder=encoders[name],
+            calibration=options.calibration if name == first else None,
+        )
+        for name, model in models.items()
+    }
 
 
 def _port(text: str) -> int:

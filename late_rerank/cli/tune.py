@@ -25,6 +25,7 @@ from late_rerank.cli.options import (
     scoring_name,
     weight_or_auto,
 )
+from late_rerank.cli.query_encoders import FULL, add_query_encoder
 
 if TYPE_CHECKING:
     from late_rerank.encode import Encoder
@@ -62,6 +63,7 @@ def register(commands: Any) -> None:
     )
     add_revision(command)
     add_backend(command)
+    add_query_encoder(command)
     add_store(command)
     add_json(command)
     command.set_defaults(run=run, wrong_use=command.error)
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
     retriever = first_stage(options.first_stage, documents, options.engine, options.language)
     alike = options.log is None and not options.keep_identical_ids  # the queries of a log are numbered by us
     judged = retrieve_judged(retriever, queries, qrels, max(*grid.k, Setting.k), ignore_identical_ids=alike, progress=True)
-    load = partial(_encoder, options.backend)
+    load = partial(_encoder, options.backend, options.query_encoder)
     with opened_store(options) as store:
         result = tune(judged, grid, model=options.model, store=store, load=load, progress=True)
     report = _report(options, result) | read_json(corpus)
@@ -101,10 +103,10 @@ def run(options: argparse.Namespace) -> None:
         _print_table(report)
 
 
-def _encoder(backend: str, model: str, pooling: int) -> Encoder:
+def _encoder(backend: str, query_encoder: str, model: str, pooling: int) -> Encoder:
     from late_rerank.encode import TextEncoder  # loads tokenizers: a wrong option must not wait for it
 
-    return TextEncoder(model, backend=backend, pooling=pooling)
+    return TextEncoder(model, backend=backend, pooling=pooling, query_encoder=query_encoder)
 
 
 def _judgements(options: argparse.Namespace, documents: list[Candidate]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
@@ -149,6 +151,7 @@ def _report(options: argparse.Namespace, result: Tuning) -> dict[str, Any]:
         "log": None if options.log is None else str(options.log),
         "first_stage": options.first_stage,
         "model": options.model,
+        "query_encoder": options.query_encoder,
         "n_tuning": result.n_tuning,
         "n_reporting": result.n_reporting,
         "n_settings": result.n_settings,
@@ -184,7 +187,8 @@ def _python(options: argparse.Namespace, picked: Setting) -> str:
     }
     pooling = "" if picked.pooling == 1 else f", pooling={picked.pooling}"
     scoring = "" if picked.scoring == DEFAULT_SCORING else f', scoring="{picked.scoring}"'
-    reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling}{scoring})'
+    queries = "" if options.query_encoder == FULL else f', query_encoder="{options.query_encoder}"'
+    reranker = f'Reranker("{options.model}", codec="{picked.codec}"{pooling}{scoring}{queries})'
     weight = ", ".join(["", *(f"{name}={value!r}" for name, value in _rank_options(picked).items())])
     return f"Searcher({stages[options.first_stage]}, {reranker}, k={picked.k}{weight})"
 
@@ -198,6 +202,7 @@ def _command(options: argparse.Namespace, picked: Setting) -> str:
     words += [] if options.encoding is None else ["--encoding", options.encoding]
     words += ["--model", options.model, "--codec", picked.codec]
     words += [] if picked.pooling == 1 else ["--pooling", str(picked.pooling)]
+    words += [] if options.query_encoder == FULL else ["--query-encoder", options.query_encoder]
     words += [] if picked.scoring == DEFAULT_SCORING else ["--scoring", picked.scoring]
     for name, value in _rank_options(picked).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
