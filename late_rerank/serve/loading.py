@@ -15,7 +15,7 @@ from typing import Any
 from late_rerank import __version__
 from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.encode.backends.names import installed_engines
-from late_rerank.encode.describe import modalities
+from late_rerank.encode.describe import modalities, query_fingerprint
 from late_rerank.encode.devices import torch_device
 from late_rerank.errors import LateRerankError
 from late_rerank.processes.loading import Loader
@@ -149,7 +149,8 @@ def shared_encoder(arguments: Mapping[str, Any]) -> Encoder | None:
     try:
         if sys.platform != "linux" or not _may_survive(backend):
             return None
-        encoder = as_encoder(arguments.get("model", "minilm"), backend, None, arguments.get("pooling", 1))
+        given = [arguments.get(name, default) for name, default in (("pooling", 1), ("query_encoder", "full"))]
+        encoder = as_encoder(arguments.get("model", "minilm"), backend, None, *given)
         with Reranker(encoder) as reranker:
             reranker.rerank("warm", ["warm"])  # what the first call makes is shared as well
         import_module("late_rerank.stores.disk")  # each worker that imported it would need 2 MB for itself
@@ -180,11 +181,17 @@ def _about(reranker: Reranker, name: str) -> dict[str, Any]:
         "backend": described(encoder).backend.name,
         "kernel": reranker.kernel.name,
         "fingerprint": encoder.fingerprint,
+        "query_encoder": _public(getattr(encoder, "query_encoder", "full")),
+        "query_fingerprint": query_fingerprint(encoder),
         "modalities": sorted(modalities(encoder)),
         "scoring": reranker.scoring.name,
         "window_tokens": list(reranker.scoring.window_tokens),
     }
-    # A model's folder on this machine is nobody else's business.
-    name = name or (Path(reranker.model_name).name if Path(reranker.model_name).exists() else reranker.model_name)
+    name = name or _public(reranker.model_name)
     about |= {"model": name, "model_id": name, "model_type": {"reranker": {}}, "version": __version__}
     return about | {"dim": encoder.dim, "store": type(reranker.store).__name__}
+
+
+def _public(name: str) -> str:
+    """Give a name, and of a folder the last part: where it lies on this machine is nobody else's business."""
+    return Path(name).name if Path(name).exists() else name

@@ -132,8 +132,8 @@ def app(options: Options, encoder: Encoder | None = None) -> ASGIApp:
         load_first=options.n_workers > 1,
         drain_s=options.drain_s,
     )
-    # An encoder pools by itself.
-    shared = {} if encoder is None else {"model": encoder, "pooling": 1}
+    # An encoder pools by itself, and has its query encoder.
+    shared = {} if encoder is None else {"model": encoder, "pooling": 1, "query_encoder": "full"}
     first = next(iter(options.rerankers))
     makers = {
         name: partial(Reranker, **{**arguments, **(shared if name == first else {})})
