@@ -202,6 +202,8 @@ def test_encoding_is_measured_under_each_backend_that_is_installed(minilm):
     assert [row["backend"] for row in rows] == [*installed_engines(), "torch"]
     assert min(min(row["query_ms"], row["documents_ms"], *row["ratio"].values()) for row in rows) > 0
     assert rows[-1]["ratio"]["query"] == rows[-1]["least_cosine"] == 1
+    assert all(row["fast_query_ms"] > 0 for row in rows[:-1])
+    assert all(row["ratio"]["full_over_fast"] > 0 for row in rows[:-1])
     assert len(minilm.encode_query([QUERY]).values) == 32
 
 
@@ -216,5 +218,6 @@ def test_end_to_end_has_the_fields_of_the_contract(minilm, monkeypatch):
     assert (result["k"], result["model"], result["dim"], result["backend"]) == (3, "minilm", 384, "onnx")
     times = ["encode_query_ms", "maxsim_ms", "other_ms", "cached_ms", "uncached_ms", "cross_encoder_ms"]
     assert min(result[name] for name in times) > 0
+    assert all(result["fast"][name] > 0 for name in times[:4])
     # Once ahead of time, and again at each uncached turn; the encoder's own probes are of one text.
     assert [n for n in encoded if n == 3] == [3, 3, 3]

@@ -30,12 +30,18 @@ def measure(texts: Sequence[str], *, n_turns: int = _TURNS, progress: bool = Fal
         One entry a backend, fastest first, torch last: its "precision"; the least cosine of its token vectors to torch's; the
         medians "query_ms" (one query of 32 tokens) and "documents_ms" (all documents); and "ratio": torch's time over the
         backend's for the query, and the time of sentence-transformers' encode_document over the backend's for the documents.
+        "fast_query_ms" is the query's median with the fast query encoder, and "ratio" has "full_over_fast" beside it; torch
+        has neither.
     """
-    encoders = {name: TextEncoder(backend=name) for name in (*installed_engines(), "torch")}
+    engines = installed_engines()
+    encoders = {name: TextEncoder(backend=name) for name in (*engines, "torch")}
+    fast = {name: TextEncoder(backend=name, query_encoder="fast") for name in engines}
     samplers: dict[tuple[str, str], Sampler] = {}
     for name, encoder in encoders.items():
         samplers[name, "query"] = timed(lambda encoder=encoder: encoder.encode_query([QUERY]))  # type: ignore[misc]
         samplers[name, "documents"] = timed(lambda encoder=encoder: encoder.encode_document(texts), warm_up=False)  # type: ignore[misc]
+    for name, encoder in fast.items():
+        samplers[name, "fast_query"] = timed(lambda encoder=encoder: encoder.encode_query([QUERY]))  # type: ignore[misc]
     samplers["sentence-transformers", "documents"] = timed(sentence_transformers_encode(texts), warm_up=False)
     for sample in samplers.values():
         sample()  # engines compile in the first call
@@ -48,7 +54,11 @@ def measure(texts: Sequence[str], *, n_turns: int = _TURNS, progress: bool = Fal
             "least_cosine": round(encoder.backend.least_cosine, 5),
             "n_documents": len(texts),
             **{f"{what}_ms": round(seconds[name, what] * 1000, 2) for what in reference},
-            "ratio": {what: round(time / seconds[name, what], 2) for what, time in reference.items()},
+            **({"fast_query_ms": round(seconds[name, "fast_query"] * 1000, 2)} if name in fast else {}),
+            "ratio": {
+                **{what: round(time / seconds[name, what], 2) for what, time in reference.items()},
+                **({"full_over_fast": round(seconds[name, "query"] / seconds[name, "fast_query"], 2)} if name in fast else {}),
+            },
         }
         for name, encoder in encoders.items()
     ]
