@@ -31,6 +31,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
     calibration: Calibration | str | os.PathLike[str] | None = None,
     pooling: int | None = None,
     scoring: str | Scoring | None = None,
+    query_encoder: str | os.PathLike[str] | None = None,
 ) -> Reranker:
     """Give a ready reranker as it is, or make one from the other arguments.
 
@@ -47,6 +48,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
         calibration: What makes relevance of scores.
         pooling: How many token vectors of a document become one.
         scoring: How the matches of a query's tokens become a score.
+        query_encoder: What encodes queries.
 
     Raises:
         TypeError: If `reranker` is no Reranker.
@@ -64,6 +66,7 @@ def reranker_from(  # noqa: PLR0913 - all arguments of a Reranker
         "calibration": calibration,
         "pooling": pooling,
         "scoring": scoring,
+        "query_encoder": query_encoder,
     }
     given: dict[str, Any] = {name: value for name, value in arguments.items() if value is not None}
     if reranker is None:
@@ -83,6 +86,7 @@ def any_reranker_from(
     store: str | os.PathLike[str] | Store | None = None,
     codec: str | Codec | None = None,
     scoring: str | Scoring | None = None,
+    query_encoder: str | os.PathLike[str] | None = None,
 ) -> AnyReranker:
     """Give a ready reranker of one model or of several, or make one from the other arguments, as `reranker_from` does.
 
@@ -91,7 +95,9 @@ def any_reranker_from(
         ValueError: If both a ready reranker and arguments for a new one are given.
     """
     ready = reranker.rerankers[0] if isinstance(reranker, FusedReranker) else reranker
-    made = reranker_from(ready, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
+    made = reranker_from(
+        ready, model=model, revision=revision, store=store, codec=codec, scoring=scoring, query_encoder=query_encoder
+    )
     return reranker if isinstance(reranker, FusedReranker) else made
 
 

@@ -36,7 +36,8 @@ class LateRerankReranker(LanceReranker):
     Args:
         column: The column to rank.
         return_score: "relevance", or "all" to keep "_distance" and "_score" too, as LanceDB gives them.
-        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
+        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of the arguments down to
+            `query_encoder`.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         revision: A branch, a tag or a commit of the model on the hub. None takes the newest.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
@@ -44,6 +45,8 @@ class LateRerankReranker(LanceReranker):
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
             other. "maxsim" takes each word's best match anywhere in the text. None takes "proximity". A
             late_rerank.maxsim.Scoring is taken too.
+        query_encoder: What encodes queries: "full", "fast", which comes with "minilm", or the folder of a query encoder. Stored
+            documents serve all of them. None takes "full".
         image_column: The column with the bytes of image files, for models that see images: these rank a row by its image, where
             it isn't null. The column to rank may then be absent. None looks for no images.
         prior: What you add to the order yourself, such as recency or popularity: the name of a column that holds numbers, or a
@@ -52,11 +55,11 @@ class LateRerankReranker(LanceReranker):
             The number that was added is in the column "late_rerank_prior".
 
     Raises:
-        ValueError: If `return_score` is unknown. Also if a reranker is given together with a model, store, codec or scoring.
+        ValueError: If `return_score` is unknown. Also if a reranker is given together with arguments for a new one.
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a reranker's arguments
         self,
         column: str = "text",
         return_score: str = "relevance",
@@ -67,6 +70,7 @@ class LateRerankReranker(LanceReranker):
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
+        query_encoder: str | os.PathLike[str] | None = None,
         image_column: str | None = None,
         prior: FoundPrior | None = None,
     ) -> None:
@@ -74,7 +78,9 @@ class LateRerankReranker(LanceReranker):
         self.column = column
         self.image_column = image_column
         self.prior = Choice(prior=prior).prior
-        self.reranker = any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
+        self.reranker = any_reranker_from(
+            reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring, query_encoder=query_encoder
+        )
 
     def rerank_vector(self, query: str, vector_results: pa.Table) -> pa.Table:
         """Order the rows of a vector search. Such a search has no text: give one as `rerank(..., query_string=...)`."""

@@ -92,7 +92,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     Args:
         top_n: The most documents to return. None returns 3 without a budget, and with a budget as many as fit.
-        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
+        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of the arguments down to
+            `query_encoder`.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         revision: A branch, a tag or a commit of the model on the hub. None takes the newest.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
@@ -100,6 +101,8 @@ class LateRerankCompressor(BaseDocumentCompressor):
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
             other, and tells the best passage of a long document: "best_span". "maxsim" takes each word's best match anywhere in
             the document. None takes "proximity". A late_rerank.maxsim.Scoring is taken too.
+        query_encoder: What encodes queries: "full", "fast", which comes with "minilm", or the folder of a query encoder. Stored
+            documents serve all of them. None takes "full".
         min_relevance: From 0 to 1. Documents of lower relevance_score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the documents may take of a prompt. Documents are then chosen by what they add to
             each other. Repetitions and unscored documents are left out. Neighbouring pieces of a file become one document. If
@@ -128,7 +131,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
-            reranker is given together with a model, store, codec or scoring.
+            reranker is given together with arguments for a new one.
         TypeError: If an argument has a wrong type.
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
         StoreError: If the store can't be opened.
@@ -158,6 +161,7 @@ class LateRerankCompressor(BaseDocumentCompressor):
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
+        query_encoder: str | os.PathLike[str] | None = None,
         min_relevance: float | None = None,
         budget_tokens: int | None = None,
         order: Order | None = None,
@@ -186,7 +190,15 @@ class LateRerankCompressor(BaseDocumentCompressor):
             "text": text,
             "image": image,
             "keep_scores": keep_scores,
-            "reranker": any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring),
+            "reranker": any_reranker_from(
+                reranker,
+                model=model,
+                revision=revision,
+                store=store,
+                codec=codec,
+                scoring=scoring,
+                query_encoder=query_encoder,
+            ),
         }
         super().__init__(**fields)
 

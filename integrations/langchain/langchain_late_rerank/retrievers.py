@@ -93,7 +93,8 @@ class LateRerankRetriever(BaseRetriever):
         fetch_k: How many documents to ask of the base retriever. Its `invoke` is given `k=fetch_k`, which retrievers of vector
             stores take. None leaves the number to the base retriever. Leave it None if the base retriever takes no `k` (a
             RunnableLambda).
-        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of model, store, codec and scoring.
+        reranker: A ready late_rerank.Reranker or FusedReranker, to be shared, instead of the arguments down to
+            `query_encoder`.
         model: "minilm" (built in), a hub name, a folder or an Encoder. None takes "minilm".
         revision: A branch, a tag or a commit of the model on the hub. None takes the newest.
         store: Keeps token vectors: a folder, "redis://..." or a Store. None is this process's memory.
@@ -101,6 +102,8 @@ class LateRerankRetriever(BaseRetriever):
         scoring: How the matches of the query's words become a score. "proximity" counts words more that are matched near each
             other, and tells the best passage of a long document: "best_span". "maxsim" takes each word's best match anywhere in
             the document. None takes "proximity". A late_rerank.maxsim.Scoring is taken too.
+        query_encoder: What encodes queries: "full", "fast", which comes with "minilm", or the folder of a query encoder. Stored
+            documents serve all of them. None takes "full".
         min_relevance: From 0 to 1. Documents of lower relevance_score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the documents may take of a prompt. Documents are then chosen by what they add to
             each other. Repetitions and unscored documents are left out. Neighbouring pieces of a file become one document. If
@@ -132,7 +135,7 @@ class LateRerankRetriever(BaseRetriever):
 
     Raises:
         ValueError: If a number is out of its range, or `fetch_k` is below `k`. Also if `order` or `count_tokens` is given
-            without a budget. Also if a reranker is given together with a model, store, codec or scoring.
+            without a budget. Also if a reranker is given together with arguments for a new one.
         TypeError: If an argument has a wrong type.
         ModelError: If the model can't be found, or its checkpoint can't be what it claims to be.
         StoreError: If the store can't be opened.
@@ -155,7 +158,7 @@ class LateRerankRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    def __init__(  # noqa: PLR0913 - its own seventeen, and LangChain's three
+    def __init__(  # noqa: PLR0913 - its own eighteen, and LangChain's three
         self,
         *,
         base_retriever: RetrieverLike,
@@ -167,6 +170,7 @@ class LateRerankRetriever(BaseRetriever):
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
+        query_encoder: str | os.PathLike[str] | None = None,
         min_relevance: float | None = None,
         budget_tokens: int | None = None,
         order: Order | None = None,
@@ -195,7 +199,9 @@ class LateRerankRetriever(BaseRetriever):
         check_text(text)
         check_image(image)
         _warn_of_few(base_retriever, fetch_k)
-        reranker = any_reranker_from(reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring)
+        reranker = any_reranker_from(
+            reranker, model=model, revision=revision, store=store, codec=codec, scoring=scoring, query_encoder=query_encoder
+        )
         # In the retriever's own metadata: `_get_ls_params` would give the model to the base retriever's run too.
         metadata = {**(metadata or {}), "late_rerank_model": reranker.model_name}
         fields: dict[str, Any] = {

@@ -87,7 +87,7 @@ class LateRerank(BaseNodePostprocessor):
     Args:
         top_n: The most nodes to keep, at least 1. None keeps 3 without a budget, and with a budget as many as fit.
         model: "minilm" (built in), a hub name, a folder or an Encoder, as `late_rerank.Reranker` takes it. None takes the
-            Reranker's default. This holds for the next nine arguments too.
+            Reranker's default. This holds for the next ten arguments too.
         revision: A branch, a tag or a commit of the model on the hub. None takes the newest. It becomes part of `model`:
             "owner/name@revision".
         store: Keeps token vectors: a folder, a Redis server or a Store. By default, this process's memory.
@@ -98,11 +98,13 @@ class LateRerank(BaseNodePostprocessor):
         on_missing: What to do with nodes that the store doesn't hold: "encode", "skip" or "raise".
         calibration: Turns scores into relevance.
         pooling: How many token vectors of a document are merged into one. 1 keeps all.
+        query_encoder: What encodes queries: "full", "fast", which comes with "minilm", or the folder of a query encoder. Stored
+            documents serve all of them.
         scoring: How the matches of the query's words become a score. "proximity", the default, counts words more that are
             matched near each other, and tells the best passage of a long node: its metadata then say "best_span", start and end
             in the node's content. "maxsim" takes each word's best match anywhere in the node. A late_rerank.maxsim.Scoring is
             taken too.
-        reranker: A ready Reranker, to be shared. Then none of the ten arguments above may be given.
+        reranker: A ready Reranker, to be shared. Then none of the eleven arguments above may be given.
         keep_retrieval_score: Write the score that a node came with into its metadata, as "retrieval_score".
         keep_late_rerank_score: Write the MaxSim into its metadata, as "late_rerank_score", and what `prior` added, as
             "late_rerank_prior". These, the other score and "best_span" go into a copy of the node, and replace entries of these
@@ -161,6 +163,7 @@ class LateRerank(BaseNodePostprocessor):
     on_missing: str = Field(frozen=True, description="What is done with nodes that the store doesn't hold.")
     calibration: _Calibration = Field(frozen=True, description="What makes relevance of scores: a file, or a Calibration.")
     pooling: int = Field(frozen=True, description="How many token vectors of a document become one.")
+    query_encoder: str = Field(frozen=True, description="What encodes queries: full, fast or a folder.")
     scoring: _Scoring = Field(frozen=True, description="How the matches of the query's words become a score.")
     reranker: Annotated[Reranker, WithJsonSchema({})] = Field(frozen=True, exclude=True, repr=False)
 
@@ -179,6 +182,7 @@ class LateRerank(BaseNodePostprocessor):
         on_missing: str | None = None,
         calibration: str | os.PathLike[str] | Calibration | None = None,
         pooling: int | None = None,
+        query_encoder: str | os.PathLike[str] | None = None,
         scoring: str | Scoring | Mapping[str, Any] | None = None,
         reranker: Reranker | None = None,
         keep_retrieval_score: bool = False,
@@ -217,12 +221,14 @@ class LateRerank(BaseNodePostprocessor):
             on_missing=on_missing,
             calibration=calibration,
             pooling=pooling,
+            query_encoder=query_encoder,
             scoring=read_scoring(scoring),
         )
         fields: dict[str, Any] = {
             **ready.arguments,
             "store": as_text(ready.arguments["store"]),
             "calibration": as_text(ready.arguments["calibration"]),
+            "query_encoder": as_text(ready.arguments["query_encoder"]),
             **choice.options(type(self).model_fields),
             "top_n": choice.top_k,
             "metadata_mode": mode,

@@ -75,11 +75,13 @@ class LateRerankRanker:
             other, and tells the best passage of a long document: "best_span" in `meta`, start and end in the content. "maxsim"
             takes each word's best match anywhere in the document. None takes "proximity". A late_rerank.maxsim.Scoring is taken
             too.
+        query_encoder: What encodes queries: "full", "fast", which comes with "minilm", or the folder of a query encoder. Stored
+            documents serve all of them. None takes "full".
         device: The device that the model runs on. None takes the fastest one.
         meta_fields_to_embed: Fields of `meta` that are read before the content, if a document has them.
         embedding_separator: The text between these fields and the content.
         score_threshold: Documents of lower score are left out.
-        reranker: A ready Reranker, to be shared, instead of model, store, codec, scoring and device.
+        reranker: A ready Reranker, to be shared, instead of model, store, codec, scoring, query_encoder and device.
         min_relevance: From 0 to 1. Documents of lower score are left out, perhaps all. None keeps all.
         budget_tokens: The most tokens that the documents may take of a prompt. Fields of `meta` that are read with them count
             too. Documents are then chosen by what they add to each other. Repetitions and unscored documents are left out.
@@ -108,9 +110,9 @@ class LateRerankRanker:
 
     Raises:
         ValueError: If a number is out of its range. Also if `order` or `count_tokens` is given without a budget. Also if a
-            reranker is given together with a model, store, codec, scoring or device. Also if a revision is given, and the model
-            isn't a hub name.
-        TypeError: If an argument has a wrong type. For model, store, codec and scoring, `warm_up` raises it.
+            reranker is given together with a model, store, codec, scoring, query_encoder or device. Also if a revision is
+            given, and the model isn't a hub name.
+        TypeError: If an argument has a wrong type. For those that a Reranker takes too, `warm_up` raises it.
     """
 
     def __init__(  # noqa: PLR0913 - a component's arguments
@@ -122,6 +124,7 @@ class LateRerankRanker:
         store: str | os.PathLike[str] | Store | None = None,
         codec: str | Codec | None = None,
         scoring: str | Scoring | None = None,
+        query_encoder: str | os.PathLike[str] | None = None,
         device: ComponentDevice | None = None,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
@@ -152,12 +155,13 @@ class LateRerankRanker:
         if reranker is not None:
             # Refused here: what can't go together.
             parts: dict[str, Any] = {"model": model, "revision": revision, "store": store, "codec": codec, "scoring": scoring}
-            reranker_from(reranker, **parts, device=device_name(device))
+            reranker_from(reranker, **parts, query_encoder=query_encoder, device=device_name(device))
         self.model = model_at(model, revision)
         self.top_k = choice.top_k
         self.store = store
         self.codec = codec
         self.scoring = scoring
+        self.query_encoder = query_encoder
         self.device = device
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator

@@ -13,7 +13,7 @@ from haystack.utils import ComponentDevice, deserialize_callable, serialize_call
 from late_rerank import Reranker
 from late_rerank.wrapping import Choice, Scoring, read_prior, read_scoring, written_prior
 
-NAMED = ("model", "store", "codec", "scoring")
+NAMED = ("model", "store", "codec", "scoring", "query_encoder")
 """Arguments of a Reranker that the component has too, under the same names; and "device", which Haystack has a class for."""
 
 
