@@ -33,7 +33,15 @@ def test_a_scoring_is_taken_by_name_as_an_object_and_read_back_from_a_mapping():
 
 
 @pytest.mark.parametrize(
-    "more", [{"model": "minilm"}, {"store": "x"}, {"codec": "int8"}, {"device": "cpu"}, {"scoring": "maxsim"}]
+    "more",
+    [
+        {"model": "minilm"},
+        {"store": "x"},
+        {"codec": "int8"},
+        {"device": "cpu"},
+        {"scoring": "maxsim"},
+        {"query_encoder": "fast"},
+    ],
 )
 def test_a_ready_reranker_and_arguments_for_another_are_refused(more):
     with pytest.raises(ValueError, match=f"either a ready reranker or {next(iter(more))}, not both"):

@@ -432,10 +432,27 @@ def test_a_scoring_of_ones_own_survives_yaml(ready):
     assert again.get_component("ranker").reranker.scoring == own
 
 
-def test_what_was_written_before_there_were_scorings_is_read():
+def test_what_was_written_before_there_were_scorings_and_query_encoders_is_read():
     written = LateRerankRanker("minilm").to_dict()
-    del written["init_parameters"]["scoring"]
-    assert LateRerankRanker.from_dict(written).scoring is None
+    for name in ("scoring", "query_encoder"):
+        del written["init_parameters"][name]
+        assert getattr(LateRerankRanker.from_dict(written), name) is None
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_query_encoder_survives_yaml(ready, tmp_path):
+    for given, expected in (("fast", "fast"), (tmp_path / "student", str(tmp_path / "student"))):
+        more = {"reranker": Reranker("minilm", query_encoder=given)} if ready else {"query_encoder": given}
+        again = Pipeline.loads(pipeline_of(LateRerankRanker(**more)).dumps())
+        assert again.get_component("ranker").query_encoder == expected
+        again.warm_up()
+        assert again.get_component("ranker").reranker.arguments["query_encoder"] == expected
+
+
+def test_a_ready_reranker_has_its_own_query_encoder():
+    with pytest.raises(ValueError, match="ready reranker or query_encoder, not both"):
+        LateRerankRanker(reranker=Reranker(FakeEncoder()), query_encoder="fast")
 
 
 @pytest.mark.usefixtures("fake_model")

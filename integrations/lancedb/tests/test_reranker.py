@@ -150,6 +150,12 @@ def test_a_ready_reranker_excludes_arguments_for_a_new_one(encoder):
     assert (made.encoder, made.codec.name, made.scoring.name) == (encoder, "int4", "proximity")
 
 
+def test_a_query_encoder_reaches_the_reranker(monkeypatch):
+    monkeypatch.setattr("late_rerank.reranker.as_encoder", lambda *_: FakeEncoder())
+    assert LateRerankReranker(query_encoder="fast").reranker.arguments["query_encoder"] == "fast"
+    assert LateRerankReranker().reranker.arguments["query_encoder"] == "full"
+
+
 def test_it_says_its_version():
     assert late_rerank_lancedb.__version__ == version("late-rerank-lancedb")
 

@@ -401,9 +401,22 @@ class TestArguments:
         assert named.reranker.kernel.name == "numpy"
 
     def test_what_the_reranker_was_made_with_cannot_be_assigned(self, rerank, encoder):
-        for name in ("model", "store", "codec", "device", "backend", "kernel", "on_missing", "pooling", "scoring", "reranker"):
+        for name in (
+            "model",
+            "store",
+            "codec",
+            "device",
+            "backend",
+            "kernel",
+            "on_missing",
+            "pooling",
+            "scoring",
+            "query_encoder",
+        ):
             with pytest.raises(ValueError, match="frozen"):
                 setattr(rerank, name, encoder)
+        with pytest.raises(ValueError, match="frozen"):
+            rerank.reranker = Reranker(encoder)
         rerank.top_n = 5
 
     def test_errors_of_the_reranker_come_as_they_are(self):

@@ -83,6 +83,7 @@ class TestDicts:
             "on_missing": "encode",
             "calibration": None,
             "pooling": 1,
+            "query_encoder": "full",
             "scoring": None,
         }
         assert rerank.dict() == rerank.model_dump() == rerank.to_dict()
@@ -276,6 +277,33 @@ class TestAFolderOfVectors:
             thread.join()
         assert len(results) == 4
         assert all(result == results[0] for result in results)
+
+
+class TestQueryEncoder:
+    @pytest.fixture(autouse=True)
+    def fake_model(self, monkeypatch):
+        monkeypatch.setattr("late_rerank.reranker.as_encoder", lambda *_: FakeEncoder())
+
+    def test_it_comes_back_from_a_dict_from_json_and_from_a_pickle(self, tmp_path):
+        for given, written in (("fast", "fast"), (tmp_path / "student", str(tmp_path / "student")), (None, "full")):
+            rerank = LateRerank(query_encoder=given)
+            assert rerank.query_encoder == rerank.to_dict()["query_encoder"] == written
+            for again in (
+                LateRerank.from_dict(rerank.to_dict()),
+                LateRerank.from_json(rerank.to_json()),
+                pickle.loads(pickle.dumps(rerank)),
+            ):
+                assert again.query_encoder == str(again.reranker.arguments["query_encoder"]) == written
+
+    def test_a_ready_rerankers_is_told(self):
+        assert LateRerank(reranker=Reranker(query_encoder="fast")).query_encoder == "fast"
+        with pytest.raises(ValueError, match="ready reranker or query_encoder, not both"):
+            LateRerank(reranker=Reranker(), query_encoder="fast")
+
+    def test_what_was_written_before_there_were_query_encoders_is_read(self):
+        written = LateRerank().to_dict()
+        del written["query_encoder"]
+        assert LateRerank.from_dict(written).query_encoder == "full"
 
 
 def test_every_argument_of_a_reranker_is_a_field():

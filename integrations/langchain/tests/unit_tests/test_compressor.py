@@ -123,11 +123,19 @@ def test_top_n_of_another_type_is_refused(top_n, loads):
 
 
 def test_a_ready_reranker_excludes_arguments_for_a_new_one(reranker):
-    for more in ({"model": FakeEncoder()}, {"store": MemoryStore()}, {"codec": "int4"}, {"scoring": "proximity"}):
+    given = {"model": FakeEncoder(), "store": MemoryStore(), "codec": "int4", "scoring": "proximity", "query_encoder": "fast"}
+    for more in ({name: value} for name, value in given.items()):
         with pytest.raises(ValueError, match=f"either a ready reranker or {next(iter(more))}"):
             LateRerankCompressor(reranker=reranker, **more)
     with pytest.raises(TypeError, match=r"must be a late_rerank\.Reranker, got str"):
         LateRerankCompressor(reranker="minilm")
+
+
+def test_a_query_encoder_reaches_the_reranker(loads):
+    made = LateRerankCompressor(query_encoder="fast")
+    assert loads == ["minilm"]
+    assert made.reranker.arguments["query_encoder"] == "fast"
+    assert LateRerankCompressor().reranker.arguments["query_encoder"] == "full"
 
 
 def test_model_store_codec_and_scoring_make_the_reranker():
@@ -148,6 +156,7 @@ def test_type_checkers_see_the_arguments():
     choice = Choice().options(LateRerankCompressor.model_fields)
     assert len(choice) == 6
     assert list(parameters)[:7] == ["top_n", "reranker", "model", "revision", "store", "codec", "scoring"]
+    assert list(parameters)[7] == "query_encoder"
     assert set(list(parameters)[7:]) == {*choice, "text", "image", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "image", "keep_scores", *choice}

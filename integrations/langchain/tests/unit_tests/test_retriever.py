@@ -83,9 +83,16 @@ def test_a_bare_function_is_no_base_retriever(reranker):
 
 
 def test_a_ready_reranker_excludes_arguments_for_a_new_one(reranker):
-    for more in ({"model": FakeEncoder()}, {"store": MemoryStore()}, {"codec": "int4"}, {"scoring": "proximity"}):
+    given = {"model": FakeEncoder(), "store": MemoryStore(), "codec": "int4", "scoring": "proximity", "query_encoder": "fast"}
+    for more in ({name: value} for name, value in given.items()):
         with pytest.raises(ValueError, match=f"either a ready reranker or {next(iter(more))}"):
             LateRerankRetriever(base_retriever=base(), reranker=reranker, **more)
+
+
+def test_a_query_encoder_reaches_the_reranker(loads):
+    made = LateRerankRetriever(base_retriever=base(), query_encoder="fast")
+    assert loads == ["minilm"]
+    assert made.reranker.arguments["query_encoder"] == "fast"
 
 
 def test_model_store_codec_and_scoring_make_the_reranker():
