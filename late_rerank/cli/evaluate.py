@@ -22,7 +22,7 @@ from late_rerank.cli.options import (
     rank_options,
     wanted_of,
 )
-from late_rerank.cli.query_encoders import FULL, add_query_encoder
+from late_rerank.cli.query_encoders import FULL, add_query_encoder, query_encoder_digest
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Compared, Evaluation, Judged
@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> None:
     check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
     _check_models({*(setup.model for setup in setups), *([options.model, *options.fuse] if options.fuse else [])})
+    for setup in setups:
+        query_encoder_digest(setup.query_encoder, setup.model)  # raises where there is none
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
         report = _comparison(options, judged)

@@ -16,7 +16,7 @@ from late_rerank.cli.options import (
     add_store,
 )
 from late_rerank.cli.priors import add_priors, prior_of
-from late_rerank.cli.query_encoders import add_query_encoder
+from late_rerank.cli.query_encoders import NAMES, add_query_encoder
 
 
 def register(commands: Any) -> None:
@@ -102,7 +102,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     from late_rerank.stores.opening import is_url
 
     whole = {f"{name}={path}": f"{name}={Path(path).absolute()}" for name, path in options.folder}
-    places = [options.calibration, options.model, options.query_encoder]
+    places = [options.calibration, options.model, None if options.query_encoder in NAMES else options.query_encoder]
     whole |= {place: str(Path(place).absolute()) for place in places if place is not None and Path(place).exists()}
     if options.store is not None and not is_url(options.store):
         whole[options.store] = str(Path(options.store).absolute())

@@ -9,7 +9,7 @@ from typing import Any
 
 # As late_rerank.encode has them, which would load NumPy for --help.
 FULL, FAST = "full", "fast"
-_NAMES = (FULL, FAST)
+NAMES = (FULL, FAST)
 
 _HELP = (
     "what encodes queries: full, the whole model; fast, a small one that comes with minilm; or a folder that "
@@ -19,7 +19,7 @@ _HELP = (
 
 def query_encoder_name(text: str) -> str:
     """Take "full", "fast" or the folder of a query encoder."""
-    if text in _NAMES:
+    if text in NAMES:
         return text
     folder = Path(text).expanduser()  # a shell doesn't expand the "~" of --query-encoder=~/fast
     if not text.strip() or not folder.is_dir():

@@ -13,7 +13,16 @@ QUERIES = {"q1": "the cat", "q2": "one vector", "q3": "what is the mat"}
 QRELS = {"q1": {"0": 2, "2": 1}, "q2": {"1": 1}, "q3": {"2": 1}}
 PLAIN = {
     *("dataset", "split", "n_queries", "k", "first_stage", "measures", "differences", "latency_ms", "bytes_per_token", "model"),
-    *("codec", "backend", "pooling", "scoring", "rerank_with", "first_stage_weight", "n_own_documents_left_out"),
+    *(
+        "codec",
+        "backend",
+        "pooling",
+        "scoring",
+        "rerank_with",
+        "query_encoder",
+        "first_stage_weight",
+        "n_own_documents_left_out",
+    ),
 }
 
 

@@ -93,6 +93,13 @@ def test_depth_and_size_are_two_panels_and_the_second_shows_the_deepest(drawn):
         assert words(panel)[1] == ["no pooling", "pooling 2", "int8", "int4", "binary"]
 
 
+def test_query_encoders_of_one_size_stand_in_the_legend(drawn):
+    (panel,) = drawn(compared(query_encoder=["full", "/models/student"]))
+
+    assert [x for x, _ in points(panel)] == [388, 388]
+    assert words(panel) == (["first stage alone, .676"], ["full query encoder", "student query encoder"])
+
+
 def test_the_first_stage_is_a_line_across_and_within_sight(drawn):
     for panel in drawn(compared(codec=["int8", "binary"], k=[20, 100])):
         (line,) = [line for line in panel.lines if line.get_linestyle() == "--"]
