@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -75,6 +76,7 @@ class InsideReranker(Ranks[Ranking]):
         calibration: Turns scores into `relevance`: a Calibration of scoring "maxsim". None takes the clipped mean.
         backend: As for a Reranker.
         device: As for a Reranker.
+        query_encoder: As for a Reranker. The engine's vectors serve all of them.
 
     Attributes:
         encoder: The Encoder in use.
@@ -82,7 +84,7 @@ class InsideReranker(Ranks[Ranking]):
 
     Raises:
         IncompatibleError: If the engine's vectors have another width than the model's, or those of a sample of its texts aren't
-            what the model makes of it. Also if the calibration is another model's.
+            what the model makes of it. Also if the calibration or the query encoder is another model's.
     """
 
     def __init__(
@@ -93,8 +95,9 @@ class InsideReranker(Ranks[Ranking]):
         calibration: Calibration | None = None,
         backend: str = "auto",
         device: str | None = None,
+        query_encoder: str | os.PathLike[str] = "full",
     ) -> None:
-        self.encoder = as_encoder(model, backend, device, 1)
+        self.encoder = as_encoder(model, backend, device, 1, query_encoder)
         self.engine = engine
         self.calibration = calibration
         check_calibration(calibration, self.encoder.fingerprint, MAXSIM.name, query_fingerprint(self.encoder))

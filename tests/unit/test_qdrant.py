@@ -101,6 +101,23 @@ class TestRanking:
         for document in theirs:
             assert (document.score, document.relevance) == pytest.approx(own[document.id], abs=1e-4)
 
+    def test_a_query_encoder_encodes_the_queries_of_the_same_vectors(self, client, inside, monkeypatch):
+        class LastWord(FakeEncoder):
+            query_encoder, query_fingerprint = "fast", "last words"
+
+            def encode_query(self, texts):
+                return super().encode_query([text.split()[-1] for text in texts])
+
+        made = []
+        monkeypatch.setattr("late_rerank.ranking.inside.as_encoder", lambda *given: made.append(given) or LastWord())
+        engine = QdrantVectors(client, "docs", vector="colbert", text="text")
+        fast = InsideReranker("minilm", engine, query_encoder="fast")
+
+        assert made == [("minilm", "auto", None, 1, "fast")]
+        candidates = [Candidate(id=i) for i in range(len(TEXTS))]
+        last = inside.rerank(QUERY.split()[-1], candidates)
+        assert [document.score for document in fast.rerank(QUERY, candidates)] == [document.score for document in last]
+
     def test_one_request_asks_for_scores_alone(self, client, inside):
         client.asked.clear()
         ranking = inside.rerank(QUERY, [Candidate(id=i) for i in (5, 2, 0, 2)])
