@@ -20,6 +20,7 @@ from late_rerank.cli import (
     compiling,
     context,
     demo,
+    distil,
     doctor,
     evaluate,
     explain,
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
         calibrate,
         tune,
         train,
+        distil,
         serve,
         mcp,
     ):

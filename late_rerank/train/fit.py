@@ -21,6 +21,7 @@ from late_rerank.observing.progress import progress_bar
 from late_rerank.train.loss import Loss
 from late_rerank.train.model import TunableModel
 from late_rerank.train.negatives import Row
+from late_rerank.train.precision import in_bfloat16
 from late_rerank.train.recipe import Recipe
 from late_rerank.train.resume import Unfinished
 
@@ -196,7 +197,7 @@ def _arguments(model: TunableModel, scratch: Path, batch_sampler: Any) -> MultiV
         logging_steps=5,
         seed=recipe.seed,
         use_cpu=device.type == "cpu",
-        bf16=_in_bfloat16(recipe, device),
+        bf16=in_bfloat16(recipe.precision, device),
         dataloader_pin_memory=False,
         disable_tqdm=True,
         report_to="none",
@@ -209,13 +210,3 @@ def _prompts(model: TunableModel, recipe: Recipe) -> dict[str, str]:
     columns = {"query": model.encoder.prompts.get("query") or "", "positive": document}
     columns |= {f"negative_{i + 1}": document for i in range(recipe.n_negatives)}
     return {name: prompt for name, prompt in columns.items() if prompt}
-
-
-def _in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    if recipe.precision != "auto":
-        return recipe.precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Emulated, bfloat16 would take longer than float32.
-    has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # no public function tells
-    return device.type == "cpu" and bool(has_it())

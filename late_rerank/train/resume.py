@@ -13,9 +13,10 @@ from late_rerank.train.examples import Example
 from late_rerank.train.negatives import Row
 from late_rerank.train.recipe import Recipe
 
-_FOLDER = "checkpoints"  # inside the model's folder
-_DIGEST = "of"  # names the training; no other program's folder of checkpoints has such a file
+FOLDER = "checkpoints"  # inside the model's folder
+DIGEST = "of"  # names the training; no other program's folder of checkpoints has such a file
 _ROWS = "rows.json"
+KIND = "kind"  # beside it, where a training isn't `adapt`'s
 # transformers writes this file last, so a checkpoint that has it is whole.
 _LAST_WRITTEN = "trainer_state.json"
 
@@ -26,7 +27,7 @@ def check_out(out: Path) -> None:
     Raises:
         ValueError: If the folder holds anything but an unfinished training of ours.
     """
-    if (out / _FOLDER / _DIGEST).is_file() or not out.exists():
+    if (out / FOLDER / DIGEST).is_file() or not out.exists():
         return
     if not out.is_dir() or any(out.iterdir()):
         raise ValueError(f"{out} holds something already; give a new or an empty folder")
@@ -56,13 +57,13 @@ class Unfinished:
         Raises:
             ValueError: If the folder has checkpoints of another recipe or of other examples, or another program's files.
         """
-        unfinished = cls(out / _FOLDER)
+        unfinished = cls(out / FOLDER)
         folder, digest = unfinished.folder, _digest(recipe, examples)
-        mark = folder / _DIGEST
+        mark = folder / DIGEST
         if folder.is_dir() and not mark.is_file() and any(folder.iterdir()):
             raise ValueError(f"{folder} is no unfinished training of this kind; give a new or an empty folder")
         is_other = mark.is_file() and mark.read_text() != digest
-        if is_other and unfinished.last_checkpoint() is not None:
+        if is_other and ((folder / KIND).is_file() or unfinished.last_checkpoint() is not None):
             raise ValueError(
                 f"{folder} holds checkpoints of a training with other data or settings: remove the folder to begin anew, or "
                 "run the same command as then to go on"

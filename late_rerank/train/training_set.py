@@ -64,7 +64,7 @@ def judged_set(
     queries, qrels = read_judged(folder, split, encoding)
     examples = judged_examples(documents, queries, qrels)
     if held_out is None:
-        held_out = _tenth(examples, queries, qrels, name, ignore_identical_ids=not _answers_own(qrels))
+        held_out = _tenth(examples, queries, qrels, name, ignore_identical_ids=not answers_own(qrels))
         examples = _without(examples, held_out)
     return _set(examples, held_out, name, n_queries, seed)
 
@@ -144,7 +144,7 @@ def held_out_split(folder: Path, split: str, encoding: str | None = None) -> Hel
     """
     queries, qrels = read_judged(folder, split, encoding)
     asked = {name: queries[name] for name in qrels}
-    return HeldOut(asked, qrels, f"{folder.resolve().name} {split}", ignore_identical_ids=not _answers_own(qrels))
+    return HeldOut(asked, qrels, f"{folder.resolve().name} {split}", ignore_identical_ids=not answers_own(qrels))
 
 
 def _set(examples: dict[str, Example], held_out: HeldOut, name: str, n_queries: int | None, seed: int) -> TrainingSet:
@@ -173,7 +173,7 @@ def _tenth(
     )
 
 
-def _answers_own(qrels: Qrels) -> bool:
+def answers_own(qrels: Qrels) -> bool:
     """Tell whether a document with its query's id is an answer, as it is to training; else it is the query itself."""
     return any(judged.get(query, 0) > 0 for query, judged in qrels.items())
 

@@ -1,0 +1,171 @@
+"""`late-rerank distil-query`: a model and texts like queries -> a small query encoder, measured before and after."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from late_rerank.cli.options import (
+    above_zero,
+    add_encoding,
+    add_json,
+    add_revision,
+    add_store,
+    at_least,
+    at_least_one,
+    blank_refused,
+)
+
+if TYPE_CHECKING:
+    from late_rerank.train import Development
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "distil-query",
+        help="make a small query encoder for a model",
+        description="Train a student of two layers to encode queries as the model does. Stored documents stay as they are. "
+        "Learns from queries, or from the titles, sentences and train queries of a corpus; test queries never count. "
+        "Measures held-out texts and development queries before and after. Interrupted, it goes on when called again.",
+    )
+    command.add_argument("model", metavar="MODEL", type=blank_refused, help='"minilm", "minilm-late", a folder, or a hub name')
+    add_revision(command)
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="where it is written; new or empty")
+    command.add_argument("--queries", metavar="FILE", type=Path, help='a query a line, or JSON Lines of {"text"}')
+    command.add_argument(
+        "--corpus",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        default=[],
+        help="a BEIR folder, or any other documents; again for more",
+    )
+    command.add_argument(
+        "--dev",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        default=[],
+        help="a BEIR folder whose dev queries are measured on (default: each --corpus that has some); again for more",
+    )
+    command.add_argument(
+        "--dev-queries", type=at_least(0), default=200, metavar="N", help="at most so many of each; 0 for none (default: 200)"
+    )
+    command.add_argument(
+        "--layers", type=_layers, metavar="0,5", help="of the model, the first is 0 (default: the first and the last)"
+    )
+    command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
+    command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
+    command.add_argument("--learning-rate", type=above_zero, help="at its peak (default: 0.001, less for wide models)")
+    command.add_argument(
+        "--most-texts",
+        type=at_least_one,
+        default=200_000,
+        metavar="N",
+        help="learn from at most so many texts (default: 200000)",
+    )
+    command.add_argument("--device", type=blank_refused, help="a torch device (default: the fastest of this machine)")
+    command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
+    add_encoding(command)
+    add_store(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, check, train, print."""
+    from late_rerank.cli.results import print_json
+    from late_rerank.train import DistilRecipe, distil_query, query_texts
+    from late_rerank.train.resume import check_out
+
+    check_out(options.out)  # before texts are read, which may take minutes
+    recipe = DistilRecipe(
+        layers=options.layers,
+        steps=options.steps,
+        minutes=options.minutes,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+    texts = query_texts(options.queries, options.corpus, most=options.most_texts, seed=options.seed, encoding=options.encoding)
+    try:
+        report = distil_query(
+            options.model,
+            texts,
+            options.out,
+            recipe=recipe,
+            held_out=_development(options),
+            store=options.store,
+            device=options.device,
+            progress=True,
+            tell=_tell,
+        )
+    except KeyboardInterrupt:
+        _tell(f"what is done is kept in {options.out}: the same command goes on from there")
+        raise
+    if options.json:
+        print_json({**report.to_dict(), "out": str(options.out)})
+    else:
+        _print_tables(report.to_dict(), options)
+
+
+def _development(options: argparse.Namespace) -> list[Development]:
+    """Read the development queries that are measured on."""
+    if not options.dev_queries:
+        return []
+    from late_rerank.train.distil.development import development_in, has_development
+
+    folders = options.dev or [folder for folder in options.corpus if has_development(folder)]
+    return [development_in(folder, options.dev_queries, options.encoding) for folder in folders]
+
+
+def _print_tables(report: dict[str, Any], options: argparse.Namespace) -> None:
+    from rich.table import Table
+
+    from late_rerank.cli.results import size_text
+    from late_rerank.cli.terminal import shown_console
+
+    console, measured = shown_console(), report["measured"]
+    table = Table("", "texts", "untrained", "trained", title="cosine of a query token to the full model's, held-out texts")
+    for kind, found in measured["token_cosine"].items():
+        table.add_row(kind, f"{found['n_texts']:,}", f"{found['untrained']:.4f}", f"{found['trained']:.4f}")
+    console.print(table)
+    if measured["ndcg"]:
+        heads = ("queries", "first stage", "full", "untrained", "trained", "change", "95 % range")
+        table = Table("", *heads, title="nDCG@10 of queries that were not trained on")
+        for name, found in measured["ndcg"].items():
+            figures = [f"{found[column]:.4f}" for column in ("first_stage", "full", "untrained", "trained")]
+            change = found["change"]
+            spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
+            table.add_row(name, str(found["n_queries"]), *figures, f"{change['mean']:+.4f}", spread)
+        console.print(table)
+    times, training = measured["query_ms"], report["training"]
+    console.print(
+        f"a query takes {times['trained']:.2f} ms instead of {times['full']:.2f}; layers "
+        f"{', '.join(map(str, report['layers']))} of {report['n_teacher_layers']}, {size_text(report['size_bytes'])}; "
+        f"{training['n_steps']:,} steps, {training['seconds'] / 60:.1f} minutes",
+        soft_wrap=True,
+        highlight=False,
+    )
+    console.print(
+        f"written to {options.out}: Reranker({options.model!r}, query_encoder={str(options.out)!r})",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    """Take numbers of layers."""
+    try:
+        layers = tuple(int(number) for number in text.split(","))
+    except ValueError:
+        layers = ()
+    if not layers or min(layers) < 0 or list(layers) != sorted(set(layers)):
+        raise argparse.ArgumentTypeError(f"must be numbers of layers from 0, ascending, with commas between them, got {text!r}")
+    return layers
+
+
+def _tell(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)

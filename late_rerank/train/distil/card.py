@@ -1,0 +1,103 @@
+"""The card of a query encoder: README.md for people, training.json for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_CARD = """---
+tags: [late-interaction, colbert, reranking, late-rerank]
+---
+
+# {name}
+
+A small query encoder for {model}, made by [late-rerank](https://pypi.org/project/late-rerank/): {n_layers} of the model's
+{n_teacher_layers} layers. It encodes queries alone. Documents are the model's own, so a store serves both.
+
+```python
+from late_rerank import Reranker
+
+ranked = Reranker({model!r}, query_encoder="{name}").rerank("query", ["text a", "text b"])  # the folder, wherever it lies
+```
+
+## Training
+
+- Data: {data}; {texts}.
+- Method: layers {layers} of the model, on its frozen embeddings. Each query token's vector is to have the cosine 1 to the
+  model's own; rare words count more. {n_steps:,} steps of some {tokens} tokens, seed {seed}; weights: {kept}.
+- Cost: {minutes:.0f} minutes on {device}.
+- Licence: that of the model, and whatever the data asks for. Don't publish weights that were trained on data whose licence
+  forbids it.
+
+## Measured
+
+The mean cosine of a query token's vector to the model's own, on texts that were not trained on:
+
+| | texts | untrained | trained |
+|---|---|---|---|
+{cosines}
+{ranking}
+One query takes {fast} ms instead of {full}, on the machine that trained.
+
+Everything above is also in `training.json`.
+"""
+
+_RANKING = """
+nDCG@10 over the same candidates, queries that were not trained on:
+
+| | queries | first stage | full | untrained | trained | change | 95 % range |
+|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def card_files(name: str, report: Mapping[str, Any]) -> dict[str, str]:
+    """Write both texts.
+
+    Args:
+        name: The folder's.
+        report: As `DistilReport.to_dict` gives it.
+
+    Returns:
+        File's name -> its text.
+    """
+    recipe, training, measured = report["recipe"], report["training"], report["measured"]
+    card = _CARD.format(
+        name=name,
+        # A folder's path means nothing elsewhere.
+        model=Path(report["model"]).name if Path(report["model"]).is_dir() else report["model"],
+        n_layers=len(report["layers"]),
+        n_teacher_layers=report["n_teacher_layers"],
+        data=report["data"],
+        texts=", ".join(f"{n:,} {kind}" for kind, n in report["n_texts"].items() if n),
+        layers=", ".join(map(str, report["layers"])),
+        n_steps=training["n_steps"],
+        tokens=f"{recipe['tokens_per_step']:,}",
+        seed=recipe["seed"],
+        kept="the running average" if training["kept"] == "average" else "the last",
+        minutes=training["seconds"] / 60,
+        device=report["device"],
+        cosines="\n".join(_cosine_row(kind, found) for kind, found in measured["token_cosine"].items()),
+        ranking=_ranking(measured["ndcg"]),
+        full=measured["query_ms"]["full"],
+        fast=measured["query_ms"]["trained"],
+    )
+    return {"README.md": card, "training.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
+
+
+def _cosine_row(kind: str, found: Mapping[str, Any]) -> str:
+    return f"| {kind} | {found['n_texts']:,} | {found['untrained']:.4f} | {found['trained']:.4f} |"
+
+
+def _ranking(ndcg: Mapping[str, Mapping[str, Any]]) -> str:
+    if not ndcg:
+        return ""
+    rows = []
+    for name, found in ndcg.items():
+        figures = [f"{found[column]:.4f}" for column in ("first_stage", "full", "untrained", "trained")]
+        change = found["change"]
+        spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
+        rows.append("| " + " | ".join([name, str(found["n_queries"]), *figures, f"{change['mean']:+.4f}", spread]) + " |")
+    return _RANKING.format(rows="\n".join(rows))

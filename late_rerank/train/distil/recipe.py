@@ -1,0 +1,93 @@
+"""How a query encoder is distilled: everything beside the texts that decides the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+_PRECISIONS = ("auto", "float32", "bfloat16")
+_COUNTS = ("steps", "tokens_per_step", "queries_per_step", "texts_per_round", "n_held_out")
+_RATE, _HIDDEN_SIZE = 1e-3, 384
+
+
+@dataclass(frozen=True)
+class DistilRecipe:
+    """The defaults were chosen on "minilm", by development queries of four collections.
+
+    Attributes:
+        layers: The teacher's layers that the student begins with, ascending; the first layer is 0. None for the first and the
+            last.
+        steps: The training ends after so many steps.
+        minutes: The training ends after so many minutes, if that comes first. Measuring before and after isn't counted.
+        tokens_per_step: A step takes as many texts of about one length as have so many tokens.
+        queries_per_step: A step takes at most so many texts.
+        texts_per_round: Texts are drawn, sorted by length and cut into steps so many at a time.
+        learning_rate: At its peak. None for .001 where token vectors have up to 384 components inside the transformer, and for
+            less in proportion where they have more.
+        warm_up: The learning rate rises over so many steps, or over a tenth of all steps if these are fewer.
+        decay: The learning rate falls to 0 over this share of the training, at its end.
+        averaged: Every ten steps the average of the weights moves by this share to the weights; by more at the beginning.
+            Of the average and the last weights, those are kept that are nearer to the teacher on held-out texts.
+        n_held_out: So many texts are measured on and never trained on; at most a tenth of all.
+        precision: Of the forward pass: "bfloat16" takes half the time where the processor or GPU has it; "auto" uses it there.
+        seed: Of everything drawn by chance.
+    """
+
+    layers: tuple[int, ...] | None = None
+    steps: int = 10_000
+    minutes: float | None = None
+    tokens_per_step: int = 2000
+    queries_per_step: int = 256
+    texts_per_round: int = 6000
+    learning_rate: float | None = None
+    warm_up: int = 300
+    decay: float = 0.3
+    averaged: float = 0.01
+    n_held_out: int = 1000
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in _PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}")
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.layers is not None and (not self.layers or list(self.layers) != sorted({*self.layers}) or self.layers[0] < 0):
+            raise ValueError(f"layers must be numbers of layers from 0, ascending, each once, got {self.layers!r}")
+        if self.warm_up < 0:
+            raise ValueError(f"warm_up must be 0 or more, got {self.warm_up!r}")
+        for name in ("decay", "averaged"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)!r}")
+        for name in ("minutes", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a positive number, got {value!r}")
+
+    def peak_learning_rate(self, hidden_size: int) -> float:
+        """Give the learning rate at its peak, for a transformer whose token vectors have so many components inside it."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return _RATE * min(1.0, _HIDDEN_SIZE / hidden_size)
+
+    def done(self, step: int, seconds: float) -> float:
+        """Give the share of the training that is done, 1 at its end.
+
+        Args:
+            step: Steps so far.
+            seconds: The training's time so far, before interruptions too.
+        """
+        by_time = 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+        return min(1.0, max(step / self.steps, by_time))
+
+    def rate(self, step: int, done: float) -> float:
+        """Give a step's learning rate as a share of its peak.
+
+        Args:
+            step: Steps before this one.
+            done: The share of the training that is done.
+        """
+        warm_up = min(self.warm_up, self.steps // 10)
+        rise = (step + 1) / warm_up if warm_up else 1.0
+        return min(1.0, rise) * min(1.0, (1 - done) / self.decay)

@@ -1,0 +1,68 @@
+"""What a distillation did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from late_rerank.train.distil.fit import Fitted
+from late_rerank.train.distil.measuring import Measured
+from late_rerank.train.distil.recipe import DistilRecipe
+
+
+@dataclass(frozen=True)
+class DistilReport:
+    """A finished distillation.
+
+    Attributes:
+        model: The teacher's name.
+        recipe: How the student was made.
+        data: The name of the texts.
+        n_texts: Kind -> texts that were trained on.
+        layers: The teacher's layers that the student began with.
+        n_teacher_layers: How many layers the teacher has.
+        n_weights: How many numbers were trained.
+        fitted: The training.
+        device: A torch device's name.
+        fingerprint: The teacher's: the query encoder matches documents of this fingerprint.
+        query_fingerprint: The query encoder's own.
+        size_bytes: Of the query encoder's files.
+        measured: Before and after.
+    """
+
+    model: str
+    recipe: DistilRecipe
+    data: str
+    n_texts: dict[str, int]
+    layers: Sequence[int]
+    n_teacher_layers: int
+    n_weights: int
+    fitted: Fitted
+    device: str
+    fingerprint: str
+    query_fingerprint: str
+    size_bytes: int
+    measured: Measured
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as JSON values."""
+        return {
+            "model": self.model,
+            "recipe": asdict(self.recipe),
+            "data": self.data,
+            "n_texts": dict(self.n_texts),
+            "layers": list(self.layers),
+            "n_teacher_layers": self.n_teacher_layers,
+            "n_weights": self.n_weights,
+            "training": {
+                **asdict(self.fitted),
+                "seconds": round(self.fitted.seconds, 1),
+                "cosine": round(self.fitted.cosine, 4),
+            },
+            "device": self.device,
+            "fingerprint": self.fingerprint,
+            "query_fingerprint": self.query_fingerprint,
+            "size_bytes": self.size_bytes,
+            "measured": self.measured.to_dict(),
+        }

@@ -1,0 +1,114 @@
+"""How the built-in query encoder "fast" was made: `python -m late_rerank.train.minilm_fast FOLDER --out DIR`.
+
+FOLDER holds squad, medquad, scifact and nfcorpus in BEIR format. The licences of the first three allow publishing a model that
+was trained on them; nfcorpus' development queries are only measured on. Only train splits are trained on, and 200 train queries
+of scifact's are left out, to choose by. After an interruption the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from late_rerank.corpus import read_json_lines, read_judged
+from late_rerank.encode.query_side.student import read_query_encoder
+from late_rerank.retrieve import BM25Retriever
+from late_rerank.train.distil.development import development_in
+from late_rerank.train.distil.distillation import distil_query
+from late_rerank.train.distil.measuring import Development
+from late_rerank.train.distil.recipe import DistilRecipe
+from late_rerank.train.distil.spans import common_words, sentences_of, spans_of
+from late_rerank.train.distil.texts import SENTENCES, SPANS, TITLES, QueryTexts, documents_of, each_once, judged_queries, varied
+from late_rerank.train.held_out import HeldOut
+from late_rerank.types import F32
+
+MODEL = "minilm"
+RECIPE = DistilRecipe(layers=(0, 5), steps=40_000)
+# How often texts of each kind are drawn: about a third are questions, as users of a RAG system ask.
+SHARES = {"squad": 0.27, "medquad": 0.05, "scifact": 0.01, TITLES: 0.07, SENTENCES: 0.27, SPANS: 0.33}
+
+_LAYERS = "encoder.layer."
+_CHOSEN_BY = "scifact"
+_N_CHOSEN_BY = 200
+_N_DEVELOPMENT = 200
+
+
+class Source(NamedTuple):
+    """A collection: its folder's name, and how many sentences of its corpus are taken at most."""
+
+    name: str
+    n_sentences: int
+
+
+SOURCES = (Source("squad", 110_000), Source("medquad", 110_000), Source("scifact", 60_000))
+DEVELOPMENT = ("nfcorpus", "squad", "medquad")
+
+
+def main() -> None:
+    """Read, train, measure, pack."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of the collections")
+    parser.add_argument("--out", type=Path, required=True, help="where the query encoder is written")
+    parser.add_argument("--packed", type=Path, help="where it is written as the package holds it, in 8-bit integers")
+    parser.add_argument("--store", help="keeps token vectors of development documents (default: memory)")
+    options = parser.parse_args()
+    chosen_by = chosen_by_of(options.folder / _CHOSEN_BY)
+    development = [development_in(options.folder / name, _N_DEVELOPMENT) for name in DEVELOPMENT]
+    texts = texts_in(options.folder, RECIPE.seed)
+    held_out = [chosen_by, *development]  # none of their queries is trained on
+    distil_query(MODEL, texts, options.out, recipe=RECIPE, held_out=held_out, store=options.store, progress=True)
+    if options.packed is not None:
+        from late_rerank.encode.torch.fast import write_fast  # noqa: PLC0415 - loads torch's exporter
+
+        write_fast(layers_of(options.out), options.packed)
+
+
+def texts_in(folder: Path, seed: int) -> QueryTexts:
+    """Read the texts of all collections.
+
+    Args:
+        folder: Of the collections.
+        seed: Of chance.
+    """
+    kinds: dict[str, list[str]] = {}
+    titles: list[str] = []
+    sentences: list[str] = []
+    measured: list[str] = []
+    for source in SOURCES:
+        kinds[source.name] = varied(judged_queries(folder / source.name, None, train=True), seed)
+        measured += judged_queries(folder / source.name, None, train=False)
+        own_titles, texts = documents_of(folder / source.name, None)
+        random.Random(seed).shuffle(texts)
+        titles += own_titles
+        sentences += sentences_of(texts, source.n_sentences)
+    random.Random(seed).shuffle(sentences)
+    kinds[TITLES] = titles
+    kinds[SENTENCES] = sentences[: len(sentences) * 2 // 3]
+    kinds[SPANS] = spans_of(sentences, common_words(sentences), seed)
+    return QueryTexts(each_once(kinds), SHARES, "squad, medquad and scifact (train)").without(measured)
+
+
+def chosen_by_of(folder: Path) -> Development:
+    """Draw the train queries that are left out of training, with their corpus' first stage."""
+    queries, qrels = read_judged(folder, "train")
+    drawn: Sequence[str] = random.Random(0).sample(sorted(qrels), _N_CHOSEN_BY)
+    held_out = HeldOut(
+        {name: queries[name] for name in drawn},
+        {name: qrels[name] for name in drawn},
+        f"{_N_CHOSEN_BY} train queries of {folder.name}",
+        ignore_identical_ids=True,
+    )
+    return Development(BM25Retriever(read_json_lines(folder / "corpus.jsonl")), held_out)
+
+
+def layers_of(folder: Path) -> dict[str, F32]:
+    """Read the layers of a query encoder, by BERT's names."""
+    tensors = read_query_encoder(folder).compiled.tensors()
+    return {name[name.index(_LAYERS) :]: values for name, values in tensors if _LAYERS in name}
+
+
+if __name__ == "__main__":
+    main()
