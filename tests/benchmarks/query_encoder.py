@@ -117,13 +117,13 @@ def quality(options):
     splits = quality_part.DEVELOPMENT if options.development else quality_part.TEST
     splits = {name: split for name, split in splits.items() if name in (options.collections or splits)}
     most = options.n_queries or (quality_part.DEVELOPMENT_QUERIES if options.development else None)
-    collections = quality_part.asked(options.folder, splits, held_out=options.held_out, n_queries=most)
+    collections = quality_part.asked(options.folder, splits, held_out=options.held_out, n_queries=most, k=options.k)
     with tempfile.TemporaryDirectory() as temporary:
         store = options.store or Path(temporary) / "store"
         found = quality_part.compared(
             collections, options.query_encoder, model=options.model, store=store, scoring=options.scoring
         )
-    return "development" if options.development else "quality", found
+    return "development" if options.development else "quality", {"k": options.k, **found}
 
 
 def command(arguments):
@@ -151,6 +151,7 @@ def parsed():
     part.add_argument("--held-out", type=Path, help="JSON list of train queries of scifact that weren't trained on")
     part.add_argument("--collections", nargs="+", help="these only")
     part.add_argument("--n-queries", type=int, help="at most so many of each (default: all, or 300 with --development)")
+    part.add_argument("--k", type=int, default=100, help="candidates a query (default: 100)")
     part.add_argument("--store", type=Path, help="keeps token vectors between runs (default: a temporary folder)")
     part.add_argument("--scoring", help="default: the model's")
     part = parts.add_parser("chart")

@@ -5,7 +5,7 @@ import statistics
 import sys
 
 import numpy as np
-from benchmarks.judged_folders import K, judged
+from benchmarks.judged_folders import judged
 from benchmarks.ranges import N_SAMPLES
 
 from late_rerank import Reranker
@@ -23,7 +23,7 @@ MEASURE = "nDCG@10"
 _BATCH = 32
 
 
-def asked(root, splits, *, held_out=None, n_queries=None, k=K):
+def asked(root, splits, *, held_out=None, n_queries=None, k=100):
     """Collection -> its judged queries with BM25's candidates.
 
     Args:
@@ -66,7 +66,7 @@ def compared(collections, given, *, model, store, scoring=None):
                 measured[name][label] = evaluated(reranker, judgements)
             used = reranker.scoring.name
     rows = {name: row(found, calibration) for name, found in measured.items()}
-    return {"k": K, "scoring": used, "collections": rows, "mean": overall(rows, measured)}
+    return {"scoring": used, "collections": rows, "mean": overall(rows, measured)}
 
 
 def evaluated(reranker, judgements):

@@ -115,7 +115,9 @@ def encode(model, given, backend, n_turns):
         }
         found = in_turns(calls, n_turns)
         rows[str(n)] = with_ratios({label: figures(*_columns(found[label])) for label in encoders})
-    return {"precision": full.backend.precision, "n_tokens": rows}
+    students = {label: encoder.describe()["query_encoder"] for label, encoder in encoders.items() if label != "full"}
+    told = {label: {name: each[name] for name in ("layers", "size_bytes", "precision")} for label, each in students.items()}
+    return {"precision": full.backend.precision, "query_encoders": told, "n_tokens": rows}
 
 
 def _columns(rows):
