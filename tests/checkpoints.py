@@ -1,11 +1,12 @@
 """Tiny late-interaction checkpoints with random weights, in every format that users bring. Built from files only."""
 
 import json
+import shutil
 import string
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizer
 
 HIDDEN, DIM = 32, 16
@@ -148,6 +149,16 @@ def modernbert(folder: Path) -> Path:
     modules = [Transformer(str(raw), document_length=96, query_length=32), dense, MultiVectorMask(), normalize]
     MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+def student(teacher: Path) -> Path:
+    """The checkpoint at `teacher`, a BERT of two layers, without its second one: what distillation begins with."""
+    made = teacher.with_name(f"{teacher.name}-student")
+    shutil.copytree(teacher, made)
+    weights = {name: tensor for name, tensor in load_file(made / "model.safetensors").items() if ".layer.1." not in name}
+    save_file(weights, made / "model.safetensors", metadata={"format": "pt"})
+    _edit(made / "config.json", num_hidden_layers=1)
+    return made
 
 
 def pooling(folder: Path, kind: str = "document", *, factor: float = 2, of_unit: bool = False) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.backends.choosing import UnfitError, choose
+from late_rerank.encode.backends.late import LateEngine
 from late_rerank.encode.backends.names import ENGINES, TORCH, check_backend, has_torch, installed_engines
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.builtin import BUILT_IN
@@ -17,7 +18,7 @@ from late_rerank.encode.compiled.identity import identity
 from late_rerank.encode.compiled.kept import find
 from late_rerank.encode.compiled.model import compiled_model, pools
 from late_rerank.encode.devices import torch_device
-from late_rerank.encode.model import Backend, Model
+from late_rerank.encode.model import Model, RunBy
 from late_rerank.encode.opening import open_compiled
 from late_rerank.encode.query_side.names import FULL
 from late_rerank.encode.query_side.opening import open_student, with_student
@@ -27,8 +28,8 @@ from late_rerank.errors import ModelError, check_installed
 from late_rerank.warn import warn_caller
 
 
-def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling: int = 1) -> None:
-    """Check that a model is there and is what its files say, and that the packages it needs are installed.
+def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling: int = 1, query_encoder: str = FULL) -> None:
+    """Check that a model and its query encoder are there and are what their files say, and that the packages are installed.
 
     No engine and no torch is loaded.
 
@@ -36,9 +37,10 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
         name: As `open_model` takes it.
         backend: As `open_model` takes it.
         pooling: As `open_model` takes it.
+        query_encoder: As `open_model` takes it.
 
     Raises:
-        ModelError: If it doesn't exist, or isn't a late-interaction model.
+        ModelError: If it doesn't exist, or isn't a late-interaction model. Also if there is no such query encoder.
         MissingDependencyError: If a package is missing.
         ValueError: If the backend is unknown, or can't run the model.
     """
@@ -46,6 +48,7 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
     folder = _folder(name)
     if backend != "torch" and pooling > 1:
         check_installed(f"pooling={pooling}", "pooling", "scipy")
+    open_student(query_encoder, str(name))
     if folder is None:
         return
     if is_compiled(folder):
@@ -86,14 +89,23 @@ def open_model(
         ValueError: As in `_open_full`.
     """
     student = open_student(query_encoder, str(name))  # a wrong one costs nothing: the model is loaded after it
-    model = _open_full(name, backend=backend, device=device, max_tokens=max_tokens, pooling=pooling)
+    is_late = student is not None
+    model = _open_full(name, backend=backend, device=device, max_tokens=max_tokens, pooling=pooling, is_late=is_late)
     if student is None:
         return model
     engines = [backend] if backend in ENGINES else installed_engines()
     return with_student(model, student, str(name), query_encoder, engines)
 
 
-def _open_full(name: str | os.PathLike[str], *, backend: str, device: Any, max_tokens: int | None, pooling: int) -> Model:
+def _open_full(
+    name: str | os.PathLike[str],
+    *,
+    backend: str,
+    device: Any,
+    max_tokens: int | None,
+    pooling: int,
+    is_late: bool,
+) -> Model:
     """Load a model.
 
     Args:
@@ -103,6 +115,7 @@ def _open_full(name: str | os.PathLike[str], *, backend: str, device: Any, max_t
         device: A torch device, or None.
         max_tokens: Cap on a document's own tokens, or None.
         pooling: Documents keep one of so many vectors.
+        is_late: Whether an engine is loaded when it encodes first, because something else encodes queries.
 
     Raises:
         ModelError: If the model can't be found, or can't be what it says.
@@ -122,7 +135,7 @@ def _open_full(name: str | os.PathLike[str], *, backend: str, device: Any, max_t
     if not engines:
         return by_torch(device="cpu", reason="no engine is installed: pip install onnxruntime")
     try:
-        compiled, (run, chosen) = _chosen(name, folder, engines, pooling)
+        compiled, (run, chosen) = _chosen(name, folder, engines, pooling, is_late=is_late)
     except UnfitError as error:
         if not has_torch() or (folder is not None and is_compiled(folder)):
             raise ModelError(f"no engine here runs {name}: {error}") from error
@@ -139,13 +152,17 @@ def _folder(name: str | os.PathLike[str]) -> Path | None:
 
 
 def _chosen(
-    name: str | os.PathLike[str], folder: Path | None, engines: list[str], pooling: int
-) -> tuple[Compiled, tuple[Run, Backend]]:
+    name: str | os.PathLike[str], folder: Path | None, engines: list[str], pooling: int, *, is_late: bool
+) -> tuple[Compiled, tuple[Run, RunBy]]:
     try:
         compiled = open_compiled(name, folder)
     except UnfitError as error:
         raise UnfitError(f"instead of {' and '.join(engines)}: {error}") from error
-    return compiled, choose(compiled, engines, exact=pooling > 1 or pools(compiled))
+    choosing = partial(choose, compiled, engines, exact=pooling > 1 or pools(compiled))
+    if not is_late:
+        return compiled, choosing()
+    engine = LateEngine(str(name), choosing, engines[0])
+    return compiled, (engine, engine)
 
 
 def _by_torch(

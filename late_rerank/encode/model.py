@@ -23,6 +23,26 @@ class Forward(Protocol):
         """Run the same model without its pooling; both share the weights."""
 
 
+class RunBy(Protocol):
+    """What runs a model, in words: a Backend, or one that isn't loaded yet."""
+
+    @property
+    def name(self) -> str:
+        """As in `Backend`."""
+
+    @property
+    def precision(self) -> str:
+        """As in `Backend`."""
+
+    @property
+    def least_cosine(self) -> float:
+        """As in `Backend`."""
+
+    @property
+    def reason(self) -> str:
+        """As in `Backend`."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """What runs a model.
@@ -86,7 +106,7 @@ class Model:
     forward: Forward
     dim: int
     fingerprint: str
-    backend: Backend
+    backend: RunBy
     device: str
     format: str
     notes: Mapping[str, Any]

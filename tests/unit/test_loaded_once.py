@@ -27,7 +27,7 @@ def test_rerankers_of_a_built_in_model_share_one_load(loads):
     with models.loaded_once(), ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: Reranker("minilm"), range(4)))
 
-    assert loads == [("minilm", "auto", None, 1)]
+    assert loads == [("minilm", "auto", None, 1, "full")]
     assert len({id(reranker.encoder) for reranker in made}) == 1
 
 
