@@ -10,6 +10,7 @@ from pathlib import Path
 from late_rerank.encode.backends.choosing import UnfitError
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.compiled.format import QUERY_ENCODER
+from late_rerank.encode.devices import as_device
 from late_rerank.encode.query_side.student import Student as Written
 from late_rerank.encode.query_side.writing import write_query_encoder
 from late_rerank.encode.sources import local_folder
@@ -69,7 +70,7 @@ def distil_query(
         MissingDependencyError: If torch isn't installed, or with `held_out` a package of `eval`.
         OSError: If the disk has no room.
     """
-    recipe, out = recipe or DistilRecipe(), Path(out)
+    recipe, out, device = recipe or DistilRecipe(), Path(out), as_device(device)
     check_out(out)
     if held_out:
         check_measures()

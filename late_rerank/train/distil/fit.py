@@ -100,7 +100,8 @@ def fit(
         progress: Show a bar on stderr, if that is a terminal.
     """
     training = _Training(student, lesson, recipe, unfinished)
-    with progress_bar(unit=" steps", desc="Training", progress=progress) as bar:
+    earlier = training.told.n_steps
+    with progress_bar(unit=" steps", desc="Training", initial=earlier, progress=progress) as bar:
         for done in training.steps():
             bar.total = max(training.told.n_steps, round(training.told.n_steps / done))
             bar.update(training.told.n_steps - bar.n)
