@@ -25,23 +25,15 @@ def local_folder(name: str | os.PathLike[str]) -> Path:
             or a commit.
 
     Raises:
-        ModelError: If there is neither.
+        ModelError: If there is neither, or it is a query encoder's.
     """
-    if not str(name).strip():
-        raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
-    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
+    folder = _found(name)
     if (folder / QUERY_ENCODER).is_file():
         raise ModelError(
             f"model={str(name)!r} is a query encoder, which encodes queries alone: pass the model that taught it, as in "
-            f"Reranker(MODEL, query_encoder={str(name)!r})"
+            "Reranker(MODEL, query_encoder=FOLDER)"
         )
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise ModelError(f"model={str(name)!r} is a file: pass the folder that holds it")
-    if not isinstance(name, str):
-        raise ModelError(f"model={str(name)!r} is no folder that exists")
-    return _from_hub(name)
+    return folder
 
 
 @contextmanager
@@ -64,6 +56,19 @@ def loading_builtin(folder: Path) -> Iterator[None]:
             f"{error} It belongs to the built-in model: pip install --force-reinstall --no-deps late-rerank-minilm, or, "
             "where it came from the hub, remove it from the cache"
         ) from error
+
+
+def _found(name: str | os.PathLike[str]) -> Path:
+    if not str(name).strip():
+        raise ModelError(f"model={str(name)!r} is empty: pass {', '.join(BUILT_IN)}, a folder, or a hub name (owner/name)")
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise ModelError(f"model={str(name)!r} is a file: pass the folder that holds it")
+    if not isinstance(name, str):
+        raise ModelError(f"model={str(name)!r} is no folder that exists")
+    return _from_hub(name)
 
 
 def _from_hub(name: str) -> Path:

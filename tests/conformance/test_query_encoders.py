@@ -14,12 +14,15 @@ from forking import in_a_child, needs_fork
 
 from late_rerank import Calibration, Reranker
 from late_rerank.encode import TextEncoder, as_encoder, loading
+from late_rerank.encode.builtin import FAST_FOLDERS
 from late_rerank.encode.compiled.format import DESCRIPTION, QUERY_ENCODER
 from late_rerank.encode.loading import check_model
 from late_rerank.encode.opening import compile_to
 from late_rerank.encode.query_side.student import read_query_encoder
+from late_rerank.encode.query_side.weights import LAYERS
 from late_rerank.encode.query_side.writing import write_query_encoder
 from late_rerank.errors import IncompatibleError, ModelError
+from late_rerank.ranking.relevance import FITTED_FAST
 from late_rerank.testing.fakes import FakeEncoder
 
 pytestmark = pytest.mark.model  # checkpoints are compiled, which takes a second each
@@ -266,7 +269,7 @@ class TestErrors:
 
     def test_as_a_model_it_is_refused_with_what_to_do(self, model):
         for call in (Reranker, TextEncoder, check_model):
-            with pytest.raises(ModelError, match=rf"is a query encoder.*Reranker\(MODEL, query_encoder='{model[1]}'\)"):
+            with pytest.raises(ModelError, match=r"is a query encoder.*Reranker\(MODEL, query_encoder=FOLDER\)"):
                 call(str(model[1]))
 
     def test_what_is_none_is_named(self, model, tmp_path):
@@ -300,6 +303,43 @@ class TestErrors:
         monkeypatch.setattr("late_rerank.encode.is_of_pictures", lambda _: True)
         with pytest.raises(IncompatibleError, match="is for text models, and pages is a model of page images"):
             as_encoder("pages", "auto", None, query_encoder="fast")
+
+
+class TestFast:
+    @pytest.fixture(scope="class")
+    def encoder(self, minilm):
+        return TextEncoder("minilm", backend=minilm.backend.name, query_encoder="fast")
+
+    def test_it_encodes_queries_of_minilm_alone(self, encoder, minilm):
+        queries = ["what do barriers do", "mendeleev's gaps", "is vitamin c good against a cold?"]
+        found, expected = encoder.encode_query(queries), minilm.encode_query(queries)
+
+        np.testing.assert_array_equal(found.offsets, expected.offsets)
+        assert (found.values * expected.values).sum(axis=1).mean() > 0.85
+        same(encoder.encode_document(TEXTS), minilm.encode_document(TEXTS))
+        assert encoder.fingerprint == minilm.fingerprint != encoder.query_fingerprint
+        assert encoder.describe()["query_encoder"]["teacher"] == "minilm"
+
+    def test_its_layers_take_8_megabytes_at_most(self):
+        assert (FAST_FOLDERS["minilm"] / LAYERS).stat().st_size <= 8_000_000
+
+    def test_its_weights_are_kept_once(self, encoder, monkeypatch):
+        def written(*_):
+            raise AssertionError
+
+        monkeypatch.setattr("late_rerank.encode.query_side.fast.write_weights", written)
+        again = TextEncoder("minilm", backend=encoder.backend.name, query_encoder="fast")
+        assert again.query_fingerprint == encoder.query_fingerprint
+
+    def test_where_nothing_can_be_kept_it_runs_all_the_same(self, encoder, monkeypatch, tmp_path):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
+        again = TextEncoder("minilm", backend=encoder.backend.name, query_encoder="fast")
+        same(again.encode_query(["cats"]), encoder.encode_query(["cats"]))
+
+    def test_its_calibrations_name_it(self, encoder):
+        for found in FITTED_FAST.get("minilm", {}).values():
+            assert (found.fingerprint, found.query_fingerprint) == (encoder.fingerprint, encoder.query_fingerprint)
 
 
 class TestFolder:

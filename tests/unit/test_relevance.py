@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from late_rerank import Reranker, Searcher
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import DEFAULT_SCORING, MAXSIM, PROXIMITY, SCORINGS
-from late_rerank.ranking.relevance import FITTED, Calibration, relevance, scoring_and_calibration
+from late_rerank.ranking.relevance import (
+    FITTED,
+    FITTED_FAST,
+    Calibration,
+    check_calibration,
+    relevance,
+    scoring_and_calibration,
+)
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.types import NO_TOKENS_SCORE
@@ -137,6 +144,21 @@ class TestReranker:
         asked, found = scoring_and_calibration(scoring, "minilm")
         assert found == FITTED["minilm"][asked.name]
         assert asked.name == found.scoring == (scoring or DEFAULT_SCORING.name)
+
+    @pytest.mark.parametrize("scoring", [None, *SCORINGS])
+    def test_a_name_has_calibrations_of_the_fast_query_encoder(self, scoring, monkeypatch):
+        name = scoring or DEFAULT_SCORING.name
+        fast = {each: replace(found, query_fingerprint="student") for each, found in FITTED["minilm"].items()}
+        monkeypatch.setitem(FITTED_FAST, "minilm", fast)
+        assert scoring_and_calibration(scoring, "minilm", "fast")[1] == fast[name]
+        assert scoring_and_calibration(scoring, "minilm", "a/folder")[1] == FITTED["minilm"][name]
+
+    def test_without_one_of_the_fast_query_encoder_the_full_ones_is_found_and_refused(self, monkeypatch):
+        monkeypatch.delitem(FITTED_FAST, "minilm", raising=False)
+        found = scoring_and_calibration(None, "minilm", "fast")[1]
+        assert found == FITTED["minilm"][DEFAULT_SCORING.name]
+        with pytest.raises(IncompatibleError, match='fitted to queries of query_encoder="full", this Reranker has the query'):
+            check_calibration(found, found.fingerprint, found.scoring, "student")
 
     def test_a_pickled_reranker_keeps_it(self, fake):
         assert pickle.loads(pickle.dumps(Reranker(fake, calibration=STEEP))).calibration == STEEP

@@ -27,6 +27,9 @@ from late_rerank.encode.torch.fingerprint import fingerprint_of
 from late_rerank.encode.torch.model import torch_model
 from late_rerank.types import F32
 
+# Of the transformer's weights in the model's state_dict.
+_PREFIX = "0.model."
+
 
 def main() -> None:
     """Write the folder into the package."""
@@ -81,11 +84,23 @@ def _become(loaded: Any, weights: Mapping[str, F32]) -> None:
         raise ValueError(f"the student's layers must be encoder.layer.0 and the next ones, got {sorted(layers)}")
     transformer.encoder.layer = transformer.encoder.layer[:n_layers]
     transformer.config.num_hidden_layers = n_layers
+    (width,) = weights[f"{_PREFIX}encoder.layer.0.intermediate.dense.bias"].shape
+    if width != transformer.config.intermediate_size:
+        _change_width(transformer, width)
     state = {name: torch.from_numpy(values) for name, values in weights.items()}
     missing, unknown = loaded.load_state_dict(state, strict=False)
     missing = [name for name in missing if ".pooler." not in name]
     if missing or unknown:
         raise ValueError(f"the student lacks {missing or 'nothing'}, and has {unknown or 'nothing'} that the model doesn't")
+
+
+def _change_width(transformer: Any, width: int) -> None:
+    """Give the feed-forward parts of all layers another width; their weights are random then."""
+    hidden = transformer.config.hidden_size
+    transformer.config.intermediate_size = width
+    for layer in transformer.encoder.layer:
+        layer.intermediate.dense = torch.nn.Linear(hidden, width)
+        layer.output.dense = torch.nn.Linear(width, hidden)
 
 
 if __name__ == "__main__":
