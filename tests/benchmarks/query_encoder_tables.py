@@ -113,7 +113,7 @@ def quality_rows(report):
         full = told["query_encoders"]["full"][MEASURE]
         for label, found in _but_full(told["query_encoders"]):
             change = found["difference"]
-            rows.append(_quality_row(NAMES.get(name, name), label, full, found[MEASURE], change, f"{change['p']:.3f}"))
+            rows.append(_quality_row(NAMES.get(name, name), label, full, found[MEASURE], change, _short(change["p"])))
     full = report["mean"]["full"][MEASURE]
     for label, found in _but_full(report["mean"]):
         rows.append(_quality_row("mean", label, full, found[MEASURE], found["difference"], ""))
@@ -230,18 +230,27 @@ def _mark(label, x, y, colour):
     return f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" fill="{colour}"/>'
 
 
+_TIMES = "| engine | tokens | | full{} | this one | of its time | of its processor time |"
+_QUALITY = "| | | full | this one | difference, with 95 % range | p |"
+_RELEVANCE = "| | full, clipped mean | this one | full, calibrated | this one, by the full one's calibration |"
+# Table -> the part that it is of, its header, and what makes its rows.
 TABLES = {
-    "encode": ("| engine | tokens | | full, p50 / p99 | this one | of its time | of its processor time |", encode_rows),
-    "rerank": ("| engine | tokens | | full | this one | of its time | of its processor time |", rerank_rows),
-    "serve": ("| | requests a second | p50 / p99 | requests a processor second | times as many |", serve_rows),
-    "quality": ("| | | full | this one | difference, with 95 % range | p |", quality_rows),
-    "development": ("| | | full | this one | difference, with 95 % range | p |", quality_rows),
+    "encode": ("encode", _TIMES.format(", p50 / p99"), encode_rows),
+    "rerank": ("rerank", _TIMES.format(""), rerank_rows),
+    "serve": (
+        "serve",
+        "| | requests a second | p50 / p99 | requests a processor second | times as many requests a second |",
+        serve_rows,
+    ),
+    "quality": ("quality", _QUALITY, quality_rows),
+    "relevance": ("quality", _RELEVANCE, relevance_rows),
+    "development": ("development", _QUALITY, quality_rows),
 }
 
 
 def main():
     report = json.loads((Path(sys.argv[1]) if len(sys.argv) > 1 else RESULT).read_text(encoding="utf-8"))
-    for part, (header, rows) in TABLES.items():
+    for part, header, rows in TABLES.values():
         if part in report:
             print(header, "|---" * (header.count("|") - 1) + "|", *rows(report[part]), "", sep="\n")
 

@@ -3,6 +3,7 @@
 import random
 import statistics
 import time
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -94,6 +95,7 @@ def _made(words, n_tokens, count):
         text = "" if n == n_tokens else longer if n < n_tokens else text
 
 
+@cache
 def words():
     """Words of docstrings, letters only, so that each has a few tokens."""
     from late_rerank.evaluate.bench.end_to_end import passages

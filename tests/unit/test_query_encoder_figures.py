@@ -186,9 +186,11 @@ def timed(ratio):
 
 
 def ranked(change, worst, collections=COLLECTIONS):
+    relevance = {kind: {"best": 0.6, "all": 0.3} for kind in ("clipped_mean", "calibrated")}
     told = {"difference": {"mean": change, "low": -0.02, "high": 0.02}, "nDCG@10": 0.55 + change, "token_cosine": 0.9}
     worst = {"collection": "cranfield", "difference": worst}
-    by_label = {"full": {"nDCG@10": 0.55}, "fast": {**told, "difference": {**told["difference"], "p": 0.5}}}
+    full = {"nDCG@10": 0.55, "relevance": relevance}
+    by_label = {"full": full, "fast": {**told, "difference": {**told["difference"], "p": 0.5}, "relevance": relevance}}
     mean = {"full": {"nDCG@10": 0.55}, "fast": {**told, "worst": worst}}
     return {"collections": {name: {"query_encoders": by_label} for name in collections}, "mean": mean}
 
@@ -230,9 +232,10 @@ class TestReports:
     def test_tables_have_as_many_cells_as_their_header(self):
         served = query_encoder.served({label: [turn(100, failed=0, not_200=0)] for label in ("full", "fast")})
         reports = {"encode": timed(0.4), "rerank": timed(0.4), "quality": ranked(0, 0), "serve": {"query_encoders": served}}
-        for part, report in reports.items():
-            header, rows = query_encoder_tables.TABLES[part]
-            found = rows(report)
+        tables = [table for table in query_encoder_tables.TABLES.values() if table[0] in reports]
+        assert len(tables) == 5
+        for part, header, rows in tables:
+            found = rows(reports[part])
             assert found
             assert {line.count("|") for line in found} == {header.count("|")}
 
