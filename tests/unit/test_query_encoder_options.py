@@ -1,12 +1,16 @@
 """--query-encoder, as the command line and the environment give it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from late_rerank.cli import query_encoders
 from late_rerank.cli.environment import read_environment
-from late_rerank.cli.main import parser
+from late_rerank.cli.main import main, parser
 from late_rerank.cli.query_encoders import by_model
 from late_rerank.encode.query_side import names
+from late_rerank.ranking.relevance import Calibration
+from late_rerank.testing.fakes import FakeEncoder
 
 COMMANDS = {
     "search": ["search", ".", "q"],
@@ -115,3 +119,79 @@ class TestCompared:
         with pytest.raises(SystemExit, match="2"):
             self.setups("--compare", "query_encoder=quick")
         assert "query_encoder must be full, fast or the folder" in capsys.readouterr().err
+
+
+class TestPassed:
+    """What a command makes its Reranker with; the model is a fake one."""
+
+    @pytest.fixture(autouse=True)
+    def made(self, monkeypatch):
+        """The query encoders of the Rerankers that were made."""
+        found = []
+
+        def load(model, backend, device, pooling=1, query_encoder="full"):
+            found.append((model, query_encoder))
+            return FakeEncoder()
+
+        monkeypatch.setattr("late_rerank.reranker.as_encoder", load)
+        opened = SimpleNamespace(fingerprint="of a student")
+        monkeypatch.setattr(
+            "late_rerank.encode.query_side.opening.open_student", lambda name, _: None if name == "full" else opened
+        )
+        return found
+
+    @pytest.fixture
+    def documents(self, tmp_path):
+        file = tmp_path / "documents.jsonl"
+        file.write_text('{"id": "a", "text": "cats sleep"}\n{"id": "b", "text": "rivers run"}\n')
+        return str(file)
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["rerank", "cats", "FILE"],
+            ["search", "FILE", "cats"],
+            ["context", "FILE", "cats"],
+            ["explain", "cats", "--text", "cats"],
+        ],
+    )
+    def test_a_command_passes_it(self, words, documents, made, capsys):
+        words = [documents if word == "FILE" else word for word in words]
+        assert main([*words, "--query-encoder", "fast"]) == 0
+        assert main(words) == 0
+        assert made == [("minilm", "fast"), ("minilm", "full")]
+
+    def test_a_second_model_keeps_its_own(self, documents, made, capsys):
+        assert main(["search", documents, "cats", "--query-encoder", "fast", "--fuse", "minilm-late"]) == 0
+        assert made == [("minilm", "fast"), ("minilm-late", "full")]
+
+    def test_a_server_has_one_for_each_model(self):
+        from late_rerank.cli.serve import _arguments
+
+        words = ["serve", "--model", "a=minilm", "--model", "b=minilm-late", "--query-encoder", "b=fast"]
+        options = parser().parse_args(words)
+        read_environment(options)
+        found = _arguments(options, dict(options.model))
+        assert {name: (each["model"], each["query_encoder"]) for name, each in found.items()} == {
+            "a": ("minilm", "full"),
+            "b": ("minilm-late", "fast"),
+        }
+
+    def test_a_calibration_of_another_one_is_refused_before_a_model_is_loaded(self, tmp_path, documents, made, capsys):
+        for of_queries in (None, "of a student"):
+            Calibration("a model", -1.0, 2.0, 0.0, "proximity", of_queries).save(file := tmp_path / "calibration.json")
+            name = "fast" if of_queries is None else "full"
+            assert main(["rerank", "cats", documents, "--query-encoder", name, "--calibration", str(file)]) == 1
+            assert "fitted to queries of" in capsys.readouterr().err
+        assert not made
+
+    def test_a_client_of_mcp_is_told_whole_paths(self, tmp_path, monkeypatch):
+        from late_rerank.cli.mcp import _arguments
+
+        monkeypatch.chdir(tmp_path)
+        for name in ("student", "fast"):  # "fast" is the built-in one, even where a folder has its name
+            (tmp_path / name).mkdir()
+            words = ["mcp", "--query-encoder", name]
+            monkeypatch.setattr("sys.argv", ["late-rerank", *words])
+            expected = name if name == "fast" else str(tmp_path / name)
+            assert _arguments(parser().parse_args(words)) == ["mcp", "--query-encoder", expected]
