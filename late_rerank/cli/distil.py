@@ -68,7 +68,7 @@ def register(commands: Any) -> None:
         help="learn from at most so many texts (default: 200000)",
     )
     command.add_argument("--device", type=blank_refused, help="a torch device (default: the fastest of this machine)")
-    command.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: 0)")
+    command.add_argument("--seed", type=at_least(0), default=0, help="of all that is drawn by chance (default: 0)")
     add_encoding(command)
     add_store(command)
     add_json(command)

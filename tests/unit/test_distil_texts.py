@@ -232,6 +232,7 @@ class TestRecipe:
             ({"decay": 0.0}, "decay must be above 0"),
             ({"averaged": 2.0}, "averaged must be above 0"),
             ({"warm_up": -1}, "warm_up must be 0 or more"),
+            ({"seed": -1}, "seed must be 0 or more"),
             ({"precision": "half"}, "precision must be one of"),
         ],
     )

@@ -118,7 +118,8 @@ class _Training:
         self._weights = student.trainable
         self._optimizer = torch.optim.AdamW(groups_of(self._weights), lr=self._peak, betas=(0.9, 0.98), eps=1e-8)
         self._average = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        self._round, self._at, self._window, self.told = 0, 0, [], Fitted()
+        self._round, self._at, self.told = 0, 0, Fitted()
+        self._window: list[float] = []
         self._in_bfloat16 = in_bfloat16(recipe.precision, student.device)
         held = unfinished.load()
         if held is not None:

@@ -55,8 +55,9 @@ class DistilRecipe:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if self.layers is not None and (not self.layers or list(self.layers) != sorted({*self.layers}) or self.layers[0] < 0):
             raise ValueError(f"layers must be numbers of layers from 0, ascending, each once, got {self.layers!r}")
-        if self.warm_up < 0:
-            raise ValueError(f"warm_up must be 0 or more, got {self.warm_up!r}")
+        for name in ("warm_up", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)!r}")
         for name in ("decay", "averaged"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)!r}")
