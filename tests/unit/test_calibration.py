@@ -114,6 +114,12 @@ class TestFit:
             with pytest.raises(ValueError, match="don't score above others"):
                 fit_calibration(queries, "x", "maxsim")
 
+    def test_it_names_the_query_encoder_that_made_the_scores(self):
+        assert fit_calibration(drawn(60), "x", "maxsim", "student").query_fingerprint == "student"
+        assert calibrate(drawn(60), "x", "maxsim", "student").calibration.query_fingerprint == "student"
+        for own in (None, "x"):  # the encoder itself
+            assert fit_calibration(drawn(60), "x", "maxsim", own).query_fingerprint is None
+
     def test_too_few_queries_are_refused(self):
         with pytest.raises(ValueError, match="got 19 judged queries with candidates; a calibration needs at least 20"):
             fit_calibration(drawn(19), "x", "maxsim")
