@@ -55,6 +55,9 @@ class DistilRecipe:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if self.layers is not None and (not self.layers or list(self.layers) != sorted({*self.layers}) or self.layers[0] < 0):
             raise ValueError(f"layers must be numbers of layers from 0, ascending, each once, got {self.layers!r}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name in ("warm_up", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)!r}")
