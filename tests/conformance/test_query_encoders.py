@@ -12,7 +12,7 @@ import pytest
 from checkpoints import native, pooling, pylate, stanford, student
 from forking import in_a_child, needs_fork
 
-from late_rerank import Calibration, Reranker
+from late_rerank import Reranker
 from late_rerank.encode import TextEncoder, as_encoder, loading
 from late_rerank.encode.builtin import FAST_FOLDERS
 from late_rerank.encode.compiled.format import DESCRIPTION, QUERY_ENCODER
@@ -22,7 +22,7 @@ from late_rerank.encode.query_side.student import read_query_encoder
 from late_rerank.encode.query_side.weights import LAYERS
 from late_rerank.encode.query_side.writing import write_query_encoder
 from late_rerank.errors import IncompatibleError, ModelError
-from late_rerank.ranking.relevance import FITTED_FAST
+from late_rerank.ranking.relevance import FITTED_FAST, Calibration
 from late_rerank.testing.fakes import FakeEncoder
 
 pytestmark = pytest.mark.model  # checkpoints are compiled, which takes a second each
@@ -62,8 +62,10 @@ def same(ours, theirs, atol=0.0):
     np.testing.assert_allclose(ours.values, theirs.values, rtol=0, atol=atol)
 
 
-def digests(folder):
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()}
+def digests(store):
+    """Of a store's files, without what SQLite keeps beside its file while it is open."""
+    files = [path for path in sorted(store.rglob("*")) if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 class TestVectors:
@@ -305,11 +307,12 @@ class TestErrors:
             as_encoder("pages", "auto", None, query_encoder="fast")
 
 
-class TestFast:
-    @pytest.fixture(scope="class")
-    def encoder(self, minilm):
-        return TextEncoder("minilm", backend=minilm.backend.name, query_encoder="fast")
+@pytest.fixture(scope="module")
+def encoder(minilm):
+    return TextEncoder("minilm", backend=minilm.backend.name, query_encoder="fast")
 
+
+class TestFast:
     def test_it_encodes_queries_of_minilm_alone(self, encoder, minilm):
         queries = ["what do barriers do", "mendeleev's gaps", "is vitamin c good against a cold?"]
         found, expected = encoder.encode_query(queries), minilm.encode_query(queries)
