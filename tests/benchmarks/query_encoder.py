@@ -81,18 +81,21 @@ def serve(options):
     from benchmarks.server import K, asked, measured, prepared
     from serving import serving
 
-    rows = {label: [] for label in options.query_encoder}
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         store, _ = prepared(Path(folder), options.model)
-        given = ["--model", options.model, "--workers", options.workers, "--store", store]
-        for _ in range(options.turns):
-            for label, each in options.query_encoder.items():
-                with serving(*given, "--query-encoder", each) as (url, process, _):
-                    asked(url, Path(folder), 4, 3)  # warms it
-                    rows[label].append(measured(url, process, Path(folder), options.clients, options.seconds))
-                print(label, rows[label][-1], file=sys.stderr)
+        for backend in options.backends:
+            rows = {label: [] for label in options.query_encoder}
+            given = ["--model", options.model, "--backend", backend, "--workers", options.workers, "--store", store]
+            for _ in range(options.turns):
+                for label, each in options.query_encoder.items():
+                    with serving(*given, "--query-encoder", each) as (url, process, _):
+                        asked(url, Path(folder), 4, 3)  # warms it
+                        rows[label].append(measured(url, process, Path(folder), options.clients, options.seconds))
+                    print(backend, label, rows[label][-1], file=sys.stderr)
+            found[backend] = {"turns": rows, "query_encoders": served(rows)}
     told = {"cores": os.cpu_count(), "workers": options.workers, "clients": options.clients, "seconds": options.seconds}
-    return "serve", {**told, "k": K, "turns": rows, "query_encoders": served(rows)}
+    return "serve", {**told, "k": K, "engines": found}
 
 
 def served(rows):
@@ -141,6 +144,7 @@ def parsed():
         part.add_argument("--turns", type=int, default=100)
         part.add_argument("--child", choices=BACKENDS, help=argparse.SUPPRESS)
     part = _part(parts, "serve", serve)
+    part.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS)
     part.add_argument("--turns", type=int, default=3)
     part.add_argument("--seconds", type=int, default=10)
     part.add_argument("--workers", type=int, default=2)

@@ -58,8 +58,9 @@ def _measured(part, report):
             for label, found in _but_full(told["n_tokens"][tokens]):
                 yield label, [(engine, found["of_full"]["median_ms"])]
     elif part == "serve":
-        for label, found in _but_full(report["query_encoders"]):
-            yield label, [(f"{report['clients']} clients", found["of_full"]["requests_per_second"])]
+        for engine, told in report["engines"].items():
+            for label, found in _but_full(told["query_encoders"]):
+                yield label, [(engine, found["of_full"]["requests_per_second"])]
     elif part == "quality" and set(report["collections"]) == COLLECTIONS:
         for label, found in _but_full(report["mean"]):
             worst = found["worst"]
@@ -94,11 +95,12 @@ def _time_rows(report, shown):
 
 
 def serve_rows(report):
-    """Query encoder: requests a second, their latency, and requests a second of processor."""
+    """Engine, query encoder: requests a second, their latency, and requests a second of processor."""
     return [
-        f"| {_code(label)} | {found['requests_per_second']:.0f} | {found['p50_ms']:.0f} / {found['p99_ms']:.0f} ms | "
-        f"{found['requests_per_cpu_second']:.0f} | {_times(found)} |"
-        for label, found in report["query_encoders"].items()
+        f"| {engine} | {_code(label)} | {found['requests_per_second']:.0f} | "
+        f"{found['p50_ms']:.0f} / {found['p99_ms']:.0f} ms | {found['requests_per_cpu_second']:.0f} | {_times(found)} |"
+        for engine, told in report["engines"].items()
+        for label, found in told["query_encoders"].items()
     ]
 
 
@@ -239,7 +241,7 @@ TABLES = {
     "rerank": ("rerank", _TIMES.format(""), rerank_rows),
     "serve": (
         "serve",
-        "| | requests a second | p50 / p99 | requests a processor second | times as many requests a second |",
+        "| engine | | requests a second | p50 / p99 | requests a processor second | times as many requests a second |",
         serve_rows,
     ),
     "quality": ("quality", _QUALITY, quality_rows),

@@ -210,7 +210,7 @@ class TestBars:
         assert bars("quality", ranked(0, 0, ["scifact"])) == []
 
     def test_requests_must_not_be_below_theirs(self):
-        report = {"clients": 64, "query_encoders": {"full": {}, "fast": {"of_full": {"requests_per_second": 1.59}}}}
+        report = {"engines": {"onnx": {"query_encoders": {"full": {}, "fast": {"of_full": {"requests_per_second": 1.59}}}}}}
         assert [each["holds"] for each in bars("serve", report)] == [False]
 
     def test_other_parts_have_none(self):
@@ -231,7 +231,12 @@ class TestReports:
 
     def test_tables_have_as_many_cells_as_their_header(self):
         served = query_encoder.served({label: [turn(100, failed=0, not_200=0)] for label in ("full", "fast")})
-        reports = {"encode": timed(0.4), "rerank": timed(0.4), "quality": ranked(0, 0), "serve": {"query_encoders": served}}
+        reports = {
+            "encode": timed(0.4),
+            "rerank": timed(0.4),
+            "quality": ranked(0, 0),
+            "serve": {"engines": {"onnx": {"query_encoders": served}}},
+        }
         tables = [table for table in query_encoder_tables.TABLES.values() if table[0] in reports]
         assert len(tables) == 5
         for part, header, rows in tables:
