@@ -28,8 +28,13 @@ def _model(minilm):
 
 
 @pytest.fixture(scope="module")
-def digest():
-    return fast_student("minilm").fingerprint
+def student():
+    return fast_student("minilm")
+
+
+@pytest.fixture(scope="module")
+def digest(student):
+    return student.fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +92,9 @@ class TestRerank:
         assert "without query-encoder.json" in capsys.readouterr().err
 
     def test_a_second_model_keeps_its_own(self, printed, tmp_path):
-        (tmp_path / "documents.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-        found = printed("search", tmp_path, ASKED, "--query-encoder", "fast", "--fuse", "minilm-late")
+        documents = tmp_path / "documents.jsonl"
+        documents.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+        found = printed("search", documents, ASKED, "--query-encoder", "fast", "--fuse", "minilm-late")
         assert found["results"][0]["text"] == TEXTS[0]
 
 
@@ -100,22 +106,24 @@ def test_explain_tells_the_score_that_the_ranking_gives(printed):
 
 
 class TestDoctor:
-    def test_it_tells_the_query_encoder(self, printed, digest, capsys):
+    def test_it_tells_the_query_encoder(self, printed, student, capsys):
         told = printed("doctor", "--query-encoder", "fast")["query_encoder"]
-        assert (told["name"], told["teacher"], told["layers"], told["fingerprint"]) == ("fast", "minilm", 2, digest)
+        expected = ("fast", "minilm", student.n_layers, student.fingerprint)
+        assert (told["name"], told["teacher"], told["layers"], told["fingerprint"]) == expected
+        assert 0 < told["layers"] < 6
         assert told["least_cosine_to_torch"] >= 0.999
         assert main(["doctor", "--query-encoder", "fast"]) == 0
-        assert "fast: 2 layers, " in capsys.readouterr().out
+        assert f"fast: {student.n_layers} layers, " in capsys.readouterr().out
 
     def test_without_one_the_model_is_named(self, printed, capsys):
         assert printed("doctor")["query_encoder"] is None
         assert main(["doctor"]) == 0
         assert "full: the model itself" in capsys.readouterr().out
 
-    def test_a_query_encoders_folder_says_what_it_is(self, printed, folder, digest, minilm, capsys):
+    def test_a_query_encoders_folder_says_what_it_is(self, printed, folder, student, minilm, capsys):
         told = printed("doctor", folder)
         assert (told["of_model"], told["fingerprint"]) == ("minilm", minilm.fingerprint)
-        assert (told["query_fingerprint"], told["layers"], told["dim"]) == (digest, 2, 384)
+        assert (told["query_fingerprint"], told["layers"], told["dim"]) == (student.fingerprint, student.n_layers, 384)
         assert told["use"] == f'Reranker("minilm", query_encoder="{folder}")'
         assert main(["doctor", str(folder)]) == 0
         assert told["use"] in capsys.readouterr().out
