@@ -27,7 +27,7 @@ def register(commands: Any) -> None:
     command = commands.add_parser(
         "distil-query",
         help="make a small query encoder for a model",
-        description="Train a student of two layers to encode queries as the model does. Stored documents stay as they are. "
+        description="Train a student of a few layers to encode queries as the model does. Stored documents stay as they are. "
         "Learns from queries, or from the titles, sentences and train queries of a corpus; test queries never count. "
         "Measures held-out texts and development queries before and after. Interrupted, it goes on when called again.",
     )
@@ -55,7 +55,23 @@ def register(commands: Any) -> None:
         "--dev-queries", type=at_least(0), default=200, metavar="N", help="at most so many of each; 0 for none (default: 200)"
     )
     command.add_argument(
-        "--layers", type=_layers, metavar="0,5", help="of the model, the first is 0 (default: the first and the last)"
+        "--layers",
+        type=_layers,
+        metavar="0,3,5",
+        help="of the model, the first is 0 (default: the first, the middle and the last; of ModernBERT the first and the last)",
+    )
+    command.add_argument(
+        "--width",
+        type=at_least_one,
+        metavar="N",
+        help="neurons that each feed-forward part keeps (default: half; all in ModernBERT)",
+    )
+    command.add_argument(
+        "--correction",
+        type=at_least(0),
+        default=128,
+        metavar="RANK",
+        help="of a trained correction of the word embeddings; 0 for none (default: 128)",
     )
     command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
     command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
@@ -84,6 +100,8 @@ def run(options: argparse.Namespace) -> None:
     check_out(options.out)  # before texts are read, which may take minutes
     recipe = DistilRecipe(
         layers=options.layers,
+        width=options.width,
+        correction=options.correction,
         steps=options.steps,
         minutes=options.minutes,
         learning_rate=options.learning_rate,

@@ -12,11 +12,14 @@ from late_rerank import Reranker
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.opening import compile_to
+from late_rerank.encode.query_side.weights import CODES, MAP
 from late_rerank.errors import ModelError
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.train import Development, DistilRecipe, HeldOut, QueryTexts, distil_query
 from late_rerank.train.distil import fit
+from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, narrow
 from late_rerank.train.distil.student import Student
+from late_rerank.train.minilm_fast import factors_of
 from late_rerank.types import Candidate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*texts are few")
@@ -136,6 +139,46 @@ def test_an_interrupted_training_of_something_else_is_kept(checkpoint, tmp_path,
     assert fewer_steps.fitted.n_steps == 5
 
 
+def test_neurons_that_change_nothing_are_the_first_to_go(tmp_path):
+    model = backbone(tmp_path / "tiny")
+    ids = torch.arange(12).reshape(2, 6)
+    idle = torch.randperm(64, generator=torch.Generator().manual_seed(0))[:40]
+    for layer, weight in zip(model.encoder.layer, ("inner", "outer"), strict=True):
+        if weight == "inner":
+            layer.intermediate.dense.weight.data[idle] = 0
+            layer.intermediate.dense.bias.data[idle] = 0
+        else:
+            layer.output.dense.weight.data[:, idle] = 0
+    with torch.no_grad():
+        before = model(ids).last_hidden_state
+        narrow(model.encoder.layer, ARCHITECTURES["bert"], 24, model.config)
+        after = model(ids).last_hidden_state
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+    assert model.config.intermediate_size == 24
+    assert model.encoder.layer[1].output.dense.weight.shape == (HIDDEN, 24)
+
+
+def test_only_words_that_were_seen_are_corrected():
+    words = torch.nn.Embedding(5, 8, padding_idx=0)
+    corrected, ids = Corrected(words, 3, seed=0), torch.arange(5)
+    torch.testing.assert_close(corrected(ids), words(ids))
+    corrected.forget(torch.tensor([True, False, False, True]))  # the tokenizer knows fewer words than there are embeddings
+    corrected.map.data.normal_()
+    changed_words = (corrected(ids) != words(ids)).any(dim=1).tolist()
+    assert changed_words == [False, True, True, False, True]
+    torch.testing.assert_close(corrected.folded()(ids), corrected(ids))
+
+
+def test_the_factors_of_a_correction_are_found_again_and_of_one_size():
+    chance = np.random.default_rng(0)
+    sizes = np.array([10.0, 3, 1, 0.3, 0.1, 0.03])  # directions of very different weight
+    change = (chance.normal(size=(50, 6)) * sizes @ chance.normal(size=(6, 12))).astype(np.float32)
+    found = factors_of(change, 6)
+    np.testing.assert_allclose(found[CODES] @ found[MAP], change, atol=1e-4)
+    spread = found[CODES].std(axis=0)
+    assert spread.max() < 8 * spread.min()  # 300 without the turn
+
+
 def test_minutes_end_a_training(checkpoint, tmp_path):
     report = distil_query(str(checkpoint), QUERIES, tmp_path / "fast", recipe=changed(steps=10**9, minutes=0.01))
     assert 1 <= report.fitted.n_steps < 10**4
@@ -165,14 +208,18 @@ def byte_level(folder):
     return native_byte_level(folder, {"query": "query: ", "document": "passage: "})
 
 
-@pytest.mark.parametrize(("make", "layers"), [(stanford, (0,)), (distilbert, (0, 2)), (byte_level, (1,)), (modernbert, (0, 2))])
-def test_a_student_of_each_architecture_is_what_was_trained(make, layers, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "layers", "width"),
+    [(stanford, (0,), 32), (distilbert, (0, 2), 32), (byte_level, (1,), 32), (modernbert, (0, 2), 64)],
+)
+def test_a_student_of_each_architecture_is_what_was_trained(make, layers, width, tmp_path):
     checkpoint, out = make(tmp_path / "tiny"), tmp_path / "fast"
     report = distil_query(str(checkpoint), QUERIES, out, recipe=changed(layers=layers, steps=20))
     found = report.measured.cosines["queries"]
     # What an engine gives by the folder's files, and what torch gave in the training.
     assert found.trained == pytest.approx(report.fitted.cosine, abs=2e-3)
     assert found.trained > found.untrained
+    assert report.width == width  # half of 64, but for the gates of ModernBERT
     assert TextEncoder(checkpoint, query_encoder=out).describe()["query_encoder"]["layers"] == len(layers)
 
 
@@ -185,16 +232,21 @@ def test_what_can_have_no_student_is_refused_before_the_work(checkpoint, tmp_pat
         distil_query(str(checkpoint), QUERIES, tmp_path / "fast", recipe=changed(layers=(0, 5)))
     with pytest.raises(ValueError, match="has 2 layers: a student of 2 is no smaller"):
         distil_query(str(checkpoint), QUERIES, tmp_path / "fast", recipe=changed(layers=(0, 1)))
+    with pytest.raises(ValueError, match=r"width must be at most 64, the neurons of .*, got 65"):
+        distil_query(str(checkpoint), QUERIES, tmp_path / "fast", recipe=changed(width=65))
     with pytest.raises(ValueError, match="at least 64 are needed"):
         distil_query(str(checkpoint), QUERIES[:9], tmp_path / "fast")
     assert not (tmp_path / "fast").exists()
 
 
 def test_layers_of_an_unknown_architecture_and_a_first_layer_that_differs_are_refused(checkpoint, tmp_path, monkeypatch):
+    modern = str(modernbert(tmp_path / "modern"))
     with pytest.raises(ValueError, match=r"layers must begin with 0: .* has no norm before it"):
-        distil_query(str(modernbert(tmp_path / "modern")), QUERIES, tmp_path / "fast", recipe=changed(layers=(1, 2)))
-    monkeypatch.setattr("late_rerank.train.distil.student._LAYERS", {"roberta": "encoder.layer"})
-    with pytest.raises(ModelError, match=r"'bert', whose layers this version can't leave out\. It can of: roberta"):
+        distil_query(modern, QUERIES, tmp_path / "fast", recipe=changed(layers=(1, 2)))
+    with pytest.raises(ValueError, match=r"stays 64: its feed-forward parts have gates, got width 32"):
+        distil_query(modern, QUERIES, tmp_path / "fast", recipe=changed(width=32))
+    monkeypatch.delitem(ARCHITECTURES, "bert")
+    with pytest.raises(ModelError, match=r"'bert', whose layers this version can't leave out\. It can of: roberta, "):
         distil_query(str(checkpoint), QUERIES, tmp_path / "fast")
 
 
@@ -224,9 +276,11 @@ class TestCommand:
         assert told["out"] == str(tmp_path / "fast")
         assert "teacher's vectors of" in printed.err
 
-    def test_tables_are_printed(self, checkpoint, tmp_path, capsys):
-        assert self.run(checkpoint, tmp_path) == 0
+    def test_tables_are_printed_and_sizes_kept(self, checkpoint, tmp_path, capsys):
+        assert self.run(checkpoint, tmp_path, "--layers", "1", "--width", "20", "--correction", "3") == 0
         out = capsys.readouterr().out
+        told = json.loads((tmp_path / "fast" / "training.json").read_text())
+        assert (told["layers"], told["width"], told["recipe"]["correction"]) == ([1], 20, 3)
         assert "untrained" in out
         assert f"Reranker({str(checkpoint)!r}, query_encoder={str(tmp_path / 'fast')!r})" in out
 
@@ -239,6 +293,8 @@ class TestCommand:
             (["--layers", "5,0"], 2, "must be numbers of layers from 0, ascending"),
             (["--layers", "first"], 2, "must be numbers of layers"),
             (["--minutes", "0"], 2, "must be a number above 0"),
+            (["--width", "0"], 2, "must be a whole number of at least 1"),
+            (["--correction", "-1"], 2, "must be a whole number of at least 0"),
         ],
     )
     def test_wrong_use_is_told(self, checkpoint, tmp_path, capsys, more, code, said):
@@ -259,7 +315,7 @@ def test_a_few_steps_bring_a_student_of_minilm_nearer(minilm, tmp_path):
     found = report.measured.cosines["queries"]
     assert found.trained > found.untrained + 0.05
     assert report.fingerprint == minilm.fingerprint
-    assert report.layers == (0, 5)
+    assert (report.layers, report.width) == ((0, 3, 5), 768)
     with Reranker("minilm", query_encoder=tmp_path / "fast") as reranker:
         ranked = reranker.rerank("what does the pump do", ["The pump moves water.", "Cats sleep."])
     assert ranked[0].text == "The pump moves water."

@@ -25,8 +25,9 @@ ranked = Reranker({model!r}, query_encoder="{name}").rerank("query", ["text a", 
 ## Training
 
 - Data: {data}; {texts}.
-- Method: layers {layers} of the model, on its frozen embeddings. Each query token's vector is to have the cosine 1 to the
-  model's own; rare words count more. {n_steps:,} steps of some {tokens} tokens, seed {seed}; weights: {kept}.
+- Method: layers {layers} of the model, with {width:,} neurons in each feed-forward part{corrected}. Each query token's vector
+  is to have the cosine 1 to the model's own; rare words count more. {n_steps:,} steps of some {tokens} tokens, seed {seed};
+  weights: {kept}.
 - Cost: {minutes:.0f} minutes on {device}.
 - Licence: that of the model, and whatever the data asks for. Don't publish weights that were trained on data whose licence
   forbids it.
@@ -73,6 +74,8 @@ def card_files(name: str, report: Mapping[str, Any]) -> dict[str, str]:
         data=report["data"],
         texts=", ".join(f"{n:,} {kind}" for kind, n in report["n_texts"].items() if n),
         layers=", ".join(map(str, report["layers"])),
+        width=report["width"],
+        corrected=f", and word embeddings with a correction of rank {recipe['correction']}" if recipe["correction"] else "",
         n_steps=training["n_steps"],
         tokens=f"{recipe['tokens_per_step']:,}",
         seed=recipe["seed"],

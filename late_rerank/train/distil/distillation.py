@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 
+import torch
+
 from late_rerank.encode.backends.choosing import UnfitError
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.compiled.format import QUERY_ENCODER
@@ -84,6 +86,7 @@ def distil_query(
     if not (folder / UNTRAINED / QUERY_ENCODER).is_file():  # hours before the trained one: what can't be written fails here
         _write(student, teacher, folder, UNTRAINED)
     lesson = _lesson(teacher, trained_on, measured_on, recipe, folder)
+    student.leave_uncorrected(lesson.unseen)
     if tell is not None:
         tell(_room(lesson, folder))
     fitted = fit(student, lesson, recipe, unfinished, progress=progress)
@@ -101,6 +104,7 @@ def distil_query(
         data=given.name,
         n_texts={kind: len(each) for kind, each in trained_on.kinds.items()},
         layers=student.layers,
+        width=student.width,
         n_teacher_layers=student.n_teacher_layers,
         n_weights=student.n_weights,
         fitted=fitted,
@@ -120,7 +124,7 @@ def _teacher_and_student(model: str | Path, recipe: DistilRecipe, device: str | 
     name = str(model)
     folder = None if name in BUILT_IN else local_folder(model)
     _, loaded = torch_model(name, folder, device=device, max_tokens=None, pooling=1, reason="being taught")
-    student = Student(loaded, recipe.layers, name)
+    student = Student(loaded, recipe, name)
     teacher = TextEncoder(model, device=device)
     layout = teacher.model.layout
     if not layout.lays_out_queries:
@@ -147,6 +151,7 @@ def _lesson(
         rounds=Rounds(kinds, trained_on.parts(), lengths.widths, recipe),
         held_out=held_out,
         weights=weights_of(lengths.frequencies, len(texts)),
+        unseen=torch.from_numpy(lengths.frequencies == 0),
     )
 
 

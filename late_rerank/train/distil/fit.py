@@ -40,6 +40,7 @@ class Lesson(NamedTuple):
         rounds: The steps.
         held_out: Positions of texts that no step has.
         weights: (vocabulary,) how much the vector of each token counts, by its id.
+        unseen: (vocabulary,) bool: the tokens that no text has.
     """
 
     texts: Sequence[str]
@@ -48,6 +49,7 @@ class Lesson(NamedTuple):
     rounds: Rounds
     held_out: Sequence[int]
     weights: Tensor
+    unseen: Tensor
 
 
 @dataclass

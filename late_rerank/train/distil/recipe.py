@@ -15,8 +15,12 @@ class DistilRecipe:
     """The defaults were chosen on "minilm", by development queries of four collections.
 
     Attributes:
-        layers: The teacher's layers that the student begins with, ascending; the first layer is 0. None for the first and the
-            last.
+        layers: The teacher's layers that the student begins with, ascending; the first layer is 0. None for the first, the
+            middle and the last of four or more; for the first and the last of three, and in ModernBERT.
+        width: Neurons that each feed-forward part keeps, those with the largest weights. None for half of them, or for all in
+            ModernBERT, whose parts have gates.
+        correction: Each word's embedding is corrected by so many trained numbers, times one trained map; 0 for no correction.
+            The correction is added into the embeddings in the end. At most as many as an embedding has components.
         steps: The training ends after so many steps.
         minutes: The training ends after so many minutes, if that comes first. Measuring before and after isn't counted.
         tokens_per_step: A step takes as many texts of about one length as have so many tokens.
@@ -25,7 +29,7 @@ class DistilRecipe:
         learning_rate: At its peak. None for .001 where token vectors have up to 384 components inside the transformer, and for
             less in proportion where they have more.
         warm_up: The learning rate rises over so many steps, or over a tenth of all steps if these are fewer.
-        decay: The learning rate falls to 0 over this share of the training, at its end.
+        decay: The learning rate falls to 0 over this share of the training, at its end; 1 for all of it.
         averaged: Every ten steps the average of the weights moves by this share to the weights; by more at the beginning.
             Of the average and the last weights, those are kept that are nearer to the teacher on held-out texts.
         n_held_out: So many texts are measured on and never trained on; at most a tenth of all.
@@ -34,6 +38,8 @@ class DistilRecipe:
     """
 
     layers: tuple[int, ...] | None = None
+    width: int | None = None
+    correction: int = 128
     steps: int = 10_000
     minutes: float | None = None
     tokens_per_step: int = 2000
@@ -41,7 +47,7 @@ class DistilRecipe:
     texts_per_round: int = 6000
     learning_rate: float | None = None
     warm_up: int = 300
-    decay: float = 0.3
+    decay: float = 1.0
     averaged: float = 0.01
     n_held_out: int = 1000
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -58,7 +64,9 @@ class DistilRecipe:
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        for name in ("warm_up", "seed"):
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width must be at least 1, or None for half of the model's, got {self.width!r}")
+        for name in ("correction", "warm_up", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)!r}")
         for name in ("decay", "averaged"):

@@ -21,6 +21,7 @@ class DistilReport:
         data: The name of the texts.
         n_texts: Kind -> texts that were trained on.
         layers: The teacher's layers that the student began with.
+        width: Neurons of each of its feed-forward parts.
         n_teacher_layers: How many layers the teacher has.
         n_weights: How many numbers were trained.
         fitted: The training.
@@ -36,6 +37,7 @@ class DistilReport:
     data: str
     n_texts: dict[str, int]
     layers: Sequence[int]
+    width: int
     n_teacher_layers: int
     n_weights: int
     fitted: Fitted
@@ -53,6 +55,7 @@ class DistilReport:
             "data": self.data,
             "n_texts": dict(self.n_texts),
             "layers": list(self.layers),
+            "width": self.width,
             "n_teacher_layers": self.n_teacher_layers,
             "n_weights": self.n_weights,
             "training": {

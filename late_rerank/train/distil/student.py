@@ -1,4 +1,4 @@
-"""The student: some layers of the teacher, trained on its frozen embeddings."""
+"""The student: some layers of the teacher over its embeddings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,8 @@ from torch.nn import functional
 from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
 from late_rerank.errors import ModelError
-
-# Architecture -> where its layers are. Leaving layers out is right where each layer takes the one before as it is.
-_LAYERS = {
-    "bert": "encoder.layer",
-    "roberta": "encoder.layer",
-    "xlm-roberta": "encoder.layer",
-    "distilbert": "transformer.layer",
-    "modernbert": "layers",
-}
+from late_rerank.train.distil.recipe import DistilRecipe
+from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, narrow
 
 
 class Student:
@@ -29,39 +22,36 @@ class Student:
 
     Args:
         loaded: sentence-transformers' MultiVectorEncoder of the teacher. It is changed in place.
-        layers: The layers to keep; None for the first and the last, of two layers for the first.
+        recipe: Which layers are kept, how many neurons of each, and the rank of the correction of word embeddings.
         name: The teacher's name, for errors.
 
     Attributes:
         layers: The layers that were kept.
+        width: The neurons that each feed-forward part kept.
         hidden_size: Components of a token vector inside the transformer.
         n_teacher_layers: How many layers the teacher has.
 
     Raises:
         ModelError: If layers can't be left out of such a model.
-        ValueError: If the teacher has no such layer.
+        ValueError: If the teacher has no such layer, or fewer neurons.
     """
 
-    def __init__(self, loaded: Any, layers: tuple[int, ...] | None, name: str) -> None:
+    def __init__(self, loaded: Any, recipe: DistilRecipe, name: str) -> None:
         self._model, self._transformer = loaded, loaded[0].model
         config = self._transformer.config
-        path = _LAYERS.get(config.model_type)
-        if path is None:
+        found = ARCHITECTURES.get(config.model_type)
+        if found is None:
             raise ModelError(
                 f"{name} is of the architecture {config.model_type!r}, whose layers this version can't leave out. It can of: "
-                f"{', '.join(_LAYERS)}"
+                f"{', '.join(ARCHITECTURES)}"
             )
-        place, _, last = path.rpartition(".")
-        holder = self._transformer.get_submodule(place)
-        has = getattr(holder, last)
-        self.n_teacher_layers = len(has)
-        self.layers = _first_and_last(len(has)) if layers is None else layers
-        _check_layers(self.layers, len(has), config.model_type, name)
-        setattr(holder, last, torch.nn.ModuleList(has[i] for i in self.layers))
-        if config.model_type == "modernbert":  # each layer looks at all tokens or at near ones, as the teacher's does
-            config.layer_types = [config.layer_types[i] for i in self.layers]
-        config.num_hidden_layers = len(self.layers)
-        self.hidden_size = int(config.hidden_size)
+        self._architecture, self.hidden_size = found, int(config.hidden_size)
+        self.layers = self._keep_layers(recipe.layers, name)
+        self.width = self._keep_neurons(recipe.width, name)
+        rank = min(recipe.correction, self.hidden_size)
+        if rank:
+            words = self._transformer.get_input_embeddings()
+            self._transformer.set_input_embeddings(Corrected(words, rank, recipe.seed))
         self._freeze()
 
     @property
@@ -89,7 +79,7 @@ class Student:
         Returns:
             (n_counted, dim) float32, L2-normalised, one query after the other.
         """
-        features = {"input_ids": inputs.ids, "attention_mask": inputs.mask}
+        features: dict[str, Any] = {"input_ids": inputs.ids, "attention_mask": inputs.mask}
         if inputs.filled is not None:
             features["query_expansion_positions"] = inputs.filled
         moved = {name: torch.from_numpy(value).to(self.device) for name, value in features.items()}
@@ -98,8 +88,24 @@ class Student:
 
     def save(self, folder: Path) -> None:
         """Write the student as a checkpoint of sentence-transformers' format, with the teacher's prompts, masks and lengths."""
-        with quiet_loading():
-            self._model.save_pretrained(str(folder), create_model_card=False)
+        words = self._transformer.get_input_embeddings()
+        if isinstance(words, Corrected):
+            self._transformer.set_input_embeddings(words.folded())
+        try:
+            with quiet_loading():
+                self._model.save_pretrained(str(folder), create_model_card=False)
+        finally:
+            self._transformer.set_input_embeddings(words)
+
+    def leave_uncorrected(self, unseen: Tensor) -> None:
+        """Leave the embeddings of some tokens as they are.
+
+        Args:
+            unseen: (vocabulary,) bool: the tokens that no text has, by id.
+        """
+        words = self._transformer.get_input_embeddings()
+        if isinstance(words, Corrected):
+            words.forget(unseen)
 
     @torch.no_grad()
     def take(self, weights: dict[str, Tensor]) -> None:
@@ -107,21 +113,59 @@ class Student:
         for name, weight in self.trainable.items():
             weight.copy_(weights[name])
 
+    def _keep_layers(self, layers: tuple[int, ...] | None, name: str) -> tuple[int, ...]:
+        """Leave out all layers but some, and give which these are."""
+        config = self._transformer.config
+        place, _, last = self._architecture.layers.rpartition(".")
+        holder = self._transformer.get_submodule(place)
+        has = getattr(holder, last)
+        self.n_teacher_layers = len(has)
+        if layers is None:
+            layers = _default_layers(len(has), narrow=self._architecture.inner is not None)
+        _check_layers(layers, len(has), config.model_type, name)
+        setattr(holder, last, torch.nn.ModuleList(has[i] for i in layers))
+        if config.model_type == "modernbert":  # each layer looks at all tokens or at near ones, as the teacher's does
+            config.layer_types = [config.layer_types[i] for i in layers]
+        config.num_hidden_layers = len(layers)
+        return layers
+
+    def _keep_neurons(self, width: int | None, name: str) -> int:
+        """Leave out all neurons of the feed-forward parts but some, and give how many are left."""
+        config, kind = self._transformer.config, self._architecture
+        has = int(getattr(config, kind.width))
+        if kind.inner is None:
+            if width not in (None, has):
+                raise ValueError(f"the width of {name} stays {has}: its feed-forward parts have gates, got width {width}")
+            return has
+        width = max(1, has // 2) if width is None else width
+        if width > has:
+            raise ValueError(f"width must be at most {has}, the neurons of {name}'s feed-forward parts, got {width}")
+        if width < has:
+            narrow(self._transformer.get_submodule(kind.layers), kind, width, config)
+        return width
+
     def _freeze(self) -> None:
-        """Train neither the embeddings, which student and teacher share, nor a pooler, which no token vector passes."""
+        """Train no weights that student and teacher share, nor a pooler, which no token vector passes.
+
+        Of the embeddings the correction, positions and norm are trained, where the architecture has them.
+        """
         self._model.eval()  # without dropout
-        frozen = {id(weight) for weight in self._transformer.embeddings.parameters()}
+        trained = (*self._architecture.trained, ".codes", ".map")
+        embeddings = {id(weight) for weight in self._transformer.embeddings.parameters()}
         for name, weight in self._model.named_parameters():
-            weight.requires_grad_(id(weight) not in frozen and "pooler." not in name)
+            weight.requires_grad_((id(weight) not in embeddings or name.endswith(trained)) and "pooler." not in name)
 
 
 def groups_of(weights: dict[str, torch.nn.Parameter]) -> Iterator[dict[str, Any]]:
-    """Split weights for the optimizer: matrices decay, biases and norms don't."""
-    yield {"params": [weight for weight in weights.values() if weight.ndim > 1], "weight_decay": 0.01}
-    yield {"params": [weight for weight in weights.values() if weight.ndim <= 1], "weight_decay": 0.0}
+    """Split weights for the optimizer: matrices decay; biases, norms and positions, which no text may have, don't."""
+    decays = {name: weight.ndim > 1 and "position_embeddings" not in name for name, weight in weights.items()}
+    yield {"params": [weight for name, weight in weights.items() if decays[name]], "weight_decay": 0.01}
+    yield {"params": [weight for name, weight in weights.items() if not decays[name]], "weight_decay": 0.0}
 
 
-def _first_and_last(n: int) -> tuple[int, ...]:
+def _default_layers(n: int, *, narrow: bool) -> tuple[int, ...]:
+    if n > 3 and narrow:
+        return (0, n // 2, n - 1)
     return (0, n - 1) if n > 2 else (0,)
 
 
