@@ -123,7 +123,13 @@ FITTED = {
     }
 }
 """Name -> scoring -> Calibration; the default scoring's comes first."""
-FITTED_FAST: dict[str, dict[str, Calibration]] = {}
+_FAST = "6fea81e85fd45a7f202724d31a1afdaf"
+FITTED_FAST = {
+    "minilm": {
+        "proximity": Calibration(_MINILM, -6.125, 8.194, -0.0095, "proximity", _FAST),
+        "maxsim": Calibration(_MINILM, -6.1769, 8.2471, -0.1121, "maxsim", _FAST),
+    }
+}
 """The same for scores of the fast query encoder; each names the query encoder's digest."""
 
 

@@ -1,6 +1,7 @@
 """How well "minilm" can be calibrated, on queries that it wasn't fitted to. Prints JSON; takes minutes.
 
     python tests/benchmarks/calibration.py FOLDER_WITH_THE_COLLECTIONS [--store DIR] [--plot FILE.svg]
+        [--query-encoder fast] [--scoring maxsim]
 
 The folder holds squad, medquad and scifact with train and test judgements. Every test query makes two lists of ten BM25
 candidates: with its relevant documents, and without them. "transfer" is a calibration fitted to the train queries of the two
@@ -35,11 +36,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--store")
+    parser.add_argument("--query-encoder", default="full")
+    parser.add_argument("--scoring")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    with Reranker(store=options.store) as reranker:
+    with Reranker(store=options.store, query_encoder=options.query_encoder, scoring=options.scoring) as reranker:
         scored = {name: collection(reranker, options.folder / name) for name in COLLECTIONS}
-        fit = partial(fit_calibration, fingerprint=reranker.encoder.fingerprint, scoring=reranker.scoring.name)
+        fit = partial(
+            fit_calibration,
+            fingerprint=reranker.encoder.fingerprint,
+            scoring=reranker.scoring.name,
+            query_fingerprint=reranker.encoder.query_fingerprint,
+        )
     train = {name: splits["train"] for name, splits in scored.items()}
     fitted = fit([query for name in COLLECTIONS for query in train[name]])
     test = {name: splits["test"] for name, splits in scored.items()}
@@ -61,6 +69,7 @@ def main() -> None:
         "commit": commit(),
         "command": "python tests/benchmarks/calibration.py FOLDER",
         "model": "minilm",
+        "query_encoder": options.query_encoder,
         "k": K,
         "n_train_queries": {name: len(queries) for name, queries in train.items()},
         "fitted": vars(fitted),
