@@ -1,7 +1,9 @@
 """Query encoders: queries are a student's, documents the teacher's; each belongs to one model; one store serves both."""
 
 import hashlib
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -339,6 +341,31 @@ class TestFast:
         monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
         again = TextEncoder("minilm", backend=encoder.backend.name, query_encoder="fast")
         same(again.encode_query(["cats"]), encoder.encode_query(["cats"]))
+
+    @pytest.mark.parametrize("name", [QUERY_ENCODER, LAYERS, "model.onnx", "probes.safetensors"])
+    @pytest.mark.parametrize("place", [None, 5, -1000])
+    def test_a_damaged_file_of_the_package_is_told_with_what_to_do(self, place, name, minilm, monkeypatch, tmp_path):
+        shutil.copytree(FAST_FOLDERS["minilm"], tmp_path / "fast")
+        monkeypatch.setitem(FAST_FOLDERS, "minilm", tmp_path / "fast")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "cache"))
+        file = tmp_path / "fast" / name
+        held = bytearray(file.read_bytes())
+        if place is None:
+            file.unlink()
+        else:
+            held[place] ^= 1
+            file.write_bytes(held)
+        with pytest.raises(ModelError, match="pip install --force-reinstall --no-deps late-rerank"):
+            TextEncoder("minilm", backend=minilm.backend.name, query_encoder="fast")
+        assert list((tmp_path / "cache").glob("late-rerank/*minilm-fast*")) == []
+
+    def test_a_damaged_copy_in_the_cache_is_made_again(self, minilm, encoder, monkeypatch, tmp_path):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+        for _ in range(2):
+            again = TextEncoder("minilm", backend=minilm.backend.name, query_encoder="fast")
+            same(again.encode_query(["cats"]), encoder.encode_query(["cats"]))
+            (kept,) = (tmp_path / "late-rerank").glob("minilm-fast-*")
+            os.truncate(kept / "weights.safetensors", 1000)
 
     def test_its_calibrations_name_it(self, encoder):
         for found in FITTED_FAST.get("minilm", {}).values():

@@ -224,7 +224,7 @@ def read_described(
         ModelError: If the file is absent or damaged, or its format is unknown.
     """
     if not file.is_file():
-        raise ModelError(f"{file.parent} holds no {what}: {file.name} is missing")
+        raise ModelError(f"{file.parent} holds no {what}: {file.name} is missing. {again}")
     values = read_object(file)
     digest = values.pop(_DIGEST, None)
     if values.get("format") != FORMAT:

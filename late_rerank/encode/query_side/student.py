@@ -83,13 +83,17 @@ def read_query_encoder(folder: Path) -> Student:
     return Student(checked(described, folder, named=QUERY_ENCODER), teacher)
 
 
-def read_student(folder: Path) -> tuple[Description, Teacher]:
+def read_student(folder: Path, *, again: str = _AGAIN) -> tuple[Description, Teacher]:
     """Read what a query encoder is, and who taught it, without its other files.
+
+    Args:
+        folder: The query encoder's.
+        again: How to get it whole, for errors.
 
     Raises:
         ModelError: If the description is absent or damaged, or its format is unknown.
     """
-    values = read_described(folder / QUERY_ENCODER, _KEYS, what="query encoder", again=_AGAIN)
+    values = read_described(folder / QUERY_ENCODER, _KEYS, what="query encoder", again=again)
     teacher = Teacher(values.pop(_TEACHER), values["fingerprint"])
     own = values.pop(_OWN)
     return Description(**{**values, "fingerprint": own}), teacher
