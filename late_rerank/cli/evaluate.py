@@ -22,7 +22,7 @@ from late_rerank.cli.options import (
     rank_options,
     wanted_of,
 )
-from late_rerank.cli.query_encoders import FULL, add_query_encoder, query_encoder_digest
+from late_rerank.cli.query_encoders import FULL, add_query_encoder
 
 if TYPE_CHECKING:
     from late_rerank.evaluate import Compared, Evaluation, Judged
@@ -73,9 +73,8 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
-    _check_models({*(setup.model for setup in setups), *([options.model, *options.fuse] if options.fuse else [])})
-    for setup in setups:
-        query_encoder_digest(setup.query_encoder, setup.model)  # raises where there is none
+    fused = {(options.model, options.query_encoder), *((model, FULL) for model in options.fuse)} if options.fuse else set()
+    _check_models({(setup.model, setup.query_encoder) for setup in setups} | fused)
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
         report = _comparison(options, judged)
@@ -88,12 +87,12 @@ def run(options: argparse.Namespace) -> None:
         _write(options, result)
 
 
-def _check_models(names: set[str]) -> None:
-    if names:
+def _check_models(named: set[tuple[str, str]]) -> None:
+    if named:
         from late_rerank.encode.loading import check_model
 
-        for name in sorted(names):  # a wrong name fails now, not when the models before it are done
-            check_model(name)
+        for name, query_encoder in sorted(named):  # a wrong name fails now, not when the models before it are done
+            check_model(name, query_encoder=query_encoder)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -78,7 +78,7 @@ def _check(options: argparse.Namespace) -> None:
     from late_rerank.encode.loading import check_model
     from late_rerank.stores import open_store
 
-    check_model(options.model, backend=options.backend, pooling=options.pooling)
+    check_model(options.model, backend=options.backend, pooling=options.pooling, query_encoder=options.query_encoder)
     if options.store is not None:
         open_store(options.store).close()
 

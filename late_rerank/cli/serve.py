@@ -148,8 +148,9 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.stores import open_store
 
     models = dict(options.model) or {"minilm": "minilm"}
-    for model in models.values():
-        check_model(model, backend=options.backend, pooling=options.pooling)
+    encoders = by_model(options.query_encoder, models)
+    for name, model in models.items():
+        check_model(model, backend=options.backend, pooling=options.pooling, query_encoder=encoders[name])
     rerankers = _arguments(options, models)
     if options.store is not None:
         with warnings.catch_warnings():

@@ -13,8 +13,7 @@ from late_rerank.encode.backends.names import check_backend
 from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens, TellsUnknown
 from late_rerank.encode.describe import Description, described, modalities, unpooled
 from late_rerank.encode.devices import as_device
-from late_rerank.encode.query_side.names import FULL, as_query_encoder
-from late_rerank.errors import IncompatibleError
+from late_rerank.encode.query_side.names import FULL, as_query_encoder, refused_by_pages
 
 if TYPE_CHECKING:
     from late_rerank.encode.text import TextEncoder as TextEncoder
@@ -75,10 +74,7 @@ def as_encoder(
     if isinstance(given, (str, os.PathLike)):
         if is_of_pictures(given):
             if query_encoder != FULL:
-                raise IncompatibleError(
-                    f"query_encoder={query_encoder!r} is for text models, and {given} is a model of page images, which encodes "
-                    'its queries itself: leave query_encoder="full"'
-                )
+                raise refused_by_pages(query_encoder, given)
             from late_rerank.encode.visual.encoder import VisualEncoder  # noqa: PLC0415 - text models don't need it
 
             return VisualEncoder(given, backend=backend, device=device, pooling=pooling)

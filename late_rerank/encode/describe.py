@@ -54,6 +54,16 @@ def query_fingerprint(encoder: Encoder) -> str:
     return str(getattr(encoder, "query_fingerprint", encoder.fingerprint))
 
 
+def warm(encoder: Encoder) -> None:
+    """Encode once before anybody waits: a model's first pass takes a hundred times as long as its later ones.
+
+    A query is enough where one engine runs all. Where a query encoder encodes queries, a document loads the model's own engine.
+    """
+    encoder.encode_query(["warm"])
+    if query_fingerprint(encoder) != encoder.fingerprint:
+        encoder.encode_document(["warm"])
+
+
 def modalities(encoder: Encoder) -> frozenset[str]:
     """Tell what a document may be: "text", "image" or both. An encoder that is no SeesPictures takes texts."""
     return frozenset(encoder.modalities) if isinstance(encoder, SeesPictures) else frozenset({"text"})

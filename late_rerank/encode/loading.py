@@ -13,6 +13,7 @@ from late_rerank.encode.backends.names import ENGINES, TORCH, check_backend, has
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.checkpoint import read_checkpoint
+from late_rerank.encode.compiled.builtin import builtin_fingerprint
 from late_rerank.encode.compiled.format import Compiled, is_compiled, read_compiled
 from late_rerank.encode.compiled.identity import identity
 from late_rerank.encode.compiled.kept import find
@@ -21,7 +22,7 @@ from late_rerank.encode.devices import torch_device
 from late_rerank.encode.model import Model, RunBy
 from late_rerank.encode.opening import open_compiled
 from late_rerank.encode.query_side.names import FULL
-from late_rerank.encode.query_side.opening import open_student, with_student
+from late_rerank.encode.query_side.opening import check_teacher, open_student, with_student
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.visual.requirements import check_torchvision, check_visual
 from late_rerank.errors import ModelError, check_installed
@@ -41,6 +42,8 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
 
     Raises:
         ModelError: If it doesn't exist, or isn't a late-interaction model. Also if there is no such query encoder.
+        IncompatibleError: If the query encoder is another model's, which a checkpoint that wasn't compiled yet can't tell. Also
+            if the model is one of page images and a query encoder is asked for.
         MissingDependencyError: If a package is missing.
         ValueError: If the backend is unknown, or can't run the model.
     """
@@ -48,17 +51,26 @@ def check_model(name: str | os.PathLike[str], *, backend: str = "auto", pooling:
     folder = _folder(name)
     if backend != "torch" and pooling > 1:
         check_installed(f"pooling={pooling}", "pooling", "scipy")
-    open_student(query_encoder, str(name))
-    if folder is None:
-        return
-    if is_compiled(folder):
-        read_compiled(folder)
-        return
+    student = open_student(query_encoder, str(name))
+    compiled: Compiled | None = None
+    if folder is not None:
+        compiled = read_compiled(folder) if is_compiled(folder) else _checked(name, folder, backend)
+    if student is None or (folder is not None and compiled is None):
+        return  # what a checkpoint's vectors are is known when it is compiled
+    own = builtin_fingerprint(str(name)) if compiled is None else compiled.description.fingerprint
+    check_teacher(student, own, str(name), query_encoder)
+
+
+def _checked(name: str | os.PathLike[str], folder: Path, backend: str) -> Compiled | None:
+    """Check a checkpoint, and give what it was compiled to; None if it wasn't yet, or can't be."""
     checkpoint = read_checkpoint(folder)
     if checkpoint.format == "visual":
         check_visual(str(name), backend)
-    elif find(identity(checkpoint)) is None:
+        return None
+    compiled = find(identity(checkpoint))
+    if compiled is None:
         check_installed(f"{name} is a checkpoint, and compiling it", "torch", *TORCH)
+    return compiled
 
 
 def open_model(

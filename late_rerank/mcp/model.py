@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 from mcp.server.mcpserver.exceptions import ToolError
 
+from late_rerank.encode.describe import warm
 from late_rerank.errors import LateRerankError, raised_at
 from late_rerank.mcp.answers import sendable
 from late_rerank.processes.loading import Loader
@@ -40,7 +41,7 @@ class Model:
     async def lifespan(self, server: Any) -> AsyncIterator[None]:  # noqa: ARG002 - the SDK passes it
         """Load the model; at the end, finish the calls that run before the store is closed, since they read it."""
         self._threads = ThreadPoolExecutor(_N_THREADS, "late-rerank-mcp")
-        self._loader = Loader(self._make_reranker, warm=lambda reranker: reranker.encoder.encode_query(["warm"]), tell=_log)
+        self._loader = Loader(self._make_reranker, warm=lambda reranker: warm(reranker.encoder), tell=_log)
         self._loader.begin()
         try:
             yield

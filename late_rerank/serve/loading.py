@@ -15,7 +15,7 @@ from typing import Any
 from late_rerank import __version__
 from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.encode.backends.names import installed_engines
-from late_rerank.encode.describe import modalities, query_fingerprint
+from late_rerank.encode.describe import modalities, query_fingerprint, warm
 from late_rerank.encode.devices import torch_device
 from late_rerank.errors import LateRerankError
 from late_rerank.processes.loading import Loader
@@ -75,9 +75,7 @@ class ModelLoader:
         self._make_reranker = make_reranker
         self._name = name
         self._limits = limits
-        self._loader = Loader(
-            self._load, warm=lambda model: model.reranker.encoder.encode_query(["warm"]), tell=partial(_log, name)
-        )
+        self._loader = Loader(self._load, warm=lambda model: warm(model.reranker.encoder), tell=partial(_log, name))
 
     def begin(self, *, gives_up: bool) -> None:
         """Begin to load the model, and try again where that fails.

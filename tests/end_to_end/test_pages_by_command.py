@@ -67,3 +67,17 @@ def test_a_damaged_image_is_told_and_the_others_are_stored(model, tmp_path, caps
     told = capsys.readouterr()
     assert "cut.png" in told.err
     assert json.loads(told.out)["n_encoded"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["search", "FILE", "profit"], ["context", "FILE", "profit"], ["doctor"], ["serve", "--port", "0"], ["mcp"]],
+    ids=lambda words: words[0],
+)
+def test_a_query_encoder_is_refused_with_what_to_leave_out(words, model, report, capsys):
+    words = [str(report) if word == "FILE" else word for word in words]
+    named = [model] if words == ["doctor"] else ["--model", model]
+    assert main([*words, *named, "--query-encoder", "fast"]) == 1
+    told = capsys.readouterr().err
+    assert "is a model of page images, which encodes its queries itself" in told
+    assert "distil-query" not in told

@@ -234,6 +234,11 @@ class TestServer:
         assert main(["serve", "--port", "0", *given]) == 1
         assert message in capsys.readouterr().err
 
+    @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["mcp"]], ids=lambda command: command[0])
+    def test_another_models_folder_ends_the_command_before_it_serves(self, command, folder, capsys):
+        assert main([*command, "--model", "minilm-late", "--query-encoder", str(folder)]) == 1
+        assert "matches documents of minilm" in capsys.readouterr().err
+
     @pytest.mark.slow("a server of two processes, 10 s")
     def test_every_worker_has_it(self):
         options = ("--workers", 2, "--backend", "onnx")

@@ -45,6 +45,14 @@ def test_what_a_server_tells_of_its_model_is_what_the_reranker_tells():
     assert {name: about[name] for name in names} == {name: stats[name] for name in names}
 
 
+@pytest.mark.parametrize("query_fingerprint", [None, "of a student"])
+def test_where_a_query_encoder_encodes_queries_the_model_is_warm_for_documents_too(query_fingerprint):
+    encoder = FakeEncoder()
+    encoder.query_fingerprint = query_fingerprint or encoder.fingerprint
+    loaded(Reranker(encoder))
+    assert (encoder.n_queries, encoder.n_documents) == (1, 0 if query_fingerprint is None else 1)
+
+
 def test_a_store_that_is_down_is_told_by_the_server_and_not_by_the_command_as_well(monkeypatch, tmp_path):
     pytest.importorskip("obstore", reason='needs `pip install "late-rerank[remote]"`')
     told = {"AWS_ENDPOINT": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "XDG_CACHE_HOME": str(tmp_path)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from late_rerank.encode.compiled.format import (
     TOKENIZER,
     WEIGHTS,
     Compiled,
+    Description,
     read_compiled,
+    read_described,
     sha256,
     write_weights,
 )
@@ -48,6 +51,12 @@ def builtin_model(name: str) -> Compiled:
         return plain
     version = sha256(GRAPHS[name] / DESCRIPTION)[:16]  # another release's stays another's
     return keep(f"{name}-{version}", partial(_write_late, plain))
+
+
+def builtin_fingerprint(name: str) -> str:
+    """Give a built-in model's fingerprint, without its weights."""
+    described = read_described(GRAPHS[name] / DESCRIPTION, [field.name for field in fields(Description)])
+    return str(described["fingerprint"])
 
 
 def late_tensors(plain: Compiled) -> Iterator[tuple[str, NDArray[np.float32]]]:

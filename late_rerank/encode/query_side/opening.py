@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.backends.choosing import UnfitError, choose
+from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.compiled.format import is_compiled
 from late_rerank.encode.compiled.forward import GraphForward, steps_of
 from late_rerank.encode.layout import Layout
 from late_rerank.encode.model import Backend, Model, QuerySide
 from late_rerank.encode.query_side.fast import fast_student
-from late_rerank.encode.query_side.names import FAST, FULL
+from late_rerank.encode.query_side.names import FAST, FULL, refused_by_pages
 from late_rerank.encode.query_side.student import Student, is_query_encoder, read_query_encoder
+from late_rerank.encode.sources import local_folder
+from late_rerank.encode.visual.families import sees_pictures
 from late_rerank.errors import IncompatibleError, ModelError
 
 
@@ -31,9 +34,12 @@ def open_student(name: str, model: str) -> Student | None:
 
     Raises:
         ModelError: If the folder holds no query encoder, a file is damaged, or no fast query encoder is built in for the model.
+        IncompatibleError: If the model is one of page images.
     """
     if name == FULL:
         return None
+    if model not in BUILT_IN and sees_pictures(local_folder(model)):
+        raise refused_by_pages(name, model)
     if name == FAST:
         return fast_student(model)
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
@@ -92,12 +98,7 @@ def check_fits(student: Student, model: Model, name: str, query_encoder: str) ->
     Raises:
         IncompatibleError: If another model taught it, its vectors have another width, or it lays out queries otherwise.
     """
-    teacher, own = student.teacher, model.plain_fingerprint()
-    if teacher.fingerprint != own:
-        raise IncompatibleError(
-            f"the query encoder {query_encoder} matches documents of {teacher.name} ({teacher.fingerprint}), but the model is "
-            f"{name} ({own}). Make one for this model: late-rerank distil-query {name} --out DIR"
-        )
+    check_teacher(student, model.plain_fingerprint(), name, query_encoder)
     described = student.compiled.description
     if described.dim != model.dim:
         raise IncompatibleError(
@@ -109,6 +110,26 @@ def check_fits(student: Student, model: Model, name: str, query_encoder: str) ->
         differing = [f"{key} {theirs[key]!r} instead of {ours[key]!r}" for key in ours if theirs[key] != ours[key]]
         raise IncompatibleError(
             f"the query encoder {query_encoder} lays out queries otherwise than {name}: {', '.join(differing)}"
+        )
+
+
+def check_teacher(student: Student, fingerprint: str, name: str, query_encoder: str) -> None:
+    """Check that a query encoder learned from a model.
+
+    Args:
+        student: The query encoder.
+        fingerprint: The model's, without a cap on its documents and without pooling that its user asks for.
+        name: The model's name, for errors.
+        query_encoder: The query encoder's name, for errors.
+
+    Raises:
+        IncompatibleError: If another model taught it.
+    """
+    teacher = student.teacher
+    if teacher.fingerprint != fingerprint:
+        raise IncompatibleError(
+            f"the query encoder {query_encoder} matches documents of {teacher.name} ({teacher.fingerprint}), but the model is "
+            f"{name} ({fingerprint}). Make one for this model: late-rerank distil-query {name} --out DIR"
         )
 
 
