@@ -157,7 +157,7 @@ def test_type_checkers_see_the_arguments():
     assert len(choice) == 6
     assert list(parameters)[:7] == ["top_n", "reranker", "model", "revision", "store", "codec", "scoring"]
     assert list(parameters)[7] == "query_encoder"
-    assert set(list(parameters)[7:]) == {*choice, "text", "image", "keep_scores"}
+    assert set(list(parameters)[7:]) == {"query_encoder", *choice, "text", "image", "keep_scores"}
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters.values())
     assert set(LateRerankCompressor.model_fields) == {"top_n", "reranker", "text", "image", "keep_scores", *choice}
 
