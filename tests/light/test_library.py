@@ -44,6 +44,15 @@ def test_a_built_in_model_scores_as_by_torch(model):
         assert scores(reranker) == pytest.approx(MAXSIM[model], abs=1e-3)
 
 
+def test_the_fast_query_encoder_finds_what_the_full_one_stored():
+    with Reranker(store="store", codec="float32") as full:
+        expected = scores(full)
+    with Reranker(store="store", codec="float32", query_encoder="fast", on_missing="raise") as fast:
+        assert fast.encoder.describe()["query_encoder"]["backend"] == "onnx"
+        assert scores(fast) == pytest.approx(expected, abs=0.4)
+        assert scores(fast) != expected
+
+
 def test_dense_vectors_are_those_of_sentence_transformers():
     found = DenseRetriever(DOCUMENTS).retrieve(QUERY)
     assert [(document.text, document.score) for document in found] == [
