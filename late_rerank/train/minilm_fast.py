@@ -17,6 +17,7 @@ import numpy as np
 
 from late_rerank.corpus import read_json_lines, read_judged
 from late_rerank.encode.compiled.builtin import builtin_model
+from late_rerank.encode.compiled.format import Compiled
 from late_rerank.encode.query_side.student import read_query_encoder
 from late_rerank.encode.query_side.weights import CODES, MAP, WORDS
 from late_rerank.retrieve import BM25Retriever
@@ -34,6 +35,7 @@ RECIPE = DistilRecipe(layers=(0, 3, 5), width=768, correction=128, steps=14_000,
 # How often texts of each kind are drawn: about a third are questions, as users of a RAG system ask.
 SHARES = {"squad": 0.27, "medquad": 0.05, "scifact": 0.01, TITLES: 0.07, SENTENCES: 0.27, SPANS: 0.33}
 
+_PREFIX = "0.model."
 _OWN = ("encoder.layer.", "embeddings.position_embeddings.", "embeddings.LayerNorm.")
 _CHOSEN_BY = "scifact"
 _N_CHOSEN_BY = 200
@@ -110,14 +112,13 @@ def chosen_by_of(folder: Path) -> Development:
 
 def weights_of(folder: Path) -> dict[str, F32]:
     """Read the weights that a query encoder of minilm doesn't share with it, by BERT's names, as `write_fast` takes them."""
-    described = read_query_encoder(folder).compiled
-    prefix = described.description.weights["prefix"]
-    found = {name.removeprefix(prefix): values for name, values in described.tensors()}
-    plain = builtin_model(MODEL)
-    prefix = plain.description.weights["prefix"]
-    words = dict(plain.tensors())[prefix + WORDS]
+    found, plain = _by_names(read_query_encoder(folder).compiled), _by_names(builtin_model(MODEL))
     own = {name: values for name, values in found.items() if name.startswith(_OWN)}
-    return {**own, **factors_of(found[WORDS] - words, RECIPE.correction)}
+    return {**own, **factors_of(found[WORDS] - plain[WORDS], RECIPE.correction)}
+
+
+def _by_names(compiled: Compiled) -> dict[str, F32]:
+    return {name.removeprefix(_PREFIX): values for name, values in compiled.tensors()}
 
 
 def factors_of(change: F32, rank: int) -> dict[str, F32]:
