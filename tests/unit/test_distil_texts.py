@@ -207,7 +207,7 @@ class TestRecipe:
         assert rates[999] == pytest.approx(0.002)
 
     def test_minutes_end_a_training_and_its_decay_is_planned_within_them(self):
-        recipe = DistilRecipe(steps=1000, minutes=2)
+        recipe = DistilRecipe(steps=1000, minutes=2, decay=0.3)
         assert recipe.done(10, 60.0) == 0.5
         assert recipe.done(900, 60.0) == 0.9
         assert recipe.done(10, 130.0) == 1
@@ -225,6 +225,8 @@ class TestRecipe:
             ({"layers": (5, 0)}, "ascending"),
             ({"layers": (0, 0)}, "each once"),
             ({"layers": (-1, 2)}, "from 0"),
+            ({"width": 0}, "width must be at least 1, or None for half"),
+            ({"correction": -1}, "correction must be 0 or more"),
             ({"steps": 0}, "steps must be at least 1"),
             ({"minutes": 0.0}, "minutes must be a positive number"),
             ({"minutes": float("nan")}, "minutes must be a positive number"),
