@@ -12,7 +12,7 @@ from late_rerank import codecs, maxsim
 from late_rerank.arguments.given import as_candidate
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_device, as_encoder
-from late_rerank.encode.describe import described, modalities, query_fingerprint
+from late_rerank.encode.describe import described, modalities, query_encoder_name, query_fingerprint
 from late_rerank.encode.places import Span, check_places
 from late_rerank.encode.revisions import at_revision
 from late_rerank.errors import MissingDocumentsError
@@ -25,7 +25,7 @@ from late_rerank.ranking.matching import Matcher
 from late_rerank.ranking.pool import CandidatePool
 from late_rerank.ranking.prior import of_queries
 from late_rerank.ranking.queries import QueryEncoder
-from late_rerank.ranking.relevance import Calibration, check_calibration, scoring_and_calibration
+from late_rerank.ranking.relevance import Calibration, check_calibration, of_query_encoder, scoring_and_calibration
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.stores import Store, as_store
@@ -141,9 +141,7 @@ class Reranker(RanksInThreads[Ranking]):
         # Cheap checks come before the model is loaded.
         self.codec = codecs.as_codec(codec)
         self.kernel = maxsim.as_kernel(kernel, device)
-        self.scoring, self.calibration = scoring_and_calibration(
-            scoring, calibration, getattr(model, "query_encoder", query_encoder)
-        )
+        self.scoring, self.calibration = scoring_and_calibration(scoring, calibration)
         self._owns_store = not isinstance(store, Store)
         if isinstance(store, (str, os.PathLike)) and would_be_made(store):
             # The model comes first: a wrong one, or Ctrl-C while it loads, must not leave an empty store.
@@ -154,7 +152,16 @@ class Reranker(RanksInThreads[Ranking]):
             self.encoder = as_encoder(model, backend, device, pooling, query_encoder)
             if scoring is None and self.calibration is None and "image" in modalities(self.encoder):
                 self.scoring = maxsim.MAXSIM
-            check_calibration(self.calibration, self.encoder.fingerprint, self.scoring.name, query_fingerprint(self.encoder))
+            digest = query_fingerprint(self.encoder)
+            self.calibration = of_query_encoder(self.calibration, calibration, digest)
+            check_calibration(
+                self.calibration,
+                self.encoder.fingerprint,
+                self.scoring.name,
+                digest,
+                model=self.model_name,
+                query_encoder=query_encoder_name(self.encoder),
+            )
             if codec == "binary":
                 self.codec = binary_codec(self.encoder, self.store)
             space, own_rows = space_of(self.store, self.encoder, self.codec)
@@ -415,7 +422,7 @@ class Reranker(RanksInThreads[Ranking]):
             "modalities": sorted(modalities(self.encoder)),
             "scoring": self.scoring.name,
             "fingerprint": self.encoder.fingerprint,
-            "query_encoder": getattr(self.encoder, "query_encoder", "full"),
+            "query_encoder": query_encoder_name(self.encoder),
             "query_fingerprint": query_fingerprint(self.encoder),
         }
 

@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         raise MissingDependencyError("the MCP server", str(error.name), "mcp") from error
     from late_rerank import Reranker
     from late_rerank.cli.opening import read_retriever, reranker_arguments
+    from late_rerank.cli.query_encoders import query_encoder_digest
     from late_rerank.encode import is_of_pictures
     from late_rerank.ranking.relevance import scoring_and_calibration
     from late_rerank.ranking.wanted import Wanted
@@ -60,8 +61,9 @@ def run(options: argparse.Namespace) -> None:
     prior = prior_of(options)
     wanted = Wanted.of(options, prior=prior)
     _check(options)
+    digest = query_encoder_digest(options.query_encoder, options.model)
     # A file of a calibration is read once: it may have moved when a session ends and another begins.
-    scoring, calibration = scoring_and_calibration(options.scoring, options.calibration, options.query_encoder)
+    scoring, calibration = scoring_and_calibration(options.scoring, options.calibration, digest)
     arguments = reranker_arguments(options) | {"scoring": scoring, "calibration": calibration}
     images = bool(options.folder) and is_of_pictures(options.model)
     retrievers = {name: read_retriever(path, options, images=images) for name, path in options.folder}

@@ -70,9 +70,11 @@ def _check(arguments: dict[str, Any]) -> None:
 
     query_encoder = arguments["query_encoder"]
     digest = query_encoder_digest(query_encoder, arguments["model"])
-    scoring, calibration = scoring_and_calibration(arguments["scoring"], arguments["calibration"], query_encoder)
+    scoring, calibration = scoring_and_calibration(arguments["scoring"], arguments["calibration"], digest)
     if calibration is not None:
-        check_calibration(calibration, calibration.fingerprint, scoring.name, digest)  # its model is checked when it is loaded
+        own = calibration.fingerprint  # its model is checked when it is loaded
+        names = {"model": arguments["model"], "query_encoder": query_encoder}
+        check_calibration(calibration, own, scoring.name, digest, **names)
 
 
 @contextmanager

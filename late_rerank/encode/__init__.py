@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.encode.backends.names import check_backend
-from late_rerank.encode.base import Box, CanUnpool, DescribesItself, Encoder, SeesPictures, TellsTokens, TellsUnknown
+from late_rerank.encode.base import (
+    Box,
+    CanUnpool,
+    DescribesItself,
+    Encoder,
+    HasQueryEncoder,
+    SeesPictures,
+    TellsTokens,
+    TellsUnknown,
+)
 from late_rerank.encode.describe import Description, described, modalities, unpooled
 from late_rerank.encode.devices import as_device
 from late_rerank.encode.query_side.names import FULL, as_query_encoder, refused_by_pages
@@ -25,6 +34,7 @@ __all__ = [
     "DescribesItself",
     "Description",
     "Encoder",
+    "HasQueryEncoder",
     "SeesPictures",
     "TellsTokens",
     "TellsUnknown",

@@ -20,9 +20,9 @@ Token = tuple[str, int, int]
 class Encoder(Protocol):
     """Turns texts into token vectors. Its law is `late_rerank.testing.EncoderTests`.
 
-    An encoder may implement more: `TellsTokens`, `TellsUnknown`, `CanUnpool`, `DescribesItself` and `SeesPictures`. The package
-    asks for these with `isinstance`, so define their members in the class or in `__init__`: since Python 3.12 `isinstance`
-    ignores `__getattr__`.
+    An encoder may implement more: `TellsTokens`, `TellsUnknown`, `CanUnpool`, `DescribesItself`, `HasQueryEncoder` and
+    `SeesPictures`. The package asks for these with `isinstance`, so define their members in the class or in `__init__`: since
+    Python 3.12 `isinstance` ignores `__getattr__`.
 
     Attributes:
         dim: Components of one token vector.
@@ -141,3 +141,16 @@ class DescribesItself(Protocol):
     @property
     def query_tokens(self) -> int | None:
         """The most tokens of a query that count, markers included; None if there is no limit."""
+
+
+@runtime_checkable
+class HasQueryEncoder(Protocol):
+    """An encoder whose queries may be encoded by another model. `describe.query_encoder_name` ignores what is no str.
+
+    Attributes:
+        query_encoder: What encodes queries: "full" for the encoder itself, "fast", or a folder's path.
+        query_fingerprint: Digest of all that changes query vectors; the encoder's `fingerprint` for "full".
+    """
+
+    query_encoder: str
+    query_fingerprint: str

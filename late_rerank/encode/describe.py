@@ -49,9 +49,16 @@ def described(encoder: Encoder) -> Description:
     )
 
 
+def query_encoder_name(encoder: Encoder) -> str:
+    """Name what encodes an encoder's queries: "full" for itself. A user's own attribute that is no str counts as none."""
+    name = getattr(encoder, "query_encoder", None)
+    return name if isinstance(name, str) else "full"
+
+
 def query_fingerprint(encoder: Encoder) -> str:
     """Give the digest of what makes an encoder's query vectors: its fingerprint, unless a query encoder makes them."""
-    return str(getattr(encoder, "query_fingerprint", encoder.fingerprint))
+    digest = getattr(encoder, "query_fingerprint", None)
+    return digest if isinstance(digest, str) else encoder.fingerprint
 
 
 def warm(encoder: Encoder) -> None:

@@ -9,7 +9,7 @@ from itertools import groupby, product
 from typing import Any, Protocol, cast
 
 from late_rerank.encode import Encoder
-from late_rerank.encode.describe import described, modalities
+from late_rerank.encode.describe import described, modalities, query_encoder_name, query_fingerprint
 from late_rerank.evaluate.evaluation import Evaluation, check_measures, evaluate_judged, longest_first
 from late_rerank.evaluate.identical import Run
 from late_rerank.evaluate.judged import Judged
@@ -216,8 +216,8 @@ class Remembering:
         self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
         told = described(encoder)
         self.name, self.backend, self.pooling, self.query_tokens = told.name, told.backend, told.pooling, told.query_tokens
-        self.query_encoder = getattr(encoder, "query_encoder", "full")
-        self.query_fingerprint = getattr(encoder, "query_fingerprint", encoder.fingerprint)
+        self.query_encoder = query_encoder_name(encoder)
+        self.query_fingerprint = query_fingerprint(encoder)
         self.modalities, self.batch_pictures = modalities(encoder), getattr(encoder, "batch_pictures", 1)
         self._last: tuple[list[Encodable], TokenVectors | None] = ([], None)
 

@@ -11,7 +11,7 @@ import numpy as np
 from late_rerank.arguments.numbers import whole_number
 from late_rerank.arguments.queries import as_list, check_queries
 from late_rerank.encode import Encoder, as_encoder, described
-from late_rerank.encode.describe import query_fingerprint
+from late_rerank.encode.describe import query_encoder_name, query_fingerprint
 from late_rerank.errors import IncompatibleError
 from late_rerank.maxsim import MAXSIM
 from late_rerank.observing.timing import Timer
@@ -100,7 +100,14 @@ class InsideReranker(Ranks[Ranking]):
         self.encoder = as_encoder(model, backend, device, 1, query_encoder)
         self.engine = engine
         self.calibration = calibration
-        check_calibration(calibration, self.encoder.fingerprint, MAXSIM.name, query_fingerprint(self.encoder))
+        check_calibration(
+            calibration,
+            self.encoder.fingerprint,
+            MAXSIM.name,
+            query_fingerprint(self.encoder),
+            model=described(self.encoder).name,
+            query_encoder=query_encoder_name(self.encoder),
+        )
         if engine.dim != self.encoder.dim:
             raise IncompatibleError(
                 f"{engine.place} has vectors of {engine.dim} components, but the model makes {self.encoder.dim}: another model "

@@ -88,7 +88,7 @@ class Calibration:
         if self.scoring == "maxsim":
             del held["scoring"]  # earlier releases read no such name, and know this scoring alone
         if self.query_fingerprint is None:
-            del held["query_fingerprint"]  # nor this one; they refuse a calibration of another query encoder
+            del held["query_fingerprint"]  # earlier releases would refuse the file for it
         beside.write_text(json.dumps({"format": FORMAT, **held}, indent=1) + "\n", encoding="utf-8")
         beside.replace(target)
 
@@ -136,14 +136,14 @@ FITTED_FAST = {
 def scoring_and_calibration(
     scoring: str | Scoring | None,
     calibration: Calibration | str | os.PathLike[str] | None,
-    query_encoder: str | os.PathLike[str] = "full",
+    query_fingerprint: str | None = None,
 ) -> tuple[Scoring, Calibration | None]:
     """Find the scoring and the calibration that are asked for, where each may follow the other.
 
     Args:
         scoring: A name or a Scoring. None takes the calibration's scoring; without a calibration, the default one.
         calibration: As `resolve_calibration` takes it.
-        query_encoder: As `resolve_calibration` takes it.
+        query_fingerprint: As `resolve_calibration` takes it.
 
     Raises:
         FileNotFoundError: As in `resolve_calibration`.
@@ -151,7 +151,7 @@ def scoring_and_calibration(
         TypeError: As in both.
     """
     asked = None if scoring is None else as_scoring(scoring)
-    found = resolve_calibration(calibration, None if asked is None else asked.name, query_encoder)
+    found = resolve_calibration(calibration, None if asked is None else asked.name, query_fingerprint)
     if asked is None:
         asked = as_scoring(None if found is None else found.scoring)
     return asked, found
@@ -160,15 +160,15 @@ def scoring_and_calibration(
 def resolve_calibration(
     given: Calibration | str | os.PathLike[str] | None,
     scoring: str | None = None,
-    query_encoder: str | os.PathLike[str] = "full",
+    query_fingerprint: str | None = None,
 ) -> Calibration | None:
     """Find a calibration by its name or in its file; a Calibration and None as they are.
 
     Args:
         given: A name, a file, a Calibration or None.
         scoring: Which of several calibrations of one name. Without one of that scoring, the first is given.
-        query_encoder: Which of several calibrations of one name: "full", "fast" or a folder. Without one of that query encoder,
-            the full one's is given, which `check_calibration` then refuses.
+        query_fingerprint: Which of several calibrations of one name: the digest of the query encoder, None for the full one.
+            Without one of that query encoder, the full one's is given, which `check_calibration` then refuses.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -176,7 +176,9 @@ def resolve_calibration(
         TypeError: If it is of none of these kinds.
     """
     if isinstance(given, str) and given in FITTED:
-        by_scoring = FITTED_FAST.get(given, FITTED[given]) if query_encoder == "fast" else FITTED[given]
+        fast = FITTED_FAST.get(given, {})
+        is_fast = any(each.query_fingerprint == query_fingerprint for each in fast.values())
+        by_scoring = fast if is_fast else FITTED[given]
         return by_scoring.get(scoring or "") or next(iter(by_scoring.values()))
     if isinstance(given, (str, os.PathLike)):
         return Calibration.load(given)
@@ -187,8 +189,29 @@ def resolve_calibration(
     )
 
 
+def of_query_encoder(
+    found: Calibration | None, given: Calibration | str | os.PathLike[str] | None, query_fingerprint: str
+) -> Calibration | None:
+    """Choose again, once the encoder is loaded: a name has calibrations of several query encoders.
+
+    Args:
+        found: What `resolve_calibration` found before it was known what encodes queries.
+        given: What it was given.
+        query_fingerprint: The digest of what makes query vectors.
+    """
+    if found is None or not (isinstance(given, str) and given in FITTED):
+        return found
+    return resolve_calibration(given, found.scoring, query_fingerprint)
+
+
 def check_calibration(
-    given: Calibration | None, fingerprint: str, scoring: str = "maxsim", query_fingerprint: str | None = None
+    given: Calibration | None,
+    fingerprint: str,
+    scoring: str = "maxsim",
+    query_fingerprint: str | None = None,
+    *,
+    model: str = "MODEL",
+    query_encoder: str = "full",
 ) -> None:
     """Check that a calibration was fitted to the scores of an encoder with that fingerprint, by that scoring.
 
@@ -197,6 +220,8 @@ def check_calibration(
         fingerprint: The encoder's.
         scoring: The scoring's name.
         query_fingerprint: The digest of what makes query vectors; None or the encoder's fingerprint for the encoder itself.
+        model: The encoder's name, for errors.
+        query_encoder: The query encoder's name, for errors.
 
     Raises:
         IncompatibleError: If it was fitted to another encoder, another query encoder or another scoring.
@@ -212,8 +237,8 @@ def check_calibration(
     if given.query_fingerprint != own:
         raise IncompatibleError(
             f"the calibration was fitted to queries of {_query_side(given.query_fingerprint)}, this Reranker has "
-            f"{_query_side(own)}: their scores differ. Fit one for it: late-rerank calibrate BEIR_FOLDER --query-encoder ... "
-            "--out FILE"
+            f"{_query_side(own, query_encoder)}: their scores differ. Fit one for it: late-rerank calibrate BEIR_FOLDER "
+            f"--model {model}{'' if own is None else f' --query-encoder {query_encoder}'} --out FILE"
         )
     if given.scoring != scoring:
         raise IncompatibleError(
@@ -222,8 +247,13 @@ def check_calibration(
         )
 
 
-def _query_side(fingerprint: str | None) -> str:
-    return 'query_encoder="full"' if fingerprint is None else f"the query encoder {fingerprint}"
+def _query_side(fingerprint: str | None, name: str | None = None) -> str:
+    """Name a query encoder; of one whose name isn't known, tell the digest alone."""
+    if fingerprint is None:
+        return 'query_encoder="full"'
+    fast = any(each.query_fingerprint == fingerprint for found in FITTED_FAST.values() for each in found.values())
+    name = "fast" if name is None and fast else name
+    return f"the query encoder {fingerprint}" if name is None else f'query_encoder="{name}" ({fingerprint})'
 
 
 def relevance(scores: F32, n_query_tokens: int, calibration: Calibration | None = None) -> F32:

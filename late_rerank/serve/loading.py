@@ -15,7 +15,7 @@ from typing import Any
 from late_rerank import __version__
 from late_rerank.encode import Encoder, as_encoder, described
 from late_rerank.encode.backends.names import installed_engines
-from late_rerank.encode.describe import modalities, query_fingerprint, warm
+from late_rerank.encode.describe import modalities, query_encoder_name, query_fingerprint, warm
 from late_rerank.encode.devices import torch_device
 from late_rerank.errors import LateRerankError
 from late_rerank.processes.loading import Loader
@@ -179,7 +179,7 @@ def _about(reranker: Reranker, name: str) -> dict[str, Any]:
         "backend": described(encoder).backend.name,
         "kernel": reranker.kernel.name,
         "fingerprint": encoder.fingerprint,
-        "query_encoder": _public(getattr(encoder, "query_encoder", "full")),
+        "query_encoder": _public(query_encoder_name(encoder)),
         "query_fingerprint": query_fingerprint(encoder),
         "modalities": sorted(modalities(encoder)),
         "scoring": reranker.scoring.name,

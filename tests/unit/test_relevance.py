@@ -150,15 +150,30 @@ class TestReranker:
         name = scoring or DEFAULT_SCORING.name
         fast = {each: replace(found, query_fingerprint="student") for each, found in FITTED["minilm"].items()}
         monkeypatch.setitem(FITTED_FAST, "minilm", fast)
-        assert scoring_and_calibration(scoring, "minilm", "fast")[1] == fast[name]
-        assert scoring_and_calibration(scoring, "minilm", "a/folder")[1] == FITTED["minilm"][name]
+        assert scoring_and_calibration(scoring, "minilm", "student")[1] == fast[name]
+        assert scoring_and_calibration(scoring, "minilm", "another")[1] == FITTED["minilm"][name]
 
-    def test_without_one_of_the_fast_query_encoder_the_full_ones_is_found_and_refused(self, monkeypatch):
-        monkeypatch.delitem(FITTED_FAST, "minilm", raising=False)
-        found = scoring_and_calibration(None, "minilm", "fast")[1]
+    def test_without_one_of_the_query_encoder_the_full_ones_is_found_and_refused(self):
+        found = scoring_and_calibration(None, "minilm", "student")[1]
         assert found == FITTED["minilm"][DEFAULT_SCORING.name]
-        with pytest.raises(IncompatibleError, match='fitted to queries of query_encoder="full", this Reranker has the query'):
-            check_calibration(found, found.fingerprint, found.scoring, "student")
+        with pytest.raises(
+            IncompatibleError, match=r'of query_encoder="full", this Reranker has query_encoder="mine" \(student'
+        ):
+            check_calibration(found, found.fingerprint, found.scoring, "student", model="minilm", query_encoder="mine")
+
+    def test_the_advice_can_be_typed(self):
+        fast = FITTED_FAST["minilm"]["maxsim"]
+        told = rf'of query_encoder="fast" \({fast.query_fingerprint}\), .* calibrate BEIR_FOLDER --model minilm --out FILE$'
+        with pytest.raises(IncompatibleError, match=told):
+            check_calibration(fast, fast.fingerprint, model="minilm")
+        told = "calibrate BEIR_FOLDER --model minilm --query-encoder mine --out FILE$"
+        with pytest.raises(IncompatibleError, match=told):
+            check_calibration(fast, fast.fingerprint, query_fingerprint="x", model="minilm", query_encoder="mine")
+
+    def test_a_name_is_chosen_by_the_digest_of_what_encodes_queries(self, fake):
+        found = FITTED_FAST["minilm"]["maxsim"]
+        fake.fingerprint, fake.query_encoder, fake.query_fingerprint = found.fingerprint, "a/copy", found.query_fingerprint
+        assert Reranker(fake, calibration="minilm", scoring="maxsim").calibration == found
 
     def test_a_pickled_reranker_keeps_it(self, fake):
         assert pickle.loads(pickle.dumps(Reranker(fake, calibration=STEEP))).calibration == STEEP

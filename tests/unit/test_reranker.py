@@ -1,5 +1,6 @@
 import asyncio
 import copy
+import json
 import pickle
 import threading
 import warnings
@@ -479,3 +480,11 @@ def test_it_is_pickled_as_its_arguments_and_copied_as_itself(tmp_path):
     assert again.codec.name == "int4"
     assert copy.copy(reranker) is reranker
     assert copy.deepcopy({"a": reranker})["a"] is reranker
+
+
+def test_an_encoders_own_attribute_of_the_name_counts_only_if_it_is_text(fake):
+    fake.query_encoder = fake.query_fingerprint = object()
+    with Reranker(fake) as reranker:
+        told = json.loads(json.dumps(reranker.stats()))
+        reranker.rerank("cat", ["a cat"])
+    assert (told["query_encoder"], told["query_fingerprint"]) == ("full", fake.fingerprint)
