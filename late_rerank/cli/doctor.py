@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import suppress
 from typing import Any
 
 from late_rerank.cli.options import add_backend, add_json, add_revision
-from late_rerank.cli.query_encoders import add_query_encoder
+from late_rerank.cli.query_encoders import FULL, add_query_encoder
 
 _PACKAGES = ("late-rerank", "sentence-transformers", "transformers", "torch", "openvino", "onnxruntime", "onnx", "numpy")
 _VISUAL_PACKAGES = ("pillow", "peft", "torchvision")
@@ -41,6 +42,12 @@ def run(options: argparse.Namespace) -> None:
     from late_rerank.maxsim import SCORINGS
 
     if (student := _query_encoder_at(options.model)) is not None:
+        if options.query_encoder != FULL:
+            raise ValueError(
+                f"--query-encoder {options.query_encoder} is for a model, but {options.model} is itself a query encoder, of "
+                f"{student['of_model']}: leave --query-encoder out, or use `late-rerank doctor {student['of_model']} "
+                f"--query-encoder {options.query_encoder}`"
+            )
         _show(student, options)
         return
     trouble = torchvision_trouble()
@@ -85,7 +92,7 @@ def _query_encoder_at(name: str) -> dict[str, Any] | None:
 
     from late_rerank.encode.query_side.student import is_query_encoder, read_query_encoder
 
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
     if not is_query_encoder(folder):
         return None
     student = read_query_encoder(folder)

@@ -73,8 +73,9 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     check_measures()  # fails now, not after minutes
     setups = [] if options.compare is None else setups_of(options)
-    fused = {(options.model, options.query_encoder), *((model, FULL) for model in options.fuse)} if options.fuse else set()
-    _check_models({(setup.model, setup.query_encoder) for setup in setups} | fused)
+    others = {(model, FULL) for model in options.fuse}
+    alone = {(options.model, options.query_encoder)} if others or options.query_encoder != FULL else set()
+    _check_models({(setup.model, setup.query_encoder) for setup in setups} or alone | others)
     judged = _judged(options, max([setup.k for setup in setups], default=options.k))
     if setups:
         report = _comparison(options, judged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ def query_encoder_name(text: str) -> str:
     """Take "full", "fast" or the folder of a query encoder."""
     if text in NAMES:
         return text
-    folder = Path(text).expanduser()  # a shell doesn't expand the "~" of --query-encoder=~/fast
+    # A shell doesn't expand the "~" of --query-encoder=~/fast, and Path's own raises RuntimeError for "~no-such-user".
+    folder = Path(os.path.expanduser(text))  # noqa: PTH111
     if not text.strip() or not folder.is_dir():
         raise argparse.ArgumentTypeError(
             f"must be full, fast or the folder of a query encoder, got {text!r}: `late-rerank distil-query` writes one"

@@ -128,6 +128,16 @@ class TestDoctor:
         assert main(["doctor", str(folder)]) == 0
         assert told["use"] in capsys.readouterr().out
 
+    def test_a_query_encoders_folder_takes_no_query_encoder(self, folder, capsys):
+        assert main(["doctor", str(folder), "--query-encoder", "fast"]) == 1
+        told = capsys.readouterr()
+        assert "`late-rerank doctor minilm --query-encoder fast`" in told.err
+        assert not told.out
+
+    def test_the_home_of_nobody_is_no_model(self, capsys):
+        assert main(["doctor", "~no-such-user"]) == 1
+        assert "~no-such-user" in capsys.readouterr().err
+
     def test_a_damaged_one_is_refused(self, folder, tmp_path, capsys):
         damaged = tmp_path / "damaged"
         damaged.mkdir()
@@ -174,8 +184,16 @@ class TestEvaluation:
         assert main(["eval", beir, "--compare", "query_encoder=fast", "--store", str(store)]) == 0
         assert "query" in capsys.readouterr().out
 
-    def test_a_model_without_it_is_told_before_any_work(self, beir, capsys):
-        assert main(["eval", beir, "--compare", "model=minilm,minilm-late", "query_encoder=fast"]) == 1
+    @pytest.mark.parametrize(
+        "given",
+        [
+            ["--compare", "model=minilm,minilm-late", "query_encoder=fast"],
+            ["--model", "minilm-late", "--query-encoder", "fast"],
+        ],
+    )
+    def test_a_model_without_it_is_told_before_any_work(self, given, beir, capsys, monkeypatch):
+        monkeypatch.setattr("late_rerank.cli.evaluate._judged", None)  # reads and retrieves
+        assert main(["eval", beir, *given]) == 1
         told = capsys.readouterr()
         assert "late-rerank distil-query minilm-late --out DIR" in told.err
         assert not told.out

@@ -45,7 +45,7 @@ def test_a_home_is_expanded(tmp_path, monkeypatch):
     assert parser().parse_args(["rerank", "q", "--query-encoder=~/fast"]).query_encoder == str(tmp_path / "fast")
 
 
-@pytest.mark.parametrize("wrong", ["quick", "", " ", "no/such/folder"])
+@pytest.mark.parametrize("wrong", ["quick", "", " ", "no/such/folder", "~no-such-user/fast"])
 def test_a_wrong_one_is_refused_when_it_is_typed(wrong, capsys):
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(["rerank", "q", "--query-encoder", wrong])
