@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capacity_tables, file_encodings_tables, language_tables, languages_tables, tables
+from benchmarks import capacity_tables, file_encodings_tables, language_tables, languages_tables, query_encoder_tables, tables
 from benchmarks import quality_tables as quality
 
 SCIFACT = "scifact/bm25"
@@ -17,7 +17,7 @@ FRONT_STAGES = (
 
 def parts() -> dict[str, str]:
     """Name of a part -> what stands there."""
-    return _quality() | _times() | _stores() | _contexts() | _server() | _capacity()
+    return _quality() | _times() | _query_encoder() | _stores() | _contexts() | _server() | _capacity()
 
 
 def _quality() -> dict[str, str]:
@@ -61,6 +61,14 @@ def _times() -> dict[str, str]:
         ),
         "start": _table("| until the first answer | engine | time | processor time | memory |", tables.start_rows(start)),
         "sizes": _table("| installed | |", tables.size_rows(start)),
+    }
+
+
+def _query_encoder() -> dict[str, str]:
+    report = _read(query_encoder_tables.RESULT)
+    return {
+        f"query encoder, {name}": _table(header, rows(report[part]))
+        for name, (part, header, rows) in query_encoder_tables.TABLES.items()
     }
 
 

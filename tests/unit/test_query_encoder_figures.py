@@ -263,6 +263,10 @@ class TestChart:
         report = {**REPORT, "quality": {"mean": {"full": {"nDCG@10": 0.55}}}}
         assert "fast" not in chart(report)
 
+    def test_is_the_committed_one(self):
+        report = json.loads(query_encoder_tables.RESULT.read_text(encoding="utf-8"))
+        assert query_encoder_tables.CHART.read_text(encoding="utf-8") == chart(report)
+
     def test_a_name_can_have_any_letters(self):
         by_label = timed(0.4)["engines"]["onnx"]["n_tokens"]["32"]
         times = {"engines": {"onnx": {"n_tokens": {"32": {**by_label, "a<b&c": by_label["fast"]}}}}}
