@@ -43,8 +43,8 @@ class Evaluation:
         n_queries: The judged queries. A query without candidates counts as 0.
         measures: "first_stage" and "reranked" -> measure -> mean over queries. nDCG has linear gain. Unjudged documents count
             as not relevant.
-        latency_ms: "p50" and "p99" of `rerank`, with all vectors stored. "encode_query" is the median of encoding the query, of
-            models that tell it.
+        latency_ms: "p50" and "p99" of `rerank`, with all vectors stored and the model warm. "encode_query" is the
+            median of encoding the query, of models that tell it.
         differences: Measure -> what reranking adds, with its range, and how likely it is by chance.
         by_query: "first_stage" and "reranked" -> measure -> query id -> figure.
         ranked: Query id -> document ids with their MaxSim, best first. Each id stands once.
@@ -111,6 +111,8 @@ def evaluate_judged(reranker: Reranks, judged: Judged, wanted: Wanted, *, progre
     candidates, n_left_out = _counted(names, judged)
     with near_is_enough():
         reranker.index(longest_first(candidates), progress=progress)
+    # Not timed: a model's first pass takes a hundred times as long as its later ones, and would be the whole p99.
+    reranker.rank([judged.queries[names[0]]], [candidates[names[0]]], wanted)
     ranked, timings = {}, []
     for name in progress_bar(names, unit=" queries", desc="Reranking", progress=progress):
         (ranking,) = reranker.rank([judged.queries[name]], [candidates[name]], wanted)
