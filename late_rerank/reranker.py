@@ -24,7 +24,7 @@ from late_rerank.ranking.doors import RanksInThreads
 from late_rerank.ranking.matching import Matcher
 from late_rerank.ranking.pool import CandidatePool
 from late_rerank.ranking.prior import of_queries
-from late_rerank.ranking.queries import QueryEncoder
+from late_rerank.ranking.queries import Queries
 from late_rerank.ranking.relevance import Calibration, check_calibration, of_query_encoder, scoring_and_calibration
 from late_rerank.ranking.traced import rerank_span
 from late_rerank.ranking.wanted import Wanted
@@ -170,7 +170,7 @@ class Reranker(RanksInThreads[Ranking]):
             raise
         self._vectors = DocumentVectors(self.encoder, self.codec, space, own_rows)
         self._scoring = self.scoring.over(described(self.encoder).pooling)
-        self._queries = QueryEncoder(self.encoder)
+        self._queries = Queries(self.encoder)
         self._matcher = Matcher(self.encoder, self.codec, self.kernel, self._vectors)
         self._counts = {"n_queries": 0, "n_queries_truncated": 0, "hits": 0, "misses": 0}
         self._counts_lock = guarded(Lock())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from late_rerank.encode.backends.choosing import UnfitError, choose
-from late_rerank.encode.backends.late import LateEngine
+from late_rerank.encode.backends.lazy import LazyEngine
 from late_rerank.encode.backends.names import ENGINES, TORCH, check_backend, has_torch, installed_engines
 from late_rerank.encode.backends.run import Run
 from late_rerank.encode.builtin import BUILT_IN
@@ -19,7 +19,7 @@ from late_rerank.encode.compiled.identity import identity
 from late_rerank.encode.compiled.kept import find
 from late_rerank.encode.compiled.model import compiled_model, pools
 from late_rerank.encode.devices import torch_device
-from late_rerank.encode.model import Model, RunBy
+from late_rerank.encode.model import BackendFacts, Model
 from late_rerank.encode.opening import open_compiled
 from late_rerank.encode.query_side.names import FULL
 from late_rerank.encode.query_side.opening import check_teacher, open_student, with_student
@@ -101,8 +101,8 @@ def open_model(
         ValueError: As in `_open_full`.
     """
     student = open_student(query_encoder, str(name))  # a wrong one costs nothing: the model is loaded after it
-    is_late = student is not None
-    model = _open_full(name, backend=backend, device=device, max_tokens=max_tokens, pooling=pooling, is_late=is_late)
+    is_lazy = student is not None
+    model = _open_full(name, backend=backend, device=device, max_tokens=max_tokens, pooling=pooling, is_lazy=is_lazy)
     if student is None:
         return model
     engines = [backend] if backend in ENGINES else installed_engines()
@@ -116,7 +116,7 @@ def _open_full(
     device: Any,
     max_tokens: int | None,
     pooling: int,
-    is_late: bool,
+    is_lazy: bool,
 ) -> Model:
     """Load a model.
 
@@ -127,7 +127,8 @@ def _open_full(
         device: A torch device, or None.
         max_tokens: Cap on a document's own tokens, or None.
         pooling: Documents keep one of so many vectors.
-        is_late: Whether an engine is loaded when it encodes first, because something else encodes queries.
+        is_lazy: Whether an engine is loaded when it encodes first, because something else encodes queries. Torch doesn't
+            take its place then: if no engine runs the model, the first document raises a ModelError.
 
     Raises:
         ModelError: If the model can't be found, or can't be what it says.
@@ -147,7 +148,7 @@ def _open_full(
     if not engines:
         return by_torch(device="cpu", reason="no engine is installed: pip install onnxruntime")
     try:
-        compiled, (run, chosen) = _chosen(name, folder, engines, pooling, is_late=is_late)
+        compiled, (run, chosen) = _chosen(name, folder, engines, pooling, is_lazy=is_lazy)
     except UnfitError as error:
         if not has_torch() or (folder is not None and is_compiled(folder)):
             raise ModelError(f"no engine here runs {name}: {error}") from error
@@ -164,16 +165,18 @@ def _folder(name: str | os.PathLike[str]) -> Path | None:
 
 
 def _chosen(
-    name: str | os.PathLike[str], folder: Path | None, engines: list[str], pooling: int, *, is_late: bool
-) -> tuple[Compiled, tuple[Run, RunBy]]:
+    name: str | os.PathLike[str], folder: Path | None, engines: list[str], pooling: int, *, is_lazy: bool
+) -> tuple[Compiled, tuple[Run, BackendFacts]]:
     try:
         compiled = open_compiled(name, folder)
     except UnfitError as error:
         raise UnfitError(f"instead of {' and '.join(engines)}: {error}") from error
     choosing = partial(choose, compiled, engines, exact=pooling > 1 or pools(compiled))
-    if not is_late:
+    if not is_lazy:
         return compiled, choosing()
-    engine = LateEngine(str(name), choosing, engines[0])
+    by_torch = has_torch() and not (folder is not None and is_compiled(folder))
+    remedy = '. backend="torch" lets torch encode its documents' if by_torch else ""
+    engine = LazyEngine(str(name), choosing, engines[0], remedy)
     return compiled, (engine, engine)
 
 

@@ -23,8 +23,8 @@ class Forward(Protocol):
         """Run the same model without its pooling; both share the weights."""
 
 
-class RunBy(Protocol):
-    """What runs a model, in words: a Backend, or one that isn't loaded yet."""
+class BackendFacts(Protocol):
+    """What is known of the engine that runs a model: a Backend tells it, or an engine that isn't loaded yet."""
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ class Model:
     forward: Forward
     dim: int
     fingerprint: str
-    backend: RunBy
+    backend: BackendFacts
     device: str
     format: str
     notes: Mapping[str, Any]

@@ -18,7 +18,7 @@ from late_rerank.observing.timing import Timer
 from late_rerank.ranking.doors import Ranks
 from late_rerank.ranking.pool import CandidatePool
 from late_rerank.ranking.prior import of_queries
-from late_rerank.ranking.queries import QueryEncoder
+from late_rerank.ranking.queries import Queries
 from late_rerank.ranking.relevance import Calibration, check_calibration
 from late_rerank.ranking.wanted import Wanted
 from late_rerank.types import F32, Candidate, Document, Ranking
@@ -116,7 +116,7 @@ class InsideReranker(Ranks[Ranking]):
         sample = engine.sample()
         if sample is not None:
             check_same_model(self.encoder, [Known(*sample)])
-        self._queries = QueryEncoder(self.encoder)
+        self._queries = Queries(self.encoder)
         self._choose = Contents(self.encoder)
 
     def rank(self, queries: Iterable[str], candidate_lists: Iterable[Iterable[Document]], wanted: Wanted) -> list[Ranking]:

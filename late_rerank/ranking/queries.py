@@ -16,7 +16,7 @@ from late_rerank.vectors.encoding import check_vectors
 from late_rerank.warn import warn_caller
 
 
-class QueryEncoder:
+class Queries:
     """Encodes queries for one encoder. Safe to share between threads.
 
     Args:

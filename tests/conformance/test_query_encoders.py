@@ -168,6 +168,15 @@ class TestEngine:
             encoder.encode_document(["cat"])
         assert len(encoder.encode_query(["cat"]))
 
+    def test_torch_is_named_only_where_it_can_run_the_model(self, model, monkeypatch):
+        def unfit(*_, **__):
+            raise loading.UnfitError("its token vectors are others")
+
+        monkeypatch.setattr(loading, "choose", unfit)
+        monkeypatch.setattr(loading, "has_torch", lambda: False)
+        with pytest.raises(ModelError, match="its token vectors are others$"):
+            fast(model).encode_document(["cat"])
+
     def test_no_torch_is_imported(self, model):
         code = (
             "import sys; from late_rerank import Reranker\n"
@@ -366,6 +375,10 @@ class TestFast:
             same(again.encode_query(["cats"]), encoder.encode_query(["cats"]))
             (kept,) = (tmp_path / "late-rerank").glob("minilm-fast-*")
             os.truncate(kept / "weights.safetensors", 1000)
+
+    def test_the_packages_part_is_no_folder_to_pass(self):
+        with pytest.raises(ModelError, match='without the embeddings: use query_encoder="fast" with the model minilm$'):
+            read_query_encoder(FAST_FOLDERS["minilm"])
 
     def test_its_calibrations_name_it(self, encoder):
         for found in FITTED_FAST.get("minilm", {}).values():

@@ -242,7 +242,8 @@ def _check(file: Path, expected: str, named: str) -> None:
     try:
         found = sha256(file)
     except OSError as error:
-        raise ModelError(f"{file} can't be read: {error.strerror}. It belongs to a compiled model.") from error
+        what = "query encoder" if named == QUERY_ENCODER else "compiled model"
+        raise ModelError(f"{file} can't be read: {error.strerror}. It belongs to a {what}: {named} names it.") from error
     if found != expected:
         raise ModelError(
             f"{file} is damaged, or belongs to another model: its SHA-256 is {found[:16]}..., and {named} says "

@@ -128,9 +128,8 @@ def _gather(compiled: Compiled, bring: Callable[[Path, Path], object], folder: P
     bring(compiled.weights.resolve(), folder / compiled.weights.name)
     for path in (compiled.graph, compiled.tokenizer, compiled.probes):
         shutil.copyfile(path, folder / path.name)
-    write_description(
-        folder, compiled.description
-    )  # a query encoder's own file is another: its kept copy is a model like others
+    # Written anew, since a query encoder's folder has its description in a file of another name.
+    write_description(folder, compiled.description)
 
 
 def _place(name: str) -> Path:

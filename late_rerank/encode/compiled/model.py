@@ -11,12 +11,12 @@ from late_rerank.encode.compiled.forward import POOLING, GraphForward, steps_of
 from late_rerank.encode.compiled.pooling import Pooling, factor_of
 from late_rerank.encode.fingerprint import fingerprint, pooling_line
 from late_rerank.encode.layout import Layout
-from late_rerank.encode.model import Model, RunBy
+from late_rerank.encode.model import BackendFacts, Model
 from late_rerank.errors import IncompatibleError, check_installed
 
 
 def compiled_model(
-    compiled: Compiled, run: Run, backend: RunBy, *, name: str, max_tokens: int | None = None, pooling: int = 1
+    compiled: Compiled, run: Run, backend: BackendFacts, *, name: str, max_tokens: int | None = None, pooling: int = 1
 ) -> Model:
     """Make a Model of a compiled model.
 

@@ -26,14 +26,14 @@ from late_rerank.encode.compiled.format import (
 )
 from late_rerank.encode.compiled.kept import keep
 from late_rerank.encode.files import tensor_names
-from late_rerank.encode.query_side.student import Student, read_student
+from late_rerank.encode.query_side.student import CompiledStudent, read_student
 from late_rerank.encode.query_side.weights import LAYERS, student_weights
 from late_rerank.errors import ModelError
 
 _INSTALL = "pip install --force-reinstall --no-deps late-rerank"
 
 
-def fast_student(model: str) -> Student:
+def fast_student(model: str) -> CompiledStudent:
     """Find the built-in query encoder of a model. Its weights are written when it is used first, and kept.
 
     Args:
@@ -58,7 +58,7 @@ def fast_student(model: str) -> Student:
         raise ModelError(
             f'the weights of query_encoder="fast" can be written nowhere: {type(error).__name__}: {error}'
         ) from error
-    return Student(compiled, teacher)
+    return CompiledStudent(compiled, teacher)
 
 
 def _write(folder: Path, described: Description, made: Path) -> None:

@@ -1,4 +1,4 @@
-"""The name of a query encoder -> a Student; a Model and a Student -> the Model whose queries the Student encodes."""
+"""The name of a query encoder -> a CompiledStudent; a Model and a CompiledStudent -> the Model whose queries it encodes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from late_rerank.encode.layout import Layout
 from late_rerank.encode.model import Backend, Model, QuerySide
 from late_rerank.encode.query_side.fast import fast_student
 from late_rerank.encode.query_side.names import FAST, FULL, refused_by_pages
-from late_rerank.encode.query_side.student import Student, is_query_encoder, read_query_encoder
+from late_rerank.encode.query_side.student import CompiledStudent, is_query_encoder, read_query_encoder
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.visual.families import sees_pictures
 from late_rerank.errors import IncompatibleError, ModelError
 
 
-def open_student(name: str, model: str) -> Student | None:
+def open_student(name: str, model: str) -> CompiledStudent | None:
     """Find a query encoder, and compare its files with their digests.
 
     Args:
@@ -62,7 +62,7 @@ def _expected(model: str) -> str:
     return f'"full", "fast", or the folder that `late-rerank distil-query {model} --out DIR` writes'
 
 
-def with_student(model: Model, student: Student, name: str, query_encoder: str, engines: Sequence[str]) -> Model:
+def with_student(model: Model, student: CompiledStudent, name: str, query_encoder: str, engines: Sequence[str]) -> Model:
     """Let a query encoder encode a model's queries.
 
     Args:
@@ -92,7 +92,7 @@ def with_student(model: Model, student: Student, name: str, query_encoder: str, 
     return replace(model, query_side=side)
 
 
-def check_fits(student: Student, model: Model, name: str, query_encoder: str) -> None:
+def check_fits(student: CompiledStudent, model: Model, name: str, query_encoder: str) -> None:
     """Check that a query encoder's vectors match those of a model's documents.
 
     Raises:
@@ -113,7 +113,7 @@ def check_fits(student: Student, model: Model, name: str, query_encoder: str) ->
         )
 
 
-def check_teacher(student: Student, fingerprint: str, name: str, query_encoder: str) -> None:
+def check_teacher(student: CompiledStudent, fingerprint: str, name: str, query_encoder: str) -> None:
     """Check that a query encoder learned from a model.
 
     Args:
@@ -133,7 +133,7 @@ def check_teacher(student: Student, fingerprint: str, name: str, query_encoder: 
         )
 
 
-def _described(student: Student, name: str, backend: Backend) -> dict[str, Any]:
+def _described(student: CompiledStudent, name: str, backend: Backend) -> dict[str, Any]:
     return {
         "name": name,
         "fingerprint": student.fingerprint,

@@ -10,12 +10,15 @@ from typing import Any
 
 from late_rerank.encode.compiled.format import (
     QUERY_ENCODER,
+    WEIGHTS,
     Compiled,
     Description,
     checked,
     read_described,
     write_described,
 )
+from late_rerank.encode.query_side.weights import LAYERS
+from late_rerank.errors import ModelError
 
 _OWN, _TEACHER = "query_fingerprint", "teacher"
 _KEYS = {field.name for field in fields(Description)} | {_OWN, _TEACHER}
@@ -38,7 +41,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Student:
+class CompiledStudent:
     """A query encoder on this machine, whole.
 
     Attributes:
@@ -73,14 +76,20 @@ def is_query_encoder(folder: Path) -> bool:
     return (folder / QUERY_ENCODER).is_file()
 
 
-def read_query_encoder(folder: Path) -> Student:
+def read_query_encoder(folder: Path) -> CompiledStudent:
     """Read a query encoder, and compare every file with its digest.
 
     Raises:
-        ModelError: If a file is absent or damaged, or the format is unknown; the message names the file.
+        ModelError: If a file is absent or damaged, or the format is unknown; the message names the file. Also for the built-in
+            query encoder's part of the package.
     """
     described, teacher = read_student(folder)
-    return Student(checked(described, folder, named=QUERY_ENCODER), teacher)
+    if (folder / LAYERS).is_file() and not (folder / WEIGHTS).is_file():
+        raise ModelError(
+            f"{folder} is a part of the built-in query encoder of {teacher.name}, without the embeddings: use "
+            f'query_encoder="fast" with the model {teacher.name}'
+        )
+    return CompiledStudent(checked(described, folder, named=QUERY_ENCODER), teacher)
 
 
 def read_student(folder: Path, *, again: str = _AGAIN) -> tuple[Description, Teacher]:

@@ -11,14 +11,16 @@ from late_rerank.encode.compiled.format import read_compiled
 from late_rerank.encode.fingerprint import tokenizer_line
 from late_rerank.encode.query_side.names import FULL
 from late_rerank.encode.query_side.opening import check_fits
-from late_rerank.encode.query_side.student import Student, Teacher, read_query_encoder, write_student
+from late_rerank.encode.query_side.student import CompiledStudent, Teacher, read_query_encoder, write_student
 from late_rerank.encode.text import TextEncoder
 from late_rerank.errors import IncompatibleError
 
 _UNFINISHED = ".new-"
 
 
-def write_query_encoder(compiled: Path, out: Path, teacher: TextEncoder, *, beside: Mapping[str, str] | None = None) -> Student:
+def write_query_encoder(
+    compiled: Path, out: Path, teacher: TextEncoder, *, beside: Mapping[str, str] | None = None
+) -> CompiledStudent:
     """Turn a compiled student into a query encoder's folder, whole or not at all.
 
     `Reranker(MODEL, query_encoder=out)` uses it then, without torch, over all documents that the teacher encoded.
@@ -41,7 +43,7 @@ def write_query_encoder(compiled: Path, out: Path, teacher: TextEncoder, *, besi
         raise ValueError(f"the teacher's queries are of query_encoder={teacher.query_encoder!r}: pass TextEncoder(MODEL)")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists: name a new or empty folder")
-    student = Student(read_compiled(compiled), Teacher(teacher.name, teacher.model.plain_fingerprint()))
+    student = CompiledStudent(read_compiled(compiled), Teacher(teacher.name, teacher.model.plain_fingerprint()))
     check_fits(student, teacher.model, teacher.name, str(compiled))
     if tokenizer_line(student.compiled.read_tokenizer()) != tokenizer_line(teacher.model.layout.tokenizer):
         raise IncompatibleError(f"{compiled} has another tokenizer than {teacher.name}: ids would mean other tokens")
@@ -59,7 +61,7 @@ def write_query_encoder(compiled: Path, out: Path, teacher: TextEncoder, *, besi
     return read_query_encoder(out)
 
 
-def _fill(folder: Path, student: Student, beside: Mapping[str, str]) -> None:
+def _fill(folder: Path, student: CompiledStudent, beside: Mapping[str, str]) -> None:
     held = student.compiled
     for file in (held.graph, held.weights, held.tokenizer, held.probes):
         shutil.copyfile(file, folder / file.name)

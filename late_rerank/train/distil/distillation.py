@@ -13,7 +13,7 @@ from late_rerank.encode.backends.choosing import UnfitError
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.compiled.format import QUERY_ENCODER
 from late_rerank.encode.devices import as_device
-from late_rerank.encode.query_side.student import Student as Written
+from late_rerank.encode.query_side.student import CompiledStudent
 from late_rerank.encode.query_side.writing import write_query_encoder
 from late_rerank.encode.sources import local_folder
 from late_rerank.encode.text import TextEncoder
@@ -160,7 +160,7 @@ def _room(lesson: Lesson, folder: Path) -> str:
     return f"the teacher's vectors of {len(lesson.texts):,} texts take up to {size:.1f} GB in {folder} until the training ends"
 
 
-def _write(student: Student, teacher: TextEncoder, folder: Path, name: str) -> Written:
+def _write(student: Student, teacher: TextEncoder, folder: Path, name: str) -> CompiledStudent:
     """Compile a student, prove it against torch, and write it as a query encoder's folder below `folder`."""
     for each in (_CHECKPOINT, _COMPILED, name):  # of an interrupted attempt
         shutil.rmtree(folder / each, ignore_errors=True)
