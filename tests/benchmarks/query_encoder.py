@@ -3,7 +3,7 @@
     python tests/benchmarks/query_encoder.py encode    a query of 8 to 64 tokens, one thread, each engine; minutes
     python tests/benchmarks/query_encoder.py rerank    100 stored passages, one thread, each engine; minutes
     python tests/benchmarks/query_encoder.py serve     requests a second of a server, 64 clients; needs wrk (apt); minutes
-    python tests/benchmarks/query_encoder.py quality FOLDER [--development --held-out FILE] [--store DIR]    an hour
+    python tests/benchmarks/query_encoder.py quality FOLDER [--development] [--store DIR]    an hour
     python tests/benchmarks/query_encoder.py chart [FILE.svg]    of what --out has collected; takes no time
 
 Each part compares query encoders in one run, in turns, over the same documents: --query-encoder NAME-OR-FOLDER..., and always
@@ -15,9 +15,9 @@ processor's time, which a busy machine hardly changes. "serve" starts a server f
 
 "quality" reranks BM25's best 100 documents of scifact, nfcorpus, trec-dl19-rerank (its stored candidates) and cranfield on
 their test queries. --development has nfcorpus, squad and medquad on dev queries, and scifact on train queries that nobody
-trained on: --held-out names them, as a JSON list. "difference" is nDCG@10 less that of the full query encoder, query by query,
-with its 95 % range and its p; "token_cosine" is a token's vector against the full one's; "relevance" is the mean that the same
-candidates get, of which "calibrated" uses the full query encoder's calibration. Documents are encoded once into --store.
+trained on; --held-out FILE.json names others, as a list. "difference" is nDCG@10 less that of the full query encoder, query by
+query, with its 95 % range and its p; "token_cosine" is a token's vector against the full one's; "relevance" is the mean that
+the same candidates get, of which "calibrated" uses the full query encoder's calibration. Documents are encoded once into --store.
 """
 
 import argparse
@@ -152,7 +152,7 @@ def parsed():
     part = _part(parts, "quality", quality)
     part.add_argument("folder", type=Path, help="of the collections")
     part.add_argument("--development", action="store_true")
-    part.add_argument("--held-out", type=Path, help="JSON list of train queries of scifact that weren't trained on")
+    part.add_argument("--held-out", type=Path, help="JSON list of train queries of scifact (default: those left out)")
     part.add_argument("--collections", nargs="+", help="these only")
     part.add_argument("--n-queries", type=int, help="at most so many of each (default: all, or 300 with --development)")
     part.add_argument("--k", type=int, default=100, help="candidates a query (default: 100)")

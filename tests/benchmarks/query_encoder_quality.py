@@ -29,22 +29,32 @@ def asked(root, splits, *, held_out=None, n_queries=None, k=100):
     Args:
         root: Folder of the collections.
         splits: Collection -> split.
-        held_out: A JSON list of the ids of train queries that weren't trained on.
+        held_out: A JSON list of the ids of train queries that weren't trained on. None takes those that weren't in the training
+            of "fast".
         n_queries: At most so many of each.
         k: Candidates a query.
 
     Raises:
-        ValueError: If train queries are to be asked, and nobody says which.
+        ValueError: If the list is empty.
     """
-    names = json.loads(held_out.read_text(encoding="utf-8")) if held_out else None
-    if "train" in splits.values() and not names:
-        raise ValueError("--development asks train queries of scifact; name those that weren't trained on: --held-out FILE")
+    names = None
+    if "train" in splits.values():
+        names = json.loads(held_out.read_text(encoding="utf-8")) if held_out else left_out_of_training(root / HELD_OUT)
+        if not names:
+            raise ValueError(f"--held-out {held_out}: expected ids of train queries that weren't trained on, found none")
     found = {}
     for name, split in splits.items():
         print(f"{name}: BM25", file=sys.stderr)
         only = names if split == "train" else None
         found[name] = judged(root / name, split, names=only, n_queries=n_queries, k=k, engine="bm25s")
     return found
+
+
+def left_out_of_training(folder):
+    """Ids of the train queries of a collection that "fast" was chosen by, and not trained on."""
+    from late_rerank.train.minilm_fast import chosen_by_of  # needs the packages of training
+
+    return list(chosen_by_of(folder).held_out.queries)
 
 
 def compared(collections, given, *, model, store, scoring=None):

@@ -13,6 +13,7 @@ from benchmarks.query_encoder_times import CALLS, in_turns, labels, texts_of, wi
 
 from late_rerank.evaluate.evaluation import Evaluation
 from late_rerank.ranking.relevance import Calibration
+from late_rerank.train.minilm_fast import chosen_by_of
 
 
 class TestQueryEncoders:
@@ -89,9 +90,14 @@ class TestCollections:
         assert set(TEST.values()) == {"test"}
         assert set(TEST) == COLLECTIONS
 
-    def test_train_queries_are_asked_only_if_they_were_held_out(self, collection, tmp_path):
-        with pytest.raises(ValueError, match="--held-out FILE"):
-            asked(collection.parent, {"scifact": "train"})
+    def test_train_queries_are_asked_only_if_they_were_held_out(self, collection, tmp_path, monkeypatch):
+        monkeypatch.setattr("late_rerank.train.minilm_fast._N_CHOSEN_BY", 1)
+        left_out = chosen_by_of(collection).held_out.queries
+        assert asked(collection.parent, {"scifact": "train"})["scifact"].queries == left_out
+        assert len(left_out) == 1
+        (tmp_path / "held.json").write_text("[]")
+        with pytest.raises(ValueError, match="expected ids of train queries"):
+            asked(collection.parent, {"scifact": "train"}, held_out=tmp_path / "held.json")
         (tmp_path / "held.json").write_text('["4"]')
         found = asked(collection.parent, {"scifact": "train"}, held_out=tmp_path / "held.json")
         assert list(found["scifact"].qrels) == ["4"]
