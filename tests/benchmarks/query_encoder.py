@@ -17,7 +17,8 @@ processor's time, which a busy machine hardly changes. "serve" starts a server f
 their test queries. --development has nfcorpus, squad and medquad on dev queries, and scifact on train queries that nobody
 trained on; --held-out FILE.json names others, as a list. "difference" is nDCG@10 less that of the full query encoder, query by
 query, with its 95 % range and its p; "token_cosine" is a token's vector against the full one's; "relevance" is the mean that
-the same candidates get, of which "calibrated" uses the full query encoder's calibration. Documents are encoded once into --store.
+the same candidates get, of which "calibrated" uses the full query encoder's calibration. Documents are encoded once into
+--store.
 """
 
 import argparse
