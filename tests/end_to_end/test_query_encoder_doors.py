@@ -220,7 +220,7 @@ class TestEvaluation:
         assert all(0 <= result["relevance"] <= 1 for result in ranked["results"])
         for words in (["rerank", ASKED, candidates, *given], ["serve", "--port", "0", *given]):
             assert main(words) == 1
-            assert f"fitted to queries of the query encoder {digest}" in capsys.readouterr().err
+            assert f'fitted to queries of query_encoder="fast" ({digest})' in capsys.readouterr().err
         full = tmp_path / "full.json"
         assert printed("calibrate", beir, "--out", full)["calibration"]["query_fingerprint"] is None
         assert main(["rerank", ASKED, candidates, "--query-encoder", "fast", "--calibration", str(full)]) == 1
