@@ -174,7 +174,7 @@ class TestEngine:
 
         monkeypatch.setattr(loading, "choose", unfit)
         monkeypatch.setattr(loading, "has_torch", lambda: False)
-        with pytest.raises(ModelError, match="its token vectors are others$"):
+        with pytest.raises(ModelError, match=r"its token vectors are others$"):
             fast(model).encode_document(["cat"])
 
     def test_no_torch_is_imported(self, model):
@@ -377,7 +377,7 @@ class TestFast:
             os.truncate(kept / "weights.safetensors", 1000)
 
     def test_the_packages_part_is_no_folder_to_pass(self):
-        with pytest.raises(ModelError, match='without the embeddings: use query_encoder="fast" with the model minilm$'):
+        with pytest.raises(ModelError, match=r'without the embeddings: use query_encoder="fast" with the model minilm$'):
             read_query_encoder(FAST_FOLDERS["minilm"])
 
     def test_its_calibrations_name_it(self, encoder):
