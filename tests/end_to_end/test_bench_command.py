@@ -28,7 +28,14 @@ def test_bench_prints_tables(report, monkeypatch, capsys):
     end_to_end = dict.fromkeys(
         ["cached_ms", "encode_query_ms", "maxsim_ms", "other_ms", "uncached_ms", "cross_encoder_ms"], 2.5
     )
-    end_to_end |= {"fast": {**end_to_end, "cached_ms": 1.2}, "k": 100, "n_tokens": 18000, "model": "minilm", "codec": "int8", "kernel": "numpy"}
+    end_to_end |= {
+        "fast": {**end_to_end, "cached_ms": 1.2},
+        "k": 100,
+        "n_tokens": 18000,
+        "model": "minilm",
+        "codec": "int8",
+        "kernel": "numpy",
+    }
     refused = {"k": 100, "dim": 128, "name": "theirs", "refused": "off by a lot"}
     encoding = {"backend": "openvino", "precision": "bf16", "least_cosine": 0.9999, "n_documents": 100}
     encoding |= {"fast_query_ms": 0.9, "query_ms": 2.5, "documents_ms": 1200.0, "ratio": {"query": 4.2, "documents": 3.9}}

@@ -209,7 +209,10 @@ def test_what_keeps_a_picture_from_being_drawn_is_told_before_the_work(folder, t
     ("options", "complaint"),
     [
         (["--compare"], "expected at least one argument"),
-        (["--compare", "depth=1"], "AXIS one of model, pooling, query_encoder, codec, scoring, k, first_stage_weight; got 'depth=1'"),
+        (
+            ["--compare", "depth=1"],
+            "AXIS one of model, pooling, query_encoder, codec, scoring, k, first_stage_weight; got 'depth=1'",
+        ),
         (["--compare", "codec"], "expected AXIS=VALUE"),
         (["--compare", "codec=int3"], "codec must be one of float32"),
         (["--compare", "scoring=maxsim,best"], "scoring must be one of maxsim, proximity, got 'best'"),
