@@ -95,8 +95,10 @@ def run(options: argparse.Namespace) -> None:
     """Read, check, train, print."""
     from late_rerank.cli.results import print_json
     from late_rerank.train import DistilRecipe, distil_query, query_texts
-    from late_rerank.train.resume import check_out
+    from late_rerank.train.resume import FOLDER, check_out
 
+    if options.queries is None and not options.corpus:
+        raise ValueError("name texts to learn from: a file of queries (--queries FILE), a corpus (--corpus PATH), or both")
     check_out(options.out)  # before texts are read, which may take minutes
     recipe = DistilRecipe(
         layers=options.layers,
@@ -121,7 +123,8 @@ def run(options: argparse.Namespace) -> None:
             tell=_tell,
         )
     except KeyboardInterrupt:
-        _tell(f"what is done is kept in {options.out}: the same command goes on from there")
+        if (options.out / FOLDER).is_dir():
+            _tell(f"what is done is kept in {options.out}: the same command goes on from there")
         raise
     if options.json:
         print_json({**report.to_dict(), "out": str(options.out)})

@@ -93,11 +93,15 @@ class TestTexts:
             queries_in(path)
 
     def test_nothing_to_learn_from_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match="--queries FILE"):
+        with pytest.raises(ValueError, match="give texts to learn from: queries, a file; corpora, a list"):
             query_texts(None, [])
         (tmp_path / "few.txt").write_text("one\ntwo\n")
+        with pytest.raises(TypeError, match="corpora must be a list of paths, got 'beir'"):
+            query_texts(None, "beir")
+        with pytest.raises(TypeError, match="most must be an int"):
+            query_texts(str(tmp_path / "few.txt"), most=1.5)
         with pytest.raises(ValueError, match="got 2 different texts; at least 64 are needed"):
-            query_texts(tmp_path / "few.txt", [])
+            query_texts(str(tmp_path / "few.txt"), [])
         (tmp_path / "empty").mkdir()
         with pytest.raises(ValueError, match="holds no documents"):
             query_texts(None, [tmp_path / "empty"])
@@ -119,6 +123,11 @@ class TestTexts:
         assert kept.n_texts + held.n_texts == 350
         assert texts.split(1000, seed=0) == (kept, held)
         assert texts.split(7, seed=0)[1].n_texts == 7
+
+    def test_of_many_small_kinds_one_text_is_held_out(self):
+        texts = QueryTexts({f"kind{i}": [f"{i} {j}" for j in range(9)] for i in range(8)}, {}, "x")
+        kept, held = texts.split(1000, seed=0)
+        assert (kept.n_texts, held.n_texts) == (71, 1)
 
     def test_a_kind_of_few_texts_is_not_drawn_over_and_over(self):
         texts = QueryTexts(
@@ -224,23 +233,44 @@ class TestRecipe:
             ({"layers": ()}, "layers must be numbers"),
             ({"layers": (5, 0)}, "ascending"),
             ({"layers": (0, 0)}, "each once"),
-            ({"layers": (-1, 2)}, "from 0"),
-            ({"width": 0}, "width must be at least 1, or None for half"),
-            ({"correction": -1}, "correction must be 0 or more"),
+            ({"layers": (-1, 2)}, "a layer's number must be at least 0"),
+            ({"layers": 3}, "layers must be numbers"),
+            ({"width": 0}, "width must be at least 1, got 0; None stands for half"),
+            ({"correction": -1}, "correction must be at least 0"),
             ({"steps": 0}, "steps must be at least 1"),
             ({"minutes": 0.0}, "minutes must be a positive number"),
             ({"minutes": float("nan")}, "minutes must be a positive number"),
             ({"learning_rate": -1.0}, "learning_rate must be a positive number"),
             ({"decay": 0.0}, "decay must be above 0"),
             ({"averaged": 2.0}, "averaged must be above 0"),
-            ({"warm_up": -1}, "warm_up must be 0 or more"),
-            ({"seed": -1}, "seed must be 0 or more"),
+            ({"warm_up": -1}, "warm_up must be at least 0"),
+            ({"seed": -1}, "seed must be at least 0"),
             ({"precision": "half"}, "precision must be one of"),
         ],
     )
     def test_wrong_settings_are_refused(self, wrong, said):
         with pytest.raises(ValueError, match=said):
             DistilRecipe(**wrong)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"steps": 1.5},
+            {"steps": "10"},
+            {"width": 2.0},
+            {"seed": True},
+            {"minutes": "3"},
+            {"decay": None},
+            {"layers": (0, 1.0)},
+        ],
+    )
+    def test_what_is_no_number_is_refused(self, wrong):
+        with pytest.raises(TypeError, match="must be"):
+            DistilRecipe(**wrong)
+
+    def test_numbers_of_numpy_are_taken(self):
+        recipe = DistilRecipe(steps=np.int64(5), layers=[np.int64(0), np.int64(2)])
+        assert json.dumps([recipe.steps, recipe.layers]) == "[5, [0, 2]]"
 
 
 class Teacher:

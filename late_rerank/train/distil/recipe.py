@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+
+from late_rerank.arguments.numbers import whole_number
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _COUNTS = ("steps", "tokens_per_step", "queries_per_step", "texts_per_round", "n_held_out")
@@ -57,25 +62,20 @@ class DistilRecipe:
         if self.precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}")
         for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        if self.layers is not None and (not self.layers or list(self.layers) != sorted({*self.layers}) or self.layers[0] < 0):
-            raise ValueError(f"layers must be numbers of layers from 0, ascending, each once, got {self.layers!r}")
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        if self.width is not None and self.width < 1:
-            raise ValueError(f"width must be at least 1, or None for half of the model's, got {self.width!r}")
+            self._set(name, whole_number(name, getattr(self, name)))
         for name in ("correction", "warm_up", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)!r}")
+            self._set(name, whole_number(name, getattr(self, name), 0))
+        self._set("width", whole_number("width", self.width, or_none="for half of the model's neurons"))
+        self._set("layers", _checked_layers(self.layers))
         for name in ("decay", "averaged"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)!r}")
+            _check_number(name, getattr(self, name), "above 0 and at most 1", 1.0)
         for name in ("minutes", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be a positive number, got {value!r}")
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), "a positive number", sys.float_info.max)
+
+    def _set(self, name: str, value: object) -> None:
+        """Set a checked number, as Python's own: NumPy's can't be written as JSON."""
+        object.__setattr__(self, name, value)
 
     def peak_learning_rate(self, hidden_size: int) -> float:
         """Give the learning rate at its peak, for a transformer whose token vectors have so many components inside it."""
@@ -103,3 +103,19 @@ class DistilRecipe:
         warm_up = min(self.warm_up, self.steps // 10)
         rise = (step + 1) / warm_up if warm_up else 1.0
         return min(1.0, rise) * min(1.0, (1 - done) / self.decay)
+
+
+def _checked_layers(layers: object) -> tuple[int, ...] | None:
+    if layers is None:
+        return None
+    found = [whole_number("a layer's number", layer, 0) for layer in layers] if isinstance(layers, (list, tuple)) else []
+    if not found or found != sorted({*found}):
+        raise ValueError(f"layers must be numbers of layers from 0, ascending, each once, got {layers!r:.60}")
+    return tuple(found)
+
+
+def _check_number(name: str, value: object, expected: str, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
+    if not 0 < value <= most:
+        raise ValueError(f"{name} must be {expected}, got {value!r}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from late_rerank.arguments.numbers import whole_number
 from late_rerank.corpus import read_corpus, read_json_lines, read_qrels, read_queries, splits_of
 from late_rerank.corpus.columns import text_lines
 from late_rerank.corpus.lines import placed_lines
@@ -67,7 +68,7 @@ class QueryTexts:
         return QueryTexts(kept, self.shares, self.name)
 
     def split(self, n: int, seed: int) -> tuple[QueryTexts, QueryTexts]:
-        """Hold some texts of each kind out, by its share, at most a tenth of the kind and at least one of ten.
+        """Hold some texts of each kind out, by its share, at most a tenth of the kind and at least one in all.
 
         Args:
             n: At most so many in all.
@@ -82,12 +83,15 @@ class QueryTexts:
             drawn = chance.sample(list(self.kinds[kind]), len(self.kinds[kind]))
             held = min(len(drawn) // _HELD_OUT, max(1, round(part * n)))
             held_out[kind], kept[kind] = drawn[:held], drawn[held:]
+        if kept and not any(held_out.values()):  # many small kinds: something must be measured on
+            largest = max(kept, key=lambda kind: len(kept[kind]))
+            held_out[largest] = [kept[largest].pop()]
         return QueryTexts(kept, self.shares, self.name), QueryTexts(held_out, self.shares, self.name)
 
 
 def query_texts(
-    queries: Path | None,
-    corpora: Sequence[Path],
+    queries: str | Path | None,
+    corpora: Sequence[str | Path] = (),
     *,
     most: int = MOST_TEXTS,
     seed: int = 0,
@@ -103,11 +107,17 @@ def query_texts(
         encoding: Of files that aren't UTF-8, as CorpusStream takes it.
 
     Raises:
+        TypeError: If the corpora are one path instead of a list, or a number is none.
         ValueError: If neither queries nor a corpus is given, a line is damaged, or too few texts are found.
         OSError: If a file can't be read.
     """
+    if isinstance(corpora, (str, Path)):
+        raise TypeError(f"corpora must be a list of paths, got {corpora!r}")
     if queries is None and not corpora:
-        raise ValueError("name texts to learn from: a file of queries (--queries FILE), a corpus (--corpus FOLDER), or both")
+        raise ValueError("give texts to learn from: queries, a file; corpora, a list of folders or files; or both")
+    whole_number("most", most)
+    whole_number("seed", seed, 0)
+    queries, corpora = None if queries is None else Path(queries), [Path(corpus) for corpus in corpora]
     kinds: dict[str, list[str]] = {QUERIES: [] if queries is None else queries_in(queries, encoding)}
     measured: list[str] = []
     for corpus in corpora:
@@ -149,9 +159,7 @@ def checked(texts: QueryTexts) -> QueryTexts:
         ValueError: If there are too few.
     """
     if _enough(texts).n_texts < _FEW_TEXTS:
-        warn_caller(
-            f"{texts.n_texts:,} texts are few: a query encoder is better with tens of thousands, of your corpus (--corpus) too"
-        )
+        warn_caller(f"{texts.n_texts:,} texts are few: a query encoder is better with tens of thousands, of your corpus too")
     return texts
 
 
@@ -159,7 +167,7 @@ def _enough(texts: QueryTexts) -> QueryTexts:
     if texts.n_texts < FEWEST_TEXTS:
         raise ValueError(
             f"got {texts.n_texts} different texts; at least {FEWEST_TEXTS} are needed, and tens of thousands for a good query "
-            "encoder. A corpus gives its sentences: --corpus FOLDER"
+            "encoder. A corpus gives its titles and sentences"
         )
     return texts
 
