@@ -69,9 +69,8 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--correction",
         type=at_least(0),
-        default=128,
         metavar="RANK",
-        help="of a trained correction of the word embeddings; 0 for none (default: 128)",
+        help="of a trained correction of the word embeddings; 0 for none (default: 128, less with a large vocabulary)",
     )
     command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
     command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
@@ -147,20 +146,16 @@ def _print_tables(report: dict[str, Any], options: argparse.Namespace) -> None:
 
     from late_rerank.cli.results import size_text
     from late_rerank.cli.terminal import shown_console
+    from late_rerank.train.distil.card import COSINE_COLUMNS, RANKING_COLUMNS, cosine_rows, ranking_rows
 
     console, measured = shown_console(), report["measured"]
-    table = Table("", "texts", "untrained", "trained", title="cosine of a query token to the full model's, held-out texts")
-    for kind, found in measured["token_cosine"].items():
-        table.add_row(kind, f"{found['n_texts']:,}", f"{found['untrained']:.4f}", f"{found['trained']:.4f}")
-    console.print(table)
+    tables = [("cosine of a query token to the full model's, held-out texts", COSINE_COLUMNS, cosine_rows(measured))]
     if measured["ndcg"]:
-        heads = ("queries", "first stage", "full", "untrained", "trained", "change", "95 % range")
-        table = Table("", *heads, title="nDCG@10 of queries that were not trained on")
-        for name, found in measured["ndcg"].items():
-            figures = [f"{found[column]:.4f}" for column in ("first_stage", "full", "untrained", "trained")]
-            change = found["change"]
-            spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
-            table.add_row(name, str(found["n_queries"]), *figures, f"{change['mean']:+.4f}", spread)
+        tables.append(("nDCG@10 of queries that were not trained on", RANKING_COLUMNS, ranking_rows(measured)))
+    for title, columns, rows in tables:
+        table = Table(*columns, title=title)
+        for row in rows:
+            table.add_row(*row)
         console.print(table)
     times, training = measured["query_ms"], report["training"]
     console.print(
@@ -177,15 +172,16 @@ def _print_tables(report: dict[str, Any], options: argparse.Namespace) -> None:
     )
 
 
-def _layers(text: str) -> tuple[int, ...]:
+def _layers(text: str) -> tuple[int, ...] | None:
     """Take numbers of layers."""
+    from late_rerank.train.distil.recipe import checked_layers
+
     try:
-        layers = tuple(int(number) for number in text.split(","))
+        return checked_layers([int(number) for number in text.split(",")])
     except ValueError:
-        layers = ()
-    if not layers or min(layers) < 0 or list(layers) != sorted(set(layers)):
-        raise argparse.ArgumentTypeError(f"must be numbers of layers from 0, ascending, with commas between them, got {text!r}")
-    return layers
+        raise argparse.ArgumentTypeError(
+            f"must be numbers of layers from 0, ascending, with commas between them, got {text!r}"
+        ) from None
 
 
 def _tell(text: str) -> None:

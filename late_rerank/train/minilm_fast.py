@@ -31,7 +31,8 @@ from late_rerank.train.held_out import HeldOut
 from late_rerank.types import F32
 
 MODEL = "minilm"
-RECIPE = DistilRecipe(layers=(0, 3, 5), width=768, correction=128, steps=14_000, learning_rate=1e-3, decay=1.0)
+_RANK = 128
+RECIPE = DistilRecipe(layers=(0, 3, 5), width=768, correction=_RANK, steps=14_000, learning_rate=1e-3, decay=1.0)
 # How often texts of each kind are drawn: about a third are questions, as users of a RAG system ask.
 SHARES = {"squad": 0.27, "medquad": 0.05, "scifact": 0.01, TITLES: 0.07, SENTENCES: 0.27, SPANS: 0.33}
 
@@ -116,7 +117,7 @@ def weights_of(folder: Path) -> dict[str, F32]:
     """Read the weights that a query encoder of minilm doesn't share with it, by BERT's names, as `write_fast` takes them."""
     found, plain = _by_names(read_query_encoder(folder).compiled), _by_names(builtin_model(MODEL))
     own = {name: values for name, values in found.items() if name.startswith(_OWN)}
-    return {**own, **factors_of(found[WORDS] - plain[WORDS], RECIPE.correction)}
+    return {**own, **factors_of(found[WORDS] - plain[WORDS], _RANK)}
 
 
 def _by_names(compiled: Compiled) -> dict[str, F32]:

@@ -17,7 +17,7 @@ from late_rerank.errors import ModelError
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.train import Development, DistilRecipe, HeldOut, QueryTexts, distil_query
 from late_rerank.train.distil import fit
-from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, narrow
+from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, default_rank, narrow
 from late_rerank.train.distil.student import Student
 from late_rerank.train.minilm_fast import factors_of
 from late_rerank.types import Candidate
@@ -158,6 +158,11 @@ def test_neurons_that_change_nothing_are_the_first_to_go(tmp_path):
     assert model.encoder.layer[1].output.dense.weight.shape == (HIDDEN, 24)
 
 
+@pytest.mark.parametrize(("n_words", "rank"), [(30_522, 128), (62_500, 128), (250_002, 31), (10**8, 1)])
+def test_a_large_vocabulary_has_a_correction_of_lower_rank(n_words, rank):
+    assert default_rank(torch.nn.Embedding(n_words, 1, device="meta")) == rank
+
+
 def test_only_words_that_were_seen_are_corrected():
     words = torch.nn.Embedding(5, 8, padding_idx=0)
     corrected, ids = Corrected(words, 3, seed=0), torch.arange(5)
@@ -280,7 +285,7 @@ class TestCommand:
         assert self.run(checkpoint, tmp_path, "--layers", "1", "--width", "20", "--correction", "3") == 0
         out = capsys.readouterr().out
         told = json.loads((tmp_path / "fast" / "training.json").read_text())
-        assert (told["layers"], told["width"], told["recipe"]["correction"]) == ([1], 20, 3)
+        assert (told["layers"], told["width"], told["correction"]) == ([1], 20, 3)
         assert "untrained" in out
         assert f"Reranker({str(checkpoint)!r}, query_encoder={str(tmp_path / 'fast')!r})" in out
 

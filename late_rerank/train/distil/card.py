@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+COSINE_COLUMNS = ("", "texts", "untrained", "trained")
+RANKING_COLUMNS = ("", "queries", "first stage", "full", "untrained", "trained", "change", "95 % range")
 
 _CARD = """---
 tags: [late-interaction, colbert, reranking, late-rerank]
@@ -26,7 +29,7 @@ ranked = Reranker({model!r}, query_encoder="{name}").rerank("query", ["text a", 
 
 - Data: {data}; {texts}.
 - Method: layers {layers} of the model, with {width:,} neurons in each feed-forward part{corrected}. Each query token's vector
-  is to have the cosine 1 to the model's own; rare words count more. {n_steps:,} steps of some {tokens} tokens, seed {seed};
+  learns to point where the model's own does; rare words count more. {n_steps:,} steps of some {tokens} tokens, seed {seed};
   weights: {kept}.
 - Cost: {minutes:.0f} minutes on {device}.
 - Licence: that of the model, and whatever the data asks for. Don't publish weights that were trained on data whose licence
@@ -36,8 +39,6 @@ ranked = Reranker({model!r}, query_encoder="{name}").rerank("query", ["text a", 
 
 The mean cosine of a query token's vector to the model's own, on texts that were not trained on:
 
-| | texts | untrained | trained |
-|---|---|---|---|
 {cosines}
 {ranking}
 One query takes {fast} ms instead of {full}, on the machine that trained.
@@ -48,8 +49,6 @@ Everything above is also in `training.json`.
 _RANKING = """
 nDCG@10 over the same candidates, queries that were not trained on:
 
-| | queries | first stage | full | untrained | trained | change | 95 % range |
-|---|---|---|---|---|---|---|---|
 {rows}
 """
 
@@ -75,32 +74,50 @@ def card_files(name: str, report: Mapping[str, Any]) -> dict[str, str]:
         texts=", ".join(f"{n:,} {kind}" for kind, n in report["n_texts"].items() if n),
         layers=", ".join(map(str, report["layers"])),
         width=report["width"],
-        corrected=f", and word embeddings with a correction of rank {recipe['correction']}" if recipe["correction"] else "",
+        corrected=f", and word embeddings with a correction of rank {report['correction']}" if report["correction"] else "",
         n_steps=training["n_steps"],
         tokens=f"{recipe['tokens_per_step']:,}",
         seed=recipe["seed"],
         kept="the running average" if training["kept"] == "average" else "the last",
         minutes=training["seconds"] / 60,
         device=report["device"],
-        cosines="\n".join(_cosine_row(kind, found) for kind, found in measured["token_cosine"].items()),
-        ranking=_ranking(measured["ndcg"]),
+        cosines=_table(COSINE_COLUMNS, cosine_rows(measured)),
+        ranking=_ranking(measured),
         full=measured["query_ms"]["full"],
         fast=measured["query_ms"]["trained"],
     )
     return {"README.md": card, "training.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
 
 
-def _cosine_row(kind: str, found: Mapping[str, Any]) -> str:
-    return f"| {kind} | {found['n_texts']:,} | {found['untrained']:.4f} | {found['trained']:.4f} |"
+def cosine_rows(measured: Mapping[str, Any]) -> list[list[str]]:
+    """Give the rows of a table of `COSINE_COLUMNS`.
+
+    Args:
+        measured: As `Measured.to_dict` gives it.
+    """
+    found = measured["token_cosine"].items()
+    return [[kind, f"{each['n_texts']:,}", f"{each['untrained']:.4f}", f"{each['trained']:.4f}"] for kind, each in found]
 
 
-def _ranking(ndcg: Mapping[str, Mapping[str, Any]]) -> str:
-    if not ndcg:
-        return ""
+def ranking_rows(measured: Mapping[str, Any]) -> list[list[str]]:
+    """Give the rows of a table of `RANKING_COLUMNS`, none without development queries.
+
+    Args:
+        measured: As `Measured.to_dict` gives it.
+    """
     rows = []
-    for name, found in ndcg.items():
+    for name, found in measured["ndcg"].items():
         figures = [f"{found[column]:.4f}" for column in ("first_stage", "full", "untrained", "trained")]
         change = found["change"]
         spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
-        rows.append("| " + " | ".join([name, str(found["n_queries"]), *figures, f"{change['mean']:+.4f}", spread]) + " |")
-    return _RANKING.format(rows="\n".join(rows))
+        rows.append([name, str(found["n_queries"]), *figures, f"{change['mean']:+.4f}", spread])
+    return rows
+
+
+def _ranking(measured: Mapping[str, Any]) -> str:
+    rows = ranking_rows(measured)
+    return _RANKING.format(rows=_table(RANKING_COLUMNS, rows)) if rows else ""
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows))

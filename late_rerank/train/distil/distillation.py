@@ -35,6 +35,9 @@ from late_rerank.train.distil.unfinished import UnfinishedDistillation
 from late_rerank.train.resume import check_out
 
 _CHECKPOINT, _COMPILED = "checkpoint", "compiled"
+_CHECKPOINT_BYTES = (
+    16  # of a trained number: itself, its average, and two numbers of the optimizer; two checkpoints for a moment
+)
 
 
 def distil_query(
@@ -88,7 +91,7 @@ def distil_query(
     lesson = _lesson(teacher, trained_on, measured_on, recipe, folder)
     student.leave_uncorrected(lesson.unseen)
     if tell is not None:
-        tell(_room(lesson, folder))
+        tell(_room(lesson, student, folder))
     fitted = fit(student, lesson, recipe, unfinished, progress=progress)
     made = _write(student, teacher, folder, TRAINED)
     encoders = {name: TextEncoder(model, device=device, query_encoder=folder / name) for name in (UNTRAINED, TRAINED)}
@@ -105,6 +108,7 @@ def distil_query(
         n_texts={kind: len(each) for kind, each in trained_on.kinds.items()},
         layers=student.layers,
         width=student.width,
+        correction=student.correction,
         n_teacher_layers=student.n_teacher_layers,
         n_weights=student.n_weights,
         fitted=fitted,
@@ -155,9 +159,12 @@ def _lesson(
     )
 
 
-def _room(lesson: Lesson, folder: Path) -> str:
-    size = lesson.vectors.size_bytes / 1e9
-    return f"the teacher's vectors of {len(lesson.texts):,} texts take up to {size:.1f} GB in {folder} until the training ends"
+def _room(lesson: Lesson, student: Student, folder: Path) -> str:
+    vectors, checkpoints = lesson.vectors.size_bytes / 1e9, 2 * student.n_weights * _CHECKPOINT_BYTES / 1e9
+    return (
+        f"the teacher's vectors of {len(lesson.texts):,} texts take up to {vectors:.1f} GB, and checkpoints {checkpoints:.1f} "
+        f"GB, in {folder} until the training ends"
+    )
 
 
 def _write(student: Student, teacher: TextEncoder, folder: Path, name: str) -> CompiledStudent:

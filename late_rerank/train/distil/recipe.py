@@ -25,7 +25,8 @@ class DistilRecipe:
         width: Neurons that each feed-forward part keeps, those with the largest weights. None for half of them, or for all in
             ModernBERT, whose parts have gates.
         correction: Each word's embedding is corrected by so many trained numbers, times one trained map; 0 for no correction.
-            The correction is added into the embeddings in the end. At most as many as an embedding has components.
+            The correction is added into the embeddings in the end. At most as many as an embedding has components. None for
+            128, or fewer where the vocabulary has more than 62,500 tokens: at most 8 million numbers in all.
         steps: The training ends after so many steps.
         minutes: The training ends after so many minutes, if that comes first. Measuring before and after isn't counted.
         tokens_per_step: A step takes as many texts of about one length as have so many tokens.
@@ -44,7 +45,7 @@ class DistilRecipe:
 
     layers: tuple[int, ...] | None = None
     width: int | None = None
-    correction: int = 128
+    correction: int | None = None
     steps: int = 10_000
     minutes: float | None = None
     tokens_per_step: int = 2000
@@ -63,10 +64,11 @@ class DistilRecipe:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {self.precision!r}")
         for name in _COUNTS:
             self._set(name, whole_number(name, getattr(self, name)))
-        for name in ("correction", "warm_up", "seed"):
+        for name in ("warm_up", "seed"):
             self._set(name, whole_number(name, getattr(self, name), 0))
         self._set("width", whole_number("width", self.width, or_none="for half of the model's neurons"))
-        self._set("layers", _checked_layers(self.layers))
+        self._set("correction", whole_number("correction", self.correction, 0, or_none="for 128, or fewer"))
+        self._set("layers", checked_layers(self.layers))
         for name in ("decay", "averaged"):
             _check_number(name, getattr(self, name), "above 0 and at most 1", 1.0)
         for name in ("minutes", "learning_rate"):
@@ -105,7 +107,13 @@ class DistilRecipe:
         return min(1.0, rise) * min(1.0, (1 - done) / self.decay)
 
 
-def _checked_layers(layers: object) -> tuple[int, ...] | None:
+def checked_layers(layers: object) -> tuple[int, ...] | None:
+    """Check numbers of layers; None stays None.
+
+    Raises:
+        TypeError: If one is no whole number.
+        ValueError: If they aren't ascending, or there are none.
+    """
     if layers is None:
         return None
     found = [whole_number("a layer's number", layer, 0) for layer in layers] if isinstance(layers, (list, tuple)) else []

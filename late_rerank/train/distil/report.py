@@ -22,6 +22,7 @@ class DistilReport:
         n_texts: Kind -> texts that were trained on.
         layers: The teacher's layers that the student began with.
         width: Neurons of each of its feed-forward parts.
+        correction: The rank of the correction of word embeddings, 0 for none.
         n_teacher_layers: How many layers the teacher has.
         n_weights: How many numbers were trained.
         fitted: The training.
@@ -38,6 +39,7 @@ class DistilReport:
     n_texts: dict[str, int]
     layers: Sequence[int]
     width: int
+    correction: int
     n_teacher_layers: int
     n_weights: int
     fitted: Fitted
@@ -56,6 +58,7 @@ class DistilReport:
             "n_texts": dict(self.n_texts),
             "layers": list(self.layers),
             "width": self.width,
+            "correction": self.correction,
             "n_teacher_layers": self.n_teacher_layers,
             "n_weights": self.n_weights,
             "training": {

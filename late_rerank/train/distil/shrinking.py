@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _CODES_STD = 0.05
+_RANK = 128
+_MOST_CODES = 8_000_000  # with the optimizer's numbers and the average 128 MB in a checkpoint
 
 
 class Architecture(NamedTuple):
@@ -76,6 +78,15 @@ class Corrected(nn.Module):
         found = nn.Embedding(self.words.num_embeddings, self.words.embedding_dim, self.words.padding_idx)
         found.weight = nn.Parameter(self.words.weight + self.codes @ self.map)
         return found
+
+
+def default_rank(words: nn.Embedding) -> int:
+    """Give the rank of a correction, smaller where the vocabulary is large: it is trained and saved for all words.
+
+    Args:
+        words: The embeddings.
+    """
+    return max(1, min(_RANK, _MOST_CODES // words.num_embeddings))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The student: some layers of the teacher over its embeddings."""
+"""The student: the teacher with fewer layers and neurons, and corrected word embeddings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
 from late_rerank.errors import ModelError
 from late_rerank.train.distil.recipe import DistilRecipe
-from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, narrow
+from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, default_rank, narrow
 
 
 class Student:
@@ -28,6 +28,7 @@ class Student:
     Attributes:
         layers: The layers that were kept.
         width: The neurons that each feed-forward part kept.
+        correction: The rank of the correction of word embeddings, 0 for none.
         hidden_size: Components of a token vector inside the transformer.
         n_teacher_layers: How many layers the teacher has.
 
@@ -48,10 +49,10 @@ class Student:
         self._architecture, self.hidden_size = found, int(config.hidden_size)
         self.layers = self._keep_layers(recipe.layers, name)
         self.width = self._keep_neurons(recipe.width, name)
-        rank = min(recipe.correction, self.hidden_size)
-        if rank:
-            words = self._transformer.get_input_embeddings()
-            self._transformer.set_input_embeddings(Corrected(words, rank, recipe.seed))
+        words = self._transformer.get_input_embeddings()
+        self.correction = min(default_rank(words) if recipe.correction is None else recipe.correction, self.hidden_size)
+        if self.correction:
+            self._transformer.set_input_embeddings(Corrected(words, self.correction, recipe.seed))
         self._freeze()
 
     @property
