@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,9 @@ def _print_tables(report: dict[str, Any], options: argparse.Namespace) -> None:
     from late_rerank.train.distil.card import COSINE_COLUMNS, RANKING_COLUMNS, cosine_rows, ranking_rows
 
     console, measured = shown_console(), report["measured"]
-    tables = [("cosine of a query token to the full model's, held-out texts", COSINE_COLUMNS, cosine_rows(measured))]
+    tables: list[tuple[str, Sequence[str], list[list[str]]]] = [
+        ("cosine of a query token to the full model's, held-out texts", COSINE_COLUMNS, cosine_rows(measured))
+    ]
     if measured["ndcg"]:
         tables.append(("nDCG@10 of queries that were not trained on", RANKING_COLUMNS, ranking_rows(measured)))
     for title, columns, rows in tables:

@@ -1,6 +1,7 @@
 """What a query encoder learns from: queries, titles, sentences and spans; the steps; the teacher's vectors on disk."""
 
 import json
+import random
 import re
 
 import numpy as np
@@ -12,10 +13,12 @@ from tokenizers.pre_tokenizers import Whitespace
 from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
 from late_rerank.train import DistilRecipe, QueryTexts, query_texts
+from late_rerank.train.distil.odd import odd_texts, words_in
 from late_rerank.train.distil.rounds import Rounds
 from late_rerank.train.distil.spans import common_words, sentences_of, spans_of
 from late_rerank.train.distil.teacher import Lengths, TeacherVectors
 from late_rerank.train.distil.texts import checked, queries_in, varied
+from late_rerank.train.technical import texts_of
 
 WORDS = [f"word{i}" for i in range(50)]
 
@@ -137,6 +140,51 @@ class TestTexts:
         assert parts["queries"] == pytest.approx(0.1 / 0.6)
         assert sum(parts.values()) == pytest.approx(1)
         assert "spans" not in parts
+
+
+class TestOdd:
+    TEXTS = ("how does the pump move water", "the mill of the town")
+
+    def made(self, n=200):
+        return odd_texts(self.TEXTS, words_in(self.TEXTS), n, seed=0)
+
+    def test_shuffled_texts_have_the_words_of_one_text_in_other_orders(self):
+        found = self.made()["shuffled"]
+        assert len(found) == len(set(found)) > 20
+        assert {tuple(sorted(text.split())) for text in found} == {tuple(sorted(text.split())) for text in self.TEXTS}
+
+    def test_joined_texts_hold_several_texts(self):
+        assert all(sum(text.count(part) for part in self.TEXTS) in range(2, 6) for text in self.made()["joined"])
+
+    def test_random_words_are_those_given_and_codes_stand_among_words_of_a_text(self):
+        made, words = self.made(), set(words_in(self.TEXTS))
+        assert all(set(text.split()) <= words for text in made["random"])
+        assert all(set(text.split()) & words and set(text.split()) - words for text in made["codes"])
+        assert sum(bool(re.search(r"\d", text)) for text in made["codes"]) > 100
+
+    def test_the_same_seed_makes_the_same_and_nothing_is_made_of_nothing(self):
+        assert self.made() == self.made()
+        assert odd_texts([], [], 10, seed=0) == {}
+
+    def test_a_corpus_has_some_that_hold_no_measured_query(self, tmp_path):
+        found = query_texts(None, [beir(tmp_path / "pumps", 400)])
+        assert all(found.kinds[kind] for kind in ("shuffled", "joined", "random", "codes"))
+        assert not [text for kind in found.kinds.values() for text in kind if re.search(r"(dev|test) query", text)]
+
+
+SOURCE = '''
+def pump(water, height):
+    """Move water upwards. It costs energy."""
+    raise ValueError(f"height must be positive, got {height}")
+'''
+
+
+def test_technical_texts_are_sentences_signatures_and_messages():
+    found = {text for seed in range(40) for text in texts_of(SOURCE, random.Random(seed))}
+    assert {"Move water upwards.", "It costs energy.", "def pump(water, height)"} <= found
+    messages = [text for text in found if "must be positive, got" in text]
+    assert any(text.startswith("ValueError: height") for text in messages)
+    assert list(texts_of("def broken(", random.Random(0))) == []
 
 
 SENTENCES = ["The old pump of the town moves the cold water of the river to the mill."] * 200

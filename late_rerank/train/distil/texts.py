@@ -13,12 +13,22 @@ from late_rerank.corpus import read_corpus, read_json_lines, read_qrels, read_qu
 from late_rerank.corpus.columns import text_lines
 from late_rerank.corpus.lines import placed_lines
 from late_rerank.text.words import is_blank
+from late_rerank.train.distil.odd import CODES, JOINED, RANDOM, SHUFFLED, odd_texts, words_in
 from late_rerank.train.distil.spans import common_words, sentences_of, spans_of
 from late_rerank.train.examples import words_of
 from late_rerank.warn import warn_caller
 
 QUERIES, TITLES, SENTENCES, SPANS = "queries", "titles", "sentences", "spans"
-SHARES: Mapping[str, float] = {QUERIES: 0.33, TITLES: 0.07, SENTENCES: 0.27, SPANS: 0.33}
+SHARES: Mapping[str, float] = {
+    QUERIES: 0.28,
+    TITLES: 0.06,
+    SENTENCES: 0.23,
+    SPANS: 0.28,
+    SHUFFLED: 0.03,
+    JOINED: 0.04,
+    RANDOM: 0.04,
+    CODES: 0.04,
+}
 """How often a text of each kind is drawn, where a corpus has all kinds."""
 
 MOST_TEXTS = 200_000
@@ -27,6 +37,7 @@ _FEW_TEXTS = 5_000
 _WITHOUT_MARK = 0.4  # of queries: users of a search box often leave the question mark out
 _MOST_REPEATED = 10  # a kind is drawn at most so many times as often as by chance
 _HELD_OUT = 10  # of a kind every tenth text, at most
+_ODD = 20  # of each odd kind as many texts as a twentieth of all
 _ENDS = " ?.!"
 _SPLIT = "train"
 
@@ -97,7 +108,9 @@ def query_texts(
     seed: int = 0,
     encoding: str | None = None,
 ) -> QueryTexts:
-    """Read texts like queries. Texts with the words of a corpus' test or development queries are left out.
+    """Read texts like queries, and make odd ones of them: other orders, several in one, random words, codes.
+
+    Texts with the words of a corpus' test or development queries are left out.
 
     Args:
         queries: A query a line, or JSON Lines of {"text"}; None for none.
@@ -117,17 +130,19 @@ def query_texts(
         raise ValueError("give texts to learn from: queries, a file; corpora, a list of folders or files; or both")
     whole_number("most", most)
     whole_number("seed", seed, 0)
-    queries, corpora = None if queries is None else Path(queries), [Path(corpus) for corpus in corpora]
-    kinds: dict[str, list[str]] = {QUERIES: [] if queries is None else queries_in(queries, encoding)}
+    log, folders = [] if queries is None else [Path(queries)], [Path(corpus) for corpus in corpora]
+    kinds: dict[str, list[str]] = {QUERIES: [query for path in log for query in queries_in(path, encoding)]}
     measured: list[str] = []
-    for corpus in corpora:
+    for corpus in folders:
         for kind, texts in _of_corpus(corpus, most, seed, encoding).items():
             kinds.setdefault(kind, []).extend(texts)
         measured += judged_queries(corpus, encoding, train=False)
     kinds[QUERIES] = varied(kinds[QUERIES], seed)
-    named = [path.resolve().name for path in (*([] if queries is None else [queries]), *corpora)]
-    found = QueryTexts(each_once(kinds), SHARES, ", ".join(named)).without(measured)
-    return _enough(_drawn(found, most, seed))
+    named = [path.resolve().name for path in (*log, *folders)]
+    found = _enough(QueryTexts(each_once(kinds), SHARES, ", ".join(named)).without(measured))
+    texts = [text for kind in found.kinds.values() for text in kind]
+    odd = odd_texts(texts, words_in(texts), min(len(texts), most) // _ODD, seed)
+    return _drawn(QueryTexts(each_once({**found.kinds, **odd}), SHARES, found.name).without(measured), most, seed)
 
 
 def queries_in(path: Path, encoding: str | None = None) -> list[str]:
