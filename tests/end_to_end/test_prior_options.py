@@ -10,14 +10,14 @@ from late_rerank.cli.main import main
 from late_rerank.testing.fakes import FakeEncoder
 
 QUERY = "cats sleep"
-TODAY = datetime.now(timezone.utc)
 
 
 @pytest.fixture
 def file(tmp_path):
     """Documents of one text, so that the prior decides; the last has no metadata."""
-    said = [{"views": 0.5, "date": "2020-01-01"}, {"views": 3, "date": TODAY.isoformat()}, {"views": -1}, {}]
-    said[2]["date"] = (TODAY - timedelta(days=1)).timestamp()
+    now = datetime.now(timezone.utc)  # not when the module is imported: a run of all tests takes half an hour
+    said = [{"views": 0.5, "date": "2020-01-01"}, {"views": 3, "date": now.isoformat()}, {"views": -1}, {}]
+    said[2]["date"] = (now - timedelta(days=1)).timestamp()
     path = tmp_path / "documents.jsonl"
     path.write_text(
         "\n".join(json.dumps({"id": f"d{i}", "text": "cats sleep", "metadata": each}) for i, each in enumerate(said))

@@ -254,7 +254,7 @@ class TestTorchvision:
         from late_rerank.cli import main
 
         monkeypatch.setattr(requirements, "torchvision_trouble", lambda: "operator torchvision::nms does not exist")
-        monkeypatch.setattr("late_rerank.encode.as_encoder", lambda *given: Described())
+        monkeypatch.setattr("late_rerank.encode.as_encoder", lambda *_given, **_named: Described())
         assert not main(["doctor"])
         told = "doesn't fit torch (operator torchvision::nms does not exist): pip uninstall torchvision"
         assert told in capsys.readouterr().out
