@@ -86,7 +86,8 @@ def distil_query(
     runs = [(each.held_out, each.held_out.candidates(each.retriever, progress=progress)) for each in held_out]
     unfinished = UnfinishedDistillation.begin(out, recipe, given, teacher.fingerprint)
     folder = unfinished.folder
-    if not (folder / UNTRAINED / QUERY_ENCODER).is_file():  # hours before the trained one: what can't be written fails here
+    # A model that can't be written fails here, hours before the training ends.
+    if not (folder / UNTRAINED / QUERY_ENCODER).is_file():
         _write(student, teacher, folder, UNTRAINED)
     lesson = _lesson(teacher, trained_on, measured_on, recipe, folder)
     student.leave_uncorrected(lesson.unseen)
