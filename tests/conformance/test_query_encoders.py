@@ -376,9 +376,15 @@ class TestFast:
             (kept,) = (tmp_path / "late-rerank").glob("minilm-fast-*")
             os.truncate(kept / "weights.safetensors", 1000)
 
-    def test_the_packages_part_is_no_folder_to_pass(self):
+    @pytest.mark.parametrize("through", ["its folder", "a Reranker", "check_model"])
+    def test_the_packages_part_is_no_folder_to_pass(self, through):
+        doors = {
+            "its folder": read_query_encoder,
+            "a Reranker": lambda folder: Reranker("minilm", query_encoder=folder),
+            "check_model": lambda folder: check_model("minilm", query_encoder=str(folder)),
+        }
         with pytest.raises(ModelError, match=r'without the embeddings: use query_encoder="fast" with the model minilm$'):
-            read_query_encoder(FAST_FOLDERS["minilm"])
+            doors[through](FAST_FOLDERS["minilm"])
 
     def test_its_calibrations_name_it(self, encoder):
         for found in FITTED_FAST.get("minilm", {}).values():

@@ -10,6 +10,7 @@ from serving import QUERY, serving
 from late_rerank import Reranker
 from late_rerank.cli import main
 from late_rerank.cli.compare import compared_rows
+from late_rerank.encode.builtin import FAST_FOLDERS
 from late_rerank.encode.query_side.fast import fast_student
 from late_rerank.encode.query_side.writing import write_query_encoder
 
@@ -90,6 +91,12 @@ class TestRerank:
     def test_a_folder_that_is_none_is_refused(self, candidates, tmp_path, capsys):
         assert main(["rerank", ASKED, candidates, "--query-encoder", str(tmp_path)]) == 1
         assert "without query-encoder.json" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", ["rerank", "search", "doctor"])
+    def test_the_packages_part_of_the_built_in_one_is_refused_with_its_name(self, command, candidates, capsys):
+        words = {"rerank": [ASKED, candidates], "search": [candidates, ASKED], "doctor": ["minilm"]}[command]
+        assert main([command, *words, "--query-encoder", str(FAST_FOLDERS["minilm"])]) == 1
+        assert 'use query_encoder="fast" with the model minilm' in capsys.readouterr().err
 
     def test_a_second_model_keeps_its_own(self, printed, tmp_path):
         documents = tmp_path / "documents.jsonl"
