@@ -73,6 +73,12 @@ def register(commands: Any) -> None:
         metavar="RANK",
         help="of a trained correction of the word embeddings; 0 for none (default: 128, less with a large vocabulary)",
     )
+    command.add_argument(
+        "--begin-with",
+        metavar="fast|DIR",
+        type=blank_refused,
+        help="a query encoder of the model, to go on with instead of the model's own layers",
+    )
     command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
     command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
     command.add_argument("--learning-rate", type=above_zero, help="at its peak (default: 0.001, less for wide models)")
@@ -104,6 +110,7 @@ def run(options: argparse.Namespace) -> None:
         layers=options.layers,
         width=options.width,
         correction=options.correction,
+        begin_with=options.begin_with,
         steps=options.steps,
         minutes=options.minutes,
         learning_rate=options.learning_rate,
@@ -162,8 +169,8 @@ def _print_tables(report: dict[str, Any], options: argparse.Namespace) -> None:
         console.print(table)
     times, training = measured["query_ms"], report["training"]
     console.print(
-        f"a query takes {times['trained']:.2f} ms instead of {times['full']:.2f}; layers "
-        f"{', '.join(map(str, report['layers']))} of {report['n_teacher_layers']}, {size_text(report['size_bytes'])}; "
+        f"a query takes {times['trained']:.2f} ms instead of {times['full']:.2f}; "
+        f"{report['n_layers']} of {report['n_teacher_layers']} layers, {size_text(report['size_bytes'])}; "
         f"{training['n_steps']:,} steps, {training['seconds'] / 60:.1f} minutes",
         soft_wrap=True,
         highlight=False,

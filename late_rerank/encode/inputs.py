@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,28 @@ class Inputs:
             ids[i, : len(row)] = row
             real[i, : len(row)] = True
         return cls(ids, real, real)
+
+    def widened(self, width: int, pad_id: int) -> Inputs:
+        """Pad further on the right; the same if they are so wide or wider.
+
+        Args:
+            width: The least width.
+            pad_id: Fills what is left.
+        """
+        more = width - self.ids.shape[1]
+        if more <= 0:
+            return self
+
+        def padded(marks: Bools) -> Bools:
+            return np.pad(marks, ((0, 0), (0, more)))
+
+        return replace(
+            self,
+            ids=np.pad(self.ids, ((0, 0), (0, more)), constant_values=pad_id),
+            real=padded(self.real),
+            counted=padded(self.counted),
+            filled=None if self.filled is None else padded(self.filled),
+        )
 
     @cached_property
     def mask(self) -> I64:

@@ -12,14 +12,12 @@ from late_rerank import Reranker
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.opening import compile_to
-from late_rerank.encode.query_side.weights import CODES, MAP
-from late_rerank.errors import ModelError
+from late_rerank.errors import IncompatibleError, ModelError
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.train import Development, DistilRecipe, HeldOut, QueryTexts, distil_query
 from late_rerank.train.distil import fit
-from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, default_rank, narrow
+from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, default_rank, factors_of, narrow
 from late_rerank.train.distil.student import Student
-from late_rerank.train.minilm_fast import factors_of
 from late_rerank.types import Candidate
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*texts are few")
@@ -39,6 +37,29 @@ QUERIES = queries()
 
 def changed(**settings):
     return DistilRecipe(**{**vars(RECIPE), **settings})
+
+
+def distilbert(folder):
+    """sentence-transformers' own format over a DistilBERT of three layers."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import DistilBertConfig, DistilBertModel
+
+    raw = folder.with_name(f"{folder.name}-backbone")
+    backbone(raw)
+    sizes = {"dim": HIDDEN, "n_layers": 3, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 128}
+    torch.manual_seed(0)
+    DistilBertModel(DistilBertConfig(vocab_size=len(VOCABULARY), initializer_range=0.3, **sizes)).save_pretrained(raw)
+    dense = Dense(HIDDEN, DIM, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
+    normalize = Normalize(module_input_name="token_embeddings")
+    modules = [Transformer(str(raw), document_length=96, query_length=32), dense, MultiVectorMask(), normalize]
+    MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def byte_level(folder):
+    return native_byte_level(folder, {"query": "query: ", "document": "passage: "})
 
 
 @pytest.fixture(scope="module")
@@ -178,39 +199,63 @@ def test_the_factors_of_a_correction_are_found_again_and_of_one_size():
     chance = np.random.default_rng(0)
     sizes = np.array([10.0, 3, 1, 0.3, 0.1, 0.03])  # directions of very different weight
     change = (chance.normal(size=(50, 6)) * sizes @ chance.normal(size=(6, 12))).astype(np.float32)
-    found = factors_of(change, 6)
-    np.testing.assert_allclose(found[CODES] @ found[MAP], change, atol=1e-4)
-    spread = found[CODES].std(axis=0)
+    codes, directions = factors_of(change, 6)
+    np.testing.assert_allclose(codes @ directions, change, atol=1e-4)
+    spread = codes.std(axis=0)
     assert spread.max() < 8 * spread.min()  # 300 without the turn
+
+
+def test_a_correction_becomes_that_of_other_embeddings():
+    words, wanted = torch.nn.Embedding(40, 8), torch.nn.Embedding(40, 8)
+    corrected = Corrected(words, 8, seed=0)
+    corrected.become(wanted.weight.detach())
+    torch.testing.assert_close(corrected.folded().weight, wanted.weight, atol=1e-5, rtol=1e-5)
+    assert 0.5 < corrected.codes.abs().mean() / corrected.map.abs().mean() < 2
+    corrected.become(words.weight.detach())  # no change at all
+    torch.testing.assert_close(corrected.folded().weight, words.weight)
+
+
+# Where the correction's rank holds all of it, the student is what it began with; a step so small changes nothing.
+@pytest.mark.parametrize(("make", "correction"), [(native, HIDDEN), (distilbert, 0), (byte_level, HIDDEN), (modernbert, 0)])
+def test_a_training_begins_with_a_query_encoder(make, correction, tmp_path):
+    checkpoint, first, second = make(tmp_path / "tiny"), tmp_path / "first", tmp_path / "second"
+    before = distil_query(str(checkpoint), QUERIES, first, recipe=changed(width=64 if make is modernbert else 20))
+    still = changed(begin_with=str(first), correction=correction, steps=1, learning_rate=1e-12)
+    after = distil_query(str(checkpoint), QUERIES, second, recipe=still)
+    assert (after.n_layers, after.width) == (before.n_layers, before.width)
+    ours, theirs = TextEncoder(checkpoint, query_encoder=second), TextEncoder(checkpoint, query_encoder=first)
+    np.testing.assert_allclose(ours.encode_query(QUERIES).values, theirs.encode_query(QUERIES).values, atol=1e-5)
+    assert "it began with the query encoder first, with" in (second / "README.md").read_text()
+
+
+def test_it_goes_on_from_there(distilled, checkpoint, tmp_path):
+    first, before = distilled
+    after = distil_query(str(checkpoint), QUERIES, tmp_path / "second", recipe=changed(begin_with=str(first)))
+    found = after.measured.cosines["queries"]
+    assert found.trained > found.untrained > before.measured.cosines["queries"].untrained + 0.02
+
+
+def test_a_query_encoder_that_a_training_cant_begin_with_is_refused(distilled, checkpoint, tmp_path):
+    first, out = str(distilled[0]), tmp_path / "out"
+
+    def begin(with_, error, said, model=checkpoint, **settings):
+        with pytest.raises(error, match=said):
+            distil_query(str(model), QUERIES, out, recipe=changed(begin_with=with_, **settings))
+
+    begin(first, ValueError, "has 1 layers, and the layers 0, 1 were asked for", layers=(0, 1))
+    begin(first, ValueError, "has a width of 32, not 20: leave width out", width=20)
+    begin(first, IncompatibleError, "matches documents of", model=distilbert(tmp_path / "other"))
+    begin(str(tmp_path / "nowhere"), ModelError, "no folder that exists")
+    begin("fast", ModelError, "built in for minilm alone")
+    with pytest.raises(ValueError, match='begin_with must be "fast", the folder of a query encoder, or None'):
+        changed(begin_with="full")
+    assert not out.exists()
 
 
 def test_minutes_end_a_training(checkpoint, tmp_path):
     report = distil_query(str(checkpoint), QUERIES, tmp_path / "fast", recipe=changed(steps=10**9, minutes=0.01))
     assert 1 <= report.fitted.n_steps < 10**4
     assert report.fitted.seconds == pytest.approx(0.6, abs=5)
-
-
-def distilbert(folder):
-    """sentence-transformers' own format over a DistilBERT of three layers."""
-    from sentence_transformers import MultiVectorEncoder
-    from sentence_transformers.base.modules import Dense, Normalize, Transformer
-    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-    from transformers import DistilBertConfig, DistilBertModel
-
-    raw = folder.with_name(f"{folder.name}-backbone")
-    backbone(raw)
-    sizes = {"dim": HIDDEN, "n_layers": 3, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 128}
-    torch.manual_seed(0)
-    DistilBertModel(DistilBertConfig(vocab_size=len(VOCABULARY), initializer_range=0.3, **sizes)).save_pretrained(raw)
-    dense = Dense(HIDDEN, DIM, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
-    normalize = Normalize(module_input_name="token_embeddings")
-    modules = [Transformer(str(raw), document_length=96, query_length=32), dense, MultiVectorMask(), normalize]
-    MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
-    return folder
-
-
-def byte_level(folder):
-    return native_byte_level(folder, {"query": "query: ", "document": "passage: "})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -231,27 +232,49 @@ class TestRounds:
     def test_a_round_draws_each_kind_by_its_share_and_fills_steps_with_tokens(self):
         rounds, widths = self.rounds()
         steps = rounds.steps(0)
-        drawn = [i for step in steps for i in step]
+        drawn = {i for step in steps for i in step.texts}
         assert sum(i < 60 for i in drawn) == 30
-        assert len(drawn) == len(set(drawn)) == 40
-        assert all(len(step) * max(widths[step]) <= 40 for step in steps)
-        assert np.mean([len(step) * max(widths[step]) for step in steps]) > 25
+        assert len(drawn) == 40
+        assert all(max(widths[step.texts]) <= step.width for step in steps)
+        assert all(len(step.texts) * step.width <= 40 for step in steps)
+        assert np.mean([sum(widths[step.texts]) for step in steps]) > 25
+
+    def test_steps_of_one_width_have_as_many_texts(self):
+        rounds, _ = self.rounds(texts_per_round=90)
+        steps = [step for number in range(20) for step in rounds.steps(number)]
+        assert {(step.width, len(step.texts)) for step in steps} == {(4, 10), (8, 5), (9, 4)}  # no text is wider than 9
+
+    def test_a_round_of_few_texts_is_one_step_with_each_once(self):
+        rounds, _ = self.rounds(tokens_per_step=10_000, texts_per_round=20)
+        (step,) = rounds.steps(0)
+        assert len(step.texts) == len(set(step.texts)) == 20
 
     def test_the_same_seed_gives_the_same_round_and_another_round_other_texts(self):
         rounds, _ = self.rounds()
         assert rounds.steps(3) == self.rounds()[0].steps(3)
         assert rounds.steps(3) != rounds.steps(4)
         assert rounds.steps(3) != self.rounds(seed=1)[0].steps(3)
-        two = [i for number in (0, 1) for step in rounds.steps(number) for i in step if i < 60]
-        assert sorted(two) == list(range(60))  # all texts of a kind before any comes again
+        two = {i for number in (0, 1) for step in rounds.steps(number) for i in step.texts if i < 60}
+        assert two == set(range(60))  # all texts of a kind before any comes again
 
     def test_a_text_longer_than_a_step_has_a_step_of_its_own(self):
         rounds, _ = self.rounds(tokens_per_step=1)
-        assert {len(step) for step in rounds.steps(0)} == {1}
+        assert {len(step.texts) for step in rounds.steps(0)} == {1}
 
     def test_a_step_takes_no_more_texts_than_asked(self):
         rounds, _ = self.rounds(tokens_per_step=10_000, queries_per_step=7)
-        assert max(len(step) for step in rounds.steps(0)) == 7
+        assert max(len(step.texts) for step in rounds.steps(0)) == 7
+
+
+class TestWidened:
+    def test_wider_inputs_hold_the_same_texts(self):
+        inputs = Inputs.of([[5, 6, 7], [8]], pad_id=1)
+        inputs = replace(inputs, filled=~inputs.real, attends_filled=True)
+        wide = inputs.widened(5, pad_id=1)
+        assert wide.ids.tolist() == [[5, 6, 7, 1, 1], [8, 1, 1, 1, 1]]
+        assert wide.mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
+        assert wide.counted.tolist() == [[True] * 3 + [False] * 2, [True] + [False] * 4]
+        assert inputs.widened(3, pad_id=1) is inputs
 
 
 class TestRecipe:

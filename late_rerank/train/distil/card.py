@@ -28,7 +28,7 @@ ranked = Reranker({model!r}, query_encoder="{name}").rerank("query", ["text a", 
 ## Training
 
 - Data: {data}; {texts}.
-- Method: layers {layers} of the model, with {width:,} neurons in each feed-forward part{corrected}. Each query token's vector
+- Method: it began with {beginning}, with {width:,} neurons in each feed-forward part{corrected}. Each query token's vector
   learns to point where the model's own does; rare words count more. {n_steps:,} steps of some {tokens} tokens, seed {seed};
   weights: {kept}.
 - Cost: {minutes:.0f} minutes on {device}.
@@ -68,11 +68,11 @@ def card_files(name: str, report: Mapping[str, Any]) -> dict[str, str]:
         name=name,
         # A folder's path means nothing elsewhere.
         model=Path(report["model"]).name if Path(report["model"]).is_dir() else report["model"],
-        n_layers=len(report["layers"]),
+        n_layers=report["n_layers"],
         n_teacher_layers=report["n_teacher_layers"],
         data=report["data"],
         texts=", ".join(f"{n:,} {kind}" for kind, n in report["n_texts"].items() if n),
-        layers=", ".join(map(str, report["layers"])),
+        beginning=_beginning(report),
         width=report["width"],
         corrected=f", and word embeddings with a correction of rank {report['correction']}" if report["correction"] else "",
         n_steps=training["n_steps"],
@@ -112,6 +112,12 @@ def ranking_rows(measured: Mapping[str, Any]) -> list[list[str]]:
         spread = f"{change['low']:+.4f} to {change['high']:+.4f}"
         rows.append([name, str(found["n_queries"]), *figures, f"{change['mean']:+.4f}", spread])
     return rows
+
+
+def _beginning(report: Mapping[str, Any]) -> str:
+    if report["recipe"]["begin_with"] is not None:
+        return f"the query encoder {Path(report['recipe']['begin_with']).name}"
+    return f"layers {', '.join(map(str, report['layers']))} of the model"
 
 
 def _ranking(measured: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from late_rerank.encode.backends.choosing import UnfitError
 from late_rerank.encode.builtin import BUILT_IN
 from late_rerank.encode.compiled.format import QUERY_ENCODER
 from late_rerank.encode.devices import as_device
+from late_rerank.encode.query_side.opening import check_fits, open_student
 from late_rerank.encode.query_side.student import CompiledStudent
 from late_rerank.encode.query_side.writing import write_query_encoder
 from late_rerank.encode.sources import local_folder
@@ -82,15 +83,18 @@ def distil_query(
     given = texts if isinstance(texts, QueryTexts) else QueryTexts.of(texts)
     given = checked(given.without(chain.from_iterable(development.held_out.texts() for development in held_out)))
     trained_on, measured_on = given.split(recipe.n_held_out, recipe.seed)
-    teacher, student = _teacher_and_student(model, recipe, device)
+    begin_with = None if recipe.begin_with is None else open_student(recipe.begin_with, str(model))
+    teacher, student = _teacher_and_student(model, recipe, device, begin_with)
     runs = [(each.held_out, each.held_out.candidates(each.retriever, progress=progress)) for each in held_out]
-    unfinished = UnfinishedDistillation.begin(out, recipe, given, teacher.fingerprint)
+    fingerprints = (teacher.fingerprint, *(() if begin_with is None else (begin_with.fingerprint,)))
+    unfinished = UnfinishedDistillation.begin(out, recipe, given, fingerprints)
     folder = unfinished.folder
     # A model that can't be written fails here, hours before the training ends.
     if not (folder / UNTRAINED / QUERY_ENCODER).is_file():
         _write(student, teacher, folder, UNTRAINED)
     lesson = _lesson(teacher, trained_on, measured_on, recipe, folder)
-    student.leave_uncorrected(lesson.unseen)
+    if begin_with is None:
+        student.leave_uncorrected(lesson.unseen)
     if tell is not None:
         tell(_room(lesson, student, folder))
     fitted = fit(student, lesson, recipe, unfinished, progress=progress)
@@ -107,6 +111,7 @@ def distil_query(
         recipe=recipe,
         data=given.name,
         n_texts={kind: len(each) for kind, each in trained_on.kinds.items()},
+        n_layers=student.n_layers,
         layers=student.layers,
         width=student.width,
         correction=student.correction,
@@ -124,13 +129,17 @@ def distil_query(
     return report
 
 
-def _teacher_and_student(model: str | Path, recipe: DistilRecipe, device: str | None) -> tuple[TextEncoder, Student]:
+def _teacher_and_student(
+    model: str | Path, recipe: DistilRecipe, device: str | None, begin_with: CompiledStudent | None = None
+) -> tuple[TextEncoder, Student]:
     """Load the teacher twice: as queries are encoded with it, and by torch, as what the student is made of."""
     name = str(model)
     folder = None if name in BUILT_IN else local_folder(model)
     _, loaded = torch_model(name, folder, device=device, max_tokens=None, pooling=1, reason="being taught")
-    student = Student(loaded, recipe, name)
     teacher = TextEncoder(model, device=device)
+    if begin_with is not None:
+        check_fits(begin_with, teacher.model, name, str(recipe.begin_with))
+    student = Student(loaded, recipe, name, begin_with)
     layout = teacher.model.layout
     if not layout.lays_out_queries:
         raise ModelError(f"{name} lays out its queries in a way of its own, which no query encoder of this kind can")

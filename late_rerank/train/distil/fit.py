@@ -16,7 +16,7 @@ from late_rerank.encode.inputs import Inputs
 from late_rerank.encode.layout import Layout
 from late_rerank.observing.progress import progress_bar
 from late_rerank.train.distil.recipe import DistilRecipe
-from late_rerank.train.distil.rounds import Rounds
+from late_rerank.train.distil.rounds import Rounds, Step
 from late_rerank.train.distil.student import Student, groups_of
 from late_rerank.train.distil.teacher import TeacherVectors
 from late_rerank.train.distil.unfinished import UnfinishedDistillation
@@ -118,7 +118,7 @@ class _Training:
         self._student, self._lesson, self._recipe, self._unfinished = student, lesson, recipe, unfinished
         self._peak = recipe.peak_learning_rate(student.hidden_size)
         self._weights = student.trainable
-        self._optimizer = torch.optim.AdamW(groups_of(self._weights), lr=self._peak, betas=(0.9, 0.98), eps=1e-8)
+        self._optimizer = torch.optim.AdamW(groups_of(self._weights), lr=self._peak, betas=(0.9, 0.98), eps=1e-8, fused=True)
         self._average = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._round, self._at, self.told = 0, 0, Fitted()
         self._window: list[float] = []
@@ -139,7 +139,7 @@ class _Training:
         done = self._recipe.done(self.told.n_steps, earlier)
         while done < 1:
             steps = self._lesson.rounds.steps(self._round)
-            self._lesson.vectors.teach({i for step in steps[self._at :] for i in step})
+            self._lesson.vectors.teach({i for step in steps[self._at :] for i in step.texts})
             while self._at < len(steps) and done < 1:
                 self._step(steps[self._at], self._peak * self._recipe.rate(self.told.n_steps, done))
                 self._at += 1
@@ -166,10 +166,11 @@ class _Training:
         self.told.cosine = found[self.told.kept]
         return self.told
 
-    def _step(self, which: Sequence[int], rate: float) -> None:
+    def _step(self, step: Step, rate: float) -> None:
         lesson = self._lesson
-        inputs, _ = lesson.layout.queries([lesson.texts[i] for i in which])
-        target = torch.from_numpy(lesson.vectors.rows(which)).to(self._student.device)
+        laid, _ = lesson.layout.queries([lesson.texts[i] for i in step.texts])
+        inputs = laid.widened(step.width, lesson.layout.pad_id)
+        target = torch.from_numpy(lesson.vectors.rows(step.texts)).to(self._student.device)
         with self._precision():
             found = self._student.vectors(inputs)
         cosines = (found * target).sum(dim=1)
@@ -182,7 +183,7 @@ class _Training:
         torch.nn.utils.clip_grad_norm_(self._weights.values(), _LONGEST_STEP)
         self._optimizer.step()
         self.told.n_steps += 1
-        self.told.n_drawn += len(which)
+        self.told.n_drawn += len(step.texts)
         self._tell(float(cosines.detach().mean()))
         if self.told.n_steps % _AVERAGED_EVERY == 0:
             self._move_average()

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from late_rerank.arguments.numbers import whole_number
+from late_rerank.encode.query_side.names import FAST, FULL, as_query_encoder
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _COUNTS = ("steps", "tokens_per_step", "queries_per_step", "texts_per_round", "n_held_out")
@@ -27,6 +28,8 @@ class DistilRecipe:
         correction: Each word's embedding is corrected by so many trained numbers, times one trained map; 0 for no correction.
             The correction is added into the embeddings in the end. At most as many as an embedding has components. None for
             128, or fewer where the vocabulary has more than 62,500 tokens: at most 8 million numbers in all.
+        begin_with: A query encoder of the same teacher, whose weights the student begins with: "fast" or a folder. The
+            student then has as many layers and neurons. None to begin with the teacher's own layers.
         steps: The training ends after so many steps.
         minutes: The training ends after so many minutes, if that comes first. Measuring before and after isn't counted.
         tokens_per_step: A step takes as many texts of about one length as have so many tokens.
@@ -46,6 +49,7 @@ class DistilRecipe:
     layers: tuple[int, ...] | None = None
     width: int | None = None
     correction: int | None = None
+    begin_with: str | None = None
     steps: int = 10_000
     minutes: float | None = None
     tokens_per_step: int = 2000
@@ -69,6 +73,8 @@ class DistilRecipe:
         self._set("width", whole_number("width", self.width, or_none="for half of the model's neurons"))
         self._set("correction", whole_number("correction", self.correction, 0, or_none="for 128, or fewer"))
         self._set("layers", checked_layers(self.layers))
+        if self.begin_with is not None:
+            self._set("begin_with", _checked_start(self.begin_with))
         for name in ("decay", "averaged"):
             _check_number(name, getattr(self, name), "above 0 and at most 1", 1.0)
         for name in ("minutes", "learning_rate"):
@@ -120,6 +126,13 @@ def checked_layers(layers: object) -> tuple[int, ...] | None:
     if not found or found != sorted({*found}):
         raise ValueError(f"layers must be numbers of layers from 0, ascending, each once, got {layers!r:.60}")
     return tuple(found)
+
+
+def _checked_start(given: object) -> str:
+    name = as_query_encoder(given)
+    if name == FULL:
+        raise ValueError(f'begin_with must be "{FAST}", the folder of a query encoder, or None, got {name!r}')
+    return name
 
 
 def _check_number(name: str, value: object, expected: str, most: float) -> None:

@@ -20,7 +20,8 @@ class DistilReport:
         recipe: How the student was made.
         data: The name of the texts.
         n_texts: Kind -> texts that were trained on.
-        layers: The teacher's layers that the student began with.
+        n_layers: How many layers the student has.
+        layers: Which of the teacher's layers it began with; empty where it began with a query encoder that doesn't tell.
         width: Neurons of each of its feed-forward parts.
         correction: The rank of the correction of word embeddings, 0 for none.
         n_teacher_layers: How many layers the teacher has.
@@ -37,6 +38,7 @@ class DistilReport:
     recipe: DistilRecipe
     data: str
     n_texts: dict[str, int]
+    n_layers: int
     layers: Sequence[int]
     width: int
     correction: int
@@ -56,6 +58,7 @@ class DistilReport:
             "recipe": asdict(self.recipe),
             "data": self.data,
             "n_texts": dict(self.n_texts),
+            "n_layers": self.n_layers,
             "layers": list(self.layers),
             "width": self.width,
             "correction": self.correction,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from late_rerank.types import F32
 
 _CODES_STD = 0.05
 _RANK = 128
@@ -64,6 +67,20 @@ class Corrected(nn.Module):
         return found + (functional.embedding(ids, self.codes) @ self.map).to(found.dtype)
 
     @torch.no_grad()
+    def become(self, words: Tensor) -> None:
+        """Take the correction that leads to other embeddings, or the nearest of this rank.
+
+        Args:
+            words: (n_words, n_hidden).
+        """
+        change = (words - self.words.weight.cpu()).numpy()
+        codes, directions = factors_of(change, len(self.map))
+        # Both as large: the optimizer moves all numbers by about as much.
+        scale = float(np.sqrt(np.abs(directions).mean() / max(np.abs(codes).mean(), 1e-12)))
+        self.codes.copy_(torch.from_numpy(codes * scale))
+        self.map.copy_(torch.from_numpy(directions / scale))
+
+    @torch.no_grad()
     def forget(self, unseen: Tensor) -> None:
         """Set the numbers of some words to zero. Words that no text has stay uncorrected then, instead of corrected by chance.
 
@@ -87,6 +104,24 @@ def default_rank(words: nn.Embedding) -> int:
         words: The embeddings.
     """
     return max(1, min(_RANK, _MOST_CODES // words.num_embeddings))
+
+
+def factors_of(change: F32, rank: int) -> tuple[F32, F32]:
+    """Split a change of word embeddings into two factors, whose product is the nearest of this rank.
+
+    The numbers of a word are turned, so that all are about as large: 8-bit integers share one scale then.
+
+    Args:
+        change: (n_words, n_hidden).
+        rank: At most n_hidden.
+
+    Returns:
+        (n_words, rank) and (rank, n_hidden) float32.
+    """
+    _, directions = np.linalg.eigh(change.T.astype(np.float64) @ change)
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(rank, rank)))
+    back = turn @ directions[:, -rank:].T
+    return (change @ back.T).astype(np.float32), back.astype(np.float32)
 
 
 @torch.no_grad()

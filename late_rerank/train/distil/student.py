@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from late_rerank.encode.fingerprint import is_pooler
 from late_rerank.encode.inputs import Inputs
+from late_rerank.encode.query_side.student import CompiledStudent
 from late_rerank.encode.torch.loading import TOKENS, quiet_loading
 from late_rerank.errors import ModelError
 from late_rerank.train.distil.recipe import DistilRecipe
-from late_rerank.train.distil.shrinking import ARCHITECTURES, Corrected, default_rank, narrow
+from late_rerank.train.distil.shrinking import ARCHITECTURES, Architecture, Corrected, default_rank, narrow
 
 
 class Student:
@@ -24,9 +27,11 @@ class Student:
         loaded: sentence-transformers' MultiVectorEncoder of the teacher. It is changed in place.
         recipe: Which layers are kept, how many neurons of each, and the rank of the correction of word embeddings.
         name: The teacher's name, for errors.
+        begin_with: A query encoder of the same teacher, whose weights the student takes; None for the teacher's own layers.
 
     Attributes:
-        layers: The layers that were kept.
+        n_layers: How many layers the student has.
+        layers: Which of the teacher's layers these are, or were; empty where a query encoder to begin with doesn't tell.
         width: The neurons that each feed-forward part kept.
         correction: The rank of the correction of word embeddings, 0 for none.
         hidden_size: Components of a token vector inside the transformer.
@@ -34,10 +39,10 @@ class Student:
 
     Raises:
         ModelError: If layers can't be left out of such a model.
-        ValueError: If the teacher has no such layer, or fewer neurons.
+        ValueError: If the teacher has no such layer, or fewer neurons; or if the query encoder to begin with has others.
     """
 
-    def __init__(self, loaded: Any, recipe: DistilRecipe, name: str) -> None:
+    def __init__(self, loaded: Any, recipe: DistilRecipe, name: str, begin_with: CompiledStudent | None = None) -> None:
         self._model, self._transformer = loaded, loaded[0].model
         config = self._transformer.config
         found = ARCHITECTURES.get(config.model_type)
@@ -47,13 +52,22 @@ class Student:
                 f"{', '.join(ARCHITECTURES)}"
             )
         self._architecture, self.hidden_size = found, int(config.hidden_size)
-        self.layers = self._keep_layers(recipe.layers, name)
-        self.width = self._keep_neurons(recipe.width, name)
+        layers, width = recipe.layers, recipe.width
+        if begin_with is not None:
+            layers, width = _sizes(begin_with, recipe, found)
+        kept = self._keep_layers(layers, name)
+        self.n_layers, self.layers = len(kept), kept if begin_with is None else recipe.layers or ()
+        self.width = self._keep_neurons(width, name)
         words = self._transformer.get_input_embeddings()
         self.correction = min(default_rank(words) if recipe.correction is None else recipe.correction, self.hidden_size)
         if self.correction:
             self._transformer.set_input_embeddings(Corrected(words, self.correction, recipe.seed))
+        if begin_with is not None:
+            self._become(dict(begin_with.compiled.tensors()))
         self._freeze()
+        if self.device.type == "cpu":
+            # For texts as short as queries, the gradient of torch's fused attention takes as long as all the rest of a step.
+            self._transformer.set_attn_implementation("eager")
 
     @property
     def device(self) -> torch.device:
@@ -114,6 +128,18 @@ class Student:
         for name, weight in self.trainable.items():
             weight.copy_(weights[name])
 
+    @torch.no_grad()
+    def _become(self, weights: dict[str, Any]) -> None:
+        """Take all weights of a query encoder, by their names in the model."""
+        embeddings = self._transformer.get_input_embeddings()
+        words = embeddings.words.weight if isinstance(embeddings, Corrected) else embeddings.weight
+        for name, weight in self._model.named_parameters():
+            if weight is words:
+                held = torch.from_numpy(weights[name.replace(".words.", ".")])
+                embeddings.become(held) if isinstance(embeddings, Corrected) else weight.copy_(held)
+            elif not is_pooler(name) and not name.endswith((".codes", ".map")):
+                weight.copy_(torch.from_numpy(weights[name]))
+
     def _keep_layers(self, layers: tuple[int, ...] | None, name: str) -> tuple[int, ...]:
         """Leave out all layers but some, and give which these are."""
         config = self._transformer.config
@@ -162,6 +188,24 @@ def groups_of(weights: dict[str, torch.nn.Parameter]) -> Iterator[dict[str, Any]
     decays = {name: weight.ndim > 1 and "position_embeddings" not in name for name, weight in weights.items()}
     yield {"params": [weight for name, weight in weights.items() if decays[name]], "weight_decay": 0.01}
     yield {"params": [weight for name, weight in weights.items() if not decays[name]], "weight_decay": 0.0}
+
+
+def _sizes(begin_with: CompiledStudent, recipe: DistilRecipe, architecture: Architecture) -> tuple[tuple[int, ...], int]:
+    """Give the layers and the width of a student that takes the weights of a query encoder.
+
+    Raises:
+        ValueError: If the recipe asks for others.
+    """
+    n_layers = begin_with.n_layers or 0
+    width = int(json.loads(begin_with.compiled.description.architecture)[architecture.width])
+    if recipe.layers is not None and len(recipe.layers) != n_layers:
+        raise ValueError(
+            f"begin_with={recipe.begin_with!r} has {n_layers} layers, and the layers {', '.join(map(str, recipe.layers))} were "
+            "asked for: leave layers out"
+        )
+    if recipe.width not in (None, width):
+        raise ValueError(f"begin_with={recipe.begin_with!r} has a width of {width}, not {recipe.width}: leave width out")
+    return tuple(range(n_layers)), width
 
 
 def _default_layers(n: int, *, narrow: bool) -> tuple[int, ...]:

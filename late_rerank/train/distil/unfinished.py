@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -32,19 +32,19 @@ class UnfinishedDistillation:
         self.folder = folder
 
     @classmethod
-    def begin(cls, out: Path, recipe: DistilRecipe, texts: QueryTexts, fingerprint: str) -> UnfinishedDistillation:
+    def begin(cls, out: Path, recipe: DistilRecipe, texts: QueryTexts, fingerprints: Sequence[str]) -> UnfinishedDistillation:
         """Begin a distillation, or take up an interrupted one of the same recipe, texts and teacher.
 
         Args:
             out: The query encoder's folder; made where there is none.
             recipe: Steps and minutes may differ from the interrupted one's.
             texts: To train on.
-            fingerprint: The teacher's.
+            fingerprints: The teacher's, and that of the query encoder it begins with.
 
         Raises:
             ValueError: If the folder holds an unfinished training of another kind.
         """
-        folder, digest = out / FOLDER, _digest(recipe, texts, fingerprint)
+        folder, digest = out / FOLDER, _digest(recipe, texts, fingerprints)
         mark = folder / DIGEST
         if mark.is_file() and mark.read_text(encoding="utf-8") != digest:
             if (folder / _CHECKPOINT).is_file() or not (folder / KIND).is_file():
@@ -81,9 +81,9 @@ class UnfinishedDistillation:
         shutil.rmtree(self.folder)
 
 
-def _digest(recipe: DistilRecipe, texts: QueryTexts, fingerprint: str) -> str:
+def _digest(recipe: DistilRecipe, texts: QueryTexts, fingerprints: Sequence[str]) -> str:
     settings = {name: value for name, value in asdict(recipe).items() if name not in _FREE}
-    digest = blake2b(json.dumps([settings, fingerprint, dict(texts.shares)], sort_keys=True).encode(), digest_size=16)
+    digest = blake2b(json.dumps([settings, list(fingerprints), dict(texts.shares)], sort_keys=True).encode(), digest_size=16)
     for kind, found in texts.kinds.items():
         digest.update(json.dumps([kind, list(found)]).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
