@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from late_rerank.evaluate import evaluate
 from late_rerank.evaluate.evaluation import Evaluation, check_measures
 from late_rerank.evaluate.runs import Run
 from late_rerank.observing.timing import Timer
@@ -98,14 +97,5 @@ def adapt(
 def _measured(before: Reranker, out: Path, run: Run, held_out: HeldOut, *, progress: bool) -> dict[str, Evaluation]:
     """Measure the model as it was ("before") and the adapted one ("after") on the same candidates."""
     with Reranker(str(out), store=MemoryStore(max_bytes=None), device=before.arguments["device"]) as after:
-        return {
-            name: evaluate(
-                reranker,
-                run,
-                held_out.queries,
-                held_out.qrels,
-                ignore_identical_ids=held_out.ignore_identical_ids,
-                progress=progress,
-            )
-            for name, reranker in (("before", before), ("after", after))
-        }
+        both = {"before": before, "after": after}
+        return {name: held_out.evaluate(reranker, run, progress=progress) for name, reranker in both.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from late_rerank.evaluate.evaluation import Evaluation, Reranks, evaluate
 from late_rerank.evaluate.runs import Run, retrieve_run
 from late_rerank.retrieve import Retriever
 from late_rerank.train.negatives import Row
@@ -55,6 +56,22 @@ class HeldOut:
         if any(candidate.id is None for candidates in run.values() for candidate in candidates):
             raise ValueError(f"{self.name}: the retriever gives documents without ids, by which judgements name them")
         return run
+
+    def evaluate(self, reranker: Reranks, run: Run, *, progress: bool = False) -> Evaluation:
+        """Rerank the queries' candidates, and measure both orders.
+
+        Args:
+            reranker: As in `late_rerank.evaluate.evaluate`.
+            run: The queries' candidates.
+            progress: Show bars on stderr, if that is a terminal.
+
+        Raises:
+            ValueError: As in `late_rerank.evaluate.evaluate`.
+            MissingDependencyError: If a package of the extra `eval` isn't installed.
+        """
+        return evaluate(
+            reranker, run, self.queries, self.qrels, ignore_identical_ids=self.ignore_identical_ids, progress=progress
+        )
 
     def unseen(self, run: Run, rows: Sequence[Row]) -> list[str]:
         """Find the queries of which training showed no relevant candidate as another query's answer.

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from late_rerank import Candidate
+from late_rerank import Candidate, Reranker
+from late_rerank.testing.fakes import FakeEncoder
 from late_rerank.train import Example, HeldOut, Recipe, held_out_split, judged_set, paired_set, unlabelled_set
 from late_rerank.train.negatives import Row
 from late_rerank.train.resume import Unfinished
@@ -129,6 +130,16 @@ class TestUnlabelledSet:
         assert (made.held_out, made.name, len(made.examples)) == (None, "notes, without labels", 5)
         given = HeldOut({"q": "which"}, {"q": {"d1": 1}})
         assert unlabelled_set(long, held_out=given).held_out is given
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize(("ignores", "place"), [(False, 3), (True, 2)])
+    def test_it_is_evaluated_by_its_own_rule_for_documents_with_the_querys_id(self, ignores, place):
+        held_out = HeldOut({"d0": "what says something"}, {"d0": {"d2": 1}}, ignore_identical_ids=ignores)
+        with Reranker(FakeEncoder()) as reranker:
+            found = held_out.evaluate(reranker, {"d0": DOCUMENTS[:3]})
+        assert found.by_query["first_stage"]["RR@10"] == {"d0": pytest.approx(1 / place)}
+        assert (found.n_queries, found.n_own_documents_left_out) == (1, int(ignores))
 
 
 class TestUnfinished:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from late_rerank.encode.text import TextEncoder
-from late_rerank.evaluate import difference, evaluate
+from late_rerank.evaluate import difference
 from late_rerank.evaluate.evaluation import Evaluation
 from late_rerank.evaluate.runs import Run
 from late_rerank.observing.progress import progress_bar
@@ -147,14 +147,7 @@ def _evaluations(
     found = {}
     for name, encoder in encoders.items():
         with Reranker(encoder, store=store) as reranker:
-            found[name] = evaluate(
-                reranker,
-                run,
-                held_out.queries,
-                held_out.qrels,
-                ignore_identical_ids=held_out.ignore_identical_ids,
-                progress=progress,
-            )
+            found[name] = held_out.evaluate(reranker, run, progress=progress)
     return found
 
 
