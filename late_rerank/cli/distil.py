@@ -35,6 +35,21 @@ def register(commands: Any) -> None:
     command.add_argument("model", metavar="MODEL", type=blank_refused, help='"minilm", "minilm-late", a folder, or a hub name')
     add_revision(command)
     command.add_argument("--out", metavar="DIR", type=Path, required=True, help="where it is written; new or empty")
+    _add_texts(command)
+    _add_sizes(command)
+    command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
+    command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
+    command.add_argument("--learning-rate", type=above_zero, help="at its peak (default: 0.001, less for wide models)")
+    command.add_argument("--device", type=blank_refused, help="a torch device (default: the fastest of this machine)")
+    command.add_argument("--seed", type=at_least(0), default=0, help="of all that is drawn by chance (default: 0)")
+    add_encoding(command)
+    add_store(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def _add_texts(command: argparse.ArgumentParser) -> None:
+    """Add what it learns from, and is measured on."""
     command.add_argument("--queries", metavar="FILE", type=Path, help='a query a line, or JSON Lines of {"text"}')
     command.add_argument(
         "--corpus",
@@ -55,6 +70,17 @@ def register(commands: Any) -> None:
     command.add_argument(
         "--dev-queries", type=at_least(0), default=200, metavar="N", help="at most so many of each; 0 for none (default: 200)"
     )
+    command.add_argument(
+        "--most-texts",
+        type=at_least_one,
+        default=200_000,
+        metavar="N",
+        help="learn from at most so many texts (default: 200000)",
+    )
+
+
+def _add_sizes(command: argparse.ArgumentParser) -> None:
+    """Add what the student is."""
     command.add_argument(
         "--layers",
         type=_layers,
@@ -79,22 +105,6 @@ def register(commands: Any) -> None:
         type=blank_refused,
         help="a query encoder of the model, to go on with instead of the model's own layers",
     )
-    command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
-    command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
-    command.add_argument("--learning-rate", type=above_zero, help="at its peak (default: 0.001, less for wide models)")
-    command.add_argument(
-        "--most-texts",
-        type=at_least_one,
-        default=200_000,
-        metavar="N",
-        help="learn from at most so many texts (default: 200000)",
-    )
-    command.add_argument("--device", type=blank_refused, help="a torch device (default: the fastest of this machine)")
-    command.add_argument("--seed", type=at_least(0), default=0, help="of all that is drawn by chance (default: 0)")
-    add_encoding(command)
-    add_store(command)
-    add_json(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -60,7 +60,7 @@ def distil_query(
 
     Args:
         model: The teacher: "minilm", "minilm-late", a checkpoint's folder or a hub name.
-        texts: To learn from, as `query_texts` reads them; or queries, tens of thousands.
+        texts: To learn from, as `query_texts` reads them; or queries, tens of thousands, to which no odd texts are added.
         out: A folder, new or empty, for the query encoder.
         recipe: How; None for the defaults.
         held_out: Judged queries that full, untrained and trained query encoder are measured on. Texts of the same words are not
@@ -106,24 +106,7 @@ def distil_query(
     finally:
         if kept_in is not store:
             kept_in.close()
-    report = DistilReport(
-        model=str(model),
-        recipe=recipe,
-        data=given.name,
-        n_texts={kind: len(each) for kind, each in trained_on.kinds.items()},
-        n_layers=student.n_layers,
-        layers=student.layers,
-        width=student.width,
-        correction=student.correction,
-        n_teacher_layers=student.n_teacher_layers,
-        n_weights=student.n_weights,
-        fitted=fitted,
-        device=str(student.device),
-        fingerprint=teacher.fingerprint,
-        query_fingerprint=made.fingerprint,
-        size_bytes=made.size_bytes,
-        measured=found,
-    )
+    report = DistilReport.of(student, made, recipe, fitted, found, model=str(model), texts=trained_on)
     _move(folder / TRAINED, out, card_files(out.resolve().name, report.to_dict()))
     unfinished.remove()
     return report

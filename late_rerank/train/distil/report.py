@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from late_rerank.encode.query_side.student import CompiledStudent
 from late_rerank.train.distil.fit import Fitted
 from late_rerank.train.distil.measuring import Measured
 from late_rerank.train.distil.recipe import DistilRecipe
+from late_rerank.train.distil.student import Student
+from late_rerank.train.distil.texts import QueryTexts
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,48 @@ class DistilReport:
     query_fingerprint: str
     size_bytes: int
     measured: Measured
+
+    @classmethod
+    def of(
+        cls,
+        student: Student,
+        made: CompiledStudent,
+        recipe: DistilRecipe,
+        fitted: Fitted,
+        measured: Measured,
+        *,
+        model: str,
+        texts: QueryTexts,
+    ) -> DistilReport:
+        """Gather what is known of a distillation.
+
+        Args:
+            student: As it was trained.
+            made: As it was written.
+            recipe: How the student was made.
+            fitted: The training.
+            measured: Before and after.
+            model: The teacher's name.
+            texts: Those that were trained on.
+        """
+        return cls(
+            model=model,
+            recipe=recipe,
+            data=texts.name,
+            n_texts={kind: len(each) for kind, each in texts.kinds.items()},
+            n_layers=student.n_layers,
+            layers=student.layers,
+            width=student.width,
+            correction=student.correction,
+            n_teacher_layers=student.n_teacher_layers,
+            n_weights=student.n_weights,
+            fitted=fitted,
+            device=str(student.device),
+            fingerprint=made.teacher.fingerprint,
+            query_fingerprint=made.fingerprint,
+            size_bytes=made.size_bytes,
+            measured=measured,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as JSON values."""
