@@ -99,9 +99,11 @@ class _Server:
     def __init__(self, makers: Mapping[str, MakeReranker], settings: Settings) -> None:
         self._settings = settings
         self._limits = settings.limits
-        self._models = Models(makers, settings.limits)
-        self._reader = BodyReader(settings.limits)
         self.metrics = Metrics()
+        self._models = Models(
+            makers, settings.limits, tell_loaded=lambda model: self.metrics.tell_model(model.name, model.query_encoder)
+        )
+        self._reader = BodyReader(settings.limits)
         self.ending = Ending(settings.drain_s)
 
     def routes(self) -> Iterator[Route]:

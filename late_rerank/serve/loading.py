@@ -56,10 +56,19 @@ class LoadedModel:
         """The model's name, as clients are told it."""
         return str(self.about["model"])
 
+    @property
+    def query_encoder(self) -> str:
+        """What encodes its queries, as clients are told it."""
+        return str(self.about["query_encoder"])
+
     def close(self) -> None:
         """Finish what runs, then close the reranker."""
         self.gatherer.close()
         self.reranker.close()
+
+
+# Is told a model that was loaded.
+TellLoaded = Callable[[LoadedModel], object]
 
 
 class ModelLoader:
@@ -69,13 +78,17 @@ class ModelLoader:
         make_reranker: Makes the Reranker, in a thread.
         limits: Of the server.
         name: What clients call the model; empty for the model's own name.
+        tell_loaded: Is told each loaded model, in the thread.
     """
 
-    def __init__(self, make_reranker: MakeReranker, limits: Limits, name: str = "") -> None:
+    def __init__(
+        self, make_reranker: MakeReranker, limits: Limits, name: str = "", *, tell_loaded: TellLoaded | None = None
+    ) -> None:
         self._make_reranker = make_reranker
         self._name = name
         self._limits = limits
-        self._loader = Loader(self._load, warm=lambda model: warm(model.reranker.encoder), tell=partial(_log, name))
+        self._tell_loaded = tell_loaded
+        self._loader = Loader(self._load, warm=self._warm, tell=partial(_log, name))
 
     def begin(self, *, gives_up: bool) -> None:
         """Begin to load the model, and try again where that fails.
@@ -132,6 +145,11 @@ class ModelLoader:
         except BaseException:
             reranker.close()
             raise
+
+    def _warm(self, model: LoadedModel) -> None:
+        warm(model.reranker.encoder)
+        if self._tell_loaded is not None:
+            self._tell_loaded(model)
 
 
 def shared_encoder(arguments: Mapping[str, Any]) -> Encoder | None:

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: requests, their time by stage, hits and misses, refusals; summed over all workers."""
+"""Metrics for Prometheus: requests, their time by stage, hits and misses, refusals, models; summed over all workers."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ class Metrics:
         gauge = partial(Gauge, multiprocess_mode="livesum", registry=registry)
         self.in_flight = gauge("late_rerank_requests_in_flight", "Worked on, or waiting.")
         self.waiting = gauge("late_rerank_requests_waiting", "That are being ranked, or wait for documents to be encoded.")
+        # A metric of its own: a label on each counter would split its series. `livemax`: workers that share a model give 1.
+        self._models = Gauge(
+            "late_rerank_model_info",
+            "1 for each model that was loaded: its name, and what encodes its queries.",
+            ["model", "query_encoder"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
 
     def count(self, ranking: Ranking, model: str) -> None:
         """Count a ranking: its time by stage, and its hits, misses and unscored documents."""
@@ -69,6 +77,15 @@ class Metrics:
         found: Mapping[str, int] = {"hit": ranking.n_hits, "miss": ranking.n_misses, "unscored": ranking.n_unscored}
         for vectors, n in found.items():
             self.documents.labels(vectors, model).inc(n)
+
+    def tell_model(self, model: str, query_encoder: str) -> None:
+        """Tell of a loaded model. It is told to the process's end, as its counts are.
+
+        Args:
+            model: Its name, as `count` is given it.
+            query_encoder: "full", "fast", or the name of a query encoder's folder.
+        """
+        self._models.labels(model, query_encoder).set(1)
 
     def text(self) -> bytes:
         """Write all metrics as Prometheus reads them."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from late_rerank.serve.errors import RequestError
 from late_rerank.serve.limits import Limits
-from late_rerank.serve.loading import LoadedModel, MakeReranker, ModelLoader
+from late_rerank.serve.loading import LoadedModel, MakeReranker, ModelLoader, TellLoaded
 from late_rerank.serve.models import is_served
 
 # How long a model that couldn't be loaded is left alone. A try takes seconds, and keeps other models from being loaded.
@@ -50,15 +50,22 @@ class Models:
             One without a name is called as the model calls itself.
         limits: Of the server. `models` are kept loaded, the first among them and at least one more; further ones only while
             requests use them. They are loaded one after the other.
+        tell_loaded: Is told each model that was loaded, in another thread.
         clock: Gives seconds.
     """
 
     def __init__(
-        self, makers: Mapping[str, MakeReranker], limits: Limits, *, clock: Callable[[], float] = time.monotonic
+        self,
+        makers: Mapping[str, MakeReranker],
+        limits: Limits,
+        *,
+        tell_loaded: TellLoaded | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = tuple(makers)
         self._makers = makers
         self._limits = limits
+        self._tell_loaded = tell_loaded
         self._clock = clock
         self._failures: dict[str, _Failure] = {}
         self._most = max(limits.models, 2)
@@ -152,7 +159,8 @@ class Models:
         await asyncio.gather(*self._closing)
 
     def _opened(self, name: str) -> _Slot:
-        slot = self._slots[name] = _Slot(ModelLoader(self._makers[name], self._limits, name))
+        loader = ModelLoader(self._makers[name], self._limits, name, tell_loaded=self._tell_loaded)
+        slot = self._slots[name] = _Slot(loader)
         return slot
 
     async def _load(self, name: str, slot: _Slot) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import QUERY, serving
+from serving import QUERY, counts, serving
 
 from late_rerank import Reranker
 from late_rerank.cli import main
@@ -235,7 +235,7 @@ class TestEvaluation:
 
 
 class TestServer:
-    def test_info_tells_it_and_no_path(self, folder, digest):
+    def test_info_and_metrics_tell_it_and_no_path(self, folder, digest):
         models = ("--model", "quick=minilm", "--model", "own=minilm", "--query-encoder", f"own={folder}")
         with serving("--query-encoder", "fast", *models, env={"LATE_RERANK_BACKEND": "onnx"}) as (url, _, _log):
             told = httpx.get(f"{url}/info").json()
@@ -244,9 +244,12 @@ class TestServer:
                 name: httpx.post(f"{url}/rerank", json={"model": name, "query": QUERY, "documents": TEXTS}, timeout=60).json()
                 for name in ("quick", "own")
             }
+            measured = counts(url)
         found = [[result["relevance_score"] for result in answers[name]["results"]] for name in ("quick", "own")]
         assert found[0] == found[1]
         assert [answer["model"] for answer in answers.values()] == ["quick", "own"]
+        for name, query_encoder in (("quick", "fast"), ("own", "student")):
+            assert measured[f'late_rerank_model_info{{model="{name}",query_encoder="{query_encoder}"}}'] == 1
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -269,7 +272,9 @@ class TestServer:
         options = ("--workers", 2, "--backend", "onnx")
         with serving(*options, env={"LATE_RERANK_QUERY_ENCODER": "fast"}) as (url, _, _log):
             told = [httpx.get(f"{url}/info").json()["query_encoder"] for _ in range(20)]
+            measured = counts(url)
         assert set(told) == {"fast"}
+        assert measured['late_rerank_model_info{model="minilm",query_encoder="fast"}'] == 1
 
     def test_a_folders_path_stays_here(self, folder):
         from late_rerank.serve.loading import _about

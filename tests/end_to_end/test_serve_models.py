@@ -36,6 +36,12 @@ def lost():
     raise OSError("no folder secret")
 
 
+def told_models(url):
+    """Labels -> value, of the metric that tells of models."""
+    name = "late_rerank_model_info"
+    return {series.removeprefix(name): value for series, value in counts(url).items() if series.startswith(name)}
+
+
 def ask(url, model=None, path="/v1/rerank", **more):
     answer = httpx.post(url + path, json=ASKED | ({} if model is None else {"model": model}) | more)
     assert answer.status_code == 200, answer.text
@@ -83,6 +89,29 @@ class TestSeveralModels:
         assert found['late_rerank_documents_total{model="small",vectors="miss"}'] == 2
         assert found['late_rerank_documents_total{model="large",vectors="hit"}'] == 2
         assert found['late_rerank_stage_seconds_count{model="large",stage="maxsim"}'] == 2
+
+    def test_metrics_name_the_query_encoder_of_each_that_was_loaded(self):
+        def quick():
+            encoder = FakeEncoder()
+            encoder.query_encoder = "fast"
+            return Reranker(encoder)
+
+        with running(create_app({"small": lambda: Reranker(FakeEncoder()), "quick": quick, "lost": lost})) as url:
+            before = told_models(url)
+            ask(url, "quick")
+            assert httpx.post(f"{url}/rerank", json=ASKED | {"model": "lost"}).status_code == 503
+            after = told_models(url)
+        small, quick = ('{model="small",query_encoder="full"}', '{model="quick",query_encoder="fast"}')
+        assert (before, after) == ({small: 1}, {small: 1, quick: 1})
+
+    def test_metrics_tell_of_one_that_went_as_of_its_counts(self):
+        makers = {name: lambda: Reranker(FakeEncoder()) for name in ("first", "second", "third")}
+        with running(create_app(makers, Settings(limits=Limits(models=2)))) as url:
+            for model in ("second", "third"):
+                ask(url, model)
+            assert httpx.get(f"{url}/info").json()["models_loaded"] == ["first", "third"]
+            assert set(told_models(url).values()) == {1}
+            assert len(told_models(url)) == 3
 
     def test_one_that_cannot_be_loaded_costs_the_others_nothing(self):
         with running(create_app({"small": lambda: Reranker(FakeEncoder()), "lost": lost})) as url:
