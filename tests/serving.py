@@ -75,7 +75,7 @@ def serving(*options, env=None, **more):
         process.stderr.close()
 
 
-def wait_until_ready(url, process=None, log=(), seconds=90):
+def wait_until_ready(url, process=None, log=(), seconds=240):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert process is None or process.poll() is None, "".join(log)
