@@ -5,8 +5,8 @@ was trained on them; nfcorpus' development queries are only measured on. Only tr
 of scifact's are left out, to choose by. Technical texts are read from Python's standard library and from those of `PACKAGES`
 that are installed. After an interruption the same command goes on.
 
-The weights in the package came from two trainings: 14,000 steps without technical and odd texts, then 4,000 with them at a
-learning rate of .0006, of whose change .7 was kept. This command trains once, on all texts.
+It goes on with the weights in the package. These came from three trainings: 14,000 steps without technical and odd texts, from
+layers of minilm; 4,000 with them at a learning rate of .0006, of whose change .7 was kept; and 20,919 of this command.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from late_rerank.corpus import read_json_lines, read_judged
 from late_rerank.encode.compiled.builtin import builtin_model
@@ -31,6 +29,7 @@ from late_rerank.train.distil.distillation import distil_query
 from late_rerank.train.distil.measuring import Development
 from late_rerank.train.distil.odd import CODES, JOINED, RANDOM, SHUFFLED, odd_texts
 from late_rerank.train.distil.recipe import DistilRecipe
+from late_rerank.train.distil.shrinking import factors_of
 from late_rerank.train.distil.spans import common_words, sentences_of, spans_of
 from late_rerank.train.distil.texts import SENTENCES, SPANS, TITLES, QueryTexts, documents_of, each_once, judged_queries, varied
 from late_rerank.train.held_out import HeldOut
@@ -39,7 +38,7 @@ from late_rerank.types import F32
 
 MODEL = "minilm"
 _RANK = 128
-RECIPE = DistilRecipe(layers=(0, 3, 5), width=768, correction=_RANK, steps=18_000, learning_rate=1e-3, decay=1.0)
+RECIPE = DistilRecipe(layers=(0, 3, 5), width=768, correction=_RANK, begin_with="fast", steps=24_000, minutes=66)
 TECHNICAL = "technical"
 # How often texts of each kind are drawn.
 SHARES = {
@@ -151,26 +150,12 @@ def weights_of(folder: Path) -> dict[str, F32]:
     """Read the weights that a query encoder of minilm doesn't share with it, by BERT's names, as `write_fast` takes them."""
     found, plain = _by_names(read_query_encoder(folder).compiled), _by_names(builtin_model(MODEL))
     own = {name: values for name, values in found.items() if name.startswith(_OWN)}
-    return {**own, **factors_of(found[factors.WORDS] - plain[factors.WORDS], _RANK)}
+    codes, directions = factors_of(found[factors.WORDS] - plain[factors.WORDS], _RANK)
+    return {**own, factors.CODES: codes, factors.MAP: directions}
 
 
 def _by_names(compiled: Compiled) -> dict[str, F32]:
     return {name.removeprefix(_PREFIX): values for name, values in compiled.tensors()}
-
-
-def factors_of(change: F32, rank: int) -> dict[str, F32]:
-    """Split the change of the word embeddings, which has a low rank, into its two factors.
-
-    The numbers of a word are turned, so that all are about as large: they will share one scale of 8-bit integers.
-
-    Args:
-        change: (n_words, n_hidden).
-        rank: Of the correction.
-    """
-    _, directions = np.linalg.eigh(change.T.astype(np.float64) @ change)
-    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(rank, rank)))
-    back = turn @ directions[:, -rank:].T
-    return {factors.CODES: (change @ back.T).astype(np.float32), factors.MAP: back.astype(np.float32)}
 
 
 if __name__ == "__main__":

@@ -352,7 +352,7 @@ class TestFast:
         same(again.encode_query(["cats"]), encoder.encode_query(["cats"]))
 
     @pytest.mark.parametrize("name", [QUERY_ENCODER, LAYERS, "model.onnx", "probes.safetensors"])
-    @pytest.mark.parametrize("place", [None, 5, -1000])
+    @pytest.mark.parametrize("place", [None, 0, 5, -1000])
     def test_a_damaged_file_of_the_package_is_told_with_what_to_do(self, place, name, minilm, monkeypatch, tmp_path):
         shutil.copytree(FAST_FOLDERS["minilm"], tmp_path / "fast")
         monkeypatch.setitem(FAST_FOLDERS, "minilm", tmp_path / "fast")

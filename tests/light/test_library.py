@@ -21,6 +21,8 @@ DOCUMENTS = [
 ]
 # Of backend="torch" in float32, in the order of DOCUMENTS.
 MAXSIM = {"minilm": [3.7682, 0.8690, 2.9965], "minilm-late": [3.9660, 0.9017, 3.1980]}
+# The same of query_encoder="fast": of its own weights.
+FAST = [4.2128, 0.8259, 3.2361]
 # Of sentence-transformers' SentenceTransformer.
 COSINES = [0.5386, -0.0099, 0.4509]
 
@@ -49,8 +51,8 @@ def test_the_fast_query_encoder_finds_what_the_full_one_stored():
         expected = scores(full)
     with Reranker(store="store", codec="float32", query_encoder="fast", on_missing="raise") as fast:
         assert fast.encoder.describe()["query_encoder"]["backend"] == "onnx"
-        assert scores(fast) == pytest.approx(expected, abs=0.4)
-        assert scores(fast) != expected
+        assert scores(fast) == pytest.approx(FAST, abs=1e-3)
+        assert sorted(range(3), key=FAST.__getitem__) == sorted(range(3), key=expected.__getitem__)
 
 
 def test_dense_vectors_are_those_of_sentence_transformers():

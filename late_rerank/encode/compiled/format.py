@@ -225,7 +225,10 @@ def read_described(
     """
     if not file.is_file():
         raise ModelError(f"{file.parent} holds no {what}: {file.name} is missing. {again}")
-    values = read_object(file)
+    try:
+        values = read_object(file)
+    except ModelError as error:
+        raise ModelError(f"{str(error).rstrip('.')}. {again}") from error
     digest = values.pop(_DIGEST, None)
     if values.get("format") != FORMAT:
         raise ModelError(f"{file} is of format {values.get('format')!r}, and this version reads {FORMAT}. {again}")
