@@ -129,8 +129,8 @@ def native(folder: Path, *, register_markers: bool = True, document_length: int 
     return folder
 
 
-def modernbert(folder: Path) -> Path:
-    """sentence-transformers' own format over a ModernBERT, two of whose three layers look no further than 16 tokens."""
+def modernbert(folder: Path, n_layers: int = 3) -> Path:
+    """sentence-transformers' own format over a ModernBERT: every third layer looks at all tokens, the others at 16."""
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
@@ -139,7 +139,7 @@ def modernbert(folder: Path) -> Path:
     raw = folder.with_name(f"{folder.name}-backbone")
     backbone(raw)
     markers = {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
-    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes = {"hidden_size": HIDDEN, "num_hidden_layers": n_layers, "num_attention_heads": 2, "intermediate_size": 64}
     reach = {"global_attn_every_n_layers": 3, "local_attention": 16, "max_position_embeddings": 128}
     config = ModernBertConfig(vocab_size=len(VOCABULARY), initializer_range=0.3, **markers, **sizes, **reach)
     torch.manual_seed(0)

@@ -12,6 +12,7 @@ from late_rerank import Reranker
 from late_rerank.cli import main
 from late_rerank.encode import TextEncoder
 from late_rerank.encode.opening import compile_to
+from late_rerank.encode.query_side.student import CompiledStudent
 from late_rerank.errors import IncompatibleError, ModelError
 from late_rerank.retrieve import BM25Retriever
 from late_rerank.train import Development, DistilRecipe, HeldOut, QueryTexts, distil_query
@@ -56,6 +57,11 @@ def distilbert(folder):
     modules = [Transformer(str(raw), document_length=96, query_length=32), dense, MultiVectorMask(), normalize]
     MultiVectorEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+def deep_modernbert(folder):
+    """Four layers, the first and the last of which look at all tokens."""
+    return modernbert(folder, n_layers=4)
 
 
 def byte_level(folder):
@@ -188,7 +194,7 @@ def test_only_words_that_were_seen_are_corrected():
     words = torch.nn.Embedding(5, 8, padding_idx=0)
     corrected, ids = Corrected(words, 3, seed=0), torch.arange(5)
     torch.testing.assert_close(corrected(ids), words(ids))
-    corrected.forget(torch.tensor([True, False, False, True]))  # the tokenizer knows fewer words than there are embeddings
+    corrected.fix(torch.tensor([True, False, False, True]))  # the tokenizer knows fewer words than there are embeddings
     corrected.map.data.normal_()
     changed_words = (corrected(ids) != words(ids)).any(dim=1).tolist()
     assert changed_words == [False, True, True, False, True]
@@ -205,6 +211,17 @@ def test_the_factors_of_a_correction_are_found_again_and_of_one_size():
     assert spread.max() < 8 * spread.min()  # 300 without the turn
 
 
+def test_unseen_words_of_a_correction_to_begin_with_stay_as_they_were():
+    words, wanted = torch.nn.Embedding(5, 8), torch.nn.Embedding(5, 8)
+    corrected, ids = Corrected(words, 8, seed=0), torch.arange(5)
+    corrected.become(wanted.weight.detach())
+    corrected.fix(torch.tensor([True, False, False, True]))
+    torch.testing.assert_close(corrected(ids), wanted(ids), atol=1e-5, rtol=1e-5)
+    corrected.map.data.normal_()
+    moved = (corrected(ids) - wanted(ids)).abs().amax(dim=1)
+    assert (moved > 1e-4).tolist() == [False, True, True, False, True]
+
+
 def test_a_correction_becomes_that_of_other_embeddings():
     words, wanted = torch.nn.Embedding(40, 8), torch.nn.Embedding(40, 8)
     corrected = Corrected(words, 8, seed=0)
@@ -216,10 +233,12 @@ def test_a_correction_becomes_that_of_other_embeddings():
 
 
 # Where the correction's rank holds all of it, the student is what it began with; a step so small changes nothing.
-@pytest.mark.parametrize(("make", "correction"), [(native, HIDDEN), (distilbert, 0), (byte_level, HIDDEN), (modernbert, 0)])
+@pytest.mark.parametrize(
+    ("make", "correction"), [(native, HIDDEN), (distilbert, 0), (byte_level, HIDDEN), (deep_modernbert, 0)]
+)
 def test_a_training_begins_with_a_query_encoder(make, correction, tmp_path):
     checkpoint, first, second = make(tmp_path / "tiny"), tmp_path / "first", tmp_path / "second"
-    before = distil_query(str(checkpoint), QUERIES, first, recipe=changed(width=64 if make is modernbert else 20))
+    before = distil_query(str(checkpoint), QUERIES, first, recipe=changed(width=64 if make is deep_modernbert else 20))
     still = changed(begin_with=str(first), correction=correction, steps=1, learning_rate=1e-12)
     after = distil_query(str(checkpoint), QUERIES, second, recipe=still)
     assert (after.n_layers, after.width) == (before.n_layers, before.width)
@@ -235,7 +254,7 @@ def test_it_goes_on_from_there(distilled, checkpoint, tmp_path):
     assert found.trained > found.untrained > before.measured.cosines["queries"].untrained + 0.02
 
 
-def test_a_query_encoder_that_a_training_cant_begin_with_is_refused(distilled, checkpoint, tmp_path):
+def test_a_query_encoder_that_a_training_cant_begin_with_is_refused(distilled, checkpoint, tmp_path, monkeypatch):
     first, out = str(distilled[0]), tmp_path / "out"
 
     def begin(with_, error, said, model=checkpoint, **settings):
@@ -245,10 +264,15 @@ def test_a_query_encoder_that_a_training_cant_begin_with_is_refused(distilled, c
     begin(first, ValueError, "has 1 layers, and the layers 0, 1 were asked for", layers=(0, 1))
     begin(first, ValueError, "has a width of 32, not 20: leave width out", width=20)
     begin(first, IncompatibleError, "matches documents of", model=distilbert(tmp_path / "other"))
-    begin(str(tmp_path / "nowhere"), ModelError, "no folder that exists")
-    begin("fast", ModelError, "built in for minilm alone")
+    begin(str(tmp_path / "nowhere"), ModelError, 'begin_with=.* is no folder that exists. Pass "fast", or the folder')
+    begin("fast", ModelError, 'begin_with="fast" is there for minilm alone, not for .*: leave it out')
+    with monkeypatch.context() as patched:
+        patched.setattr(CompiledStudent, "n_layers", None)  # as of an architecture that doesn't tell
+        begin(first, ModelError, "has layers of another kind than")
     with pytest.raises(ValueError, match='begin_with must be "fast", the folder of a query encoder, or None'):
         changed(begin_with="full")
+    with pytest.raises(ValueError, match='begin_with must be "fast", the folder of a query encoder, or None, got 3'):
+        changed(begin_with=3)
     assert not out.exists()
 
 

@@ -22,12 +22,13 @@ from late_rerank.encode.visual.families import sees_pictures
 from late_rerank.errors import IncompatibleError, ModelError
 
 
-def open_student(name: str, model: str) -> CompiledStudent | None:
+def open_student(name: str, model: str, *, argument: str = "query_encoder") -> CompiledStudent | None:
     """Find a query encoder, and compare its files with their digests.
 
     Args:
         name: "full", "fast" or a folder's path; "~" in it is the user's home.
         model: The name of the model whose queries it is to encode.
+        argument: What the name was given as, for errors.
 
     Returns:
         None for "full".
@@ -45,7 +46,9 @@ def open_student(name: str, model: str) -> CompiledStudent | None:
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises RuntimeError for "~no-such-user"
     if is_query_encoder(folder):
         return read_query_encoder(folder)
-    raise ModelError(f"query_encoder={name!r} is {_instead(folder)}. Pass {_expected(model)}")
+    known = f'"{FULL}", "{FAST}"' if argument == "query_encoder" else f'"{FAST}"'
+    expected = f"{known}, or the folder that `late-rerank distil-query {model} --out DIR` writes"
+    raise ModelError(f"{argument}={name!r} is {_instead(folder)}. Pass {expected}")
 
 
 def _instead(folder: Path) -> str:
@@ -56,10 +59,6 @@ def _instead(folder: Path) -> str:
     if is_compiled(folder) or (folder / "config.json").is_file() or (folder / "modules.json").is_file():
         return "a model's folder, no query encoder's"
     return "a folder without query-encoder.json, so no query encoder's"
-
-
-def _expected(model: str) -> str:
-    return f'"full", "fast", or the folder that `late-rerank distil-query {model} --out DIR` writes'
 
 
 def with_student(model: Model, student: CompiledStudent, name: str, query_encoder: str, engines: Sequence[str]) -> Model:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from late_rerank.encode.query_side.names import FAST
+
 COSINE_COLUMNS = ("", "texts", "untrained", "trained")
 RANKING_COLUMNS = ("", "queries", "first stage", "full", "untrained", "trained", "change", "95 % range")
 
@@ -115,8 +117,9 @@ def ranking_rows(measured: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _beginning(report: Mapping[str, Any]) -> str:
-    if report["recipe"]["begin_with"] is not None:
-        return f"the query encoder {Path(report['recipe']['begin_with']).name}"
+    name = report["recipe"]["begin_with"]
+    if name is not None:
+        return f"the query encoder {name if name == FAST else Path(name).expanduser().resolve().name}"
     return f"layers {', '.join(map(str, report['layers']))} of the model"
 
 

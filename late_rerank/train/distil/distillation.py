@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from late_rerank.encode.backends.choosing import UnfitError
-from late_rerank.encode.builtin import BUILT_IN
+from late_rerank.encode.builtin import BUILT_IN, FAST_FOLDERS
 from late_rerank.encode.compiled.format import QUERY_ENCODER
 from late_rerank.encode.devices import as_device
+from late_rerank.encode.query_side.names import FAST
 from late_rerank.encode.query_side.opening import check_fits, open_student
 from late_rerank.encode.query_side.student import CompiledStudent
 from late_rerank.encode.query_side.writing import write_query_encoder
@@ -71,8 +72,11 @@ def distil_query(
         tell: Takes notes for the user, before the work: the room that is needed on the disk.
 
     Raises:
-        ValueError: If there are too few texts, the model has no such layers, or `out` holds something else.
-        ModelError: If the model can't be found, is compiled already, or layers of it can't be left out.
+        ValueError: If there are too few texts, the model or the query encoder to begin with has no such layers, or `out` holds
+            something else.
+        ModelError: If the model can't be found, is compiled already, or layers of it can't be left out; or if there is no query
+            encoder to begin with.
+        IncompatibleError: If the query encoder to begin with is another model's.
         MissingDependencyError: If torch isn't installed, or with `held_out` a package of `eval`.
         OSError: If the disk has no room.
     """
@@ -83,7 +87,7 @@ def distil_query(
     given = texts if isinstance(texts, QueryTexts) else QueryTexts.of(texts)
     given = checked(given.without(chain.from_iterable(development.held_out.texts() for development in held_out)))
     trained_on, measured_on = given.split(recipe.n_held_out, recipe.seed)
-    begin_with = None if recipe.begin_with is None else open_student(recipe.begin_with, str(model))
+    begin_with = None if recipe.begin_with is None else _opened(str(recipe.begin_with), str(model))
     teacher, student = _teacher_and_student(model, recipe, device, begin_with)
     runs = [(each.held_out, each.held_out.candidates(each.retriever, progress=progress)) for each in held_out]
     fingerprints = (teacher.fingerprint, *(() if begin_with is None else (begin_with.fingerprint,)))
@@ -93,8 +97,7 @@ def distil_query(
     if not (folder / UNTRAINED / QUERY_ENCODER).is_file():
         _write(student, teacher, folder, UNTRAINED)
     lesson = _lesson(teacher, trained_on, measured_on, recipe, folder)
-    if begin_with is None:
-        student.leave_uncorrected(lesson.unseen)
+    student.fix(lesson.unseen)
     if tell is not None:
         tell(_room(lesson, student, folder))
     fitted = fit(student, lesson, recipe, unfinished, progress=progress)
@@ -106,10 +109,17 @@ def distil_query(
     finally:
         if kept_in is not store:
             kept_in.close()
-    report = DistilReport.of(student, made, recipe, fitted, found, model=str(model), texts=trained_on)
+    report = DistilReport.of(student, made, model=str(model), recipe=recipe, texts=trained_on, fitted=fitted, measured=found)
     _move(folder / TRAINED, out, card_files(out.resolve().name, report.to_dict()))
     unfinished.remove()
     return report
+
+
+def _opened(begin_with: str, model: str) -> CompiledStudent | None:
+    """Open the query encoder that a student begins with."""
+    if begin_with == FAST and model not in FAST_FOLDERS:
+        raise ModelError(f'begin_with="{FAST}" is there for {", ".join(FAST_FOLDERS)} alone, not for {model}: leave it out')
+    return open_student(begin_with, model, argument="begin_with")
 
 
 def _teacher_and_student(

@@ -58,7 +58,7 @@ class Fitted:
 
     Attributes:
         n_steps: Steps.
-        n_drawn: Texts of all steps.
+        n_drawn: Texts of all steps, copies that fill a step included.
         seconds: The time of all steps, before interruptions too.
         cosines: The mean cosine of tokens to the teacher's, for every hundred steps.
         kept: "average" or "last": which weights were kept.

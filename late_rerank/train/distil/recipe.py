@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from late_rerank.arguments.numbers import whole_number
-from late_rerank.encode.query_side.names import FAST, FULL, as_query_encoder
+from late_rerank.encode.query_side.names import FAST, FULL
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _COUNTS = ("steps", "tokens_per_step", "queries_per_step", "texts_per_round", "n_held_out")
@@ -29,7 +30,8 @@ class DistilRecipe:
             The correction is added into the embeddings in the end. At most as many as an embedding has components. None for
             128, or fewer where the vocabulary has more than 62,500 tokens: at most 8 million numbers in all.
         begin_with: A query encoder of the same teacher, whose weights the student begins with: "fast" or a folder. The
-            student then has as many layers and neurons. None to begin with the teacher's own layers.
+            student then has as many layers and neurons, and of its correction what the rank holds. None to begin with the
+            teacher's own layers.
         steps: The training ends after so many steps.
         minutes: The training ends after so many minutes, if that comes first. Measuring before and after isn't counted.
         tokens_per_step: A step takes as many texts of about one length as have so many tokens.
@@ -49,7 +51,7 @@ class DistilRecipe:
     layers: tuple[int, ...] | None = None
     width: int | None = None
     correction: int | None = None
-    begin_with: str | None = None
+    begin_with: str | Path | None = None
     steps: int = 10_000
     minutes: float | None = None
     tokens_per_step: int = 2000
@@ -129,10 +131,9 @@ def checked_layers(layers: object) -> tuple[int, ...] | None:
 
 
 def _checked_start(given: object) -> str:
-    name = as_query_encoder(given)
-    if name == FULL:
-        raise ValueError(f'begin_with must be "{FAST}", the folder of a query encoder, or None, got {name!r}')
-    return name
+    if not isinstance(given, (str, Path)) or str(given).strip() in ("", FULL):
+        raise ValueError(f'begin_with must be "{FAST}", the folder of a query encoder, or None, got {given!r:.60}')
+    return str(given)
 
 
 def _check_number(name: str, value: object, expected: str, most: float) -> None:

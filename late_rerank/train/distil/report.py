@@ -24,7 +24,8 @@ class DistilReport:
         data: The name of the texts.
         n_texts: Kind -> texts that were trained on.
         n_layers: How many layers the student has.
-        layers: Which of the teacher's layers it began with; empty where it began with a query encoder that doesn't tell.
+        layers: Which of the teacher's layers it began with. Where it began with a query encoder, as the
+            recipe says; empty if it doesn't.
         width: Neurons of each of its feed-forward parts.
         correction: The rank of the correction of word embeddings, 0 for none.
         n_teacher_layers: How many layers the teacher has.
@@ -59,23 +60,23 @@ class DistilReport:
         cls,
         student: Student,
         made: CompiledStudent,
-        recipe: DistilRecipe,
-        fitted: Fitted,
-        measured: Measured,
         *,
         model: str,
+        recipe: DistilRecipe,
         texts: QueryTexts,
+        fitted: Fitted,
+        measured: Measured,
     ) -> DistilReport:
         """Gather what is known of a distillation.
 
         Args:
             student: As it was trained.
             made: As it was written.
+            model: The teacher's name.
             recipe: How the student was made.
+            texts: Those that were trained on.
             fitted: The training.
             measured: Before and after.
-            model: The teacher's name.
-            texts: Those that were trained on.
         """
         return cls(
             model=model,

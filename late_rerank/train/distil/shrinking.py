@@ -81,13 +81,15 @@ class Corrected(nn.Module):
         self.map.copy_(torch.from_numpy(directions / scale))
 
     @torch.no_grad()
-    def forget(self, unseen: Tensor) -> None:
-        """Set the numbers of some words to zero. Words that no text has stay uncorrected then, instead of corrected by chance.
+    def fix(self, unseen: Tensor) -> None:
+        """Fix the embeddings of some words as they are. The map is all words': words that no text has would move by chance.
 
         Args:
             unseen: (vocabulary,) bool.
         """
-        self.codes[: len(unseen)][unseen.to(self.codes.device)] = 0
+        rows = unseen.nonzero().squeeze(1).to(self.codes.device)
+        self.words.weight[rows] += self.codes[rows] @ self.map
+        self.codes[rows] = 0
 
     @torch.no_grad()
     def folded(self) -> nn.Embedding:

@@ -31,7 +31,7 @@ class Student:
 
     Attributes:
         n_layers: How many layers the student has.
-        layers: Which of the teacher's layers these are, or were; empty where a query encoder to begin with doesn't tell.
+        layers: Which of the teacher's layers these are. With a query encoder to begin with, as the recipe says.
         width: The neurons that each feed-forward part kept.
         correction: The rank of the correction of word embeddings, 0 for none.
         hidden_size: Components of a token vector inside the transformer.
@@ -54,7 +54,7 @@ class Student:
         self._architecture, self.hidden_size = found, int(config.hidden_size)
         layers, width = recipe.layers, recipe.width
         if begin_with is not None:
-            layers, width = _sizes(begin_with, recipe, found)
+            layers, width = _places(begin_with, recipe, config, name), _width(begin_with, recipe, found)
         kept = self._keep_layers(layers, name)
         self.n_layers, self.layers = len(kept), kept if begin_with is None else recipe.layers or ()
         self.width = self._keep_neurons(width, name)
@@ -63,7 +63,7 @@ class Student:
         if self.correction:
             self._transformer.set_input_embeddings(Corrected(words, self.correction, recipe.seed))
         if begin_with is not None:
-            self._become(dict(begin_with.compiled.tensors()))
+            self._become(begin_with, name)
         self._freeze()
         if self.device.type == "cpu":
             # For texts as short as queries, the gradient of torch's fused attention takes as long as all the rest of a step.
@@ -112,15 +112,15 @@ class Student:
         finally:
             self._transformer.set_input_embeddings(words)
 
-    def leave_uncorrected(self, unseen: Tensor) -> None:
-        """Leave the embeddings of some tokens as they are.
+    def fix(self, unseen: Tensor) -> None:
+        """Keep the embeddings of some tokens from training.
 
         Args:
             unseen: (vocabulary,) bool: the tokens that no text has, by id.
         """
         words = self._transformer.get_input_embeddings()
         if isinstance(words, Corrected):
-            words.forget(unseen)
+            words.fix(unseen)
 
     @torch.no_grad()
     def take(self, weights: dict[str, Tensor]) -> None:
@@ -129,16 +129,21 @@ class Student:
             weight.copy_(weights[name])
 
     @torch.no_grad()
-    def _become(self, weights: dict[str, Any]) -> None:
+    def _become(self, begin_with: CompiledStudent, name: str) -> None:
         """Take all weights of a query encoder, by their names in the model."""
+        held = dict(begin_with.compiled.tensors())
         embeddings = self._transformer.get_input_embeddings()
         words = embeddings.words.weight if isinstance(embeddings, Corrected) else embeddings.weight
-        for name, weight in self._model.named_parameters():
-            if weight is words:
-                held = torch.from_numpy(weights[name.replace(".words.", ".")])
-                embeddings.become(held) if isinstance(embeddings, Corrected) else weight.copy_(held)
-            elif not is_pooler(name) and not name.endswith((".codes", ".map")):
-                weight.copy_(torch.from_numpy(weights[name]))
+        for own, weight in self._model.named_parameters():
+            if is_pooler(own) or own.endswith((".codes", ".map")):
+                continue
+            found = held.get(own.replace(".words.", ".") if weight is words else own)
+            if found is None or found.shape != tuple(weight.shape):
+                raise ModelError(f"the query encoder to begin with has other weights than layers of {name}: leave it out")
+            if weight is words and isinstance(embeddings, Corrected):
+                embeddings.become(torch.from_numpy(found))
+            else:
+                weight.copy_(torch.from_numpy(found))
 
     def _keep_layers(self, layers: tuple[int, ...] | None, name: str) -> tuple[int, ...]:
         """Leave out all layers but some, and give which these are."""
@@ -190,22 +195,41 @@ def groups_of(weights: dict[str, torch.nn.Parameter]) -> Iterator[dict[str, Any]
     yield {"params": [weight for name, weight in weights.items() if not decays[name]], "weight_decay": 0.0}
 
 
-def _sizes(begin_with: CompiledStudent, recipe: DistilRecipe, architecture: Architecture) -> tuple[tuple[int, ...], int]:
-    """Give the layers and the width of a student that takes the weights of a query encoder.
+def _places(begin_with: CompiledStudent, recipe: DistilRecipe, config: Any, name: str) -> tuple[int, ...]:
+    """Choose a layer of the teacher to take the weights of each layer of a query encoder: one of the same kind.
 
     Raises:
-        ValueError: If the recipe asks for others.
+        ModelError: If the teacher lacks such layers.
+        ValueError: If the recipe asks for another number of layers.
     """
-    n_layers = begin_with.n_layers or 0
-    width = int(json.loads(begin_with.compiled.description.architecture)[architecture.width])
+    n_layers, theirs = begin_with.n_layers or 0, json.loads(begin_with.compiled.description.architecture)
     if recipe.layers is not None and len(recipe.layers) != n_layers:
         raise ValueError(
-            f"begin_with={recipe.begin_with!r} has {n_layers} layers, and the layers {', '.join(map(str, recipe.layers))} were "
-            "asked for: leave layers out"
+            f"begin_with={str(recipe.begin_with)!r} has {n_layers} layers, and the layers "
+            f"{', '.join(map(str, recipe.layers))} were asked for: leave layers out"
         )
+    # ModernBERT's first layer is unlike the others, and some look at near tokens alone.
+    own = list(getattr(config, "layer_types", None) or [""] * n_layers)
+    wanted = list(theirs.get("layer_types") or [""] * n_layers)
+    places: list[int] = []
+    for kind in wanted:
+        fit = [i for i in range(len(own)) if own[i] == kind and i not in places and (i == 0) == (not places)]
+        places += fit[:1]
+    if theirs.get("model_type") != config.model_type or not n_layers or len(places) != n_layers:
+        raise ModelError(f"begin_with={str(recipe.begin_with)!r} has layers of another kind than {name}: leave it out")
+    return tuple(places)
+
+
+def _width(begin_with: CompiledStudent, recipe: DistilRecipe, architecture: Architecture) -> int:
+    """Give the width of a query encoder.
+
+    Raises:
+        ValueError: If the recipe asks for another.
+    """
+    width = int(json.loads(begin_with.compiled.description.architecture)[architecture.width])
     if recipe.width not in (None, width):
-        raise ValueError(f"begin_with={recipe.begin_with!r} has a width of {width}, not {recipe.width}: leave width out")
-    return tuple(range(n_layers)), width
+        raise ValueError(f"begin_with={str(recipe.begin_with)!r} has a width of {width}, not {recipe.width}: leave width out")
+    return width
 
 
 def _default_layers(n: int, *, narrow: bool) -> tuple[int, ...]:

@@ -17,8 +17,8 @@ from late_rerank.train.distil.texts import QueryTexts
 from late_rerank.train.resume import DIGEST, FOLDER, KIND
 
 _CHECKPOINT = "checkpoint.pt"
-# An interrupted training may go on for longer, or for less long.
-_FREE = ("steps", "minutes")
+# An interrupted training may go on for longer, or for less long. A query encoder to begin with is known by its fingerprint.
+_FREE = ("steps", "minutes", "begin_with")
 
 
 class UnfinishedDistillation:
@@ -33,7 +33,7 @@ class UnfinishedDistillation:
 
     @classmethod
     def begin(cls, out: Path, recipe: DistilRecipe, texts: QueryTexts, fingerprints: Sequence[str]) -> UnfinishedDistillation:
-        """Begin a distillation, or take up an interrupted one of the same recipe, texts and teacher.
+        """Begin a distillation, or take up an interrupted one of the same recipe, texts and models.
 
         Args:
             out: The query encoder's folder; made where there is none.
