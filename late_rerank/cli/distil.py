@@ -39,7 +39,9 @@ def register(commands: Any) -> None:
     _add_sizes(command)
     command.add_argument("--steps", type=at_least_one, default=10_000, help="train for so many steps (default: 10000)")
     command.add_argument("--minutes", type=above_zero, help="train for so many minutes, if that is shorter")
-    command.add_argument("--learning-rate", type=above_zero, help="at its peak (default: 0.001, less for wide models)")
+    command.add_argument(
+        "--learning-rate", type=above_zero, help="at its peak (default: 0.001, less for wide models; a fifth with --begin-with)"
+    )
     command.add_argument("--device", type=blank_refused, help="a torch device (default: the fastest of this machine)")
     command.add_argument("--seed", type=at_least(0), default=0, help="of all that is drawn by chance (default: 0)")
     add_encoding(command)

@@ -38,7 +38,9 @@ from late_rerank.types import F32
 
 MODEL = "minilm"
 _RANK = 128
-RECIPE = DistilRecipe(layers=(0, 3, 5), width=768, correction=_RANK, begin_with="fast", steps=24_000, minutes=66)
+RECIPE = DistilRecipe(
+    layers=(0, 3, 5), width=768, correction=_RANK, begin_with="fast", steps=24_000, minutes=66, learning_rate=1e-3
+)
 TECHNICAL = "technical"
 # How often texts of each kind are drawn.
 SHARES = {

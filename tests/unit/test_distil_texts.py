@@ -298,6 +298,10 @@ class TestRecipe:
         assert DistilRecipe().peak_learning_rate(768) == 5e-4
         assert DistilRecipe(learning_rate=2e-3).peak_learning_rate(768) == 2e-3
 
+    def test_a_query_encoder_to_begin_with_learns_at_a_lower_rate(self):
+        assert DistilRecipe(begin_with="fast").peak_learning_rate(384) == pytest.approx(2e-4)
+        assert DistilRecipe(begin_with="fast", learning_rate=3e-4).peak_learning_rate(384) == 3e-4
+
     @pytest.mark.parametrize(
         ("wrong", "said"),
         [

@@ -15,6 +15,7 @@ from late_rerank.encode.query_side.names import FAST, FULL
 _PRECISIONS = ("auto", "float32", "bfloat16")
 _COUNTS = ("steps", "tokens_per_step", "queries_per_step", "texts_per_round", "n_held_out")
 _RATE, _HIDDEN_SIZE = 1e-3, 384
+_GOING_ON = 0.2  # of the rate, for a student that is near its teacher already
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class DistilRecipe:
         queries_per_step: A step takes at most so many texts.
         texts_per_round: Texts are drawn, sorted by length and cut into steps so many at a time.
         learning_rate: At its peak. None for .001 where token vectors have up to 384 components inside the transformer, and for
-            less in proportion where they have more.
+            less in proportion where they have more; a fifth of it where the student begins with a query encoder, which a few
+            hundred steps of more make worse.
         warm_up: The learning rate rises over so many steps, or over a tenth of all steps if these are fewer.
         decay: The learning rate falls to 0 over this share of the training, at its end; 1 for all of it.
         averaged: Every ten steps the average of the weights moves by this share to the weights; by more at the beginning.
@@ -91,7 +93,8 @@ class DistilRecipe:
         """Give the learning rate at its peak, for a transformer whose token vectors have so many components inside it."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return _RATE * min(1.0, _HIDDEN_SIZE / hidden_size)
+        share = 1.0 if self.begin_with is None else _GOING_ON
+        return _RATE * share * min(1.0, _HIDDEN_SIZE / hidden_size)
 
     def done(self, step: int, seconds: float) -> float:
         """Give the share of the training that is done, 1 at its end.
