@@ -51,7 +51,7 @@ def register(commands: Any) -> None:
 
 
 def _add_texts(command: argparse.ArgumentParser) -> None:
-    """Add what it learns from, and is measured on."""
+    """Add the options of the texts that it learns from and is measured on."""
     command.add_argument("--queries", metavar="FILE", type=Path, help='a query a line, or JSON Lines of {"text"}')
     command.add_argument(
         "--corpus",
@@ -82,7 +82,7 @@ def _add_texts(command: argparse.ArgumentParser) -> None:
 
 
 def _add_sizes(command: argparse.ArgumentParser) -> None:
-    """Add what the student is."""
+    """Add the options of what the student begins as."""
     command.add_argument(
         "--layers",
         type=_layers,

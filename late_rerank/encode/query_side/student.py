@@ -60,8 +60,14 @@ class CompiledStudent:
     @property
     def n_layers(self) -> int | None:
         """Layers of its transformer; None if its architecture doesn't tell."""
-        architecture = json.loads(self.compiled.description.architecture)
-        return next((int(architecture[name]) for name in _N_LAYERS if name in architecture), None)
+        settings = self.settings
+        return next((int(settings[name]) for name in _N_LAYERS if name in settings), None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The transformer's configuration, by transformers' names, which depend on the architecture."""
+        found: dict[str, Any] = json.loads(self.compiled.description.architecture)
+        return found
 
     @property
     def size_bytes(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,7 +201,7 @@ def _places(begin_with: CompiledStudent, recipe: DistilRecipe, config: Any, name
         ModelError: If the teacher lacks such layers.
         ValueError: If the recipe asks for another number of layers.
     """
-    n_layers, theirs = begin_with.n_layers or 0, json.loads(begin_with.compiled.description.architecture)
+    n_layers, theirs = begin_with.n_layers or 0, begin_with.settings
     if recipe.layers is not None and len(recipe.layers) != n_layers:
         raise ValueError(
             f"begin_with={str(recipe.begin_with)!r} has {n_layers} layers, and the layers "
@@ -226,7 +225,7 @@ def _width(begin_with: CompiledStudent, recipe: DistilRecipe, architecture: Arch
     Raises:
         ValueError: If the recipe asks for another.
     """
-    width = int(json.loads(begin_with.compiled.description.architecture)[architecture.width])
+    width = int(begin_with.settings[architecture.width])
     if recipe.width not in (None, width):
         raise ValueError(f"begin_with={str(recipe.begin_with)!r} has a width of {width}, not {recipe.width}: leave width out")
     return width
